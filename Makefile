@@ -1,0 +1,66 @@
+# `make` alone lists the targets. A fresh machine needs Python 3.11 or newer (with pip and venv), make and git;
+# whatever else a target needs, `setup` installs into .venv first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+STAMP := $(VENV)/.furu-setup
+PYTEST := $(RUN) -m pytest
+
+# What `make demo` runs, and where.
+DEMO_DIR := examples/digits
+DEMO := run digits:report
+
+unexport VIRTUAL_ENV
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help setup demo test lint types check bench check-wheels release-check lock clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## make or update .venv (all other targets do so by themselves)
+
+# A Python that is named is tried even when the stamp is fresh: it may not be the one that .venv was made with.
+$(STAMP): pyproject.toml uv.lock wheelhouse.sha256 tools/setup.py $(wildcard packages/*/pyproject.toml) $(if $(PYTHON),FORCE)
+	@python=$$(PYTHON="$(PYTHON)" sh tools/find-python) && "$$python" tools/setup.py $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## run the digits experiment; again, and everything is loaded
+	@cd $(DEMO_DIR) && ../../$(BIN)/furu $(DEMO)
+
+test: $(STAMP) ## run all tests (ARGS="-k lease" to choose)
+	@$(PYTEST) -n auto --dist worksteal -q $(ARGS)
+
+lint: $(STAMP) ## check format and style
+	@$(RUN) -m ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(RUN) -m ruff check --quiet .
+
+format: $(STAMP) ## format, and repair what can be repaired
+	@$(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .
+
+types: $(STAMP) ## check types
+	@$(RUN) -m mypy
+
+check: lint types test ## lint, types and test
+
+bench: $(STAMP) ## measure against bare references
+	@$(RUN) tests/bench/run.py $(ARGS)
+
+check-wheels: $(STAMP) ## build the wheels, check them, and try them outside the workspace
+	@$(RUN) tests/release/check_wheels.py
+
+release-check: $(STAMP) ## build sdists and wheels, and run the packages' tests against them
+	@$(RUN) tests/release/release_check.py $(ARGS)
+
+lock: $(STAMP) ## lock the newest versions that fit
+	@$(RUN) tools/lock.py
+
+clean: ## remove .venv, caches and built files (not .wheelhouse, not furu-data)
+	@rm -rf .venv* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find packages tests tools examples docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+FORCE:

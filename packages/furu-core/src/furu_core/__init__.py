@@ -1,0 +1,1 @@
+"""Reproducible computation in plain Python."""

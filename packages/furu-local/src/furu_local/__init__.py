@@ -1,0 +1,1 @@
+"""Runs furu graphs on this machine."""

@@ -1,0 +1,1 @@
+"""Plans what of a furu graph is to be computed, and in which order."""
