@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 STAMP := $(VENV)/.furu-setup
-PYTEST := $(RUN) -m pytest
+
+# Two cores and tests of very uneven length: whoever is idle takes over waiting tests.
+PYTEST := -q -n auto --dist worksteal
 
 # What `make demo` runs, and where.
 DEMO_DIR := examples/digits
@@ -33,7 +35,7 @@ demo: $(STAMP) ## run the digits experiment; again, and everything is loaded
 	@cd $(DEMO_DIR) && ../../$(BIN)/furu $(DEMO)
 
 test: $(STAMP) ## run all tests (ARGS="-k lease" to choose)
-	@$(PYTEST) -n auto --dist worksteal -q $(ARGS)
+	@$(RUN) -m pytest $(PYTEST) $(ARGS)
 
 lint: $(STAMP) ## check format and style
 	@$(RUN) -m ruff format --check --quiet . || { echo "run: make format"; exit 1; }
@@ -51,10 +53,10 @@ bench: $(STAMP) ## measure against bare references
 	@$(RUN) tests/bench/run.py $(ARGS)
 
 check-wheels: $(STAMP) ## build the wheels, check them, and try them outside the workspace
-	@$(RUN) tests/release/check_wheels.py
+	@$(RUN) tools/check_wheels.py
 
 release-check: $(STAMP) ## build sdists and wheels, and run the packages' tests against them
-	@$(RUN) tests/release/release_check.py $(ARGS)
+	@$(RUN) tools/release_check.py $(PYTEST) $(ARGS)
 
 lock: $(STAMP) ## lock the newest versions that fit
 	@$(RUN) tools/lock.py

@@ -1,7 +1,7 @@
 """Makes `.wheelhouse`, `uv.lock` and `wheelhouse.sha256` anew: `python tools/lock.py`.
 
-Runs in the workspace's environment (`make lock`), for its uv; the first lock of all needs any environment with pip
-and uv. The newest versions that fit every Python are taken.
+Runs in the workspace's environment (`make lock`), for its uv; the first lock of all needs any
+environment with pip and uv. The newest versions that fit every Python are taken.
 """
 
 import shutil
@@ -22,7 +22,7 @@ def main() -> int:
     pins: list[str] = []
     for version in PYTHONS:
         say(f"downloading wheels for Python {version}")
-        # The oldest Python chooses the versions; the others take the same, so that all test the same code.
+        # The oldest Python chooses the versions and the others take the same: all test one code.
         download = ["download", "--only-binary=:all:", "--progress-bar=off"]
         pip(python, *download, "--python-version", version, "-d", fresh, *wanted, *pins)
         pins = sorted({pin(wheel) for wheel in fresh.glob("*.whl")})

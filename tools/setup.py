@@ -1,7 +1,7 @@
 """Makes the virtual environment of the workspace: `python tools/setup.py FOLDER`.
 
-Needs Python with pip and venv, and an index that pip reaches, or a filled `.wheelhouse` and no index at all. Standard
-library only.
+Needs Python with pip and venv, and an index that pip reaches, or a filled `.wheelhouse` and no
+index at all. Standard library only.
 """
 
 import importlib.util
@@ -83,7 +83,12 @@ def install_uv(python: Path) -> None:
 def fill_wheelhouse(python: Path, pins: str) -> None:
     """Download the pinned wheels for this Python, unless all are there already."""
     with _as_file(pins) as file:
-        what = ["--no-deps", "--only-binary=:all:", "--find-links", WHEELHOUSE, "-r", file]
+        what = [
+            "--no-deps",
+            "--only-binary=:all:",
+            f"--find-links={WHEELHOUSE}",
+            f"--requirement={file}",
+        ]
         # With everything there no index is asked: an air-gapped machine needs only the folder.
         offline = ["install", "--dry-run", "--ignore-installed", "--no-index", *what]
         try:

@@ -1,8 +1,8 @@
 """The folder of wheels that `uv.lock` names, and the sums that vouch for them.
 
-A lock over a folder of wheels records file names only, so it is the same on every index. In exchange it carries no
-hashes; `wheelhouse.sha256` does. Used by `setup.py` and `lock.py`, which run before anything is installed: standard
-library only.
+A lock over a folder of wheels records file names only, so it is the same on every index. In
+exchange it carries no hashes; `wheelhouse.sha256` does. Imported by `setup.py`, which runs before
+anything is installed: standard library only.
 """
 
 import hashlib
