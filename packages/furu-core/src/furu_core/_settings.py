@@ -1,0 +1,396 @@
+"""The settings: one immutable value for the whole process, read once.
+
+A setting comes from `configure` or `use`, else from the environment, else from the table
+`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `to_env` writes the whole
+value down as environment variables, so a worker has the same settings whatever started it and
+wherever it runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+
+from furu_core.errors import FuruSettingsError
+
+PREFIX: Final = "FURU_"
+PLUGIN_GROUP: Final = "furu.settings"
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+# What furu itself hands to child processes; names under the prefix belong to the execution context.
+INTERNAL_PREFIX: Final = "FURU_EXEC_"
+COMPLETE: Final = "FURU_SETTINGS_COMPLETE"
+INTERNAL_VARIABLES: Final = frozenset({COMPLETE})
+
+
+def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(mapping))
+
+
+@attrs.frozen
+class Settings:
+    """Everything that can be set from outside; each field is `FURU_` plus its name in capitals.
+
+    Attributes:
+        path: the store, an absolute path.
+        retry_failed: whether a node that failed before is computed again.
+        max_compute_retries: how often a node whose code raised is tried again within a run.
+        max_lost_retries: how often in a row a node is tried again whose worker died.
+        lease_secs: seconds without a sign of life after which an attempt counts as dead.
+        max_wait_secs: longest wait for another process; None waits as long as that one lives.
+        poll_interval_secs: seconds between two looks at what another process computes.
+        always_rerun: class names whose nodes are computed anew once per run, or ``ALL``.
+        log_level: the level of the logger ``furu``.
+        durable: whether files are synced to the disk before they are published.
+        extra: variables that installed backends own, by their full name.
+
+    Example:
+        >>> from furu_core._settings import Settings
+        >>> Settings(path="/data/furu").max_compute_retries
+        3
+    """
+
+    path: Path = attrs.field(converter=Path)
+    retry_failed: bool = True
+    max_compute_retries: int = 3
+    max_lost_retries: int = 5
+    lease_secs: float = 120.0
+    max_wait_secs: float | None = None
+    poll_interval_secs: float = 1.0
+    always_rerun: frozenset[str] = frozenset()
+    log_level: str = "INFO"
+    durable: bool = False
+    extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
+
+
+Parser = Callable[[Any, Path], Any]  # the raw value, and the folder that relative paths count from
+
+
+@attrs.frozen
+class _Known:
+    """How one setting is read: its parser raises ValueError or TypeError for what is not expected."""
+
+    parse: Parser
+    expected: str
+
+
+def _path(raw: Any, base: Path) -> Path:
+    if not isinstance(raw, str | os.PathLike) or not os.fspath(raw):
+        raise ValueError
+    return Path(os.path.normpath(base / Path(raw).expanduser()))
+
+
+_WORDS: Final = {"1": True, "true": True, "yes": True, "on": True} | {
+    "0": False, "false": False, "no": False, "off": False
+}  # fmt: skip
+
+
+def _flag(raw: Any, _base: Path) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    try:
+        return _WORDS[str(raw).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _count(raw: Any, _base: Path) -> int:
+    if isinstance(raw, bool | float):
+        raise TypeError
+    number = int(raw)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _seconds(raw: Any, _base: Path) -> float:
+    if isinstance(raw, bool):
+        raise TypeError
+    number = float(raw)
+    if not (0 < number < math.inf):
+        raise ValueError
+    return number
+
+
+def _optional_seconds(raw: Any, base: Path) -> float | None:
+    if raw is None or (isinstance(raw, str) and raw.strip().lower() in {"", "none"}):
+        return None
+    if raw in (0, "0"):
+        return 0.0
+    return _seconds(raw, base)
+
+
+def _names(raw: Any, _base: Path) -> frozenset[str]:
+    parts = re.split(r"[,\s]+", raw) if isinstance(raw, str) else list(raw)
+    if not all(isinstance(part, str) for part in parts):
+        raise TypeError
+    return frozenset(part for part in parts if part)
+
+
+def _level(raw: Any, _base: Path) -> str:
+    level = str(raw).strip().upper()
+    if level not in LEVELS:
+        raise ValueError
+    return level
+
+
+_KNOWN: Final[Mapping[str, _Known]] = {
+    "path": _Known(_path, "a folder"),
+    "retry_failed": _Known(_flag, "1 or 0"),
+    "max_compute_retries": _Known(_count, "a whole number from 0 on"),
+    "max_lost_retries": _Known(_count, "a whole number from 0 on"),
+    "lease_secs": _Known(_seconds, "a number of seconds above 0"),
+    "max_wait_secs": _Known(_optional_seconds, "a number of seconds, or none for no limit"),
+    "poll_interval_secs": _Known(_seconds, "a number of seconds above 0"),
+    "always_rerun": _Known(_names, "class names separated by commas, or ALL"),
+    "log_level": _Known(_level, "one of " + ", ".join(LEVELS)),
+    "durable": _Known(_flag, "1 or 0"),
+}
+
+_current: Settings | None = None
+_observers: list[Callable[[Settings], None]] = []
+_plugin_settings: dict[str, Callable[[str, Path], str]] = {}
+_warned: set[str] = set()
+
+
+def current() -> Settings:
+    """The settings of this process, read when they are first asked for.
+
+    Raises:
+        FuruSettingsError: a value is bad, or a name is nearly that of a setting.
+    """
+    return _current if _current is not None else _install(read(os.environ, Path.cwd()))
+
+
+def configure(**changes: Any) -> Settings:
+    """Change settings of this process from code.
+
+    Args:
+        changes: fields of `Settings` and their new values; a relative `path` counts from the
+            working directory.
+
+    Returns:
+        The new settings.
+
+    Raises:
+        FuruSettingsError: a name or value is no setting.
+
+    Example:
+        >>> import furu_core._settings as settings
+        >>> before = settings.current()
+        >>> settings.configure(max_lost_retries=2).max_lost_retries
+        2
+        >>> _ = settings.configure(max_lost_retries=before.max_lost_retries)
+    """
+    return _install(_changed(current(), changes))
+
+
+@contextmanager
+def use(**changes: Any) -> Iterator[Settings]:
+    """Change settings for as long as a ``with`` block lasts, in all threads; meant for tests."""
+    before = current()
+    _install(_changed(before, changes))
+    try:
+        yield current()
+    finally:
+        _install(before)
+
+
+def on_change(observer: Callable[[Settings], None]) -> None:
+    """Call `observer` with the settings whenever they are read or changed."""
+    _observers.append(observer)
+    if _current is not None:
+        observer(_current)
+
+
+def register_setting(name: str, normalise: Callable[[str, Path], str]) -> None:
+    """Let a backend own a variable; its value then stands in `Settings.extra`.
+
+    An installed backend rather declares an entry point of the group ``furu.settings``, named as the
+    variable, whose object is `normalise`: furu then knows the name without importing the backend.
+
+    Args:
+        name: the whole name, such as ``FURU_QUEUE_PATH``.
+        normalise: gets the text and the folder that relative paths count from, gives the text that
+            means the same everywhere, and raises ValueError saying what it expects.
+    """
+    _plugin_settings[name] = normalise
+
+
+def to_env(settings: Settings) -> dict[str, str]:
+    """All settings as environment variables: whoever starts with them has equal settings.
+
+    Example:
+        >>> from furu_core._settings import Settings, to_env
+        >>> to_env(Settings(path="/data/furu"))["FURU_PATH"]
+        '/data/furu'
+    """
+    env = {PREFIX + name.upper(): _show(getattr(settings, name)) for name in _KNOWN}
+    return {**env, **settings.extra, COMPLETE: "1"}
+
+
+def read(environ: Mapping[str, str], cwd: Path) -> Settings:
+    """The settings that an environment and a working directory give.
+
+    Raises:
+        FuruSettingsError: a value is bad, or a name is nearly that of a setting.
+    """
+    project, marker = _find_project(cwd)
+    values: dict[str, Any] = {"path": project / "furu-data"}
+    extra: dict[str, str] = {}
+    if marker is not None and COMPLETE not in environ:
+        _read_pyproject(marker, values, extra)
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and not _is_internal(name):
+            _read_one(name, environ[name], name[len(PREFIX) :].lower(), cwd, values, extra)
+    return Settings(**values, extra=extra)
+
+
+def project_root(cwd: Path) -> Path:
+    """The nearest folder upwards with a `pyproject.toml`, else the git root, else `cwd`."""
+    return _find_project(cwd)[0]
+
+
+def _find_project(cwd: Path) -> tuple[Path, Path | None]:
+    git: Path | None = None
+    for folder in (cwd, *cwd.parents):
+        marker = folder / "pyproject.toml"
+        if marker.is_file():
+            return folder, marker
+        if git is None and (folder / ".git").exists():
+            git = folder
+    return git or cwd, None
+
+
+def _read_pyproject(marker: Path, values: dict[str, Any], extra: dict[str, str]) -> None:
+    try:
+        text = marker.read_bytes()
+    except OSError:
+        return  # a file that nobody can read holds no settings; the project's root it marks anyway
+    if b"furu" not in text:
+        return  # most projects set nothing here, and may even hold a file that does not parse
+    import tomllib
+
+    try:
+        table = tomllib.loads(text.decode()).get("tool", {}).get("furu", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FuruSettingsError(
+            f"{marker} cannot be read: {error}", hint="correct that file"
+        ) from None
+    for key, raw in table.items():
+        _read_one(f"{key} in [tool.furu] of {marker}", raw, key, marker.parent, values, extra)
+
+
+def _read_one(
+    said: str, raw: Any, key: str, base: Path, values: dict[str, Any], extra: dict[str, str]
+) -> None:
+    if key in _KNOWN:
+        values[key] = _parse(said, raw, key, base)
+        return
+    variable = PREFIX + key.upper()
+    normalise = _plugin_normaliser(variable)
+    if normalise is None:
+        _unknown(said, key)
+        return
+    try:
+        extra[variable] = normalise(str(raw), base)
+    except ValueError as error:
+        raise FuruSettingsError(
+            f"{said} is {raw!r}: {error}", hint="correct it or leave it out"
+        ) from None
+
+
+def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
+    known = _KNOWN[key]
+    try:
+        return known.parse(raw, base)
+    except (ValueError, TypeError):
+        raise FuruSettingsError(
+            f"{said} is {raw!r}, expected {known.expected}", hint="correct it or leave it out"
+        ) from None
+
+
+def _unknown(said: str, key: str) -> None:
+    likely = _likely(key)
+    if likely is not None:
+        name = likely if " in " in said else PREFIX + likely.upper()
+        raise FuruSettingsError(
+            f"{said} is no setting of furu; did you mean {name}?", hint="rename it or remove it"
+        )
+    if said not in _warned:
+        _warned.add(said)
+        warnings.warn(
+            f"{said} is no setting of furu and is ignored (known: {', '.join(_KNOWN)})",
+            stacklevel=2,
+        )
+
+
+def _likely(key: str) -> str | None:
+    """The setting that `key` is a near miss of: a typing error, or its first or last words."""
+    import difflib
+
+    names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings)]
+    key = key.lower()
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    if close:
+        return close[0]
+    return next((n for n in names if n.startswith(key + "_") or n.endswith("_" + key)), None)
+
+
+def _is_internal(name: str) -> bool:
+    return name in INTERNAL_VARIABLES or name.startswith(INTERNAL_PREFIX)
+
+
+def _plugin_normaliser(variable: str) -> Callable[[str, Path], str] | None:
+    if variable not in _plugin_settings:
+        from importlib.metadata import entry_points
+
+        for entry in entry_points(group=PLUGIN_GROUP):
+            if entry.name == variable:
+                _plugin_settings[variable] = entry.load()
+    return _plugin_settings.get(variable)
+
+
+def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    values: dict[str, Any] = {}
+    for name, raw in changes.items():
+        if name == "extra":
+            values[name] = dict(raw)
+        elif name in _KNOWN:
+            values[name] = _parse(name, raw, name, Path.cwd())
+        else:
+            likely = _likely(name)
+            raise FuruSettingsError(
+                f"{name} is no setting of furu" + (f"; did you mean {likely}?" if likely else ""),
+                hint=f"known: {', '.join(_KNOWN)}",
+            )
+    return attrs.evolve(settings, **values)
+
+
+def _install(settings: Settings) -> Settings:
+    global _current
+    _current = settings
+    for observer in _observers:
+        observer(settings)
+    return settings
+
+
+def _show(value: Any) -> str:
+    match value:
+        case bool():
+            return "1" if value else "0"
+        case None:
+            return "none"
+        case frozenset():
+            return ",".join(sorted(value))
+        case _:
+            return str(value)
