@@ -1,0 +1,356 @@
+"""Where a result comes from: code, machine, versions, command; and what computing it cost.
+
+All of it but the cost is the same for every node of a process, so it is captured once, with at most
+two calls of git. Nothing here ever fails a node: what cannot be found out is left out, and the
+reason stands in `Git.note`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from furu_core._settings import project_root
+
+VERSION: Final = 1
+PATCH_LIMIT: Final = 64 * 1024
+UNTRACKED_LIMIT: Final = 200
+GIT_TIMEOUT_SECS: Final = 5.0
+
+
+@attrs.frozen
+class Git:
+    """The state of the project's repository.
+
+    Attributes:
+        root: the repository's folder.
+        commit: the commit that is checked out; None before the first one.
+        branch: the branch; None when HEAD is detached.
+        dirty: whether tracked files differ from the commit.
+        patch: how they differ, cut off at `PATCH_LIMIT` characters.
+        patch_chars: length of the whole patch.
+        untracked: files that git neither tracks nor ignores, at most `UNTRACKED_LIMIT`.
+        note: what could not be found out, and why.
+    """
+
+    root: str
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+    patch: str = ""
+    patch_chars: int = 0
+    untracked: tuple[str, ...] = ()
+    note: str = ""
+
+
+@attrs.frozen(slots=False)
+class Provenance:
+    """What all nodes of one process have in common.
+
+    Attributes:
+        git: the repository of the project; None outside a repository.
+        project: the project's folder.
+        cwd: the working directory.
+        command: the command line of the process that began the run.
+        host: name of the machine.
+        user: name of the user.
+        platform: operating system, release and processor.
+        python: version of the interpreter.
+        executable: path of the interpreter.
+        packages: versions of all installed distributions.
+        captured: when this was captured, in UTC.
+    """
+
+    git: Git | None
+    project: str
+    cwd: str
+    command: tuple[str, ...]
+    host: str
+    user: str
+    platform: str
+    python: str
+    executable: str
+    packages: Mapping[str, str]
+    captured: str
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The same as JSON, made once a process."""
+        return {"version": VERSION, **attrs.asdict(self)}
+
+    @cached_property
+    def record_text(self) -> str:
+        """The JSON text of `record`, to be put into a larger text as it is."""
+        import json
+
+        return json.dumps(self.record, ensure_ascii=False)
+
+
+_captured: Provenance | None = None
+
+
+def process_provenance() -> Provenance:
+    """The provenance of everything this process computes; captured when first asked for.
+
+    Example:
+        >>> from furu_core._provenance import process_provenance
+        >>> process_provenance() is process_provenance()
+        True
+    """
+    global _captured
+    if _captured is None:
+        _captured = capture()
+    return _captured
+
+
+def adopt(record: Mapping[str, Any]) -> None:
+    """Use the provenance of the process that started this one, save for machine and user.
+
+    A worker's own command line says nothing, and its working tree may have been edited meanwhile
+    although the code that runs was submitted before.
+
+    Args:
+        record: that process's `Provenance.record`.
+    """
+    global _captured
+    known = {field.name for field in attrs.fields(Provenance)}
+    values = {name: value for name, value in record.items() if name in known}
+    if values.get("git") is not None:
+        fields = {field.name for field in attrs.fields(Git)}
+        git = {name: value for name, value in values["git"].items() if name in fields}
+        values["git"] = Git(**{**git, "untracked": tuple(git.get("untracked", ()))})
+    values["command"] = tuple(values.get("command", ()))
+    _captured = Provenance(**{**values, "host": _host(), "user": _user(), "platform": _platform()})
+
+
+def capture() -> Provenance:
+    """Find out the provenance of this process, afresh."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # the working directory was deleted
+        folder = Path("/")
+    project = _project(folder)
+    return Provenance(
+        git=_git(project),
+        project=str(project),
+        cwd=str(folder),
+        command=tuple(getattr(sys, "orig_argv", None) or sys.argv),
+        host=_host(),
+        user=_user(),
+        platform=_platform(),
+        python=sys.version.split()[0],
+        executable=sys.executable or "",
+        packages=_packages(),
+        captured=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+@attrs.frozen
+class Cost:
+    """What computing one node took.
+
+    Attributes:
+        started: when it began, in UTC.
+        ended: when it ended, in UTC.
+        wall_secs: time that passed.
+        cpu_secs: processor time of the process and of the children it waited for.
+        process_peak_bytes: the most memory the process ever had, earlier nodes included.
+        children_peak_bytes: the most memory any child it waited for ever had.
+    """
+
+    started: str
+    ended: str
+    wall_secs: float
+    cpu_secs: float
+    process_peak_bytes: int
+    children_peak_bytes: int
+
+
+class NodeTimer:
+    """Measures from when it is made.
+
+    Example:
+        >>> from furu_core._provenance import NodeTimer
+        >>> NodeTimer().cost().wall_secs >= 0
+        True
+    """
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self._wall = time.perf_counter()
+        self._cpu = _cpu_secs()
+
+    def cost(self) -> Cost:
+        """The cost up to now."""
+        return Cost(
+            started=_utc(self.started),
+            ended=_utc(time.time()),
+            wall_secs=round(time.perf_counter() - self._wall, 6),
+            cpu_secs=round(max(0.0, _cpu_secs() - self._cpu), 6),
+            process_peak_bytes=_peak_bytes(resource.RUSAGE_SELF),
+            children_peak_bytes=_peak_bytes(resource.RUSAGE_CHILDREN),
+        )
+
+
+def node_timer() -> NodeTimer:
+    """Begin to measure what a node costs."""
+    return NodeTimer()
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _cpu_secs() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _peak_bytes(who: int) -> int:
+    peak = resource.getrusage(who).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _project(cwd: Path) -> Path:
+    """The project of the script that runs, else that of the working directory."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main:
+        folder = Path(os.path.abspath(main)).parent
+        project = project_root(folder)
+        marked = any((project / name).exists() for name in ("pyproject.toml", ".git"))
+        if marked and not {"site-packages", "bin"} & set(folder.parts[len(project.parts) :]):
+            return project
+    return project_root(cwd)
+
+
+def _host() -> str:
+    return os.uname().nodename
+
+
+def _platform() -> str:
+    system = os.uname()
+    return f"{system.sysname} {system.release} {system.machine}"
+
+
+def _user() -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):  # containers run under ids that have no name
+        return os.environ.get("USER") or str(os.getuid())
+
+
+# `name-version.dist-info`, and what older tools left; in both the name has no dash of its own.
+_DISTRIBUTION: Final = re.compile(r"([^-]+)-([^-]+)(?:-.*)?\.(?:dist|egg)-info$")
+
+
+def _packages() -> dict[str, str]:
+    """All installed distributions, by the names of their folders: no file is read.
+
+    All rather than those of the imported modules: a module does not tell its distribution cheaply,
+    and what is imported later, or called by a child process, matters as well.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            match = _DISTRIBUTION.match(name)
+            if match:
+                found.setdefault(match[1].replace("_", "-").lower(), match[2])
+    return dict(sorted(found.items()))
+
+
+def _git(project: Path) -> Git | None:
+    root = next((f for f in (project, *project.parents) if (f / ".git").exists()), None)
+    if root is None:
+        return None
+    import subprocess
+
+    def run(*args: str) -> str:
+        done = subprocess.run(
+            ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", *args],
+            cwd=root,
+            # Optional locks would get in the way of a user who commits at this moment.
+            env={**_without_git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_SECS,
+            check=True,
+        )
+        return done.stdout.decode("utf-8", "replace")
+
+    found = Git(root=str(root))
+    try:
+        found = _read_status(run("status", "--porcelain=v2", "--branch", "-z"), found)
+        if found.dirty and found.commit:
+            patch = run("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
+            found = attrs.evolve(found, patch=patch[:PATCH_LIMIT], patch_chars=len(patch))
+        return found
+    except subprocess.TimeoutExpired as error:
+        note = f"git took longer than {error.timeout:g} s"
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        note = lines[0] if lines else f"git ended with {error.returncode}"
+    except (OSError, ValueError) as error:  # no git, or no process to run it in
+        note = f"{type(error).__name__}: {error}"
+    return attrs.evolve(found if found.commit else _read_head(found), note=note)
+
+
+def _without_git_variables() -> dict[str, str]:
+    """The environment without what a git hook sets, which would name another repository."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+
+def _read_status(text: str, found: Git) -> Git:
+    """What ``git status --porcelain=v2 --branch -z`` says."""
+    commit: str | None = None
+    branch: str | None = None
+    dirty = False
+    untracked: list[str] = []
+    entries = iter(text.split("\0"))
+    for entry in entries:
+        if entry.startswith("# branch.oid "):
+            commit = entry.removeprefix("# branch.oid ")
+        elif entry.startswith("# branch.head "):
+            branch = entry.removeprefix("# branch.head ")
+        elif entry.startswith("? "):
+            untracked.append(entry[2:])
+        elif entry[:2] in {"1 ", "2 ", "u "}:
+            dirty = True
+            if entry[0] == "2":
+                next(entries, None)  # a renamed file is followed by its old name
+    return attrs.evolve(
+        found,
+        commit=None if commit == "(initial)" else commit,
+        branch=None if branch == "(detached)" else branch,
+        dirty=dirty,
+        untracked=tuple(untracked[:UNTRACKED_LIMIT]),
+    )
+
+
+def _read_head(found: Git) -> Git:
+    """Commit and branch from git's own files, for when git is missing or too slow."""
+    folder = Path(found.root) / ".git"
+    try:
+        head = (folder / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return attrs.evolve(found, commit=head)
+        ref = head.removeprefix("ref: ")
+        found = attrs.evolve(found, branch=ref.removeprefix("refs/heads/"))
+        return attrs.evolve(found, commit=(folder / ref).read_text().strip())
+    except OSError:  # a worktree, or packed refs: then only git knows
+        return found
