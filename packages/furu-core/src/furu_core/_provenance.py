@@ -155,60 +155,38 @@ def capture() -> Provenance:
     )
 
 
-@attrs.frozen
-class Cost:
-    """What computing one node took.
-
-    Attributes:
-        started: when it began, in UTC.
-        ended: when it ended, in UTC.
-        wall_secs: time that passed.
-        cpu_secs: processor time of the process and of the children it waited for.
-        process_peak_bytes: the most memory the process ever had, earlier nodes included.
-        children_peak_bytes: the most memory any child it waited for ever had.
-    """
-
-    started: str
-    ended: str
-    wall_secs: float
-    cpu_secs: float
-    process_peak_bytes: int
-    children_peak_bytes: int
-
-
 class NodeTimer:
-    """Measures from when it is made.
+    """Measures what one node takes, from when it is made.
 
     Example:
         >>> from furu_core._provenance import NodeTimer
-        >>> NodeTimer().cost().wall_secs >= 0
-        True
+        >>> sorted(NodeTimer().stop())
+        ['children_peak_bytes', 'cpu_secs', 'process_peak_bytes', 'wall_secs']
     """
 
     def __init__(self) -> None:
-        self.started = time.time()
         self._wall = time.perf_counter()
         self._cpu = _cpu_secs()
 
-    def cost(self) -> Cost:
-        """The cost up to now."""
-        return Cost(
-            started=_utc(self.started),
-            ended=_utc(time.time()),
-            wall_secs=round(time.perf_counter() - self._wall, 6),
-            cpu_secs=round(max(0.0, _cpu_secs() - self._cpu), 6),
-            process_peak_bytes=_peak_bytes(resource.RUSAGE_SELF),
-            children_peak_bytes=_peak_bytes(resource.RUSAGE_CHILDREN),
-        )
+    def stop(self) -> dict[str, float]:
+        """What it took up to now.
+
+        Returns:
+            ``wall_secs``; ``cpu_secs`` of the process and the children it waited for;
+            ``process_peak_bytes``, the most memory the process ever had, earlier nodes included;
+            ``children_peak_bytes``, the most that any child it waited for ever had.
+        """
+        return {
+            "wall_secs": round(time.perf_counter() - self._wall, 6),
+            "cpu_secs": round(max(0.0, _cpu_secs() - self._cpu), 6),
+            "process_peak_bytes": _peak_bytes(resource.RUSAGE_SELF),
+            "children_peak_bytes": _peak_bytes(resource.RUSAGE_CHILDREN),
+        }
 
 
 def node_timer() -> NodeTimer:
     """Begin to measure what a node costs."""
     return NodeTimer()
-
-
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _cpu_secs() -> float:
