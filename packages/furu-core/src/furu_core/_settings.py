@@ -124,9 +124,7 @@ def _seconds(raw: Any, _base: Path) -> float:
 def _optional_seconds(raw: Any, base: Path) -> float | None:
     if raw is None or (isinstance(raw, str) and raw.strip().lower() in {"", "none"}):
         return None
-    if raw in (0, "0"):
-        return 0.0
-    return _seconds(raw, base)
+    return 0.0 if not isinstance(raw, bool) and float(raw) == 0 else _seconds(raw, base)
 
 
 def _names(raw: Any, _base: Path) -> frozenset[str]:
@@ -251,7 +249,10 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
         _read_pyproject(marker, values, extra)
     for name in sorted(environ):
         if name.startswith(PREFIX) and not _is_internal(name):
-            _read_one(name, environ[name], name[len(PREFIX) :].lower(), cwd, values, extra)
+            # Settings are in capitals; any other spelling is only nearly a setting.
+            key = name[len(PREFIX) :]
+            key = key.lower() if key.isupper() else f"{PREFIX}{key}"
+            _read_one(name, environ[name], key, cwd, values, extra)
     return Settings(**values, extra=extra)
 
 
@@ -339,7 +340,7 @@ def _likely(key: str) -> str | None:
     import difflib
 
     names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings)]
-    key = key.lower()
+    key = key.lower().removeprefix(PREFIX.lower())
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
     if close:
         return close[0]
