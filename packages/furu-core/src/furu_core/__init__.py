@@ -1,1 +1,35 @@
-"""Reproducible computation in plain Python."""
+"""Reproducible computation in plain Python: a config class says what, its hash says where."""
+
+import sys as _sys
+
+from furu_core.errors import FuruPlatformError as _FuruPlatformError
+
+if _sys.platform == "win32":
+    raise _FuruPlatformError(
+        "furu does not support Windows", hint="use it on Linux or macOS, or in WSL"
+    )
+
+from furu_core._config_class import field
+from furu_core._context import ExecContext, exec_context, in_executor
+from furu_core._furu import Furu
+from furu_core._grid import grid
+from furu_core._run import run
+from furu_core._settings import Settings, configure
+from furu_core._settings import current as settings
+from furu_core._settings import use as use_settings
+from furu_core._states import NodeState
+
+__all__ = [
+    "ExecContext",
+    "Furu",
+    "NodeState",
+    "Settings",
+    "configure",
+    "exec_context",
+    "field",
+    "grid",
+    "in_executor",
+    "run",
+    "settings",
+    "use_settings",
+]

@@ -1,0 +1,100 @@
+"""Getting the right to compute a node, or learning why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from furu_core import _artifacts, _attempts, _context, _settings
+from furu_core._attempts import Attempt, LatestAttempt
+from furu_core._layout import NodePaths, short_name
+from furu_core._records import AttemptStatus, FailureKind
+from furu_core.errors import FuruComputeError
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+
+def acquire(
+    obj: Furu[Any], paths: NodePaths, *, suspect: bool = False, rerun: bool = False
+) -> Attempt | LatestAttempt | None:
+    """Claim the next attempt at `obj`, unless it is computed now or there already.
+
+    Args:
+        obj: the node.
+        paths: its folders.
+        suspect: an artifact that is there was found bad. It is checked once more under the claim, so
+            that of several that noticed, nobody moves the new one aside.
+        rerun: compute although there is an artifact; it stays until the new one replaces it.
+
+    Returns:
+        The attempt, to be ended by the caller; or somebody else's living one; or None when there is
+        an artifact.
+
+    Raises:
+        FuruComputeError: the node failed before, and `retry_failed` is off.
+        FuruStoreError: the store cannot be written.
+    """
+    settings = _settings.current()
+    while True:
+        newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
+        if newest is not None and newest.alive:
+            return newest
+        if newest is not None and not settings.retry_failed:
+            _refuse_failed(obj, newest)
+        attempt = _attempts.claim(
+            paths,
+            1 if newest is None else newest.number + 1,
+            node=short_name(obj),
+            origin=_context.origin(_context.exec_context()),
+            lease_secs=settings.lease_secs,
+        )
+        if attempt is None:
+            continue  # somebody was faster: look at theirs
+        try:
+            if newest is not None:
+                _attempts.set_aside_dead(newest)
+            # Listed only now: whoever held the attempts before may have published in between.
+            if rerun or not _artifacts.is_published(paths):
+                return attempt
+            if suspect and _artifacts.bad_reason(obj, paths) is not None:
+                _artifacts.move_aside(attempt)
+                return attempt
+        except BaseException:
+            withdraw(attempt)
+            raise
+        _attempts.clean_up(attempt)
+        return None
+
+
+def withdraw(attempt: Attempt) -> None:
+    """Give an attempt back as if it had never been claimed."""
+    _attempts.release(attempt)
+    _attempts.discard(attempt.folder)
+
+
+def failed_earlier(newest: LatestAttempt | None) -> bool:
+    """Whether the newest attempt at a node ended because its code or a rule was broken."""
+    return (
+        newest is not None
+        and newest.record is not None
+        and newest.record.status is AttemptStatus.FAILED
+        and newest.record.ended is not None
+        and newest.record.ended.kind in (FailureKind.COMPUTE, FailureKind.PROTOCOL)
+    )
+
+
+def _refuse_failed(obj: Furu[Any], newest: LatestAttempt) -> None:
+    if not failed_earlier(newest):
+        return
+    assert newest.record is not None
+    assert newest.record.ended is not None
+    ended = newest.record.ended
+    log = _attempts.log_of(newest.folder)
+    raise FuruComputeError(
+        f"{short_name(obj)} failed before, in attempt {newest.number}: "
+        f"{ended.error_type}: {ended.message}, and FURU_RETRY_FAILED is off",
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        log=log,
+        hint=f"read {log} and set FURU_RETRY_FAILED=1 to try again",
+    )

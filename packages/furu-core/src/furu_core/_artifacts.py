@@ -1,0 +1,144 @@
+"""Complete results: loading, publishing, moving a bad one aside, deleting."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from furu_core import _attempts, _codecs, _context, _hooks, _manifest
+from furu_core._attempts import Attempt
+from furu_core._layout import META, NodePaths
+from furu_core.errors import FuruUsageError
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+MISSING: Final = object()
+
+
+class BadArtifact(Exception):
+    """An artifact that is there but damaged or invalid."""
+
+
+def load(obj: Furu[Any], paths: NodePaths) -> Any:
+    """The result of `obj`, or `MISSING`.
+
+    Raises:
+        BadArtifact: the files do not match their manifest, or `_validate` refuses them.
+    """
+    manifest = _manifest_of(paths.artifact)
+    if manifest is None:
+        return MISSING
+    reason = _hooks.invalid_reason(obj)
+    if reason is not None:
+        raise BadArtifact(reason)
+    return _value(obj, manifest, paths.artifact)
+
+
+def load_unvalidated(obj: Furu[Any], paths: NodePaths) -> Any:
+    """The result as its own `_validate` sees it: what `furu_dir` holds now."""
+    active = _context.active(obj.furu_hash)
+    folder = paths.artifact if active is None else active.staging
+    manifest = _manifest_of(folder)
+    return MISSING if manifest is None else _value(obj, manifest, folder)
+
+
+def _manifest_of(folder: str) -> _manifest.Manifest | None:
+    try:
+        return _manifest.check(folder)
+    except _manifest.DamagedArtifact as damage:
+        raise BadArtifact(str(damage)) from None
+
+
+def _value(obj: Furu[Any], manifest: _manifest.Manifest, folder: str) -> Any:
+    if _hooks.overrides(type(obj), "_load"):
+        return obj._load()
+    if manifest.result is None:
+        raise BadArtifact("its manifest names no result")
+    try:
+        return _codecs.load(manifest.result, f"{folder}/{META}", folder)
+    except _manifest.DamagedArtifact as damage:
+        raise BadArtifact(str(damage)) from None
+
+
+def bad_reason(obj: Furu[Any], paths: NodePaths) -> str | None:
+    """What is wrong with the artifact of `obj`, by manifest and `_validate`; None when nothing is."""
+    try:
+        return None if _manifest_of(paths.artifact) is None else _hooks.invalid_reason(obj)
+    except BadArtifact as bad:
+        return str(bad)
+
+
+def is_published(paths: NodePaths) -> bool:
+    """Whether the artifact exists, also when this host's cache still says that it does not."""
+    return os.path.isdir(paths.artifact) or is_listed(paths)
+
+
+def is_listed(paths: NodePaths) -> bool:
+    """Whether a listing of the class folder shows the artifact.
+
+    On network filesystems a listing is fresher than a `stat` of a name that was absent before.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return paths.hash in os.listdir(paths.class_dir)
+    return False
+
+
+def publish(attempt: Attempt, *, replace: bool) -> bool:
+    """Let the staged result appear as the artifact; False when somebody else's is there already.
+
+    Args:
+        attempt: whose staging folder is complete.
+        replace: move an artifact that is there into the attempt's folder first.
+    """
+    artifact = attempt.paths.artifact
+    if replace:
+        with suppress(FileNotFoundError):
+            os.rename(artifact, f"{attempt.folder}/{_attempts.INVALID}")
+    try:
+        os.rename(attempt.staging, artifact)
+    except FileNotFoundError:
+        # Over a network the rename may be done and its reply lost: then the repeated request fails.
+        return not os.path.isdir(attempt.staging) and _is_from(attempt)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _is_from(attempt: Attempt) -> bool:
+    return is_published(attempt.paths) and _attempts.superseded_by(attempt) is None
+
+
+def move_aside(attempt: Attempt) -> None:
+    """Move the artifact of a node into the folder of an attempt at it."""
+    with suppress(FileNotFoundError):
+        os.rename(attempt.paths.artifact, f"{attempt.folder}/{_attempts.INVALID}")
+
+
+def delete(obj: Furu[Any], paths: NodePaths, *, lease_secs: float) -> bool:
+    """Remove the artifact and the ended attempts of a node; whether there was anything.
+
+    Raises:
+        FuruUsageError: somebody computes it now.
+        FuruStoreError: the store cannot be written.
+    """
+    newest = _attempts.latest(paths, lease_secs=lease_secs)
+    if newest is not None and newest.alive and not is_published(paths):
+        assert newest.judgement is not None
+        raise FuruUsageError(
+            f"{obj!r} is being computed: {newest.judgement.reason}",
+            hint="stop that process first, or wait until it has ended",
+        )
+    there = False
+    for folder in (paths.artifact, paths.attempts):
+        if os.path.isdir(folder):
+            there = True
+            _attempts.discard(folder)
+            if os.path.isdir(folder):
+                error = OSError(errno.EACCES, os.strerror(errno.EACCES), folder)
+                raise _attempts.store_error(error, folder)
+    return there

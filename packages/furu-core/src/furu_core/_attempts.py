@@ -1,0 +1,419 @@
+"""Attempts: who may compute a node, one at a time, without a lock that could be left behind.
+
+Attempts of a node are numbered. An attempt is claimed by renaming a prepared folder, which already
+holds its record, to ``.attempts/<hash>/<n>``: of two that try, one succeeds, and nobody ever sees an
+attempt without a record. Taking over from a dead holder means claiming ``n + 1``, never breaking
+``n``; so a holder that was given up for dead and wakes again finds a higher number and steps back.
+
+::
+
+    .attempts/<hash>/<n>/lease          heartbeat of the holder
+    .attempts/<hash>/<n>/record.json    who computes, how it stands or ended and why
+    .attempts/<hash>/<n>/furu.log       output of the node's code
+    .attempts/<hash>/<n>/files/         staging, renamed to the artifact on success
+    .attempts/<hash>/<n>/checkpoint/    handed to attempt n + 1
+    .attempts/<hash>/<n>/violations     rules of the executor that the node's code broke
+    .attempts/<hash>/<n>/invalid/       an artifact that turned out to be bad
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from furu_core import _lease, _process, _records
+from furu_core._layout import ATTEMPTS, LOG_FILE, META, TRASH, NodePaths
+from furu_core._lease import Judgement, Life
+from furu_core._records import AttemptRecord, AttemptStatus, DamagedRecord, Ended, Submission
+from furu_core.errors import FuruStoreError
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLease
+
+STAGING: Final = "files"
+CHECKPOINT: Final = "checkpoint"
+VIOLATIONS: Final = "violations"
+INVALID: Final = "invalid"
+_STAGED: Final = ".new-"
+_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
+_log = logging.getLogger("furu.attempts")
+
+
+@attrs.frozen
+class Origin:
+    """On whose behalf an attempt is made; goes into its record.
+
+    Attributes:
+        executor: the executor's name, empty for an interactive `get()`.
+        run_id: the executor's run.
+        spec_key: the worker's spec key.
+        submission: the scheduler's job, where there is one.
+    """
+
+    executor: str = ""
+    run_id: str = ""
+    spec_key: str = ""
+    submission: Submission | None = None
+
+
+@attrs.frozen(eq=False)
+class Attempt:
+    """An attempt that this process holds.
+
+    Attributes:
+        paths: the node's folders.
+        record: as written when the attempt was claimed.
+        lease: its heartbeat.
+    """
+
+    paths: NodePaths
+    record: AttemptRecord
+    lease: SoftFileLease
+
+    @property
+    def folder(self) -> str:
+        return f"{self.paths.attempts}/{self.record.number}"
+
+    @property
+    def staging(self) -> str:
+        return f"{self.folder}/{STAGING}"
+
+    @property
+    def log(self) -> str:
+        return f"{self.folder}/{LOG_FILE}"
+
+
+@attrs.frozen
+class LatestAttempt:
+    """The newest attempt of a node, as anyone sees it.
+
+    Attributes:
+        number: its number.
+        folder: its folder.
+        record: None when it is damaged.
+        judgement: of its holder, for an attempt that has not ended; else None.
+    """
+
+    number: int
+    folder: str
+    record: AttemptRecord | None
+    judgement: Judgement | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody computes the node."""
+        return self.judgement is not None and self.judgement.life is Life.ALIVE
+
+
+def numbers(paths: NodePaths) -> list[int]:
+    """The numbers of the node's attempts on disk, ascending."""
+    try:
+        names = os.listdir(paths.attempts)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
+    """The newest attempt of a node, its holder judged; None when there is none.
+
+    Args:
+        paths: the node's folders.
+        lease_secs: the lease to assume where a damaged record does not tell.
+
+    Raises:
+        FuruFormatError: a newer furu wrote its record.
+    """
+    for number in reversed(numbers(paths)):
+        folder = f"{paths.attempts}/{number}"
+        try:
+            record = _records.read(folder)
+        except FileNotFoundError:
+            if not os.path.isdir(folder):
+                continue  # published and cleaned up in this moment
+            return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
+        except DamagedRecord as damage:
+            _log.warning("%s: the record is damaged and will be set aside", damage)
+            return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
+        if record.status is not AttemptStatus.RUNNING:
+            return LatestAttempt(number, folder, record, None)
+        return LatestAttempt(number, folder, record, _judge(folder, record))
+    return None
+
+
+_held: set[str] = set()  # tokens of the attempts that threads of this process hold
+
+
+def _judge(folder: str, record: AttemptRecord) -> Judgement:
+    if record.holder == _process.this_process() and record.token not in _held:
+        # Its thread could not write how it ended, for instance because the disk was full.
+        return Judgement(Life.DEAD, "it has ended in this process")
+    return _lease.judge(folder, record)
+
+
+def _judge_unread(folder: str, lease_secs: float) -> Judgement:
+    # A holder whose record was damaged by others may still beat on its lease.
+    if not os.path.exists(f"{folder}/{_lease.LEASE_FILE}"):
+        return Judgement(Life.DEAD, "its record is damaged and it has no lease")
+    return _lease.judge_age(folder, lease_secs, "the holder of a damaged record")
+
+
+def claim(
+    paths: NodePaths, number: int, *, node: str, origin: Origin, lease_secs: float
+) -> Attempt | None:
+    """Claim attempt `number` of a node; None when somebody else did first.
+
+    Args:
+        paths: the node's folders.
+        number: one more than the newest attempt's.
+        node: the node's short name.
+        origin: on whose behalf.
+        lease_secs: seconds without a heartbeat after which others may take over.
+
+    Raises:
+        FuruStoreError: the store cannot be written.
+    """
+    record = AttemptRecord(
+        number=number,
+        token=os.urandom(8).hex(),
+        node=node,
+        status=AttemptStatus.RUNNING,
+        holder=_process.this_process(),
+        started=time.time(),
+        lease_secs=lease_secs,
+        checkpoint=_last_checkpoint(paths, number),
+        executor=origin.executor,
+        run_id=origin.run_id,
+        spec_key=origin.spec_key,
+        submission=origin.submission,
+    )
+    _held.add(record.token)
+    try:
+        if not _claim_folder(paths, record):
+            _held.discard(record.token)
+            return None
+        folder = f"{paths.attempts}/{number}"
+        _hand_over_checkpoint(paths, number)
+        return Attempt(paths, record, _lease.hold(folder, lease_secs))
+    except OSError as error:
+        _held.discard(record.token)
+        raise store_error(error, paths.attempts) from error
+    except BaseException:
+        _held.discard(record.token)
+        raise
+
+
+def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
+    staged = f"{paths.class_attempts}/{_STAGED}{record.token}"
+    target = f"{paths.attempts}/{record.number}"
+    try:
+        _make_dirs(paths.attempts)
+        _make_dirs(f"{staged}/{STAGING}/{META}")
+        with open(f"{staged}/{_records.RECORD_FILE}", "xb") as file:
+            file.write(_records.encode(record))
+        while True:
+            try:
+                os.rename(staged, target)
+                return True
+            except FileNotFoundError:
+                # The node's folder was cleaned up in this moment; or, on a network filesystem, the
+                # rename was done and its reply lost, so that the repeated request found nothing.
+                if not os.path.isdir(staged):
+                    return _is_ours(target, record)
+                _make_dirs(paths.attempts)
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    return False
+                raise
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _is_ours(target: str, record: AttemptRecord) -> bool:
+    with suppress(OSError, DamagedRecord):
+        return _records.read(target).token == record.token
+    return False
+
+
+def _make_dirs(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)
+
+
+def superseded_by(attempt: Attempt) -> int | None:
+    """The number of a later attempt, or None while `attempt` is the newest."""
+    known = numbers(attempt.paths)
+    return known[-1] if known and known[-1] > attempt.record.number else None
+
+
+def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
+    """Record how an attempt ended, drop its staging folder and release its lease."""
+    discard(attempt.staging)  # first, because on a full disk the record needs the room
+    record = attrs.evolve(attempt.record, status=status, ended=ended)
+    try:
+        _records.replace(attempt.folder, record)
+    except OSError as error:
+        # Then the attempt must not stay behind as running, or waiters would wait for this process.
+        _log.warning("%s cannot be recorded: %s", attempt.folder, error)
+        discard(attempt.folder)
+    release(attempt)
+
+
+def release(attempt: Attempt) -> None:
+    """Stop the heartbeat of an attempt."""
+    _held.discard(attempt.record.token)
+    with suppress(OSError):
+        attempt.lease.release()
+
+
+def clean_up(attempt: Attempt) -> None:
+    """Remove all attempts of a node after its artifact was published.
+
+    A later attempt keeps its folder: its holder finds the artifact by itself.
+    """
+    release(attempt)
+    if superseded_by(attempt) is None:
+        discard(attempt.paths.attempts)
+
+
+def discard(folder: str) -> None:
+    """Remove a folder, first out of everybody's sight and then from the disk."""
+    parent, name = os.path.split(folder)
+    hidden = f"{parent}/{TRASH}{name}-{os.urandom(4).hex()}"
+    try:
+        os.rename(folder, hidden)
+    except OSError:
+        return  # somebody else removed it, or the store is read-only
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def history(paths: NodePaths, before: int) -> list[AttemptRecord]:
+    """The records of the attempts before number `before`, damaged ones left out."""
+    records = []
+    for number in numbers(paths):
+        if number < before:
+            with suppress(OSError, DamagedRecord):
+                records.append(_records.read(f"{paths.attempts}/{number}"))
+    return records
+
+
+def record_end(
+    paths: NodePaths, number: int, status: AttemptStatus, ended: Ended, *, token: str | None = None
+) -> None:
+    """Record the end of another process's attempt, by whoever saw that process die.
+
+    Its holder being dead, the record still has one writer. An attempt that has ended already, or is
+    gone, stays as it is.
+    """
+    folder = f"{paths.attempts}/{number}"
+    try:
+        record = _records.read(folder)
+    except (OSError, DamagedRecord):
+        return
+    if record.status is not AttemptStatus.RUNNING or token not in (None, record.token):
+        return
+    discard(f"{folder}/{STAGING}")
+    with suppress(OSError):
+        _records.replace(folder, attrs.evolve(record, status=status, ended=ended))
+        os.unlink(f"{folder}/{_lease.LEASE_FILE}")
+
+
+def log_of(folder: str) -> Path:
+    """The log of the attempt in `folder`."""
+    return Path(folder) / LOG_FILE
+
+
+def set_aside_dead(attempt: LatestAttempt) -> None:
+    """Drop the staging folder of an attempt that died, once its successor is claimed."""
+    discard(f"{attempt.folder}/{STAGING}")
+    if attempt.record is None:
+        with suppress(OSError):
+            os.rename(
+                f"{attempt.folder}/{_records.RECORD_FILE}",
+                f"{attempt.folder}/{_records.RECORD_FILE}.damaged",
+            )
+
+
+def made_progress(paths: NodePaths, number: int) -> bool:
+    """Whether an attempt changed its checkpoint folder since it started."""
+    folder = f"{paths.attempts}/{number}"
+    try:
+        started_with = _records.read(folder).checkpoint
+    except (OSError, DamagedRecord):
+        return False
+    return _fingerprint(f"{folder}/{CHECKPOINT}") != started_with
+
+
+def _last_checkpoint(paths: NodePaths, number: int) -> str:
+    folder = _checkpoint_before(paths, number)
+    return "" if folder is None else _fingerprint(folder)
+
+
+def _checkpoint_before(paths: NodePaths, number: int) -> str | None:
+    if number == 1:
+        return None
+    for earlier in reversed(numbers(paths)):
+        folder = f"{paths.attempts}/{earlier}/{CHECKPOINT}"
+        if earlier < number and os.path.isdir(folder):
+            return folder
+    return None
+
+
+def _hand_over_checkpoint(paths: NodePaths, number: int) -> None:
+    folder = _checkpoint_before(paths, number)
+    if folder is not None:
+        os.rename(folder, f"{paths.attempts}/{number}/{CHECKPOINT}")
+
+
+def _fingerprint(folder: str) -> str:
+    """A digest of names, sizes and times of all files below; empty when there are none."""
+    entries = []
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                stat = os.stat(f"{parent}/{name}")
+                where = os.path.relpath(f"{parent}/{name}", folder)
+                entries.append(f"{where}\0{stat.st_size}\0{stat.st_mtime_ns}")
+    if not entries:
+        return ""
+    text = "\n".join(sorted(entries)).encode(errors="surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "the disk is full: free some room or set FURU_PATH to another disk",
+    errno.EDQUOT: "your disk quota is used up: free some room or set FURU_PATH elsewhere",
+    errno.EROFS: "the filesystem is read-only: set FURU_PATH to a folder that can be written",
+    errno.EACCES: "you may not write there: set FURU_PATH to a folder of yours",
+    errno.EPERM: "you may not write there: set FURU_PATH to a folder of yours",
+    errno.ENAMETOOLONG: "the path is too long: set FURU_PATH to a folder with a shorter one",
+}
+
+
+def store_error(error: OSError, path: str) -> FuruStoreError:
+    """The error of the operating system as one that says what to do."""
+    where = error.filename if isinstance(error.filename, str) else path
+    reason = error.strerror or type(error).__name__
+    return FuruStoreError(
+        f"cannot write to the store at {where}: {reason}",
+        path=where,
+        hint=_REMEDIES.get(error.errno or 0, "check the folder that FURU_PATH names"),
+    )
+
+
+def is_store_path(path: str) -> bool:
+    """Whether a name in a class folder is one of furu's own rather than a hash."""
+    return path == ATTEMPTS or path.startswith(TRASH)

@@ -1,0 +1,303 @@
+"""Running a node's code in an attempt, and publishing what it made."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from furu_core import (
+    _artifacts,
+    _attempts,
+    _capture,
+    _codecs,
+    _context,
+    _hooks,
+    _identity,
+    _manifest,
+    _pack,
+    _provenance,
+    _records,
+    _settings,
+)
+from furu_core._attempts import Attempt
+from furu_core._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
+from furu_core._records import AttemptStatus, Ended, FailureKind
+from furu_core.errors import (
+    FuruComputeError,
+    FuruDefinitionError,
+    FuruDependencyError,
+    FuruError,
+    FuruImportNameError,
+    FuruInvalidDependency,
+    FuruMutatedConfig,
+    FuruNestedRun,
+    FuruNodeError,
+    FuruProtocolError,
+    FuruSuperseded,
+    FuruValidationError,
+    NodeCancelled,
+)
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+_OWN_FILES: Final = os.path.dirname(__file__) + os.sep
+_MESSAGE_CHARACTERS: Final = 2000
+
+
+def compute(obj: Furu[Any], attempt: Attempt, *, rerun: bool = False) -> bool:
+    """Run the code of `obj` in `attempt`, publish the result, and end the attempt.
+
+    Args:
+        obj: the node.
+        attempt: held by the caller; it has ended when this returns or raises.
+        rerun: replace an artifact that is there.
+
+    Returns:
+        Whether this attempt published. False: another one did meanwhile, and this one's work is
+        discarded.
+
+    Raises:
+        FuruComputeError: the node's code raised; its exception is the `__cause__`.
+        FuruError: whatever else kept the node from having a result.
+        NodeCancelled, KeyboardInterrupt: it was interrupted.
+    """
+    published = False
+    try:
+        with _node_context(obj, attempt):
+            timer = _provenance.node_timer()
+            entry = _run_code(obj, attempt)
+            _refuse_if_broken(obj, attempt)
+            with _store_errors(attempt):
+                _write_records(obj, attempt, entry, timer)
+        with _store_errors(attempt):
+            published = _publish(obj, attempt, rerun=rerun)
+    except BaseException as error:
+        if not published and (rerun or not _finished_elsewhere(attempt, error)):
+            failure = _ended(obj, attempt, error)
+            if failure is error:
+                raise
+            raise failure from error
+        _attempts.clean_up(attempt)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        _attempts.clean_up(attempt)
+    return published
+
+
+@contextmanager
+def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
+    context = _context.exec_context()
+    whole_process = context.one_at_a_time or not context.strict
+    scope: _capture.Scope = "process" if whole_process else "thread"
+    with (
+        _context.computing(obj, attempt),
+        _capture.node_log(attempt.log, echo=context.echo, scope=scope),
+    ):
+        try:
+            yield
+        except BaseException as error:
+            _write_traceback(attempt.log, error)
+            raise
+
+
+def _write_traceback(log: str, error: BaseException) -> None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+        trace = trace.tb_next  # the reader of a node's log looks for the node's code
+    lines = traceback.format_exception(type(error), error, trace or error.__traceback__)
+    with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(lines)
+
+
+@contextmanager
+def _store_errors(attempt: Attempt) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _attempts.store_error(error, attempt.folder) from error
+
+
+def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
+    value = obj._create()
+    staging = attempt.staging
+    stored = not _hooks.overrides(type(obj), "_load")
+    with _store_errors(attempt):
+        entry = _codecs.store(value, f"{staging}/{META}", staging) if stored else None
+    if _hooks.overrides(type(obj), "_validate"):
+        _manifest.write(staging, entry)  # so that `_validate` may load what it judges
+        reason = _hooks.invalid_reason(obj)
+        if reason is not None:
+            raise FuruValidationError(
+                f"the fresh result of {short_name(obj)} is invalid: {reason}",
+                node=short_name(obj),
+                hash=obj.furu_hash,
+                log=_attempts.log_of(attempt.folder),
+                hint="mend _create or _validate; nothing was published",
+            )
+    return entry
+
+
+def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
+    """Refuse to publish what broke a rule, even where the node's code swallowed the error."""
+    violation = _context.noted_violation(attempt)
+    if violation is not None:
+        raise violation
+    changed = _identity.changed_since_hashing(obj)
+    if changed is not None:
+        name = short_name(obj)
+        which = "its config" if changed is obj else f"the config of {short_name(changed)} in it"
+        raise FuruMutatedConfig(
+            f"{name} is not published: {which} changed after it was hashed, so its result would "
+            "stand under the hash of another config",
+            node=name,
+            hash=obj.furu_hash,
+            log=_attempts.log_of(attempt.folder),
+            hint="copy lists and dicts before changing them, or use tuples in fields",
+        )
+
+
+def _write_records(
+    obj: Furu[Any],
+    attempt: Attempt,
+    entry: _manifest.ResultEntry | None,
+    timer: _provenance.NodeTimer,
+) -> None:
+    meta = f"{attempt.staging}/{META}"
+    _write_json(f"{meta}/{CONFIG_FILE}", _pack.shallow_dict(obj))
+    record = attempt.record
+    earlier = _attempts.history(attempt.paths, record.number) if record.number > 1 else []
+    metadata = {
+        "version": _records.VERSION,
+        "node": record.node,
+        "class": _hooks.class_name(type(obj)),
+        "hash": obj.furu_hash,
+        "to_python": _pack.to_python(obj),
+        "attempt": _records.to_json(record),
+        "earlier_attempts": [_records.to_json(past) for past in earlier],
+        "started": record.started,
+        "ended": time.time(),
+        **timer.stop(),
+        "provenance": _provenance.process_provenance(),
+    }
+    _write_json(f"{meta}/{METADATA_FILE}", metadata)
+    _manifest.write(attempt.staging, entry)
+
+
+def _write_json(path: str, value: object) -> None:
+    data = json.dumps(value, separators=(",", ":")).encode("ascii")
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
+    staging = attempt.staging
+    with suppress(FileNotFoundError):
+        os.rename(attempt.log, f"{staging}/{META}/{LOG_FILE}")
+    durable = _settings.current().durable
+    if durable:
+        _manifest.sync_tree(staging)
+    successor = _attempts.superseded_by(attempt)
+    if successor is not None:
+        raise FuruSuperseded(
+            f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because "
+            f"attempt {successor} took over while this one gave no sign of life",
+            node=short_name(obj),
+            hash=obj.furu_hash,
+            hint="raise FURU_LEASE_SECS if machines here stall for that long",
+        )
+    published = _artifacts.publish(attempt, replace=rerun)
+    if durable:
+        _manifest.sync_path(attempt.paths.class_dir)
+    return published
+
+
+def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
+    """Whether another attempt has published, so that this one's error means nothing any more.
+
+    An attempt that was given up for dead finds its files gone and fails by that alone.
+    """
+    broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
+    return (
+        isinstance(error, Exception) and not broke_a_rule and _artifacts.is_published(attempt.paths)
+    )
+
+
+def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
+    """End the attempt with what `error` means for it, and return what to raise."""
+    violation = None
+    with suppress(OSError, ValueError):
+        violation = _context.noted_violation(attempt)
+    if violation is not None and isinstance(error, Exception):
+        error = violation
+    log = _attempts.log_of(attempt.folder)
+    result = _translated(obj, attempt, error)
+    status, kind = classify(error)
+    ended = Ended(
+        time=time.time(),
+        kind=kind,
+        error_type=type(error).__name__,
+        message=last_line(error),
+        culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
+    )
+    if not os.path.exists(log):
+        with suppress(OSError):  # publishing failed after the log had moved
+            os.rename(f"{attempt.staging}/{META}/{LOG_FILE}", log)
+    if isinstance(error, FuruSuperseded):
+        _attempts.release(attempt)
+        _attempts.discard(attempt.folder)
+    else:
+        _attempts.end(attempt, status, ended)
+    return result
+
+
+def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
+    """How an attempt ends that `error` ended."""
+    match error:
+        case FuruInvalidDependency():
+            return AttemptStatus.INVALID, None
+        case NodeCancelled() | KeyboardInterrupt():
+            return AttemptStatus.CANCELLED, FailureKind.CANCELLED
+        case (
+            FuruProtocolError()
+            | FuruNestedRun()
+            | FuruDependencyError()
+            | FuruDefinitionError()
+            | FuruImportNameError()
+        ):
+            return AttemptStatus.FAILED, FailureKind.PROTOCOL
+        case _:
+            return AttemptStatus.FAILED, FailureKind.COMPUTE
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of an exception's text, which says the most in a summary."""
+    lines = str(error).strip().splitlines()
+    return lines[-1][:_MESSAGE_CHARACTERS] if lines else ""
+
+
+def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
+    """What a caller of `get()` sees of `error`."""
+    name = short_name(obj)
+    log = _attempts.log_of(attempt.folder)
+    if isinstance(error, FuruNodeError):
+        if error.hash == obj.furu_hash:
+            error.log = error.log or log
+            return error
+        reason = f"because {error.message}"
+    elif isinstance(error, FuruError) or not isinstance(error, Exception | SystemExit):
+        return error
+    else:
+        reason = f"with {type(error).__name__}: {last_line(error)}"
+    hint = f"the traceback is in {log}"
+    if isinstance(error, RecursionError):
+        hint += "; a chain deeper than Python recurses is for `furu run`, which needs no recursion"
+    return FuruComputeError(
+        f"{name} failed {reason}", node=name, hash=obj.furu_hash, log=log, hint=hint
+    )

@@ -1,0 +1,235 @@
+"""The class that users subclass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
+
+from furu_core import (
+    _artifacts,
+    _attempts,
+    _config_class,
+    _context,
+    _get,
+    _identity,
+    _pack,
+    _settings,
+    _states,
+)
+from furu_core._config_class import field
+from furu_core._hooks import default
+from furu_core._layout import node_paths, short_name
+from furu_core._states import NodeState
+from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
+)
+class Furu(Generic[T]):
+    """A computation, declared by its configuration.
+
+    A subclass states its parameters as annotated fields and computes its result in `_create`. Equal
+    parameters give an equal `furu_hash`, and the hash is where the result is stored: `get` computes
+    it once and loads it ever after. Fields that are Furu objects, also in lists and dicts, are its
+    dependencies. The class statement alone makes a frozen class with keyword-only arguments.
+
+    It does not notice that the code of `_create` changed: after such a change, delete the results
+    or add a field, such as ``version: int = 2``.
+
+    Example:
+        >>> from furu_core import Furu
+        >>> class Square(Furu[int]):
+        ...     side: int = 2
+        ...
+        ...     def _create(self) -> int:
+        ...         return self.side**2
+        >>> Square(side=3).get()
+        9
+        >>> Square(side=3).exists(), Square(side=4).exists()
+        (True, False)
+        >>> Square(side=3) == Square(side=3)
+        True
+    """
+
+    _executor_spec_key: ClassVar[str] = "default"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _config_class.define(cls)
+
+    # What a user writes
+
+    @default
+    def _create(self) -> T:
+        """Compute the result; files go to `furu_dir`."""
+        cls = type(self).__qualname__
+        raise FuruDefinitionError(
+            f"{cls} has no _create, so it cannot be computed",
+            hint=f"write `def _create(self)` in {cls}, or use a subclass that has one",
+        )
+
+    @default
+    def _load(self) -> T:
+        """Load the result from `furu_dir`. A class that brings its own stores what it likes there.
+
+        Without one, furu stores what `_create` returns and gives back an equal value.
+        """
+        return self.get()
+
+    @default
+    def _validate(self) -> bool | None:
+        """Whether the artifact is still good; False, or any exception, has it computed again."""
+        return True
+
+    @default
+    def _dependencies(self) -> Iterable[Furu[Any]]:
+        """Further dependencies, beside the Furu objects in fields."""
+        return ()
+
+    # What a user calls
+
+    def get(self, force: bool = False) -> T:
+        """Load the result, or wait for whoever computes it, or compute it.
+
+        Inside an executor it only loads: there, dependencies are computed before a node starts.
+
+        Args:
+            force: inside an executor, compute an object that is not there, if its spec key equals
+                the worker's. Elsewhere it changes nothing.
+
+        Raises:
+            FuruComputeError: the code of the node raised; the original error is its `__cause__`.
+            FuruMissingArtifact: inside an executor, there is no artifact.
+            FuruSpecMismatch: inside an executor, `force` for another spec key.
+            FuruInvalidDependency: inside an executor, the artifact was bad.
+            FuruWaitTimeout: somebody computes it, for longer than `FURU_MAX_WAIT_SECS`.
+            FuruStoreError: the store cannot be read or written.
+        """
+        result: T = _get.get(self, force=force)
+        return result
+
+    def exists(self) -> bool:
+        """Whether the result is there."""
+        return _artifacts.is_published(node_paths(self))
+
+    def status(self) -> NodeState:
+        """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
+        return _states.state_of(self, node_paths(self)).state
+
+    def delete(self) -> bool:
+        """Remove the result and what failed attempts left; whether there was anything to remove.
+
+        Raises:
+            FuruUsageError: somebody computes the node now.
+            FuruStoreError: the store cannot be written.
+        """
+        return _artifacts.delete(self, node_paths(self), lease_secs=_settings.current().lease_secs)
+
+    @property
+    def furu_hash(self) -> str:
+        """The hash of the configuration, 32 hexadecimal digits.
+
+        Raises:
+            FuruValueError: a field holds a value that has no stable hash.
+            FuruImportNameError: another process could not import the class.
+        """
+        return _identity.furu_hash(self)
+
+    @property
+    def furu_dir(self) -> Path:
+        """The folder of the node's files: the artifact, or the staging folder while it is computed.
+
+        Raises:
+            FuruNoFolder: there is neither.
+        """
+        active = _context.active(self.furu_hash)
+        if active is not None:
+            return Path(active.staging)
+        paths = node_paths(self)
+        if _artifacts.is_published(paths):
+            return Path(paths.artifact)
+        raise FuruNoFolder(
+            f"{short_name(self)} has no folder: it is neither computed nor being computed here",
+            hint="call get() first",
+        )
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """A folder that survives failed and killed attempts, for resuming; only inside `_create`.
+
+        Raises:
+            FuruNoFolder: the node is not being computed here.
+            FuruStoreError: the folder cannot be made.
+        """
+        active = _context.active(self.furu_hash)
+        if active is None:
+            raise FuruNoFolder(
+                f"{short_name(self)} has no checkpoint folder, because it is not computed here",
+                hint="use checkpoint_dir in _create, and furu_dir for what shall last",
+            )
+        folder = f"{active.attempt}/{_attempts.CHECKPOINT}"
+        return _made(folder)
+
+    @property
+    def raw_dir(self) -> Path:
+        """A folder shared by all nodes, for downloads and the like; furu never cleans it.
+
+        Raises:
+            FuruStoreError: the folder cannot be made.
+        """
+        return _made(f"{_settings.current().path}/raw")
+
+    # Round trips
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON values; every nested configuration stands in it once."""
+        return _pack.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """The object that `to_dict` described.
+
+        Raises:
+            FuruValueError: the record does not fit the classes as they are now.
+            FuruUsageError: it describes an object of another class.
+        """
+        obj = _pack.from_dict(record)
+        if not isinstance(obj, cls):
+            raise FuruUsageError(
+                f"the record describes {short_name(obj)}, expected a {cls.__qualname__}",
+                hint="call from_dict of that class, or Furu.from_dict for any",
+            )
+        return obj
+
+    def to_python(self) -> str:
+        """A Python expression that makes an equal object."""
+        return _pack.to_python(self)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Furu) or type(other) is not type(self):
+            return NotImplemented
+        return self.furu_hash == other.furu_hash
+
+    def __hash__(self) -> int:
+        return hash(self.furu_hash)
+
+    def __repr__(self) -> str:
+        return _pack.short_repr(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _pack.reduce(self)
+
+
+def _made(folder: str) -> Path:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise _attempts.store_error(error, folder) from error
+    return Path(folder)

@@ -1,0 +1,107 @@
+"""Which process this is, and whether another one is gone.
+
+A process is known by host, boot, PID namespace, pid and start time. Only a process of the same host,
+boot and namespace can be looked up; of any other, nothing is known here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen
+class ProcessId:
+    """One process, told apart from every other one on any host at any time.
+
+    Attributes:
+        host: the host's name.
+        boot: the kernel's boot id; two containers on one machine share it.
+        pid_namespace: where the pid counts.
+        pid: the process id.
+        start: the start time as the system writes it, because pids are used again.
+    """
+
+    host: str
+    boot: str
+    pid_namespace: str
+    pid: int
+    start: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+_this: ProcessId | None = None
+
+
+def this_process() -> ProcessId:
+    """The identity of the calling process."""
+    global _this
+    pid = os.getpid()
+    if _this is None or _this.pid != pid:  # a fork has another pid than its parent remembered
+        _this = ProcessId(
+            host=socket.gethostname(),
+            boot=_boot_id(),
+            pid_namespace=_pid_namespace(),
+            pid=pid,
+            start=_start_time(pid) or "",
+        )
+    return _this
+
+
+def is_gone(process: ProcessId) -> bool | None:
+    """Whether `process` has ended: True, False, or None where it cannot be looked up from here."""
+    here = this_process()
+    if (process.host, process.boot, process.pid_namespace) != (
+        here.host,
+        here.boot,
+        here.pid_namespace,
+    ):
+        return None
+    return _start_time(process.pid) != process.start
+
+
+_ZOMBIE_STATES: Final = ("Z", "X")
+
+
+def _start_time(pid: int) -> str | None:
+    """When the process started, in the system's own words; None when it has ended."""
+    if sys.platform == "linux":
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                stat = file.read().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # The second field is the command in parentheses and may itself hold spaces and parentheses.
+        fields = stat[stat.rindex(")") + 2 :].split(" ")
+        # A killed process that nobody has waited for keeps its pid but computes nothing any more.
+        return None if fields[0] in _ZOMBIE_STATES else fields[19]
+    listing = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    state, _, start = listing.partition(" ")
+    return None if not listing or state.startswith(_ZOMBIE_STATES) else start.strip()
+
+
+def _boot_id() -> str:
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(
+            ["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    return ""
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""  # the system knows no namespaces, so there is one

@@ -1,0 +1,171 @@
+"""How nodes stand, for many at once.
+
+Because an artifact's folder exists only when it is complete, two listings tell the states of all
+nodes of a class: one of the class folder, one of its attempts. Only a node that has attempts and no
+artifact needs a look into its record.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from furu_core import _attempts, _registry, _settings, _submissions
+from furu_core._attempts import LatestAttempt
+from furu_core._layout import ATTEMPTS, NodePaths, class_dir, short_name
+from furu_core._outcomes import Failure, Holder
+from furu_core._records import AttemptStatus
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+
+class NodeState(Enum):
+    """How a node stands in the store."""
+
+    DONE = "done"
+    RUNNING = "running"
+    QUEUED = "queued"
+    STALE = "stale"  # whoever computed it died
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ABSENT = "absent"
+
+
+@attrs.frozen
+class NodeInfo:
+    """How one node stands.
+
+    Attributes:
+        state: in a word.
+        attempt: the number of the newest attempt, where one is on disk.
+        holder: who computes it, or computed it last.
+        failure: why it failed, for failed and cancelled nodes.
+        reason: how one knows that its holder lives or died.
+    """
+
+    state: NodeState
+    attempt: int | None = None
+    holder: Holder | None = None
+    failure: Failure | None = None
+    reason: str = ""
+
+
+_DONE = NodeInfo(NodeState.DONE)
+_ABSENT = NodeInfo(NodeState.ABSENT)
+
+
+class StateReader:
+    """Reads states of many nodes at the price of two listings per class.
+
+    What it has listed it remembers; `refresh` makes it look again. It does not guarantee that a
+    state still holds when it is returned.
+
+    Example:
+        >>> from furu_core.executors import StateReader
+        >>> reader = StateReader()
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[type, frozenset[str]] = {}
+        self._attempted: dict[type, frozenset[str]] = {}
+
+    def refresh(self) -> None:
+        """Forget all listings."""
+        self._done.clear()
+        self._attempted.clear()
+
+    def done(self, obj: Furu[Any]) -> bool:
+        """Whether the artifact of `obj` is there."""
+        return obj.furu_hash in self.done_of(type(obj))
+
+    def done_of(self, cls: type) -> frozenset[str]:
+        """The hashes of all artifacts of a class."""
+        try:
+            return self._done[cls]
+        except KeyError:
+            names = self._done[cls] = _listed(class_dir(cls))
+            return names
+
+    def state(self, obj: Furu[Any]) -> NodeInfo:
+        """How `obj` stands.
+
+        Raises:
+            FuruFormatError: a newer furu wrote its record.
+        """
+        cls = type(obj)
+        node_hash = obj.furu_hash
+        if node_hash in self.done_of(cls):
+            return _DONE
+        attempted = self._attempted.get(cls)
+        if attempted is None:
+            attempted = self._attempted[cls] = _listed(f"{class_dir(cls)}/{ATTEMPTS}")
+        if node_hash not in attempted:
+            return _ABSENT
+        return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
+
+
+def state_of(obj: Furu[Any], paths: NodePaths) -> NodeInfo:
+    """How one node stands, without listing its whole class."""
+    return _DONE if os.path.isdir(paths.artifact) else look(paths, short_name(obj))
+
+
+def look(paths: NodePaths, name: str) -> NodeInfo:
+    """How a node without an artifact stands, by its newest attempt."""
+    newest = _attempts.latest(paths, lease_secs=_settings.current().lease_secs)
+    if newest is None:
+        queued = _submissions.queued(paths)
+        if queued is None:
+            return _ABSENT
+        return NodeInfo(NodeState.QUEUED, holder=Holder(None, queued))
+    record = newest.record
+    if record is None:
+        state = NodeState.RUNNING if newest.alive else NodeState.STALE
+        assert newest.judgement is not None
+        return NodeInfo(state, newest.number, Holder(None), reason=newest.judgement.reason)
+    holder = Holder(
+        record.holder, record.submission, record.executor, record.run_id, record.started
+    )
+    if newest.judgement is not None:
+        state = NodeState.STALE
+        reason = newest.judgement.reason
+        if newest.alive and not _registry.is_gone(record.submission):
+            state = NodeState.RUNNING
+        return NodeInfo(state, newest.number, holder, reason=reason)
+    return NodeInfo(
+        _ENDED_STATES[record.status], newest.number, holder, _failure(newest, paths.hash, name)
+    )
+
+
+_ENDED_STATES = {
+    AttemptStatus.FAILED: NodeState.FAILED,
+    AttemptStatus.LOST: NodeState.STALE,
+    AttemptStatus.CANCELLED: NodeState.CANCELLED,
+    AttemptStatus.INVALID: NodeState.ABSENT,
+}
+
+
+def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None:
+    assert newest.record is not None
+    ended = newest.record.ended
+    if ended is None or ended.kind is None:
+        return None
+    log = _attempts.log_of(newest.folder)
+    return Failure(
+        kind=ended.kind,
+        error_type=ended.error_type,
+        message=ended.message,
+        node=name,
+        hash=node_hash,
+        log=log if log.exists() else None,
+    )
+
+
+def _listed(folder: str) -> frozenset[str]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return frozenset(os.listdir(folder))
+    return frozenset()

@@ -1,0 +1,230 @@
+"""What an executor's worker does: enter a session, run nodes, tell what became of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from furu_core import _acquire, _artifacts, _attempts, _compute, _context, _get, _hooks
+from furu_core._attempts import Attempt, LatestAttempt
+from furu_core._context import ExecContext
+from furu_core._layout import NodePaths, node_paths, short_name
+from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
+from furu_core._records import AttemptStatus, Ended, FailureKind
+from furu_core.errors import (
+    FuruError,
+    FuruInvalidDependency,
+    FuruNodeError,
+    FuruSuperseded,
+    NodeCancelled,
+)
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+_log = logging.getLogger("furu.worker")
+
+
+@attrs.frozen
+class WorkerContext:
+    """What a worker belongs to.
+
+    Attributes:
+        executor: the executor's name.
+        run_id: the executor's run.
+        spec_key: of the nodes that this worker computes.
+        whole_process: whether the process computes one node at a time, so that everything that runs
+            in it belongs to that node; False for a thread among others.
+        echo: whether the console shows what nodes print; else only their logs have it.
+        known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
+            becomes visible on a network filesystem.
+    """
+
+    executor: str
+    run_id: str
+    spec_key: str = "default"
+    whole_process: bool = True
+    echo: bool = False
+    known_done_wait_secs: float = 0.0
+
+
+@contextmanager
+def worker_session(worker: WorkerContext) -> Iterator[None]:
+    """Run the enclosed code as a worker: `get()` loads and never computes.
+
+    Args:
+        worker: what the worker belongs to. With `whole_process` the rule holds in all threads and
+            child processes; else in this thread and in what `run_node` runs in it.
+    """
+    with _context.session(_exec_context(worker), process_wide=worker.whole_process):
+        yield
+
+
+@contextmanager
+def importing_user_code(worker: WorkerContext) -> Iterator[None]:
+    """Run the enclosed import as a worker's, so that errors name the missing main guard."""
+    context = attrs.evolve(_exec_context(worker), importing=True)
+    with _context.session(context, process_wide=worker.whole_process):
+        yield
+
+
+def _exec_context(worker: WorkerContext) -> ExecContext:
+    return ExecContext(
+        strict=True,
+        executor=worker.executor,
+        run_id=worker.run_id,
+        spec_key=worker.spec_key,
+        known_done_wait_secs=worker.known_done_wait_secs,
+        echo=worker.echo,
+        one_at_a_time=worker.whole_process,
+    )
+
+
+def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
+    """Make one attempt at a node, in the session of the calling worker.
+
+    It never raises for what the node's code does, save that `KeyboardInterrupt` passes through
+    after it was recorded.
+
+    Args:
+        obj: the node; its dependencies are there.
+        rerun: compute it although its artifact is there.
+    """
+    began = time.monotonic()
+    paths = node_paths(obj)
+    attempt: int | None = None
+    failure: Failure | None = None
+    culprit: str | None = None
+    holder: Holder | None = None
+    try:
+        claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
+        if isinstance(claimed, Attempt):
+            attempt = claimed.record.number
+            _log.info("get %s missing -> create", short_name(obj))
+            published = _compute.compute(obj, claimed, rerun=rerun)
+            outcome = Outcome.COMPUTED if published else Outcome.LOADED
+            if rerun:
+                _get.reran(obj.furu_hash)
+        elif claimed is None:
+            outcome = Outcome.LOADED
+        else:
+            outcome, holder = Outcome.BUSY, holder_of(claimed)
+    except FuruSuperseded:
+        newest = _attempts.latest(paths, lease_secs=0.0)
+        outcome = Outcome.BUSY
+        holder = None if newest is None else holder_of(newest)
+    except FuruInvalidDependency as error:
+        outcome, culprit = Outcome.INVALID_DEPENDENCY, error.hash
+        failure = _failure(obj, paths, error, attempt)
+    except NodeCancelled as error:
+        outcome = Outcome.CANCELLED
+        failure = _failure(obj, paths, error, attempt)
+    except Exception as error:  # noqa: BLE001 - whatever the node's code raised, the worker goes on
+        outcome = Outcome.FAILED
+        failure = _failure(obj, paths, error, attempt)
+    return NodeResult(
+        hash=obj.furu_hash,
+        outcome=outcome,
+        attempt=attempt,
+        failure=failure,
+        seconds=time.monotonic() - began,
+        culprit=culprit,
+        holder=holder,
+    )
+
+
+def holder_of(attempt: LatestAttempt) -> Holder:
+    """Who holds an attempt, as far as its record tells."""
+    record = attempt.record
+    if record is None:
+        return Holder(None)
+    return Holder(record.holder, record.submission, record.executor, record.run_id, record.started)
+
+
+def _failure(
+    obj: Furu[Any], paths: NodePaths, error: BaseException, attempt: int | None
+) -> Failure:
+    kind = _compute.classify(error)[1] or FailureKind.COMPUTE
+    told = error
+    if isinstance(error, FuruNodeError) and error.__cause__ is not None:
+        told = error.__cause__  # the summary names what the node's code raised
+    message = str(told) if isinstance(told, FuruError) else _compute.last_line(told)
+    log = None if attempt is None else _attempts.log_of(f"{paths.attempts}/{attempt}")
+    return Failure(
+        kind=kind,
+        error_type=type(told).__name__,
+        message=message,
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        log=log if log is not None and log.exists() else None,
+    )
+
+
+def record_death(
+    obj: Furu[Any], attempt: int | None, kind: FailureKind, message: str
+) -> Failure | None:
+    """Record that the worker of a node died, by whoever saw it die.
+
+    Args:
+        obj: the node that the worker computed.
+        attempt: the attempt's number; None for the newest that is still on disk.
+        kind: `LOST`, or `CANCELLED` where the executor itself killed the worker.
+        message: what was seen, for instance the signal.
+
+    Returns:
+        The failure to count; None when the node's artifact was published before the worker died.
+    """
+    paths = node_paths(obj)
+    if _artifacts.is_published(paths):
+        return None
+    number = attempt
+    if number is None:
+        known = _attempts.numbers(paths)
+        number = known[-1] if known else None
+    log = None
+    if number is not None:
+        status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
+        ended = Ended(time.time(), kind, "", message)
+        _attempts.record_end(paths, number, status, ended)
+        log = _attempts.log_of(f"{paths.attempts}/{number}")
+    return Failure(
+        kind=kind,
+        error_type="",
+        message=message,
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        log=log if log is not None and log.exists() else None,
+    )
+
+
+def made_progress(obj: Furu[Any], attempt: int | None = None) -> bool:
+    """Whether an ended attempt, by default the newest, changed the node's checkpoint folder."""
+    paths = node_paths(obj)
+    known = _attempts.numbers(paths)
+    if attempt is None and not known:
+        return False
+    return _attempts.made_progress(paths, known[-1] if attempt is None else attempt)
+
+
+def invalidate_if_bad(obj: Furu[Any]) -> bool:
+    """Move the artifact of `obj` aside if it is damaged or its `_validate` refuses it.
+
+    Returns:
+        Whether there is no valid artifact any more.
+    """
+    paths = node_paths(obj)
+    reason = _artifacts.bad_reason(obj, paths)
+    if reason is None:
+        return False
+    _get.invalidate(obj, paths, reason)
+    return True
+
+
+def has_validator(cls: type) -> bool:
+    """Whether a config class brings its own `_validate`."""
+    return _hooks.overrides(cls, "_validate")

@@ -1,0 +1,299 @@
+"""Every error that furu raises on purpose.
+
+::
+
+    FuruError
+    ├── FuruDefinitionError (TypeError)     a config class that cannot be defined as written
+    ├── FuruValueError (ValueError)         a field's value that has no stable hash
+    ├── FuruImportNameError                 a class that another process could not import
+    ├── FuruSettingsError (ValueError)      a bad or misspelt setting
+    ├── FuruUsageError                      a call that makes no sense where it stands
+    │   ├── FuruNestedRun                   a run started inside a node, or by a worker's import
+    │   └── FuruNoFolder                    `furu_dir` of an object that has none yet
+    ├── FuruStoreError                      the store cannot be read or written (full, read-only)
+    │   └── FuruFormatError                 a record of a newer furu
+    ├── FuruNodeError                       a node that has no result
+    │   ├── FuruComputeError                its code raised
+    │   ├── FuruResultError                 its result cannot be stored or loaded
+    │   ├── FuruValidationError             its fresh result is invalid
+    │   ├── FuruMutatedConfig               its config changed while it was computed
+    │   ├── FuruSelfDependency              its code waits for itself
+    │   ├── FuruSuperseded                  another attempt took over
+    │   └── FuruWaitTimeout                 whoever computes it took too long
+    ├── FuruProtocolError                   an executor's rules were broken; never retried
+    │   ├── FuruMissingArtifact             `get()` inside an executor found nothing
+    │   └── FuruSpecMismatch                `get(force=True)` for another spec key
+    ├── FuruInvalidDependency               a dependency's artifact was bad and is gone
+    ├── FuruDependencyError (TypeError)     `_dependencies` gave something else
+    │   └── FuruCycleError                  nodes that depend on themselves
+    ├── FuruExecutorError                   an executor that is unknown or broken
+    ├── FuruRunError                        a run whose roots are not all there
+    │   └── FuruRunCancelled                because it was cancelled
+    └── FuruPlatformError                   an operating system that is not supported
+
+Errors carry what they know as attributes, survive pickling, and end in the next step.
+`NodeCancelled` and `KeyboardInterrupt` are no errors: they pass through ``except Exception``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "FuruComputeError",
+    "FuruCycleError",
+    "FuruDefinitionError",
+    "FuruDependencyError",
+    "FuruError",
+    "FuruExecutorError",
+    "FuruFormatError",
+    "FuruImportNameError",
+    "FuruInvalidDependency",
+    "FuruMissingArtifact",
+    "FuruMutatedConfig",
+    "FuruNestedRun",
+    "FuruNoFolder",
+    "FuruNodeError",
+    "FuruPlatformError",
+    "FuruProtocolError",
+    "FuruResultError",
+    "FuruRunCancelled",
+    "FuruRunError",
+    "FuruSelfDependency",
+    "FuruSettingsError",
+    "FuruSpecMismatch",
+    "FuruStoreError",
+    "FuruSuperseded",
+    "FuruUsageError",
+    "FuruValidationError",
+    "FuruValueError",
+    "FuruWaitTimeout",
+    "NodeCancelled",
+]
+
+
+class FuruError(Exception):
+    """What all errors of furu have in common.
+
+    Args:
+        message: what happened: who, what was expected, what was got.
+        hint: the next step for whoever reads it.
+
+    Example:
+        >>> from furu_core.errors import FuruError
+        >>> str(FuruError("the box is empty", hint="fill it"))
+        'the box is empty; fill it'
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own way calls the class with `args` and would lose keyword arguments.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[FuruError], args: tuple[Any, ...], state: dict[str, Any]) -> FuruError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class FuruDefinitionError(FuruError, TypeError):
+    """A config class that cannot be defined as it is written."""
+
+
+class FuruValueError(FuruError, ValueError):
+    """A value in a field that has no stable hash, or does not fit its field."""
+
+
+class FuruImportNameError(FuruError):
+    """A class that no other process could import under one name."""
+
+
+class FuruSettingsError(FuruError, ValueError):
+    """A setting that is misspelt or has a bad value."""
+
+
+class FuruUsageError(FuruError):
+    """A call that makes no sense where it stands."""
+
+
+class FuruNestedRun(FuruUsageError):
+    """A run that was started inside a node's code, or while a worker imported a script."""
+
+
+class FuruNoFolder(FuruUsageError):
+    """`furu_dir` was asked of an object that has neither an artifact nor an attempt."""
+
+
+class FuruStoreError(FuruError):
+    """The store cannot be read or written, for instance because the disk is full."""
+
+    def __init__(self, message: str, *, path: Path | str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = None if path is None else Path(path)
+
+
+class FuruFormatError(FuruStoreError):
+    """A record on disk that a newer furu wrote."""
+
+
+class FuruNodeError(FuruError):
+    """A node that has no result, and why.
+
+    Attributes:
+        node: short name, such as ``Train(3fa9c1)``.
+        hash: the node's full hash.
+        log: the log of the attempt, where there is one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: str = "",
+        hash: str = "",
+        log: Path | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.node = node
+        self.hash = hash
+        self.log = log
+
+
+class FuruComputeError(FuruNodeError):
+    """The code of a node raised; the original error is the `__cause__` where it is known."""
+
+
+class FuruResultError(FuruNodeError):
+    """A result that cannot be stored, or a stored one that cannot be loaded."""
+
+
+class FuruValidationError(FuruNodeError):
+    """A fresh result that its own `_validate` calls invalid."""
+
+
+class FuruMutatedConfig(FuruNodeError):
+    """A config whose fields changed between hashing and publishing."""
+
+
+class FuruSelfDependency(FuruNodeError):
+    """A node whose code asks for the node itself."""
+
+
+class FuruSuperseded(FuruNodeError):
+    """An attempt that found a successor and therefore does not publish."""
+
+
+class FuruWaitTimeout(FuruNodeError):
+    """Whoever computes a node took longer than `FURU_MAX_WAIT_SECS`.
+
+    Attributes:
+        holder: who computes it, in words.
+        waited: seconds waited.
+    """
+
+    def __init__(
+        self, message: str, *, node: str, hash: str, holder: str, waited: float, hint: str = ""
+    ) -> None:
+        super().__init__(message, node=node, hash=hash, hint=hint)
+        self.holder = holder
+        self.waited = waited
+
+
+class FuruProtocolError(FuruError):
+    """A rule of executors was broken; trying again would break it again.
+
+    Attributes:
+        asker: short name of the node that asked, or a description of the process.
+        node: short name of the node asked for.
+        hash: full hash of the node asked for.
+    """
+
+    def __init__(
+        self, message: str, *, asker: str = "", node: str = "", hash: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.asker = asker
+        self.node = node
+        self.hash = hash
+
+
+class FuruMissingArtifact(FuruProtocolError):
+    """`get()` inside an executor found no artifact; it never computes there."""
+
+
+class FuruSpecMismatch(FuruProtocolError):
+    """`get(force=True)` inside an executor for a node of another spec key."""
+
+
+class FuruInvalidDependency(FuruError):
+    """A dependency's artifact was bad; it was moved aside and must be computed again.
+
+    Attributes:
+        node: short name of the dependency.
+        hash: full hash of the dependency.
+    """
+
+    def __init__(self, message: str, *, node: str, hash: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.node = node
+        self.hash = hash
+
+
+class FuruDependencyError(FuruError, TypeError):
+    """`_dependencies` returned something that is no Furu object."""
+
+
+class FuruCycleError(FuruDependencyError):
+    """Nodes that depend on themselves.
+
+    Attributes:
+        cycle: short names, the first again at the end.
+    """
+
+    def __init__(self, message: str, *, cycle: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.cycle = tuple(cycle)
+
+
+class FuruExecutorError(FuruError):
+    """An executor that is unknown, broken or ambiguous."""
+
+
+class FuruRunError(FuruError):
+    """A run that ended without all of its roots.
+
+    Attributes:
+        failures: one `furu_core.executors.Failure` for each node that failed for good.
+        run_id: the run's id.
+    """
+
+    def __init__(
+        self, message: str, *, failures: Sequence[Any] = (), run_id: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failures = tuple(failures)
+        self.run_id = run_id
+
+
+class FuruRunCancelled(FuruRunError):
+    """A run that was cancelled before all of its roots were there."""
+
+
+class FuruPlatformError(FuruError):
+    """An operating system that furu does not support."""
+
+
+class NodeCancelled(BaseException):
+    """Raised in a node's code when its run is cancelled; no `except Exception` swallows it."""

@@ -1,0 +1,95 @@
+"""What authors of executors and planners build on.
+
+`furu-plan` and `furu-local` use these names and no others, and so can a package of yours.
+"""
+
+from furu_core._class_names import import_roots
+from furu_core._context import ExecContext, exec_context, in_executor
+from furu_core._executor import (
+    Event,
+    EventKind,
+    EventLog,
+    Executor,
+    Liveness,
+    Run,
+    RunState,
+    RunStatus,
+    new_run_folder,
+    read_events,
+    refuse_nested_run,
+)
+from furu_core._get import matches_rerun
+from furu_core._get import reran as note_rerun
+from furu_core._grid import Roots, named_roots
+from furu_core._hooks import dependencies, spec_key
+from furu_core._layout import named as short_name_of
+from furu_core._layout import short_name
+from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
+from furu_core._pack import Packer, Unpacker
+from furu_core._process import ProcessId, this_process
+from furu_core._records import FailureKind, Submission
+from furu_core._registry import InstalledExecutor, installed_executors, liveness, load_executor
+from furu_core._states import NodeInfo, NodeState, StateReader
+from furu_core._worker import (
+    WorkerContext,
+    has_validator,
+    importing_user_code,
+    invalidate_if_bad,
+    made_progress,
+    record_death,
+    run_node,
+    worker_session,
+)
+from furu_core.errors import NodeCancelled
+
+__all__ = [
+    "Event",
+    "EventKind",
+    "EventLog",
+    "ExecContext",
+    "Executor",
+    "Failure",
+    "FailureKind",
+    "Holder",
+    "InstalledExecutor",
+    "Liveness",
+    "NodeCancelled",
+    "NodeInfo",
+    "NodeResult",
+    "NodeState",
+    "Outcome",
+    "Packer",
+    "ProcessId",
+    "Roots",
+    "Run",
+    "RunState",
+    "RunStatus",
+    "StateReader",
+    "Submission",
+    "Unpacker",
+    "WorkerContext",
+    "dependencies",
+    "exec_context",
+    "has_validator",
+    "import_roots",
+    "importing_user_code",
+    "in_executor",
+    "installed_executors",
+    "invalidate_if_bad",
+    "liveness",
+    "load_executor",
+    "made_progress",
+    "matches_rerun",
+    "named_roots",
+    "new_run_folder",
+    "note_rerun",
+    "read_events",
+    "record_death",
+    "refuse_nested_run",
+    "run_node",
+    "short_name",
+    "short_name_of",
+    "spec_key",
+    "this_process",
+    "worker_session",
+]
