@@ -28,7 +28,7 @@ setup: $(STAMP) ## make or update .venv (all other targets do so by themselves)
 
 # A Python that is named is tried even when the stamp is fresh: it may not be the one that .venv was made with.
 $(STAMP): pyproject.toml uv.lock wheelhouse.sha256 tools/setup.py $(wildcard packages/*/pyproject.toml) $(if $(PYTHON),FORCE)
-	@python=$$(PYTHON="$(PYTHON)" sh tools/find-python) && "$$python" tools/setup.py $(VENV)
+	@python=$$(PYTHON="$(PYTHON)" VENV=$(VENV) sh tools/find-python) && "$$python" tools/setup.py $(VENV)
 	@touch $@
 
 demo: $(STAMP) ## run the digits experiment; again, and everything is loaded
@@ -37,8 +37,9 @@ demo: $(STAMP) ## run the digits experiment; again, and everything is loaded
 test: $(STAMP) ## run all tests (ARGS="-k lease" to choose)
 	@$(RUN) -m pytest $(PYTEST) $(ARGS)
 
-lint: $(STAMP) ## check format and style
-	@$(RUN) -m ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+lint: $(STAMP) ## check format and style, and that uv.lock fits
+	@$(RUN) -m uv lock --check --quiet 2>/dev/null || { echo "uv.lock does not fit pyproject.toml: run make lock"; exit 1; }
+	@$(RUN) -m ruff format --check --quiet --output-format concise . || { echo "run: make format"; exit 1; }
 	@$(RUN) -m ruff check --quiet .
 
 format: $(STAMP) ## format, and repair what can be repaired
@@ -58,7 +59,8 @@ check-wheels: $(STAMP) ## build the wheels, check them, and try them outside the
 release-check: $(STAMP) ## build sdists and wheels, and run the packages' tests against them
 	@$(RUN) tools/release_check.py $(PYTEST) $(ARGS)
 
-lock: $(STAMP) ## lock the newest versions that fit
+# An environment that is there will do: with a new package in the workspace, the old lock makes none.
+lock: $(if $(wildcard $(RUN)),,$(STAMP)) ## lock the newest versions that fit
 	@$(RUN) tools/lock.py
 
 clean: ## remove .venv, caches and built files (not .wheelhouse, not furu-data)
