@@ -170,7 +170,7 @@ def _write_records(
     timer: _provenance.NodeTimer,
 ) -> None:
     meta = f"{attempt.staging}/{META}"
-    _write_json(f"{meta}/{CONFIG_FILE}", _pack.shallow_dict(obj))
+    _write(f"{meta}/{CONFIG_FILE}", _json(_pack.shallow_dict(obj)))
     record = attempt.record
     earlier = _attempts.history(attempt.paths, record.number) if record.number > 1 else []
     metadata = {
@@ -184,16 +184,20 @@ def _write_records(
         "started": record.started,
         "ended": time.time(),
         **timer.stop(),
-        "provenance": _provenance.process_provenance(),
     }
-    _write_json(f"{meta}/{METADATA_FILE}", metadata)
+    # The provenance is the same text for all nodes of a process and far longer than the rest.
+    provenance = _provenance.process_provenance().record_text
+    _write(f"{meta}/{METADATA_FILE}", f'{_json(metadata)[:-1]},"provenance":{provenance}}}')
     _manifest.write(attempt.staging, entry)
 
 
-def _write_json(path: str, value: object) -> None:
-    data = json.dumps(value, separators=(",", ":")).encode("ascii")
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _write(path: str, text: str) -> None:
     with open(path, "wb") as file:
-        file.write(data)
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:

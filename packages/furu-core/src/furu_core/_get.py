@@ -6,7 +6,16 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _acquire, _artifacts, _attempts, _compute, _context, _hooks, _settings
+from furu_core import (
+    _acquire,
+    _artifacts,
+    _attempts,
+    _compute,
+    _context,
+    _hooks,
+    _logging,
+    _settings,
+)
 from furu_core._artifacts import MISSING, BadArtifact
 from furu_core._attempts import Attempt, LatestAttempt
 from furu_core._context import ExecContext
@@ -26,7 +35,6 @@ from furu_core.errors import (
 if TYPE_CHECKING:
     from furu_core._furu import Furu
 
-_log = logging.getLogger("furu.get")
 _FIRST_POLL_SECS: Final = 0.005
 _ANNOUNCE_SECS: Final = 60.0
 
@@ -47,12 +55,12 @@ def get(obj: Furu[Any], *, force: bool) -> Any:
         except BadArtifact as bad:
             if context.strict and not force:
                 raise _give_up_invalid(obj, paths, context, str(bad)) from None
-            _log.warning("get %s invalid -> create: %s", short_name(obj), bad)
+            _logging.log.warning("%s is invalid: %s", short_name(obj), bad)
             suspect = True
         else:
             if value is not MISSING:
-                if _log.isEnabledFor(logging.DEBUG):
-                    _log.debug("get %s -> load", short_name(obj))
+                if _logging.log.isEnabledFor(logging.DEBUG):
+                    _logging.event("get", short_name(obj), "done", "load", logging.DEBUG)
                 return value
     if _context.is_waiting_for_itself(obj.furu_hash):
         name = short_name(obj)
@@ -76,11 +84,12 @@ def _compute_or_wait(
     while True:
         match _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
             case Attempt() as attempt:
-                _log.info("get %s missing -> create", short_name(obj))
+                state = "invalid" if suspect else "missing"
+                _logging.event("get", short_name(obj), state, "create")
                 try:
                     _compute.compute(obj, attempt, rerun=rerun)
                 except FuruSuperseded as superseded:
-                    _log.warning("%s", superseded)
+                    _logging.log.warning("%s", superseded)
                     continue
                 if rerun:
                     reran(obj.furu_hash)
@@ -95,7 +104,7 @@ def _compute_or_wait(
             suspect = True
             continue
         if value is not MISSING:
-            _log.info("get %s -> load", short_name(obj))
+            _logging.event("get", short_name(obj), "done", "load")
             return value
 
 
@@ -195,7 +204,7 @@ def invalidate(obj: Furu[Any], paths: NodePaths, reason: str) -> None:
     """Move the bad artifact of `obj` aside, unless somebody else does or mended it already."""
     claimed = _acquire.acquire(obj, paths, suspect=True)
     if isinstance(claimed, Attempt):
-        _log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
+        _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
         ended = Ended(time.time(), None, "InvalidArtifact", reason)
         _attempts.end(claimed, AttemptStatus.INVALID, ended)
 
@@ -258,7 +267,7 @@ class _Wait:
                 hint=f"see {_attempts.log_of(other.folder)}, and raise FURU_MAX_WAIT_SECS",
             )
         if now >= self._announce:
-            _log.info("get %s waits for %s (attempt %d)", name, holder, other.number)
+            _logging.event("get", name, f"running, attempt {other.number}", f"wait for {holder}")
             self._announce = now + _ANNOUNCE_SECS
         self._sleep()
 

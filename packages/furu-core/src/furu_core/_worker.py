@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from furu_core import _acquire, _artifacts, _attempts, _compute, _context, _get, _hooks
+from furu_core import _acquire, _artifacts, _attempts, _compute, _context, _get, _hooks, _logging
 from furu_core._attempts import Attempt, LatestAttempt
 from furu_core._context import ExecContext
 from furu_core._layout import NodePaths, node_paths, short_name
@@ -26,8 +25,6 @@ from furu_core.errors import (
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
-
-_log = logging.getLogger("furu.worker")
 
 
 @attrs.frozen
@@ -105,7 +102,7 @@ def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
         claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
         if isinstance(claimed, Attempt):
             attempt = claimed.record.number
-            _log.info("get %s missing -> create", short_name(obj))
+            _logging.event("get", short_name(obj), "missing", "create")
             published = _compute.compute(obj, claimed, rerun=rerun)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
