@@ -1,0 +1,370 @@
+"""The class statement: how a subclass of Furu becomes a frozen config class.
+
+`define` checks what the class body says, and makes the class an attrs class in place. What encoding
+and packing need to know of the class is compiled once into its `ConfigClass`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeVar, overload
+
+import attrs
+
+from furu_core import _class_names
+from furu_core._annotations import Annotations, Convert
+from furu_core.errors import FuruDefinitionError
+
+T = TypeVar("T")
+
+_EXCLUDE = "furu.exclude_from_hash"
+_OMIT_DEFAULT = "furu.omit_default_from_hash"
+
+_OVERRIDABLE = frozenset({"_create", "_load", "_validate", "_dependencies", "_executor_spec_key"})
+_RESERVED_METHODS = {
+    "__init__": "declare fields, with `converter=` or `__attrs_post_init__` for what is special",
+    "__eq__": "objects compare by `furu_hash`; leave a field out with `exclude_from_hash=True`",
+    "__hash__": "objects hash by `furu_hash`; leave a field out with `exclude_from_hash=True`",
+    "__setattr__": "config objects are frozen",
+    "__delattr__": "config objects are frozen",
+    "__reduce__": "furu pickles config objects by their fields",
+    "__reduce_ex__": "furu pickles config objects by their fields",
+    "__getstate__": "furu pickles config objects by their fields",
+    "__setstate__": "furu pickles config objects by their fields",
+    "__copy__": "furu copies config objects by their fields",
+    "__deepcopy__": "furu copies config objects by their fields",
+}
+
+
+class Rule(Enum):
+    """What a field contributes to the hash."""
+
+    ALWAYS = "always"
+    EXCLUDED = "excluded"
+    UNLESS_DEFAULT = "unless default"
+
+
+@attrs.frozen
+class Field:
+    """One field of a config class.
+
+    Attributes:
+        name: the attribute.
+        alias: the parameter of the constructor: the name without leading underscores.
+        rule: what it contributes to the hash.
+        make_default: makes the default as the constructor would, or None if there is none.
+        in_repr: whether `repr` shows it.
+    """
+
+    name: str
+    alias: str
+    rule: Rule
+    make_default: Callable[[], Any] | None
+    in_repr: bool
+
+
+class ConfigClass:
+    """What furu knows of one config class; compiled once, at the class statement.
+
+    Attributes:
+        cls: the class.
+        fields: its fields in the order they are declared, inherited ones first.
+    """
+
+    __slots__ = ("cls", "encoding", "fields")
+
+    def __init__(self, cls: type, fields: tuple[Field, ...]) -> None:
+        self.cls = cls
+        self.fields = fields
+        # Compiled by the encoder when the first object is hashed: naming a class may fail.
+        self.encoding: Any = None
+
+    @property
+    def identity_name(self) -> str:
+        """The name in hashes, ``"exp.train:Train"``; an error where the class has none."""
+        return _class_names.name_of(self.cls).identity
+
+    @property
+    def import_name(self) -> str:
+        """The name by which other processes import the class."""
+        return _class_names.name_of(self.cls).importable
+
+    @property
+    def relpath(self) -> str:
+        """The folder of the class in the store, ``"exp/train/Train"``."""
+        return _class_names.name_of(self.cls).relpath
+
+    def __repr__(self) -> str:
+        return f"ConfigClass({self.cls.__module__}.{self.cls.__qualname__})"
+
+
+def config_class(cls_or_obj: object) -> ConfigClass:
+    """The record of a config class, or of an object's class.
+
+    Raises:
+        TypeError: it is neither a config class nor an object of one.
+    """
+    try:
+        return cls_or_obj.__furu_class__  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        raise TypeError(f"{cls_or_obj!r} is no Furu class and no Furu object") from None
+
+
+def is_furu(value: object) -> bool:
+    """Whether a value is a Furu object."""
+    return hasattr(type(value), "__furu_class__")
+
+
+@overload
+def field(
+    *,
+    default: T,
+    converter: Callable[[Any], Any] | None = None,
+    validator: Callable[[Any, attrs.Attribute[Any], Any], Any] | None = None,
+    exclude_from_hash: bool = False,
+    omit_default_from_hash: bool = False,
+    repr: bool = True,
+    alias: str | None = None,
+    metadata: Mapping[Any, Any] | None = None,
+) -> T: ...
+@overload
+def field(
+    *,
+    factory: Callable[[], T],
+    converter: Callable[[Any], Any] | None = None,
+    validator: Callable[[Any, attrs.Attribute[Any], Any], Any] | None = None,
+    exclude_from_hash: bool = False,
+    omit_default_from_hash: bool = False,
+    repr: bool = True,
+    alias: str | None = None,
+    metadata: Mapping[Any, Any] | None = None,
+) -> T: ...
+@overload
+def field(
+    *,
+    converter: Callable[[Any], Any] | None = None,
+    validator: Callable[[Any, attrs.Attribute[Any], Any], Any] | None = None,
+    exclude_from_hash: bool = False,
+    repr: bool = True,
+    alias: str | None = None,
+    metadata: Mapping[Any, Any] | None = None,
+) -> Any: ...
+def field(
+    *,
+    default: Any = attrs.NOTHING,
+    factory: Callable[[], Any] | None = None,
+    converter: Any = None,
+    validator: Any = None,
+    exclude_from_hash: bool = False,
+    omit_default_from_hash: bool = False,
+    repr: bool = True,
+    alias: str | None = None,
+    metadata: Mapping[Any, Any] | None = None,
+) -> Any:
+    """State more about a field than its type and default.
+
+    Args:
+        default: the value when none is given. Not a list, dict or set: those need a `factory`.
+        factory: makes the value when none is given.
+        converter: turns what is given into what is kept. Giving it what it returned must change
+            nothing, since `to_python` gives it the kept value.
+        validator: called with the object, the attribute and the value; raises if it is bad.
+        exclude_from_hash: objects that differ only in this field have one hash and one result.
+        omit_default_from_hash: the field is left out of the hash while it equals its default, so
+            that adding it to a class keeps the results that are there.
+        repr: whether `repr` shows it.
+        alias: the name of the constructor's parameter.
+        metadata: passed on to attrs.
+
+    Raises:
+        FuruDefinitionError: options that exclude each other.
+
+    Example:
+        >>> from furu_core import Furu, field
+        >>> class Train(Furu[float]):
+        ...     lr: float = 1e-3
+        ...     workers: int = field(default=2, exclude_from_hash=True)
+        >>> Train(workers=8) == Train()
+        True
+    """
+    if default is not attrs.NOTHING and factory is not None:
+        raise FuruDefinitionError(
+            "field() was given both default= and factory=", hint="keep one of them"
+        )
+    if exclude_from_hash and omit_default_from_hash:
+        raise FuruDefinitionError(
+            "field() was given both exclude_from_hash= and omit_default_from_hash=",
+            hint="an excluded field is never in the hash, so keep that one or the other",
+        )
+    if omit_default_from_hash and default is attrs.NOTHING and factory is None:
+        raise FuruDefinitionError(
+            "field(omit_default_from_hash=True) has no default to omit",
+            hint="give it default= or factory=",
+        )
+    marks = {_EXCLUDE: exclude_from_hash, _OMIT_DEFAULT: omit_default_from_hash}
+    return attrs.field(
+        default=default,
+        factory=factory,
+        converter=converter,
+        validator=validator,
+        repr=repr,
+        alias=alias,
+        metadata={**(metadata or {}), **{key: True for key, on in marks.items() if on}},
+    )
+
+
+def define(cls: type) -> None:
+    """Make a class that was just defined below Furu a config class.
+
+    Raises:
+        FuruDefinitionError: the class body holds something that would not do what it seems to;
+            the message says what to write instead.
+    """
+    annotations = Annotations(cls)
+    names = [name for name in annotations.raw if not annotations.is_class_variable(name)]
+    _check_body(cls, names)
+    own = {name: _own_field(cls, name, annotations) for name in names}
+    for name in own:
+        if name in cls.__dict__:
+            delattr(cls, name)
+    attrs.define(
+        cls, these=own, slots=False, frozen=True, kw_only=True, eq=False, order=False, repr=False,
+        auto_detect=False, match_args=False,
+    )  # fmt: skip
+    fields = tuple(_compile(attribute) for attribute in attrs.fields(cls))
+    cls.__furu_class__ = ConfigClass(cls, fields)  # type: ignore[attr-defined]
+    _class_names.announce(cls)
+
+
+def _compile(attribute: attrs.Attribute[Any]) -> Field:
+    rule = Rule.ALWAYS
+    if attribute.metadata.get(_EXCLUDE):
+        rule = Rule.EXCLUDED
+    elif attribute.metadata.get(_OMIT_DEFAULT):
+        rule = Rule.UNLESS_DEFAULT
+    make_default = None
+    if attribute.default is not attrs.NOTHING:
+        make_default = _default_maker(attribute.default, attribute.converter)
+    return Field(
+        attribute.name, attribute.alias or attribute.name, rule, make_default, bool(attribute.repr)
+    )
+
+
+def _default_maker(default: Any, converter: Any) -> Callable[[], Any]:
+    def make() -> Any:
+        value = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+        return value if converter is None else converter(value)
+
+    return make
+
+
+def _own_field(cls: type, name: str, annotations: Annotations) -> Any:
+    where = f"{cls.__name__}.{name}"
+    value = cls.__dict__.get(name, attrs.NOTHING)
+    _check_default(where, value, annotations.raw[name])
+    if not hasattr(value, "_default") or not hasattr(value, "metadata"):
+        value = attrs.field(default=value)
+    _check_default(where, value._default, annotations.raw[name])  # noqa: SLF001 - attrs has no public way
+    to_float = annotations.float_converter(name, where)
+    if to_float is not None:
+        value.converter = _piped(value.converter, to_float)
+    return value
+
+
+def _piped(first: Any, second: Convert) -> Any:
+    return second if first is None else attrs.converters.pipe(first, second)
+
+
+def _check_default(where: str, default: Any, annotation: Any) -> None:
+    if isinstance(default, dataclasses.Field):
+        raise FuruDefinitionError(
+            f"{where} uses dataclasses.field, which furu does not know",
+            hint="write `from furu_core import field` instead",
+        )
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        if default.takes_self:
+            raise FuruDefinitionError(
+                f"{where} has a default that depends on the other fields",
+                hint="compute it in a property, or in the code that makes the object",
+            )
+        return
+    if default is attrs.NOTHING or hasattr(default, "_default"):
+        return
+    if type(default).__hash__ is None:  # list, dict, set, arrays, unfrozen dataclasses
+        shown = annotation if isinstance(annotation, str) else _shown(annotation)
+        kind = type(default).__name__
+        empty = kind in ("list", "dict", "set", "bytearray") and not default
+        factory = kind if empty else f"lambda: {_short(default)}"
+        raise FuruDefinitionError(
+            f"{where} has a {kind} as default, which all objects would share and could change",
+            hint=f"write `{where.partition('.')[2]}: {shown} = field(factory={factory})`",
+        )
+
+
+def _shown(annotation: Any) -> str:
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation.__name__
+    return str(annotation)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else "..."
+
+
+def _check_body(cls: type, names: list[str]) -> None:
+    root = next(base for base in reversed(cls.__mro__) if "furu_hash" in base.__dict__)
+    taken = {name for name in vars(root) if not name.startswith("__")}
+    inherited = {
+        field.name
+        for base in cls.__mro__[1:]
+        if "__furu_class__" in base.__dict__
+        for field in config_class(base).fields
+    }
+    for name in names:
+        where = f"{cls.__name__}.{name}"
+        if name == "_executor_spec_key":
+            raise FuruDefinitionError(
+                f"{where} is annotated, which would make it a field and part of the hash",
+                hint=f"write `{name} = ...` without an annotation, or a property",
+            )
+        if name in taken or name.startswith(("_furu_", "__")):
+            raise FuruDefinitionError(
+                f"the field {where} would shadow furu's own `{name}`",
+                hint=f"give the field another name, say `{name.strip('_')}_`",
+            )
+    for name, value in cls.__dict__.items():
+        if name in names:
+            continue
+        where = f"{cls.__name__}.{name}"
+        if name in _RESERVED_METHODS and not (name == "__hash__" and value is None):
+            raise FuruDefinitionError(
+                f"{where} cannot be defined in a config class", hint=_RESERVED_METHODS[name]
+            )
+        if name in taken and name not in _OVERRIDABLE:
+            raise FuruDefinitionError(
+                f"{where} would shadow furu's own `{name}`", hint="give it another name"
+            )
+        if name in inherited:
+            raise FuruDefinitionError(
+                f"{where} hides the inherited field `{name}`",
+                hint=f"to change its default write `{name}: <type> = ...`, else rename it",
+            )
+        if name.startswith("__") or name in _OVERRIDABLE or name in Annotations(cls).raw:
+            continue
+        _check_unannotated(where, name, value)
+
+
+def _check_unannotated(where: str, name: str, value: Any) -> None:
+    if isinstance(value, type) or hasattr(type(value), "__get__"):
+        return  # nested classes, methods, properties and other descriptors
+    if hasattr(value, "_default") and hasattr(value, "metadata"):
+        shown, kind = "field(...)", "<type>"
+    else:
+        shown, kind = _short(value), type(value).__name__
+    meant = f"`{name}: {kind} = {shown}` if it is a field"
+    if shown != "field(...)":
+        meant += f", `{name}: ClassVar[{kind}] = {shown}` if it is not"
+    raise FuruDefinitionError(f"{where} has no annotation", hint=f"write {meant}")

@@ -1,0 +1,421 @@
+"""The kinds of values beyond plain ones, and how each is taken apart and put together.
+
+Plain values (None, bool, int, float, str, bytes, tuple, list, dict, set, frozenset) are known to the
+hash encoding and to the JSON form. Every other kind stands here once: a tag, and two functions that
+turn a value into plain ones and back. Both forms are made from that, so neither can forget a kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import operator
+import pathlib
+import types
+import uuid
+import zoneinfo
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import attrs
+
+from furu_core import _class_names
+
+MAX_DEPTH = 100  # of plain containers in each other; Furu objects may nest without limit
+
+
+class Refused(Exception):
+    """A value that has no stable hash. `reason` follows the place and the value in a message."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+@attrs.frozen
+class Kind:
+    """How values of one type are written with plain values.
+
+    Attributes:
+        tag: names the kind; different kinds have different tags.
+        apart: turns a value into its payload: a plain value, or a list or dict of values.
+        together: the opposite.
+        cls: for kinds of which each class is its own: that class, named beside the payload.
+        mutable: whether a value can change after it was hashed.
+        hashed: makes the payload that is hashed, where that is another one.
+    """
+
+    tag: str
+    apart: Callable[[Any], Any]
+    together: Callable[[Any], Any]
+    cls: type | None = None
+    mutable: bool = False
+    hashed: Callable[[Any], Any] | None = None
+
+
+def kind_of(t: type) -> Kind:
+    """The kind of values of a type.
+
+    Raises:
+        Refused: values of this type have no stable hash.
+    """
+    kind = _BY_TYPE.get(t)
+    if kind is None:
+        kind = _BY_TYPE[t] = _find_kind(t)
+    return kind
+
+
+def put_together(tag: str, payload: Any) -> Any:
+    """The value that was taken apart into this payload.
+
+    Raises:
+        KeyError: no kind has this tag.
+    """
+    together = _BY_TAG.get(tag)
+    if together is not None:
+        return together(payload)
+    of_class = _BY_CLASS_TAG[tag]
+    reference, inner = payload
+    return of_class(_class_names.resolve_reference(reference)).together(inner)
+
+
+def has_tag(tag: str) -> bool:
+    """Whether `put_together` knows the tag."""
+    return tag in _BY_TAG or tag in _BY_CLASS_TAG
+
+
+def _find_kind(t: type) -> Kind:
+    if issubclass(t, type):
+        return _CLASS
+    if issubclass(t, enum.Flag):
+        return _flag(t)
+    if issubclass(t, enum.Enum):
+        return _enum(t)
+    if issubclass(t, pathlib.PurePath):
+        return _subclass_of_path(t)
+    if t.__module__.partition(".")[0] == "numpy":
+        numpy_kind = _numpy(t)
+        if numpy_kind is not None:
+            return numpy_kind
+    if dataclasses.is_dataclass(t):
+        return _dataclass(t)
+    if attrs.has(t):
+        return _attrs_class(t)
+    if issubclass(t, tuple) and hasattr(t, "_fields"):
+        return _namedtuple(t)
+    if issubclass(t, (int, float, str, bytes)):
+        return _subclass(t)
+    raise _refusal(t)
+
+
+def _refusal(t: type) -> Refused:
+    name = f"{t.__module__}.{t.__qualname__}" if t.__module__ != "builtins" else t.__qualname__
+    top = t.__module__.partition(".")[0]
+    what = f"is of type {name}, which has no stable hash"
+    if t in (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.LambdaType):
+        return Refused(
+            "is a function, which has no stable hash",
+            "give its name as a string or an Enum member, or make it a method of the class",
+        )
+    if t is types.GeneratorType or hasattr(t, "__next__"):
+        return Refused(what, "give a list or a tuple of its items")
+    if t is types.ModuleType:
+        return Refused(what, "give its name as a string")
+    if issubclass(t, (list, dict, set, frozenset, tuple)):
+        plain = next(b for b in (list, dict, set, frozenset, tuple) if issubclass(t, b))
+        return Refused(what, f"give a plain {plain.__name__}")
+    if top in ("pandas", "torch", "polars", "pyarrow", "jax", "tensorflow", "scipy"):
+        return Refused(what, "give what makes it, or let another Furu object compute it")
+    return Refused(what, "give plain values, a dataclass, an Enum member or another Furu object")
+
+
+def _fixed(
+    tag: str,
+    apart: Callable[[Any], Any],
+    together: Callable[[Any], Any],
+    *,
+    mutable: bool = False,
+    hashed: Callable[[Any], Any] | None = None,
+) -> Kind:
+    _BY_TAG[tag] = together
+    return Kind(tag, apart, together, mutable=mutable, hashed=hashed)
+
+
+_BY_TAG: dict[str, Callable[[Any], Any]] = {}
+_BY_CLASS_TAG: dict[str, Callable[[type], Kind]] = {}
+
+
+def _per_class(tag: str) -> Callable[[Callable[[Any], Kind]], Callable[[Any], Kind]]:
+    def register(make: Callable[[Any], Kind]) -> Callable[[Any], Kind]:
+        _BY_CLASS_TAG[tag] = make
+        return make
+
+    return register
+
+
+# ---- dates ----
+
+
+def _zone_apart(zone: dt.tzinfo | None) -> Any:
+    if zone is None or type(zone) is dt.timezone or type(zone) is zoneinfo.ZoneInfo:
+        return zone
+    raise Refused(
+        f"has a time zone of type {type(zone).__name__}, which has no stable hash",
+        "use dt.timezone or zoneinfo.ZoneInfo",
+    )
+
+
+def _datetime_apart(value: dt.datetime) -> list[Any]:
+    return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _zone_apart(value.tzinfo)]
+
+
+def _datetime_together(payload: list[Any]) -> dt.datetime:
+    text, fold, zone = payload
+    return dt.datetime.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+
+
+def _time_apart(value: dt.time) -> list[Any]:
+    return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _zone_apart(value.tzinfo)]
+
+
+def _time_together(payload: list[Any]) -> dt.time:
+    text, fold, zone = payload
+    return dt.time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+
+
+def _timezone_apart(value: dt.timezone) -> list[Any]:
+    # The name is given only where there is one: timezone(x) and timezone(x, "n") are not the same.
+    return list(value.__getinitargs__())  # type: ignore[attr-defined]
+
+
+def _zoneinfo_apart(value: zoneinfo.ZoneInfo) -> str:
+    if value.key is None:
+        raise Refused("is a time zone without a key", "make it as ZoneInfo('Area/City')")
+    return value.key
+
+
+# ---- classes, and values of classes that are their own kind ----
+
+
+def _class_hashed(value: type) -> str:
+    # Without the name to import it by, which depends on how the script was started.
+    return _class_names.name_of(value).identity
+
+
+@_per_class("enum")
+def _enum(t: type[enum.Enum]) -> Kind:
+    return Kind("enum", operator.attrgetter("name"), t.__getitem__, cls=t)
+
+
+@_per_class("flag")
+def _flag(t: type[enum.Flag]) -> Kind:
+    def apart(value: Any) -> list[Any]:
+        members = [member.name for member in value]
+        rest = value.value & ~reduce(operator.or_, (m.value for m in value), 0)
+        return [*sorted(members), rest]
+
+    def together(payload: list[Any]) -> Any:
+        *names, rest = payload
+        return t(reduce(operator.or_, (t[name].value for name in names), rest))
+
+    return Kind("flag", apart, together, cls=t)
+
+
+@_per_class("dataclass")
+def _dataclass(t: Any) -> Kind:
+    names = [field.name for field in dataclasses.fields(t)]
+    frozen = t.__dataclass_params__.frozen
+    return Kind("dataclass", _fields_of(names), _make(t), cls=t, mutable=not frozen)
+
+
+@_per_class("attrs")
+def _attrs_class(t: Any) -> Kind:
+    names = [attribute.name for attribute in attrs.fields(t)]
+    frozen = t.__setattr__ is getattr(attrs.make_class("_", [], frozen=True), "__setattr__")  # noqa: B009
+    return Kind("attrs", _fields_of(names), _make(t), cls=t, mutable=not frozen)
+
+
+def _fields_of(names: list[str]) -> Callable[[Any], dict[str, Any]]:
+    def apart(value: Any) -> dict[str, Any]:
+        try:
+            return {name: getattr(value, name) for name in names}
+        except AttributeError as error:
+            raise Refused(f"lacks a value: {error}") from None
+
+    return apart
+
+
+def _make(t: type) -> Callable[[dict[str, Any]], Any]:
+    def together(payload: dict[str, Any]) -> Any:
+        # Not through __init__, which may convert, derive or refuse: these are the very values.
+        value: Any = object.__new__(t)
+        for name, item in payload.items():
+            object.__setattr__(value, name, item)
+        return value
+
+    return together
+
+
+@_per_class("namedtuple")
+def _namedtuple(t: Any) -> Kind:
+    def together(payload: dict[str, Any]) -> Any:
+        return t(**payload)
+
+    return Kind("namedtuple", lambda value: dict(zip(t._fields, value, strict=True)), together, t)
+
+
+@_per_class("subclass")
+def _subclass(t: type) -> Kind:
+    base: Any = next(b for b in (int, float, str, bytes) if issubclass(t, b))
+
+    def apart(value: Any) -> Any:
+        if getattr(value, "__dict__", None):
+            raise Refused(
+                f"is a {t.__name__} with attributes of its own, which have no stable hash",
+                f"give a plain {base.__name__} or a dataclass",
+            )
+        return base.__new__(base, base.__str__(value)) if base is str else _plain(base, value)
+
+    def together(payload: Any) -> Any:
+        return base.__new__(t, payload)
+
+    return Kind("subclass", apart, together, cls=t)
+
+
+def _plain(base: Any, value: Any) -> Any:
+    if base is int:
+        return int.__index__(value)
+    return float.__float__(value) if base is float else bytes.__getitem__(value, slice(None))
+
+
+def _subclass_of_path(t: type) -> Kind:
+    if issubclass(t, pathlib.Path):
+        if t in (pathlib.Path, pathlib.PosixPath, pathlib.WindowsPath):
+            return _PATH
+    elif t is pathlib.PurePosixPath:
+        return _PURE_POSIX
+    elif t is pathlib.PureWindowsPath:
+        return _PURE_WINDOWS
+    raise Refused(f"is of type {t.__qualname__}, which has no stable hash", "give a pathlib.Path")
+
+
+# ---- NumPy ----
+
+
+def _numpy(t: type) -> Kind | None:
+    import numpy as np
+
+    if t is np.ndarray:
+        return _ARRAY
+    if issubclass(t, np.dtype):
+        return _DTYPE
+    if issubclass(t, np.generic):
+        return _SCALAR
+    if issubclass(t, np.ndarray):
+        raise Refused(
+            f"is of type numpy.{t.__name__}, which has no stable hash", "give a plain array"
+        )
+    return None
+
+
+def _dtype_apart(dtype: Any) -> Any:
+    import numpy as np
+
+    if dtype.hasobject or dtype.kind not in "biufcSUMmV" or dtype.metadata:
+        raise Refused(f"has the dtype {dtype}, which has no stable hash", "use a numeric dtype")
+    if dtype.base.kind in "fc" and dtype.base.itemsize > (8 if dtype.base.kind == "f" else 16):
+        raise Refused(f"has the dtype {dtype}, which differs between machines", "use float64")
+    if dtype.names is not None:
+        for name in dtype.names:
+            _dtype_apart(dtype[name].base)
+        descr: Any = np.lib.format.dtype_to_descr(dtype)
+        if not isinstance(descr, list) or np.lib.format.descr_to_dtype(descr) != dtype:
+            raise Refused(f"has the dtype {dtype}, which has no stable hash", "use plain fields")
+        return descr
+    return dtype.str
+
+
+def _dtype_together(payload: Any) -> Any:
+    import numpy as np
+
+    return np.lib.format.descr_to_dtype(payload)
+
+
+def _canonical(array: Any) -> Any:
+    """The array with one NaN for all, since NaN equals NaN here whatever its bits."""
+    import numpy as np
+
+    kind = array.dtype.kind
+    if kind == "c":
+        parts = _canonical(np.stack([array.real, array.imag], axis=-1))
+        return parts.view(array.dtype).reshape(array.shape)
+    if kind == "f" and np.isnan(array).any():
+        return np.where(np.isnan(array), np.array(np.nan, array.dtype), array).astype(array.dtype)
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _array_apart(value: Any) -> list[Any]:
+    return [_dtype_apart(value.dtype), list(value.shape), _canonical(value).tobytes()]
+
+
+def _array_together(payload: list[Any]) -> Any:
+    import numpy as np
+
+    descr, shape, data = payload
+    return np.frombuffer(bytearray(data), dtype=_dtype_together(descr)).reshape(shape)
+
+
+def _scalar_apart(value: Any) -> list[Any]:
+    import numpy as np
+
+    dtype = value.dtype
+    return [_dtype_apart(dtype), _canonical(np.asarray(value)).tobytes()]
+
+
+def _scalar_together(payload: list[Any]) -> Any:
+    import numpy as np
+
+    descr, data = payload
+    return np.frombuffer(data, dtype=_dtype_together(descr))[0]
+
+
+_CLASS = _fixed(
+    "class", _class_names.reference, _class_names.resolve_reference, hashed=_class_hashed
+)
+_PATH = _fixed("path", pathlib.PurePath.as_posix, pathlib.Path)
+_PURE_POSIX = _fixed("purepath", pathlib.PurePath.as_posix, pathlib.PurePosixPath)
+_PURE_WINDOWS = _fixed("windowspath", str, pathlib.PureWindowsPath)
+_ARRAY = _fixed("ndarray", _array_apart, _array_together, mutable=True)
+_SCALAR = _fixed("numpy", _scalar_apart, _scalar_together)
+_DTYPE = _fixed("dtype", lambda value: [_dtype_apart(value)], lambda p: _dtype_together(p[0]))
+
+_BY_TYPE: dict[type, Kind] = {
+    type: _CLASS,
+    complex: _fixed("complex", lambda v: [v.real, v.imag], lambda p: complex(*p)),
+    bytearray: _fixed("bytearray", bytes, bytearray, mutable=True),
+    range: _fixed("range", lambda v: [v.start, v.stop, v.step], lambda p: range(*p)),
+    slice: _fixed("slice", lambda v: [v.start, v.stop, v.step], lambda p: slice(*p)),
+    type(...): _fixed("ellipsis", lambda _: [], lambda _: ...),
+    OrderedDict: _fixed("ordereddict", lambda v: list(v.items()), OrderedDict, mutable=True),
+    decimal.Decimal: _fixed("decimal", str, decimal.Decimal),
+    fractions.Fraction: _fixed(
+        "fraction", lambda v: [v.numerator, v.denominator], lambda p: fractions.Fraction(*p)
+    ),
+    uuid.UUID: _fixed("uuid", str, uuid.UUID),
+    dt.date: _fixed("date", dt.date.isoformat, dt.date.fromisoformat),
+    dt.datetime: _fixed("datetime", _datetime_apart, _datetime_together),
+    dt.time: _fixed("time", _time_apart, _time_together),
+    dt.timedelta: _fixed(
+        "timedelta",
+        lambda v: [v.days, v.seconds, v.microseconds],
+        lambda p: dt.timedelta(*p),
+    ),
+    dt.timezone: _fixed("timezone", _timezone_apart, lambda p: dt.timezone(*p)),
+    zoneinfo.ZoneInfo: _fixed("zoneinfo", _zoneinfo_apart, zoneinfo.ZoneInfo),
+}
