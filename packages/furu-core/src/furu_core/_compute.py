@@ -21,6 +21,7 @@ from furu_core import (
     _manifest,
     _pack,
     _provenance,
+    _python_text,
     _records,
     _settings,
 )
@@ -178,7 +179,7 @@ def _write_records(
         "node": record.node,
         "class": _hooks.class_name(type(obj)),
         "hash": obj.furu_hash,
-        "to_python": _pack.to_python(obj),
+        "to_python": _python_text.to_python(obj),
         "attempt": _records.to_json(record),
         "earlier_attempts": [_records.to_json(past) for past in earlier],
         "started": record.started,

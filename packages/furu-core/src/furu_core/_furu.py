@@ -15,6 +15,7 @@ from furu_core import (
     _get,
     _identity,
     _pack,
+    _python_text,
     _settings,
     _states,
 )
@@ -208,7 +209,7 @@ class Furu(Generic[T]):
 
     def to_python(self) -> str:
         """A Python expression that makes an equal object."""
-        return _pack.to_python(self)
+        return _python_text.to_python(self, limit_chars=None)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -221,7 +222,7 @@ class Furu(Generic[T]):
         return hash(self.furu_hash)
 
     def __repr__(self) -> str:
-        return _pack.short_repr(self)
+        return _python_text.short_repr(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _pack.reduce(self)

@@ -65,6 +65,15 @@ def nested(obj: Any) -> tuple[Any, ...]:
     return found
 
 
+def occurrences(obj: Any) -> list[Any]:
+    """Like `nested`, but each as often as it occurs."""
+    if not nested(obj):
+        return []
+    seen = _Seen()
+    encode(obj, seen)
+    return seen.nested
+
+
 def variant(obj: Any) -> str:
     """Tells apart objects of one hash whose excluded fields differ; empty where none has any."""
     if "_furu_hash" not in obj.__dict__:

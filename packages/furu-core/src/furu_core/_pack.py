@@ -14,20 +14,8 @@ from typing import Any
 from furu_core._class_names import name_of, resolve
 from furu_core._config_class import config_class
 from furu_core._identity import furu_hash, nested, variant
-from furu_core._python_text import short_repr, to_python
 from furu_core._tagged_json import Writer, read
 from furu_core.errors import FuruFormatError, FuruImportNameError, FuruValueError
-
-__all__ = [
-    "Packer",
-    "Unpacker",
-    "from_dict",
-    "reduce",
-    "shallow_dict",
-    "short_repr",
-    "to_dict",
-    "to_python",
-]
 
 FORMAT = 1
 
