@@ -1,0 +1,235 @@
+"""What is in the store, without the code that made it.
+
+A node is known here by its folder alone: nothing is imported, so results whose classes were renamed
+or removed can be listed, read and deleted as well. Listing costs two listings per class and no
+`stat` per node; only nodes that have attempts and no artifact cost a look into their record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from difflib import get_close_matches
+from itertools import takewhile
+from typing import Any, Final
+
+import attrs
+
+from furu_core import _attempts, _layout, _manifest, _records, _settings, _states
+from furu_core._layout import ATTEMPTS, META, NodePaths
+from furu_core._records import AttemptRecord, DamagedRecord
+from furu_core._states import NodeInfo, NodeState
+from furu_core.errors import FuruUsageError
+
+_HASH: Final = re.compile(r"[0-9a-f]{32}")
+_NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
+_SHOWN: Final = 10
+
+
+@attrs.frozen
+class StoredClass:
+    """A folder of the store that holds the nodes of one class.
+
+    Attributes:
+        name: as in hashes: ``"exp.train:Train"``.
+        folder: its path.
+    """
+
+    name: str
+    folder: str
+
+    @property
+    def short(self) -> str:
+        """The name without its module."""
+        return self.name.rpartition(":")[2]
+
+    def is_called(self, name: str) -> bool:
+        """Whether `name` means this class: its name, with as much of its module as one likes."""
+        whole = f".{self.name.replace(':', '.')}"
+        return whole.endswith(f".{name.replace(':', '.')}")
+
+    def published(self) -> list[str]:
+        """The hashes of all artifacts, sorted."""
+        return _hashes(self.folder)
+
+    def attempted(self) -> list[str]:
+        """The hashes of all nodes that have attempts on disk, sorted."""
+        return _hashes(f"{self.folder}/{ATTEMPTS}")
+
+
+@attrs.frozen
+class StoredNode:
+    """A node of the store.
+
+    Attributes:
+        cls: its class.
+        hash: its hash.
+    """
+
+    cls: StoredClass
+    hash: str
+
+    @property
+    def paths(self) -> NodePaths:
+        """The node's folders."""
+        return NodePaths(self.cls.folder, self.hash)
+
+    @property
+    def name(self) -> str:
+        """The short name, such as ``Train(3fa9c1)``."""
+        return _layout.named(self.cls.short, self.hash)
+
+    def info(self) -> NodeInfo:
+        """How the node stands."""
+        if os.path.isdir(self.paths.artifact):
+            return NodeInfo(NodeState.DONE)
+        return _states.look(self.paths, self.name)
+
+    def meta(self, file: str) -> Any:
+        """The JSON of one of furu's files in the artifact; None where it is missing or damaged."""
+        with suppress(OSError, ValueError), open(f"{self.paths.artifact}/{META}/{file}") as opened:
+            return json.load(opened)
+        return None
+
+    def manifest(self) -> _manifest.Manifest | None:
+        """What the artifact consists of; None where there is none.
+
+        Raises:
+            DamagedArtifact: its files do not match.
+        """
+        return _manifest.check(self.paths.artifact)
+
+    def attempts(self) -> list[AttemptRecord]:
+        """The records of the attempts on disk, damaged ones left out."""
+        found = []
+        for number in _attempts.numbers(self.paths):
+            with suppress(OSError, DamagedRecord):
+                found.append(_records.read(f"{self.paths.attempts}/{number}"))
+        return found
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def classes() -> Iterator[StoredClass]:
+    """All classes that have nodes in the current store, by name."""
+    root = f"{_settings.current().path}/data"
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        holds_nodes = False
+        inner = []
+        try:
+            scan = os.scandir(f"{root}/{below}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        with scan:
+            for entry in scan:
+                if entry.name == ATTEMPTS or _HASH.fullmatch(entry.name):
+                    holds_nodes = True
+                elif not entry.name.startswith(".") and entry.is_dir():
+                    inner.append(f"{below}{entry.name}/")
+        if holds_nodes:
+            yield StoredClass(_class_name(below), f"{root}/{below.rstrip('/')}")
+        pending.extend(sorted(inner, reverse=True))
+
+
+def classes_called(name: str) -> list[StoredClass]:
+    """The classes that `name` means.
+
+    Raises:
+        FuruUsageError: there is none.
+    """
+    known = list(classes())
+    found = [cls for cls in known if cls.is_called(name)]
+    if not found:
+        names = sorted({cls.name for cls in known} | {cls.short for cls in known})
+        likely = get_close_matches(name, names, n=3, cutoff=0.6)
+        raise FuruUsageError(
+            f"the store {_settings.current().path} has no class {name!r}"
+            + (f"; did you mean {' or '.join(likely)}?" if likely else ""),
+            hint="`furu ls` lists what is there",
+        )
+    return found
+
+
+def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]]:
+    """All nodes of some classes and how they stand, class by class, artifacts first."""
+    done = NodeInfo(NodeState.DONE)
+    for cls in chosen:
+        published = cls.published()
+        for node_hash in published:
+            yield StoredNode(cls, node_hash), done
+        there = set(published)
+        for node_hash in cls.attempted():
+            if node_hash not in there:
+                node = StoredNode(cls, node_hash)
+                info = _states.look(node.paths, node.name)
+                if info.state is not NodeState.ABSENT:
+                    yield node, info
+
+
+def find(name: str) -> StoredNode:
+    """The node that a hash, the beginning of one, or a short name such as ``Train(3fa9c1)`` means.
+
+    Raises:
+        FuruUsageError: it means none, or several; the error names them, or similar ones.
+    """
+    match = _NAME.fullmatch(name.strip())
+    if match is None:
+        raise FuruUsageError(
+            f"{name!r} is no hash", hint="give the first digits of one, as `furu ls` shows them"
+        )
+    prefix = match["prefix"].lower()
+    chosen = classes_called(match["cls"]) if match["cls"] else list(classes())
+    known = [
+        StoredNode(cls, node_hash)
+        for cls in chosen
+        for node_hash in sorted({*cls.published(), *cls.attempted()})
+    ]
+    found = [node for node in known if node.hash.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FuruUsageError(
+            f"{name!r} means {len(found)} nodes: {_listed(found, len(prefix) + 4)}",
+            hint="give more digits, or the class as well: `Class(digits)`",
+        )
+    similar = sorted(known, key=lambda node: -_common(node.hash, prefix))[:5]
+    similar = [node for node in similar if match["cls"] or _common(node.hash, prefix) >= 3]
+    raise FuruUsageError(
+        f"the store {_settings.current().path} has no node {name!r}"
+        + (f"; similar are {_listed(similar, 12)}" if similar else ""),
+        hint="`furu ls` lists what is there",
+    )
+
+
+def _listed(found: list[StoredNode], digits: int) -> str:
+    shown = [f"{node.cls.name}({node.hash[: max(digits, 6)]})" for node in found[:_SHOWN]]
+    more = len(found) - _SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _common(first: str, second: str) -> int:
+    same = (a == b for a, b in zip(first, second, strict=False))
+    return sum(takewhile(bool, same))
+
+
+def _hashes(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in names if _HASH.fullmatch(name))
+
+
+def _class_name(below: str) -> str:
+    """The name of a class by its folder, ``exp/train/Train/``."""
+    *modules, qualname = (
+        re.sub("%([0-9A-F]{2,})", lambda match: chr(int(match[1], 16)), part)
+        for part in below.rstrip("/").split("/")
+    )
+    return f"{'.'.join(modules)}:{qualname}"

@@ -1,0 +1,5 @@
+"""The `furu` command."""
+
+from furu_core._cli._main import main
+
+__all__ = ["main"]

@@ -1,0 +1,41 @@
+"""`furu rm HASH`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import click
+
+from furu_core import _artifacts, _browse, _settings
+from furu_core._cli._output import json_option, print_json
+from furu_core._states import NodeState
+from furu_core.errors import FuruUsageError
+
+
+@click.command("rm")
+@click.argument("names", metavar="HASH...", nargs=-1, required=True)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def command(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete the artifacts and attempts of nodes; what is being computed is refused."""
+    found = [_browse.find(name) for name in names]
+    for node in found:
+        info = node.info()
+        if info.state in {NodeState.RUNNING, NodeState.QUEUED}:
+            raise FuruUsageError(
+                f"{node.name} is {info.state.value}: {info.holder or 'an unknown process'}",
+                hint="stop that first, or wait until it has ended",
+            )
+    if not yes:
+        for node in found:
+            click.echo(f"{node.name}  {node.info().state.value}  {node.paths.artifact}", err=True)
+        what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
+        click.confirm(f"Delete {what}?", abort=True, err=True)
+    lease_secs = _settings.current().lease_secs
+    for node in found:
+        # The store deletes by folder; of the object it wants no more than how to name it.
+        _artifacts.delete(cast("Any", node), node.paths, lease_secs=lease_secs)
+        if not as_json:
+            click.echo(f"deleted {node.name}")
+    if as_json:
+        print_json([{"hash": node.hash, "name": node.name} for node in found])

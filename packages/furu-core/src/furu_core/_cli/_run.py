@@ -1,0 +1,173 @@
+"""`furu run MODULE:TARGET`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from furu_core._cli import _status
+from furu_core._cli._output import json_option, only_json, print_json
+from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
+
+if TYPE_CHECKING:
+    from furu_core._grid import Roots
+    from furu_core.executors import Run
+
+_SHOWN_ROOTS: Final = 20
+
+
+@click.command("run")
+@click.argument("target", metavar="MODULE:TARGET")
+@click.option("--executor", default="local", show_default=True, help="`furu executors` lists them.")
+@click.option("-j", "--max-workers", metavar="N", help="Nodes to compute at once.")
+@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
+@click.option(
+    "--keep-going", is_flag=True, help="When a node fails, compute what does not need it."
+)
+@click.option("--window", metavar="dfs|bfs|K", help="Roots to work on at once: one, all, or K.")
+@click.option("-o", "pairs", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
+@json_option
+def command(
+    target: str,
+    executor: str,
+    max_workers: str | None,
+    assignments: tuple[str, ...],
+    keep_going: bool,
+    window: str | None,
+    pairs: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Compute a target and everything it depends on.
+
+    MODULE is a module, or a path such as exp/train.py. TARGET in it is a Furu object, a Furu class
+    (with --set for its fields), a list or dict of objects, or a function that returns any of these
+    (with --set for its arguments).
+    """
+    options = _options(max_workers, keep_going, window, pairs)
+    with only_json(as_json):
+        roots, run, error = _run(target, assignments, executor, options)
+        report = _report(roots, run, error)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+    if error is not None:
+        cancelled = isinstance(error, FuruRunCancelled)
+        return _status.INTERRUPTED if cancelled else _status.FAILED
+    return 0
+
+
+def _run(
+    target: str, assignments: tuple[str, ...], executor: str, options: dict[str, str]
+) -> tuple[Roots, Run, FuruRunError | None]:
+    from furu_core import _registry
+    from furu_core._cli import _target
+
+    chosen = _registry.load_executor(executor).from_options(options)
+    roots = _target.load_roots(target, assignments)
+    run = chosen.submit(roots)
+    try:
+        run.wait()
+    except FuruRunError as error:
+        return roots, run, error
+    except KeyboardInterrupt:
+        run.cancel()
+        raise
+    return roots, run, _missing(roots, run)
+
+
+def _missing(roots: Roots, run: Run) -> FuruRunError | None:
+    """An error if a run that ended well left a root out: the exit status must not depend on it."""
+    from furu_core.executors import StateReader, short_name
+
+    reader = StateReader()
+    absent = [short_name(root) for root in roots.items if not reader.done(root)]
+    if not absent:
+        return None
+    return FuruRunError(
+        f"run {run.id} ended without an error, but {', '.join(absent[:10])} is not there",
+        run_id=run.id,
+        hint="was it deleted meanwhile? run the same command again",
+    )
+
+
+def _options(
+    max_workers: str | None, keep_going: bool, window: str | None, pairs: tuple[str, ...]
+) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise FuruUsageError(f"-o {pair!r} is no KEY=VALUE", hint="write -o key=value")
+        options[key.strip().replace("-", "_")] = value
+    if max_workers is not None:
+        options["max_workers"] = max_workers
+    if keep_going:
+        options["keep_going"] = "1"
+    if window is not None:
+        options["window_size"] = window
+    return options
+
+
+def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any]:
+    from furu_core._layout import node_paths, short_name
+    from furu_core.executors import StateReader
+
+    status = run.status()
+    reader = StateReader()
+    failures = status.failures or (error.failures if error is not None else ())
+    return {
+        "run": run.id,
+        "folder": str(run.folder),
+        "state": status.state.value,
+        "ok": error is None,
+        "roots": [
+            {
+                "key": name,
+                "name": short_name(root),
+                "hash": root.furu_hash,
+                "done": reader.done(root),
+                "path": node_paths(root).artifact,
+            }
+            for name, root in zip(roots.names, roots.items, strict=True)
+        ],
+        "nodes": {
+            "total": status.total,
+            "computed": status.computed,
+            "loaded": status.loaded,
+            "failed": status.failed,
+        },
+        "failures": [
+            {
+                "kind": failure.kind.value,
+                "node": failure.node,
+                "hash": failure.hash,
+                "error_type": failure.error_type,
+                "message": failure.message,
+                "log": None if failure.log is None else str(failure.log),
+            }
+            for failure in failures
+        ],
+        "error": None if error is None else error.message,
+        "hint": None if error is None else error.hint,
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    roots = report["roots"]
+    for root in roots[:_SHOWN_ROOTS]:
+        named = f"{root['key']}: " if isinstance(root["key"], str) else ""
+        click.echo(f"{named}{root['name']}  {root['path'] if root['done'] else 'not there'}")
+    if len(roots) > _SHOWN_ROOTS:
+        absent = sum(not root["done"] for root in roots)
+        click.echo(f"... {len(roots)} roots in all, {absent} of them not there; see `furu ls`")
+    nodes = report["nodes"]
+    click.echo(
+        f"{nodes['total']} nodes: {nodes['computed']} computed, {nodes['loaded']} loaded, "
+        f"{nodes['failed']} failed"
+    )
+    if report["error"]:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {report['error']}", err=True)
+        if report["hint"]:
+            click.echo(f"{click.style('hint:', fg='cyan')} {report['hint']}", err=True)

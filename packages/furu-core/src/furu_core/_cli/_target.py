@@ -1,0 +1,265 @@
+"""``MODULE:TARGET`` on the command line: importing the module, and making roots of the target."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any, get_type_hints
+
+import attrs
+import click
+
+from furu_core import _class_names, _config_class, _context
+from furu_core._cli._values import convert, shown
+from furu_core._grid import Roots, named_roots
+from furu_core.errors import FuruError, FuruUsageError
+
+
+class UserCodeError(FuruError):
+    """The user's own code raised; its traceback was shown."""
+
+
+def load_roots(target: str, assignments: Sequence[str]) -> Roots:
+    """The roots that a target of the command line means.
+
+    Args:
+        target: ``exp.train:Train`` or ``exp/train.py:roots``.
+        assignments: texts such as ``lr=0.1``: fields of a class or an object, arguments of a
+            function. ``data.seed=3`` sets a field of the object in field ``data``.
+
+    Raises:
+        FuruUsageError: there is no such module, target or field, or a value does not fit.
+        UserCodeError: the user's code raised.
+    """
+    module_name, colon, path = target.partition(":")
+    if not colon or not module_name or not path:
+        raise FuruUsageError(
+            f"{target!r} is no MODULE:TARGET",
+            hint="write for example exp.train:Train or exp/train.py:roots",
+        )
+    module = import_module(module_name)
+    value = _attribute(module, path, module_name)
+    return roots_of(value, parse_assignments(assignments), target)
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module by its name, or by its path where that ends in ``.py``."""
+    cwd = os.getcwd()
+    if cwd not in sys.path:
+        sys.path.insert(0, cwd)
+    if name.endswith(".py") or os.sep in name:
+        name = _module_of_file(name)
+    with _context.session(attrs.evolve(_context.exec_context(), importing=True), process_wide=True):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise _user_error(f"importing {name}", error) from error
+            raise FuruUsageError(
+                f"there is no module {error.name!r} in {cwd} and on the rest of sys.path",
+                hint="start furu in the folder of the project, or write the file's path: "
+                "exp/train.py:target",
+            ) from None
+        except FuruError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _user_error(f"importing {name}", error) from error
+
+
+def roots_of(value: Any, assignments: Mapping[str, Any], target: str) -> Roots:
+    """The roots that a value means: objects, a class or a function with arguments."""
+    if isinstance(value, type):
+        if not hasattr(value, "__furu_class__"):
+            raise FuruUsageError(
+                f"{target} is the class {value.__name__}, which is no subclass of Furu",
+                hint="name a Furu class, an object, a list or dict of objects, or a function",
+            )
+        value = _called(target, lambda: value(**_fields(value, None, assignments, target)))
+    elif _config_class.is_furu(value):
+        if assignments:
+            fields = _fields(type(value), value, assignments, target)
+            value = _called(target, lambda: attrs.evolve(value, **fields))
+    elif callable(value):
+        arguments = _arguments(value, assignments, target)
+        value = _called(target, lambda: value(**arguments))
+    elif assignments:
+        raise FuruUsageError(
+            f"{target} is a {type(value).__name__}, whose objects --set cannot change",
+            hint="use --set with a class, an object or a function",
+        )
+    roots: Roots = _called(target, lambda: named_roots(value))
+    return roots
+
+
+def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """``["lr=0.1", "data.seed=3"]`` as ``{"lr": "0.1", "data": {"seed": "3"}}``."""
+    parsed: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        parts = name.strip().split(".")
+        if not equals or not all(part.isidentifier() for part in parts):
+            raise FuruUsageError(f"--set {text!r} is no field=value", hint="write --set lr=0.1")
+        where = parsed
+        for part in parts[:-1]:
+            where = where.setdefault(part, {})
+            if not isinstance(where, dict):
+                raise FuruUsageError(f"--set gives {part!r} twice", hint="leave one of them out")
+        if parts[-1] in where:
+            raise FuruUsageError(f"--set gives {name!r} twice", hint="leave one of them out")
+        where[parts[-1]] = value
+    return parsed
+
+
+def _fields(cls: type, base: Any, assignments: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """Constructor arguments for a config class, from texts."""
+    known = {field.alias: field for field in _config_class.config_class(cls).fields}
+    hints = _hints(cls)
+    values: dict[str, Any] = {}
+    for name, given in assignments.items():
+        if name not in known:
+            raise _unknown(f"{cls.__name__} has no field", name, list(known))
+        field = known[name]
+        if isinstance(given, dict):
+            inner = field.make_default and field.make_default()
+            if base is not None:
+                inner = getattr(base, field.name)
+            if not _config_class.is_furu(inner):
+                raise FuruUsageError(
+                    f"--set {name}.{next(iter(given))}: {cls.__name__}.{name} holds no Furu object",
+                    hint="only fields of nested Furu objects can be set with a dot",
+                )
+            nested = _fields(type(inner), inner, given, target)
+            values[name] = _called(target, lambda o=inner, n=nested: attrs.evolve(o, **n))
+        else:
+            values[name] = _converted(name, given, hints.get(field.name, Any))
+    if base is None:
+        _require(
+            f"{cls.__name__} needs",
+            [
+                name
+                for name, field in known.items()
+                if not field.make_default and name not in values
+            ],
+        )
+    return values
+
+
+def _arguments(function: Any, assignments: Mapping[str, Any], target: str) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters
+    named = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(function)
+    values: dict[str, Any] = {}
+    for name, given in assignments.items():
+        if name not in named and not takes_any:
+            raise _unknown(f"{target} takes no argument", name, list(named))
+        if isinstance(given, dict):
+            raise FuruUsageError(
+                f"--set {name}.{next(iter(given))}: {target} is a function",
+                hint="give the argument as a whole",
+            )
+        values[name] = _converted(name, given, hints.get(name, Any))
+    _require(
+        f"{target} needs",
+        [name for name, p in named.items() if p.default is p.empty and name not in values],
+    )
+    return values
+
+
+def _converted(name: str, text: str, annotation: Any) -> Any:
+    try:
+        return convert(text, annotation)
+    except ValueError:
+        raise FuruUsageError(
+            f"--set {name}={text}: expected {shown(annotation)}", hint="correct the value"
+        ) from None
+
+
+def _require(needs: str, missing: list[str]) -> None:
+    if missing:
+        raise FuruUsageError(
+            f"{needs} {', '.join(missing)}",
+            hint=f"give {'it' if len(missing) == 1 else 'them'}: --set {missing[0]}=VALUE",
+        )
+
+
+def _unknown(says: str, name: str, known: list[str]) -> FuruUsageError:
+    likely = get_close_matches(name, known, n=1, cutoff=0.5)
+    return FuruUsageError(
+        f"{says} {name!r}" + (f"; did you mean {likely[0]!r}?" if likely else ""),
+        hint=f"known: {', '.join(known) or 'none'}",
+    )
+
+
+def _hints(annotated: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(annotated)
+    except Exception:  # noqa: BLE001 - a name that exists for type checkers only may raise anything
+        return {}
+
+
+def _attribute(module: ModuleType, path: str, module_name: str) -> Any:
+    value: Any = module
+    for part in path.split("."):
+        if not hasattr(value, part):
+            names = [name for name in vars(value) if not name.startswith("_")]
+            likely = get_close_matches(part, names, n=1, cutoff=0.5)
+            raise FuruUsageError(
+                f"{module_name} has no {path!r}"
+                + (f"; did you mean {likely[0]!r}?" if likely else ""),
+                hint=f"{module_name} is {getattr(module, '__file__', 'built in')}",
+            )
+        value = getattr(value, part)
+    return value
+
+
+def _module_of_file(path: str) -> str:
+    """The name to import a file by, its folder put on `sys.path` where that is needed."""
+    if not os.path.isfile(path):
+        raise FuruUsageError(f"there is no file {path}", hint="write MODULE:TARGET or PATH:TARGET")
+    _, parts, root = _class_names.file_identity(os.path.abspath(path))
+    for start in range(len(parts)):
+        if all(part.isidentifier() for part in parts[start:]):
+            folder = os.path.join(root, *parts[:start])
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
+            return ".".join(parts[start:])
+    raise FuruUsageError(
+        f"{path} cannot be imported, because {parts[-1]!r} is no Python name",
+        hint="rename the file to letters, digits and underscores",
+    )
+
+
+def _called(target: str, call: Any) -> Any:
+    try:
+        return call()
+    except FuruError:
+        raise
+    except Exception as error:  # the user's constructor or function may raise anything
+        raise _user_error(target, error) from error
+
+
+def _user_error(what: str, error: BaseException) -> UserCodeError:
+    """Show the traceback of the user's code, without the frames of furu and of the import system."""
+    frame = error.__traceback__
+    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    lines = traceback.format_exception(type(error), error, frame)
+    click.echo("".join(lines).rstrip(), err=True)
+    last = traceback.format_exception_only(error)[-1].strip()
+    return UserCodeError(f"{what} raised {last}", hint="correct that code; nothing was computed")
+
+
+def _is_ours(file: str) -> bool:
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return file.startswith((here, "<frozen importlib", os.path.dirname(importlib.__file__)))
