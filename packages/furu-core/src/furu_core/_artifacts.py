@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _attempts, _codecs, _context, _hooks, _manifest
+from furu_core import _attempts, _codecs, _context, _hooks, _manifest, _mounts
 from furu_core._attempts import Attempt
 from furu_core._layout import META, NodePaths
 from furu_core.errors import FuruUsageError
@@ -73,7 +73,10 @@ def bad_reason(obj: Furu[Any], paths: NodePaths) -> str | None:
 
 def is_published(paths: NodePaths) -> bool:
     """Whether the artifact exists, also when this host's cache still says that it does not."""
-    return os.path.isdir(paths.artifact) or is_listed(paths)
+    if os.path.isdir(paths.artifact):
+        return True
+    # Listing a class of many artifacts is dear, and on a local disk `stat` is never behind.
+    return not _mounts.is_local(paths.class_dir) and is_listed(paths)
 
 
 def is_listed(paths: NodePaths) -> bool:

@@ -26,18 +26,15 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from furu_core import _lease, _process, _records
 from furu_core._layout import ATTEMPTS, LOG_FILE, META, TRASH, NodePaths
-from furu_core._lease import Judgement, Life
+from furu_core._lease import Judgement, Lease, Life
 from furu_core._records import AttemptRecord, AttemptStatus, DamagedRecord, Ended, Submission
 from furu_core.errors import FuruStoreError
-
-if TYPE_CHECKING:
-    from filelock import SoftFileLease
 
 STAGING: Final = "files"
 CHECKPOINT: Final = "checkpoint"
@@ -72,12 +69,12 @@ class Attempt:
     Attributes:
         paths: the node's folders.
         record: as written when the attempt was claimed.
-        lease: its heartbeat.
+        lease: its sign of life.
     """
 
     paths: NodePaths
     record: AttemptRecord
-    lease: SoftFileLease
+    lease: Lease
 
     @property
     def folder(self) -> str:
@@ -216,8 +213,10 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
     staged = f"{paths.class_attempts}/{_STAGED}{record.token}"
     target = f"{paths.attempts}/{record.number}"
     try:
-        _make_dirs(paths.attempts)
-        _make_dirs(f"{staged}/{STAGING}/{META}")
+        _make_dir(paths.attempts)
+        os.mkdir(staged)
+        os.mkdir(f"{staged}/{STAGING}")
+        os.mkdir(f"{staged}/{STAGING}/{META}")
         with open(f"{staged}/{_records.RECORD_FILE}", "xb") as file:
             file.write(_records.encode(record))
         while True:
@@ -229,13 +228,12 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
                 # rename was done and its reply lost, so that the repeated request found nothing.
                 if not os.path.isdir(staged):
                     return _is_ours(target, record)
-                _make_dirs(paths.attempts)
-            except OSError as error:
-                if error.errno in _TAKEN:
-                    return False
-                raise
-    finally:
+                _make_dir(paths.attempts)
+    except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
+        if error.errno in _TAKEN and os.path.isdir(target):
+            return False
+        raise
 
 
 def _is_ours(target: str, record: AttemptRecord) -> bool:
@@ -244,7 +242,7 @@ def _is_ours(target: str, record: AttemptRecord) -> bool:
     return False
 
 
-def _make_dirs(path: str) -> None:
+def _make_dir(path: str) -> None:
     try:
         os.mkdir(path)
     except FileExistsError:
@@ -275,8 +273,7 @@ def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
 def release(attempt: Attempt) -> None:
     """Stop the heartbeat of an attempt."""
     _held.discard(attempt.record.token)
-    with suppress(OSError):
-        attempt.lease.release()
+    attempt.lease.release()
 
 
 def clean_up(attempt: Attempt) -> None:
@@ -285,19 +282,34 @@ def clean_up(attempt: Attempt) -> None:
     A later attempt keeps its folder: its holder finds the artifact by itself.
     """
     release(attempt)
-    if superseded_by(attempt) is None:
-        discard(attempt.paths.attempts)
+    if superseded_by(attempt) is not None:
+        return
+    hidden = _hide(attempt.paths.attempts)
+    if hidden is None:
+        return
+    try:  # what a first attempt leaves, without the dozen system calls that a walk costs
+        os.unlink(f"{hidden}/1/{_records.RECORD_FILE}")
+        os.rmdir(f"{hidden}/1")
+        os.rmdir(hidden)
+    except OSError:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def discard(folder: str) -> None:
     """Remove a folder, first out of everybody's sight and then from the disk."""
-    parent, name = os.path.split(folder)
+    hidden = _hide(folder)
+    if hidden is not None:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hide(folder: str) -> str | None:
+    parent, _, name = folder.rpartition("/")
     hidden = f"{parent}/{TRASH}{name}-{os.urandom(4).hex()}"
     try:
         os.rename(folder, hidden)
     except OSError:
-        return  # somebody else removed it, or the store is read-only
-    shutil.rmtree(hidden, ignore_errors=True)
+        return None  # somebody else removed it, or the store is read-only
+    return hidden
 
 
 def history(paths: NodePaths, before: int) -> list[AttemptRecord]:

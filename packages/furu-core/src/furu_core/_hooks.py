@@ -41,7 +41,7 @@ def spec_key(obj: Furu[Any]) -> str:
     Raises:
         FuruDefinitionError: it is no non-empty string.
     """
-    key = obj._executor_spec_key
+    key: object = obj._executor_spec_key
     if not isinstance(key, str) or not key:
         raise FuruDefinitionError(
             f"_executor_spec_key of {short_name(obj)} is {key!r}, expected a non-empty string",

@@ -1,14 +1,18 @@
-"""The lease by which the holder of an attempt shows that it lives, and how others judge it.
+"""The sign of life that the holder of an attempt gives, and how others judge it.
 
-The holder keeps filelock's `SoftFileLease` on a file of its own and never contends for another's, so
-of that library only the heartbeat is used: its takeover differs between releases, refuses some
-network filesystems, and cannot tell two containers of one host name apart.
+An attempt begins with its record, which is fresh. One that lasts longer than a fraction of its lease
+is given filelock's `SoftFileLease`, whose heartbeat touches a file of its own from then on; so the
+many short nodes of a graph pay for neither a thread nor a file each. A holder never contends for
+another's lease. Of that library only the heartbeat is used: its takeover differs between releases,
+refuses some network filesystems, and cannot tell two containers of one host name apart.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import threading
 import time
 from contextlib import suppress
 from enum import Enum
@@ -23,29 +27,120 @@ if TYPE_CHECKING:
     from filelock import LeaseCompromise, SoftFileLease
 
 LEASE_FILE: Final = "lease"
+_YOUNG_FRACTION: Final = 0.2  # of its duration, until which the record's own age shows life
 _log = logging.getLogger("furu.lease")
 
 
-def hold(folder: str, duration: float) -> SoftFileLease:
-    """Start a heartbeat in an attempt's folder; `release()` of the returned lease ends it.
+class Lease:
+    """The sign of life of one attempt, from `hold` to `release`.
 
-    Losing the lease does not stop the holder: whether it may publish is decided when it publishes,
-    by whether a later attempt exists.
+    Losing it does not stop the holder: whether it may publish is decided when it publishes, by
+    whether a later attempt exists.
+
+    Args:
+        folder: the attempt's folder, whose record was written just now.
+        duration: seconds without a sign of life after which others may take over.
     """
-    from filelock import SoftFileLease  # costs 60 ms, which a cache hit must not pay
 
-    def report(loss: LeaseCompromise) -> None:
-        _log.warning("the lease %s cannot be kept up any more: %s", loss.lock_file, loss.reason)
+    def __init__(self, folder: str, duration: float) -> None:
+        self.due = time.monotonic() + _YOUNG_FRACTION * duration
+        self._folder = folder
+        self._duration = duration
+        self._mutex = threading.Lock()
+        self._released = False
+        self._beating: SoftFileLease | None = None
 
-    lease = SoftFileLease(
-        f"{folder}/{LEASE_FILE}",
-        lease_duration=duration,
-        on_compromise=report,
-        thread_local=False,  # an attempt may be ended by another thread than began it
-        blocking=False,
-    )
-    lease.acquire()
+    def begin_beating(self) -> None:
+        """Start the heartbeat, unless the lease was released meanwhile."""
+        from filelock import SoftFileLease  # costs 60 ms, which short nodes need not pay
+
+        with self._mutex:
+            if self._released:
+                return
+            lease = SoftFileLease(
+                f"{self._folder}/{LEASE_FILE}",
+                lease_duration=self._duration,
+                on_compromise=_report,
+                thread_local=False,  # an attempt may be ended by another thread than began it
+                blocking=False,
+            )
+            try:
+                lease.acquire()
+            except (OSError, TimeoutError) as error:
+                _log.warning("%s has no heartbeat: %s", self._folder, error)
+            else:
+                self._beating = lease
+
+    def release(self) -> None:
+        """Stop the heartbeat, if it has begun."""
+        _keeper.forget(self)
+        with self._mutex:
+            self._released = True
+            if self._beating is not None:
+                with suppress(OSError):
+                    self._beating.release()
+
+
+def hold(folder: str, duration: float) -> Lease:
+    """Give signs of life in an attempt's folder until the returned lease is released."""
+    lease = Lease(folder, duration)
+    _keeper.watch(lease)
     return lease
+
+
+def _report(loss: LeaseCompromise) -> None:
+    _log.warning("the lease %s cannot be kept up any more: %s", loss.lock_file, loss.reason)
+
+
+class _Keeper:
+    """One thread that starts the heartbeats of all attempts of this process when they are due."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._young: set[Lease] = set()
+        self._running = False
+        self._wakes_at = math.inf
+
+    def watch(self, lease: Lease) -> None:
+        with self._condition:
+            self._young.add(lease)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="furu-leases", daemon=True).start()
+            elif lease.due < self._wakes_at:
+                self._condition.notify()
+
+    def forget(self, lease: Lease) -> None:
+        with self._condition:
+            self._young.discard(lease)
+
+    def _run(self) -> None:
+        while True:
+            for lease in self._wait_for_due():
+                lease.begin_beating()
+
+    def _wait_for_due(self) -> list[Lease]:
+        with self._condition:
+            now = time.monotonic()
+            due = [lease for lease in self._young if lease.due <= now]
+            self._young.difference_update(due)
+            if not due:
+                self._wakes_at = min((lease.due for lease in self._young), default=math.inf)
+                self._condition.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+                self._wakes_at = -math.inf  # awake: it looks at all leases before it waits again
+            return due
+
+
+_keeper = _Keeper()
+
+
+def _after_fork() -> None:
+    # The thread and the attempts stayed with the parent.
+    global _keeper
+    _keeper = _Keeper()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Life(Enum):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from contextlib import suppress
 from typing import Final
 
@@ -68,12 +67,13 @@ def is_gone(process: ProcessId) -> bool | None:
     return _start_time(process.pid) != process.start
 
 
+_HAS_PROC: Final = os.path.exists("/proc/self/stat")
 _ZOMBIE_STATES: Final = ("Z", "X")
 
 
 def _start_time(pid: int) -> str | None:
     """When the process started, in the system's own words; None when it has ended."""
-    if sys.platform == "linux":
+    if _HAS_PROC:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 stat = file.read().decode(errors="replace")
