@@ -1,1 +1,44 @@
-"""Plans what of a furu graph is to be computed, and in which order."""
+"""Plans what of a furu graph is to be computed, and in which order.
+
+`build_plan` looks at the store once and gives a `DependencyPlan`. An executor makes a `Frontier` of
+it, which hands out nodes as they become ready, asks a `RetryLedger` what follows from a failure, and
+lets `Waits` watch what someone else computes::
+
+    plan = build_plan(roots)
+    frontier = Frontier(plan, window="bfs")
+    ledger = RetryLedger(keep_going=keep_going)
+    waits = Waits()
+    while not frontier.finished:
+        for node in frontier.take(limit=free_workers):
+            start(node.obj, rerun=node.rerun)
+        frontier.resolve(waits.check(frontier.waiting(), idle=frontier.idle))
+        for result in finished_workers(timeout=waits.due_in() if frontier.waiting() else None):
+            ...  # frontier.done, failed, retry, elsewhere or reopen
+"""
+
+from furu_plan._build import build_plan
+from furu_plan._frontier import Frontier
+from furu_plan._node import PlanNode, Status
+from furu_plan._plan import DependencyPlan
+from furu_plan._retries import Decision, RetryLedger, Spent, Verdict
+from furu_plan._stages import Reopening, Stage
+from furu_plan._waits import Reconciled, Waits, reconcile
+from furu_plan._windows import Window
+
+__all__ = [
+    "Decision",
+    "DependencyPlan",
+    "Frontier",
+    "PlanNode",
+    "Reconciled",
+    "Reopening",
+    "RetryLedger",
+    "Spent",
+    "Stage",
+    "Status",
+    "Verdict",
+    "Waits",
+    "Window",
+    "build_plan",
+    "reconcile",
+]

@@ -1,0 +1,216 @@
+"""Building a plan: one walk from the roots down to what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from furu_core import Furu, NodeState, Settings
+from furu_core import settings as current_settings
+from furu_core.errors import FuruCycleError
+from furu_core.executors import (
+    NodeInfo,
+    Roots,
+    StateReader,
+    dependencies,
+    has_validator,
+    invalidate_if_bad,
+    matches_rerun,
+    named_roots,
+    short_name,
+    spec_key,
+)
+from furu_plan._node import PlanNode, Status, status_of
+from furu_plan._plan import DependencyPlan
+
+_DONE = NodeInfo(NodeState.DONE)
+_ABSENT = NodeInfo(NodeState.ABSENT)
+
+
+def build_plan(
+    roots: Roots | Iterable[Furu[Any]] | Mapping[str, Furu[Any]] | Furu[Any],
+    *,
+    settings: Settings | None = None,
+    reader: StateReader | None = None,
+    validate: bool = True,
+    compute_queued: bool = False,
+) -> DependencyPlan:
+    """Find out what of a graph is done and what is to be computed.
+
+    The walk goes from the roots down through what is to be computed, and looks at nothing below a
+    node that is DONE, IN_PROGRESS or FAILED. It never recurses, and costs two directory listings per
+    class, not a `stat` per node.
+
+    Args:
+        roots: one Furu object, an iterable of them, or a dict of named ones.
+        settings: `retry_failed` makes failed nodes TODO again; `always_rerun` makes DONE nodes TODO
+            whose class it names, where the walk meets them: what lies below a DONE node that it
+            does not name stays untouched. Default: the current settings.
+        reader: what answers how a node stands; for tests, and for callers that have one.
+        validate: call `_validate` of the DONE roots and of the DONE direct dependencies of TODO nodes,
+            where their class defines it; what is invalid is moved aside and TODO. False changes
+            nothing on disk.
+        compute_queued: a node that only waits in a scheduler's queue is TODO, as it is for `get()`,
+            instead of IN_PROGRESS.
+
+    Raises:
+        FuruCycleError: nodes that depend on themselves, by what their `_dependencies` return.
+        FuruDependencyError: `_dependencies` returned something that is no Furu object.
+
+    Example:
+        >>> from furu_core import Furu
+        >>> from furu_core.testing import temporary_store
+        >>> from furu_plan import Status, build_plan
+        >>> class Double(Furu[int]):
+        ...     x: int
+        ...     def _create(self):
+        ...         return 2 * self.x
+        >>> with temporary_store():
+        ...     two = Double(x=1).get()
+        ...     plan = build_plan([Double(x=1), Double(x=2)])
+        >>> plan.counts()[Status.DONE], plan.counts()[Status.TODO]
+        (1, 1)
+    """
+    settings = current_settings() if settings is None else settings
+    walk = _Walk(
+        reader=StateReader() if reader is None else reader,
+        settings=settings,
+        validate=validate,
+        compute_queued=compute_queued,
+    )
+    items = named_roots(roots).items
+    nodes = walk(items)
+    return DependencyPlan(
+        roots=tuple(dict.fromkeys(item.furu_hash for item in items)), nodes=nodes, extend=walk
+    )
+
+
+@attrs.frozen(slots=True)
+class _ClassFacts:
+    rerun: bool
+    validator: bool
+
+
+# What the walk knows of a node before it knows its dependents.
+_Draft = tuple[Furu[Any], Status, NodeInfo, bool, tuple[str, ...]]
+
+
+@attrs.define(slots=True, eq=False)
+class _Walk:
+    """Plans objects; one reader and one set of answers for all that is planned with it."""
+
+    reader: StateReader
+    settings: Settings
+    validate: bool
+    compute_queued: bool
+    classes: dict[type, _ClassFacts] = attrs.field(factory=dict)
+
+    def __call__(
+        self,
+        objects: Iterable[Furu[Any]],
+        *,
+        known: Collection[str] = (),
+        todo: Collection[str] = (),
+        refresh: bool = False,
+    ) -> dict[str, PlanNode]:
+        """The nodes below `objects`, dependencies first.
+
+        Args:
+            objects: where to start.
+            known: hashes that the caller has already; they are not walked and not in the result.
+            todo: hashes that are to be computed whatever the store says, known or not.
+            refresh: read the store anew instead of trusting what was read for this plan before.
+        """
+        if refresh:
+            self.reader.refresh()
+        drafts: dict[str, _Draft] = {}
+        # The way from a start down to here: the nodes whose dependencies are being walked.
+        path: dict[str, _Draft] = {}
+        stack: list[Iterator[Furu[Any]]] = [iter(objects)]
+        while stack:
+            for obj in stack[-1]:
+                node_hash = obj.furu_hash
+                if node_hash in drafts or (node_hash in known and node_hash not in todo):
+                    continue
+                if node_hash in path:
+                    raise _cycle_error([draft[0] for draft in path.values()], node_hash)
+                status, info, rerun = self._judge(obj, forced=node_hash in todo)
+                if status is not Status.TODO:
+                    drafts[node_hash] = (obj, status, info, rerun, ())
+                    continue
+                below = dependencies(obj)
+                if not below:
+                    drafts[node_hash] = (obj, status, info, rerun, ())
+                    continue
+                # `_dependencies` may name a field's object once more.
+                hashes = tuple(dict.fromkeys([item.furu_hash for item in below]))
+                path[node_hash] = (obj, status, info, rerun, hashes)
+                stack.append(iter(below))
+                break
+            else:
+                stack.pop()
+                if path:
+                    node_hash, draft = path.popitem()
+                    drafts[node_hash] = draft
+        return _finish(drafts)
+
+    def _judge(self, obj: Furu[Any], *, forced: bool) -> tuple[Status, NodeInfo, bool]:
+        cls = type(obj)
+        facts = self.classes.get(cls)
+        if facts is None:
+            wanted = self.settings.always_rerun
+            facts = self.classes[cls] = _ClassFacts(
+                rerun=bool(wanted) and matches_rerun(obj, wanted), validator=has_validator(cls)
+            )
+        if forced:
+            return Status.TODO, _ABSENT, False
+        if not self.reader.done(obj):
+            info = self.reader.state(obj)
+            status = status_of(
+                info,
+                retry_failed=self.settings.retry_failed,
+                compute_queued=self.compute_queued,
+            )
+            return status, info, False
+        if facts.rerun:
+            return Status.TODO, _DONE, True
+        if facts.validator and self.validate and invalidate_if_bad(obj):
+            return Status.TODO, _ABSENT, False
+        return Status.DONE, _DONE, False
+
+
+def _finish(drafts: dict[str, _Draft]) -> dict[str, PlanNode]:
+    dependents: dict[str, list[str]] = {}
+    for node_hash, draft in drafts.items():
+        for dependency in draft[4]:
+            if dependency in dependents:
+                dependents[dependency].append(node_hash)
+            else:
+                dependents[dependency] = [node_hash]
+    return {
+        node_hash: PlanNode(
+            obj,
+            node_hash,
+            status,
+            spec_key(obj),
+            hashes,
+            tuple(dependents.get(node_hash, ())),
+            info,
+            rerun,
+        )
+        for node_hash, (obj, status, info, rerun, hashes) in drafts.items()
+    }
+
+
+def _cycle_error(path: list[Furu[Any]], node_hash: str) -> FuruCycleError:
+    start = next(index for index, obj in enumerate(path) if obj.furu_hash == node_hash)
+    names = [short_name(obj) for obj in path[start:]]
+    names.append(names[0])
+    shown = names if len(names) <= 12 else [*names[:6], f"({len(names) - 11} more)", *names[-5:]]
+    return FuruCycleError(
+        f"nodes that depend on themselves: {' -> '.join(shown)}",
+        cycle=names,
+        hint="look at their `_dependencies`; fields alone cannot make a cycle",
+    )

@@ -1,0 +1,67 @@
+"""The graph of a run: a plan's nodes and edges, and those that are found while running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from furu_core import Furu
+from furu_core.executors import dependencies
+from furu_plan._node import PlanNode, Status
+
+
+class RunGraph:
+    """A plan's graph that can grow; what the plan knows is used as it is, not copied."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, PlanNode] = {}
+        self._late_dependents: dict[str, list[str]] = {}  # along edges that no plan has
+
+    def dependents(self, node_hash: str) -> Iterable[str]:
+        """The nodes that depend directly on a node of this graph."""
+        planned = self.nodes[node_hash].dependents
+        late = self._late_dependents.get(node_hash)
+        return planned if late is None else (*planned, *late)
+
+    def add_plan(self, nodes: Mapping[str, PlanNode]) -> None:
+        """Take over all nodes of a plan; the graph is empty before."""
+        self.nodes = dict(nodes)
+
+    def add_late(self, nodes: Mapping[str, PlanNode]) -> None:
+        """Take over nodes planned later: new ones, and ones that were not looked below before."""
+        for node_hash, node in nodes.items():
+            old = self.nodes.get(node_hash)
+            # Edges from known nodes are in no plan, so all late edges are kept in one place.
+            self.nodes[node_hash] = attrs.evolve(node, dependents=old.dependents if old else ())
+            for dependency in node.dependencies:
+                self._late_dependents.setdefault(dependency, []).append(node_hash)
+
+    def link(self, dependency: str, dependent: str) -> bool:
+        """Let one node depend on another; whether it did not before."""
+        node = self.nodes[dependent]
+        if dependency in node.dependencies:
+            return False
+        self.nodes[dependent] = attrs.evolve(node, dependencies=(*node.dependencies, dependency))
+        self._late_dependents.setdefault(dependency, []).append(dependent)
+        return True
+
+    def was_walked(self, node_hash: str) -> bool:
+        """Whether the dependencies of a node are known: a plan looks below TODO nodes only."""
+        return self.nodes[node_hash].status is Status.TODO
+
+    def find(self, node_hash: str, *, below: str) -> Furu[Any] | None:
+        """The object with this hash, if the graph has it or it lies somewhere below a node."""
+        if node_hash in self.nodes:
+            return self.nodes[node_hash].obj
+        seen: set[str] = set()
+        stack: list[Furu[Any]] = [self.nodes[below].obj]
+        while stack:
+            for obj in dependencies(stack.pop()):
+                if obj.furu_hash == node_hash:
+                    return obj
+                if obj.furu_hash not in seen:
+                    seen.add(obj.furu_hash)
+                    stack.append(obj)
+        return None

@@ -1,0 +1,87 @@
+"""One node of a plan, and how it stands."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from furu_core import Furu
+from furu_core.executors import Failure, Holder, NodeInfo, NodeState, short_name
+
+
+class Status(Enum):
+    """How a node stands when the plan is made."""
+
+    DONE = "done"
+    IN_PROGRESS = "in progress"
+    TODO = "todo"
+    FAILED = "failed"
+
+
+@attrs.frozen(slots=True)
+class PlanNode:
+    """A node of the graph, as the store showed it when the plan was made.
+
+    Attributes:
+        obj: the Furu object.
+        hash: its hash.
+        status: DONE, IN_PROGRESS, TODO or FAILED.
+        spec_key: the spec key of the worker that it asks for.
+        dependencies: hashes of what it depends on, in the order of the fields; empty for nodes that
+            are not TODO, because a plan does not look below them.
+        dependents: hashes of the nodes of this plan that depend on it.
+        info: what the store says of it: state, holder, failure, number of the attempt.
+        rerun: the artifact is there and is to be computed again all the same (`FURU_ALWAYS_RERUN`).
+    """
+
+    obj: Furu[Any] = attrs.field(repr=False)
+    hash: str
+    status: Status
+    spec_key: str
+    dependencies: tuple[str, ...] = attrs.field(repr=False)
+    dependents: tuple[str, ...] = attrs.field(repr=False)
+    info: NodeInfo = attrs.field(repr=False)
+    rerun: bool = False
+
+    @property
+    def name(self) -> str:
+        """The short name, such as ``Train(3fa9c1)``."""
+        return short_name(self.obj)
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class, without its module."""
+        return type(self.obj).__qualname__
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who computes it, if someone does."""
+        return self.info.holder
+
+    @property
+    def failure(self) -> Failure | None:
+        """How its last attempt failed, if it did; a TODO node may have one, it is tried again."""
+        return self.info.failure
+
+
+def status_of(info: NodeInfo, *, retry_failed: bool, compute_queued: bool = False) -> Status:
+    """What a plan makes of what the store says.
+
+    Args:
+        info: the answer of a `StateReader`.
+        retry_failed: nodes that failed before are to be computed again.
+        compute_queued: nodes that only wait in a scheduler's queue are to be computed here.
+    """
+    match info.state:
+        case NodeState.DONE:
+            return Status.DONE
+        case NodeState.RUNNING:
+            return Status.IN_PROGRESS
+        case NodeState.QUEUED:
+            return Status.TODO if compute_queued else Status.IN_PROGRESS
+        case NodeState.FAILED:
+            return Status.TODO if retry_failed else Status.FAILED
+        case NodeState.STALE | NodeState.CANCELLED | NodeState.ABSENT:
+            return Status.TODO

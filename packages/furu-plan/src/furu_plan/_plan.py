@@ -1,0 +1,137 @@
+"""A plan: the nodes that are not done and what they need, as immutable records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from furu_core import Furu
+from furu_plan import _render
+from furu_plan._node import PlanNode, Status
+
+
+class Extend(Protocol):
+    """Plans further objects the way the rest of a plan was planned."""
+
+    def __call__(
+        self,
+        objects: Iterable[Furu[Any]],
+        *,
+        known: Collection[str] = (),
+        todo: Collection[str] = (),
+        refresh: bool = False,
+    ) -> Mapping[str, PlanNode]: ...
+
+
+@attrs.frozen(slots=True, eq=False)
+class DependencyPlan:
+    """What of a graph is done, in progress, failed, or still to be computed, and in which order.
+
+    A plan is a snapshot: it does not change while a run goes on. What a run does is kept by a
+    `Frontier`, which is made from the plan.
+
+    Attributes:
+        roots: hashes of the roots, in the order given, each once.
+        nodes: the nodes by node_hash, dependencies always before their dependents. Only what is not done
+            is walked: below DONE, IN_PROGRESS and FAILED nodes there is nothing.
+        extend: plans further objects with the same settings; `Frontier` uses it for nodes that have
+            to be computed after all.
+
+    Example:
+        >>> from furu_core import Furu
+        >>> from furu_core.testing import temporary_store
+        >>> from furu_plan import build_plan
+        >>> class Split(Furu[int]):
+        ...     seed: int = 0
+        >>> class Train(Furu[int]):
+        ...     data: Split
+        >>> with temporary_store():
+        ...     plan = build_plan([Train(data=Split()), Train(data=Split(seed=1))])
+        >>> [node.class_name for node in plan.topo_order_todo()]
+        ['Split', 'Train', 'Split', 'Train']
+        >>> [node.class_name for node in plan.ready_todo()]
+        ['Split', 'Split']
+    """
+
+    roots: tuple[str, ...]
+    nodes: Mapping[str, PlanNode] = attrs.field(repr=lambda nodes: f"<{len(nodes)}>")
+    extend: Extend = attrs.field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[PlanNode]:
+        return iter(self.nodes.values())
+
+    def __contains__(self, item: object) -> bool:
+        return _hash_of(item) in self.nodes
+
+    def __getitem__(self, item: Furu[Any] | str) -> PlanNode:
+        """The node of an object or of a full hash.
+
+        Raises:
+            KeyError: the plan has no such node; it may lie below one that is done.
+        """
+        return self.nodes[_hash_of(item)]
+
+    def with_status(self, status: Status) -> list[PlanNode]:
+        """The nodes that stand so, dependencies first."""
+        return [node for node in self.nodes.values() if node.status is status]
+
+    def topo_order_todo(self) -> list[PlanNode]:
+        """The nodes to be computed, each after everything that it depends on.
+
+        The order follows the roots and the fields, so the same roots over the same store give the
+        same order in every process.
+        """
+        return self.with_status(Status.TODO)
+
+    def ready_todo(self) -> list[PlanNode]:
+        """The nodes to be computed whose dependencies are all DONE, in topological order."""
+        nodes = self.nodes
+        return [
+            node
+            for node in nodes.values()
+            if node.status is Status.TODO
+            and all(nodes[node_hash].status is Status.DONE for node_hash in node.dependencies)
+        ]
+
+    def counts(self) -> dict[Status, int]:
+        """How many nodes stand how; every status is a key."""
+        counts = dict.fromkeys(Status, 0)
+        for node in self.nodes.values():
+            counts[node.status] += 1
+        return counts
+
+    def counts_by_class(self) -> dict[str, dict[Status, int]]:
+        """How many nodes of each class stand how, the classes in topological order."""
+        table: dict[str, dict[Status, int]] = {}
+        for node in self.nodes.values():
+            counts = table.get(node.class_name)
+            if counts is None:
+                counts = table[node.class_name] = dict.fromkeys(Status, 0)
+            counts[node.status] += 1
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values, for scripts; the format carries a version."""
+        return _render.to_json(self.roots, self.nodes)
+
+    def to_tree(self, *, max_depth: int = 20, max_lines: int = 2000) -> str:
+        """The plan as an indented tree, one line a node, repeated nodes only named.
+
+        Args:
+            max_depth: levels below the roots that are drawn.
+            max_lines: lines after which the drawing ends.
+        """
+        return _render.to_tree(self.roots, self.nodes, max_depth=max_depth, max_lines=max_lines)
+
+    def to_dot(self) -> str:
+        """The plan in Graphviz' DOT language, arrows from dependencies to dependents."""
+        return _render.to_dot(self.roots, self.nodes)
+
+
+def _hash_of(item: object) -> str:
+    return item if isinstance(item, str) else getattr(item, "furu_hash", "")

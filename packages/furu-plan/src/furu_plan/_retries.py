@@ -1,0 +1,156 @@
+"""What follows from an attempt that left no artifact: the one place that counts and decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import attrs
+
+from furu_core import Settings
+from furu_core import settings as current_settings
+from furu_core.executors import FailureKind, NodeResult, Outcome
+
+
+class Verdict(Enum):
+    """What is to become of a node whose attempt left no artifact."""
+
+    RETRY = "retry"  # try it again; the failure was counted
+    FREE = "free"  # try it again; nothing was counted, because it was not the node's fault
+    GIVE_UP = "give up"  # it failed for good, and so did all that depends on it
+    STOP_RUN = "stop run"  # it failed for good, and the run ends at once
+
+
+@attrs.frozen(slots=True)
+class Spent:
+    """What a node has used up of its budgets within one run.
+
+    Attributes:
+        compute: attempts in which its code raised.
+        lost: attempts in a row whose worker was lost, without progress in `checkpoint_dir`.
+    """
+
+    compute: int = 0
+    lost: int = 0
+
+
+@attrs.frozen(slots=True)
+class Decision:
+    """A verdict and its reason.
+
+    Attributes:
+        verdict: what is to become of the node.
+        ends_run: nothing new is to be started: the node failed for good and `keep_going` is off.
+        reason: one clause for logs and summaries, such as "failure 2 of at most 4".
+        spent: the node's budgets, this failure included.
+    """
+
+    verdict: Verdict
+    ends_run: bool
+    reason: str
+    spent: Spent
+
+
+class RetryLedger:
+    """Counts the failures of each node of one run and decides what follows from them (P5).
+
+    - ``compute``: tried again `max_compute_retries` times, if `retry_failed` is on.
+    - ``lost``: tried again `max_lost_retries` times in a row; progress starts the row anew.
+    - ``protocol``: never tried again. It stops the run, with `keep_going` only what depends on it.
+    - ``cancelled``, an invalid dependency, a node that someone else computes: free. That these come
+      to an end is up to whoever cancels, and to `Frontier.reopen`.
+
+    Args:
+        settings: the limits. Default: the current settings.
+        keep_going: a node that failed for good ends only what depends on it, not the run.
+        spent: what nodes have used up before, by node_hash, when a run is resumed.
+
+    Example:
+        >>> from furu_core import Settings
+        >>> from furu_core.executors import FailureKind
+        >>> ledger = RetryLedger(Settings(path="/data/furu", max_compute_retries=1))
+        >>> ledger.decide("3fa9c1", FailureKind.COMPUTE).verdict
+        <Verdict.RETRY: 'retry'>
+        >>> decision = ledger.decide("3fa9c1", FailureKind.COMPUTE)
+        >>> decision.verdict, decision.ends_run, decision.reason
+        (<Verdict.GIVE_UP: 'give up'>, True, 'failure 2 of at most 2')
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        keep_going: bool = False,
+        spent: Mapping[str, Spent] | None = None,
+    ) -> None:
+        self._settings = current_settings() if settings is None else settings
+        self._keep_going = keep_going
+        self._spent: dict[str, Spent] = dict(spent or {})
+
+    def spent(self, node_hash: str) -> Spent:
+        """What a node has used up so far."""
+        return self._spent.get(node_hash, Spent())
+
+    def all_spent(self) -> dict[str, Spent]:
+        """What every node that ever failed has used up, to be kept for resuming the run."""
+        return dict(self._spent)
+
+    def decide(self, node_hash: str, kind: FailureKind, *, progress: bool = False) -> Decision:
+        """Count a failure and say what follows.
+
+        Args:
+            node_hash: the node that failed.
+            kind: the kind of its failure.
+            progress: its `checkpoint_dir` changed during the attempt.
+        """
+        spent = self.spent(node_hash)
+        match kind:
+            case FailureKind.COMPUTE:
+                spent = attrs.evolve(spent, compute=spent.compute + 1)
+                limit = self._settings.max_compute_retries if self._settings.retry_failed else 0
+                reason = f"failure {spent.compute} of at most {limit + 1}"
+                verdict = Verdict.RETRY if spent.compute <= limit else Verdict.GIVE_UP
+            case FailureKind.LOST:
+                spent = attrs.evolve(spent, lost=0 if progress else spent.lost + 1)
+                limit = self._settings.max_lost_retries
+                reason = (
+                    "lost after progress in its checkpoint"
+                    if progress
+                    else f"lost {spent.lost} of at most {limit + 1} times in a row without progress"
+                )
+                verdict = Verdict.RETRY if spent.lost <= limit else Verdict.GIVE_UP
+            case FailureKind.PROTOCOL:
+                reason = "an error that trying again cannot mend"
+                verdict = Verdict.GIVE_UP if self._keep_going else Verdict.STOP_RUN
+            case FailureKind.CANCELLED:
+                return self._free("it was cancelled", spent)
+        self._spent[node_hash] = spent
+        final = verdict is Verdict.GIVE_UP or verdict is Verdict.STOP_RUN
+        return Decision(verdict, final and not self._keep_going, reason, spent)
+
+    def decide_result(self, result: NodeResult, *, progress: bool = False) -> Decision:
+        """What follows from a `NodeResult` without an artifact.
+
+        Args:
+            result: what the worker reported.
+            progress: as for `decide`; `made_progress` of `furu_core.executors` tells it.
+
+        Raises:
+            ValueError: the node has its artifact, so there is nothing to decide.
+        """
+        match result.outcome:
+            case Outcome.FAILED:
+                # A worker that cannot say how it failed is as good as lost.
+                kind = FailureKind.LOST if result.failure is None else result.failure.kind
+                return self.decide(result.hash, kind, progress=progress)
+            case Outcome.CANCELLED:
+                return self._free("it was cancelled", self.spent(result.hash))
+            case Outcome.INVALID_DEPENDENCY:
+                return self._free("a dependency was invalid", self.spent(result.hash))
+            case Outcome.BUSY:
+                return self._free("someone else computes it", self.spent(result.hash))
+            case Outcome.COMPUTED | Outcome.LOADED:
+                raise ValueError(f"{result.hash} has its artifact; there is nothing to decide")
+
+    def _free(self, reason: str, spent: Spent) -> Decision:
+        return Decision(Verdict.FREE, ends_run=False, reason=reason, spent=spent)

@@ -1,0 +1,197 @@
+"""Which package may import what: the seam that lets third parties write backends."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGES = Path(__file__).parent.parent / "packages"
+
+# What each package may import of ours.
+MAY_IMPORT = {
+    "furu_core": set(),
+    "furu_plan": {"furu_core"},
+    "furu_local": {"furu_core", "furu_plan"},
+    "furu_slurm": {"furu_core", "furu_plan"},
+    "furu_slurm_dag": {"furu_core", "furu_plan", "furu_slurm"},
+    "furu_slurm_pool": {"furu_core", "furu_plan", "furu_slurm"},
+}
+SOURCES = {path.parent.name: path.parent for path in sorted(PACKAGES.glob("*/src/*/__init__.py"))}
+
+
+def python_files(package: str) -> list[Path]:
+    return sorted(SOURCES[package].rglob("*.py"))
+
+
+def module_name(package: str, file: Path) -> str:
+    parts = file.relative_to(SOURCES[package].parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(package: str, file: Path) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """Each import of a file, wherever it stands: module, names taken from it, line."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                for name in names:
+                    yield name.name, (), node.lineno
+            case ast.ImportFrom(module=module, names=names, level=level):
+                assert level == 0, f"{file}:{node.lineno} imports relatively"
+                assert module is not None
+                yield module, tuple(name.name for name in names), node.lineno
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_every_package_is_known_here(package: str) -> None:
+    assert package in MAY_IMPORT
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+    wrong = [
+        f"{file}:{line} imports {module}"
+        for file in python_files(package)
+        for module, _, line in imports(package, file)
+        if (top := module.partition(".")[0]).startswith("furu")
+        and top != package
+        and top not in MAY_IMPORT[package]
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_no_package_reaches_into_the_underscore_of_another(package: str) -> None:
+    wrong = [
+        f"{file}:{line} imports {module} {names}"
+        for file in python_files(package)
+        for module, names, line in imports(package, file)
+        if (top := module.partition(".")[0]).startswith("furu")
+        and top != package
+        and any(is_private(part) for part in [*module.split("."), *names])
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_what_is_imported_from_another_package_is_public_there(package: str) -> None:
+    wrong = []
+    for file in python_files(package):
+        for module, names, line in imports(package, file):
+            top = module.partition(".")[0]
+            if not top.startswith("furu") or top == package:
+                continue
+            exported = set(importlib.import_module(module).__all__)
+            wrong += [
+                f"{file}:{line} imports {name} from {module}, which does not export it"
+                for name in names
+                if name not in exported
+            ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_a_distribution_requires_only_what_its_package_may_import(package: str) -> None:
+    project = tomllib.loads(
+        (SOURCES[package].parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    )["project"]
+    ours = {
+        name.replace("-", "_")
+        for requirement in project.get("dependencies", [])
+        if (name := re.split(r"[^A-Za-z0-9-]", requirement)[0]).startswith("furu")
+    }
+    assert ours <= MAY_IMPORT[package]
+
+
+def test_core_knows_no_backend() -> None:
+    wrong = [
+        f"{file}:{number} {line.strip()}"
+        for file in python_files("furu_core")
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search("submitit|slurm", line, re.IGNORECASE)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_modules_of_a_package_import_one_way(package: str) -> None:
+    """Also within functions, so that no import there dodges a cycle."""
+    files = {module_name(package, file): file for file in python_files(package)}
+    graph: dict[str, set[str]] = {}
+    for name, file in files.items():
+        graph[name] = set()
+        for target in runtime_imports(ast.parse(file.read_text(encoding="utf-8"))):
+            graph[name].update({target} & files.keys() - {name})
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"imports in a circle: {' -> '.join([*way, name])}"
+        if name not in done:
+            for target in sorted(graph[name]):
+                visit(target, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def runtime_imports(tree: ast.AST) -> Iterator[str]:
+    """The modules imported when the code runs, not only for type checkers."""
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                stack.extend(node.orelse)
+                continue
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                # `from package import _module` imports the module, and the package only by the way.
+                submodules = [f"{module}.{name.name}" for name in names]
+                yield from submodules
+                if module.count(".") >= 1 or not all(is_private(name.name) for name in names):
+                    yield module
+        stack.extend(ast.iter_child_nodes(node))
+
+
+def public_modules() -> list[str]:
+    return [
+        module_name(package, file)
+        for package in SOURCES
+        for file in python_files(package)
+        if not any(is_private(part) for part in module_name(package, file).split("."))
+        and file.name != "__main__.py"
+    ]
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_all_names_what_a_public_module_exports(name: str) -> None:
+    module = importlib.import_module(name)
+    exported = module.__all__
+    assert list(exported) == sorted(set(exported)), f"{name}.__all__ is not sorted or repeats"
+    missing = [item for item in exported if not hasattr(module, item)]
+    assert not missing, f"{name}.__all__ names what is not there"
+    assert not [item for item in exported if is_private(item)]
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_what_a_package_imports_at_its_top_is_exported(package: str) -> None:
+    """`__init__` only re-exports: whatever it takes from its own modules is in `__all__`."""
+    module = importlib.import_module(package)
+    taken = {
+        name
+        for source, names, _ in imports(package, SOURCES[package] / "__init__.py")
+        if source.partition(".")[0] == package
+        for name in names
+    }
+    assert taken <= set(module.__all__)
