@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from furu_core import _artifacts, _attempts, _context, _settings
+from furu_core import _artifacts, _attempts, _context, _registry, _settings
 from furu_core._attempts import Attempt, LatestAttempt
 from furu_core._layout import NodePaths, short_name
 from furu_core._records import AttemptStatus, FailureKind
@@ -37,7 +37,7 @@ def acquire(
     settings = _settings.current()
     while True:
         newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
-        if newest is not None and newest.alive:
+        if newest is not None and newest.alive and not _proven_dead(newest):
             return newest
         if newest is not None and not settings.retry_failed:
             _refuse_failed(obj, newest)
@@ -64,6 +64,11 @@ def acquire(
             raise
         _attempts.clean_up(attempt)
         return None
+
+
+def _proven_dead(newest: LatestAttempt) -> bool:
+    """Whether a scheduler's word supersedes the lease."""
+    return newest.record is not None and _registry.is_gone(newest.record.submission)
 
 
 def withdraw(attempt: Attempt) -> None:

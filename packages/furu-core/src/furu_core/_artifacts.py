@@ -102,18 +102,14 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
             os.rename(artifact, f"{attempt.folder}/{_attempts.INVALID}")
     try:
         os.rename(attempt.staging, artifact)
-    except FileNotFoundError:
-        # Over a network the rename may be done and its reply lost: then the repeated request fails.
-        return not os.path.isdir(attempt.staging) and _is_from(attempt)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
-        raise
+        # Over a network the rename may be done and its reply lost: then its repetition fails.
+        if os.path.isdir(attempt.staging) or not is_published(attempt.paths):
+            raise
+        return False
     return True
-
-
-def _is_from(attempt: Attempt) -> bool:
-    return is_published(attempt.paths) and _attempts.superseded_by(attempt) is None
 
 
 def move_aside(attempt: Attempt) -> None:

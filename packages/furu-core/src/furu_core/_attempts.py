@@ -23,6 +23,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -147,12 +148,14 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
     return None
 
 
-_held: set[str] = set()  # tokens of the attempts that threads of this process hold
+_held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
 
 
 def _judge(folder: str, record: AttemptRecord) -> Judgement:
-    if record.holder == _process.this_process() and record.token not in _held:
-        # Its thread could not write how it ended, for instance because the disk was full.
+    me = threading.get_ident()
+    # A thread that could not write how its attempt ended, because the disk was full or Ctrl-C came
+    # in the wrong moment, must not be waited for; least of all by itself.
+    if record.holder == _process.this_process() and _held.get(record.token, me) == me:
         return Judgement(Life.DEAD, "it has ended in this process")
     return _lease.judge(folder, record)
 
@@ -193,19 +196,19 @@ def claim(
         spec_key=origin.spec_key,
         submission=origin.submission,
     )
-    _held.add(record.token)
+    _held[record.token] = threading.get_ident()
     try:
         if not _claim_folder(paths, record):
-            _held.discard(record.token)
+            _held.pop(record.token, None)
             return None
         folder = f"{paths.attempts}/{number}"
         _hand_over_checkpoint(paths, number)
         return Attempt(paths, record, _lease.hold(folder, lease_secs))
     except OSError as error:
-        _held.discard(record.token)
+        _held.pop(record.token, None)
         raise store_error(error, paths.attempts) from error
     except BaseException:
-        _held.discard(record.token)
+        _held.pop(record.token, None)
         raise
 
 
@@ -251,14 +254,21 @@ def _make_dir(path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
 
-def superseded_by(attempt: Attempt) -> int | None:
-    """The number of a later attempt, or None while `attempt` is the newest."""
+def is_superseded(attempt: Attempt) -> bool:
+    """Whether another attempt took over from `attempt`, or its folder was removed.
+
+    Numbers start again once a node's folder was removed, so the record tells whose folder it is.
+    """
     known = numbers(attempt.paths)
-    return known[-1] if known and known[-1] > attempt.record.number else None
+    newest = known[-1] if known else 0
+    return newest != attempt.record.number or not _is_ours(attempt.folder, attempt.record)
 
 
 def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
     """Record how an attempt ended, drop its staging folder and release its lease."""
+    if not _is_ours(attempt.folder, attempt.record):
+        release(attempt)  # what stands there now is somebody else's
+        return
     discard(attempt.staging)  # first, because on a full disk the record needs the room
     record = attrs.evolve(attempt.record, status=status, ended=ended)
     try:
@@ -272,17 +282,27 @@ def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
 
 def release(attempt: Attempt) -> None:
     """Stop the heartbeat of an attempt."""
-    _held.discard(attempt.record.token)
+    _held.pop(attempt.record.token, None)
     attempt.lease.release()
 
 
 def clean_up(attempt: Attempt) -> None:
     """Remove all attempts of a node after its artifact was published.
 
-    A later attempt keeps its folder: its holder finds the artifact by itself.
+    A later attempt keeps its folder: its holder finds the artifact by itself. An earlier one whose
+    holder may still wake up keeps its number from being given out again.
     """
     release(attempt)
-    if superseded_by(attempt) is not None:
+    if is_superseded(attempt):
+        return
+    if any(past.status is AttemptStatus.RUNNING for past in earlier(attempt)):
+        with suppress(OSError):
+            _records.replace(
+                attempt.folder, attrs.evolve(attempt.record, status=AttemptStatus.PUBLISHED)
+            )
+        for number in numbers(attempt.paths):
+            if number < attempt.record.number:
+                discard(f"{attempt.paths.attempts}/{number}")
         return
     hidden = _hide(attempt.paths.attempts)
     if hidden is None:
@@ -312,13 +332,15 @@ def _hide(folder: str) -> str | None:
     return hidden
 
 
-def history(paths: NodePaths, before: int) -> list[AttemptRecord]:
-    """The records of the attempts before number `before`, damaged ones left out."""
+def earlier(attempt: Attempt) -> list[AttemptRecord]:
+    """The records of the attempts before `attempt`, damaged ones left out."""
+    if attempt.record.number == 1:
+        return []
     records = []
-    for number in numbers(paths):
-        if number < before:
+    for number in numbers(attempt.paths):
+        if number < attempt.record.number:
             with suppress(OSError, DamagedRecord):
-                records.append(_records.read(f"{paths.attempts}/{number}"))
+                records.append(_records.read(f"{attempt.paths.attempts}/{number}"))
     return records
 
 

@@ -173,7 +173,6 @@ def _write_records(
     meta = f"{attempt.staging}/{META}"
     _write(f"{meta}/{CONFIG_FILE}", _json(_pack.shallow_dict(obj)))
     record = attempt.record
-    earlier = _attempts.history(attempt.paths, record.number) if record.number > 1 else []
     metadata = {
         "version": _records.VERSION,
         "node": record.node,
@@ -181,7 +180,7 @@ def _write_records(
         "hash": obj.furu_hash,
         "to_python": _python_text.to_python(obj),
         "attempt": _records.to_json(record),
-        "earlier_attempts": [_records.to_json(past) for past in earlier],
+        "earlier_attempts": [_records.to_json(past) for past in _attempts.earlier(attempt)],
         "started": record.started,
         "ended": time.time(),
         **timer.stop(),
@@ -208,19 +207,24 @@ def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
     durable = _settings.current().durable
     if durable:
         _manifest.sync_tree(staging)
-    successor = _attempts.superseded_by(attempt)
-    if successor is not None:
-        raise FuruSuperseded(
-            f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because "
-            f"attempt {successor} took over while this one gave no sign of life",
-            node=short_name(obj),
-            hash=obj.furu_hash,
-            hint="raise FURU_LEASE_SECS if machines here stall for that long",
-        )
+    if _attempts.is_superseded(attempt):
+        if _artifacts.is_published(attempt.paths):
+            return False
+        raise _superseded(obj, attempt)
     published = _artifacts.publish(attempt, replace=rerun)
     if durable:
         _manifest.sync_path(attempt.paths.class_dir)
     return published
+
+
+def _superseded(obj: Furu[Any], attempt: Attempt) -> FuruSuperseded:
+    return FuruSuperseded(
+        f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because another "
+        "took over while this one gave no sign of life, or its folder was removed",
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        hint="raise FURU_LEASE_SECS if machines here stall for that long",
+    )
 
 
 def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
@@ -241,6 +245,10 @@ def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseExcept
         violation = _context.noted_violation(attempt)
     if violation is not None and isinstance(error, Exception):
         error = violation
+    elif isinstance(error, Exception) and _attempts.is_superseded(attempt):
+        error = _superseded(
+            obj, attempt
+        )  # its files are gone, and whatever it raised is due to that
     log = _attempts.log_of(attempt.folder)
     result = _translated(obj, attempt, error)
     status, kind = classify(error)
@@ -254,11 +262,7 @@ def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseExcept
     if not os.path.exists(log):
         with suppress(OSError):  # publishing failed after the log had moved
             os.rename(f"{attempt.staging}/{META}/{LOG_FILE}", log)
-    if isinstance(error, FuruSuperseded):
-        _attempts.release(attempt)
-        _attempts.discard(attempt.folder)
-    else:
-        _attempts.end(attempt, status, ended)
+    _attempts.end(attempt, status, ended)
     return result
 
 
@@ -269,6 +273,8 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
             return AttemptStatus.INVALID, None
         case NodeCancelled() | KeyboardInterrupt():
             return AttemptStatus.CANCELLED, FailureKind.CANCELLED
+        case FuruSuperseded():
+            return AttemptStatus.LOST, FailureKind.LOST
         case (
             FuruProtocolError()
             | FuruNestedRun()

@@ -19,6 +19,7 @@ import attrs
 
 from furu_core._attempts import VIOLATIONS, Attempt, Origin
 from furu_core._layout import short_name
+from furu_core._records import Submission
 from furu_core.errors import FuruInvalidDependency, FuruMissingArtifact, FuruSpecMismatch
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ExecContext:
         hash: its full hash.
         attempt: the folder of its attempt.
         chain: hashes of the nodes being computed around this code, the outermost first.
+        submission: the scheduler's job that this process is, where there is one.
         known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
             becomes visible on a network filesystem.
         importing: whether a worker is importing the user's code.
@@ -57,6 +59,7 @@ class ExecContext:
     hash: str = ""
     attempt: str = ""
     chain: tuple[str, ...] = ()
+    submission: Submission | None = None
     known_done_wait_secs: float = 0.0
     importing: bool = False
     echo: bool = True
@@ -90,7 +93,10 @@ def _inherited_context() -> ExecContext:
     if not raw:
         return ExecContext()
     fields = json.loads(raw)
-    return ExecContext(**{**fields, "chain": tuple(fields["chain"])})
+    job = fields["submission"]
+    fields["submission"] = None if job is None else Submission(**job)
+    fields["chain"] = tuple(fields["chain"])
+    return ExecContext(**fields)
 
 
 def _inherited_active() -> dict[str, Active]:
@@ -212,7 +218,7 @@ def origin(context: ExecContext) -> Origin:
     """What an attempt's record says of the context it was made in."""
     if not context.strict:
         return Origin()
-    return Origin(context.executor, context.run_id, context.spec_key)
+    return Origin(context.executor, context.run_id, context.spec_key, context.submission)
 
 
 _Violation = FuruMissingArtifact | FuruSpecMismatch | FuruInvalidDependency

@@ -31,6 +31,7 @@ class AttemptStatus(Enum):
     FAILED = "failed"
     LOST = "lost"
     CANCELLED = "cancelled"
+    PUBLISHED = "published"
     INVALID = "invalid"  # a bad artifact, its own or a dependency's, was moved aside
 
 

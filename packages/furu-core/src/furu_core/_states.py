@@ -146,6 +146,7 @@ _ENDED_STATES = {
     AttemptStatus.LOST: NodeState.STALE,
     AttemptStatus.CANCELLED: NodeState.CANCELLED,
     AttemptStatus.INVALID: NodeState.ABSENT,
+    AttemptStatus.PUBLISHED: NodeState.ABSENT,  # and deleted since
 }
 
 

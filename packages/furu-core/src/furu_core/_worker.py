@@ -14,7 +14,7 @@ from furu_core._attempts import Attempt, LatestAttempt
 from furu_core._context import ExecContext
 from furu_core._layout import NodePaths, node_paths, short_name
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
-from furu_core._records import AttemptStatus, Ended, FailureKind
+from furu_core._records import AttemptStatus, Ended, FailureKind, Submission
 from furu_core.errors import (
     FuruError,
     FuruInvalidDependency,
@@ -40,6 +40,7 @@ class WorkerContext:
         echo: whether the console shows what nodes print; else only their logs have it.
         known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
             becomes visible on a network filesystem.
+        submission: the scheduler's job that this worker is, where there is one.
     """
 
     executor: str
@@ -48,6 +49,7 @@ class WorkerContext:
     whole_process: bool = True
     echo: bool = False
     known_done_wait_secs: float = 0.0
+    submission: Submission | None = None
 
 
 @contextmanager
@@ -76,6 +78,7 @@ def _exec_context(worker: WorkerContext) -> ExecContext:
         executor=worker.executor,
         run_id=worker.run_id,
         spec_key=worker.spec_key,
+        submission=worker.submission,
         known_done_wait_secs=worker.known_done_wait_secs,
         echo=worker.echo,
         one_at_a_time=worker.whole_process,
