@@ -210,7 +210,8 @@ def _class_hashed(value: type) -> str:
 
 @_per_class("enum")
 def _enum(t: type[enum.Enum]) -> Kind:
-    return Kind("enum", operator.attrgetter("name"), t.__getitem__, cls=t)
+    # Not `t.__getitem__`: in a StrEnum that is the one of its strings.
+    return Kind("enum", operator.attrgetter("_name_"), lambda name: t[name], cls=t)
 
 
 @_per_class("flag")

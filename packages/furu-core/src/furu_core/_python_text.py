@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import math
 import threading
 from collections import OrderedDict
@@ -174,6 +173,8 @@ class _Text:
         module, _, qualname = name_of(cls).importable.partition(":")
         if module == "builtins":
             return qualname
+        if not all(part.isidentifier() for part in module.split(".")):
+            return self._from("importlib", f"importlib.import_module({module!r}).{qualname}")
         first = qualname.partition(".")[0]
         if self._names.setdefault(first, module) == module:
             return qualname
@@ -233,7 +234,7 @@ class _Text:
             case "enum":
                 return f"{self.reference(type(value))}[{value.name!r}]"
             case "flag":
-                return f"{self.reference(type(value))}({enum.Flag.value.__get__(value)})"
+                return f"{self.reference(type(value))}({value.value})"
             case "namedtuple":
                 return self._call(type(value), kind.apart(value), nested)
             case "dataclass" | "attrs" if _takes_its_fields(type(value)):
