@@ -18,7 +18,7 @@ import click
 from furu_core import _class_names, _config_class, _context
 from furu_core._cli._values import convert, shown
 from furu_core._grid import Roots, named_roots
-from furu_core.errors import FuruError, FuruUsageError
+from furu_core.errors import FuruDependencyError, FuruError, FuruUsageError, FuruValueError
 
 
 class UserCodeError(FuruError):
@@ -93,7 +93,10 @@ def roots_of(value: Any, assignments: Mapping[str, Any], target: str) -> Roots:
             f"{target} is a {type(value).__name__}, whose objects --set cannot change",
             hint="use --set with a class, an object or a function",
         )
-    roots: Roots = _called(target, lambda: named_roots(value))
+    try:
+        roots: Roots = _called(target, lambda: named_roots(value))
+    except (FuruDependencyError, FuruValueError) as error:
+        raise FuruUsageError(f"{target} gives no roots: {error.message}", hint=error.hint) from None
     return roots
 
 

@@ -1,0 +1,274 @@
+"""`furu run`: targets, values, errors, and an exit status that tells the truth (P8)."""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import pytest
+
+from furu_core._cli._values import convert
+
+RUN = ("run", "--executor", "inline")
+
+
+def test_a_target_is_computed_once_and_loaded_ever_after(project: Any) -> None:
+    first = project.furu(*RUN, "exp.train:one")
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    assert lines[-1] == "2 nodes: 2 computed, 0 loaded, 0 failed"
+    name, path = lines[-2].split("  ")
+    assert name.startswith("Train(")
+    assert Path(path).is_dir()
+    second = project.furu(*RUN, "exp.train:one")
+    assert second.stdout.splitlines()[-1] == "2 nodes: 0 computed, 2 loaded, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("exp.train:one", [None]),
+        ("exp.train:Train", [None]),
+        ("exp.train:several", [0, 1]),
+        ("exp.train:sweep", ["s0", "s1"]),
+        ("exp/train.py:several", [0, 1]),
+    ],
+)
+def test_a_target_is_an_object_a_class_a_list_or_a_function(
+    project: Any, target: str, names: list[Any]
+) -> None:
+    report = project.json(*RUN, target)
+    assert report["ok"]
+    assert all(root["done"] for root in report["roots"])
+    assert len(report["roots"]) == len(names)
+    if names != [None]:
+        assert [str(root["key"]) for root in report["roots"]] == [str(name) for name in names]
+
+
+def test_a_path_and_a_module_give_the_same_hash_from_any_folder(project: Any) -> None:
+    """P2: the same file, however it is named."""
+    outside = project.folder.parent
+    reports = [
+        project.json(*RUN, "exp.train:one"),
+        project.json(*RUN, "exp/train.py:one"),
+        project.json(*RUN, "train.py:one", cwd=project.folder / "exp"),
+        project.json(*RUN, "project/exp/train.py:one", cwd=outside, FURU_PATH=str(project.store)),
+    ]
+    assert len({report["roots"][0]["hash"] for report in reports}) == 1
+    assert reports[-1]["nodes"]["loaded"] == 2
+
+
+def test_set_gives_fields_of_a_class_converted_by_their_annotations(project: Any) -> None:
+    values = ["lr=1", "note=none", "kind=LARGE", "layers=3,4", "data.seed=7"]
+    report = project.json(*RUN, "exp.train:Train", *(f"--set={value}" for value in values))
+    expected = project.python(
+        """
+        from exp.train import *
+        node = Train(lr=1.0, note=None, kind=Kind.LARGE, layers=(3, 4), data=Split(seed=7))
+        print(node.furu_hash)
+        """
+    )
+    assert report["roots"][0]["hash"] == expected.strip()
+
+
+def test_set_changes_fields_of_an_object_and_arguments_of_a_function(project: Any) -> None:
+    changed = project.json(*RUN, "exp.train:one", "--set", "data.seed=5")
+    made = project.json(*RUN, "exp.train:sweep", "--set=n=1", "--set=lr=2")
+    hashes = project.python(
+        """
+        from exp.train import *
+        print(Train(data=Split(seed=5)).furu_hash, Train(lr=2.0).furu_hash)
+        """
+    ).split()
+    assert [changed["roots"][0]["hash"], made["roots"][0]["hash"]] == hashes
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["exp.train"], "'exp.train' is no MODULE:TARGET"),
+        (["exp.trian:one"], "there is no module 'exp.trian'"),
+        (["nowhere.at.all:one"], "there is no module 'nowhere'"),
+        (["exp/trian.py:one"], "there is no file exp/trian.py"),
+        (["exp.train:on"], "has no 'on'; did you mean 'one'?"),
+        (["exp.train:Kind"], "is the class Kind, which is no subclass of Furu"),
+        (["exp.train:number"], "expected a Furu object"),
+        (["exp.train:Train", "--set", "lrr=1"], "Train has no field 'lrr'; did you mean 'lr'?"),
+        (["exp.train:Train", "--set", "lr=fast"], "--set lr=fast: expected float"),
+        (["exp.train:Train", "--set", "lr"], "'lr' is no field=value"),
+        (["exp.train:Train", "--set=lr=1", "--set=lr=2"], "gives 'lr' twice"),
+        (["exp.train:Train", "--set", "lr.x=1"], "holds no Furu object"),
+        (["exp.train:Broken"], "Broken needs needed"),
+        (["exp.train:sweep", "--set", "m=1"], "takes no argument 'm'"),
+        (["exp.train:several", "--set", "lr=1"], "--set cannot change"),
+        (["exp.train:one", "-o", "x"], "-o 'x' is no KEY=VALUE"),
+        (["exp.train:one", "--executor", "inlin"], "no executor is called 'inlin'"),
+    ],
+)
+def test_what_is_typed_wrong_is_one_clear_paragraph_and_status_2(
+    project: Any, args: list[str], message: str
+) -> None:
+    done = project.furu(*RUN, *args)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_an_error_in_the_user_s_module_shows_the_user_s_traceback_only(project: Any) -> None:
+    project.write("exp/bad.py", "import exp.train\ndef f():\n    1 / 0\nf()\n")
+    done = project.furu(*RUN, "exp.bad:one")
+    assert done.returncode == 1
+    assert "error: importing exp.bad raised ZeroDivisionError" in done.stderr
+    assert 'exp/bad.py", line 3' in done.stderr
+    assert "furu_core" not in done.stderr
+    assert "importlib" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import no_such_thing_here", "raised ModuleNotFoundError: No module named 'no_such_thing"),
+        ("def f(:", "raised SyntaxError"),
+        ("raise SystemExit(0)", "raised SystemExit"),
+        ("from exp.train import nothing", "raised ImportError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_fails_with_status_1(
+    project: Any, source: str, message: str
+) -> None:
+    project.write("exp/bad.py", source)
+    done = project.furu(*RUN, "exp.bad:one")
+    assert done.returncode == 1
+    assert f"error: importing exp.bad {message}" in done.stderr
+
+
+def test_a_script_that_runs_when_it_is_imported_is_told_of_the_main_guard(project: Any) -> None:
+    project.write(
+        "script.py",
+        "import furu_core\nfrom exp.train import one\nfuru_core.run(one, executor='inline')\n",
+    )
+    done = project.furu(*RUN, "script:one")
+    assert done.returncode == 2
+    assert 'if __name__ == "__main__":' in done.stderr
+
+
+def test_an_error_in_the_user_s_function_is_shown_as_such(project: Any) -> None:
+    done = project.furu(*RUN, "exp.train:fails")
+    assert done.returncode == 1
+    assert "exp.train:fails raised KeyError" in done.stderr
+    assert "in the user's function" in done.stderr
+
+
+def test_a_failed_run_ends_with_1_and_says_why(project: Any) -> None:
+    """P8."""
+    done = project.furu(*RUN, "exp.train:broken")
+    assert done.returncode == 1
+    assert "not there" in done.stdout
+    assert "1 nodes: 0 computed, 0 loaded, 1 failed" in done.stdout
+    assert "error: 1 node failed" in done.stderr
+    report = project.json(*RUN, "exp.train:broken")
+    assert report["ok"] is False
+    assert report["failures"][0]["message"] == "nothing to divide by"
+    assert Path(report["failures"][0]["log"]).is_file()
+
+
+def test_a_run_that_claims_success_without_its_roots_ends_with_1(project: Any) -> None:
+    """P8: the exit status does not depend on what an executor believes."""
+    done = project.furu("run", "--executor", "lying", "exp.train:one")
+    assert done.returncode == 1
+    assert "is not there" in done.stderr
+
+
+def test_a_cancelled_run_ends_with_130(project: Any) -> None:
+    done = project.furu("run", "--executor", "interrupted", "exp.train:one")
+    assert done.returncode == 130
+    assert "error: the run was cancelled" in done.stderr
+
+
+def test_with_json_stdout_holds_one_document_and_nothing_else(project: Any) -> None:
+    project.write(
+        "exp/loud.py",
+        "import os\nprint('loud')\nos.write(1, b'native')\nfrom exp.train import one\n",
+    )
+    done = project.furu(*RUN, "exp.loud:one", "--json")
+    report = json.loads(done.stdout)
+    assert report["nodes"] == {"total": 2, "computed": 2, "loaded": 0, "failed": 0}
+    assert "loud" in done.stderr
+    assert "an executor that prints" in done.stderr
+
+
+def test_options_reach_the_executor(project: Any) -> None:
+    done = project.furu(
+        *RUN, "exp.train:one", "-j", "3", "--keep-going", "--window", "dfs", "-o", "my-key=v=1"
+    )
+    expected = {"keep_going": "1", "max_workers": "3", "my_key": "v=1", "window_size": "dfs"}
+    assert f"options {sorted(expected.items())}" in done.stdout
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "annotation", "value"),
+    [
+        ("3", int, 3),
+        ("-3", int, -3),
+        ("1e-3", float, 0.001),
+        ("3", float, 3.0),
+        ("nan-ish", str, "nan-ish"),
+        ("3", str, "3"),
+        ("None", str | None, None),
+        ("x", str | None, "x"),
+        ("null", int | None, None),
+        ("3", int | str, 3),
+        ("3x", int | str, "3x"),
+        ("3", float | None, 3.0),
+        ("true", bool, True),
+        ("False", bool, False),
+        ("no", bool, False),
+        ("a/b", Path, Path("a/b")),
+        ("a/b", PurePosixPath | None, PurePosixPath("a/b")),
+        ("RED", Colour, Colour.RED),
+        ("b", Colour, Colour.BLUE),
+        ("1", Colour, Colour.RED),
+        ("fast", Literal["fast", "slow"], "fast"),
+        ("2", Literal[1, 2], 2),
+        ("[1, 2]", list[int], [1, 2]),
+        ("1,2", tuple[int, ...], (1, 2)),
+        ("a, b", list[str], ["a", "b"]),
+        ("(1, 'x')", tuple[int, str], (1, "x")),
+        ('{"a": 1}', dict[str, float], {"a": 1.0}),
+        ("{'a', 'b'}", frozenset[str], frozenset({"a", "b"})),
+        ("[1, null]", list[int | None], [1, None]),
+        ("(1, 2)", Any, (1, 2)),
+        ("words", Any, "words"),
+    ],
+)
+def test_text_becomes_what_the_annotation_asks_for(text: str, annotation: Any, value: Any) -> None:
+    converted = convert(text, annotation)
+    assert converted == value
+    assert type(converted) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "annotation"),
+    [
+        ("1.5", int),
+        ("true", int),
+        ("true", float),
+        ("maybe", bool),
+        ("GREEN", Colour),
+        ("medium", Literal["fast", "slow"]),
+        ("1,x", tuple[int, ...]),
+        ("none", int),
+        ("x", int | float | None),
+    ],
+)
+def test_text_that_does_not_fit_is_refused(text: str, annotation: Any) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        convert(text, annotation)
