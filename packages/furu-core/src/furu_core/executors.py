@@ -4,6 +4,7 @@
 """
 
 from furu_core._class_names import import_roots
+from furu_core._console import console
 from furu_core._context import ExecContext, exec_context, in_executor
 from furu_core._executor import (
     Event,
@@ -24,11 +25,15 @@ from furu_core._grid import Roots, named_roots
 from furu_core._hooks import dependencies, spec_key
 from furu_core._layout import named as short_name_of
 from furu_core._layout import short_name
+from furu_core._logging import console_through
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
 from furu_core._process import ProcessId, this_process
+from furu_core._provenance import adopt as adopt_provenance
+from furu_core._provenance import process_provenance
 from furu_core._records import FailureKind, Submission
 from furu_core._registry import InstalledExecutor, installed_executors, liveness, load_executor
+from furu_core._settings import to_env as settings_to_env
 from furu_core._states import NodeInfo, NodeState, StateReader
 from furu_core._worker import (
     WorkerContext,
@@ -68,6 +73,9 @@ __all__ = [
     "Submission",
     "Unpacker",
     "WorkerContext",
+    "adopt_provenance",
+    "console",
+    "console_through",
     "dependencies",
     "exec_context",
     "has_validator",
@@ -83,10 +91,12 @@ __all__ = [
     "named_roots",
     "new_run_folder",
     "note_rerun",
+    "process_provenance",
     "read_events",
     "record_death",
     "refuse_nested_run",
     "run_node",
+    "settings_to_env",
     "short_name",
     "short_name_of",
     "spec_key",
