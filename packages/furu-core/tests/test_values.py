@@ -45,7 +45,7 @@ class Other(Furu[int]):
 class Color(enum.Enum):
     RED = 1
     BLUE = 2
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796 - an alias
 
 
 class Level(enum.IntEnum):
@@ -323,7 +323,7 @@ def test_to_python_evaluates_to_an_equal_config(value: Any) -> None:
         [Holder(value=1), Other(value=1), Holder(value=Holder(value=1)), Holder().furu_hash],
         [decimal.Decimal("1.0"), decimal.Decimal("1.00"), 1.0],
         [np.zeros(2), np.zeros(2, "f4"), np.zeros((2, 1)), np.array([0.0, -0.0]), [0.0, 0.0]],
-        [dt.date(2024, 1, 1), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1, fold=1), "2024-01-01"],
+        [dt.date(2024, 1, 1), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1, fold=1), "2024-01-01"],  # noqa: DTZ001
         [Color, "Color", Color.RED, Level],
     ],
     ids=lambda group: type(group[0]).__name__ + "...",

@@ -1,0 +1,607 @@
+"""P2 for configs: one hash everywhere, linear in distinct objects however deep, and mutation noticed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from furu_core import Furu, field
+from furu_core._config_class import config_class
+from furu_core._identity import changed_since_hashing, furu_hash, nested
+from furu_core._pack import Packer, Unpacker, shallow_dict
+from furu_core._python_text import python_text, to_python
+from furu_core.errors import FuruFormatError, FuruValueError
+
+
+class Flat(Furu[int]):
+    count: int
+    lr: float
+    name: str = "x"
+    flag: bool = True
+    shape: tuple[int, ...] = (1, 2, 3)
+
+
+class Link(Furu[int]):
+    previous: Link | None = None
+    number: int = 0
+
+
+class Both(Furu[int]):
+    left: Both | None = None
+    right: Both | None = None
+    tags: list[str] = field(factory=list)
+
+
+class Many(Furu[int]):
+    one: Link | None = None
+    more: Any = ()
+    last: Link | None = None
+
+
+def chain(length: int) -> Link:
+    link = Link()
+    for number in range(1, length):
+        link = Link(previous=link, number=number)
+    return link
+
+
+def diamond(levels: int) -> Both:
+    both = Both()
+    for _ in range(levels):
+        both = Both(left=both, right=both)
+    return both
+
+
+@pytest.fixture
+def encodings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The objects that were encoded, in order."""
+    from furu_core import _identity
+
+    done: list[object] = []
+    encode = _identity.encode
+
+    def counting(obj: Any, seen: Any) -> bytes:
+        done.append(obj)
+        return encode(obj, seen)
+
+    monkeypatch.setattr(_identity, "encode", counting)
+    return done
+
+
+# ---- one hash for one config ----
+
+
+def test_p2_the_hash_of_a_config_never_changes_between_releases() -> None:
+    # Changing the encoding throws away every result of every user: then raise its FORMAT.
+    assert config_class(Flat).identity_name == "tests.test_identity:Flat"
+    assert Flat(count=1, lr=0.5).furu_hash == "ca8f497ddb826f46af311997e65d5292"
+    assert (
+        Many(one=Link(), more={"a": [Link(number=1), Path("x")]}).furu_hash
+        == "d2b6c1c44586a05b005be8e1d004637b"
+    )
+
+
+def test_p2_the_order_of_fields_and_arguments_changes_no_hash(tmp_path: Path) -> None:
+    results = []
+    for number, order in enumerate(("a: int = 1\n    b: int = 2", "b: int = 2\n    a: int = 1")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        code = f"from furu_core import Furu\nclass C(Furu[int]):\n    {order}\n"
+        (folder / "ordered.py").write_text(code)
+        results.append(run_python(["-c", "from ordered import C; print(C().furu_hash)"], folder))
+    assert results[0] == results[1]
+
+
+def test_p2_names_of_classes_and_fields_are_part_of_the_hash() -> None:
+    assert Link().furu_hash != Both().furu_hash
+    assert Both(left=Both()).furu_hash != Both(right=Both()).furu_hash
+
+
+def test_p2_an_int_given_to_a_float_field_is_that_float() -> None:
+    assert Flat(count=1, lr=1) == Flat(count=1, lr=1.0)
+    assert type(Flat(count=1, lr=1).lr) is float
+    assert Flat(count=1, lr=True) != Flat(count=1, lr=1)
+
+
+class Versioned(Furu[int]):
+    lr: float = 0.1
+    workers: int = field(default=2, exclude_from_hash=True)
+    momentum: float = field(default=0, omit_default_from_hash=True)
+    layers: list[int] = field(factory=lambda: [1], omit_default_from_hash=True)
+    base: Link = field(default=Link(number=3), omit_default_from_hash=True)
+
+
+def test_an_excluded_field_is_in_no_hash_but_in_every_copy() -> None:
+    assert Versioned(workers=3) == Versioned()
+    for back in (
+        pickle.loads(pickle.dumps(Versioned(workers=3))),
+        Versioned.from_dict(Versioned(workers=3).to_dict()),
+        copy.deepcopy(Versioned(workers=3)),
+    ):
+        assert back.workers == 3
+
+
+def test_objects_of_one_hash_that_differ_in_excluded_fields_stay_apart_in_one_table() -> None:
+    class_of = Many(more=[Versioned(workers=3), Versioned(workers=4), Versioned(workers=3)])
+    packer, unpacker = Packer(), Unpacker()
+    for back in (
+        Many.from_dict(json.loads(json.dumps(class_of.to_dict()))),
+        pickle.loads(pickle.dumps(class_of)),
+        unpacker.unpack(packer.pack(class_of)),
+    ):
+        assert [item.workers for item in back.more] == [3, 4, 3]
+    assert len(class_of.to_dict()["nodes"]) == 4  # with their common base
+
+
+def test_a_field_that_is_omitted_at_its_default_keeps_the_hash_from_before(tmp_path: Path) -> None:
+    hashes = []
+    for number, lines in enumerate(
+        (
+            "lr: float = 0.1",
+            "lr: float = 0.1\n    new: list = field(factory=list, omit_default_from_hash=True)",
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "grown.py").write_text(
+            f"from furu_core import Furu, field\nclass C(Furu[int]):\n    {lines}\n"
+        )
+        program = (
+            "import json; from grown import C; print(C().furu_hash, json.dumps(C().to_dict()))"
+        )
+        hashes.append(run_python(["-c", program], folder))
+    before, after = hashes
+    assert before.split()[0] == after.split()[0]
+    # What was recorded before the field was added can still be read.
+    record = before.partition(" ")[2]
+    program = f"import json; from grown import C; print(C.from_dict(json.loads({record!r})).new)"
+    assert run_python(["-c", program], tmp_path / "1") == "[]"
+
+
+def test_an_omitted_default_is_compared_as_the_constructor_makes_it() -> None:
+    assert Versioned(momentum=0.0, layers=[1], base=Link(number=3)) == Versioned()
+    assert Versioned(momentum=0.5) != Versioned()
+    assert Versioned(layers=[2]) != Versioned()
+    assert Versioned(base=Link()) != Versioned()
+
+
+VALUES = textwrap.dedent(
+    """
+    from __future__ import annotations
+    import dataclasses, datetime as dt, decimal, enum, fractions, pathlib, sys, uuid, zoneinfo
+    from collections import OrderedDict, namedtuple
+    from typing import Any
+    from furu_core import Furu, field
+
+    class Color(enum.Enum):
+        RED = 1
+    class Mode(enum.StrEnum):
+        FAST = "fast"
+    class Perm(enum.Flag):
+        READ = 1
+        WRITE = 2
+    Point = namedtuple("Point", "x y")
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        a: int = 1
+        b: Any = None
+
+    class Inner(Furu[int]):
+        rate: float = 1
+        rates: list[float] = field(factory=lambda: [1, 2])
+        maybe: float | None = 3
+
+    class Outer(Furu[int]):
+        inner: Inner
+        value: Any = None
+
+    values = [
+        None, True, 1, -(2**70), 0.1, -0.0, float("nan"), 1e300, "text", "\\ud800\\u00e9\\U0001f600", b"raw",
+        [1, [2, (3,)]], {"b": 1, "a": {2, 3}, 1: frozenset({"x", "y", "z"})}, {str(i) for i in range(50)},
+        {(str(i), i): i for i in range(20)}, 1j, pathlib.Path("a/b"), pathlib.PurePosixPath("a"),
+        Color.RED, Mode.FAST, Perm.READ | Perm.WRITE, Perm(0), Point(1, 2), Options(b=Inner(rate=2)),
+        dt.date(2024, 1, 2), dt.datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=dt.timezone.utc),
+        dt.datetime(2024, 1, 2, 3, fold=1, tzinfo=zoneinfo.ZoneInfo("UTC")), dt.time(1, 2),
+        dt.timedelta(days=-1, microseconds=5), decimal.Decimal("1.10"), fractions.Fraction(1, 3),
+        uuid.UUID(int=5), range(1, 9, 2), slice(1, None), ..., OrderedDict(b=1, a=2), bytearray(b"x"),
+        pathlib.Path, pathlib.PurePosixPath, Color, int, decimal.Decimal, Inner,
+    ]
+    if __name__ == "__main__":
+        print(*(Outer(inner=Inner(), value=v).furu_hash for v in values))
+        print(Outer(inner=Inner(), value=values[:-6]).furu_hash)
+    """
+)
+
+
+def libraries(folder: Path) -> Path:
+    """A folder with the pure-Python packages that furu_core imports, for other interpreters."""
+    folder.mkdir()
+    site = Path(attrs.__file__).parent.parent
+    for name in (
+        "attr", "attrs", "cattr", "cattrs", "click", "filelock", "rich", "markdown_it", "mdurl",
+        "pygments", "typing_extensions.py",
+    ):  # fmt: skip
+        if (site / name).exists():
+            (folder / name).symlink_to(site / name)
+    return folder
+
+
+def run_python(arguments: list[str], cwd: Path, python: str = sys.executable, **env: str) -> str:
+    import furu_core
+
+    source = Path(furu_core.__file__).parents[1]
+    paths = [str(source), env.pop("extra_path", ""), str(Path(attrs.__file__).parents[1])]
+    if python != sys.executable:
+        paths.pop()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **env,
+    }
+    done = subprocess.run(
+        [python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def interpreters() -> dict[str, str | None]:
+    """For each supported version of Python an interpreter, if this machine has one that starts."""
+    found: dict[str, str | None] = {}
+    roots = [Path.home() / ".pyenv/versions", Path("/root/.pyenv/versions")]
+    for version in ("3.11", "3.12", "3.13"):
+        candidates = [
+            Path(folder) / f"python{version}" for folder in os.environ["PATH"].split(os.pathsep)
+        ]
+        for root in roots:
+            candidates += sorted(root.glob(f"{version}.*/bin/python{version}"))
+        found[version] = next((str(c) for c in candidates if c.exists() and starts(c)), None)
+    return found
+
+
+def starts(python: Path) -> bool:
+    # A pyenv shim exists for versions that are installed but not selected, and then fails.
+    try:
+        return subprocess.run([python, "-c", ""], capture_output=True, timeout=60).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    project = tmp_path_factory.mktemp("versions")
+    (project / "pyproject.toml").touch()
+    (project / "values.py").write_text(VALUES)
+    libraries(project / "libraries")
+    return project, run_python(["values.py"], project, PYTHONHASHSEED="0")
+
+
+@pytest.mark.parametrize("seed", ["1", "4242", "random"])
+def test_p2_hashes_do_not_depend_on_the_hash_seed(reference: tuple[Path, str], seed: str) -> None:
+    project, hashes = reference
+    assert run_python(["values.py"], project, PYTHONHASHSEED=seed) == hashes
+    assert len(set(hashes.split())) == len(hashes.split())
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_p2_hashes_are_the_same_under_every_python(
+    reference: tuple[Path, str], version: str
+) -> None:
+    project, hashes = reference
+    python = interpreters()[version]
+    if python is None:
+        pytest.skip(f"no interpreter of Python {version} on this machine")
+    path = str(project / "libraries")
+    assert run_python(["values.py"], project, python, extra_path=path) == hashes
+
+
+def test_p2_many_threads_that_hash_one_object_agree() -> None:
+    for _ in range(20):
+        top = chain(200)
+        barrier = threading.Barrier(4)
+        found: list[str] = []
+
+        def work(obj: Link, start: threading.Barrier, into: list[str]) -> None:
+            start.wait(30)
+            into.append(obj.furu_hash)
+
+        threads = [threading.Thread(target=work, args=(top, barrier, found)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert found == [chain(200).furu_hash] * 4
+
+
+# ---- deep and shared ----
+
+
+def test_p2_a_deep_chain_costs_a_constant_number_of_encodings_each(
+    encodings: list[object],
+) -> None:
+    top = chain(10_000)
+    assert len(top.furu_hash) == 32
+    assert len(encodings) <= 2 * 10_000
+    assert top.furu_hash == chain(10_000).furu_hash
+    assert top.furu_hash != chain(9_999).furu_hash
+
+
+def test_p2_a_diamond_costs_as_many_encodings_as_it_has_objects(encodings: list[object]) -> None:
+    assert len(diamond(60).furu_hash) == 32
+    assert len(encodings) <= 2 * 61
+
+
+def test_p2_a_hash_is_computed_once(encodings: list[object]) -> None:
+    top = chain(10)
+    for _ in range(3):
+        assert top.furu_hash
+        assert nested(top) == (top.previous,)
+    count = len(encodings)
+    assert Link(previous=top).furu_hash
+    assert len(encodings) == count + 1
+
+
+@pytest.mark.parametrize("obj", [chain(10_000), diamond(60)], ids=["chain", "diamond"])
+def test_p2_deep_and_shared_configs_come_back_from_everywhere(obj: Furu[int]) -> None:
+    blob = pickle.dumps(obj)
+    text = json.dumps(obj.to_dict())
+    packed = Packer().pack(obj)
+    python = python_text(obj)
+    namespace: dict[str, Any] = {}
+    exec("\n".join(python.imports), namespace)
+    for back in (
+        pickle.loads(blob),
+        type(obj).from_dict(json.loads(text)),
+        Unpacker().unpack(packed),
+        copy.copy(obj),
+        copy.deepcopy(obj),
+        eval(python.expression, namespace),
+    ):
+        assert back == obj
+        assert hash(back) == hash(obj)
+    count = len(obj.to_dict()["nodes"])
+    assert len(blob) < 200 + 400 * count
+    assert len(text) < 200 + 400 * count
+    assert len(packed) < 200 + 400 * count
+    assert len(python.expression) < 200 + 150 * count
+    assert len(repr(obj)) < 200
+
+
+def test_from_dict_takes_the_nodes_in_any_order() -> None:
+    record = chain(2_000).to_dict()
+    record["nodes"] = dict(sorted(record["nodes"].items()))
+    assert Link.from_dict(json.loads(json.dumps(record, sort_keys=True))) == chain(2_000)
+
+
+def test_pickling_many_roots_stores_what_they_share_once() -> None:
+    shared = chain(20)
+    one = len(pickle.dumps([Many(one=shared, more=0)]))
+    hundred = len(pickle.dumps([Many(one=shared, more=i) for i in range(100)]))
+    assert hundred < one + 100 * 60
+
+
+def test_a_record_of_one_config_does_not_hold_what_is_nested() -> None:
+    record = shallow_dict(chain(1000))
+    assert len(json.dumps(record)) < 500
+    assert record["fields"]["previous"]["$ref"] == chain(999).furu_hash
+
+
+def test_python_text_for_the_record_is_bounded_and_says_that_it_is_abbreviated() -> None:
+    text = python_text(chain(1000), limit_chars=500)
+    assert text.abbreviated
+    assert text.expression.endswith(f"Link(previous=<Link {chain(999).furu_hash}>, number=999)")
+    assert len(to_python(Many(more=[1] * 100_000), limit_chars=500)) < 600
+    assert not python_text(chain(5), limit_chars=500).abbreviated
+
+
+def test_destroying_a_deep_chain_does_not_crash(tmp_path: Path) -> None:
+    (tmp_path / "deep.py").write_text(
+        textwrap.dedent(
+            """
+            from __future__ import annotations
+            import copy, gc, pickle
+            from furu_core import Furu
+            class Link(Furu[int]):
+                previous: Link | None = None
+                number: int = 0
+            def chain():
+                link = Link()
+                for number in range(200_000):
+                    link = Link(previous=link, number=number)
+                return link
+            unhashed = chain()
+            del unhashed
+            hashed = chain()
+            assert hashed.furu_hash
+            del hashed
+            looped = chain()
+            back = pickle.loads(pickle.dumps(looped))
+            looped.__dict__["_furu_loop"] = looped
+            del looped, back
+            gc.collect()
+            print("alive")
+            """
+        )
+    )
+    assert run_python(["deep.py"], tmp_path) == "alive"
+
+
+# ---- nested objects ----
+
+
+def test_nested_objects_are_found_in_every_container_in_the_order_of_the_fields() -> None:
+    a, b, c, d, e = (Link(number=number) for number in range(5))
+    many = Many(one=a, more={"x": [b, (c,)], "y": {"z": d}}, last=e)
+    assert nested(many) == (a, b, c, d, e)
+    assert nested(Many(one=a, more=[a, a], last=a)) == (a,)
+    assert nested(Link()) == ()
+    assert Many(more=[a, b]) != Many(more=[b, a])
+    assert Many(more={a, b}) == Many(more={b, a})
+
+
+def test_a_nested_object_in_an_excluded_field_is_a_dependency_but_not_in_the_hash() -> None:
+    assert nested(WithHelper(helper=Link(number=1))) == (Link(number=1),)
+    assert WithHelper(helper=Link(number=1)) == WithHelper(helper=Link(number=2))
+
+
+class WithHelper(Furu[int]):
+    helper: Link = field(exclude_from_hash=True)
+
+
+# ---- mutation ----
+
+
+class Listed(Furu[int]):
+    values: Any = ()
+    inner: Any = None
+
+
+def test_a_config_mutated_after_hashing_is_noticed() -> None:
+    values = [1, 2]
+    config = Listed(values={"x": (values,)})
+    assert config.furu_hash
+    assert changed_since_hashing(config) is None
+    values.append(3)
+    assert changed_since_hashing(config) is config
+    values.pop()
+    assert changed_since_hashing(config) is None
+    values.append(lambda: 0)
+    assert changed_since_hashing(config) is config
+
+
+def test_a_mutation_of_a_nested_config_is_noticed_and_named() -> None:
+    array = np.zeros(3)
+    bottom = Listed(values=array)
+    top = Listed(inner=Listed(inner=[Link(), bottom]))
+    assert top.furu_hash
+    assert changed_since_hashing(top) is None
+    array[1] = 1
+    assert changed_since_hashing(top) is bottom
+
+
+def test_a_config_put_into_a_list_after_hashing_is_noticed() -> None:
+    config = Listed(values=[Link()])
+    assert config.furu_hash
+    config.values.append(chain(50))
+    assert changed_since_hashing(config) is config
+
+
+def test_looking_for_mutations_costs_nothing_where_nothing_can_change(
+    encodings: list[object],
+) -> None:
+    top = Listed(inner=chain(100), values=[1])
+    assert top.furu_hash
+    encodings.clear()
+    assert changed_since_hashing(top) is None
+    assert encodings == [top]
+    assert changed_since_hashing(chain(100)) is None
+
+
+# ---- equality, copies, memos ----
+
+
+def test_configs_compare_and_hash_by_class_and_hash() -> None:
+    assert {Link(number=1), Link(number=1), Link(number=2)} == {Link(number=2), Link(number=1)}
+    assert Link() != 0
+    assert Link() != Both()
+
+
+def test_memos_are_in_no_copy() -> None:
+    config = Listed(values=[1], inner=chain(3))
+    assert config.furu_hash
+    assert pickle.dumps(config)
+    copies = (
+        copy.copy(config),
+        copy.deepcopy(config),
+        attrs.evolve(config),
+        pickle.loads(pickle.dumps(config)),
+    )
+    for made in copies:
+        assert not [name for name in made.__dict__ if name.startswith("_furu_")]
+        assert made == config
+    changed = attrs.evolve(config, values=[2])
+    assert changed.furu_hash != config.furu_hash
+    assert copy.deepcopy(config).values is not config.values
+
+
+def test_repr_is_short_and_never_fails() -> None:
+    config = Many(one=chain(3), more=[Link(), {"a": Link()}])
+    assert repr(config) == (
+        f"Many(one=Link({chain(3).furu_hash[:6]}), more=[Link({Link().furu_hash[:6]}), "
+        f"{{'a': Link({Link().furu_hash[:6]})}}], last=None)"
+    )
+    assert len(repr(Many(more="x" * 10_000))) < 300
+
+    class Local(Furu[int]):
+        inner: Any = None
+
+    assert repr(Local(inner=Local())) == "Local(inner=Local(...))"
+
+
+# ---- records that do not fit ----
+
+
+def test_from_dict_names_what_does_not_fit() -> None:
+    record = Link(previous=Link()).to_dict()
+
+    def broken(**changes: Any) -> dict[str, Any]:
+        made = json.loads(json.dumps(record))
+        made["nodes"][made["root"]]["fields"].update(changes)
+        return made
+
+    with pytest.raises(FuruValueError, match="fields that the class lacks: extra, more"):
+        Link.from_dict(broken(extra=1, more=2))
+    with pytest.raises(FuruValueError, match=rf"recorded with the hash {record['root']}"):
+        Link.from_dict(broken(number=7))
+    missing = Flat(count=1, lr=1).to_dict()
+    del missing["nodes"][missing["root"]]["fields"]["count"]
+    with pytest.raises(FuruValueError, match="lacks the field 'count'"):
+        Flat.from_dict(missing)
+    with pytest.raises(FuruFormatError, match="format 99"):
+        Link.from_dict({**record, "furu": 99})
+    with pytest.raises(FuruValueError, match="no config object"):
+        Link.from_dict({})
+    with pytest.raises(FuruValueError, match="which it does not hold"):
+        Link.from_dict({**record, "root": "0" * 32})
+    looped = broken(previous={"$ref": record["root"]})
+    with pytest.raises(FuruValueError, match="contains itself"):
+        Link.from_dict(looped)
+
+
+def test_a_packer_sends_each_object_once() -> None:
+    packer, unpacker = Packer(), Unpacker()
+    sizes = []
+    link = Link()
+    for number in range(1, 200):
+        link = Link(previous=link, number=number)
+        data = packer.pack(link)
+        sizes.append(len(data))
+        assert unpacker.unpack(data) == link
+    assert max(sizes[10:]) < 2 * min(sizes[10:])
+    assert unpacker.unpack(packer.pack(link)) is unpacker.unpack(packer.pack(link))
+
+
+def test_hashing_does_not_need_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = sys.getrecursionlimit()
+    depth = len(__import__("inspect").stack())
+    top = chain(5_000)
+    sys.setrecursionlimit(depth + 60)
+    try:
+        found = furu_hash(top)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == chain(5_000).furu_hash
