@@ -22,7 +22,6 @@ import errno
 import hashlib
 import logging
 import os
-import shutil
 import threading
 import time
 from contextlib import suppress
@@ -233,7 +232,7 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
                     return _is_ours(target, record)
                 _make_dir(paths.attempts)
     except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
+        _remove(staged)
         if error.errno in _TAKEN and os.path.isdir(target):
             return False
         raise
@@ -312,14 +311,20 @@ def clean_up(attempt: Attempt) -> None:
         os.rmdir(f"{hidden}/1")
         os.rmdir(hidden)
     except OSError:
-        shutil.rmtree(hidden, ignore_errors=True)
+        _remove(hidden)
 
 
 def discard(folder: str) -> None:
     """Remove a folder, first out of everybody's sight and then from the disk."""
     hidden = _hide(folder)
     if hidden is not None:
-        shutil.rmtree(hidden, ignore_errors=True)
+        _remove(hidden)
+
+
+def _remove(folder: str) -> None:
+    import shutil  # imports five compressors, which neither a hit nor a first attempt needs
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _hide(folder: str) -> str | None:

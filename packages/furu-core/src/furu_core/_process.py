@@ -7,8 +7,6 @@ boot and namespace can be looked up; of any other, nothing is known here.
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 from contextlib import suppress
 from typing import Final
 
@@ -46,7 +44,7 @@ def this_process() -> ProcessId:
     pid = os.getpid()
     if _this is None or _this.pid != pid:  # a fork has another pid than its parent remembered
         _this = ProcessId(
-            host=socket.gethostname(),
+            host=os.uname().nodename,
             boot=_boot_id(),
             pid_namespace=_pid_namespace(),
             pid=pid,
@@ -83,6 +81,8 @@ def _start_time(pid: int) -> str | None:
         fields = stat[stat.rindex(")") + 2 :].split(" ")
         # A killed process that nobody has waited for keeps its pid but computes nothing any more.
         return None if fields[0] in _ZOMBIE_STATES else fields[19]
+    import subprocess  # only where there is no /proc
+
     listing = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -93,6 +93,8 @@ def _start_time(pid: int) -> str | None:
 def _boot_id() -> str:
     with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
+    import subprocess  # only where there is no /proc
+
     with suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(
             ["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=True

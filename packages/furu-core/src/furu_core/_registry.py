@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from furu_core._executor import Executor, Liveness
 from furu_core._records import Submission
 from furu_core.errors import FuruExecutorError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP: Final = "furu.executors"
 _log = logging.getLogger("furu.executors")
@@ -42,9 +44,9 @@ def load_executor(name: str) -> type[Executor]:
     Raises:
         FuruExecutorError: it is unknown, registered twice, cannot be imported, or is no executor.
     """
-    points = [point for point in entry_points(group=GROUP) if point.name == name]
+    points = [point for point in _entry_points() if point.name == name]
     if not points:
-        known = sorted({point.name for point in entry_points(group=GROUP)})
+        known = sorted({point.name for point in _entry_points()})
         raise FuruExecutorError(
             f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",
             hint="install the distribution that brings it, for instance furu-local for 'local'",
@@ -60,7 +62,7 @@ def load_executor(name: str) -> type[Executor]:
 def installed_executors() -> list[InstalledExecutor]:
     """All registered executors, each one tried."""
     found = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, _owner(point))):
+    for point in sorted(_entry_points(), key=lambda point: (point.name, _owner(point))):
         try:
             load_executor(point.name)
             problem = ""
@@ -97,6 +99,12 @@ def liveness(submissions: list[Submission]) -> dict[Submission, Liveness]:
 def is_gone(submission: Submission | None) -> bool:
     """Whether a scheduler says that it no longer runs a job."""
     return submission is not None and liveness([submission])[submission] is Liveness.GONE
+
+
+def _entry_points() -> list[EntryPoint]:
+    from importlib.metadata import entry_points  # costs 20 ms, and a cache hit has no executor
+
+    return list(entry_points(group=GROUP))
 
 
 @cache
