@@ -8,10 +8,10 @@ wherever it runs.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,6 +154,7 @@ _KNOWN: Final[Mapping[str, _Known]] = {
     "durable": _Known(_flag, "1 or 0"),
 }
 
+_log = logging.getLogger("furu.settings")
 _current: Settings | None = None
 _observers: list[Callable[[Settings], None]] = []
 _plugin_settings: dict[str, Callable[[str, Path], str]] = {}
@@ -329,10 +330,7 @@ def _unknown(said: str, key: str) -> None:
         )
     if said not in _warned:
         _warned.add(said)
-        warnings.warn(
-            f"{said} is no setting of furu and is ignored (known: {', '.join(_KNOWN)})",
-            stacklevel=2,
-        )
+        _log.warning("%s is no setting of furu and is ignored (known: %s)", said, ", ".join(_KNOWN))
 
 
 def _likely(key: str) -> str | None:

@@ -225,3 +225,9 @@ class Project:
 def project(tmp_path: Path) -> Project:
     """A fresh project."""
     return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_project() -> type[Project]:
+    """Makes projects for fixtures that outlive one test."""
+    return Project

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from furu_core._cli import _status
 from furu_core.errors import FuruUsageError
 
 GROUP: Final = "furu.commands"
@@ -29,13 +30,13 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._modules = commands_by_module
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands, those of plugins included."""
         return sorted({*self._modules, *(point.name for point in self._plugins)})
 
     def get_command(
         self,
-        ctx: click.Context,  # noqa: ARG002 - click's interface
+        ctx: click.Context,
         cmd_name: str,
     ) -> click.Command | None:
         """The command of a name; a plugin that cannot be imported gives one that says so."""
@@ -45,6 +46,14 @@ class LazyGroup(click.Group):
             return command
         points = [point for point in self._plugins if point.name == cmd_name]
         return _load(points) if points else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but a closed pipe ends the command as SIGPIPE would."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with 1, as if the command had failed
+            _status.silence_stdout()
+            raise click.exceptions.Exit(_status.BROKEN_PIPE) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -74,7 +74,8 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
         _flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
-        return _close_quietly()
+        _status.silence_stdout()
+        return _status.BROKEN_PIPE
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -101,9 +102,3 @@ def _flush() -> None:
     # What is still buffered meets a closed pipe only now; at exit Python would print a traceback.
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-def _close_quietly() -> int:
-    """End as a program that SIGPIPE ended: whoever read the output has had enough."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return _status.BROKEN_PIPE

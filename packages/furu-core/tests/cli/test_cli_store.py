@@ -1,0 +1,324 @@
+"""`furu ls`, `show`, `log`, `rm`, `executors`, plugins, and what all commands have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from furu_core import _browse, use_settings
+
+COMPUTE = "from exp.train import *\nprint(one.get(), one.furu_hash, one.data.furu_hash)"
+FAIL = "from exp.train import *\ntry:\n    broken.get()\nexcept Exception: print(broken.furu_hash)"
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory: pytest.TempPathFactory, make_project: Any) -> Any:
+    """A project with a `Train`, the `Split` it needs, and a `Broken` that failed; computed once."""
+    project = make_project(tmp_path_factory.mktemp("computed"))
+    *_, project.train, project.split = project.python(COMPUTE).split()
+    project.broken = project.python(FAIL).split()[-1]
+    return project
+
+
+@pytest.fixture
+def filled(computed: Any, project: Any) -> Any:
+    """A copy of the computed project."""
+    shutil.copytree(computed.store, project.store)
+    project.train, project.split, project.broken = computed.train, computed.split, computed.broken
+    return project
+
+
+def test_ls_lists_nodes_by_class_with_their_states(filled: Any) -> None:
+    lines = [line.split() for line in filled.furu("ls").stdout.splitlines()]
+    assert lines == [
+        ["failed", filled.broken[:12], "exp.train:Broken"],
+        ["done", filled.split[:12], "exp.train:Split"],
+        ["done", filled.train[:12], "exp.train:Train"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["Train", "train:Train", "exp.train:Train", "exp.train.Train"])
+def test_ls_of_a_class_takes_as_much_of_its_module_as_one_gives(filled: Any, name: str) -> None:
+    assert [line.split()[1] for line in filled.furu("ls", name).stdout.splitlines()] == [
+        filled.train[:12]
+    ]
+
+
+def test_ls_of_an_unknown_class_names_the_likely_one(filled: Any) -> None:
+    done = filled.furu("ls", "Trian")
+    assert done.returncode == 2
+    assert "has no class 'Trian'; did you mean Train?" in done.stderr
+
+
+def test_ls_filters_by_state_counts_and_prints_json_lines(filled: Any) -> None:
+    failed = filled.furu("ls", "--state", "failed", "--json").stdout.splitlines()
+    assert [json.loads(line)["hash"] for line in failed] == [filled.broken]
+    record = json.loads(filled.furu("ls", "Train", "--json").stdout)
+    assert record == {
+        "hash": filled.train,
+        "class": "exp.train:Train",
+        "name": f"Train({filled.train[:6]})",
+        "state": "done",
+        "path": str(filled.store / "data/exp/train/Train" / filled.train),
+    }
+    counted = filled.json("ls", "--count")
+    assert {(entry["class"], entry["state"], entry["nodes"]) for entry in counted} == {
+        ("exp.train:Broken", "failed", 1),
+        ("exp.train:Split", "done", 1),
+        ("exp.train:Train", "done", 1),
+    }
+
+
+def test_ls_of_an_empty_store_is_empty(project: Any) -> None:
+    done = project.furu("ls")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_reader_that_has_had_enough_ends_ls_quietly(filled: Any) -> None:
+    fill(filled.store / "data/exp/train/Split", 20_000)
+    done = filled.shell("furu ls | head -1; exit ${PIPESTATUS[0]}")
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    assert done.returncode == 141  # as for any program that SIGPIPE ends
+
+
+def test_a_closed_stdout_fails_no_command(filled: Any) -> None:
+    done = filled.shell("furu ls >&-; furu show " + filled.train + " >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_100000_artifacts_are_listed_without_a_stat_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "data/exp/train/Split", 2_000)
+    looks: list[object] = []
+    real = os.stat
+
+    def counted(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        looks.append(path)
+        return real(path, *args, **kwargs)
+
+    with use_settings(path=tmp_path):
+        monkeypatch.setattr(os, "stat", counted)
+        found = list(_browse.nodes(_browse.classes()))
+    assert len(found) == 2_000
+    assert len(looks) < 20
+
+
+def fill(folder: Path, count: int) -> None:
+    """Folders that look like artifacts from outside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        os.mkdir(folder / f"{number:032x}")
+
+
+def test_show_tells_config_state_timings_files_and_provenance(filled: Any) -> None:
+    text = filled.furu("show", filled.train[:8]).stdout
+    for said in (
+        f"exp.train:Train({filled.train})",
+        "state      done",
+        "lr         0.1",
+        "weights.txt",
+        "took",
+        "user",
+        "1 published",
+    ):
+        assert said in text
+    facts = filled.json("show", filled.train)
+    assert facts["config"]["fields"]["lr"] == 0.1
+    assert facts["files"]["weights.txt"] == 1
+    assert facts["wall_secs"] > 0
+    assert facts["provenance"]["python"] == sys.version.split()[0]
+    assert facts["damage"] is None
+
+
+def test_show_of_a_failed_node_tells_why(filled: Any) -> None:
+    text = filled.furu("show", filled.broken[:8]).stdout
+    assert "ZeroDivisionError: nothing to divide by" in text
+    assert "furu.log" in text
+    facts = filled.json("show", filled.broken)
+    assert (facts["state"], facts["failure"]["kind"]) == ("failed", "compute")
+    assert len(facts["attempts"]) == 1
+
+
+def test_show_of_a_damaged_artifact_says_so(filled: Any) -> None:
+    artifact = filled.store / "data/exp/train/Train" / filled.train
+    (artifact / "weights.txt").write_text("cut and longer")
+    facts = filled.json("show", filled.train)
+    assert "14 bytes where 1 were published" in facts["damage"]
+    (artifact / ".furu/metadata.json").write_text("{")
+    assert filled.furu("show", filled.train).returncode == 0
+
+
+def test_a_hash_may_be_written_short_and_as_logs_write_it(filled: Any) -> None:
+    names = [filled.train, filled.train[:7], f"Train({filled.train[:6]})", filled.train[:9].upper()]
+    names += [f"exp.train:Train({filled.train[:1]})"]
+    for name in names:
+        assert filled.json("show", name)["hash"] == filled.train
+
+
+def test_an_ambiguous_hash_names_the_candidates(project: Any) -> None:
+    for cls in ("A", "B"):
+        (project.store / f"data/m/{cls}/{'ab12' + '0' * 27}{cls.lower()}").mkdir(parents=True)
+    done = project.furu("show", "ab1")
+    assert done.returncode == 2
+    assert "'ab1' means 2 nodes: m:A(ab12000), m:B(ab12000)" in done.stderr
+    assert project.json("show", "B(ab1)")["class"] == "m:B"
+
+
+@pytest.mark.parametrize("command", ["show", "log", "rm"])
+def test_an_unknown_hash_names_similar_ones(filled: Any, command: str) -> None:
+    wrong = filled.train[:5] + "zzz".replace("z", "0" if filled.train[5] != "0" else "1")
+    done = filled.furu(command, wrong)
+    assert done.returncode == 2
+    assert f"has no node '{wrong}'; similar are exp.train:Train({filled.train[:12]})" in done.stderr
+    assert "'xyz' is no hash" in filled.furu(command, "xyz").stderr
+
+
+def test_log_prints_what_the_node_printed(filled: Any) -> None:
+    assert filled.furu("log", filled.split).stdout == "splitting 0\n"
+    assert filled.furu("log", filled.train).stdout.startswith("training\n")
+    path = filled.furu("log", filled.split, "--path").stdout.strip()
+    assert Path(path).read_text() == "splitting 0\n"
+
+
+def test_log_of_a_failed_node_is_that_of_its_newest_attempt(filled: Any) -> None:
+    filled.python(FAIL)
+    log = filled.furu("log", filled.broken).stdout
+    assert log.startswith("about to fail\n")
+    assert "ZeroDivisionError: nothing to divide by" in log
+    first = filled.furu("log", filled.broken, "--attempt", "1", "--path").stdout
+    newest = filled.furu("log", filled.broken, "--path").stdout
+    assert ("/1/furu.log" in first, "/2/furu.log" in newest) == (True, True)
+    missing = filled.furu("log", filled.broken, "--attempt", "7")
+    assert missing.returncode == 2
+    assert "has no log of attempt 7; attempts on disk: 1, 2" in missing.stderr
+
+
+def test_rm_asks_and_deletes(filled: Any) -> None:
+    artifact = filled.store / "data/exp/train/Train" / filled.train
+    refused = filled.furu("rm", filled.train[:8], stdin="n\n")
+    assert refused.returncode != 0
+    assert artifact.is_dir()
+    agreed = filled.furu("rm", filled.train[:8], stdin="y\n")
+    assert agreed.returncode == 0, agreed.stderr
+    assert not artifact.exists()
+
+
+def test_rm_deletes_several_without_asking_when_told(filled: Any) -> None:
+    done = filled.furu("rm", "--yes", filled.train, filled.broken)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in filled.furu("ls").stdout.splitlines()] == [
+        filled.split[:12]
+    ]
+
+
+def test_rm_refuses_a_node_that_is_being_computed(project: Any) -> None:
+    os.mkfifo(project.folder / "go")
+    project.write(
+        "slow.py",
+        """
+        from furu_core import Furu
+        class Slow(Furu[int]):
+            def _create(self) -> int:
+                with open("go") as go: go.read()
+                return 1
+        slow = Slow()
+        """,
+    )
+    command = [sys.executable, "-c", "from slow import slow\nslow.get()"]
+    with subprocess.Popen(command, cwd=project.folder, env=project.env) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while "running" not in project.furu("ls").stdout:
+                assert time.monotonic() < deadline, "waited for the node to be listed as running"
+            name = project.furu("ls").stdout.split()[1]
+            done = project.furu("rm", "--yes", name)
+            assert done.returncode == 2
+            assert f"is running: process {process.pid} on " in done.stderr
+            assert "holder" in project.furu("show", name).stdout
+            (project.folder / "go").write_text("on")
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert "done" in project.furu("ls").stdout
+
+
+def test_executors_lists_what_is_installed_and_what_is_broken(project: Any) -> None:
+    done = project.furu("executors")
+    assert done.returncode == 0
+    assert "inline           some-tests 1.0\n" in done.stdout
+    found = {entry["name"]: entry for entry in project.json("executors")}
+    assert found["inline"]["problem"] == ""
+    assert "cannot be imported" in found["gone"]["problem"]
+    assert found["gone"]["distribution"] == "some-tests"
+
+
+def test_a_plugin_adds_a_command(project: Any) -> None:
+    assert project.furu("hello").stdout == "hello\n"
+    assert "Say hello." in project.furu("--help").stdout
+
+
+def test_a_broken_plugin_breaks_no_other_command(project: Any) -> None:
+    shown = project.furu("--help")
+    assert shown.returncode == 0
+    assert "(broken: some-tests)" in shown.stdout
+    called = project.furu("broken-one", "--anything", "x")
+    assert called.returncode == 2
+    assert "the command 'broken-one' of some-tests cannot be loaded" in called.stderr
+    assert "ModuleNotFoundError" in called.stderr
+    assert "is no click command" in project.furu("no-command").stderr
+
+
+def test_an_unknown_command_names_the_likely_one(project: Any) -> None:
+    done = project.furu("shwo")
+    assert done.returncode == 2
+    assert "Did you mean 'show'?" in done.stderr
+
+
+def test_the_version_is_that_of_the_distribution(project: Any) -> None:
+    assert project.furu("--version").stdout.startswith("furu ")
+
+
+def test_a_misspelt_setting_is_an_error_without_a_traceback(project: Any) -> None:
+    done = project.furu("ls", FURU_PTH="x")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: FURU_PTH is no setting of furu; did you mean FURU_PATH?")
+    assert "hint: " in done.stderr
+
+
+def test_an_unknown_variable_is_one_line_of_warning(project: Any) -> None:
+    done = project.furu("ls", FURU_BANANAS="x")
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "warning: FURU_BANANAS is no setting" in done.stderr
+
+
+def test_debugging_shows_where_an_error_came_from(project: Any) -> None:
+    done = project.furu("show", "abc", FURU_LOG_LEVEL="DEBUG")
+    assert "Traceback" in done.stderr
+    assert "Traceback" not in project.furu("show", "abc").stderr
+
+
+def test_the_store_can_be_read_without_the_code_that_made_it(filled: Any) -> None:
+    shutil.rmtree(filled.folder / "exp")
+    assert filled.json("show", filled.train)["config"]["fields"]["lr"] == 0.1
+    assert filled.furu("rm", "--yes", filled.train).returncode == 0
+
+
+def test_help_and_ls_import_nothing_heavy(project: Any) -> None:
+    heavy = "numpy pandas rich cattrs"
+    code = (
+        "import sys\nfrom furu_core._cli._main import run_and_report\n"
+        "run_and_report(['ls'])\n"
+        f"print([name for name in '{heavy}'.split() if name in sys.modules])"
+    )
+    assert project.python(code).splitlines()[-1] == "[]"
