@@ -7,7 +7,7 @@ and packing need to know of the class is compiled once into its `ConfigClass`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import Any, TypeVar, overload
 
@@ -224,7 +224,7 @@ def define(cls: type) -> None:
     """
     annotations = Annotations(cls)
     names = [name for name in annotations.raw if not annotations.is_class_variable(name)]
-    _check_body(cls, names)
+    _check_body(cls, names, annotations.raw)
     own = {name: _own_field(cls, name, annotations) for name in names}
     for name in own:
         if name in cls.__dict__:
@@ -314,7 +314,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else "..."
 
 
-def _check_body(cls: type, names: list[str]) -> None:
+def _check_body(cls: type, names: list[str], annotated: Collection[str]) -> None:
     root = next(base for base in reversed(cls.__mro__) if "furu_hash" in base.__dict__)
     taken = {name for name in vars(root) if not name.startswith("__")}
     inherited = {
@@ -352,8 +352,10 @@ def _check_body(cls: type, names: list[str]) -> None:
                 f"{where} hides the inherited field `{name}`",
                 hint=f"to change its default write `{name}: <type> = ...`, else rename it",
             )
-        if name.startswith("__") or name in _OVERRIDABLE or name in Annotations(cls).raw:
+        if name.startswith("__") or name in _OVERRIDABLE or name in annotated:
             continue
+        if any(name in base.__dict__ for base in cls.__mro__[1:]):
+            continue  # another value for what a base class has, which is no field there
         _check_unannotated(where, name, value)
 
 

@@ -1,0 +1,440 @@
+"""The class statement: what makes a config class, and what is an error that says what to write."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import typing as tp
+from collections.abc import Mapping, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    NewType,
+    Optional,
+    TypeVar,
+    Union,
+)
+
+import attrs
+import numpy as np
+import pytest
+
+from furu_core import Furu, field
+from furu_core._config_class import config_class
+from furu_core.errors import FuruDefinitionError, FuruValueError
+
+if TYPE_CHECKING:
+    from elsewhere import Missing
+
+T = TypeVar("T")
+F = TypeVar("F", bound=float)
+Rate = NewType("Rate", float)
+
+
+class Base(Furu[int]):
+    seed: int
+    lr: float = 0.1
+    KIND: ClassVar[str] = "base"
+    LIMIT: tp.ClassVar = 3
+
+    def describe(self) -> str:
+        return f"{self.KIND} {self.seed}"
+
+    @property
+    def double(self) -> int:
+        return 2 * self.seed
+
+    @functools.cached_property
+    def slow(self) -> int:
+        return 3 * self.seed
+
+    @staticmethod
+    def helper() -> int:
+        return 1
+
+    class Inner:
+        value = 1
+
+
+class Derived(Base):
+    lr: float = 1
+    extra: str
+    KIND = "derived"
+
+
+class Later(Furu[int]):
+    forward: Undefined | None = None
+    hidden: Missing | float | None = None
+    quoted: list[Later] = field(factory=list)
+
+
+class Undefined(Furu[int]):
+    number: int = 0
+
+
+# ---- what works ----
+
+
+def test_a_subclass_is_a_frozen_keyword_only_class_by_the_statement_alone() -> None:
+    base = Base(seed=3)
+    assert (base.seed, base.lr, base.describe(), base.double) == (3, 0.1, "base 3", 6)
+    with pytest.raises(AttributeError):
+        base.seed = 4  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Base(3)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="seed"):
+        Base()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unknown"):
+        Base(seed=1, unknown=2)  # type: ignore[call-arg]
+    assert [f.name for f in config_class(Base).fields] == ["seed", "lr"]
+
+
+def test_config_classes_inherit_fields_and_change_defaults() -> None:
+    derived = Derived(seed=1, extra="x")
+    assert (derived.lr, derived.KIND, derived.describe()) == (1.0, "derived", "derived 1")
+    assert type(derived.lr) is float
+    assert [f.name for f in config_class(Derived).fields] == ["seed", "lr", "extra"]
+    assert isinstance(derived, Base)
+    assert derived != Base(seed=1, lr=1.0)
+
+
+def test_a_required_field_may_follow_one_with_a_default() -> None:
+    class Ordered(Furu[int]):
+        a: int = 1
+        b: int
+
+    assert Ordered(b=2).a == 1
+
+
+def test_a_cached_property_is_no_field_and_changes_no_hash() -> None:
+    base = Base(seed=3)
+    before = base.furu_hash
+    assert base.slow == 9
+    assert Base(seed=3).furu_hash == before
+    assert "slow" not in base.to_dict()["nodes"][base.furu_hash]["fields"]
+
+
+def test_annotations_may_name_what_does_not_exist_yet_or_at_all() -> None:
+    later = Later(forward=Undefined(number=1), hidden=2, quoted=[Later()])
+    assert later.hidden == 2.0
+    assert type(later.hidden) is float
+    assert (
+        later.furu_hash
+        == Later(forward=Undefined(number=1), hidden=2.0, quoted=[Later()]).furu_hash
+    )
+
+
+def test_generic_classes_and_local_type_variables_work() -> None:
+    class Boxed(Furu[T], Generic[T]):
+        value: Any = None
+
+    class IntBox(Boxed[int]):
+        more: int = 1
+
+    U = TypeVar("U")
+
+    class Other(Furu[U]):
+        value: int = 2
+
+    assert Boxed[str](value="x").value == "x"
+    assert IntBox(value=3).more == 1
+    assert Other().value == 2
+
+
+def test_abstract_bases_may_lack_create() -> None:
+    class Abstract(Furu[int], abc.ABC):
+        seed: int = 0
+
+        @abc.abstractmethod
+        def name(self) -> str: ...
+
+    class Concrete(Abstract):
+        def name(self) -> str:
+            return "concrete"
+
+    assert Concrete().name() == "concrete"
+    with pytest.raises(TypeError, match="abstract"):
+        Abstract()  # type: ignore[abstract]
+
+
+def test_plain_mixins_and_super_work() -> None:
+    class Mixin:
+        def describe(self) -> str:
+            return "mixin"
+
+    class Mixed(Mixin, Base):
+        def describe(self) -> str:
+            return super().describe() + "!"
+
+    assert Mixed(seed=1).describe() == "mixin!"
+
+
+def test_validators_converters_and_post_init_work() -> None:
+    def positive(obj: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if value <= 0:
+            raise ValueError(f"{attribute.name} must be positive")
+
+    class Checked(Furu[int]):
+        size: int = field(default=1, validator=positive)
+        rate: float = field(default="2", converter=int)
+        names: tuple[str, ...] = field(default=("a",), converter=tuple)
+
+        def __attrs_post_init__(self) -> None:
+            if self.size > 100:
+                raise ValueError("too large")
+
+    assert type(Checked().rate) is float
+    assert Checked(names=["b"]).names == ("b",)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="positive"):
+        Checked(size=0)
+    with pytest.raises(ValueError, match="too large"):
+        Checked(size=101)
+
+
+def test_attrs_fields_work_too() -> None:
+    class Checked(Furu[int]):
+        size: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+        data: list[int] = attrs.field(factory=list)
+
+    assert Checked(data=[1]).data == [1]
+    with pytest.raises(ValueError, match="size"):
+        Checked(size=0)
+
+
+def test_the_spec_key_may_be_an_attribute_or_a_property() -> None:
+    class Gpu(Furu[int]):
+        _executor_spec_key = "gpu"
+
+    class Sized(Furu[int]):
+        size: int = 1
+
+        @property
+        def _executor_spec_key(self) -> str:  # type: ignore[override]
+            return "large" if self.size > 1 else "small"
+
+    assert Gpu()._executor_spec_key == "gpu"
+    assert Sized(size=2)._executor_spec_key == "large"
+
+
+def test_a_private_field_is_given_without_its_underscore() -> None:
+    class Private(Furu[int]):
+        _seed: int = 0
+
+    assert Private(seed=3)._seed == 3
+
+
+def test_config_class_says_what_is_no_furu() -> None:
+    with pytest.raises(TypeError, match="no Furu class"):
+        config_class(3)
+
+
+# ---- ints for floats ----
+
+
+class Floats(Furu[int]):
+    plain: float = 0
+    optional: float | None = None
+    old: Optional[float] = None  # noqa: UP045
+    union: Union[float, str] = "x"  # noqa: UP007
+    either: int | float = 0
+    anything: Any = 0
+    items: list[float] = field(factory=list)
+    many: tuple[float, ...] = ()
+    pair: tuple[int, float] = (0, 0)
+    table: dict[str, float] = field(factory=dict)
+    nested: dict[str, list[float | None]] = field(factory=dict)
+    sequence: Sequence[float] = ()
+    mapping: Mapping[float, int] = field(factory=dict)
+    group: frozenset[float] = frozenset()
+    noted: Annotated[float, "unit"] = 0
+    rate: Rate = Rate(0)
+    ambiguous: list[int] | list[float] = field(factory=list)
+    maybe_list: float | list[float] = 0
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("plain", 1, 1.0),
+        ("plain", -0, 0.0),
+        ("plain", True, True),
+        ("plain", "1", "1"),
+        ("plain", np.int64(1), np.int64(1)),
+        ("optional", 1, 1.0),
+        ("optional", None, None),
+        ("old", 1, 1.0),
+        ("union", 1, 1.0),
+        ("either", 1, 1),
+        ("anything", 1, 1),
+        ("items", [1, 2.5, True], [1.0, 2.5, True]),
+        ("many", (1, 2), (1.0, 2.0)),
+        ("pair", (1, 2), (1, 2.0)),
+        ("pair", (1, 2, 3), (1, 2, 3)),
+        ("table", {"a": 1}, {"a": 1.0}),
+        ("nested", {"a": [1, None]}, {"a": [1.0, None]}),
+        ("sequence", [1], [1.0]),
+        ("sequence", (1,), (1.0,)),
+        ("mapping", {1: 1}, {1.0: 1}),
+        ("group", frozenset({1}), frozenset({1.0})),
+        ("noted", 1, 1.0),
+        ("rate", 1, 1.0),
+        ("ambiguous", [1], [1]),
+        ("maybe_list", 1, 1.0),
+        ("maybe_list", [1], [1.0]),
+        ("plain", 2**60, 2.0**60),
+    ],
+)
+def test_p2_an_int_where_the_annotation_says_float_is_that_float(
+    name: str, given: Any, kept: Any
+) -> None:
+    value = getattr(Floats(**{name: given}), name)
+    assert repr(value) == repr(kept)
+
+
+def test_a_value_that_needs_no_conversion_is_kept_itself() -> None:
+    items = [1.0, 2.0]
+    assert Floats(items=items).items is items
+
+
+def test_an_int_that_no_float_equals_is_an_error_with_its_place() -> None:
+    with pytest.raises(FuruValueError, match=r"Floats\.plain is a float, and no float equals"):
+        Floats(plain=2**53 + 1)
+    with pytest.raises(FuruValueError, match=r"Floats\.items"):
+        Floats(items=[10**400])
+
+
+# ---- what is an error ----
+
+
+def error_of(make: Any) -> str:
+    with pytest.raises(FuruDefinitionError) as caught:
+        make()
+    assert isinstance(caught.value, TypeError)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+def test_an_attribute_without_annotation_is_an_error() -> None:
+    def plain() -> None:
+        class Bad(Furu[int]):
+            lr = 0.1
+
+    def with_field() -> None:
+        class Bad(Furu[int]):
+            lr = field(default=0.1)
+
+    text = error_of(plain)
+    assert "Bad.lr has no annotation" in text
+    assert "`lr: float = 0.1`" in text
+    assert "ClassVar[float]" in text
+    assert "`lr: <type> = field(...)`" in error_of(with_field)
+
+
+@pytest.mark.parametrize(
+    ("default", "annotation", "hint"),
+    [
+        ([], list, "`x: list = field(factory=list)`"),
+        ({}, dict[str, int], "`x: dict[str, int] = field(factory=dict)`"),
+        ({1}, set, "`x: set = field(factory=lambda: {1})`"),
+        (np.zeros(2), np.ndarray, "`x: ndarray = field(factory=lambda: array([0., 0.]))`"),
+        (bytearray(), bytearray, "`x: bytearray = field(factory=bytearray)`"),
+        (field(default=[1]), list, "`x: list = field(factory=lambda: [1])`"),
+    ],
+    ids=["list", "dict", "set", "array", "bytearray", "field"],
+)
+def test_a_mutable_default_is_an_error(default: Any, annotation: Any, hint: str) -> None:
+    def make() -> None:
+        type("Bad", (Furu,), {"__annotations__": {"x": annotation}, "x": default})
+
+    text = error_of(make)
+    assert "Bad.x has a" in text
+    assert hint in text
+
+
+def test_a_mutable_dataclass_as_default_is_an_error() -> None:
+    @dataclasses.dataclass
+    class Options:
+        a: int = 1
+
+    def make() -> None:
+        class Bad(Furu[int]):
+            options: Options = Options()
+
+    assert "Options as default" in error_of(make)
+
+
+@pytest.mark.parametrize(
+    "name", ["get", "furu_dir", "furu_hash", "to_dict", "_create", "_load", "exists", "_furu_x"]
+)
+def test_a_field_that_shadows_a_furu_name_is_an_error(name: str) -> None:
+    def make() -> None:
+        type("Bad", (Furu,), {"__annotations__": {name: int}, name: 1})
+
+    assert f"Bad.{name} would shadow" in error_of(make)
+
+
+@pytest.mark.parametrize("name", ["get", "furu_dir", "furu_hash", "exists", "to_python"])
+def test_a_method_that_shadows_a_furu_name_is_an_error(name: str) -> None:
+    def make() -> None:
+        type("Bad", (Furu,), {name: lambda self: 1})
+
+    assert f"Bad.{name} would shadow" in error_of(make)
+
+
+@pytest.mark.parametrize("name", ["__init__", "__eq__", "__hash__", "__reduce__", "__setattr__"])
+def test_a_method_that_would_break_configs_is_an_error(name: str) -> None:
+    def make() -> None:
+        type("Bad", (Furu,), {name: lambda self: 1})
+
+    assert f"Bad.{name} cannot be defined" in error_of(make)
+
+
+def test_an_annotated_spec_key_is_an_error() -> None:
+    def make() -> None:
+        class Bad(Furu[int]):
+            _executor_spec_key: str = "gpu"  # type: ignore[misc]
+
+    assert "part of the hash" in error_of(make)
+
+
+def test_hiding_an_inherited_field_is_an_error() -> None:
+    def by_property() -> None:
+        class Bad(Base):
+            @property
+            def seed(self) -> int:  # type: ignore[override]
+                return 1
+
+    def by_value() -> None:
+        class Bad(Base):
+            seed = 3
+
+    assert "hides the inherited field `seed`" in error_of(by_property)
+    assert "hides the inherited field `seed`" in error_of(by_value)
+
+
+def test_a_dataclass_field_is_an_error() -> None:
+    def make() -> None:
+        class Bad(Furu[int]):
+            x: int = dataclasses.field(default=1)
+
+    assert "from furu_core import field" in error_of(make)
+
+
+def test_a_default_that_depends_on_other_fields_is_an_error() -> None:
+    def make() -> None:
+        class Bad(Furu[int]):
+            x: int = attrs.field(default=attrs.Factory(lambda self: 1, takes_self=True))
+
+    assert "depends on the other fields" in error_of(make)
+
+
+def test_options_of_field_that_exclude_each_other_are_an_error() -> None:
+    assert "both default= and factory=" in error_of(lambda: field(default=1, factory=int))  # type: ignore[call-overload]
+    both: Any = {"exclude_from_hash": True, "omit_default_from_hash": True}
+    assert "keep that one" in error_of(lambda: field(default=1, **both))
+    nothing: Any = {"omit_default_from_hash": True}
+    assert "no default to omit" in error_of(lambda: field(**nothing))
