@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from furu_core import _attempts, _codecs, _context, _hooks, _manifest, _mounts
 from furu_core._attempts import Attempt
 from furu_core._layout import META, NodePaths
-from furu_core.errors import FuruUsageError
+from furu_core.errors import FuruStoreError, FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -132,12 +132,20 @@ def delete(obj: Furu[Any], paths: NodePaths, *, lease_secs: float) -> bool:
             f"{obj!r} is being computed: {newest.judgement.reason}",
             hint="stop that process first, or wait until it has ended",
         )
-    there = False
-    for folder in (paths.artifact, paths.attempts):
-        if os.path.isdir(folder):
-            there = True
-            _attempts.discard(folder)
-            if os.path.isdir(folder):
-                error = OSError(errno.EACCES, os.strerror(errno.EACCES), folder)
-                raise _attempts.store_error(error, folder)
+    there = os.path.isdir(paths.artifact) or os.path.isdir(paths.attempts)
+    if os.path.isdir(paths.artifact):
+        os.makedirs(paths.class_attempts, exist_ok=True)
+        _attempts.discard(paths.artifact, paths.class_attempts)
+        if os.path.isdir(paths.artifact):
+            raise _not_removed(paths.artifact)
+    last = 0 if newest is None else newest.number
+    if newest is not None and newest.alive:
+        last -= 1  # somebody is about to publish, or replaces what was there
+    # Only up to there, because an attempt that is claimed in this moment belongs to somebody.
+    if not _attempts.remove_up_to(paths, last) and last in _attempts.numbers(paths):
+        raise _not_removed(paths.attempts)
     return there
+
+
+def _not_removed(folder: str) -> FuruStoreError:
+    return _attempts.store_error(OSError(errno.EACCES, os.strerror(errno.EACCES), folder), folder)

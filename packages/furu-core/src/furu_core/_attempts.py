@@ -286,55 +286,82 @@ def release(attempt: Attempt) -> None:
 
 
 def clean_up(attempt: Attempt) -> None:
-    """Remove all attempts of a node after its artifact was published.
+    """Remove the attempts of a node up to this one, after its artifact was published.
 
-    A later attempt keeps its folder: its holder finds the artifact by itself. An earlier one whose
-    holder may still wake up keeps its number from being given out again.
+    A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
+    artifact by itself. An earlier one whose holder may still wake up keeps its number from being
+    given out again.
     """
     release(attempt)
     if is_superseded(attempt):
         return
-    if any(past.status is AttemptStatus.RUNNING for past in earlier(attempt)):
+    last = attempt.record.number
+    if any(_may_wake(past) for past in earlier(attempt)):
+        last -= 1
         with suppress(OSError):
             _records.replace(
                 attempt.folder, attrs.evolve(attempt.record, status=AttemptStatus.PUBLISHED)
             )
-        for number in numbers(attempt.paths):
-            if number < attempt.record.number:
-                discard(f"{attempt.paths.attempts}/{number}")
-        return
-    hidden = _hide(attempt.paths.attempts)
-    if hidden is None:
-        return
+    remove_up_to(attempt.paths, last)
+
+
+def _may_wake(record: AttemptRecord) -> bool:
+    return record.status is AttemptStatus.RUNNING and _process.is_gone(record.holder) is not True
+
+
+def remove_up_to(paths: NodePaths, last: int) -> bool:
+    """Remove the attempts of a node up to number `last`; whether none is left."""
+    for number in range(1, 2) if last == 1 else numbers(paths):
+        if number <= last:
+            hidden = _hide(f"{paths.attempts}/{number}", paths.class_attempts)
+            if hidden is not None:
+                _empty(hidden)
+    try:
+        os.rmdir(paths.attempts)  # never with a later attempt in it
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            return not os.path.isdir(paths.attempts)
+    else:
+        return True
+    with suppress(OSError):
+        for name in os.listdir(paths.attempts):
+            if name.isdecimal():
+                return False
+            os.unlink(f"{paths.attempts}/{name}")  # a job's note, which is obsolete now
+        os.rmdir(paths.attempts)
+        return True
+    return False
+
+
+def _empty(hidden: str) -> None:
     try:  # what a first attempt leaves, without the dozen system calls that a walk costs
-        os.unlink(f"{hidden}/1/{_records.RECORD_FILE}")
-        os.rmdir(f"{hidden}/1")
+        os.unlink(f"{hidden}/{_records.RECORD_FILE}")
         os.rmdir(hidden)
     except OSError:
         _remove(hidden)
 
 
-def discard(folder: str) -> None:
+def discard(folder: str, hide_in: str | None = None) -> None:
     """Remove a folder, first out of everybody's sight and then from the disk."""
-    hidden = _hide(folder)
+    hidden = _hide(folder, hide_in)
     if hidden is not None:
         _remove(hidden)
 
 
-def _remove(folder: str) -> None:
-    import shutil  # imports five compressors, which neither a hit nor a first attempt needs
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _hide(folder: str) -> str | None:
+def _hide(folder: str, where: str | None = None) -> str | None:
     parent, _, name = folder.rpartition("/")
-    hidden = f"{parent}/{TRASH}{name}-{os.urandom(4).hex()}"
+    hidden = f"{where or parent}/{TRASH}{name}-{os.urandom(4).hex()}"
     try:
         os.rename(folder, hidden)
     except OSError:
         return None  # somebody else removed it, or the store is read-only
     return hidden
+
+
+def _remove(folder: str) -> None:
+    import shutil  # which imports compressors, and a node that ends well needs none
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def earlier(attempt: Attempt) -> list[AttemptRecord]:
