@@ -113,6 +113,15 @@ def resolve(identity: str, importable: str | None = None) -> type:
     return found
 
 
+def import_name_of_main() -> str:
+    """The name under which other processes import the script that runs here.
+
+    Raises:
+        FuruImportNameError: there is none, as in a notebook.
+    """
+    return _module_names("__main__")[1]
+
+
 def import_roots() -> list[str]:
     """What `sys.path` must hold in a process that is to import the classes of this one."""
     roots = [os.path.abspath(entry) for entry in sys.path]

@@ -369,7 +369,10 @@ def _array_together(payload: list[Any]) -> Any:
     import numpy as np
 
     descr, shape, data = payload
-    return np.frombuffer(bytearray(data), dtype=_dtype_together(descr)).reshape(shape)
+    dtype = _dtype_together(descr)
+    if dtype.itemsize == 0:  # empty strings, which `frombuffer` refuses
+        return np.zeros(shape, dtype)
+    return np.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
 
 
 def _scalar_apart(value: Any) -> list[Any]:
@@ -380,10 +383,8 @@ def _scalar_apart(value: Any) -> list[Any]:
 
 
 def _scalar_together(payload: list[Any]) -> Any:
-    import numpy as np
-
     descr, data = payload
-    return np.frombuffer(data, dtype=_dtype_together(descr))[0]
+    return _array_together([descr, [1], data])[0]
 
 
 _CLASS = _fixed(

@@ -1,110 +1,105 @@
-"""From files to a value."""
+"""Loading a result."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core._codecs import _registry
+from furu_core import _values
+from furu_core._codecs import _pickles, _registry
+from furu_core._codecs._own import OWN_CODECS
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
-from furu_core._values import loads
-from furu_core.codecs import Codec
-from furu_core.errors import FuruError, FuruFormatError, FuruImportNameError, FuruResultError
+from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
-_VERSION: Final = 1  # of the formats "json" and "pickle"
+_OWN: Final = {codec.name: codec for codec in OWN_CODECS}
+_VERSION: Final = 1  # of the JSON and pickle formats
 
 
-def load(entry: ResultEntry, folder: str, base: str) -> Any:
-    """The value that `store` took.
+def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> Any:
+    """The result that `store` wrote.
+
+    A pickle is loaded only where the manifest says that the result as a whole is one.
 
     Args:
-        entry: what `store` returned.
-        folder: where the files are.
-        base: the folder that paths in the value are relative to.
+        entry: from the manifest.
+        folder: where the ``result.*`` files are.
+        base: the artifact's folder, which relative paths start from.
 
     Raises:
-        DamagedArtifact: a file is not what was stored.
-        FuruResultError: a class, package or codec is missing here.
-        FuruFormatError: a newer furu or codec stored it.
+        FuruResultError: a class or codec that it needs cannot be imported here.
+        FuruFormatError: a newer furu, or a newer codec, wrote it.
+        DamagedArtifact: a file is not what was written.
+        OSError: a file cannot be read.
     """
     path = f"{folder}/{entry.file}"
-    if entry.codec == "json":
-        _require_version(entry, _VERSION, path)
-        return _load_json(path, folder, base)
-    if entry.codec == "pickle":
-        from furu_core._codecs import _pickles
+    if entry.codec == "json" and entry.version == _VERSION:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+        try:
+            written = json.loads(data)
+        except ValueError as error:
+            raise DamagedArtifact(path, f"it is no JSON: {error}") from error
+        # Most results are plain JSON; then there is nothing to decode.
+        return _decoded(written, path, os.fspath(folder), Base(base)) if b'"$' in data else written
+    if entry.codec in ("json", "pickle"):
+        _refuse_newer(entry, path, _VERSION, "furu-core")
+        return _pickles.load(path, Base(base), lambda part: _file(part, os.fspath(folder)))
+    return _file(entry, os.fspath(folder))
 
-        _require_version(entry, _VERSION, path)
-        return _pickles.load(_read(path), Base(base), path)
-    return _load_file(entry, path)
 
-
-def _load_json(path: str, folder: str, base: str) -> Any:
-    def unleaf(tag: str, payload: Any) -> Any:
-        if tag == "furu_path":
-            return Base(base).decode(*payload)
+def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
+    def leaf(tag: str, payload: Any) -> Any:
+        if tag == "furu_dir":
+            return base.decode(*payload)
         if tag == "file":
-            part = ResultEntry.from_json(payload)
-            return _load_file(part, f"{folder}/{part.file}")
+            return _file(ResultEntry.from_json(payload), folder)
         return NotImplemented
 
     try:
-        return loads(_read(path), leaf=unleaf)
+        return _values.from_json(written, leaf=leaf)
     except (FuruResultError, FuruFormatError):
         raise
-    except FuruImportNameError as error:
+    except FuruError as error:
         raise FuruResultError(
             f"{path} cannot be loaded: {error.message}",
-            hint=error.hint or "restore the class that it names, or delete the node's result",
+            hint=error.hint or "delete the artifact with `furu rm` and compute it again",
         ) from error
-    except (FuruError, ValueError, KeyError, TypeError) as error:
-        raise DamagedArtifact(path, f"{type(error).__name__}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedArtifact(path, f"it is not what furu writes: {error!r}") from error
 
 
-def _load_file(entry: ResultEntry, path: str) -> Any:
-    codec = _codec(entry, path)
-    _require_version(entry, codec.version, path)
+def _file(entry: ResultEntry, folder: str) -> object:
+    path = f"{folder}/{entry.file}"
+    codec = None if entry.distribution else _OWN.get(entry.codec)
+    if codec is None:
+        codec = _registry.find(entry.codec, entry.distribution, path=path)
+    _refuse_newer(entry, path, codec.version, entry.distribution or "furu-core")
     try:
         return codec.load(Path(path), entry.version)
-    except FileNotFoundError:
-        raise DamagedArtifact(path, "the file is missing") from None
+    except (OSError, FuruError):
+        raise
     except ImportError as error:
         raise FuruResultError(
-            f"{path} cannot be loaded: {error}", hint="install the package that it names"
+            f"{path} needs {error.name or 'a module'}, which cannot be imported here: {error}",
+            hint=f"install {error.name}" if error.name else "install what it needs",
         ) from error
-    except ValueError as error:
-        raise DamagedArtifact(path, f"{type(error).__name__}: {error}") from None
+    except (ValueError, EOFError) as error:
+        raise DamagedArtifact(path, f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        raise FuruResultError(
+            f"the codec {entry.codec!r} failed to load {path}: {type(error).__name__}: {error}",
+            hint="delete the artifact with `furu rm` and compute it again",
+        ) from error
 
 
-def _codec(entry: ResultEntry, path: str) -> Codec:
-    if entry.distribution:
-        return _registry.find(entry.codec, entry.distribution, path=path)
-    from furu_core._codecs._store import OWN
-
-    for codec in OWN:
-        if codec.name == entry.codec:
-            return codec
-    raise FuruFormatError(
-        f"{path} was stored by the codec {entry.codec!r}, which this furu does not know",
-        path=path,
-        hint="use the furu that stored it or a newer one",
-    )
-
-
-def _require_version(entry: ResultEntry, known: int, path: str) -> None:
-    if entry.version > known:
+def _refuse_newer(entry: ResultEntry, path: str, version: int, distribution: str) -> None:
+    if entry.version > version:
         raise FuruFormatError(
-            f"{path} has version {entry.version} of the format {entry.codec!r}, and only versions "
-            f"up to {known} can be read here",
+            f"{path} has version {entry.version} of the format {entry.codec!r}, this "
+            f"{distribution} reads up to {version}",
             path=path,
-            hint="use the furu or codec that stored it or a newer one",
+            hint=f"upgrade {distribution} here",
         )
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.readall()
-    except FileNotFoundError:
-        raise DamagedArtifact(path, "the file is missing") from None

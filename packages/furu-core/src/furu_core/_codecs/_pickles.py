@@ -1,87 +1,172 @@
-"""Pickle, for what no open format gives back exactly."""
+"""Pickles, for values that no open format gives back exactly.
+
+Paths below the artifact's folder are kept relative to it, values of other distributions' codecs lie
+in files of their own, and classes of the script that ran are named as other processes import them.
+"""
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
+from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, BinaryIO, Final
 
-from furu_core._class_names import name_of, resolve
+from furu_core import _class_names
 from furu_core._codecs._paths import Base
-from furu_core._manifest import DamagedArtifact
+from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruResultError
 
-PROTOCOL = 5
+_PROTOCOL: Final = 5
+_DEPTH: Final = 12
+_WIDTH: Final = 10_000
+
+SaveElsewhere = Callable[[object], ResultEntry | None]
+LoadElsewhere = Callable[[ResultEntry], object]
 
 
-def dump(value: object, base: Base) -> bytes:
-    """A value as bytes; paths below the artifact's folder relative to it.
+def dump(value: object, file: BinaryIO, base: Base, elsewhere: SaveElsewhere) -> None:
+    """Pickle a value.
 
-    Raises:
-        FuruResultError: the value cannot be pickled.
-    """
-    stream = io.BytesIO()
-    try:
-        _Pickler(stream, base).dump(value)
-    except FuruError:
-        raise
-    except Exception as error:  # a value's own code may raise anything while it is pickled
-        raise FuruResultError(
-            f"the result, a {type(value).__qualname__}, cannot be stored: "
-            f"{type(error).__name__}: {error}",
-            hint="return plain values, or write files to self.furu_dir and bring your own _load",
-        ) from error
-    return stream.getvalue()
-
-
-def load(data: bytes, base: Base, path: str) -> Any:
-    """The value that `dump` took.
+    Args:
+        value: any.
+        file: open for writing.
+        base: what paths are relative to.
+        elsewhere: stores an object in a file of its own, or returns None.
 
     Raises:
-        DamagedArtifact: the bytes are no pickle.
-        FuruResultError: something in it cannot be imported, or refuses to be made again.
+        Exception: whatever the value's own code raises.
     """
-    try:
-        return _Unpickler(io.BytesIO(data), base).load()
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise DamagedArtifact(path, f"{type(error).__name__}: {error}") from None
-    except FuruError as error:
-        raise FuruResultError(
-            f"{path} cannot be loaded: {error.message}", hint=error.hint
-        ) from error
-    except Exception as error:  # the code of foreign classes may raise anything
-        raise FuruResultError(
-            f"{path} cannot be loaded: {type(error).__name__}: {error}",
-            hint="restore the class or package that it names, or delete the node's result",
-        ) from error
+    _Pickler(file, base, elsewhere).dump(value)
+
+
+def load(path: str, base: Base, elsewhere: LoadElsewhere) -> object:
+    """The value that was pickled.
+
+    Raises:
+        FuruResultError: a class cannot be imported, or refuses what was pickled.
+        DamagedArtifact: the file is no complete pickle.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            return _Unpickler(file, path, base, elsewhere).load()
+        except (FuruError, DamagedArtifact, OSError):
+            raise
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise DamagedArtifact(path, f"it cannot be unpickled: {error}") from error
+        except Exception as error:
+            raise FuruResultError(
+                f"{path} cannot be unpickled: {type(error).__name__}: {error}",
+                hint="has a class in it changed since? Restore its code, or delete the artifact "
+                "with `furu rm` and compute it again",
+            ) from error
+
+
+def find_culprit(value: object, base: Base, elsewhere: SaveElsewhere) -> tuple[str, object]:
+    """The innermost part of a value that cannot be pickled by itself, and its place.
+
+    Returns:
+        The place as an expression, ``result['model'].callback``, and the part.
+    """
+    place, culprit = "result", value
+    for _ in range(_DEPTH):
+        for step, part in _parts(culprit):
+            if not _can_pickle(part, base, elsewhere):
+                place, culprit = place + step, part
+                break
+        else:
+            break
+    return place, culprit
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, stream: io.BytesIO, base: Base) -> None:
-        super().__init__(stream, protocol=PROTOCOL)
+    def __init__(self, file: BinaryIO, base: Base, elsewhere: SaveElsewhere) -> None:
+        super().__init__(file, protocol=_PROTOCOL)
         self._base = base
+        self._elsewhere = elsewhere
 
-    def persistent_id(self, value: Any) -> list[str] | None:
-        return self._base.encode(value)
+    def persistent_id(self, obj: Any) -> Any:
+        inside = self._base.encode(obj)
+        if inside is not None:
+            return ("path", *inside)
+        entry = self._elsewhere(obj)
+        return None if entry is None else ("file", entry.to_json())
 
-    def reducer_override(self, value: Any) -> Any:
-        # What the script that runs defines is called otherwise in every other process.
-        if not isinstance(value, type | FunctionType):
-            return NotImplemented
-        if value.__module__ not in ("__main__", "__mp_main__") or "." in value.__qualname__:
-            return NotImplemented
-        if isinstance(value, type):
-            name = name_of(value)
-            return resolve, (name.identity, name.importable)
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type | FunctionType) and obj.__module__ == "__main__":
+            # In the process that loads it, `__main__` is another script.
+            if "<" in obj.__qualname__:
+                raise pickle.PicklingError(f"{obj.__qualname__} is local to a function")
+            return _named, (_class_names.import_name_of_main(), obj.__qualname__)
         return NotImplemented
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, base: Base) -> None:
-        super().__init__(stream)
+    def __init__(self, file: BinaryIO, path: str, base: Base, elsewhere: LoadElsewhere) -> None:
+        super().__init__(file)
+        self._path = path
         self._base = base
+        self._elsewhere = elsewhere
+        self._loaded: dict[str, object] = {}
 
-    def persistent_load(self, encoded: Any) -> Any:
-        kind, inside = encoded
-        return self._base.decode(kind, inside)
+    def persistent_load(self, pid: Any) -> Any:
+        kind, *rest = pid
+        if kind == "path":
+            return self._base.decode(*rest)
+        if kind != "file":
+            raise pickle.UnpicklingError(f"unknown reference {pid!r}")
+        entry = ResultEntry.from_json(rest[0])
+        if entry.file not in self._loaded:  # one object that was shared stays one
+            self._loaded[entry.file] = self._elsewhere(entry)
+        return self._loaded[entry.file]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (_named.__module__, _named.__qualname__):
+            return self._find
+        return self._find(module, name)
+
+    def _find(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except Exception as error:  # an import runs foreign code
+            raise FuruResultError(
+                f"{self._path} needs {module}.{name}, which cannot be imported here: "
+                f"{type(error).__name__}: {error}",
+                hint="make it importable again under that name (environment, PYTHONPATH), or delete "
+                "the artifact with `furu rm` and compute it again",
+            ) from error
+
+
+def _named(module: str, qualname: str) -> Any:
+    """What a reference to the running script's own classes is replaced with."""
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+class _Nowhere(io.RawIOBase):
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
+
+
+def _can_pickle(value: object, base: Base, elsewhere: SaveElsewhere) -> bool:
+    nowhere: Any = _Nowhere()
+    try:
+        dump(value, nowhere, base, elsewhere)
+    except Exception:  # noqa: BLE001 - whatever the value's own code raises
+        return False
+    return True
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for _, (key, item) in zip(range(_WIDTH), value.items(), strict=False):
+            yield f"[{key!r}]", item
+    elif isinstance(value, list | tuple):
+        for place, item in zip(range(_WIDTH), value, strict=False):
+            yield f"[{place}]", item
+    for name, item in getattr(value, "__dict__", {}).items() if not isinstance(value, type) else ():
+        yield f".{name}", item

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core._codecs._own import OWN_NAMES
 from furu_core.codecs import Codec
 from furu_core.errors import FuruResultError
 
 GROUP: Final = "furu.codecs"
-OWN_NAMES: Final = frozenset({"json", "pickle", "numpy", "parquet", "parquet-series", "bytes"})
 
 
 @attrs.frozen

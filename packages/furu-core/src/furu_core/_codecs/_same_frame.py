@@ -73,7 +73,7 @@ def _same_array(first: Any, second: Any) -> bool:
     if isinstance(
         first, pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray | pd.arrays.PeriodArray
     ):
-        return _same_bytes(first.asi8, second.asi8)
+        return _same_bytes(_integers(first), _integers(second))
     missing = first.isna()
     if not _same_bytes(missing, second.isna()):
         return False
@@ -101,11 +101,16 @@ def _same_bytes(first: Any, second: Any) -> bool:
     return same
 
 
+def _integers(array: Any) -> Any:
+    return array.asi8
+
+
 def _same_scalar(first: Any, second: Any) -> bool:
     if type(first) is not type(second):
         return False
     if isinstance(first, decimal.Decimal):
-        return first.as_tuple() == second.as_tuple()
+        return str(first) == str(second)
     if type(first) is float:
         return repr(first) == repr(second)
-    return type(first) in _EXACT_SCALARS and first == second
+    same: bool = type(first) in _EXACT_SCALARS and first == second
+    return same

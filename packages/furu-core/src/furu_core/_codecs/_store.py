@@ -1,121 +1,221 @@
-"""From a value to files."""
+"""Storing a result."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core._codecs import _pickles, _registry
-from furu_core._codecs._arrays import ArrayCodec
-from furu_core._codecs._bytes import BytesCodec
-from furu_core._codecs._frames import FrameCodec, SeriesCodec
+from furu_core import _manifest, _values
+from furu_core._codecs import _load, _pickles, _registry
+from furu_core._codecs._exact import refuse_inexact
+from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
 from furu_core._codecs._paths import Base
+from furu_core._codecs._registry import Installed
 from furu_core._manifest import ResultEntry
-from furu_core._values import NotExact, dumps
-from furu_core.codecs import Codec
-from furu_core.errors import FuruResultError
+from furu_core.codecs import NotExact
+from furu_core.errors import FuruError, FuruResultError
 
-OWN: Final[tuple[Codec, ...]] = (ArrayCodec(), FrameCodec(), SeriesCodec(), BytesCodec())
-FILE_TAG: Final = "file"
-PATH_TAG: Final = "furu_path"
-JSON_FILE: Final = "result.json"
-PICKLE_FILE: Final = "result.pickle"
-_MAX_FILES: Final = 64  # beside one result; thousands of small arrays are better off in a pickle
-_SIMPLE: Final = (type(None), bool, int, float, str, list, dict, tuple)
+_SCALARS: Final = (type(None), bool, int, float, str)
+_PLAIN: Final = frozenset((*_SCALARS, list, dict))
+_CHECKED_BYTES: Final = 64 << 20  # larger pickles are not read back: it would double the memory
+_OWN: Final = tuple(Installed(codec, "") for codec in OWN_CODECS)
+_log = logging.getLogger("furu.codecs")
 
 
-def store(value: object, folder: str, base: str) -> ResultEntry:
-    """Store a result.
+def store(
+    value: object, folder: str | os.PathLike[str], base: str | os.PathLike[str]
+) -> ResultEntry:
+    """Write a result into files that give it back equal in value and type.
+
+    Whether parts of the result are one and the same object is kept by pickles only.
 
     Args:
-        value: any value.
-        folder: where the files go.
-        base: the folder that paths in the value are made relative to.
+        value: the result.
+        folder: the existing folder for ``result.*``.
+        base: the artifact's folder; paths below it are stored relative to it.
+
+    Returns:
+        What `load` needs, for the manifest.
 
     Raises:
-        FuruResultError: nothing can store the value.
-        OSError: the disk is full, or something like it.
+        FuruResultError: no codec takes the value; the message names the place in it.
+        OSError: the disk is full, or the folder cannot be written.
     """
-    files = _Files(folder)
-    if type(value) not in _SIMPLE:
-        entry = files.add(value, "result")
+    return _Store(os.fspath(folder), Base(base)).store(value)
+
+
+class _Store:
+    """One result on its way to files; `files` lists those written for parts of it."""
+
+    def __init__(self, folder: str, base: Base) -> None:
+        self.folder = folder
+        self.base = base
+        self.codecs: tuple[Installed, ...] = ()
+        self.files: list[str] = []
+        self.parts: dict[int, tuple[object, ResultEntry | None]] = {}
+
+    def store(self, value: object) -> ResultEntry:
+        kind = type(value)
+        if kind in _SCALARS:
+            return self._json(value)
+        third_party = _registry.installed().codecs
+        self.codecs = third_party
+        if kind is dict or kind is list:
+            entry = self._file(value, STEM, third_party)
+        else:
+            entry = self._file(value, STEM, (*third_party, *_OWN))
         if entry is not None:
             return entry
-    within = Base(base)
+        try:
+            return self._json(value)
+        except (NotExact, RecursionError):
+            self._forget_parts()
+        return self._pickle(value)
 
-    def leaf(part: Any) -> Any:
-        relative = within.encode(part)
-        if relative is not None:
-            return {f"${PATH_TAG}": relative}
-        if type(part) in _SIMPLE:
-            return NotImplemented
-        entry = files.add(part, f"result.{len(files.names)}")
-        return NotImplemented if entry is None else {f"${FILE_TAG}": entry.to_json()}
+    # ---- JSON ----
 
-    try:
-        text = dumps(value, leaf=leaf)
-    except NotExact:
-        files.remove()
-        data = _pickles.dump(value, within)
-        _write(f"{folder}/{PICKLE_FILE}", data)
-        return ResultEntry("pickle", PICKLE_FILE)
-    _write(f"{folder}/{JSON_FILE}", text.encode())
-    return ResultEntry("json", JSON_FILE)
+    def _json(self, value: object) -> ResultEntry:
+        data = _values.dumps(value, leaf=self._leaf).encode("ascii")
+        with open(f"{self.folder}/{JSON_FILE}", "wb", buffering=0) as file:
+            _write_all(file, data)
+        self._warn_about_staging(data)
+        return ResultEntry("json", JSON_FILE)
 
+    def _leaf(self, value: Any) -> Any:
+        inside = self.base.encode(value)
+        if inside is not None:
+            return {TAG_PATH: inside}
+        entry = self._part(value, (*self.codecs, *_OWN))
+        if entry is not None:
+            return {TAG_FILE: entry.to_json()}
+        refuse_inexact(value)
+        return NotImplemented
 
-class _Files:
-    """The files of codecs, beside or instead of the JSON file."""
+    # ---- pickle ----
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self.names: list[str] = []
+    def _pickle(self, value: object) -> ResultEntry:
+        path = f"{self.folder}/{PICKLE_FILE}"
+        try:
+            with open(path, "wb") as file:
+                _pickles.dump(value, file, self.base, self._elsewhere)
+        except OSError as error:
+            if error.errno is not None:
+                raise  # the disk, not the value
+            raise self._refused(value, error) from error
+        except Exception as error:
+            with suppress(OSError):
+                os.unlink(path)
+            raise self._refused(value, error) from error
+        entry = ResultEntry("pickle", PICKLE_FILE)
+        if os.path.getsize(path) <= _CHECKED_BYTES:
+            self._check_pickle(value, entry, path)
+        return entry
 
-    def add(self, value: Any, stem: str) -> ResultEntry | None:
-        """Store a value with the first codec that takes it; None when none does."""
-        for codec, distribution in _asked(value):
-            if len(self.names) >= _MAX_FILES:
-                raise NotExact(
-                    f"the result has more than {_MAX_FILES} parts with files of their own"
-                )
-            name = stem + codec.suffix
-            path = Path(self._folder, name)
+    def _elsewhere(self, value: object) -> ResultEntry | None:
+        if not self.codecs or type(value) in _PLAIN:
+            return None
+        return self._part(value, self.codecs)
+
+    def _check_pickle(self, value: object, entry: ResultEntry, path: str) -> None:
+        try:
+            back = _load.load(entry, self.folder, self.base.folder)
+        except (FuruError, _manifest.DamagedArtifact) as error:
+            cause = error.__cause__ or error
+            raise FuruResultError(
+                f"the result, a {_name(type(value))}, can be pickled but not unpickled: "
+                f"{type(cause).__name__}: {cause}",
+                hint=_HINT,
+            ) from error
+        if type(back) is not type(value):
+            raise FuruResultError(
+                f"the result, a {_name(type(value))}, comes back from its pickle as a "
+                f"{_name(type(back))}",
+                hint=_HINT,
+            )
+        with open(path, "rb") as file:
+            self._warn_about_staging(file.read())
+
+    def _refused(self, value: object, error: Exception) -> FuruResultError:
+        if isinstance(error, FuruResultError):
+            return error
+        if isinstance(error, RecursionError):
+            return FuruResultError("the result is nested too deeply to be stored", hint=_HINT)
+        place, culprit = _pickles.find_culprit(value, self.base, self._elsewhere)
+        return FuruResultError(
+            f"{place} is of type {_name(type(culprit))}, which can be stored in no form: "
+            f"{type(error).__name__}: {error}{_registry.broken_note()}",
+            hint=_HINT,
+        )
+
+    # ---- files of their own ----
+
+    def _part(self, value: object, codecs: tuple[Installed, ...]) -> ResultEntry | None:
+        known = self.parts.get(id(value))
+        if known is None:
+            entry = self._file(value, f"{STEM}.{len(self.files)}", codecs)
+            # Held, since another object could get the place in memory of one that is gone.
+            known = self.parts[id(value)] = (value, entry)
+        return known[1]
+
+    def _file(self, value: object, stem: str, codecs: tuple[Installed, ...]) -> ResultEntry | None:
+        for installed in codecs:
+            codec = installed.codec
+            file = f"{stem}{codec.suffix}"
             try:
-                codec.save(value, path)
+                if not codec.accepts(value):
+                    continue
+                codec.save(value, Path(self.folder, file))
             except NotExact:
                 with suppress(FileNotFoundError):
-                    path.unlink()
+                    os.unlink(f"{self.folder}/{file}")
                 continue
-            except (FuruResultError, OSError):
+            except (OSError, FuruError):
                 raise
-            except Exception as error:  # foreign code, whose author must be told
+            except Exception as error:
                 raise FuruResultError(
-                    f"the codec {codec.name!r} of {distribution or 'furu'} failed to store a "
-                    f"{type(value).__qualname__}: {type(error).__name__}: {error}",
-                    hint="report it to its authors, or uninstall it",
+                    f"the codec {codec.name!r}{_from(installed)} failed to store a "
+                    f"{_name(type(value))}: {type(error).__name__}: {error}",
+                    hint="report it to whoever wrote the codec",
                 ) from error
-            self.names.append(name)
-            return ResultEntry(codec.name, name, codec.version, distribution)
+            self.files.append(file)
+            return ResultEntry(codec.name, file, codec.version, installed.distribution)
         return None
 
-    def remove(self) -> None:
-        """Remove what was stored so far."""
-        for name in self.names:
-            os.unlink(f"{self._folder}/{name}")
-        self.names.clear()
+    def _forget_parts(self) -> None:
+        for file in self.files:
+            os.unlink(f"{self.folder}/{file}")
+        self.files.clear()
+        self.parts.clear()
+
+    def _warn_about_staging(self, data: bytes) -> None:
+        if self.base.mentioned_in(data):
+            _log.warning(
+                "the result mentions the folder %s in a string, which gets another name when the "
+                "node is done; return Path objects, which follow it",
+                self.base.folder,
+            )
 
 
-def _asked(value: Any) -> Iterator[tuple[Codec, str]]:
-    for installed in _registry.installed().codecs:
-        if installed.codec.accepts(value):
-            yield installed.codec, installed.distribution
-    for codec in OWN:
-        if codec.accepts(value):
-            yield codec, ""
+_HINT: Final = (
+    "return plain values, arrays or tables; or write files under self.furu_dir and give the class a "
+    "_load that reads them"
+)
 
 
-def _write(path: str, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
+def _write_all(file: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _from(installed: Installed) -> str:
+    return f" of {installed.distribution}" if installed.distribution else ""
+
+
+def _name(cls: type) -> str:
+    if cls.__module__ == "builtins":
+        return cls.__qualname__
+    return f"{cls.__module__}.{cls.__qualname__}"
