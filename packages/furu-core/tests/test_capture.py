@@ -33,9 +33,14 @@ def run(
     """Run a script in `folder`, optionally with shell redirections after its command."""
     script = folder / "script.py"
     script.write_text(PRELUDE + textwrap.dedent(body))
-    command = f"exec {sys.executable} {script} {shell}"
     return subprocess.run(
-        ["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=check, timeout=60
+        ["sh", "-c", f"exec {sys.executable} {script} {shell}"],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        capture_output=True,
+        text=True,
+        check=check,
+        timeout=60,
     )
 
 
@@ -177,7 +182,7 @@ def test_child_processes_write_to_the_log(tmp_path: Path, method: str, echo: boo
         def child():
             print("from the child")
             os.write(1, b"natively\\n")
-            logging.getLogger("exp").warning("a warning")
+            logging.getLogger("exp").info("a record")
 
         if __name__ == "__main__":
             with node_log("a.log", echo={echo}):
@@ -187,9 +192,24 @@ def test_child_processes_write_to_the_log(tmp_path: Path, method: str, echo: boo
         """,
     )
     log = (tmp_path / "a.log").read_text()
-    for said in ("from the child\n", "natively\n", "a warning\n"):
+    for said in ("from the child\n", "natively\n"):
         assert log.count(said) == 1
         assert (done.stdout + done.stderr).count(said) == echo
+    assert log.count("INFO exp: a record\n") == 1
+
+
+def test_a_child_that_sets_up_logging_itself_has_its_way(tmp_path: Path) -> None:
+    child = "import furu_core._capture, logging; logging.basicConfig(format='mine: %(message)s')"
+    run(
+        tmp_path,
+        f"""
+        code = "{child}; logging.warning('hello')"
+        with node_log("a.log", echo=False):
+            subprocess.run([sys.executable, "-c", code], check=True)
+        assert "FURU_EXEC_LOG" not in os.environ
+        """,
+    )
+    assert (tmp_path / "a.log").read_text() == "mine: hello\n"
 
 
 def test_threads_of_the_node_write_to_the_log(tmp_path: Path) -> None:

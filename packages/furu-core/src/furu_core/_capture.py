@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -32,6 +33,9 @@ from furu_core._console import STANDARD, originals
 
 Scope = Literal["process", "thread"]
 
+# Tells child processes that what they write to stderr is a node's log.
+LOG_VARIABLE: Final = "FURU_EXEC_LOG"
+_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _POLL_SECS: Final = 0.1
 _IDLE_POLLS: Final = 10
 
@@ -181,13 +185,7 @@ class NodeLog:
             else:
                 _flush_streams()
             _stack.append(self)
-            fd = self._fd
-            if self.echo:
-                # Its own descriptor must not share its position with the process's output.
-                fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            originals.point_to(fd)
-            if fd != self._fd:
-                os.close(fd)
+            self.point_here()
         else:
             _follow_threads()
         for number in STANDARD:
@@ -221,13 +219,16 @@ class NodeLog:
         if not _stack:
             self.catch_up()
             originals.give_back()
+            os.environ.pop(LOG_VARIABLE, None)
         elif was_top:
             _stack[-1].point_here()
 
     def point_here(self) -> None:
-        """Let the process's descriptors lead here again, after an inner node."""
+        """Let the process's descriptors lead here, at the start and again after an inner node."""
+        os.environ[LOG_VARIABLE] = self.path
         fd = self._fd
         if self.echo:
+            # Our own descriptor must not share its position with the process's output.
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         originals.point_to(fd)
         if fd != self._fd:
@@ -322,7 +323,7 @@ _stack: list[NodeLog] = []  # those of scope "process"; the last one has the des
 _lock = threading.RLock()
 _copier = _Copier()
 _handler: Final = RecordHandler()
-_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+_handler.setFormatter(logging.Formatter(_FORMAT))
 _root_level: int | None = None
 _threads_followed = False
 
@@ -435,5 +436,18 @@ def _after_fork() -> None:
         log.after_fork()
 
 
+def _log_as_child() -> None:
+    """Let a child process of a node log like the node itself: by stderr, INFO records too.
+
+    By way of Python's last resort, which gives way to whatever the child's own code sets up.
+    """
+    root = logging.getLogger()
+    if os.environ.get(LOG_VARIABLE) and not root.handlers and root.level == logging.WARNING:
+        logging.lastResort = logging.StreamHandler(sys.stderr)
+        logging.lastResort.setFormatter(logging.Formatter(_FORMAT))
+        root.setLevel(logging.INFO)
+
+
+_log_as_child()
 _console.console.before_write = _catch_up_all
 os.register_at_fork(after_in_child=_after_fork)

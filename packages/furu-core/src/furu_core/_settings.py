@@ -75,14 +75,6 @@ class Settings:
 Parser = Callable[[Any, Path], Any]  # the raw value, and the folder that relative paths count from
 
 
-@attrs.frozen
-class _Known:
-    """How one setting is read: its parser raises ValueError or TypeError for what is not expected."""
-
-    parse: Parser
-    expected: str
-
-
 def _path(raw: Any, base: Path) -> Path:
     if not isinstance(raw, str | os.PathLike) or not os.fspath(raw):
         raise ValueError
@@ -141,17 +133,18 @@ def _level(raw: Any, _base: Path) -> str:
     return level
 
 
-_KNOWN: Final[Mapping[str, _Known]] = {
-    "path": _Known(_path, "a folder"),
-    "retry_failed": _Known(_flag, "1 or 0"),
-    "max_compute_retries": _Known(_count, "a whole number from 0 on"),
-    "max_lost_retries": _Known(_count, "a whole number from 0 on"),
-    "lease_secs": _Known(_seconds, "a number of seconds above 0"),
-    "max_wait_secs": _Known(_optional_seconds, "a number of seconds, or none for no limit"),
-    "poll_interval_secs": _Known(_seconds, "a number of seconds above 0"),
-    "always_rerun": _Known(_names, "class names separated by commas, or ALL"),
-    "log_level": _Known(_level, "one of " + ", ".join(LEVELS)),
-    "durable": _Known(_flag, "1 or 0"),
+# How each setting is read, and what it expects; a parser raises ValueError or TypeError otherwise.
+_KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
+    "path": (_path, "a folder"),
+    "retry_failed": (_flag, "1 or 0"),
+    "max_compute_retries": (_count, "a whole number from 0 on"),
+    "max_lost_retries": (_count, "a whole number from 0 on"),
+    "lease_secs": (_seconds, "a number of seconds above 0"),
+    "max_wait_secs": (_optional_seconds, "a number of seconds, or none for no limit"),
+    "poll_interval_secs": (_seconds, "a number of seconds above 0"),
+    "always_rerun": (_names, "class names separated by commas, or ALL"),
+    "log_level": (_level, "one of " + ", ".join(LEVELS)),
+    "durable": (_flag, "1 or 0"),
 }
 
 _log = logging.getLogger("furu.settings")
@@ -312,12 +305,12 @@ def _read_one(
 
 
 def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
-    known = _KNOWN[key]
+    parse, expected = _KNOWN[key]
     try:
-        return known.parse(raw, base)
+        return parse(raw, base)
     except (ValueError, TypeError):
         raise FuruSettingsError(
-            f"{said} is {raw!r}, expected {known.expected}", hint="correct it or leave it out"
+            f"{said} is {raw!r}, expected {expected}", hint="correct it or leave it out"
         ) from None
 
 
