@@ -45,6 +45,11 @@ _unnamed: list[type] = []
 _extra_roots: list[str] = []
 
 
+def is_of_script(cls: type) -> bool:
+    """Whether a class is defined in ``__main__``, which is another module in other processes."""
+    return cls.__module__ in _MAIN
+
+
 def announce(cls: type) -> None:
     """Note a class that was just defined, to be named when somebody asks for it.
 
@@ -52,7 +57,7 @@ def announce(cls: type) -> None:
     the script imports later and which imports it back finds these classes and not second copies.
     """
     _unnamed.append(cls)
-    if cls.__module__ in _MAIN:
+    if is_of_script(cls):
         try:
             _module_names(cls.__module__)
         except FuruImportNameError:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-from furu_core._class_names import name_of
+from furu_core._class_names import is_of_script, name_of
 from furu_core._config_class import ConfigClass, Rule, config_class
 from furu_core._kinds import MAX_DEPTH, Refused, kind_of
 from furu_core.errors import FuruValueError
@@ -29,13 +29,14 @@ _pack_float = struct.Struct(">d").pack
 class _Seen:
     """What the encoding of one object came across."""
 
-    __slots__ = ("depth", "mutable", "nested", "pending", "variant")
+    __slots__ = ("depth", "mutable", "nested", "of_script", "pending", "variant")
 
     def __init__(self) -> None:
         self.nested: list[Any] = []
         self.pending: list[Any] = []  # nested objects that have no hash yet
         self.mutable = False
         self.variant = False
+        self.of_script = False  # a value's class is defined in ``__main__``
         self.depth = 0
 
 
@@ -158,6 +159,8 @@ def _remember(obj: Any, seen: _Seen) -> None:
         known["_furu_mutable"] = "own"
     elif any("_furu_mutable" in child.__dict__ for child in children):
         known["_furu_mutable"] = "nested"
+    if seen.of_script:
+        known["_furu_of_script"] = True
     if seen.variant or any("_furu_variant" in child.__dict__ for child in children):
         known["_furu_variant"] = _variant_of(obj, children)
 
@@ -354,10 +357,13 @@ def _kind_encoder(t: type) -> Encoder:
     if kind.cls is not None:
         head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)
     apart, mutable = kind.hashed or kind.apart, kind.mutable
+    of_script = kind.cls is not None and is_of_script(kind.cls)
 
     def encoder(value: Any, seen: _Seen) -> bytes:
         if mutable:
             seen.mutable = True
+        if of_script or (isinstance(value, type) and is_of_script(value)):
+            seen.of_script = True
         payload = apart(value)
         if type(payload) is list:
             return _items(head + b"[", payload, seen)

@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Container, Mapping
 from typing import Any
 
-from furu_core._class_names import name_of, resolve
+from furu_core._class_names import is_of_script, name_of, resolve
 from furu_core._config_class import config_class
 from furu_core._identity import furu_hash, nested, variant
 from furu_core._tagged_json import Writer, read
@@ -204,9 +204,10 @@ def reduce(obj: Any) -> tuple[Any, ...]:
     cls = type(obj)
     token: Any = cls
     try:
-        if _height(obj) > _SHALLOW:
+        # Fields of the script's own classes would be pickled by a name that holds in it alone.
+        if _height(obj) > _SHALLOW or "_furu_of_script" in obj.__dict__:
             return unpack_one, (Packer().pack(obj),)
-        if cls.__module__ in ("__main__", "__mp_main__"):
+        if is_of_script(cls):
             name = name_of(cls)
             token = (name.identity, name.importable)
     except (FuruImportNameError, FuruValueError):
@@ -258,7 +259,7 @@ class _NodePickler(pickle.Pickler):
         return None
 
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, type) and value.__module__ in ("__main__", "__mp_main__"):
+        if isinstance(value, type) and is_of_script(value):
             name = name_of(value)
             return resolve, (name.identity, name.importable)
         return NotImplemented
