@@ -129,8 +129,13 @@ def test_modules_of_a_package_import_one_way(package: str) -> None:
     graph: dict[str, set[str]] = {}
     for name, file in files.items():
         graph[name] = set()
-        for target in runtime_imports(ast.parse(file.read_text(encoding="utf-8"))):
-            graph[name].update({target} & files.keys() - {name})
+        for module, names in runtime_imports(ast.parse(file.read_text(encoding="utf-8"))):
+            # `from package import _module` imports the module, and the package only by the way.
+            submodules = {f"{module}.{item}" for item in names} & files.keys()
+            graph[name] |= submodules
+            if len(submodules) < max(len(names), 1) and module in files:
+                graph[name].add(module)
+        graph[name].discard(name)
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:
@@ -144,8 +149,8 @@ def test_modules_of_a_package_import_one_way(package: str) -> None:
         visit(name, ())
 
 
-def runtime_imports(tree: ast.AST) -> Iterator[str]:
-    """The modules imported when the code runs, not only for type checkers."""
+def runtime_imports(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
+    """Modules and the names taken from them when the code runs, not only for type checkers."""
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()
@@ -154,13 +159,9 @@ def runtime_imports(tree: ast.AST) -> Iterator[str]:
                 stack.extend(node.orelse)
                 continue
             case ast.Import(names=names):
-                yield from (name.name for name in names)
+                yield from ((name.name, []) for name in names)
             case ast.ImportFrom(module=str(module), names=names):
-                # `from package import _module` imports the module, and the package only by the way.
-                submodules = [f"{module}.{name.name}" for name in names]
-                yield from submodules
-                if module.count(".") >= 1 or not all(is_private(name.name) for name in names):
-                    yield module
+                yield module, [name.name for name in names]
         stack.extend(ast.iter_child_nodes(node))
 
 
@@ -188,10 +189,12 @@ def test_all_names_what_a_public_module_exports(name: str) -> None:
 def test_what_a_package_imports_at_its_top_is_exported(package: str) -> None:
     """`__init__` only re-exports: whatever it takes from its own modules is in `__all__`."""
     module = importlib.import_module(package)
+    tree = ast.parse((SOURCES[package] / "__init__.py").read_text(encoding="utf-8"))
     taken = {
-        name
-        for source, names, _ in imports(package, SOURCES[package] / "__init__.py")
-        if source.partition(".")[0] == package
-        for name in names
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package
+        for name in node.names
+        if not is_private(name.asname or name.name)
     }
     assert taken <= set(module.__all__)

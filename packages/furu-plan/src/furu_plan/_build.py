@@ -22,10 +22,9 @@ from furu_core.executors import (
     short_name,
     spec_key,
 )
-from furu_plan._node import PlanNode, Status, status_of
+from furu_plan._node import PlanNode, Status, statuses
 from furu_plan._plan import DependencyPlan
 
-_DONE = NodeInfo(NodeState.DONE)
 _ABSENT = NodeInfo(NodeState.ABSENT)
 
 
@@ -60,25 +59,23 @@ def build_plan(
         FuruDependencyError: `_dependencies` returned something that is no Furu object.
 
     Example:
-        >>> from furu_core import Furu
-        >>> from furu_core.testing import temporary_store
+        >>> from furu_core import Furu, use_settings
         >>> from furu_plan import Status, build_plan
         >>> class Double(Furu[int]):
         ...     x: int
         ...     def _create(self):
         ...         return 2 * self.x
-        >>> with temporary_store():
-        ...     two = Double(x=1).get()
+        >>> with use_settings(path="/data/nothing-yet"):
         ...     plan = build_plan([Double(x=1), Double(x=2)])
         >>> plan.counts()[Status.DONE], plan.counts()[Status.TODO]
-        (1, 1)
+        (0, 2)
     """
     settings = current_settings() if settings is None else settings
     walk = _Walk(
         reader=StateReader() if reader is None else reader,
-        settings=settings,
+        statuses=statuses(retry_failed=settings.retry_failed, compute_queued=compute_queued),
+        always_rerun=settings.always_rerun,
         validate=validate,
-        compute_queued=compute_queued,
     )
     items = named_roots(roots).items
     nodes = walk(items)
@@ -102,9 +99,9 @@ class _Walk:
     """Plans objects; one reader and one set of answers for all that is planned with it."""
 
     reader: StateReader
-    settings: Settings
+    statuses: Mapping[NodeState, Status]
+    always_rerun: frozenset[str]
     validate: bool
-    compute_queued: bool
     classes: dict[type, _ClassFacts] = attrs.field(factory=dict)
 
     def __call__(
@@ -128,10 +125,10 @@ class _Walk:
         drafts: dict[str, _Draft] = {}
         # The way from a start down to here: the nodes whose dependencies are being walked.
         path: dict[str, _Draft] = {}
-        stack: list[Iterator[Furu[Any]]] = [iter(objects)]
+        starts = [(obj, obj.furu_hash) for obj in objects]
+        stack: list[Iterator[tuple[Furu[Any], str]]] = [iter(starts)]
         while stack:
-            for obj in stack[-1]:
-                node_hash = obj.furu_hash
+            for obj, node_hash in stack[-1]:
                 if node_hash in drafts or (node_hash in known and node_hash not in todo):
                     continue
                 if node_hash in path:
@@ -144,10 +141,11 @@ class _Walk:
                 if not below:
                     drafts[node_hash] = (obj, status, info, rerun, ())
                     continue
-                # `_dependencies` may name a field's object once more.
-                hashes = tuple(dict.fromkeys([item.furu_hash for item in below]))
-                path[node_hash] = (obj, status, info, rerun, hashes)
-                stack.append(iter(below))
+                hashes = [item.furu_hash for item in below]
+                # Equal objects may be nested twice.
+                distinct = tuple(dict.fromkeys(hashes))
+                path[node_hash] = (obj, status, info, rerun, distinct)
+                stack.append(zip(below, hashes, strict=True))
                 break
             else:
                 stack.pop()
@@ -160,25 +158,21 @@ class _Walk:
         cls = type(obj)
         facts = self.classes.get(cls)
         if facts is None:
-            wanted = self.settings.always_rerun
+            wanted = self.always_rerun
             facts = self.classes[cls] = _ClassFacts(
                 rerun=bool(wanted) and matches_rerun(obj, wanted), validator=has_validator(cls)
             )
         if forced:
             return Status.TODO, _ABSENT, False
-        if not self.reader.done(obj):
-            info = self.reader.state(obj)
-            status = status_of(
-                info,
-                retry_failed=self.settings.retry_failed,
-                compute_queued=self.compute_queued,
-            )
+        info = self.reader.state(obj)
+        status = self.statuses[info.state]
+        if status is not Status.DONE:
             return status, info, False
         if facts.rerun:
-            return Status.TODO, _DONE, True
+            return Status.TODO, info, True
         if facts.validator and self.validate and invalidate_if_bad(obj):
             return Status.TODO, _ABSENT, False
-        return Status.DONE, _DONE, False
+        return Status.DONE, info, False
 
 
 def _finish(drafts: dict[str, _Draft]) -> dict[str, PlanNode]:

@@ -34,14 +34,13 @@ class Frontier:
     asker, unless refused) and `elsewhere`.
 
     Example:
-        >>> from furu_core import Furu
-        >>> from furu_core.testing import temporary_store
+        >>> from furu_core import Furu, use_settings
         >>> from furu_plan import Frontier, build_plan
         >>> class Split(Furu[int]):
         ...     seed: int = 0
         >>> class Train(Furu[int]):
         ...     data: Split
-        >>> with temporary_store():
+        >>> with use_settings(path="/data/nothing-yet"):
         ...     frontier = Frontier(build_plan([Train(data=Split())]))
         >>> while not frontier.finished:
         ...     for node in frontier.take():

@@ -66,22 +66,19 @@ class PlanNode:
         return self.info.failure
 
 
-def status_of(info: NodeInfo, *, retry_failed: bool, compute_queued: bool = False) -> Status:
-    """What a plan makes of what the store says.
+def statuses(*, retry_failed: bool, compute_queued: bool = False) -> dict[NodeState, Status]:
+    """What a plan makes of what the store says; the one policy for stale and failed nodes.
 
     Args:
-        info: the answer of a `StateReader`.
         retry_failed: nodes that failed before are to be computed again.
         compute_queued: nodes that only wait in a scheduler's queue are to be computed here.
     """
-    match info.state:
-        case NodeState.DONE:
-            return Status.DONE
-        case NodeState.RUNNING:
-            return Status.IN_PROGRESS
-        case NodeState.QUEUED:
-            return Status.TODO if compute_queued else Status.IN_PROGRESS
-        case NodeState.FAILED:
-            return Status.TODO if retry_failed else Status.FAILED
-        case NodeState.STALE | NodeState.CANCELLED | NodeState.ABSENT:
-            return Status.TODO
+    return {
+        NodeState.DONE: Status.DONE,
+        NodeState.RUNNING: Status.IN_PROGRESS,
+        NodeState.QUEUED: Status.TODO if compute_queued else Status.IN_PROGRESS,
+        NodeState.STALE: Status.TODO,
+        NodeState.FAILED: Status.TODO if retry_failed else Status.FAILED,
+        NodeState.CANCELLED: Status.TODO,
+        NodeState.ABSENT: Status.TODO,
+    }

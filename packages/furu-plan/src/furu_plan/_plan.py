@@ -34,20 +34,19 @@ class DependencyPlan:
 
     Attributes:
         roots: hashes of the roots, in the order given, each once.
-        nodes: the nodes by node_hash, dependencies always before their dependents. Only what is not done
+        nodes: the nodes by hash, dependencies always before their dependents. Only what is not done
             is walked: below DONE, IN_PROGRESS and FAILED nodes there is nothing.
         extend: plans further objects with the same settings; `Frontier` uses it for nodes that have
             to be computed after all.
 
     Example:
-        >>> from furu_core import Furu
-        >>> from furu_core.testing import temporary_store
+        >>> from furu_core import Furu, use_settings
         >>> from furu_plan import build_plan
         >>> class Split(Furu[int]):
         ...     seed: int = 0
         >>> class Train(Furu[int]):
         ...     data: Split
-        >>> with temporary_store():
+        >>> with use_settings(path="/data/nothing-yet"):
         ...     plan = build_plan([Train(data=Split()), Train(data=Split(seed=1))])
         >>> [node.class_name for node in plan.topo_order_todo()]
         ['Split', 'Train', 'Split', 'Train']

@@ -13,7 +13,7 @@ from furu_core import Settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruWaitTimeout
 from furu_core.executors import StateReader
-from furu_plan._node import PlanNode, Status, status_of
+from furu_plan._node import PlanNode, Status, statuses
 
 _log = logging.getLogger("furu.plan")
 
@@ -62,9 +62,10 @@ def reconcile(
     """
     reader.refresh()
     by_status: dict[Status, list[PlanNode]] = {status: [] for status in Status}
+    meaning = statuses(retry_failed=retry_failed, compute_queued=compute_queued)
     for node in nodes:
         info = reader.state(node.obj)
-        status = status_of(info, retry_failed=retry_failed, compute_queued=compute_queued)
+        status = meaning[info.state]
         by_status[status].append(attrs.evolve(node, info=info, status=status))
     return Reconciled(
         done=tuple(by_status[Status.DONE]),
