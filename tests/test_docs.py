@@ -1,0 +1,143 @@
+"""Everything that the documentation shows is run: files, code and commands, page by page.
+
+A ``python`` or ``toml`` block whose first line is a comment with a file name is that file; any other
+``python`` block is run as a program of its own. In a ``console`` block, lines that begin with ``$ `` are
+run by a shell, and what follows is what they print, ``...`` standing for anything. The blocks of a page
+share one empty folder, in the order in which they stand.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
+DEADLINE_SECS = 120
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE_NAME = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    language: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a ``console`` block, and what the page says it prints."""
+
+    line: str
+    expected: str
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in _FENCE.finditer(text):
+        yield Block(match[1], match[2], text.count("\n", 0, match.start()) + 1)
+
+
+def commands_of(text: str) -> Iterator[Command]:
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        line, _, expected = part.partition("\n")
+        yield Command(line, expected)
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FURU_")}
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    environ["COLUMNS"] = "200"
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECS,
+        check=False,
+    )
+
+
+def check_set_up_command(line: str) -> None:
+    """What sets up or tests the whole repository is checked, and run by CI itself."""
+    if line.startswith("make "):
+        done = subprocess.run(
+            ["make", "--dry-run", *line.split()[1:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        return
+    ours = {
+        tomllib.loads(path.read_text())["project"]["name"]
+        for path in ROOT.glob("packages/*/pyproject.toml")
+    }
+    unknown = {name.partition("[")[0] for name in line.split()[2:]} - ours
+    assert not unknown, f"{line}: no packages of this repository: {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_everything_that_a_page_shows_works_as_shown(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    for block in blocks_of(page):
+        where = f"{page.relative_to(ROOT)}:{block.line}"
+        name = _FILE_NAME.match(block.text)
+        if name is not None:
+            target = tmp_path / name[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            program = tmp_path / f"block_{block.line}.py"
+            program.write_text(block.text, encoding="utf-8")
+            done = run(f"python {program.name}", tmp_path)
+            assert done.returncode == 0, f"{where}:\n{done.stdout}{done.stderr}"
+        elif block.language == "console":
+            for command in commands_of(block.text):
+                run_as_shown(command, tmp_path, where)
+        else:
+            assert block.language in {"text", "toml", "json"}, f"{where}: nobody runs this block"
+
+
+def run_as_shown(command: Command, folder: Path, where: str) -> None:
+    if command.line.startswith(("make ", "pip install ")):
+        check_set_up_command(command.line)
+        return
+    done = run(command.line, folder)
+    assert done.returncode == 0, f"{where}: $ {command.line}\n{done.stdout}{done.stderr}"
+    if command.expected.strip() in {"", "..."}:
+        return
+    printed = done.stdout
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    same = doctest.OutputChecker().check_output(command.expected, printed, flags)
+    assert same, f"{where}: $ {command.line}\nexpected:\n{command.expected}\ngot:\n{printed}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_of_a_page_lead_to_files_that_are_there(page: Path) -> None:
+    missing = [
+        link
+        for link in _LINK.findall(page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert not missing, f"{page.relative_to(ROOT)} links to {missing}"
+
+
+def test_there_are_pages() -> None:
+    assert {"README.md", "tutorial.md", "how-it-works.md"} <= {page.name for page in PAGES}
