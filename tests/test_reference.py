@@ -1,0 +1,55 @@
+"""The reference names everything there is, and nothing that is not."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import attrs
+import click
+import furu_local
+from furu_core import Furu, Settings, errors
+from furu_core._cli._main import furu as group
+
+PAGE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", PAGE.partition(f"## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_cells(text: str) -> set[str]:
+    return {row.split("|")[1].strip(" `") for row in text.splitlines() if row.startswith("| `")}
+
+
+def test_every_setting_has_a_row() -> None:
+    known = {f"FURU_{field.name.upper()}" for field in attrs.fields(Settings)} - {"FURU_EXTRA"}
+    assert first_cells(section("Settings")) == known
+
+
+def test_every_error_is_explained() -> None:
+    named = set(re.findall(r"`(Furu\w+|NodeCancelled)`", section("Errors")))
+    assert named == set(errors.__all__)
+
+
+def test_every_command_and_every_option_of_run_is_named() -> None:
+    context = click.Context(group)
+    commands = {row.split()[1] for row in first_cells(section("Commands"))}
+    assert commands == set(group.list_commands(context))
+    run = group.get_command(context, "run")
+    assert run is not None
+    options = {name for option in run.params for name in option.opts if name.startswith("-")}
+    missing = {name for name in options if f"{name}" not in section("Commands")}
+    assert not missing
+
+
+def test_every_parameter_of_run_local_has_a_row() -> None:
+    parameters = set(inspect.signature(furu_local.run_local).parameters) - {"roots"}
+    assert first_cells(section("`run_local`")) == parameters
+
+
+def test_everything_public_on_an_object_is_named() -> None:
+    text = section("What an object has")
+    public = {name for name in vars(Furu) if not name.startswith("_")}
+    assert {name for name in public if f"`{name}" not in text} == set()
