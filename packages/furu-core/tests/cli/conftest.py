@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,9 @@ class Project:
         self.store = self.folder / "furu-data"
         site = folder / "site"
         self.env = {name: os.environ[name] for name in os.environ if not name.startswith("FURU_")}
+        # Each test starts several interpreters; compiling furu anew in each would be most of the time.
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.env["PYTHONPYCACHEPREFIX"] = f"{tempfile.gettempdir()}/furu-tests-{os.getuid()}"
         self.env["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(site), os.environ.get("PYTHONPATH")])
         )

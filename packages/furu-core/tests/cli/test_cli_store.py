@@ -206,7 +206,8 @@ def test_log_of_a_failed_node_is_that_of_its_newest_attempt(filled: Any) -> None
 def test_rm_asks_and_deletes(filled: Any) -> None:
     artifact = filled.store / "data/exp/train/Train" / filled.train
     refused = filled.furu("rm", filled.train[:8], stdin="n\n")
-    assert refused.returncode != 0
+    assert refused.returncode == 1
+    assert "nothing was deleted" in refused.stderr
     assert artifact.is_dir()
     agreed = filled.furu("rm", filled.train[:8], stdin="y\n")
     assert agreed.returncode == 0, agreed.stderr

@@ -79,7 +79,7 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort):  # Abort: Ctrl-C or no answer at a question
         click.echo("interrupted", err=True)
         return _status.INTERRUPTED
     except FuruError as error:

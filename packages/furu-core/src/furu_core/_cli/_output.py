@@ -46,6 +46,8 @@ def when(seconds: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """A duration in two units at most."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import click
 
 from furu_core import _artifacts, _browse, _settings
+from furu_core._cli import _status
 from furu_core._cli._output import json_option, print_json
 from furu_core._states import NodeState
 from furu_core.errors import FuruUsageError
@@ -16,7 +17,7 @@ from furu_core.errors import FuruUsageError
 @click.argument("names", metavar="HASH...", nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
-def command(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
     """Delete the artifacts and attempts of nodes; what is being computed is refused."""
     found = [_browse.find(name) for name in names]
     for node in found:
@@ -30,7 +31,9 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
         for node in found:
             click.echo(f"{node.name}  {node.info().state.value}  {node.paths.artifact}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
-        click.confirm(f"Delete {what}?", abort=True, err=True)
+        if not click.confirm(f"Delete {what}?", err=True):
+            click.echo("nothing was deleted", err=True)
+            return _status.FAILED
     lease_secs = _settings.current().lease_secs
     for node in found:
         # The store deletes by folder; of the object it wants no more than how to name it.
@@ -39,3 +42,4 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
             click.echo(f"deleted {node.name}")
     if as_json:
         print_json([{"hash": node.hash, "name": node.name} for node in found])
+    return 0
