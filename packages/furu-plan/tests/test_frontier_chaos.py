@@ -54,7 +54,7 @@ def check(frontier: Frontier) -> None:
         assert frontier.ready() or frontier.counts()[Stage.OUT] or frontier.waiting()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.data(),
     stores(),

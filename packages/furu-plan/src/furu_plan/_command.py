@@ -1,0 +1,147 @@
+"""`furu plan MODULE:TARGET`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from furu_core.command import json_option, only_json, print_json, resolve_roots, target_options
+from furu_core.errors import FuruUsageError
+
+if TYPE_CHECKING:
+    from furu_plan import DependencyPlan, PlanNode
+
+_SHOWN: Final = 5
+
+
+@click.command("plan")
+@target_options
+@click.option("--tree", "as_tree", is_flag=True, help="Draw what depends on what.")
+@click.option(
+    "--depth", type=click.IntRange(min=0), default=20, show_default=True, help="Levels of the tree."
+)
+@click.option("--dot", "as_dot", is_flag=True, help="Print the graph in Graphviz' DOT language.")
+@json_option
+@click.option(
+    "--validate", is_flag=True, help="Call _validate as a run would, and move aside what is bad."
+)
+def plan(
+    target: str,
+    assignments: tuple[str, ...],
+    as_tree: bool,
+    depth: int,
+    as_dot: bool,
+    as_json: bool,
+    validate: bool,
+) -> None:
+    """Say what a run of a target would compute and what it would load.
+
+    Nothing is computed, and without --validate nothing in the store changes. MODULE:TARGET is as for
+    `furu run`.
+    """
+    if as_tree + as_dot + as_json > 1:
+        raise FuruUsageError(
+            "--tree, --dot and --json exclude each other", hint="leave all but one out"
+        )
+    from furu_plan._build import build_plan
+
+    with only_json(as_json or as_dot):
+        made = build_plan(resolve_roots(target, assignments), validate=validate)
+    if as_json:
+        print_json({**made.to_json(), "run": _forecast(made)})
+    elif as_dot:
+        click.echo(made.to_dot(), nl=False)
+    else:
+        if as_tree:
+            click.echo(made.to_tree(max_depth=depth))
+        else:
+            _print_table(made)
+        click.echo()
+        for line in _sentences(made, validated=validate):
+            click.echo(line)
+
+
+def _forecast(made: DependencyPlan) -> dict[str, int]:
+    """What a run would do, in numbers of nodes."""
+    from furu_plan._frontier import Frontier
+    from furu_plan._node import Status
+    from furu_plan._stages import Stage
+
+    counts = made.counts()
+    blocked = Frontier(made).counts()[Stage.BLOCKED]
+    return {
+        "compute": counts[Status.TODO] - blocked,
+        "load": counts[Status.DONE],
+        "wait": counts[Status.IN_PROGRESS],
+        "failed": counts[Status.FAILED],
+        "blocked": blocked,
+    }
+
+
+def _print_table(made: DependencyPlan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from furu_plan._node import Status
+
+    shown = [Status.TODO, Status.IN_PROGRESS, Status.FAILED, Status.DONE]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class")
+    for status in shown:
+        table.add_column(status.value, justify="right")
+    for name, counts in made.counts_by_class().items():
+        table.add_row(name, *(str(counts[status] or "-") for status in shown))
+    Console(soft_wrap=True, highlight=False).print(table)
+
+
+def _sentences(made: DependencyPlan, *, validated: bool) -> list[str]:
+    from furu_core.executors import has_validator
+    from furu_plan._node import Status
+
+    forecast = _forecast(made)
+    parts = [f"compute {_nodes(forecast['compute'])}", f"load {forecast['load']}"]
+    if forecast["wait"]:
+        parts.append(f"wait for {forecast['wait']} that others compute")
+    roots = f"{len(made.roots)} root{'' if len(made.roots) == 1 else 's'}"
+    lines = [f"{roots}: a run would {', '.join(parts[:-1])} and {parts[-1]}."]
+    if forecast["failed"]:
+        blocked = forecast["blocked"]
+        lines.append(
+            f"{_nodes(forecast['failed'])} failed before and would not be tried again "
+            "(FURU_RETRY_FAILED is off)"
+            + (f", so {_nodes(blocked)} could not run." if blocked else ".")
+        )
+    again = sum(node.rerun for node in made)
+    if again:
+        lines.append(f"{_nodes(again)} would be computed again (FURU_ALWAYS_RERUN).")
+    checked = sum(has_validator(type(node.obj)) for node in made.with_status(Status.DONE))
+    if checked and not validated:
+        lines.append(
+            f"{_nodes(checked)} to load would be validated first, and computed again if invalid "
+            "(--validate does so now)."
+        )
+    lines += _listed("computed elsewhere", made.with_status(Status.IN_PROGRESS), lambda n: n.holder)
+    failed = [node for node in made if node.failure is not None and node.status is not Status.DONE]
+    lines += _listed("failed last time", failed, lambda node: _failure(node.failure))
+    return lines
+
+
+def _listed(title: str, nodes: list[PlanNode], tell: Any) -> list[str]:
+    if not nodes:
+        return []
+    lines = ["", f"{title}:"]
+    for node in nodes[:_SHOWN]:
+        said = tell(node)
+        lines.append(f"  {node.name}" + ("" if said is None else f"  {said}"))
+    if len(nodes) > _SHOWN:
+        lines.append(f"  ... and {len(nodes) - _SHOWN} more, see --json")
+    return lines
+
+
+def _failure(failure: Any) -> str:
+    return f"{failure.error_type}: {failure.message}" + (f"  {failure.log}" if failure.log else "")
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
