@@ -1,0 +1,367 @@
+"""The loop of a run: hands out what is ready, hears what became of it, decides what follows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from enum import IntEnum
+from typing import Final
+
+import attrs
+
+from furu_core import Settings
+from furu_core.errors import FuruExecutorError, FuruWaitTimeout
+from furu_core.executors import (
+    EventKind,
+    EventLog,
+    Failure,
+    FailureKind,
+    NodeResult,
+    Outcome,
+    RunState,
+    RunStatus,
+    made_progress,
+    note_rerun,
+    short_name_of,
+)
+from furu_local._display import Display
+from furu_local._intake import Intake
+from furu_local._pool import Broken, Ended, GivenBack, Pool, PoolEvent, Task
+from furu_local._report import View
+from furu_plan import Frontier, PlanNode, Reopening, RetryLedger, Stage, Verdict, Waits
+
+_log = logging.getLogger("furu.local")
+
+_GRACE_SECS: Final = 5.0  # for nodes that were interrupted, before they are killed
+_FIRST_LOOK_SECS: Final = 0.05
+_LATEST_LOOP_SECS: Final = 60.0
+
+
+class Wish(IntEnum):
+    """What somebody outside wants of a run."""
+
+    GO_ON = 0
+    CANCEL = 1
+    KILL = 2
+
+
+class Controller:
+    """One run, from its plan to its end. It runs in one thread; `ask` and `status` serve others.
+
+    Args:
+        run_id: the run.
+        frontier: what there is to do.
+        ledger: decides what follows from failures.
+        intake: what may start.
+        pool: computes; closed at the end.
+        events: where what happens is written; closed at the end.
+        display: shows it; closed at the end.
+        settings: how to wait for what others compute.
+        keep_going: a failed node ends only what depends on it.
+        roots: hashes of what the run is for.
+        failures: nodes that had failed before the run and are not tried again.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        frontier: Frontier,
+        ledger: RetryLedger,
+        intake: Intake,
+        pool: Pool,
+        events: EventLog,
+        display: Display,
+        settings: Settings,
+        keep_going: bool,
+        roots: tuple[str, ...],
+        failures: list[Failure],
+    ) -> None:
+        self._run_id = run_id
+        self._roots = roots
+        self._frontier = frontier
+        self._ledger = ledger
+        self._intake = intake
+        self._pool = pool
+        self._events = events
+        self._display = display
+        self._keep_going = keep_going
+        self._longest_look = settings.poll_interval_secs
+        self._look_pause = min(_FIRST_LOOK_SECS, self._longest_look)
+        self._next_look = time.monotonic()
+        # This loop decides when to look; the watch has no interval of its own.
+        self._waits = Waits(attrs.evolve(settings, poll_interval_secs=1e-6))
+        self._began = time.monotonic()
+        self._there_before = frontier.counts()[Stage.DONE]
+        self._wish = Wish.GO_ON
+        self._obeyed = Wish.GO_ON
+        self._kill_at: float | None = None
+        self._accepting = keep_going or not failures
+        self._always_rerun = bool(settings.always_rerun)
+        self._running = 0
+        self._ended = False
+        self.computed = 0
+        self.cancelled = 0
+        self.failures = failures
+        self.cause: Exception | None = None
+        self.state = RunState.RUNNING
+
+    # For other threads and signal handlers
+
+    def ask(self, wish: Wish) -> None:
+        """Ask the run to end, gently or at once; asking twice for less changes nothing."""
+        self._wish = max(self._wish, wish)
+        if not self._ended:
+            self._pool.wake()
+
+    @property
+    def wish(self) -> Wish:
+        """What the run has been asked for."""
+        return self._wish
+
+    def status(self) -> RunStatus:
+        """How the run stands."""
+        counts = self._frontier.counts()
+        total = sum(counts.values())
+        running = 0 if self._ended else self._running
+        failed = len(self.failures)
+        return RunStatus(
+            state=self.state,
+            total=total,
+            computed=self.computed,
+            loaded=max(0, counts[Stage.DONE] - self.computed),
+            running=running,
+            waiting=max(0, total - counts[Stage.DONE] - running - failed),
+            failed=failed,
+            failures=tuple(self.failures),
+        )
+
+    # The loop
+
+    def run(self) -> None:
+        """Compute until all is there, or nothing more can be, or somebody wants it to end."""
+        counts = self._frontier.counts()
+        self._events.write(EventKind.RUN_STARTED, detail=f"{sum(counts.values())} nodes")
+        try:
+            self._loop()
+            if all(self._frontier.stage(root) is Stage.DONE for root in self._roots):
+                self.state = RunState.DONE
+            elif self._obeyed is not Wish.GO_ON:
+                self.state = RunState.CANCELLED
+            else:
+                self.state = RunState.FAILED
+        except Exception as error:  # noqa: BLE001 - `wait` raises it; the workers must end first
+            self.cause = error
+            self._take_stock(self._pool.kill())
+            self.state = RunState.FAILED
+        finally:
+            self._display.close()
+            self._pool.close()
+            self._ended = True
+            self._events.write(EventKind.RUN_ENDED, detail=self.state.value)
+            self._events.close()
+
+    def _loop(self) -> None:
+        while True:
+            self._obey()
+            if self._accepting:
+                self._look_elsewhere()
+                if self._frontier.idle:
+                    self._frontier.take(limit=0)  # tells of nodes that wait for each other
+                self._pool.feed(self._intake)
+            self._running = len(self._pool.running())
+            if not self._pool.busy and (not self._accepting or self._frontier.finished):
+                return
+            for event in self._pool.wait(self._patience()):
+                self._hear(event)
+            self._display.update(self._view())
+
+    def _patience(self) -> float:
+        """Seconds for which the loop has nothing to do of its own."""
+        now = time.monotonic()
+        limits = [_LATEST_LOOP_SECS]
+        if self._accepting and any(self._frontier.waiting()):
+            limits.append(self._next_look - now)
+        if self._kill_at is not None:
+            limits.append(self._kill_at - now)
+        due = self._display.due_in()
+        if due is not None:
+            limits.append(due)
+        return max(0.0, min(limits))
+
+    def _obey(self) -> None:
+        """Do what somebody outside wants, and see to it that it is done in time."""
+        if self._wish > self._obeyed:
+            if self._obeyed is Wish.GO_ON:
+                self._stop("cancelled: nothing new starts, what runs is stopped")
+                self._cancel()
+            self._obeyed = self._wish
+        late = self._kill_at is not None and time.monotonic() >= self._kill_at
+        if self._obeyed is Wish.KILL or late:
+            self._take_stock(self._pool.kill())
+
+    def _cancel(self) -> None:
+        self._accepting = False
+        self._pool.cancel()
+        self._kill_at = time.monotonic() + _GRACE_SECS
+
+    def _stop(self, why: str) -> None:
+        """Start nothing new."""
+        if self._accepting:
+            _log.warning("run %s %s", self._run_id, why)
+        self._accepting = False
+        self._pool.recall()
+
+    def _take_stock(self, events: list[PoolEvent]) -> None:
+        for event in events:
+            self._hear(event)
+
+    def _look_elsewhere(self) -> None:
+        """See what became of nodes that somebody else computes."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        waiting = self._frontier.waiting()
+        if not waiting:
+            return
+        try:
+            found = self._waits.check(waiting, idle=self._frontier.idle)
+        except FuruWaitTimeout as error:
+            self.cause = error
+            failure = Failure(
+                FailureKind.LOST, type(error).__name__, str(error), error.node, error.hash
+            )
+            self._fail(failure, ends_run=not self._keep_going)
+            return
+        pause = _FIRST_LOOK_SECS if found else 1.5 * self._look_pause
+        self._look_pause = min(pause, self._longest_look)
+        self._next_look = time.monotonic() + self._look_pause
+        for node in found.done:
+            self._note(EventKind.NODE_LOADED, node)
+        for node in found.failed:
+            if node.failure is not None:
+                self._failed(node.failure)
+        self._frontier.resolve(found)
+        if found.failed and not self._keep_going:
+            self._stop("has a node that failed elsewhere: nothing new starts")
+
+    # What became of tasks
+
+    def _hear(self, event: PoolEvent) -> None:
+        match event:
+            case Ended(task, result):
+                self._intake.came_back(task)
+                self._settle(task, result)
+            case GivenBack(task):
+                self._intake.came_back(task)
+                self._frontier.retry(task.node.hash)
+            case Broken(message, log):
+                raise FuruExecutorError(
+                    f"worker processes cannot start: {message}", hint=f"read {log}"
+                )
+
+    def _settle(self, task: Task, result: NodeResult) -> None:
+        node = task.node
+        match result.outcome:
+            case Outcome.COMPUTED | Outcome.LOADED:
+                computed = result.outcome is Outcome.COMPUTED
+                self.computed += computed
+                if self._always_rerun:
+                    note_rerun(node.hash)
+                kind = EventKind.NODE_COMPUTED if computed else EventKind.NODE_LOADED
+                self._note(kind, node, f"{result.seconds:.3f} s")
+                self._frontier.done(node.hash)
+            case Outcome.BUSY:
+                self._note(EventKind.NODE_WAITING, node, f"computed by {result.holder}")
+                self._frontier.elsewhere(node.hash)
+                self._look_soon()
+            case Outcome.INVALID_DEPENDENCY:
+                self._reopen(node, result)
+            case Outcome.CANCELLED if self._obeyed is not Wish.GO_ON or self._kill_at is not None:
+                self.cancelled += 1
+                self._note(EventKind.NODE_CANCELLED, node)
+                self._frontier.retry(node.hash)
+            case Outcome.CANCELLED | Outcome.FAILED:
+                self._judge(node, result)
+
+    def _judge(self, node: PlanNode, result: NodeResult) -> None:
+        """Try a node again, or not."""
+        failure = result.failure or Failure(
+            FailureKind.LOST, "", "it gave no reason", node.name, node.hash
+        )
+        if failure.kind is FailureKind.CANCELLED:
+            # Nobody cancelled the run, so nobody bounds how often that may happen.
+            failure = attrs.evolve(failure, kind=FailureKind.LOST, message="it was interrupted")
+        failure = attrs.evolve(failure, node=node.name, hash=node.hash)
+        progress = failure.kind is FailureKind.LOST and made_progress(node.obj)
+        decision = self._ledger.decide(node.hash, failure.kind, progress=progress)
+        match decision.verdict:
+            case Verdict.RETRY | Verdict.FREE:
+                self._note(EventKind.NODE_RETRIED, node, f"{decision.reason}: {failure}")
+                if self._accepting:
+                    _log.warning("%s (%s, tried again)", failure, decision.reason)
+                self._frontier.retry(node.hash)
+            case Verdict.GIVE_UP | Verdict.STOP_RUN:
+                self._fail(failure, ends_run=decision.ends_run, reason=decision.reason)
+                if decision.verdict is Verdict.STOP_RUN and self._kill_at is None:
+                    self._cancel()
+
+    def _reopen(self, node: PlanNode, result: NodeResult) -> None:
+        """Have a bad dependency computed again, once a run."""
+        culprit = result.culprit or ""
+        answer = self._frontier.reopen(culprit, node.hash)
+        if answer is Reopening.REFUSED:
+            failure = result.failure or Failure(
+                FailureKind.COMPUTE, "FuruInvalidDependency", culprit, node.name, node.hash
+            )
+            failure = attrs.evolve(failure, kind=FailureKind.COMPUTE)
+            self._fail(failure, ends_run=not self._keep_going)
+            return
+        if answer is Reopening.REOPENED:
+            again = self._frontier.node(culprit)
+            _log.warning("%s is invalid and computed again", again.name)
+            self._note(EventKind.NODE_REOPENED, again, f"found by {node.name}")
+
+    def _fail(self, failure: Failure, *, ends_run: bool, reason: str = "") -> None:
+        """A node has failed for good."""
+        self._failed(failure)
+        blocked = self._frontier.failed(failure.hash)
+        said = [
+            part for part in (reason, f"{len(blocked)} more need it" if blocked else "") if part
+        ]
+        _log.error("%s%s", failure, f" ({', '.join(said)})" if said else "")
+        if ends_run:
+            running = max(0, len(self._pool.running()))
+            rest = f"; {running} running finish" if running else ""
+            self._stop(f"stops, because a node failed: nothing new starts{rest}")
+
+    def _failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        name = failure.node or short_name_of("", failure.hash)
+        self._events.write(EventKind.NODE_FAILED, hash=failure.hash, node=name, detail=str(failure))
+
+    def _look_soon(self) -> None:
+        self._look_pause = min(_FIRST_LOOK_SECS, self._longest_look)
+        self._next_look = min(self._next_look, time.monotonic() + self._look_pause)
+
+    def _note(self, kind: EventKind, node: PlanNode, detail: str = "") -> None:
+        self._events.write(kind, hash=node.hash, node=node.name, detail=detail)
+
+    def _view(self) -> View:
+        now = time.monotonic()
+        counts = self._frontier.counts()
+        total = sum(counts.values())
+        done = counts[Stage.DONE]
+        elapsed = now - self._began
+        progress = done - self._there_before
+        rest = total - done - counts[Stage.FAILED] - counts[Stage.BLOCKED]
+        return View(
+            run_id=self._run_id,
+            total=total,
+            done=done,
+            failed=len(self.failures),
+            running=tuple((node.name, now - since) for node, since in self._pool.running()),
+            elapsed=elapsed,
+            left=elapsed / progress * rest if progress > 0 else None,
+            note="" if self._accepting else "stopping",
+        )

@@ -1,0 +1,75 @@
+"""What of the frontier may start: the nodes that are ready, within limits and devices."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+
+from furu_local._devices import Slot
+from furu_local._pool import Task
+from furu_plan import Frontier
+
+
+class Intake:
+    """Hands out the nodes of a frontier as tasks.
+
+    Args:
+        frontier: what is ready.
+        limits: spec key to the number of its nodes that may be computed at once.
+        slots: spec key to the places of its nodes, for those that use devices.
+    """
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        limits: Mapping[str, int],
+        slots: Mapping[str, tuple[Slot, ...]],
+    ) -> None:
+        self._frontier = frontier
+        self._limits = limits
+        self._slots = slots
+        self._out: Counter[str] = Counter()
+        self._numbers = itertools.count()
+
+    def ready(self, slot: Slot | None) -> int:
+        """How many tasks could be taken now for a worker with this slot, or for one without."""
+        if not self._limits and not self._slots:
+            return sum(self._frontier.ready().values()) if slot is None else 0
+        return sum(self._startable(slot).values())
+
+    def take(self, slot: Slot | None, *, ahead: bool = False) -> Task | None:
+        """Take one; `ahead` leaves out tasks whose number is limited."""
+        key: str | None = None
+        if self._limits or self._slots:
+            startable = self._startable(slot)
+            if ahead:
+                startable = {key: n for key, n in startable.items() if key not in self._limits}
+            if not startable:
+                return None
+            # The kind of node of which the fewest are computed, so that none waits for another.
+            key = min(startable, key=self._out.__getitem__)
+        nodes = self._frontier.take(key, limit=1)
+        if not nodes:
+            return None
+        node = nodes[0]
+        self._out[node.spec_key] += 1
+        return Task(next(self._numbers), node)
+
+    def came_back(self, task: Task) -> None:
+        """A task has ended or was given back."""
+        self._out[task.node.spec_key] -= 1
+
+    def _startable(self, slot: Slot | None) -> dict[str, int]:
+        """How many nodes of each spec key could start now on such a worker."""
+        startable = {}
+        for key, count in self._frontier.ready().items():
+            if slot is None:
+                fits = key not in self._slots
+            else:
+                fits = slot in self._slots.get(key, ())
+            if key in self._limits:
+                count = min(count, self._limits[key] - self._out[key])
+            if fits and count > 0:
+                startable[key] = count
+        return startable

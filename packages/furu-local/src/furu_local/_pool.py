@@ -1,0 +1,112 @@
+"""What a controller asks of its workers, whatever they are: processes, threads or the caller itself."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from furu_core.executors import NodeResult
+from furu_local._devices import Slot
+from furu_plan import PlanNode
+
+
+class WorkerKind(Enum):
+    """What computes nodes."""
+
+    PROCESS = "process"
+    THREAD = "thread"
+    INLINE = "inline"
+
+
+@attrs.frozen(eq=False)
+class Task:
+    """One attempt at a node.
+
+    Attributes:
+        number: tells the tasks of a run apart.
+        node: the node.
+    """
+
+    number: int
+    node: PlanNode
+
+
+@attrs.frozen
+class Ended:
+    """A task has ended, one way or the other."""
+
+    task: Task
+    result: NodeResult
+
+
+@attrs.frozen
+class GivenBack:
+    """A task was not begun, and is not going to be."""
+
+    task: Task
+
+
+@attrs.frozen
+class Broken:
+    """Workers die before they can do anything.
+
+    Attributes:
+        message: what was seen.
+        log: what they wrote.
+    """
+
+    message: str
+    log: Path
+
+
+PoolEvent: TypeAlias = Ended | GivenBack | Broken
+
+
+class Source(Protocol):
+    """Where a pool takes tasks from."""
+
+    def ready(self, slot: Slot | None) -> int:
+        """How many tasks could be taken now for a worker with this slot, or for one without."""
+
+    def take(self, slot: Slot | None, *, ahead: bool = False) -> Task | None:
+        """Take one.
+
+        Args:
+            slot: of the worker that is to do it.
+            ahead: the worker is still busy; then tasks whose number is limited are left out.
+        """
+
+
+class Pool(Protocol):
+    """Workers that do tasks."""
+
+    @property
+    def busy(self) -> int:
+        """How many tasks were taken and have not been reported."""
+
+    def running(self) -> list[tuple[PlanNode, float]]:
+        """The nodes being computed, and since when by `time.monotonic`."""
+
+    def feed(self, source: Source) -> None:
+        """Take as many tasks as workers can use now, and start workers for them."""
+
+    def wait(self, timeout: float | None) -> list[PoolEvent]:
+        """What has happened; waits until something does, or `feed` is due, or time is up."""
+
+    def wake(self) -> None:
+        """Let a `wait` return at once; may be called from any thread and from signal handlers."""
+
+    def recall(self) -> None:
+        """Ask for all tasks back that were not begun; `wait` reports them."""
+
+    def cancel(self) -> None:
+        """Interrupt the nodes being computed; `wait` reports how they ended."""
+
+    def kill(self) -> list[PoolEvent]:
+        """End all tasks at once, as cancelled; nothing is left to wait for."""
+
+    def close(self) -> None:
+        """End the workers."""

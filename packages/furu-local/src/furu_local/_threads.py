@@ -1,0 +1,289 @@
+"""Nodes computed by threads of this process, or by the caller itself.
+
+Both share the process with the program that runs them, so they start at once and can be neither
+killed nor kept apart: a node that crashes takes the program with it, and one that is cancelled ends
+only when its code comes back to Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import queue
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
+
+import attrs
+
+from furu_core.errors import NodeCancelled
+from furu_core.executors import (
+    Failure,
+    FailureKind,
+    NodeResult,
+    Outcome,
+    WorkerContext,
+    run_node,
+    worker_session,
+)
+from furu_local._pool import Ended, GivenBack, PoolEvent, Source, Task
+from furu_plan import PlanNode
+
+_log = logging.getLogger("furu.local")
+
+
+def compute(task: Task, context: WorkerContext) -> NodeResult:
+    """Make one attempt at a task's node in the calling thread; it never raises."""
+    node = task.node
+    result = NodeResult(node.hash, Outcome.CANCELLED)
+    try:
+        with worker_session(attrs.evolve(context, spec_key=node.spec_key)):
+            result = run_node(node.obj, rerun=node.rerun)
+    except (NodeCancelled, KeyboardInterrupt):
+        pass  # between two steps of run_node; what it has recorded so far stands
+    except BaseException as error:  # noqa: BLE001 - such as GeneratorExit, which nothing catches
+        failure = Failure(
+            FailureKind.COMPUTE, type(error).__name__, str(error), node.name, node.hash
+        )
+        result = NodeResult(node.hash, Outcome.FAILED, failure=failure)
+    return result
+
+
+class InlinePool:
+    """The calling thread computes, one node at a time, inside of `wait`."""
+
+    def __init__(self, executor: str, run_id: str) -> None:
+        self._context = WorkerContext(executor=executor, run_id=run_id)
+        self._task: Task | None = None
+        self._since = 0.0
+        self._computing = False
+        self._woken = threading.Event()
+
+    @property
+    def busy(self) -> int:
+        """How many tasks were taken and have not been reported."""
+        return int(self._task is not None)
+
+    def running(self) -> list[tuple[PlanNode, float]]:
+        """The node that is to be computed by the next `wait`, if there is one."""
+        return [] if self._task is None else [(self._task.node, self._since)]
+
+    def feed(self, source: Source) -> None:
+        """Take a task."""
+        if self._task is None:
+            self._task = source.take(None)
+            self._since = time.monotonic()
+
+    def wait(self, timeout: float | None) -> list[PoolEvent]:
+        """Compute the task that was taken; without one, wait."""
+        if self._task is None:
+            self._woken.wait(timeout)
+            self._woken.clear()
+            return []
+        result = NodeResult(self._task.node.hash, Outcome.CANCELLED)
+        try:
+            try:
+                self._computing = True
+                result = compute(self._task, self._context)
+            finally:
+                self._computing = False
+        except NodeCancelled:
+            pass  # the signal came between the end of the node and this line
+        task, self._task = self._task, None
+        return [Ended(task, result)]
+
+    def wake(self) -> None:
+        """Let a `wait` return at once; in a signal handler, interrupt the node being computed."""
+        self._woken.set()
+        if self._computing and threading.current_thread() is threading.main_thread():
+            self._computing = False
+            raise NodeCancelled("the run was cancelled")
+
+    def recall(self) -> None:
+        """Nothing is taken that is not computed."""
+
+    def cancel(self) -> None:
+        """Nothing is being computed while the controller can ask."""
+
+    def kill(self) -> list[PoolEvent]:
+        """Give the task back that was taken and not begun."""
+        task, self._task = self._task, None
+        return [] if task is None else [GivenBack(task)]
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+@attrs.define(eq=False)
+class _WorkerThread:
+    tasks: queue.SimpleQueue[Task | None] = attrs.field(factory=queue.SimpleQueue)
+    task: Task | None = None
+    since: float = 0.0
+    thread: threading.Thread | None = None
+
+
+class ThreadPool:
+    """Worker threads of one run.
+
+    Args:
+        max_workers: how many may compute at once.
+        executor: the executor's name.
+        run_id: the run.
+    """
+
+    def __init__(self, max_workers: int, executor: str, run_id: str) -> None:
+        self._context = WorkerContext(executor=executor, run_id=run_id, whole_process=False)
+        self._max_workers = max_workers
+        self._workers: list[_WorkerThread] = []
+        self._reports: deque[tuple[_WorkerThread, Task, NodeResult]] = deque()
+        self._waking, self._woken = os.pipe()
+        for fd in (self._waking, self._woken):
+            os.set_blocking(fd, False)
+        self._session = ExitStack()
+        self._session.enter_context(_process_session(self._context))
+
+    @property
+    def busy(self) -> int:
+        """How many tasks were taken and have not been reported."""
+        return sum(worker.task is not None for worker in self._workers)
+
+    def running(self) -> list[tuple[PlanNode, float]]:
+        """The nodes being computed, and since when by `time.monotonic`."""
+        tasks = [(worker.task, worker.since) for worker in self._workers]
+        return [(task.node, since) for task, since in tasks if task is not None]
+
+    def feed(self, source: Source) -> None:
+        """Take as many tasks as there are threads with nothing to do, and start threads."""
+        for worker in self._workers:
+            if worker.task is None and not self._assign(worker, source):
+                return
+        while len(self._workers) < self._max_workers and source.ready(None):
+            worker = _WorkerThread()
+            worker.thread = threading.Thread(
+                target=self._serve,
+                args=(worker,),
+                name=f"furu-worker-{len(self._workers) + 1}",
+                # A thread that cannot be stopped must not keep the program from ending.
+                daemon=True,
+            )
+            self._workers.append(worker)
+            worker.thread.start()
+            if not self._assign(worker, source):
+                return
+
+    def wait(self, timeout: float | None) -> list[PoolEvent]:
+        """What has happened; waits until something does, or time is up."""
+        if not self._reports:
+            poll = select.poll()
+            poll.register(self._waking, select.POLLIN)
+            poll.poll(None if timeout is None else 1000 * max(0.0, timeout))
+        with suppress(BlockingIOError):
+            while os.read(self._waking, 4096):
+                pass
+        events: list[PoolEvent] = []
+        while self._reports:
+            worker, task, result = self._reports.popleft()
+            worker.task = None
+            events.append(Ended(task, result))
+        return events
+
+    def wake(self) -> None:
+        """Let a `wait` return at once; may be called from any thread and from signal handlers."""
+        with suppress(OSError):
+            os.write(self._woken, b"!")
+
+    def recall(self) -> None:
+        """Nothing is taken that is not being computed."""
+
+    def cancel(self) -> None:
+        """Raise `NodeCancelled` in the threads, as soon as they run Python code."""
+        for worker in self._workers:
+            if worker.task is not None and worker.thread is not None and worker.thread.ident:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(worker.thread.ident), ctypes.py_object(NodeCancelled)
+                )
+
+    def kill(self) -> list[PoolEvent]:
+        """Leave threads behind that cannot be stopped; they end with the program."""
+        events: list[PoolEvent] = []
+        for worker in self._workers:
+            if worker.task is not None:
+                _log.warning(
+                    "%s cannot be stopped, because it runs in a thread: it goes on until its code "
+                    "comes back to Python or this program ends",
+                    worker.task.node.name,
+                )
+                events.append(
+                    Ended(worker.task, NodeResult(worker.task.node.hash, Outcome.CANCELLED))
+                )
+                worker.task = None
+        return events
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for worker in self._workers:
+            worker.tasks.put(None)
+        for worker in self._workers:
+            if worker.task is None and worker.thread is not None:
+                worker.thread.join(0.5)
+        self._session.close()
+        # The pipe stays open while a thread left behind may still write to it.
+        if not any(
+            worker.thread is not None and worker.thread.is_alive() for worker in self._workers
+        ):
+            os.close(self._waking)
+            os.close(self._woken)
+
+    def _assign(self, worker: _WorkerThread, source: Source) -> bool:
+        task = source.take(None)
+        if task is None:
+            return False
+        worker.task, worker.since = task, time.monotonic()
+        worker.tasks.put(task)
+        return True
+
+    def _serve(self, worker: _WorkerThread) -> None:
+        while (task := worker.tasks.get()) is not None:
+            result = NodeResult(task.node.hash, Outcome.CANCELLED)
+            try:
+                result = compute(task, self._context)
+            except NodeCancelled:
+                pass  # it was on its way when the node ended
+            self._report(worker, task, result)
+
+    def _report(self, worker: _WorkerThread, task: Task, result: NodeResult) -> None:
+        try:
+            self._reports.append((worker, task, result))
+            self.wake()
+        except NodeCancelled:
+            self._report(worker, task, result)
+
+
+_sessions = 0
+_session = ExitStack()
+_lock = threading.Lock()
+_variables = copy_context()  # a session is entered and left in one context, by whatever thread
+
+
+@contextmanager
+def _process_session(context: WorkerContext) -> Iterator[None]:
+    """Make the rule of executors hold in threads that nodes start, which belong to no worker."""
+    global _sessions
+    with _lock:
+        # Sessions of the whole process must end in the opposite order, which runs do not promise.
+        if not _sessions:
+            whole = worker_session(attrs.evolve(context, whole_process=True))
+            _variables.run(_session.enter_context, whole)
+        _sessions += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _sessions -= 1
+            if not _sessions:
+                _variables.run(_session.close)
