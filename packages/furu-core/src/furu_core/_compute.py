@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import (
@@ -39,6 +40,7 @@ from furu_core.errors import (
     FuruNestedRun,
     FuruNodeError,
     FuruProtocolError,
+    FuruSelfDependency,
     FuruSuperseded,
     FuruValidationError,
     NodeCancelled,
@@ -97,15 +99,30 @@ def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     context = _context.exec_context()
     whole_process = context.one_at_a_time or not context.strict
     scope: _capture.Scope = "process" if whole_process else "thread"
-    with (
-        _context.computing(obj, attempt),
-        _capture.node_log(attempt.log, echo=context.echo, scope=scope),
-    ):
+    with _context.computing(obj, attempt), ExitStack() as stack:
+        with _store_errors(attempt):
+            stack.enter_context(_capture.node_log(attempt.log, echo=context.echo, scope=scope))
         try:
             yield
         except BaseException as error:
+            _end_if_forked(attempt, error)
             _write_traceback(attempt.log, error)
             raise
+
+
+def _end_if_forked(attempt: Attempt, error: BaseException | None = None) -> None:
+    """End a child that the node's code forked and that left it; the attempt is its parent's."""
+    if os.getpid() == attempt.record.holder.pid:
+        return
+    status = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        _write_traceback(attempt.log, error)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(status & 0xFF)
 
 
 def _write_traceback(log: str, error: BaseException) -> None:
@@ -127,6 +144,7 @@ def _store_errors(attempt: Attempt) -> Iterator[None]:
 
 def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     value = obj._create()
+    _end_if_forked(attempt)
     staging = attempt.staging
     stored = not _hooks.overrides(type(obj), "_load")
     with _store_errors(attempt):
@@ -278,6 +296,7 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
         case (
             FuruProtocolError()
             | FuruNestedRun()
+            | FuruSelfDependency()
             | FuruDependencyError()
             | FuruDefinitionError()
             | FuruImportNameError()

@@ -1,14 +1,17 @@
 """In whose name code runs: which node, under which executor, and where the node's files go.
 
-The context is known in three places, because each alone is lost somewhere. A context variable
+The context is known in several places, because each alone is lost somewhere. A context variable
 belongs to one thread; a process-wide value reaches the threads that a node's code starts; an
-environment variable reaches its child processes, however they are started.
+environment variable reaches its child processes. Only the children of multiprocessing's fork server
+have the environment of the moment in which that server was started, perhaps by an earlier node, so
+they are told once more.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from furu_core import _settings
 from furu_core._attempts import VIOLATIONS, Attempt, Origin
 from furu_core._layout import short_name
 from furu_core._records import Submission
@@ -104,11 +108,37 @@ def _inherited_active() -> dict[str, Active]:
     return {} if not raw else {key: Active(*value) for key, value in json.loads(raw).items()}
 
 
+_TOLD: Final = "furu"  # in the configuration that multiprocessing sends with each process
+
+
+def _adopt_what_the_parent_told(_: object = None) -> None:
+    """In a child of a fork server, replace its outdated environment by what the parent told."""
+    global _process_context, _active
+    process = sys.modules["multiprocessing.process"].current_process()
+    told = getattr(process, "_config", {}).get(_TOLD)
+    if told is None or getattr(process, "_start_method", "") != "forkserver":
+        return
+    for name in (CONTEXT_VARIABLE, ACTIVE_VARIABLE):
+        os.environ.pop(name, None)
+    os.environ.update(told)
+    _settings.forget()
+    _process_context, _active = _inherited_context(), _inherited_active()
+
+
 _process_context = _inherited_context()
 _thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
 _active = _inherited_active()
 _validating: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
 _mutex = threading.Lock()
+_sharing = 0
+_unshared: dict[str, str | None] = {}
+
+if "multiprocessing.util" in sys.modules:  # as it is in every process that multiprocessing starts
+    _adopt_what_the_parent_told()
+    # When it unpickles what it is to run, the child imports this module before it has its identity.
+    sys.modules["multiprocessing.util"].register_after_fork(
+        _adopt_what_the_parent_told, _adopt_what_the_parent_told
+    )
 
 
 def exec_context() -> ExecContext:
@@ -144,6 +174,11 @@ def is_waiting_for_itself(node_hash: str) -> bool:
     return node_hash in exec_context().chain or (running is not None and running.pid != os.getpid())
 
 
+def is_child_of_node() -> bool:
+    """Whether the code of some node, in another process, started this process."""
+    return any(running.pid != os.getpid() for running in _active.values())
+
+
 @contextmanager
 def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
     """Run the enclosed code as a worker of an executor.
@@ -154,7 +189,7 @@ def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
             ordinary program passes True for the pool as a whole, outside of its threads, and False
             in each thread.
     """
-    with _entered(context, process_wide=process_wide):
+    with _shared_settings(), _entered(context, process_wide=process_wide):
         yield
 
 
@@ -174,7 +209,7 @@ def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
         _active[obj.furu_hash] = running
         _export_active()
     try:
-        with _entered(inner, process_wide=outer.one_at_a_time):
+        with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
             yield
     finally:
         with _mutex:
@@ -197,6 +232,32 @@ def _entered(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
             _process_context = outer
             _export_context(outer)
         _thread_context.reset(token)
+
+
+@contextmanager
+def _shared_settings() -> Iterator[None]:
+    """Let child processes have the settings of this one, also those that were made in code.
+
+    A relative path would mean another store after a change of directory.
+    """
+    global _sharing
+    with _mutex:
+        _sharing += 1
+        if _sharing == 1:
+            for name, value in _settings.current_env().items():
+                before = os.environ.get(name)
+                if before != value:
+                    _unshared[name] = before
+                    os.environ[name] = value
+    try:
+        yield
+    finally:
+        with _mutex:
+            _sharing -= 1
+            if not _sharing:
+                for name, before in _unshared.items():
+                    _set_variable(name, before)
+                _unshared.clear()
 
 
 @contextmanager
@@ -255,16 +316,35 @@ def noted_violation(attempt: Attempt) -> _Violation | None:
 
 
 def _export_context(context: ExecContext) -> None:
-    if context == ExecContext():
-        os.environ.pop(CONTEXT_VARIABLE, None)
-    else:
-        os.environ[CONTEXT_VARIABLE] = json.dumps(attrs.asdict(context))
+    _set_variable(
+        CONTEXT_VARIABLE,
+        None if context == ExecContext() else json.dumps(attrs.asdict(context)),
+    )
+    _tell_children()
 
 
 def _export_active() -> None:
-    if _active:
-        os.environ[ACTIVE_VARIABLE] = json.dumps(
-            {key: (value.staging, value.attempt, value.pid) for key, value in _active.items()}
-        )
+    known = {key: (value.staging, value.attempt, value.pid) for key, value in _active.items()}
+    _set_variable(ACTIVE_VARIABLE, json.dumps(known) if known else None)
+    _tell_children()
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
     else:
-        os.environ.pop(ACTIVE_VARIABLE, None)
+        os.environ[name] = value
+
+
+def _tell_children() -> None:
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None:
+        return  # then no fork server runs, and one started by this node has the right environment
+    told = dict(_settings.current_env())
+    for name in (CONTEXT_VARIABLE, ACTIVE_VARIABLE):
+        if name in os.environ:
+            told[name] = os.environ[name]
+    # Not a documented place, yet the only one that is sent along with every process.
+    config = getattr(multiprocessing.current_process(), "_config", None)
+    if isinstance(config, dict):
+        config[_TOLD] = told

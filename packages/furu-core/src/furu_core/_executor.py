@@ -269,8 +269,9 @@ def refuse_nested_run() -> None:
             f"{context.who} imported a script that starts a run when it is imported",
             hint='put the call under `if __name__ == "__main__":`',
         )
-    if context.strict or context.hash:
+    if context.strict or context.hash or _context.is_child_of_node():
+        who = context.who if context.strict or context.hash else "a child process of a node"
         raise FuruNestedRun(
-            f"{context.who} starts a run in its own code",
+            f"{who} starts a run in its own code",
             hint="make the nodes fields of it or return them from _dependencies",
         )

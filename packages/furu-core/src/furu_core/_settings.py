@@ -149,6 +149,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
 
 _log = logging.getLogger("furu.settings")
 _current: Settings | None = None
+_env_of: tuple[Settings, dict[str, str]] | None = None
 _observers: list[Callable[[Settings], None]] = []
 _plugin_settings: dict[str, Callable[[str, Path], str]] = {}
 _warned: set[str] = set()
@@ -161,6 +162,21 @@ def current() -> Settings:
         FuruSettingsError: a value is bad, or a name is nearly that of a setting.
     """
     return _current if _current is not None else _install(read(os.environ, Path.cwd()))
+
+
+def current_env() -> dict[str, str]:
+    """The settings of this process as `to_env` writes them; not to be changed."""
+    global _env_of
+    settings = current()
+    if _env_of is None or _env_of[0] is not settings:
+        _env_of = settings, to_env(settings)
+    return _env_of[1]
+
+
+def forget() -> None:
+    """Have the settings read anew when they are next asked for."""
+    global _current
+    _current = None
 
 
 def configure(**changes: Any) -> Settings:

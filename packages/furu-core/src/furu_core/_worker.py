@@ -16,9 +16,9 @@ from furu_core._layout import NodePaths, node_paths, short_name
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._records import AttemptStatus, Ended, FailureKind, Submission
 from furu_core.errors import (
+    FuruComputeError,
     FuruError,
     FuruInvalidDependency,
-    FuruNodeError,
     FuruSuperseded,
     NodeCancelled,
 )
@@ -151,7 +151,7 @@ def _failure(
 ) -> Failure:
     kind = _compute.classify(error)[1] or FailureKind.COMPUTE
     told = error
-    if isinstance(error, FuruNodeError) and error.__cause__ is not None:
+    if isinstance(error, FuruComputeError) and error.__cause__ is not None:
         told = error.__cause__  # the summary names what the node's code raised
     message = str(told) if isinstance(told, FuruError) else _compute.last_line(told)
     log = None if attempt is None else _attempts.log_of(f"{paths.attempts}/{attempt}")
