@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.source_tree
 PACKAGES = Path(__file__).parent.parent / "packages"
 
 # What each package may import of ours.

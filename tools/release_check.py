@@ -33,7 +33,7 @@ def main() -> int:
         copy = copy_without_sources(folder / "workspace")
         print(outside(copy, python, "-c", WHERE, *packages), end="")
         where = [part for part in ("packages", "tests", "docs") if (copy / part).exists()]
-        options = ["-p", "no:cacheprovider", *sys.argv[1:]]
+        options = ["-p", "no:cacheprovider", "-m", "not source_tree", *sys.argv[1:]]
         try:
             outside(
                 copy, python, "-m", "pytest", *options, *where, "--pyargs", *packages, show=True
