@@ -10,37 +10,17 @@ here recurses over nested objects: a chain of 10,000 is walked with a list.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
-from furu_core._class_names import is_of_script, name_of
-from furu_core._config_class import ConfigClass, Rule, config_class
+from furu_core._config_class import Rule, config_class
+from furu_core._encoding import ENCODERS, Seen, encode, encode_nested, encode_value
 from furu_core._kinds import MAX_DEPTH, Refused, kind_of
 from furu_core.errors import FuruValueError
 
-FORMAT = b"furu1"
-
-_NAN = b"d" + struct.pack(">d", float("nan"))
-_pack_float = struct.Struct(">d").pack
-
-
-class _Seen:
-    """What the encoding of one object came across."""
-
-    __slots__ = ("depth", "mutable", "nested", "of_script", "pending", "variant")
-
-    def __init__(self) -> None:
-        self.nested: list[Any] = []
-        self.pending: list[Any] = []  # nested objects that have no hash yet
-        self.mutable = False
-        self.variant = False
-        self.of_script = False  # a value's class is defined in ``__main__``
-        self.depth = 0
-
-
-Encoder = Callable[[Any, _Seen], bytes]
+try:
+    from _blake2 import blake2b
+except ImportError:  # hashlib would load OpenSSL, which takes longer than the rest of this module
+    from hashlib import blake2b
 
 
 def furu_hash(obj: Any) -> str:
@@ -70,7 +50,7 @@ def occurrences(obj: Any) -> list[Any]:
     """Like `nested`, but each as often as it occurs."""
     if not nested(obj):
         return []
-    seen = _Seen()
+    seen = Seen()
     encode(obj, seen)
     return seen.nested
 
@@ -109,7 +89,7 @@ def changed_since_hashing(obj: Any) -> Any | None:
 def _digest_now(obj: Any) -> str | None:
     try:
         while True:
-            seen = _Seen()
+            seen = Seen()
             data = encode(obj, seen)
             if not seen.pending:
                 return blake2b(data, digest_size=16).hexdigest()
@@ -129,249 +109,82 @@ def _hash_all(root: Any) -> None:
         if "_furu_hash" in known:
             stack.pop()
             continue
-        seen = _Seen()
-        try:
-            data = encode(obj, seen)
-        except Refused as refused:
-            raise _explain(obj, refused) from None
-        if seen.pending:
+        pending = [] if id(obj) in open_ else _obviously_pending(obj)
+        if not pending:
+            seen = Seen()
+            try:
+                data = encode(obj, seen)
+            except Refused as refused:
+                raise _explain(obj, refused) from None
+            pending = seen.pending
+        if pending:
             open_.add(id(obj))
-            for child in seen.pending:
+            for child in pending:
                 if id(child) in open_:
                     raise FuruValueError(
                         f"{type(child).__name__} contains itself, through a list or dict in a field",
                         hint="config objects nest, they do not loop",
                     )
-            stack.extend(reversed(seen.pending))
+            stack.extend(reversed(pending))
             continue
         stack.pop()
         open_.discard(id(obj))
-        _remember(obj, seen)
+        if seen.nested or seen.mutable or seen.variant or seen.of_script:
+            _remember(obj, seen)
         known["_furu_hash"] = blake2b(data, digest_size=16).hexdigest()
 
 
-def _remember(obj: Any, seen: _Seen) -> None:
+def _obviously_pending(obj: Any) -> list[Any]:
+    """Nested objects without a hash, as far as a glance shows; saves encoding their holder twice."""
+    encoding = obj.__furu_class__.encoding
+    if encoding is None or not encoding.nests:
+        return []
+    found = []
+    for value in obj.__dict__.values():
+        t = type(value)
+        if t is tuple or t is list:
+            for item in value:
+                if ENCODERS.get(type(item)) is encode_nested and "_furu_hash" not in item.__dict__:
+                    found.append(item)  # noqa: PERF401 - this is where the time goes
+        elif ENCODERS.get(t) is encode_nested and "_furu_hash" not in value.__dict__:
+            found.append(value)
+    return found
+
+
+def _remember(obj: Any, seen: Seen) -> None:
     known = obj.__dict__
     children = seen.nested
+    variant = seen.variant
+    mutable = "own" if seen.mutable else None
     if children:
-        known["_furu_nested"] = tuple({id(c): c for c in children}.values())
-    if seen.mutable:
-        known["_furu_mutable"] = "own"
-    elif any("_furu_mutable" in child.__dict__ for child in children):
-        known["_furu_mutable"] = "nested"
+        obj.__furu_class__.encoding.nests = True
+        if len(children) == 1:
+            known["_furu_nested"] = (children[0],)
+        else:
+            known["_furu_nested"] = tuple({id(child): child for child in children}.values())
+        for child in children:
+            below = child.__dict__
+            if mutable is None and "_furu_mutable" in below:
+                mutable = "nested"
+            if "_furu_variant" in below:
+                variant = True
+    if mutable is not None:
+        known["_furu_mutable"] = mutable
     if seen.of_script:
         known["_furu_of_script"] = True
-    if seen.variant or any("_furu_variant" in child.__dict__ for child in children):
+    if variant:
         known["_furu_variant"] = _variant_of(obj, children)
 
 
 def _variant_of(obj: Any, children: list[Any]) -> str:
-    seen = _Seen()
+    seen = Seen()
     parts = [
-        _encode(obj.__dict__[field.name], seen)
+        encode_value(obj.__dict__[field.name], seen)
         for field in config_class(obj).fields
         if field.rule is Rule.EXCLUDED
     ]
-    parts += [_str(child.__dict__.get("_furu_variant", ""), seen) for child in children]
+    parts += [encode_value(child.__dict__.get("_furu_variant", ""), seen) for child in children]
     return blake2b(b"".join(parts), digest_size=8).hexdigest()
-
-
-# ---- one object ----
-
-
-class _ClassEncoding:
-    """The part of the encoding that all objects of a class share."""
-
-    __slots__ = ("blank", "plan")
-
-    def __init__(self, cls: ConfigClass) -> None:
-        name = cls.identity_name.encode()
-        hashed = sorted(field.name for field in cls.fields if field.rule is not Rule.EXCLUDED)
-        place = {name: number for number, name in enumerate(hashed, start=1)}
-        # Sorted by name, so that moving a line in the class body changes no hash.
-        self.blank = [b"%s%d:%s" % (FORMAT, len(name), name), *[b""] * len(hashed)]
-        self.plan = tuple(
-            (
-                field.name,
-                place.get(field.name, 0),
-                _str(field.name, _NOTHING_SEEN),
-                field if field.rule is not Rule.ALWAYS else None,
-            )
-            for field in cls.fields
-        )
-
-
-def encode(obj: Any, seen: _Seen) -> bytes:
-    """The canonical bytes of one object, in which nested ones stand by their hashes."""
-    cls = obj.__furu_class__
-    shared = cls.encoding
-    if shared is None:
-        shared = cls.encoding = _ClassEncoding(cls)
-    known = obj.__dict__
-    parts = shared.blank[:]
-    for name, place, prefix, special in shared.plan:
-        value = known[name]
-        encoder = _ENCODERS.get(type(value)) or _find_encoder(type(value))
-        if special is None:
-            parts[place] = prefix + encoder(value, seen)
-        elif special.rule is Rule.EXCLUDED:
-            encoder(value, seen)  # it must be a value that can be written down all the same
-            seen.variant = True
-        else:
-            data = encoder(value, seen)
-            if data != _encoded_default(cls, special):
-                parts[place] = prefix + data
-    return b"".join(parts)
-
-
-def _encoded_default(cls: ConfigClass, field: Any) -> bytes:
-    key = (cls.cls, field.name)
-    found = _defaults.get(key)
-    if found is None:
-        default = field.make_default()
-        seen = _Seen()
-        found = _encode(default, seen)
-        if seen.pending:
-            for child in seen.pending:
-                _hash_all(child)
-            found = _encode(default, _Seen())
-        _defaults[key] = found
-    return found
-
-
-_defaults: dict[tuple[type, str], bytes] = {}
-
-
-# ---- values ----
-
-
-def _encode(value: Any, seen: _Seen) -> bytes:
-    return (_ENCODERS.get(type(value)) or _find_encoder(type(value)))(value, seen)
-
-
-def _none(_value: None, _: _Seen) -> bytes:
-    return b"n"
-
-
-def _bool(value: bool, _: _Seen) -> bytes:
-    return b"t" if value else b"f"
-
-
-def _int(value: int, _: _Seen) -> bytes:
-    return b"i%x;" % value  # hexadecimal: decimal is quadratic and has a limit
-
-
-def _float(value: float, _: _Seen) -> bytes:
-    return b"d" + _pack_float(value) if value == value else _NAN
-
-
-def _str(value: str, _: _Seen) -> bytes:
-    data = value.encode("utf-8", "surrogatepass")
-    return b"s%d:%s" % (len(data), data)
-
-
-def _bytes(value: bytes, _: _Seen) -> bytes:
-    return b"b%d:%s" % (len(value), value)
-
-
-def _items(opening: bytes, values: Any, seen: _Seen) -> bytes:
-    seen.depth += 1
-    if seen.depth > MAX_DEPTH:
-        raise Refused(
-            f"is nested more than {MAX_DEPTH} levels deep, or contains itself",
-            "flatten it, or nest Furu objects, which may be as deep as you like",
-        )
-    find = _ENCODERS.get
-    parts = [(find(type(v)) or _find_encoder(type(v)))(v, seen) for v in values]
-    seen.depth -= 1
-    return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
-
-
-def _tuple(value: tuple[Any, ...], seen: _Seen) -> bytes:
-    return _items(b"(", value, seen)
-
-
-def _list(value: list[Any], seen: _Seen) -> bytes:
-    seen.mutable = True
-    return _items(b"[", value, seen)
-
-
-def _unordered(opening: bytes, values: Any, seen: _Seen) -> bytes:
-    parts = sorted(_items(b"", (v,), seen) for v in values)
-    return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
-
-
-def _frozenset(value: frozenset[Any], seen: _Seen) -> bytes:
-    return _unordered(b"{", value, seen)
-
-
-def _set(value: set[Any], seen: _Seen) -> bytes:
-    seen.mutable = True
-    return _unordered(b"}", value, seen)
-
-
-def _pairs(opening: bytes, value: dict[Any, Any], seen: _Seen) -> bytes:
-    parts = sorted(_items(b"", pair, seen) for pair in value.items())
-    return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
-
-
-def _dict(value: dict[Any, Any], seen: _Seen) -> bytes:
-    seen.mutable = True
-    return _pairs(b"<", value, seen)
-
-
-def _furu(value: Any, seen: _Seen) -> bytes:
-    seen.nested.append(value)
-    found = value.__dict__.get("_furu_hash")
-    if found is None:
-        seen.pending.append(value)
-        return b""
-    return b"@%s" % found.encode()
-
-
-_ENCODERS: dict[type, Encoder] = {
-    type(None): _none,
-    bool: _bool,
-    int: _int,
-    float: _float,
-    str: _str,
-    bytes: _bytes,
-    tuple: _tuple,
-    list: _list,
-    frozenset: _frozenset,
-    set: _set,
-    dict: _dict,
-}
-_NOTHING_SEEN = _Seen()
-
-
-def _find_encoder(t: type) -> Encoder:
-    encoder = _furu if hasattr(t, "__furu_class__") else _kind_encoder(t)
-    _ENCODERS[t] = encoder
-    return encoder
-
-
-def _kind_encoder(t: type) -> Encoder:
-    kind = kind_of(t)
-    head = b"k" + _str(kind.tag, _NOTHING_SEEN)
-    if kind.cls is not None:
-        head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)
-    apart, mutable = kind.hashed or kind.apart, kind.mutable
-    of_script = kind.cls is not None and is_of_script(kind.cls)
-
-    def encoder(value: Any, seen: _Seen) -> bytes:
-        if mutable:
-            seen.mutable = True
-        if of_script or (isinstance(value, type) and is_of_script(value)):
-            seen.of_script = True
-        payload = apart(value)
-        if type(payload) is list:
-            return _items(head + b"[", payload, seen)
-        if type(payload) is dict:
-            return _pairs(head + b"<", payload, seen)
-        return head + _encode(payload, seen)
-
-    return encoder
 
 
 # ---- what to say about a refused value ----
@@ -389,7 +202,7 @@ def _explain(obj: Any, refused: Refused) -> FuruValueError:
 
 def _refusal(value: Any) -> Refused | None:
     try:
-        _encode(value, _Seen())
+        encode_value(value, Seen())
     except Refused as refused:
         return refused
     return None

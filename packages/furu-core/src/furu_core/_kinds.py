@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import decimal
 import enum
-import fractions
+import importlib
 import operator
 import pathlib
 import types
-import uuid
-import zoneinfo
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import reduce
@@ -91,6 +88,9 @@ def has_tag(tag: str) -> bool:
 
 
 def _find_kind(t: type) -> Kind:
+    by_name = _BY_NAME.get(_full_name(t))
+    if by_name is not None:
+        return by_name
     if issubclass(t, type):
         return _CLASS
     if issubclass(t, enum.Flag):
@@ -115,7 +115,7 @@ def _find_kind(t: type) -> Kind:
 
 
 def _refusal(t: type) -> Refused:
-    name = f"{t.__module__}.{t.__qualname__}" if t.__module__ != "builtins" else t.__qualname__
+    name = t.__qualname__ if t.__module__ == "builtins" else _full_name(t)
     top = t.__module__.partition(".")[0]
     what = f"is of type {name}, which has no stable hash"
     if t in (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.LambdaType):
@@ -163,7 +163,7 @@ def _per_class(tag: str) -> Callable[[Callable[[Any], Kind]], Callable[[Any], Ki
 
 
 def _zone_apart(zone: dt.tzinfo | None) -> Any:
-    if zone is None or type(zone) is dt.timezone or type(zone) is zoneinfo.ZoneInfo:
+    if zone is None or type(zone) is dt.timezone or _full_name(type(zone)) == "zoneinfo.ZoneInfo":
         return zone
     raise Refused(
         f"has a time zone of type {type(zone).__name__}, which has no stable hash",
@@ -194,10 +194,11 @@ def _timezone_apart(value: dt.timezone) -> list[Any]:
     return list(value.__getinitargs__())  # type: ignore[attr-defined]
 
 
-def _zoneinfo_apart(value: zoneinfo.ZoneInfo) -> str:
+def _zoneinfo_apart(value: Any) -> str:
     if value.key is None:
         raise Refused("is a time zone without a key", "make it as ZoneInfo('Area/City')")
-    return value.key
+    key: str = value.key
+    return key
 
 
 # ---- classes, and values of classes that are their own kind ----
@@ -405,11 +406,6 @@ _BY_TYPE: dict[type, Kind] = {
     slice: _fixed("slice", lambda v: [v.start, v.stop, v.step], lambda p: slice(*p)),
     type(...): _fixed("ellipsis", lambda _: [], lambda _: ...),
     OrderedDict: _fixed("ordereddict", lambda v: list(v.items()), OrderedDict, mutable=True),
-    decimal.Decimal: _fixed("decimal", str, decimal.Decimal),
-    fractions.Fraction: _fixed(
-        "fraction", lambda v: [v.numerator, v.denominator], lambda p: fractions.Fraction(*p)
-    ),
-    uuid.UUID: _fixed("uuid", str, uuid.UUID),
     dt.date: _fixed("date", dt.date.isoformat, dt.date.fromisoformat),
     dt.datetime: _fixed("datetime", _datetime_apart, _datetime_together),
     dt.time: _fixed("time", _time_apart, _time_together),
@@ -419,5 +415,32 @@ _BY_TYPE: dict[type, Kind] = {
         lambda p: dt.timedelta(*p),
     ),
     dt.timezone: _fixed("timezone", _timezone_apart, lambda p: dt.timezone(*p)),
-    zoneinfo.ZoneInfo: _fixed("zoneinfo", _zoneinfo_apart, zoneinfo.ZoneInfo),
 }
+
+
+# ---- kinds whose modules are imported only by those who use them ----
+
+
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    def together(*payload: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*payload)
+
+    return together
+
+
+def _fraction_together(payload: list[int]) -> Any:
+    return _imported("fractions", "Fraction")(*payload)
+
+
+_BY_NAME: dict[str, Kind] = {
+    "decimal.Decimal": _fixed("decimal", str, _imported("decimal", "Decimal")),
+    "fractions.Fraction": _fixed(
+        "fraction", lambda v: [v.numerator, v.denominator], _fraction_together
+    ),
+    "uuid.UUID": _fixed("uuid", str, _imported("uuid", "UUID")),
+    "zoneinfo.ZoneInfo": _fixed("zoneinfo", _zoneinfo_apart, _imported("zoneinfo", "ZoneInfo")),
+}
+
+
+def _full_name(t: type) -> str:
+    return f"{t.__module__}.{t.__qualname__}"

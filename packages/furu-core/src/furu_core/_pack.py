@@ -7,7 +7,6 @@ however objects are shared, and nothing recurses however deep they nest.
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -246,32 +245,11 @@ def _height(obj: Any) -> int:
     return height
 
 
-class _NodePickler(pickle.Pickler):
-    """Pickles fields; nested objects by their number, classes by the names others import."""
+def _pickling() -> Any:
+    # Imported when first needed: pickle costs a tenth of the whole import of furu_core.
+    from furu_core import _node_pickle
 
-    def __init__(self, stream: io.BytesIO, sent: dict[str, int]) -> None:
-        super().__init__(stream, protocol=5)
-        self._sent = sent
-
-    def persistent_id(self, value: Any) -> int | None:
-        if hasattr(type(value), "__furu_class__"):
-            return self._sent[node_key(value)]
-        return None
-
-    def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, type) and is_of_script(value):
-            name = name_of(value)
-            return resolve, (name.identity, name.importable)
-        return NotImplemented
-
-
-class _NodeUnpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, objects: list[Any]) -> None:
-        super().__init__(stream)
-        self._objects = objects
-
-    def persistent_load(self, number: int) -> Any:
-        return self._objects[number]
+    return _node_pickle
 
 
 class Packer:
@@ -293,6 +271,9 @@ class Packer:
         self._sent: dict[str, int] = {}
         self._classes: dict[type, int] = {}
 
+    def _number(self, obj: Any) -> int:
+        return self._sent[node_key(obj)]
+
     def pack(self, obj: Any) -> bytes:
         """Bytes that make the other side's `Unpacker` return an equal object.
 
@@ -301,7 +282,7 @@ class Packer:
             FuruValueError: a field holds a value that has no stable hash.
         """
         stream = io.BytesIO()
-        pickler = _NodePickler(stream, self._sent)
+        pickler = _pickling().NodePickler(stream, self._number)
         for key, node in closure(obj, self._sent):
             number = self._classes.get(type(node))
             if number is None:
@@ -313,7 +294,7 @@ class Packer:
             values = tuple(known[spec.name] for spec in config_class(node).fields)
             pickler.dump((number, key, values))
             self._sent[key] = len(self._sent)
-        pickler.dump(self._sent[node_key(obj)])
+        pickler.dump(self._number(obj))
         return stream.getvalue()
 
 
@@ -331,7 +312,7 @@ class Unpacker:
             FuruImportNameError: a class cannot be imported here.
             FuruValueError: a class differs from the sender's, so that hashes differ.
         """
-        unpickler = _NodeUnpickler(io.BytesIO(data), self._objects)
+        unpickler = _pickling().NodeUnpickler(io.BytesIO(data), self._objects)
         while True:
             message = unpickler.load()
             if isinstance(message, int):
