@@ -16,12 +16,10 @@ Nodes nest: while one node's code asks for another node, output belongs to the i
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -36,8 +34,6 @@ Scope = Literal["process", "thread"]
 # Tells child processes that what they write to stderr is a node's log.
 LOG_VARIABLE: Final = "FURU_EXEC_LOG"
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_POLL_SECS: Final = 0.1
-_IDLE_POLLS: Final = 10
 
 
 def node_log(path: str | os.PathLike[str], *, echo: bool, scope: Scope = "process") -> NodeLog:
@@ -78,7 +74,7 @@ class NodeLog:
 
     def __enter__(self) -> Self:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = _above_standard(os.open(self.path, flags, 0o666))
+        self._fd = _console.above_standard(os.open(self.path, flags, 0o666))
         with _lock:
             self._fit_in()
             if self.echo:
@@ -183,7 +179,7 @@ class NodeLog:
             if not _stack:
                 originals.take()
             else:
-                _flush_streams()
+                _console.flush_streams()
             _stack.append(self)
             self.point_here()
         else:
@@ -200,7 +196,7 @@ class NodeLog:
             router = _Router(stream, number, native)
             _console.set_stream(number, router)
         else:
-            _buffer_lines(stream)
+            _console.buffer_lines(stream)
             return
         router.users += 1
         self._routers.append(router)
@@ -213,7 +209,7 @@ class NodeLog:
         self._routers.clear()
         if self.scope != "process":
             return
-        _flush_streams()
+        _console.flush_streams()
         was_top = _stack[-1] is self
         _stack.remove(self)
         if not _stack:
@@ -286,42 +282,10 @@ class _Router(_console.Unwrap):
         return getattr(self.original, name)
 
 
-class _Copier:
-    """The thread that copies native output to the console while interactive nodes compute."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._work = threading.Event()
-
-    def wake(self) -> None:
-        """Begin to copy, if it does not."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="furu-echo", daemon=True)
-            self._thread.start()
-        if not self._work.is_set():
-            self._work.set()
-
-    def _run(self) -> None:
-        idle = 0
-        while True:
-            self._work.wait()
-            time.sleep(_POLL_SECS)
-            logs = tuple(_stack)
-            idle = 0 if logs else idle + 1
-            for log in logs:
-                with suppress(OSError):  # the log's file system may be gone; the node will tell
-                    log.catch_up()
-            if idle > _IDLE_POLLS:
-                self._work.clear()
-                if _stack:  # one began just now
-                    self._work.set()
-
-
 _here: ContextVar[NodeLog | None] = ContextVar("furu_node_log", default=None)
 _open_logs: list[NodeLog] = []
 _stack: list[NodeLog] = []  # those of scope "process"; the last one has the descriptors
 _lock = threading.RLock()
-_copier = _Copier()
 _handler: Final = RecordHandler()
 _handler.setFormatter(logging.Formatter(_FORMAT))
 _root_level: int | None = None
@@ -379,27 +343,6 @@ def _is_printed(record: logging.LogRecord, target: NodeLog) -> bool:
     return False
 
 
-def _above_standard(fd: int) -> int:
-    """The same file under a number above 2: a process with a closed stdout gives out 1 again."""
-    if fd > 2:
-        return fd
-    higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(fd)
-    return higher
-
-
-def _flush_streams() -> None:
-    for number in STANDARD:
-        _console.flush(_console.unwrapped(_console.stream(number)))
-
-
-def _buffer_lines(stream: Any) -> None:
-    # A worker's stdout is no terminal, so Python would keep prints back, and a kill would lose them.
-    if not getattr(stream, "line_buffering", True):
-        with suppress(AttributeError, OSError, ValueError):
-            stream.reconfigure(line_buffering=True)
-
-
 def _follow_threads() -> None:
     """Let threads inherit whose output theirs is; Python starts them with an empty context."""
     global _threads_followed
@@ -423,15 +366,17 @@ def _follow_threads() -> None:
     threading.Thread.start = start_in_node  # type: ignore[method-assign, assignment]
 
 
-def _catch_up_all() -> None:
+def _catch_up_all() -> bool:
     for log in tuple(_stack):
-        log.catch_up()
+        with suppress(OSError):  # the log's file system may be gone; the node will tell
+            log.catch_up()
+    return bool(_stack)
 
 
 def _after_fork() -> None:
     global _lock, _copier
     _lock = threading.RLock()
-    _copier = _Copier()
+    _copier = _console.Copier(_catch_up_all)
     for log in _open_logs:
         log.after_fork()
 
@@ -448,6 +393,7 @@ def _log_as_child() -> None:
         root.setLevel(logging.INFO)
 
 
+_copier = _console.Copier(_catch_up_all)
 _log_as_child()
 _console.console.before_write = _catch_up_all
 os.register_at_fork(after_in_child=_after_fork)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,8 @@ from typing import Any, Final
 
 STANDARD: Final = (1, 2)
 _NAMES: Final = {1: "stdout", 2: "stderr"}
+_POLL_SECS: Final = 0.1
+_IDLE_POLLS: Final = 10
 
 
 def stream(number: int) -> Any:
@@ -40,6 +43,29 @@ def flush(a_stream: Any) -> None:
     """Flush a stream that may be closed, broken or None."""
     with suppress(AttributeError, OSError, ValueError):
         a_stream.flush()
+
+
+def above_standard(fd: int) -> int:
+    """The same file under a number above 2: a process with a closed stdout gives out 1 again."""
+    if fd > 2:
+        return fd
+    higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return higher
+
+
+def buffer_lines(a_stream: Any) -> None:
+    """Let a stream write whole lines at once."""
+    # A worker's stdout is no terminal, so Python would keep prints back, and a kill would lose them.
+    if not getattr(a_stream, "line_buffering", True):
+        with suppress(AttributeError, OSError, ValueError):
+            a_stream.reconfigure(line_buffering=True)
+
+
+def flush_streams() -> None:
+    """Flush stdout and stderr, and those behind what furu put in their place."""
+    for number in STANDARD:
+        flush(unwrapped(stream(number)))
 
 
 class Originals:
@@ -122,7 +148,7 @@ class Console:
 
     def __init__(self, originals: Originals) -> None:
         self._originals = originals
-        self.before_write: Callable[[], None] = lambda: None
+        self.before_write: Callable[[], object] = lambda: None
 
     def write(self, text: str) -> int:
         """Write `text`; a console that is gone swallows it."""
@@ -136,6 +162,38 @@ class Console:
     def isatty(self) -> bool:
         """Whether a person looks at a terminal."""
         return self._originals.isatty()
+
+
+class Copier:
+    """The thread that copies native output to the console while interactive nodes compute.
+
+    Args:
+        copy: copies what is new, and returns whether there is anything to watch.
+    """
+
+    def __init__(self, copy: Callable[[], bool]) -> None:
+        self._copy = copy
+        self._thread: threading.Thread | None = None
+        self._work = threading.Event()
+
+    def wake(self) -> None:
+        """Begin to copy, if it does not."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="furu-echo", daemon=True)
+            self._thread.start()
+        if not self._work.is_set():
+            self._work.set()
+
+    def _run(self) -> None:
+        idle = 0
+        while True:
+            self._work.wait()
+            time.sleep(_POLL_SECS)
+            idle = 0 if self._copy() else idle + 1
+            if idle > _IDLE_POLLS:
+                self._work.clear()
+                if self._copy():  # one began just now
+                    self._work.set()
 
 
 class Unwrap:

@@ -167,7 +167,7 @@ def test_a_failed_run_ends_with_1_and_says_why(project: Any) -> None:
     done = project.furu(*RUN, "exp.train:broken")
     assert done.returncode == 1
     assert "not there" in done.stdout
-    assert "1 nodes: 0 computed, 0 loaded, 1 failed" in done.stdout
+    assert "1 node: 0 computed, 0 loaded, 1 failed" in done.stdout
     assert "error: 1 node failed" in done.stderr
     report = project.json(*RUN, "exp.train:broken")
     assert report["ok"] is False

@@ -164,7 +164,7 @@ def _print(report: dict[str, Any]) -> None:
         click.echo(f"... {len(roots)} roots in all, {absent} of them not there; see `furu ls`")
     nodes = report["nodes"]
     click.echo(
-        f"{nodes['total']} nodes: {nodes['computed']} computed, {nodes['loaded']} loaded, "
+        f"{nodes['total']} {'node' if nodes['total'] == 1 else 'nodes'}: {nodes['computed']} computed, {nodes['loaded']} loaded, "
         f"{nodes['failed']} failed"
     )
     if report["error"]:
