@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from furu_core.codecs import Codec
 
 if TYPE_CHECKING:
     import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class ArrayCodec(Codec):
@@ -26,17 +28,40 @@ class ArrayCodec(Codec):
         numpy: Any = sys.modules.get("numpy")  # who has an array has imported it
         return numpy is not None and type(value) is numpy.ndarray and _keeps(value.dtype)  # type: ignore[attr-defined]
 
-    def save(self, value: np.ndarray[Any, Any], path: Path) -> None:
-        import numpy as np
-
-        with path.open("xb") as file:
-            np.save(file, value, allow_pickle=False)
+    def save(self, value: Array, path: Path) -> None:
+        with path.open("wb") as file:
+            write(value, file)
 
     def load(self, path: Path, version: int) -> object:
-        import numpy as np
-
         with path.open("rb") as file:
-            return np.load(file, allow_pickle=False)
+            return read(file)
+
+
+def needs_care_in_a_pickle(value: object) -> bool:
+    """Whether NumPy's own unpickling would turn the array's byte order into this machine's."""
+    return ArrayCodec().accepts(value) and not cast("Array", value).dtype.isnative
+
+
+def write(array: Array, file: BinaryIO) -> None:
+    """Write an array in the npy format."""
+    import numpy as np
+
+    for version in ((1, 0), (2, 0), (3, 0)):
+        try:
+            np.lib.format.write_array(file, array, version, allow_pickle=False)
+        except ValueError:  # as yet nothing is written: the header is too long or no Latin text
+            if version == (3, 0):
+                raise
+        else:
+            return
+
+
+def read(file: BinaryIO) -> Array:
+    """The array that `write` wrote; ordinary, writable memory."""
+    import numpy as np
+
+    array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _keeps(dtype: np.dtype[Any]) -> bool:

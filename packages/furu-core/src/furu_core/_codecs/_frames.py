@@ -80,7 +80,7 @@ def _write(frame: pd.DataFrame, path: Path, about: dict[bytes, bytes]) -> None:
     try:
         table = pa.Table.from_pandas(frame)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
-        with path.open("xb") as file:
+        with path.open("wb") as file:
             pq.write_table(table, file)
     except (pa.ArrowException, ValueError, TypeError, NotImplementedError, KeyError) as error:
         raise NotExact(f"Parquet has no form for it: {error}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from furu_core import _values
-from furu_core._codecs import _pickles, _registry
+from furu_core._codecs import _registry
 from furu_core._codecs._own import OWN_CODECS
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
@@ -31,9 +31,16 @@ def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Path
     Raises:
         FuruResultError: a class or codec that it needs cannot be imported here.
         FuruFormatError: a newer furu, or a newer codec, wrote it.
-        DamagedArtifact: a file is not what was written.
-        OSError: a file cannot be read.
+        DamagedArtifact: a file is missing or not what was written.
+        OSError: the disk reports an error.
     """
+    try:
+        return _load(entry, folder, base)
+    except FileNotFoundError as error:
+        raise DamagedArtifact(str(error.filename), "the file is missing") from None
+
+
+def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> Any:
     path = f"{folder}/{entry.file}"
     if entry.codec == "json" and entry.version == _VERSION:
         with open(path, "rb", buffering=0) as file:
@@ -45,6 +52,8 @@ def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Path
         # Most results are plain JSON; then there is nothing to decode.
         return _decoded(written, path, os.fspath(folder), Base(base)) if b'"$' in data else written
     if entry.codec in ("json", "pickle"):
+        from furu_core._codecs import _pickles  # plain results do without
+
         _refuse_newer(entry, path, _VERSION, "furu-core")
         return _pickles.load(path, Base(base), lambda part: _file(part, os.fspath(folder)))
     return _file(entry, os.fspath(folder))

@@ -14,11 +14,13 @@ from types import FunctionType
 from typing import Any, BinaryIO, Final
 
 from furu_core import _class_names
+from furu_core._codecs import _arrays
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruResultError
 
 _PROTOCOL: Final = 5
+_MAIN: Final = ("__main__", "__mp_main__")
 _DEPTH: Final = 12
 _WIDTH: Final = 10_000
 
@@ -47,7 +49,7 @@ def load(path: str, base: Base, elsewhere: LoadElsewhere) -> object:
     Raises:
         FuruResultError: a class cannot be imported, or refuses what was pickled.
         DamagedArtifact: the file is no complete pickle.
-        OSError: the file cannot be read.
+        OSError: the disk reports an error.
     """
     with open(path, "rb") as file:
         try:
@@ -95,11 +97,15 @@ class _Pickler(pickle.Pickler):
         return None if entry is None else ("file", entry.to_json())
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType) and obj.__module__ == "__main__":
-            # In the process that loads it, `__main__` is another script.
+        if isinstance(obj, type | FunctionType) and obj.__module__ in _MAIN:
+            # In the process that loads it, the main module is another script.
             if "<" in obj.__qualname__:
                 raise pickle.PicklingError(f"{obj.__qualname__} is local to a function")
             return _named, (_class_names.import_name_of_main(), obj.__qualname__)
+        if _arrays.needs_care_in_a_pickle(obj):
+            file = io.BytesIO()
+            _arrays.write(obj, file)
+            return _array, (file.getvalue(),)
         return NotImplemented
 
 
@@ -145,6 +151,11 @@ def _named(module: str, qualname: str) -> Any:
     for part in qualname.split("."):
         found = getattr(found, part)
     return found
+
+
+def _array(data: bytes) -> object:
+    """What a reference to an array of foreign byte order is replaced with."""
+    return _arrays.read(io.BytesIO(data))
 
 
 class _Nowhere(io.RawIOBase):

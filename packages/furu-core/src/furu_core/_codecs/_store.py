@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from furu_core import _manifest, _values
-from furu_core._codecs import _load, _pickles, _registry
+from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
 from furu_core._codecs._paths import Base
@@ -21,6 +21,9 @@ from furu_core.errors import FuruError, FuruResultError
 _SCALARS: Final = (type(None), bool, int, float, str)
 _PLAIN: Final = frozenset((*_SCALARS, list, dict))
 _CHECKED_BYTES: Final = 64 << 20  # larger pickles are not read back: it would double the memory
+_MAX_PARTS: Final = (
+    64  # thousands of small files would make each load slow; a pickle holds them too
+)
 _OWN: Final = tuple(Installed(codec, "") for codec in OWN_CODECS)
 _log = logging.getLogger("furu.codecs")
 
@@ -42,6 +45,7 @@ def store(
 
     Raises:
         FuruResultError: no codec takes the value; the message names the place in it.
+        FuruError: a codec of another distribution refused it so.
         OSError: the disk is full, or the folder cannot be written.
     """
     return _Store(os.fspath(folder), Base(base)).store(value)
@@ -89,6 +93,8 @@ class _Store:
         if inside is not None:
             return {TAG_PATH: inside}
         entry = self._part(value, (*self.codecs, *_OWN))
+        if len(self.files) > _MAX_PARTS:
+            raise NotExact(f"more than {_MAX_PARTS} parts would have a file of their own")
         if entry is not None:
             return {TAG_FILE: entry.to_json()}
         refuse_inexact(value)
@@ -97,6 +103,8 @@ class _Store:
     # ---- pickle ----
 
     def _pickle(self, value: object) -> ResultEntry:
+        from furu_core._codecs import _pickles
+
         path = f"{self.folder}/{PICKLE_FILE}"
         try:
             with open(path, "wb") as file:
@@ -143,6 +151,8 @@ class _Store:
             return error
         if isinstance(error, RecursionError):
             return FuruResultError("the result is nested too deeply to be stored", hint=_HINT)
+        from furu_core._codecs import _pickles
+
         place, culprit = _pickles.find_culprit(value, self.base, self._elsewhere)
         return FuruResultError(
             f"{place} is of type {_name(type(culprit))}, which can be stored in no form: "

@@ -1,0 +1,184 @@
+"""Codecs of other distributions: asked first, recorded by name, missed by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+import pytest
+
+from furu_core import _codecs
+from furu_core._codecs import _registry
+from furu_core._manifest import DamagedArtifact
+from furu_core.errors import FuruFormatError, FuruResultError
+
+Install = Callable[..., None]
+
+CODEC = """
+    from fractions import Fraction
+    from furu_core.codecs import Codec, NotExact
+
+    class FractionCodec(Codec):
+        name = "fraction"
+        suffix = ".frac"
+        version = 2
+
+        def accepts(self, value):
+            return type(value) is Fraction
+
+        def save(self, value, path):
+            path.write_text(str(value))
+            if value == 13:
+                raise NotExact("thirteen does not come back")
+
+        def load(self, path, version):
+            return Fraction(path.read_text())
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts a distribution with one codec on the import path."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    before = set(sys.modules)
+
+    def make(distribution: str, code: str, target: str = "FractionCodec") -> None:
+        module = distribution.replace("-", "_")
+        (site / f"{module}.py").write_text(dedent(code))
+        info = site / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+        )
+        (info / "entry_points.txt").write_text(f"[furu.codecs]\nmine = {module}:{target}\n")
+        _registry.installed.cache_clear()
+
+    yield make
+    _registry.installed.cache_clear()
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(site) in str(
+            sys.modules[name].__file__
+        ):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "node" / ".furu"
+    path.mkdir(parents=True)
+    return path
+
+
+class Holder:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def test_a_codec_of_another_distribution_is_asked_first(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    assert (entry.codec, entry.version, entry.file) == ("fraction", 2, "result.frac")
+    assert entry.distribution == "fraction-codec"
+    assert _codecs.load(entry, folder, folder.parent) == Fraction(1, 3)
+
+
+def test_parts_of_a_result_go_to_the_codec_too(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC)
+    value = {"x": [Fraction(1, 3)], "y": np.arange(2), "z": 1}
+    entry = _codecs.store(value, folder, folder.parent)
+    assert entry.codec == "json"
+    assert (folder / "result.0.frac").read_text() == "1/3"
+    assert _codecs.load(entry, folder, folder.parent)["x"] == [Fraction(1, 3)]
+
+
+def test_parts_of_pickled_objects_go_to_the_codec_and_stay_shared(
+    install: Install, folder: Path
+) -> None:
+    install("fraction-codec", CODEC)
+    third = Fraction(1, 3)
+    entry = _codecs.store(Holder([third, third]), folder, folder.parent)
+    assert entry.codec == "pickle"
+    assert (folder / "result.0.frac").exists()
+    back = _codecs.load(entry, folder, folder.parent).value
+    assert back == [third, third]
+    assert back[0] is back[1]
+
+
+def test_a_value_the_codec_gives_up_on_is_stored_otherwise(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(13), folder, folder.parent)
+    assert entry.codec == "json"
+    assert not (folder / "result.frac").exists()
+    assert _codecs.load(entry, folder, folder.parent) == Fraction(13)
+
+
+def test_a_codec_that_is_gone_is_named_with_its_distribution(
+    install: Install, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("/site")])
+    _registry.installed.cache_clear()
+    with pytest.raises(
+        FuruResultError, match=r"'fraction' of fraction-codec.*pip install fraction"
+    ):
+        _codecs.load(entry, folder, folder.parent)
+
+
+def test_an_older_codec_refuses_files_of_a_newer_one(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    _registry.installed().codecs[0].codec.__class__.version = 1
+    with pytest.raises(FuruFormatError, match="upgrade fraction-codec"):
+        _codecs.load(entry, folder, folder.parent)
+
+
+def test_a_codec_that_calls_its_file_damaged_is_believed(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    (folder / "result.frac").write_text("no fraction")
+    with pytest.raises(DamagedArtifact, match="Invalid literal"):
+        _codecs.load(entry, folder, folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("code", "target", "reason"),
+    [
+        ("import absent_module", "FractionCodec", "absent_module"),
+        ("class FractionCodec: pass", "FractionCodec", "no furu_core.codecs.Codec"),
+        (CODEC.replace('"fraction"', '"json"'), "FractionCodec", "one of furu's own"),
+        (CODEC.replace('".frac"', '"frac"'), "FractionCodec", "starts with a dot"),
+    ],
+)
+def test_a_broken_codec_harms_only_what_needs_it(
+    code: str, target: str, reason: str, install: Install, folder: Path
+) -> None:
+    install("broken-codec", code, target)
+    entry = _codecs.store((1, Fraction(1, 3)), folder, folder.parent)
+    assert _codecs.load(entry, folder, folder.parent) == (1, Fraction(1, 3))
+    with pytest.raises(FuruResultError, match=reason) as caught:
+        _codecs.store((1, lambda: 0), folder, folder.parent)
+    assert "broken-codec" in str(caught.value)
+
+
+def test_two_distributions_with_one_codec_name_are_both_named(
+    install: Install, folder: Path
+) -> None:
+    install("first-codec", CODEC)
+    install("second-codec", CODEC)
+    (broken,) = _registry.installed().broken
+    assert broken.distribution == "second-codec"
+    assert "first-codec brings a codec 'fraction' too" in broken.reason
+
+
+def test_a_codec_that_fails_is_named(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC.replace("path.write_text(str(value))", "1 / 0"))
+    with pytest.raises(FuruResultError, match="'fraction' of fraction-codec failed"):
+        _codecs.store(Fraction(1, 3), folder, folder.parent)
