@@ -174,7 +174,10 @@ def test_all_installed_distributions_are_named_with_their_versions() -> None:
     def spelled(name: str) -> str:
         return name.replace("_", "-").lower()
 
-    expected = {spelled(dist.name): dist.version for dist in distributions() if dist.name}
+    expected: dict[str, str] = {}
+    for dist in distributions():  # in the order of sys.path, and the first one is imported
+        if dist.name:
+            expected.setdefault(spelled(dist.name), dist.version)
     found = capture().packages
     assert {name: found.get(name) for name in expected} == expected
 
