@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from furu_core import _artifacts, _attempts, _context, _registry, _settings
+from furu_core import _artifacts, _attempts, _context, _leftovers, _registry, _settings
 from furu_core._attempts import Attempt, LatestAttempt
 from furu_core._layout import NodePaths, short_name
 from furu_core._records import AttemptStatus, FailureKind
@@ -35,6 +35,7 @@ def acquire(
         FuruStoreError: the store cannot be written.
     """
     settings = _settings.current()
+    _leftovers.sweep_once(paths, lease_secs=settings.lease_secs)
     while True:
         newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
         if newest is not None and newest.alive and not _proven_dead(newest):
@@ -53,6 +54,7 @@ def acquire(
         try:
             if newest is not None:
                 _attempts.set_aside_dead(newest)
+                _artifacts.put_back_replaced(paths)
             # Listed only now: whoever held the attempts before may have published in between.
             if rerun or not _artifacts.is_published(paths):
                 return attempt

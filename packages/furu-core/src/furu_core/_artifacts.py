@@ -99,10 +99,12 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
     artifact = attempt.paths.artifact
     if replace:
         with suppress(FileNotFoundError):
-            os.rename(artifact, f"{attempt.folder}/{_attempts.INVALID}")
+            os.rename(artifact, f"{attempt.folder}/{_attempts.REPLACED}")
     try:
         os.rename(attempt.staging, artifact)
     except OSError as error:
+        if replace:
+            put_back_replaced(attempt.paths)
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
         # Over a network the rename may be done and its reply lost: then its repetition fails.
@@ -110,6 +112,23 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
             raise
         return False
     return True
+
+
+def put_back_replaced(paths: NodePaths) -> None:
+    """Put an artifact back that a holder had moved away when it died, before its new one was there."""
+    for folder in _replaced(paths):
+        with suppress(OSError):  # another one is there, or others put it back
+            os.rename(folder, paths.artifact)
+
+
+def is_being_replaced(paths: NodePaths) -> bool:
+    """Whether somebody is replacing the artifact, which makes it absent for a moment."""
+    return bool(_replaced(paths))
+
+
+def _replaced(paths: NodePaths) -> list[str]:
+    folders = [f"{paths.attempts}/{n}/{_attempts.REPLACED}" for n in _attempts.numbers(paths)]
+    return [folder for folder in reversed(folders) if os.path.isdir(folder)]
 
 
 def move_aside(attempt: Attempt) -> None:

@@ -14,6 +14,7 @@ attempt without a record. Taking over from a dead holder means claiming ``n + 1`
     .attempts/<hash>/<n>/checkpoint/    handed to attempt n + 1
     .attempts/<hash>/<n>/violations     rules of the executor that the node's code broke
     .attempts/<hash>/<n>/invalid/       an artifact that turned out to be bad
+    .attempts/<hash>/<n>/replaced/      a good one, while another takes its place
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ STAGING: Final = "files"
 CHECKPOINT: Final = "checkpoint"
 VIOLATIONS: Final = "violations"
 INVALID: Final = "invalid"
-_STAGED: Final = ".new-"
+REPLACED: Final = "replaced"
+STAGED: Final = ".new-"
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _log = logging.getLogger("furu.attempts")
 
@@ -148,13 +150,18 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
 
 
 _held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
+running: set[str] = set()  # folders of the attempts whose code runs in this process
 
 
 def _judge(folder: str, record: AttemptRecord) -> Judgement:
     me = threading.get_ident()
     # A thread that could not write how its attempt ended, because the disk was full or Ctrl-C came
     # in the wrong moment, must not be waited for; least of all by itself.
-    if record.holder == _process.this_process() and _held.get(record.token, me) == me:
+    if (
+        record.holder == _process.this_process()
+        and _held.get(record.token, me) == me
+        and folder not in running
+    ):
         return Judgement(Life.DEAD, "it has ended in this process")
     return _lease.judge(folder, record)
 
@@ -212,7 +219,7 @@ def claim(
 
 
 def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
-    staged = f"{paths.class_attempts}/{_STAGED}{record.token}"
+    staged = f"{paths.class_attempts}/{STAGED}{record.token}"
     target = f"{paths.attempts}/{record.number}"
     try:
         _make_dir(paths.attempts)
@@ -296,7 +303,7 @@ def clean_up(attempt: Attempt) -> None:
     if is_superseded(attempt):
         return
     last = attempt.record.number
-    if any(_may_wake(past) for past in earlier(attempt)):
+    if any(may_wake(past) for past in earlier(attempt)):
         last -= 1
         with suppress(OSError):
             _records.replace(
@@ -305,7 +312,8 @@ def clean_up(attempt: Attempt) -> None:
     remove_up_to(attempt.paths, last)
 
 
-def _may_wake(record: AttemptRecord) -> bool:
+def may_wake(record: AttemptRecord) -> bool:
+    """Whether an attempt has not ended, and its holder cannot be seen to be gone."""
     return record.status is AttemptStatus.RUNNING and _process.is_gone(record.holder) is not True
 
 
@@ -424,11 +432,12 @@ def made_progress(paths: NodePaths, number: int) -> bool:
 
 
 def _last_checkpoint(paths: NodePaths, number: int) -> str:
-    folder = _checkpoint_before(paths, number)
+    folder = checkpoint_before(paths, number)
     return "" if folder is None else _fingerprint(folder)
 
 
-def _checkpoint_before(paths: NodePaths, number: int) -> str | None:
+def checkpoint_before(paths: NodePaths, number: int) -> str | None:
+    """The newest checkpoint folder of the attempts before `number`."""
     if number == 1:
         return None
     for earlier in reversed(numbers(paths)):
@@ -439,7 +448,7 @@ def _checkpoint_before(paths: NodePaths, number: int) -> str | None:
 
 
 def _hand_over_checkpoint(paths: NodePaths, number: int) -> None:
-    folder = _checkpoint_before(paths, number)
+    folder = checkpoint_before(paths, number)
     if folder is not None:
         os.rename(folder, f"{paths.attempts}/{number}/{CHECKPOINT}")
 

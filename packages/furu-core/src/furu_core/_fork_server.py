@@ -13,6 +13,7 @@ thread, so that no child inherits a lock that nobody will release.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -73,6 +74,7 @@ def _warm_up(modules: list[str]) -> None:
     _records.parse(_records.encode(record), "")
     for module in modules:
         importlib.import_module(module)
+    gc.freeze()  # lest each child copies what the collector of the server touches
 
 
 def _answer(answers: IO[bytes], answer: dict[str, Any]) -> None:

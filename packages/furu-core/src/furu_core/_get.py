@@ -141,6 +141,8 @@ def _load_late_or_refuse(obj: Furu[Any], paths: NodePaths, context: ExecContext)
             if value is not MISSING:
                 return value
             deadline = began + _visibility_secs()
+        elif _artifacts.is_being_replaced(paths):
+            deadline = began + _visibility_secs()
         if time.monotonic() >= deadline:
             break
         time.sleep(pause)

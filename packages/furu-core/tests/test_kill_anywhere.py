@@ -1,0 +1,142 @@
+"""P1 and P7: wherever a process is killed, no half artifact is seen and the next run finishes."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from furu_core import (
+    _acquire,
+    _artifacts,
+    _attempts,
+    _codecs,
+    _compute,
+    _get,
+    _lease,
+    _manifest,
+    _records,
+)
+from furu_core.testing import AT_END, Child, Host, KillAtEvent, KillAtLine
+
+pytestmark = pytest.mark.timeout(600)  # hundreds of processes, on a machine that may be busy
+
+NODES = Path(__file__).parent / "nodes"
+RANDOM_KILLS = 210
+STORE_CODE = tuple(
+    str(module.__file__)
+    for module in (
+        _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _records,
+    )
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("host")
+    settings = {"log_level": "ERROR"}
+    with Host(folder, modules=["killed_nodes"], sys_path=[NODES], settings=settings) as started:
+        yield started
+
+
+def start(host: Host, place: Path, what: str, **options: Any) -> Child:
+    """Begin to compute in a store of its own below `place`."""
+    place.mkdir(exist_ok=True)
+    return host.start("killed_nodes:compute", what, path=str(place / "store"), **options)
+
+
+def judge(host: Host, place: Path, what: str) -> list[str]:
+    """Check what a kill left, finish the work, and return what had been published before."""
+    seen = host.run("killed_nodes:inspect_and_finish", what, path=str(place / "store"))
+    assert not seen["wrong"], seen["wrong"]
+    assert not seen["left"], seen["left"]
+    return seen["published"]
+
+
+def test_a_kill_before_any_file_operation_harms_nothing(host: Host, tmp_path: Path) -> None:
+    seen_published: set[tuple[str, ...]] = set()
+    for number in range(1, AT_END):
+        place = tmp_path / str(number)
+        died = start(host, place, "nested", die=KillAtEvent(number, place), durable=True).wait()
+        seen_published.add(tuple(judge(host, place, "nested")))
+        if not died.killed:
+            assert died.status == 0, died.traceback
+            break
+    assert number > 100
+    assert len(seen_published) == 4  # it died before, between and after the nodes of the graph
+
+
+def test_a_kill_before_any_line_of_the_store_code_harms_nothing(host: Host, tmp_path: Path) -> None:
+    for number in range(1, AT_END):
+        place = tmp_path / str(number)
+        died = start(host, place, "files", die=KillAtLine(number, STORE_CODE)).wait()
+        judge(host, place, "files")
+        if not died.killed:
+            assert died.status == 0, died.traceback
+            break
+    assert number > 200
+
+
+def test_a_checkpoint_passes_from_a_killed_attempt_to_the_next(host: Host, tmp_path: Path) -> None:
+    for number in range(1, AT_END):
+        place = tmp_path / str(number)
+        died = start(host, place, "steps", die=KillAtEvent(number, place)).wait()
+        judge(host, place, "steps")
+        steps = [
+            name for name in (place / "computed").read_text().split() if name.startswith("one-")
+        ]
+        repeated = [name for name in steps if steps.count(name) > 1]
+        # The step that the kill interrupted may have to be done again; what was saved has not.
+        assert len(repeated) in (0, 2), steps
+        if not died.killed:
+            assert died.status == 0, died.traceback
+            break
+    assert number > 50
+
+
+def test_kills_at_random_moments_harm_nothing(host: Host, tmp_path: Path) -> None:
+    seed = int(os.environ.get("TEST_SEED", time.time_ns() % 1_000_000))
+    print(f"TEST_SEED={seed}")
+    draw = random.Random(seed)
+    began = time.monotonic()
+    for warm in range(3):
+        start(host, tmp_path / f"warm-{warm}", "nested").result()
+    lasts = (time.monotonic() - began) / 3
+    killed = number = 0
+    while killed < RANDOM_KILLS:
+        number += 1
+        assert number < 3 * RANDOM_KILLS, f"only {killed} of {number} were killed in time"
+        what = draw.choice(["nested", "nested", "steps"])
+        place = tmp_path / str(number)
+        child = start(host, place, what, durable=draw.random() < 0.2)
+        child.kill_after(draw.uniform(0, lasts))
+        killed += child.wait().killed
+        judge(host, place, what)
+
+
+def test_one_node_killed_again_and_again_is_finished_at_last(host: Host, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    for number in range(1, 60):
+        start(host, place, "steps", die=KillAtEvent(number, place)).wait()
+    judge(host, place, "steps")
+
+
+def test_a_kill_while_an_artifact_is_replaced_leaves_the_old_or_the_new_one(
+    host: Host, tmp_path: Path
+) -> None:
+    for number in range(1, AT_END):
+        place = tmp_path / str(number)
+        start(host, place, "leaf").result()
+        (place / "generation").write_text("2")
+        die = KillAtEvent(number, place)
+        died = start(host, place, "leaf", die=die, always_rerun=["Leaf"]).wait()
+        judge(host, place, "leaf")
+        if not died.killed:
+            assert died.value["of"] == 2, died.traceback
+            break
+    assert number > 30
