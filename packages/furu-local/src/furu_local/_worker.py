@@ -98,6 +98,10 @@ class Channel:
                 entry.taken = True
             yield entry
 
+    def stop(self) -> None:
+        """End `entries` after those that have arrived; may be called from a signal handler."""
+        self._arrived.put(Stop())
+
     def send(self, message: FromWorker) -> None:
         """Tell the controller something; without a connection the process ends."""
         try:
@@ -231,7 +235,9 @@ class _Worker:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        # Whoever sent it, this process computes no more; if the run goes on, another takes its place.
         self._cancelled = True
+        self._channel.stop()
         if self._interruptible:
             self._interruptible = False  # a second one must not hit while the first is recorded
             raise NodeCancelled("the run was cancelled")
