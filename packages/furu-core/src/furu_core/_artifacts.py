@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import _attempts, _codecs, _context, _hooks, _manifest, _mounts
 from furu_core._attempts import Attempt
-from furu_core._layout import META, NodePaths
-from furu_core.errors import FuruStoreError, FuruUsageError
+from furu_core._layout import META, NodePaths, short_name
+from furu_core.errors import FuruResultError, FuruStoreError, FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -54,13 +54,21 @@ def _manifest_of(folder: str) -> _manifest.Manifest | None:
 
 def _value(obj: Furu[Any], manifest: _manifest.Manifest, folder: str) -> Any:
     if _hooks.overrides(type(obj), "_load"):
-        return obj._load()
+        try:
+            return obj._load()
+        except Exception:
+            if not os.path.isdir(folder):
+                return MISSING  # deleted in this moment
+            raise
     if manifest.result is None:
         raise BadArtifact("its manifest names no result")
     try:
         return _codecs.load(manifest.result, f"{folder}/{META}", folder)
     except _manifest.DamagedArtifact as damage:
         raise BadArtifact(str(damage)) from None
+    except FuruResultError as error:
+        error.node, error.hash = short_name(obj), obj.furu_hash
+        raise
 
 
 def bad_reason(obj: Furu[Any], paths: NodePaths) -> str | None:

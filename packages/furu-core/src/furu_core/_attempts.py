@@ -138,7 +138,11 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
             record = _records.read(folder)
         except FileNotFoundError:
             if not os.path.isdir(folder):
-                continue  # published and cleaned up in this moment
+                if number not in numbers(paths):
+                    continue  # published and cleaned up in this moment
+                # Another host claimed it, and this host's caches do not show it yet.
+                unseen = Judgement(Life.ALIVE, "it is listed, but cannot be seen from here yet")
+                return LatestAttempt(number, folder, None, unseen)
             return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
         except DamagedRecord as damage:
             _log.warning("%s: the record is damaged and will be set aside", damage)

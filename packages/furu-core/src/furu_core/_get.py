@@ -93,7 +93,11 @@ def _compute_or_wait(
                     continue
                 if rerun:
                     reran(obj.furu_hash)
-                return _load_fresh(obj, paths)
+                    rerun = False
+                value = _load_fresh(obj, paths)
+                if value is not MISSING:
+                    return value
+                continue  # deleted already, so compute it once more
             case LatestAttempt() as other:
                 wait.for_holder(other)
             case None:
@@ -109,7 +113,10 @@ def _compute_or_wait(
 
 
 def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
-    """Load what was just computed, so that the first `get()` returns what every later one does."""
+    """Load what was just computed, so that the first `get()` returns what every later one does.
+
+    It gives `MISSING` when somebody deleted the artifact meanwhile.
+    """
     wait = _Wait(obj)
     while True:
         try:
@@ -122,7 +129,7 @@ def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
                 hash=obj.furu_hash,
                 hint="_validate must judge the published files as it judged the fresh ones",
             ) from None
-        if value is not MISSING:
+        if value is not MISSING or not _artifacts.is_published(paths):
             return value
         wait.for_visibility(paths)
 

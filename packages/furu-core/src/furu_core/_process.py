@@ -48,7 +48,7 @@ def this_process() -> ProcessId:
             boot=_boot_id(),
             pid_namespace=_pid_namespace(),
             pid=pid,
-            start=_start_time(pid) or "",
+            start=(_own_start_time(pid) if _HAS_PROC else _start_time(pid)) or "",
         )
     return _this
 
@@ -62,7 +62,12 @@ def is_gone(process: ProcessId) -> bool | None:
         here.pid_namespace,
     ):
         return None
-    return _start_time(process.pid) != process.start
+    if not here.start or not process.start:
+        return None
+    start = _start_time(process.pid)
+    if start is None and _is_hidden(process.pid):
+        return None
+    return start != process.start
 
 
 _HAS_PROC: Final = os.path.exists("/proc/self/stat")
@@ -88,6 +93,25 @@ def _start_time(pid: int) -> str | None:
     ).stdout.strip()
     state, _, start = listing.partition(" ")
     return None if not listing or state.startswith(_ZOMBIE_STATES) else start.strip()
+
+
+def _own_start_time(pid: int) -> str | None:
+    # A container may show the /proc of another namespace, where this pid is somebody else.
+    with suppress(OSError):
+        if os.readlink("/proc/self") == str(pid):
+            return _start_time(pid)
+    return None
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether another user's process exists though /proc, mounted with `hidepid`, does not show it."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _boot_id() -> str:
