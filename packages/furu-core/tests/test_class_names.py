@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -205,6 +206,34 @@ def test_classes_of_the_script_can_be_sent_to_another_process(
     assert run(str(child), message, cwd=tmp_path / "child") == f"True {module} A"
 
 
+def test_p2_a_package_that_is_run_gives_one_hash(tmp_path: Path) -> None:
+    code = CLASS + "\nif __name__ != 'exp.__main__':\n    print(Train().furu_hash)\n"
+    write(tmp_path / "exp/__init__.py", "")
+    write(tmp_path / "exp/__main__.py", code)
+    program = "import exp.__main__ as m; print(m.Train().furu_hash)"
+    hashes = {
+        run("-m", "exp", cwd=tmp_path),
+        run("exp", cwd=tmp_path),
+        run("exp/__main__.py", cwd=tmp_path),
+        run("-c", program, cwd=tmp_path),
+    }
+    assert len(hashes) == 1
+
+
+def test_a_reloaded_module_brings_its_new_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "reloaded_module.py", CLASS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("reloaded_module")
+    record = module.Train(seed=3).to_dict()
+    old = module.Train
+    importlib.reload(module)
+    assert module.Train is not old
+    assert type(module.Train.from_dict(record)) is module.Train
+    del sys.modules["reloaded_module"]
+
+
 def test_a_module_that_imports_the_script_back_does_not_execute_it_again(tmp_path: Path) -> None:
     write(tmp_path / "pyproject.toml", "")
     write(
@@ -250,7 +279,7 @@ CLASS = "from furu_core import Furu\nclass Train(Furu[int]):\n    seed: int = 0\
 
 def test_a_class_in_text_given_to_python_says_what_to_do(tmp_path: Path) -> None:
     error = run("-c", f"{CLASS}\nprint(Train())\nTrain().furu_hash", cwd=tmp_path, fails=True)
-    assert "the text after `python -c`" in error
+    assert "the class Train is defined in the text after `python -c`" in error
     assert "move the class into a module" in error
 
 

@@ -438,3 +438,11 @@ def test_options_of_field_that_exclude_each_other_are_an_error() -> None:
     assert "keep that one" in error_of(lambda: field(default=1, **both))
     nothing: Any = {"omit_default_from_hash": True}
     assert "no default to omit" in error_of(lambda: field(**nothing))
+
+
+def test_a_field_that_is_not_given_is_an_error() -> None:
+    def make() -> None:
+        class Bad(Furu[int]):
+            x: int = attrs.field(init=False, default=1)
+
+    assert "no part of the config" in error_of(make)

@@ -59,7 +59,7 @@ def announce(cls: type) -> None:
     _unnamed.append(cls)
     if is_of_script(cls):
         try:
-            _module_names(cls.__module__)
+            _module_names(cls.__module__, f"the class {cls.__qualname__}")
         except FuruImportNameError:
             pass  # said when the name is needed: a class that is never hashed needs none
 
@@ -104,17 +104,16 @@ def resolve(identity: str, importable: str | None = None) -> type:
     Raises:
         FuruImportNameError: there is no such class.
     """
-    found = _classes.get(identity)
-    if found is not None:
-        return found
-    while _unnamed:
-        cls = _unnamed.pop()
+    defined, _unnamed[:] = list(_unnamed), []
+    for cls in defined:  # before looking, and the newest last: a module may have been reloaded
         try:
             name_of(cls)
         except FuruImportNameError:
             continue  # a class without a name is not what somebody asks for by name
-    found = _classes.get(identity) or _find_loaded(identity) or _import(identity, importable)
-    _classes[identity] = found
+    found = _classes.get(identity)
+    if found is None:
+        found = _find_loaded(identity, importable) or _import(identity, importable)
+        _classes[identity] = found
     return found
 
 
@@ -124,7 +123,7 @@ def import_name_of_main() -> str:
     Raises:
         FuruImportNameError: there is none, as in a notebook.
     """
-    return _module_names("__main__")[1]
+    return _module_names("__main__", "what runs here")[1]
 
 
 def import_roots() -> list[str]:
@@ -146,7 +145,7 @@ def _make_name(cls: type) -> ClassName:
         # Python versions move classes between private modules: pathlib.Path, pathlib._local.Path.
         identity = importable = _public_module(module_name, qualname, cls)
     else:
-        identity, importable = _module_names(module_name)
+        identity, importable = _module_names(module_name, f"the class {qualname}")
     parts = [*identity.split("."), qualname]
     relpath = "/".join(_quote(part) for part in parts)
     return ClassName(f"{identity}:{qualname}", f"{importable}:{qualname}", relpath)
@@ -175,13 +174,13 @@ def _attribute(module: ModuleType, qualname: str) -> Any:
     return value
 
 
-def _module_names(module_name: str) -> tuple[str, str]:
+def _module_names(module_name: str, what: str) -> tuple[str, str]:
     """The module's name in hashes, and the name to import it by."""
     module = sys.modules.get(module_name)
     file = getattr(module, "__file__", None)
     if module_name in _MAIN:
         if module is None or file is None or not os.path.isfile(file):
-            raise _nameless_main()
+            raise _nameless_main(what)
         identity, parts, root = file_identity(file)
         importable = _import_name_of_main(module, os.path.abspath(file), parts, root)
     elif file is None or not file.endswith(".py"):
@@ -204,7 +203,7 @@ def _same_file(first: str, second: str) -> bool:
         return True  # the first one is gone: it was moved, or was a temporary copy
 
 
-def _nameless_main() -> FuruImportNameError:
+def _nameless_main(what: str) -> FuruImportNameError:
     if "ipykernel" in sys.modules:
         where = "a notebook cell"
     elif hasattr(sys, "ps1") or "IPython" in sys.modules:
@@ -214,7 +213,8 @@ def _nameless_main() -> FuruImportNameError:
     else:
         where = "a program that is no file"
     return FuruImportNameError(
-        f"a class defined in {where} has no stable hash, because no other process can import it",
+        f"{what} is defined in {where}, so no other process can import it and it has "
+        f"no stable hash",
         hint="move the class into a module, say train.py, and write `from train import ...`",
     )
 
@@ -238,7 +238,8 @@ def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
     else:
         parts, folder = _below_root(folder, parts or [stem])
     # A dot in a folder's name must not look like two folders.
-    return ".".join(part.replace(".", "%2E") for part in parts), tuple(parts), folder
+    escaped = [part.replace("%", "%25").replace(".", "%2E") for part in parts]
+    return ".".join(escaped), tuple(parts), folder
 
 
 def _below_root(folder: str, parts: list[str]) -> tuple[list[str], str]:
@@ -265,7 +266,11 @@ def _climb(folder: str) -> list[str]:
 def _import_name_of_main(module: ModuleType, file: str, parts: tuple[str, ...], root: str) -> str:
     spec = module.__spec__
     names = [".".join(parts[start:]) for start in range(len(parts))]
-    names = [name for name in names if all(part.isidentifier() for part in name.split("."))]
+    names = [
+        name
+        for name in names
+        if name not in _MAIN and all(part.isidentifier() for part in name.split("."))
+    ]
     found = [name for name in names if _resolves(name, file, sys.path)]
     if spec is not None and spec.name not in _MAIN:
         found.insert(0, spec.name)
@@ -304,19 +309,19 @@ def _resolves(name: str, file: str, path: list[str]) -> bool:
     return spec is not None and spec.origin is not None and _same_file(spec.origin, file)
 
 
-def _find_loaded(identity: str) -> type | None:
+def _find_loaded(identity: str, importable: str | None) -> type | None:
     """The class in a module that is loaded under whichever name."""
     module_name, _, qualname = identity.partition(":")
-    direct = sys.modules.get(module_name)
-    for module in [direct, *list(sys.modules.values())]:
-        file = getattr(module, "__file__", None)
+    likely = [sys.modules.get(name) for name in (module_name, (importable or "").partition(":")[0])]
+    for module in [*likely, *list(sys.modules.values())]:
         if not isinstance(module, ModuleType):
             continue
-        if file is None or not file.endswith(".py"):
-            same = module.__name__ == module_name
-        else:
-            same = file_identity(file)[0] == module_name or module is direct
-        found = _attribute(module, qualname) if same else None
+        file = getattr(module, "__file__", None)
+        if module not in likely and (
+            file is None or not file.endswith(".py") or file_identity(file)[0] != module_name
+        ):
+            continue
+        found = _attribute(module, qualname)
         if isinstance(found, type) and _is_called(found, identity):
             return found
     return None

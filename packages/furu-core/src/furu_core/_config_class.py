@@ -267,6 +267,11 @@ def _own_field(cls: type, name: str, annotations: Annotations) -> Any:
     if not hasattr(value, "_default") or not hasattr(value, "metadata"):
         value = attrs.field(default=value)
     _check_default(where, value._default, annotations.raw[name])  # noqa: SLF001 - attrs has no public way
+    if not value.init:
+        raise FuruDefinitionError(
+            f"{where} is not given to the constructor (init=False), so it is no part of the config",
+            hint="compute it in a property or a functools.cached_property",
+        )
     to_float = annotations.float_converter(name, where)
     if to_float is not None:
         value.converter = _piped(value.converter, to_float)

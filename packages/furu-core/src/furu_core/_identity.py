@@ -140,7 +140,8 @@ def _obviously_pending(obj: Any) -> list[Any]:
     if encoding is None or not encoding.nests:
         return []
     found = []
-    for value in obj.__dict__.values():
+    # A copy: another thread that hashes the same object may add to its __dict__ meanwhile.
+    for value in list(obj.__dict__.values()):
         t = type(value)
         if t is tuple or t is list:
             for item in value:

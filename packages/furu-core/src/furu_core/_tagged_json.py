@@ -52,6 +52,8 @@ class Writer:
         if depth > MAX_DEPTH:
             raise NotExact(f"a value is nested more than {MAX_DEPTH} levels deep")
         if type(value) is list:
+            if _is_plain(value):
+                return value[:]
             return [self.write(item, depth + 1) for item in value]
         if type(value) is dict:
             return self._write_dict(value, depth)
@@ -140,6 +142,7 @@ def _read_tag(tag: str, payload: Any, unleaf: Unleaf) -> Any:
 
 
 _NESTED = frozenset({list, dict})
+_LARGE = 1 << 1000  # Python refuses to read or write decimals of more than 4,300 digits
 
 _TAGS: dict[str, Callable[[Any, Unleaf], Any]] = {
     "tuple": lambda payload, unleaf: tuple(read(payload, unleaf)),
@@ -164,6 +167,16 @@ def _is_text(value: str) -> bool:
     return True
 
 
+def _is_plain(values: list[Any]) -> bool:
+    """Whether a list of numbers or of texts is JSON as it stands, found out without a loop."""
+    types = set(map(type, values))
+    if types == {float}:
+        return all(map(math.isfinite, values))
+    if types == {int}:
+        return min(values) > -_LARGE and max(values) < _LARGE
+    return types == {str} and all(map(str.isascii, values))
+
+
 def _write_str(value: str) -> Any:
     if _is_text(value):
         return value
@@ -171,8 +184,7 @@ def _write_str(value: str) -> Any:
 
 
 def _write_int(value: int) -> Any:
-    # Python refuses to read or write decimals of more than 4,300 digits.
-    return value if value.bit_length() < 1000 else {"$int": f"{value:x}"}
+    return value if -_LARGE < value < _LARGE else {"$int": f"{value:x}"}
 
 
 def _write_float(value: float) -> Any:
