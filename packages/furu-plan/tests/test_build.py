@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from furu_core import Furu, NodeState, field, use_settings
@@ -287,7 +287,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[Node], list[Node]]:
     return nodes, draw(st.lists(st.sampled_from(nodes), max_size=4))
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.sets(st.integers(0, 14)))
 def test_plans_are_in_topological_order_complete_and_minimal(
     graph: tuple[list[Node], list[Node]], done: set[int]

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from furu_core.errors import FuruCycleError
@@ -202,7 +202,7 @@ def test_an_invalid_dependency_takes_back_what_was_ready(graph: Graph) -> None:
     frontier = Frontier(graph({"r": ["a"], "s": ["a"]}, statuses={"a": Status.DONE}).plan("rs"))
     frontier.take(limit=1)
     frontier.reopen("a", asker="r")
-    assert run_all(frontier) == ["a", "r", "s"] or frontier.finished
+    assert run_all(frontier) == ["a", "r", "s"]
 
 
 def test_a_dependency_is_reopened_once_a_run(graph: Graph) -> None:
@@ -280,6 +280,7 @@ def closure(edges: dict[str, list[str]], root: str) -> set[str]:
     return seen
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dags(), windows)
 def test_every_node_is_handed_out_once_and_within_the_window(
     graph: Graph, dag: tuple[dict[str, list[str]], list[str]], window: Any

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from furu_plan import Frontier, Reconciled, Reopening, Stage, Status
@@ -54,7 +54,7 @@ def check(frontier: Frontier) -> None:
         assert frontier.ready() or frontier.counts()[Stage.OUT] or frontier.waiting()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.data(),
     stores(),
