@@ -242,10 +242,13 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
                 if not os.path.isdir(staged):
                     return _is_ours(target, record)
                 _make_dir(paths.attempts)
-    except OSError as error:
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                _remove(staged)  # who was faster may be done by now, so `target` tells nothing
+                return False
+    except OSError:
         _remove(staged)
-        if error.errno in _TAKEN and os.path.isdir(target):
-            return False
         raise
 
 
