@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,8 @@ collect_ignore = ["nodes"]  # collected, they would be imported a second time un
 
 if str(NODES) not in sys.path:
     sys.path.insert(0, str(NODES))
+
+from local_programs import Program, processes_about  # noqa: E402 - found by the line above
 
 WORKERS = ("process", "thread", "inline")
 
@@ -52,36 +51,6 @@ def worker(request: pytest.FixtureRequest) -> str:
     return kind
 
 
-class Program:
-    """A script that runs in a process group of its own; what it leaves behind is told and killed."""
-
-    def __init__(self, folder: Path, code: str, *args: str, **kwargs: Any) -> None:
-        self.script = folder / "program.py"
-        if code:
-            self.script.write_text(textwrap.dedent(code), encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, str(self.script), *args],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            **kwargs,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
-
-    def finish(self, seconds: float = 60.0) -> tuple[int, str, str]:
-        """Its exit status, output and error output."""
-        out, err = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out, err
-
-
 @pytest.fixture
 def program(tmp_path: Path, store: Path) -> Iterator[Callable[..., Program]]:
     """Starts scripts in a project of their own."""
@@ -98,22 +67,6 @@ def program(tmp_path: Path, store: Path) -> Iterator[Callable[..., Program]]:
         if one.process.poll() is None:
             one.process.kill()
         one.process.communicate(timeout=30)
-
-
-def processes_about(store: Path) -> dict[int, str]:
-    """The living processes that were started for a store, and the guardians of their controllers."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                environ = (entry / "environ").read_bytes()
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                continue
-            if f"FURU_PATH={store}".encode() in environ and state not in "ZX":
-                found[int(entry.name)] = command
-    return found
 
 
 @pytest.fixture

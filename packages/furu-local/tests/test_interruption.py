@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import NODES, Program, processes_about
 from local_nodes import Leaf, LeavesChild, Waiting, counted
+from local_programs import NODES, Program, processes_about
 
 from furu_core import NodeState
 from furu_core.errors import FuruRunCancelled
@@ -37,8 +37,9 @@ RUN = f"""
 """
 
 
-def pids_in(folder: Path) -> set[int]:
-    return {int(path.read_text() or 0) for path in folder.glob("began-*")}
+def pids_in(folder: Path) -> list[int]:
+    """Who computes the nodes that have begun."""
+    return [int(text) for path in folder.glob("began-*") if (text := path.read_text())]
 
 
 def is_running(pid: int) -> bool:
@@ -62,7 +63,7 @@ def begun(
     try:
         wait_until(
             "nodes to begin",
-            lambda: len([pid for pid in pids_in(folder) if pid]) >= number,
+            lambda: len(pids_in(folder)) >= number,
             seconds=60,
         )
     except TimeoutError:
@@ -162,7 +163,7 @@ def test_no_process_outlives_a_controller_although_its_workers_are_stopped(
     program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     started = begun(program, tmp_path, "waiting", 2)
-    for pid in pids_in(tmp_path):
+    for pid in set(pids_in(tmp_path)):
         os.kill(pid, signal.SIGSTOP)
     started.signal(signal.SIGKILL)
     started.finish()

@@ -1,0 +1,148 @@
+"""What a run shows: a live display on a terminal, few lines elsewhere, results alone on stdout."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local_nodes import Leaf
+from local_programs import NODES, Program
+
+from furu_core.executors import Failure, FailureKind
+from furu_local import run_local
+from furu_local._display import Lines, NoDisplay, Screen, choose_display
+from furu_local._report import View, duration, failure_text, progress_line, running_text
+
+SLOW = f"""
+    import sys
+    sys.path.insert(0, {str(NODES)!r})
+    from pathlib import Path
+    from local_nodes import *
+    from furu_local import run_local
+
+    if __name__ == "__main__":
+        folder = Path(sys.argv[1])
+        (folder / "go").touch()
+        nodes = [Alone(n=n, key="slow", secs=0.3, folder=folder) for n in range(6)]
+        nodes += [Noisy(), Flaky(times=1, folder=folder)]
+        print("results", run_local(nodes, max_workers=2, limits={{"slow": 1}}).results())
+"""
+
+
+def in_terminal(script: Path, *args: str) -> tuple[int, str, str]:
+    """Run a script whose stderr is a terminal: its exit status, stdout and what the terminal got."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(script), *args],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        stdin=theirs,
+        cwd=script.parent,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        text=True,
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not data:
+            break
+        shown += data
+    out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    return process.returncode, out, shown.decode()
+
+
+def test_a_terminal_shows_what_is_done_what_runs_and_the_time_left(
+    store: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SLOW))
+    status, out, shown = in_terminal(script, str(tmp_path))
+    assert status == 0, shown
+    assert out == "results [0, 1, 2, 3, 4, 5, 0, 2]\n"
+    assert "/8 done" in shown
+    assert "computing Alone(" in shown
+    assert " left" in shown
+    assert "failure 1 of at most 4" in shown
+    assert "8 computed" in shown
+    assert "printed" not in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")  # the cursor is shown again
+
+
+def test_elsewhere_there_are_a_few_lines_and_stdout_has_the_results_alone(
+    program: Callable[..., Program], tmp_path: Path
+) -> None:
+    status, out, err = program(SLOW, str(tmp_path)).finish()
+    assert status == 0, err
+    assert out == "results [0, 1, 2, 3, 4, 5, 0, 2]\n"
+    assert "8 to compute" in err
+    assert "failure 1 of at most 4" in err
+    assert "8 computed" in err
+    assert "\x1b" not in err
+    assert len(err.splitlines()) <= 5
+    assert "printed" not in err
+
+
+def test_without_progress_nothing_is_shown(
+    store: Path, capfd: pytest.CaptureFixture[str], worker: str
+) -> None:
+    run_local(Leaf(x=1), progress=False, max_workers=1, worker=worker)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "run " not in err
+
+
+def test_what_is_chosen_depends_on_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("furu_local._display.console.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert type(choose_display(wanted=None, live=True)) is Screen
+    assert type(choose_display(wanted=None, live=False)) is Lines
+    assert type(choose_display(wanted=False, live=True)) is NoDisplay
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(choose_display(wanted=None, live=True)) is Lines
+
+
+def test_lines_are_said_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    lines = Lines()
+    view = View("r1", 10, 4, 1, (("Train(abc)", 75.0),), 30.0, 45.0)
+    with caplog.at_level("INFO", "furu"):
+        lines.update(view)
+        assert caplog.messages == []
+        now += lines.due_in() or 0.0
+        lines.update(view)
+        lines.update(view)
+    assert caplog.messages == ["run r1: 4 of 10 nodes there, 1 running, 1 failed, about 45 s left"]
+
+
+def test_texts_for_people() -> None:
+    running = [(f"N({n})", float(n)) for n in range(6)]
+    assert running_text(running) == "N(5) 5.0 s, N(4) 4.0 s, N(3) 3.0 s, N(2) 2.0 s, and 2 more"
+    assert [duration(secs) for secs in (0.04, 9.94, 119, 130, 7199, 9000)] == [
+        "0.0 s",
+        "9.9 s",
+        "119 s",
+        "2 min",
+        "120 min",
+        "2.5 h",
+    ]
+    failure = Failure(FailureKind.COMPUTE, "ValueError", "no", "N(1)", "1", Path("/log"))
+    text = failure_text([failure] * 22)
+    assert text.splitlines()[0] == "  N(1) ValueError: no (log: /log)"
+    assert "and 2 more" in text
+    stopping = View("r1", 10, 4, 0, (), 30.0, 45.0, "stopping")
+    assert progress_line(stopping) == "run r1: 4 of 10 nodes there, 0 running, stopping"
