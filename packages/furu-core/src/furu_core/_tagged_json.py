@@ -173,8 +173,8 @@ def _is_plain(values: list[Any]) -> bool:
     if types == {float}:
         return all(map(math.isfinite, values))
     if types == {int}:
-        return min(values) > -_LARGE and max(values) < _LARGE
-    return types == {str} and all(map(str.isascii, values))
+        return bool(min(values) > -_LARGE and max(values) < _LARGE)
+    return bool(types == {str} and all(map(str.isascii, values)))
 
 
 def _write_str(value: str) -> Any:
