@@ -11,7 +11,8 @@ PYTEST := -q -n auto --dist worksteal
 
 # What `make demo` runs, and where.
 DEMO_DIR := examples/digits
-DEMO := run digits:report
+DEMO := run digits:report -j 2
+DEMO_REPORT := from digits import report; print('The report:', report.get())
 
 unexport VIRTUAL_ENV
 export UV_PYTHON_DOWNLOADS := never
@@ -32,7 +33,7 @@ $(STAMP): pyproject.toml uv.lock wheelhouse.sha256 tools/setup.py $(wildcard pac
 	@touch $@
 
 demo: $(STAMP) ## run the digits experiment; again, and everything is loaded
-	@cd $(DEMO_DIR) && ../../$(BIN)/furu $(DEMO)
+	@cd $(DEMO_DIR) && ../../$(BIN)/furu $(DEMO) && ../../$(BIN)/python -c "$(DEMO_REPORT)"
 
 test: $(STAMP) ## run all tests (ARGS="-k lease" to choose)
 	@$(RUN) -m pytest $(PYTEST) $(ARGS)
