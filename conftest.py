@@ -1,4 +1,4 @@
-"""Keeps one test run one test run, whatever the tests fork."""
+"""Keeps one test run one test run, whatever the tests fork, and doctests out of the user's store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _store_of_a_doctest(request: pytest.FixtureRequest) -> None:
+    """Give each docstring's example a store of its own, instead of `furu-data` in the workspace."""
+    if isinstance(request.node, pytest.DoctestItem):
+        path: Path = request.getfixturevalue("tmp_path")
+        patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        patch.setenv("FURU_PATH", str(path / "furu-data"))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
