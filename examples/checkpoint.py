@@ -2,7 +2,7 @@
 
 The first run stops halfway, as if somebody had pulled the plug; run it again and the step goes on
 with epoch 6 instead of epoch 1. A third run loads the finished result. Remove it to start anew:
-`furu rm Training`.
+`furu rm HASH`, with the hash that `furu ls` shows.
 """
 
 from __future__ import annotations
