@@ -62,7 +62,7 @@ def acquire(
                 _artifacts.move_aside(attempt)
                 return attempt
         except BaseException:
-            withdraw(attempt)
+            _attempts.withdraw(attempt)
             raise
         _attempts.clean_up(attempt)
         return None
@@ -71,12 +71,6 @@ def acquire(
 def _proven_dead(newest: LatestAttempt) -> bool:
     """Whether a scheduler's word supersedes the lease."""
     return newest.record is not None and _registry.is_gone(newest.record.submission)
-
-
-def withdraw(attempt: Attempt) -> None:
-    """Give an attempt back as if it had never been claimed."""
-    _attempts.release(attempt)
-    _attempts.discard(attempt.folder)
 
 
 def failed_earlier(newest: LatestAttempt | None) -> bool:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import _attempts, _codecs, _context, _hooks, _manifest, _mounts
-from furu_core._attempts import Attempt
+from furu_core._attempts import Attempt, Origin
 from furu_core._layout import META, NodePaths, short_name
-from furu_core.errors import FuruResultError, FuruStoreError, FuruUsageError
+from furu_core.errors import FuruResultError, FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -148,31 +148,37 @@ def move_aside(attempt: Attempt) -> None:
 def delete(obj: Furu[Any], paths: NodePaths, *, lease_secs: float) -> bool:
     """Remove the artifact and the ended attempts of a node; whether there was anything.
 
+    It claims an attempt for that, so that nobody computes the node meanwhile.
+
     Raises:
         FuruUsageError: somebody computes it now.
         FuruStoreError: the store cannot be written.
     """
-    newest = _attempts.latest(paths, lease_secs=lease_secs)
-    if newest is not None and newest.alive and not is_published(paths):
-        assert newest.judgement is not None
-        raise FuruUsageError(
-            f"{obj!r} is being computed: {newest.judgement.reason}",
-            hint="stop that process first, or wait until it has ended",
+    while True:
+        there = os.path.isdir(paths.artifact)
+        if not there and not os.path.isdir(paths.attempts):
+            return False
+        newest = _attempts.latest(paths, lease_secs=lease_secs)
+        if newest is not None and newest.alive:
+            assert newest.judgement is not None
+            raise FuruUsageError(
+                f"{obj!r} is being computed: {newest.judgement.reason}",
+                hint="stop that process first, or wait until it has ended",
+            )
+        attempt = _attempts.claim(
+            paths,
+            1 if newest is None else newest.number + 1,
+            node=short_name(obj),
+            origin=Origin(),
+            lease_secs=lease_secs,
         )
-    there = os.path.isdir(paths.artifact) or os.path.isdir(paths.attempts)
+        if attempt is not None:
+            break
+    _attempts.discard(paths.artifact, paths.class_attempts)
     if os.path.isdir(paths.artifact):
-        os.makedirs(paths.class_attempts, exist_ok=True)
-        _attempts.discard(paths.artifact, paths.class_attempts)
-        if os.path.isdir(paths.artifact):
-            raise _not_removed(paths.artifact)
-    last = 0 if newest is None else newest.number
-    if newest is not None and newest.alive:
-        last -= 1  # somebody is about to publish, or replaces what was there
-    # Only up to there, because an attempt that is claimed in this moment belongs to somebody.
-    if not _attempts.remove_up_to(paths, last) and last in _attempts.numbers(paths):
-        raise _not_removed(paths.attempts)
-    return there
-
-
-def _not_removed(folder: str) -> FuruStoreError:
-    return _attempts.store_error(OSError(errno.EACCES, os.strerror(errno.EACCES), folder), folder)
+        _attempts.withdraw(attempt)
+        error = OSError(errno.EACCES, os.strerror(errno.EACCES), paths.artifact)
+        raise _attempts.store_error(error, paths.artifact)
+    _attempts.clean_up(attempt)
+    kept_number = newest is not None and newest.is_kept_number
+    return there or not kept_number

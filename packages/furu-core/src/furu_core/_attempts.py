@@ -112,6 +112,11 @@ class LatestAttempt:
         """Whether somebody computes the node."""
         return self.judgement is not None and self.judgement.life is Life.ALIVE
 
+    @property
+    def is_kept_number(self) -> bool:
+        """Whether it only keeps its number from being given out again."""
+        return self.record is not None and self.record.status is AttemptStatus.PUBLISHED
+
 
 def numbers(paths: NodePaths) -> list[int]:
     """The numbers of the node's attempts on disk, ascending."""
@@ -299,53 +304,70 @@ def release(attempt: Attempt) -> None:
     attempt.lease.release()
 
 
+def withdraw(attempt: Attempt) -> None:
+    """Give an attempt back as if it had never been claimed."""
+    release(attempt)
+    discard(attempt.folder, attempt.paths.class_attempts)
+
+
 def clean_up(attempt: Attempt) -> None:
-    """Remove the attempts of a node up to this one, after its artifact was published.
+    """Remove the attempts of a node up to this one, after its artifact was published or deleted.
 
     A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
     artifact by itself. An earlier one whose holder may still wake up keeps its number from being
     given out again.
     """
     release(attempt)
-    if is_superseded(attempt):
+    if not _is_ours(attempt.folder, attempt.record):
         return
-    last = attempt.record.number
-    if any(may_wake(past) for past in earlier(attempt)):
-        last -= 1
-        with suppress(OSError):
-            _records.replace(
-                attempt.folder, attrs.evolve(attempt.record, status=AttemptStatus.PUBLISHED)
-            )
-    remove_up_to(attempt.paths, last)
+    known = numbers(attempt.paths)
+    number = attempt.record.number
+    if known[-1:] != [number]:
+        _remove_numbers(attempt.paths, [number])
+    elif any(may_wake(past) for past in earlier(attempt)):
+        _leave_only_number(attempt)
+        _remove_numbers(attempt.paths, known[:-1])
+    else:
+        _remove_numbers(attempt.paths, known)
 
 
 def may_wake(record: AttemptRecord) -> bool:
-    """Whether an attempt has not ended, and its holder cannot be seen to be gone."""
-    return record.status is AttemptStatus.RUNNING and _process.is_gone(record.holder) is not True
+    """Whether the holder of an attempt, or of one before it, may still believe to hold it."""
+    if record.status is AttemptStatus.RUNNING:
+        return _process.is_gone(record.holder) is not True
+    return record.status is AttemptStatus.PUBLISHED
 
 
-def remove_up_to(paths: NodePaths, last: int) -> bool:
-    """Remove the attempts of a node up to number `last`; whether none is left."""
-    for number in range(1, 2) if last == 1 else numbers(paths):
-        if number <= last:
-            hidden = _hide(f"{paths.attempts}/{number}", paths.class_attempts)
-            if hidden is not None:
-                _empty(hidden)
+def _leave_only_number(attempt: Attempt) -> None:
+    for name in (STAGING, CHECKPOINT, INVALID, REPLACED):
+        discard(f"{attempt.folder}/{name}", attempt.paths.class_attempts)
+    with suppress(OSError):
+        _records.replace(
+            attempt.folder, attrs.evolve(attempt.record, status=AttemptStatus.PUBLISHED)
+        )
+
+
+def remove_all(paths: NodePaths) -> None:
+    """Remove the attempts of a node that nobody holds any more."""
+    _remove_numbers(paths, numbers(paths))
+
+
+def _remove_numbers(paths: NodePaths, which: list[int]) -> None:
+    for number in which:
+        hidden = _hide(f"{paths.attempts}/{number}", paths.class_attempts)
+        if hidden is not None:
+            _empty(hidden)
     try:
-        os.rmdir(paths.attempts)  # never with a later attempt in it
+        os.rmdir(paths.attempts)  # never with another attempt in it
     except OSError as error:
         if error.errno not in _TAKEN:
-            return not os.path.isdir(paths.attempts)
-    else:
-        return True
-    with suppress(OSError):
-        for name in os.listdir(paths.attempts):
-            if name.isdecimal():
-                return False
-            os.unlink(f"{paths.attempts}/{name}")  # a job's note, which is obsolete now
-        os.rmdir(paths.attempts)
-        return True
-    return False
+            return
+        with suppress(OSError):
+            for name in os.listdir(paths.attempts):
+                if name.isdecimal():
+                    return
+                os.unlink(f"{paths.attempts}/{name}")  # a job's note, which is obsolete now
+            os.rmdir(paths.attempts)
 
 
 def _empty(hidden: str) -> None:

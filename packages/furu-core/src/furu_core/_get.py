@@ -14,6 +14,7 @@ from furu_core import (
     _context,
     _hooks,
     _logging,
+    _mounts,
     _settings,
 )
 from furu_core._artifacts import MISSING, BadArtifact
@@ -118,10 +119,15 @@ def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
     It gives `MISSING` when somebody deleted the artifact meanwhile.
     """
     wait = _Wait(obj)
+    deadline = time.monotonic() + _visibility_secs()
     while True:
         try:
             value = _artifacts.load(obj, paths)
         except BadArtifact as bad:
+            if not _mounts.is_local(paths.class_dir) and time.monotonic() < deadline:
+                # Another host, whose caches showed it the bad one before, may move this one aside.
+                wait.for_visibility(paths)
+                continue
             # Computing it once more would end here again, and so for ever.
             raise FuruValidationError(
                 f"{short_name(obj)} was just computed, and is invalid when loaded: {bad}",

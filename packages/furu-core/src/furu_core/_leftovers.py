@@ -56,7 +56,7 @@ def _clean_up(paths: NodePaths, *, lease_secs: float) -> None:
     except FuruFormatError:
         return  # to be judged by the furu that wrote it
     if newest is None:
-        _attempts.remove_up_to(paths, 0)
+        _attempts.remove_all(paths)
         return
     record = newest.record
     if record is None or record.status is not AttemptStatus.RUNNING:
@@ -66,7 +66,7 @@ def _clean_up(paths: NodePaths, *, lease_secs: float) -> None:
     published = not os.path.isdir(f"{newest.folder}/{_attempts.STAGING}")
     resumable = _attempts.checkpoint_before(paths, newest.number + 1) is not None
     if published or (_is_old(newest.folder) and not resumable):
-        _attempts.remove_up_to(paths, newest.number)
+        _attempts.remove_all(paths)
 
 
 def _is_old(folder: str) -> bool:

@@ -1,8 +1,8 @@
 """What tests of furu and of its plugins are written with.
 
-Put ``pytest_plugins = ["furu_core.testing"]`` into a test module or the topmost `conftest.py` to have
-its fixtures. A `Host` runs functions in processes that a test may kill, stop and continue, if wanted
-under a host name and in a PID namespace of their own, as on another machine.
+The fixture `furu_store` is there for the tests of a module, or of a `conftest.py`, that imports it. A
+`Host` runs functions in processes that a test may kill, stop and continue, if wanted under a host
+name and in a PID namespace of their own, as on another machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -336,6 +337,7 @@ def cached_view(folder: Path, view: Path, *, seconds: float) -> Iterator[Path]:
         subprocess.run([*unmount, view], check=True, capture_output=True)
 
 
+@cache
 def _lacks_cached_views() -> str:
     if shutil.which("bindfs") is None:
         return "needs bindfs: apt-get install bindfs"
@@ -349,6 +351,7 @@ def _lacks_cached_views() -> str:
             return "needs bindfs to work: a machine with /dev/fuse, and the right to mount"
 
 
+@cache
 def _lacks_namespaces() -> str:
     try:
         subprocess.run(
@@ -359,14 +362,12 @@ def _lacks_namespaces() -> str:
     return ""
 
 
-@pytest.fixture(scope="session")
 def needs_cached_views() -> None:
     """Skip where folders cannot be mounted behind caches."""
     if reason := _lacks_cached_views():
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
 def needs_namespaces() -> None:
     """Skip where processes cannot get a host name and PID namespace of their own."""
     if reason := _lacks_namespaces():
