@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -24,6 +25,7 @@ from furu_core.executors import (
     note_rerun,
     short_name_of,
 )
+from furu_local._devices import Slot
 from furu_local._display import Display
 from furu_local._intake import Intake
 from furu_local._pool import Broken, Ended, GivenBack, Pool, PoolEvent, Task
@@ -52,7 +54,8 @@ class Controller:
         run_id: the run.
         frontier: what there is to do.
         ledger: decides what follows from failures.
-        intake: what may start.
+        limits: spec key to the number of its nodes that may be computed at once.
+        slots: spec key to its places, for those that use devices.
         pool: computes; closed at the end.
         events: where what happens is written; closed at the end.
         display: shows it; closed at the end.
@@ -68,7 +71,8 @@ class Controller:
         run_id: str,
         frontier: Frontier,
         ledger: RetryLedger,
-        intake: Intake,
+        limits: Mapping[str, int],
+        slots: Mapping[str, tuple[Slot, ...]],
         pool: Pool,
         events: EventLog,
         display: Display,
@@ -81,9 +85,11 @@ class Controller:
         self._roots = roots
         self._frontier = frontier
         self._ledger = ledger
-        self._intake = intake
         self._pool = pool
         self._events = events
+        self._intake = Intake(
+            frontier, limits, slots, on_start=lambda node: self._note(EventKind.NODE_STARTED, node)
+        )
         self._display = display
         self._keep_going = keep_going
         self._longest_look = settings.poll_interval_secs
@@ -174,7 +180,9 @@ class Controller:
                 return
             for event in self._pool.wait(self._patience()):
                 self._hear(event)
-            self._display.update(self._view())
+            due = self._display.due_in()
+            if due is not None and due <= 0:
+                self._display.update(self._view())
 
     def _patience(self) -> float:
         """Seconds for which the loop has nothing to do of its own."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from furu_local._devices import Slot
 from furu_local._pool import Task
-from furu_plan import Frontier
+from furu_plan import Frontier, PlanNode
 
 
 class Intake:
@@ -18,6 +18,7 @@ class Intake:
         frontier: what is ready.
         limits: spec key to the number of its nodes that may be computed at once.
         slots: spec key to the places of its nodes, for those that use devices.
+        on_start: called with each node that is handed out.
     """
 
     def __init__(
@@ -25,8 +26,10 @@ class Intake:
         frontier: Frontier,
         limits: Mapping[str, int],
         slots: Mapping[str, tuple[Slot, ...]],
+        on_start: Callable[[PlanNode], object],
     ) -> None:
         self._frontier = frontier
+        self._on_start = on_start
         self._limits = limits
         self._slots = slots
         self._out: Counter[str] = Counter()
@@ -54,6 +57,7 @@ class Intake:
             return None
         node = nodes[0]
         self._out[node.spec_key] += 1
+        self._on_start(node)
         return Task(next(self._numbers), node)
 
     def came_back(self, task: Task) -> None:

@@ -44,6 +44,15 @@ class Launch:
     logs: Path
 
 
+def launch_of(environment: Mapping[str, str], logs: Path) -> Launch:
+    """What to start workers with, as things stand in this process now."""
+    try:
+        folder: str | None = os.getcwd()
+    except OSError:
+        folder = None  # it was deleted, and a child could not enter it either
+    return Launch(environment, folder, logs)
+
+
 class WorkerProcess:
     """A worker process: its connection, what it has been sent, and its end.
 

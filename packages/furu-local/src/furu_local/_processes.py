@@ -14,8 +14,7 @@ import select
 import selectors
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Final
 
 from furu_core.errors import FuruExecutorError
@@ -422,12 +421,3 @@ class ProcessPool:
                 fd == self._waking for fd, _ in poll.poll(max(0.0, 1000 * left))
             ):
                 return
-
-
-def launch_of(environment: Mapping[str, str], logs: Path) -> Launch:
-    """What to start workers with, as things stand in this process now."""
-    try:
-        folder: str | None = os.getcwd()
-    except OSError:
-        folder = None  # it was deleted, and a child could not enter it either
-    return Launch(environment, folder, logs)

@@ -34,10 +34,10 @@ from furu_core.executors import (
 from furu_local._controller import Controller, Wish
 from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
 from furu_local._display import choose_display
-from furu_local._intake import Intake
 from furu_local._options import Options, checked_options, parse_options
 from furu_local._pool import Pool, WorkerKind
-from furu_local._processes import ProcessPool, launch_of
+from furu_local._process import launch_of
+from furu_local._processes import ProcessPool
 from furu_local._report import duration, failure_text
 from furu_local._signals import signals_forwarded
 from furu_local._threads import InlinePool, ThreadPool
@@ -92,15 +92,15 @@ def run_local(
         FuruUsageError: an option makes no sense.
 
     Example:
-        >>> from furu_core import Furu
-        >>> from furu_core.testing import temporary_store
+        >>> import tempfile
+        >>> from furu_core import Furu, use_settings
         >>> from furu_local import run_local
         >>> class Double(Furu[int]):
         ...     x: int
         ...     def _create(self):
         ...         return 2 * self.x
-        >>> with temporary_store():
-        ...     run_local([Double(x=1), Double(x=2)], worker="inline").results()
+        >>> with use_settings(path=tempfile.mkdtemp()):
+        ...     run_local([Double(x=1), Double(x=2)], worker="inline", progress=False).results()
         [2, 4]
     """
     executor = LocalExecutor(
@@ -351,7 +351,8 @@ def _controller(
         run_id=run_id,
         frontier=frontier,
         ledger=RetryLedger(settings, keep_going=options.keep_going),
-        intake=Intake(frontier, options.limits, slots),
+        limits=options.limits,
+        slots=slots,
         pool=pool,
         events=EventLog(folder),
         display=choose_display(
