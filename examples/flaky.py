@@ -1,7 +1,8 @@
 """A step that fails now and then is tried again: by default up to three times within one run.
 
-`Download` fails twice and then works. The run says that it retries, and ends well. With `FURU_MAX_COMPUTE_RETRIES=1` the run ends in an error
-instead, which names the step, the last line of its exception, and its log.
+`Download` fails twice and then works. The run says that it retries, and ends well. With
+`FURU_MAX_COMPUTE_RETRIES=1` the run ends in an error instead, which names the step, the last line of
+its exception, and its log.
 """
 
 from __future__ import annotations

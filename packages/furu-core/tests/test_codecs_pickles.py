@@ -48,7 +48,8 @@ def script(tmp_path: Path) -> Path:
 
 
 def run(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": path}
+    paths = [entry for entry in (path, os.environ.get("PYTHONPATH")) if entry]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
         [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=60
     )
