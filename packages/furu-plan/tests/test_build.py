@@ -15,7 +15,7 @@ from furu_core import Furu, NodeState, field, use_settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruCycleError, FuruDependencyError
 from furu_core.executors import Failure, FailureKind, Holder, NodeInfo, StateReader
-from furu_plan import DependencyPlan, Status, build_plan
+from furu_plan import DependencyPlan, Frontier, Status, build_plan
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -202,6 +202,28 @@ def test_classes_named_by_always_rerun_are_todo_though_they_are_done() -> None:
         assert len(build_plan(root, reader=FakeReader(states)).topo_order_todo()) == 3
     with use_settings(always_rerun=["Nodes"]):
         assert build_plan(root, reader=FakeReader(states)).topo_order_todo() == []
+
+
+def test_classes_named_by_always_rerun_are_found_below_what_is_done() -> None:
+    deep = Other(name="deep")
+    root = Node(name="r", below=(Node(name="middle", below=(deep,)),))
+    with use_settings(always_rerun=["Other"]):
+        plan = build_plan(root, reader=FakeReader(dict.fromkeys(("r", "middle", "deep"), DONE)))
+    assert names(plan.topo_order_todo()) == ["deep"]
+    assert plan[deep].rerun
+    frontier = Frontier(plan, window="dfs")
+    assert names(frontier.take()) == ["deep"]
+    frontier.done(deep.furu_hash)
+    assert frontier.finished
+
+
+def test_a_root_that_lost_a_file_is_todo(store: Path) -> None:
+    whole, damaged = Node(name="whole"), Node(name="damaged")
+    for node in (whole, damaged):
+        node.get()
+    (damaged.furu_dir / ".furu" / "result.json").write_text("")
+    assert names(build_plan([whole, damaged]).topo_order_todo()) == ["damaged"]
+    assert not damaged.exists()
 
 
 def test_what_is_done_is_found_on_disk(store: Path) -> None:

@@ -45,12 +45,12 @@ def build_plan(
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
         settings: `retry_failed` makes failed nodes TODO again; `always_rerun` makes DONE nodes TODO
-            whose class it names, where the walk meets them: what lies below a DONE node that it
-            does not name stays untouched. Default: the current settings.
+            whose class it names, also below DONE nodes that it does not name, for which the walk
+            then goes through the whole graph. Default: the current settings.
         reader: what answers how a node stands; for tests, and for callers that have one.
         validate: call `_validate` of the DONE roots and of the DONE direct dependencies of TODO nodes,
-            where their class defines it; what is invalid is moved aside and TODO. False changes
-            nothing on disk.
+            where their class defines it, and hold the files of DONE roots against their manifests;
+            what is bad is moved aside and TODO. False changes nothing on disk.
         compute_queued: a node that only waits in a scheduler's queue is TODO, as it is for `get()`,
             instead of IN_PROGRESS.
 
@@ -78,10 +78,11 @@ def build_plan(
         validate=validate,
     )
     items = named_roots(roots).items
-    nodes = walk(items)
-    return DependencyPlan(
-        roots=tuple(dict.fromkeys(item.furu_hash for item in items)), nodes=nodes, extend=walk
-    )
+    asked = dict.fromkeys(item.furu_hash for item in items)
+    nodes = walk(items, roots=asked)
+    # Nodes to be computed anew below DONE ones are asked for by nobody but the settings.
+    rerun = [node.hash for node in nodes.values() if node.rerun and not node.dependents]
+    return DependencyPlan(roots=tuple(asked | dict.fromkeys(rerun)), nodes=nodes, extend=walk)
 
 
 @attrs.frozen(slots=True)
@@ -111,6 +112,7 @@ class _Walk:
         known: Collection[str] = (),
         todo: Collection[str] = (),
         refresh: bool = False,
+        roots: Collection[str] = (),
     ) -> dict[str, PlanNode]:
         """The nodes below `objects`, dependencies first.
 
@@ -119,9 +121,12 @@ class _Walk:
             known: hashes that the caller has already; they are not walked and not in the result.
             todo: hashes that are to be computed whatever the store says, known or not.
             refresh: read the store anew instead of trusting what was read for this plan before.
+            roots: hashes whose artifacts nobody will load while the run goes on, so that damage has
+                to be noticed here.
         """
         if refresh:
             self.reader.refresh()
+        through_done = bool(self.always_rerun)
         drafts: dict[str, _Draft] = {}
         # The way from a start down to here: the nodes whose dependencies are being walked.
         path: dict[str, _Draft] = {}
@@ -133,17 +138,18 @@ class _Walk:
                     continue
                 if node_hash in path:
                     raise _cycle_error([draft[0] for draft in path.values()], node_hash)
-                status, info, rerun = self._judge(obj, forced=node_hash in todo)
-                if status is not Status.TODO:
-                    drafts[node_hash] = (obj, status, info, rerun, ())
-                    continue
-                below = dependencies(obj)
+                status, info, rerun = self._judge(
+                    obj, forced=node_hash in todo, root=node_hash in roots
+                )
+                to_do = status is Status.TODO
+                looks_below = to_do or (through_done and status is Status.DONE)
+                below = dependencies(obj) if looks_below else ()
                 if not below:
                     drafts[node_hash] = (obj, status, info, rerun, ())
                     continue
                 hashes = [item.furu_hash for item in below]
-                # Equal objects may be nested twice.
-                distinct = tuple(dict.fromkeys(hashes))
+                # Equal objects may be nested twice; and what is done waits for nothing below it.
+                distinct = tuple(dict.fromkeys(hashes)) if to_do else ()
                 path[node_hash] = (obj, status, info, rerun, distinct)
                 stack.append(zip(below, hashes, strict=True))
                 break
@@ -154,7 +160,7 @@ class _Walk:
                     drafts[node_hash] = draft
         return _finish(drafts)
 
-    def _judge(self, obj: Furu[Any], *, forced: bool) -> tuple[Status, NodeInfo, bool]:
+    def _judge(self, obj: Furu[Any], *, forced: bool, root: bool) -> tuple[Status, NodeInfo, bool]:
         cls = type(obj)
         facts = self.classes.get(cls)
         if facts is None:
@@ -170,7 +176,7 @@ class _Walk:
             return status, info, False
         if facts.rerun:
             return Status.TODO, info, True
-        if facts.validator and self.validate and invalidate_if_bad(obj):
+        if self.validate and (root or facts.validator) and invalidate_if_bad(obj):
             return Status.TODO, _ABSENT, False
         return Status.DONE, info, False
 
