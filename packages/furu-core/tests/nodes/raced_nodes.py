@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from furu_core import Furu
+from furu_core import Furu, _acquire, _attempts, _layout, _process
+from furu_core.errors import FuruWaitTimeout
 from furu_core.executors import StateReader
 from furu_core.testing import wait_until
 
@@ -176,6 +178,39 @@ def states(outside: str, numbers: list[int]) -> list[str]:
 
 def attempts(outside: str) -> int:
     """How many attempts at the gate are on disk."""
-    from furu_core import _attempts, _layout
-
     return len(_attempts.numbers(_layout.node_paths(Gate(outside=outside))))
+
+
+def get_gate_and_measure(outside: str, who: str) -> dict[str, Any]:
+    """Ask for the gate; how it ended, and what the waiting cost."""
+    os.environ["WHO"] = who
+    wall, cpu = time.monotonic(), time.process_time()
+    answer: dict[str, Any] = {}
+    try:
+        answer["value"] = Gate(outside=outside).get()
+    except FuruWaitTimeout as timeout:
+        answer |= {"holder": str(timeout.holder), "message": str(timeout)}
+    return answer | {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+
+
+def gate_state(outside: str) -> dict[str, Any]:
+    info = StateReader().state(Gate(outside=outside))
+    return {"state": info.state.value, "holder": str(info.holder), "reason": info.reason}
+
+
+def own_pid_and_start() -> tuple[int, str]:
+    me = _process.this_process()
+    return me.pid, me.start
+
+
+def become_zombie_with_gate(outside: str) -> None:
+    """Leave a claimed attempt whose process has ended but was not waited for, and hold on."""
+    pid = os.fork()
+    if pid == 0:
+        node = Gate(outside=outside)
+        _acquire.acquire(node, _layout.node_paths(node))
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    note(outside, "zombie")
+    wait_until("the end of the test", Path(outside, "go-zombie").exists)
+    os.waitpid(pid, 0)

@@ -1,0 +1,285 @@
+"""P6: nothing waits for ever, nothing waits for the dead, and a wait names whom it waits for."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from furu_core import Furu, _attempts, _layout, _lease, _process, _records, _settings
+from furu_core._process import ProcessId
+from furu_core._records import AttemptRecord, AttemptStatus
+from furu_core.errors import FuruWaitTimeout
+from furu_core.executors import NodeState, StateReader
+from furu_core.testing import Host, furu_store, needs_namespaces, wait_until
+
+__all__ = ["furu_store"]
+pytestmark = pytest.mark.timeout(300)
+
+NODES = Path(__file__).parent / "nodes"
+ELSEWHERE = ProcessId("another-host", "another-boot", "pid:[1]", 4711, "1")
+HOUR = 3600.0
+
+
+class Node(Furu[int]):
+    number: int = 0
+
+    def _create(self) -> int:
+        return self.number
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("host")
+    settings = {"lease_secs": 60, "poll_interval_secs": 0.2}
+    with Host(folder, modules=["raced_nodes"], sys_path=[NODES], settings=settings) as started:
+        yield started
+
+
+@pytest.fixture
+def outside(host: Host, tmp_path: Path) -> Iterator[Path]:
+    """A folder with a store for nodes that wait for the test."""
+    (tmp_path / "store").mkdir()
+    yield tmp_path
+    for who in ("first", "second", "zombie"):
+        (tmp_path / f"go-{who}").touch()
+
+
+def wait_for(outside: Path, line: str) -> None:
+    notes = outside / "notes"
+    wait_until(f"the note {line!r}", lambda: notes.exists() and line in notes.read_text())
+
+
+def leave_attempt(
+    node: Furu[object],
+    *,
+    holder: ProcessId = ELSEWHERE,
+    age_secs: float = 0.0,
+    lease_secs: float = 120.0,
+    with_lease: bool = True,
+) -> str:
+    """Leave a running attempt as its holder would, with a sign of life some time ago."""
+    paths = _layout.node_paths(node)
+    folder = f"{paths.attempts}/1"
+    os.makedirs(f"{folder}/files/.furu")
+    record = AttemptRecord(
+        number=1,
+        token="0" * 16,
+        node=_layout.short_name(node),
+        status=AttemptStatus.RUNNING,
+        holder=holder,
+        started=time.time() - age_secs,
+        lease_secs=lease_secs,
+    )
+    Path(folder, _records.RECORD_FILE).write_bytes(_records.encode(record))
+    if with_lease:
+        Path(folder, _lease.LEASE_FILE).touch()
+    touch(folder, time.time() - age_secs)
+    return folder
+
+
+def touch(folder: str, when: float) -> None:
+    for name in (_records.RECORD_FILE, _lease.LEASE_FILE, ""):
+        if os.path.exists(f"{folder}/{name}"):
+            os.utime(f"{folder}/{name}", (when, when))
+
+
+# The holder is dead
+
+
+def test_a_node_whose_holder_was_killed_on_this_host_is_computed_at_once(
+    host: Host, outside: Path
+) -> None:
+    store = str(outside / "store")
+    first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
+    wait_for(outside, "begun by first")
+    first.kill()
+    assert first.wait().killed
+    (outside / "go-second").touch()
+    second = host.run("raced_nodes:get_gate_and_measure", str(outside), "second", path=store)
+    assert second["value"] == "second second"
+    assert second["wall"] < 30  # far less than the lease
+
+
+def test_a_node_whose_host_went_down_is_computed_when_the_lease_has_run_out(
+    host: Host, outside: Path
+) -> None:
+    needs_namespaces()
+    store = outside / "store"
+    settings = {"lease_secs": 2.0}
+    with Host(store, sys_path=[NODES], name="lost-host", settings=settings) as lost:
+        lost.start("raced_nodes:get_gate", str(outside), "first")
+        wait_for(outside, "begun by first")
+        seen = host.run("raced_nodes:gate_state", str(outside), path=str(store))
+        assert seen["state"] == "running"
+        assert "lost-host" in seen["holder"]
+        lost.crash()
+    (outside / "go-second").touch()
+    second = host.run("raced_nodes:get_gate_and_measure", str(outside), "second", path=str(store))
+    assert second["value"] == "second second"
+
+
+def test_a_zombie_is_dead(host: Host, outside: Path) -> None:
+    store = str(outside / "store")
+    zombie = host.start("raced_nodes:become_zombie_with_gate", str(outside), path=store)
+    wait_for(outside, "zombie")
+    assert host.run("raced_nodes:gate_state", str(outside), path=store)["state"] == "stale"
+    (outside / "go-zombie").touch()
+    zombie.result()
+
+
+def test_a_pid_that_is_used_again_does_not_keep_a_dead_holder_alive(furu_store: Path) -> None:
+    me = _process.this_process()
+    leave_attempt(Node(), holder=attrs.evolve(me, start="1"))
+    assert StateReader().state(Node()).state is NodeState.STALE
+    assert Node().get() == 0
+
+
+def test_a_process_that_cannot_be_looked_up_is_not_taken_for_dead(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may show another namespace's /proc, and `hidepid` hides other users' processes."""
+    me = _process.this_process()
+    leave_attempt(Node(number=1), holder=attrs.evolve(me, pid=me.pid + 1, start=""))
+    assert StateReader().state(Node(number=1)).state is NodeState.RUNNING
+
+    def hidden(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    leave_attempt(Node(number=2), holder=attrs.evolve(me, pid=2**22 + 1, start="1"))
+    assert StateReader().state(Node(number=2)).state is NodeState.STALE
+    monkeypatch.setattr(os, "kill", hidden)
+    assert StateReader().state(Node(number=2)).state is NodeState.RUNNING
+
+
+def test_an_attempt_without_a_lease_is_judged_by_the_age_of_its_record(furu_store: Path) -> None:
+    leave_attempt(Node(number=1), with_lease=False)
+    leave_attempt(Node(number=2), with_lease=False, age_secs=HOUR)
+    assert StateReader().state(Node(number=1)).state is NodeState.RUNNING
+    assert StateReader().state(Node(number=2)).state is NodeState.STALE
+
+
+def test_an_attempt_without_a_record_is_taken_over(furu_store: Path) -> None:
+    folder = leave_attempt(Node(), with_lease=False)
+    os.unlink(f"{folder}/{_records.RECORD_FILE}")
+    assert Node().get() == 0
+
+
+def test_fifty_nodes_of_a_host_that_died_an_hour_ago_cost_no_wait(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [Node(number=number) for number in range(50)]
+    for node in nodes:
+        leave_attempt(node, age_secs=HOUR)
+    slept: list[float] = []
+    sleep = time.sleep
+
+    def noted_sleep(seconds: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            slept.append(seconds)
+        sleep(seconds)
+
+    probes: list[str] = []
+    probe = _lease._probe
+    monkeypatch.setattr(time, "sleep", noted_sleep)
+    monkeypatch.setattr(_lease, "_probe", lambda folder: probes.append(folder) or probe(folder))
+    reader = StateReader()
+    assert [reader.state(node).state for node in nodes] == [NodeState.STALE] * 50
+    assert "another-host" in str(reader.state(nodes[0]).holder)
+    assert [node.get() for node in nodes] == list(range(50))
+    assert slept == []
+    assert len(probes) <= 3
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clock_of_another_host_or_of_the_file_server_does_not_matter(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    server_now = time.time() + hours * HOUR
+    monkeypatch.setattr(_lease, "_offsets", {})
+    monkeypatch.setattr(_lease, "_probe", lambda folder: server_now)
+    alive = leave_attempt(Node(number=1))
+    dead = leave_attempt(Node(number=2))
+    touch(alive, server_now - 10)
+    touch(dead, server_now - 500)
+    reader = StateReader()
+    assert reader.state(Node(number=1)).state is NodeState.RUNNING
+    assert reader.state(Node(number=2)).state is NodeState.STALE
+
+
+# The holder lives
+
+
+def test_a_live_holder_is_waited_for_and_announced_once(host: Host, outside: Path) -> None:
+    store = str(outside / "store")
+    # The host's log is shared by the tests of this module, so these are the only waits at INFO.
+    before = host.log().count("wait for")
+    first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
+    wait_for(outside, "begun by first")
+    second = host.start(
+        "raced_nodes:get_gate_and_measure",
+        str(outside), "second", path=store, poll_interval_secs=0.02,
+    )  # fmt: skip
+    wait_until("the announcement", lambda: host.log().count("wait for") > before)
+    polls_begin = time.monotonic()
+    wait_until("some polls", lambda: time.monotonic() > polls_begin + 1)
+    (outside / "go-first").touch()
+    assert first.result() == second.result()["value"] == "first first"
+    lines = [line for line in host.log().splitlines() if "wait for" in line]
+    assert len(lines) == before + 1
+    assert f"process {first.pid}" in host.log().replace("\n", " ")
+
+
+def test_a_wait_has_an_end_that_names_the_holder(host: Host, outside: Path) -> None:
+    store = str(outside / "store")
+    first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
+    wait_for(outside, "begun by first")
+    second = host.run(
+        "raced_nodes:get_gate_and_measure",
+        str(outside), "second", path=store, max_wait_secs=0.5, log_level="ERROR",
+    )  # fmt: skip
+    assert f"process {first.pid} on" in second["holder"]
+    assert second["holder"] in second["message"]
+    assert "FURU_MAX_WAIT_SECS" in second["message"]
+    assert second["wall"] >= 0.5
+    (outside / "go-first").touch()
+    assert first.result() == "first first"
+
+
+def test_no_wait_at_all_is_possible(furu_store: Path) -> None:
+    leave_attempt(Node())
+    with _settings.use(max_wait_secs=0), pytest.raises(FuruWaitTimeout) as timeout:
+        Node().get()
+    assert "another-host" in str(timeout.value)
+
+
+def test_waiting_costs_next_to_no_processor_time(host: Host, outside: Path) -> None:
+    store = str(outside / "store")
+    first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
+    wait_for(outside, "begun by first")
+    second = host.run(
+        "raced_nodes:get_gate_and_measure",
+        str(outside), "second", path=store, max_wait_secs=3.0, log_level="ERROR",
+        poll_interval_secs=1.0,
+    )  # fmt: skip
+    assert second["cpu"] < 0.05 * second["wall"] + 0.05
+    (outside / "go-first").touch()
+    first.result()
+
+
+def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a host whose cache says that there is no such folder."""
+    paths = _layout.node_paths(Node())
+    monkeypatch.setattr(_attempts, "numbers", lambda paths: [3])
+    newest = _attempts.latest(paths, lease_secs=120)
+    assert newest is not None
+    assert newest.alive
+    with _settings.use(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout):
+        Node().get()
