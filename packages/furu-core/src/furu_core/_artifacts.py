@@ -145,10 +145,15 @@ def move_aside(attempt: Attempt) -> None:
         os.rename(attempt.paths.artifact, f"{attempt.folder}/{_attempts.INVALID}")
 
 
-def delete(obj: Furu[Any], paths: NodePaths, *, lease_secs: float) -> bool:
+def delete(name: str, paths: NodePaths, *, lease_secs: float) -> bool:
     """Remove the artifact and the ended attempts of a node; whether there was anything.
 
     It claims an attempt for that, so that nobody computes the node meanwhile.
+
+    Args:
+        name: the node's short name.
+        paths: its folders.
+        lease_secs: seconds without a sign of life after which others may take over.
 
     Raises:
         FuruUsageError: somebody computes it now.
@@ -162,13 +167,13 @@ def delete(obj: Furu[Any], paths: NodePaths, *, lease_secs: float) -> bool:
         if newest is not None and newest.alive:
             assert newest.judgement is not None
             raise FuruUsageError(
-                f"{obj!r} is being computed: {newest.judgement.reason}",
+                f"{name} is being computed: {newest.judgement.reason}",
                 hint="stop that process first, or wait until it has ended",
             )
         attempt = _attempts.claim(
             paths,
             1 if newest is None else newest.number + 1,
-            node=short_name(obj),
+            node=name,
             origin=Origin(),
             lease_secs=lease_secs,
         )

@@ -173,24 +173,26 @@ def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]
 
 
 def find(name: str) -> StoredNode:
-    """The node that a hash, the beginning of one, or a short name such as ``Train(3fa9c1)`` means.
+    """The node that a name means.
+
+    Args:
+        name: a hash, the beginning of one, a short name such as ``Train(3fa9c1)``, or the name of a
+            class that has one node only.
 
     Raises:
         FuruUsageError: it means none, or several; the error names them, or similar ones.
     """
-    match = _NAME.fullmatch(name.strip())
-    if match is None:
-        raise FuruUsageError(
-            f"{name!r} is no hash", hint="give the first digits of one, as `furu ls` shows them"
-        )
-    prefix = match["prefix"].lower()
-    chosen = classes_called(match["cls"]) if match["cls"] else list(classes())
-    known = [
-        StoredNode(cls, node_hash)
-        for cls in chosen
-        for node_hash in sorted({*cls.published(), *cls.attempted()})
-    ]
-    found = [node for node in known if node.hash.startswith(prefix)]
+    name = name.strip()
+    match = _NAME.fullmatch(name)
+    found: list[StoredNode] = []
+    known: list[StoredNode] = []
+    prefix = ""
+    if match is not None:
+        prefix = match["prefix"].lower()
+        known = _nodes_of(classes_called(match["cls"]) if match["cls"] else list(classes()))
+        found = [node for node in known if node.hash.startswith(prefix)]
+    if not found:
+        found = _nodes_of(cls for cls in classes() if cls.is_called(name))
     if len(found) == 1:
         return found[0]
     if found:
@@ -199,12 +201,21 @@ def find(name: str) -> StoredNode:
             hint="give more digits, or the class as well: `Class(digits)`",
         )
     similar = sorted(known, key=lambda node: -_common(node.hash, prefix))[:5]
-    similar = [node for node in similar if match["cls"] or _common(node.hash, prefix) >= 3]
+    named = match is not None and match["cls"]
+    similar = [node for node in similar if named or _common(node.hash, prefix) >= 3]
     raise FuruUsageError(
         f"the store {_settings.current().path} has no node {name!r}"
         + (f"; similar are {_listed(similar, 12)}" if similar else ""),
-        hint="`furu ls` lists what is there",
+        hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
     )
+
+
+def _nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:
+    return [
+        StoredNode(cls, node_hash)
+        for cls in chosen
+        for node_hash in sorted({*cls.published(), *cls.attempted()})
+    ]
 
 
 def _listed(found: list[StoredNode], digits: int) -> str:

@@ -129,7 +129,8 @@ class Furu(Generic[T]):
             FuruUsageError: somebody computes the node now.
             FuruStoreError: the store cannot be written.
         """
-        return _artifacts.delete(self, node_paths(self), lease_secs=_settings.current().lease_secs)
+        lease_secs = _settings.current().lease_secs
+        return _artifacts.delete(short_name(self), node_paths(self), lease_secs=lease_secs)
 
     @property
     def furu_hash(self) -> str:

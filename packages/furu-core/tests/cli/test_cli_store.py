@@ -180,7 +180,16 @@ def test_an_unknown_hash_names_similar_ones(filled: Any, command: str) -> None:
     done = filled.furu(command, wrong)
     assert done.returncode == 2
     assert f"has no node '{wrong}'; similar are exp.train:Train({filled.train[:12]})" in done.stderr
-    assert "'xyz' is no hash" in filled.furu(command, "xyz").stderr
+    assert "has no node 'xyz'" in filled.furu(command, "xyz").stderr
+
+
+def test_a_class_name_means_its_only_node(filled: Any, project: Any) -> None:
+    assert filled.furu("log", "Train").stdout.startswith("training\n")
+    for digit in "ab":
+        (project.store / f"data/m/Several/{digit * 32}").mkdir(parents=True)
+    done = project.furu("show", "Several")
+    assert done.returncode == 2
+    assert "'Several' means 2 nodes: m:Several(aaaaaa), m:Several(bbbbbb)" in done.stderr
 
 
 def test_log_prints_what_the_node_printed(filled: Any) -> None:

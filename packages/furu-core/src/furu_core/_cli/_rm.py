@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import click
 
 from furu_core import _artifacts, _browse, _settings
@@ -36,8 +34,7 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
             return _status.FAILED
     lease_secs = _settings.current().lease_secs
     for node in found:
-        # The store deletes by folder; of the object it wants no more than how to name it.
-        _artifacts.delete(cast("Any", node), node.paths, lease_secs=lease_secs)
+        _artifacts.delete(node.name, node.paths, lease_secs=lease_secs)
         if not as_json:
             click.echo(f"deleted {node.name}")
     if as_json:
