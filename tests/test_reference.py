@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import click
+
 import furu_local
 from furu_core import Furu, Settings, errors
 from furu_core._cli._main import furu as group
