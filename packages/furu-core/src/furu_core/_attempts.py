@@ -34,7 +34,14 @@ import attrs
 from furu_core import _lease, _process, _records
 from furu_core._layout import ATTEMPTS, LOG_FILE, META, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
-from furu_core._records import AttemptRecord, AttemptStatus, DamagedRecord, Ended, Submission
+from furu_core._records import (
+    AttemptRecord,
+    AttemptStatus,
+    DamagedRecord,
+    Ended,
+    FailureKind,
+    Submission,
+)
 from furu_core.errors import FuruStoreError
 
 STAGING: Final = "files"
@@ -217,8 +224,14 @@ def claim(
             _held.pop(record.token, None)
             return None
         folder = f"{paths.attempts}/{number}"
-        _hand_over_checkpoint(paths, number)
-        return Attempt(paths, record, _lease.hold(folder, lease_secs))
+        try:
+            _hand_over_checkpoint(paths, number)
+            return Attempt(paths, record, _lease.hold(folder, lease_secs))
+        except BaseException:
+            # Others would take what was claimed for running, as long as this process lives.
+            if not os.path.isdir(f"{folder}/{CHECKPOINT}"):
+                discard(folder, paths.class_attempts)
+            raise
     except OSError as error:
         _held.pop(record.token, None)
         raise store_error(error, paths.attempts) from error
@@ -306,6 +319,10 @@ def release(attempt: Attempt) -> None:
 
 def withdraw(attempt: Attempt) -> None:
     """Give an attempt back as if it had never been claimed."""
+    if os.path.isdir(f"{attempt.folder}/{CHECKPOINT}"):  # which is work to go on from
+        ended = Ended(time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began")
+        end(attempt, AttemptStatus.CANCELLED, ended)
+        return
     release(attempt)
     discard(attempt.folder, attempt.paths.class_attempts)
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _OWN_FILES: Final = os.path.dirname(__file__) + os.sep
 _MESSAGE_CHARACTERS: Final = 2000
+_REASON_CHARACTERS: Final = 600
 
 
 def compute(obj: Furu[Any], attempt: Attempt, *, rerun: bool = False) -> bool:
@@ -82,7 +83,12 @@ def compute(obj: Furu[Any], attempt: Attempt, *, rerun: bool = False) -> bool:
             published = _publish(obj, attempt, rerun=rerun)
     except BaseException as error:
         if not published and (rerun or not _finished_elsewhere(attempt, error)):
-            failure = _ended(obj, attempt, error)
+            try:
+                failure = _ended(obj, attempt, error)
+            except BaseException:
+                # Too little is left, of the stack for instance, to record how it ended.
+                _attempts.release(attempt)
+                raise
             if failure is error:
                 raise
             raise failure from error
@@ -129,7 +135,9 @@ def _write_traceback(log: str, error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
         trace = trace.tb_next  # the reader of a node's log looks for the node's code
-    lines = traceback.format_exception(type(error), error, trace or error.__traceback__)
+    # What led to another node's failure is in that node's log, and with it whatever lies below it.
+    own = not isinstance(error, FuruComputeError)
+    lines = traceback.format_exception(type(error), error, trace or error.__traceback__, chain=own)
     with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(lines)
 
@@ -316,18 +324,32 @@ def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseE
     """What a caller of `get()` sees of `error`."""
     name = short_name(obj)
     log = _attempts.log_of(attempt.folder)
+    hint = f"the traceback is in {log}"
     if isinstance(error, FuruNodeError):
+        if not error.hash:  # raised where the node was not known
+            error.node, error.hash = name, obj.furu_hash
+            error.message = f"{name} has no result: {error.message}"
         if error.hash == obj.furu_hash:
             error.log = error.log or log
             return error
+        first = _first_failure(error)
         reason = f"because {error.message}"
+        if len(reason) > _REASON_CHARACTERS:
+            reason = f"because, further down, {first.message}"
+        hint = first.hint or hint
     elif isinstance(error, FuruError) or not isinstance(error, Exception | SystemExit):
         return error
     else:
         reason = f"with {type(error).__name__}: {last_line(error)}"
-    hint = f"the traceback is in {log}"
     if isinstance(error, RecursionError):
         hint += "; a chain deeper than Python recurses is for `furu run`, which needs no recursion"
     return FuruComputeError(
         f"{name} failed {reason}", node=name, hash=obj.furu_hash, log=log, hint=hint
     )
+
+
+def _first_failure(error: FuruNodeError) -> FuruNodeError:
+    """The failure that others followed from."""
+    while isinstance(error.__cause__, FuruNodeError):
+        error = error.__cause__
+    return error

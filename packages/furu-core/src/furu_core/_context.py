@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _settings
+from furu_core import _attempts, _settings
 from furu_core._attempts import VIOLATIONS, Attempt, Origin
 from furu_core._layout import short_name
 from furu_core._records import Submission
@@ -207,6 +207,7 @@ def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     running = Active(attempt.staging, attempt.folder, os.getpid())
     with _mutex:
         _active[obj.furu_hash] = running
+        _attempts.running.add(attempt.folder)
         _export_active()
     try:
         with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
@@ -214,6 +215,7 @@ def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     finally:
         with _mutex:
             _active.pop(obj.furu_hash, None)
+            _attempts.running.discard(attempt.folder)
             _export_active()
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RECORD_FILE: Final = "record.json"
 VERSION: Final = 1
+_MANY: Final = 100  # brackets that no record holds, but one that makes the parser recurse does
 
 
 class AttemptStatus(Enum):
@@ -143,7 +144,12 @@ def parse(data: bytes, path: str) -> AttemptRecord:
         newer = isinstance(version, int) and version > VERSION
         if not newer:
             return _converter().structure(raw, AttemptRecord)
-    except Exception as error:  # noqa: BLE001 - whatever the bytes hold, they are not a record of ours
+    except Exception as error:
+        if (
+            isinstance(error, MemoryError | RecursionError)
+            and data.count(b"[") + data.count(b"{") < _MANY
+        ):
+            raise  # the caller's stack is used up; the record is as good as it was
         raise DamagedRecord(f"{path}: {type(error).__name__}: {error}") from None
     raise FuruFormatError(
         f"{path} has format version {version}, this furu reads up to {VERSION}",

@@ -1,0 +1,541 @@
+"""`get()` outside of executors: computed once, loaded ever after, and told truthfully when it fails."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import get_nodes as nodes
+import pytest
+from get_nodes import Chain, Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
+
+import furu_core
+from furu_core import NodeState
+from furu_core.errors import (
+    FuruComputeError,
+    FuruDefinitionError,
+    FuruDependencyError,
+    FuruMutatedConfig,
+    FuruResultError,
+    FuruUsageError,
+)
+from furu_core.executors import FailureKind, Outcome, dependencies, run_node, spec_key
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    nodes.calls.clear()
+    nodes.hooks.clear()
+    yield
+    nodes.hooks.clear()
+
+
+def attempts_of(store: Path, node: furu_core.Furu[Any]) -> list[Path]:
+    return sorted(store.rglob(f".attempts/{node.furu_hash}/*"), key=lambda path: int(path.name))
+
+
+def meta(node: furu_core.Furu[Any], name: str) -> Any:
+    text = (node.furu_dir / ".furu" / name).read_text()
+    return json.loads(text) if name.endswith(".json") else text
+
+
+# Hits and misses
+
+
+def test_a_miss_computes_and_a_hit_loads(store: Path) -> None:
+    assert not Square(side=3).exists()
+    assert Square(side=3).status() is NodeState.ABSENT
+    assert Square(side=3).get() == 9
+    assert Square(side=3).exists()
+    assert Square(side=3).status() is NodeState.DONE
+    assert Square(side=3).get() == 9
+    assert nodes.calls == ["square 3"]
+
+
+def test_dependencies_compute_themselves_when_asked(store: Path) -> None:
+    assert Outer(square=Square(side=5)).get() == 26
+    assert Outer(square=Square(side=5), plus=2).get() == 27
+    assert nodes.calls == ["outer", "square 5", "outer"]
+
+
+@pytest.mark.parametrize("kind", nodes.VALUES)
+def test_the_first_get_returns_what_every_later_one_does(store: Path, kind: str) -> None:
+    first = Returns(kind=kind).get()
+    second = Returns(kind=kind).get()
+    assert nodes.calls == [kind]
+    assert type(first) is type(second)
+    if kind == "nan":
+        assert math.isnan(first)
+        assert math.isnan(second)
+    else:
+        assert first == second
+    if kind not in ("path", "paths in a dict", "folder", "nan"):
+        assert first == nodes.VALUES[kind](None)
+
+
+def test_paths_under_furu_dir_follow_the_artifact_when_the_store_moves(
+    store: Path, tmp_path: Path
+) -> None:
+    path = Returns(kind="path").get()
+    assert path == Returns(kind="path").furu_dir / "sub/file.txt"
+    assert path.read_text() == "content"
+    assert Returns(kind="paths in a dict").get()["elsewhere"] == Path("/etc/hosts")
+    moved = tmp_path / "moved"
+    store.rename(moved)
+    with furu_core.use_settings(path=moved):
+        assert Returns(kind="path").get() == moved / path.relative_to(store)
+        assert Returns(kind="paths in a dict").get()["here"][0].read_text() == "content"
+        assert Returns(kind="folder").get() == Returns(kind="folder").furu_dir
+    assert nodes.calls == ["path", "paths in a dict", "folder"]
+
+
+def test_a_load_method_of_ones_own_replaces_the_stored_value(store: Path) -> None:
+    assert Files().get() == "hello"
+    assert Files().get() == "hello"
+    assert nodes.calls == ["create", "load", "load"]
+    assert not list((Files().furu_dir / ".furu").glob("result*"))
+    assert (Files().furu_dir / "text.txt").read_text() == "hello"
+
+
+def test_a_load_method_that_raises_says_so_each_time_and_nothing_is_computed_again(
+    store: Path,
+) -> None:
+    for _ in range(2):
+        with pytest.raises(LookupError, match="cannot load it"):
+            nodes.LoadFails().get()
+    assert nodes.LoadFails().exists()
+
+
+def test_delete_removes_results_and_failed_attempts(store: Path) -> None:
+    Square(side=1).get()
+    assert Square(side=1).delete() is True
+    assert not Square(side=1).exists()
+    assert Square(side=1).delete() is False
+    with pytest.raises(FuruComputeError):
+        Fails().get()
+    assert Fails().status() is NodeState.FAILED
+    assert Fails().delete() is True
+    assert Fails().status() is NodeState.ABSENT
+    assert not attempts_of(store, Fails())
+
+
+def test_what_is_being_computed_cannot_be_deleted(store: Path) -> None:
+    node = Does(hook="delete")
+
+    def delete() -> str:
+        with pytest.raises(FuruUsageError, match="is being computed"):
+            node.delete()
+        return "refused"
+
+    nodes.hooks["delete"] = delete
+    assert node.status() is NodeState.ABSENT
+    assert node.get() == "refused"
+
+
+def test_a_running_node_has_the_state_running(store: Path) -> None:
+    node = Does(hook="state")
+    nodes.hooks["state"] = lambda: node.status().name
+    assert node.get() == "RUNNING"
+
+
+# Failures
+
+
+def test_a_failure_has_its_cause_its_log_and_its_record(store: Path) -> None:
+    with pytest.raises(FuruComputeError) as caught:
+        Fails().get()
+    error = caught.value
+    assert isinstance(error.__cause__, ValueError)
+    assert error.node == furu_core.executors.short_name(Fails())
+    assert error.hash == Fails().furu_hash
+    assert "ValueError: bad value 42" in str(error)
+    assert str(error.log) in str(error)
+    assert error.log is not None
+    log = error.log.read_text()
+    assert "about to fail" in log
+    assert "deep_in_the_users_code(self.what)" in log
+    assert "ValueError: first line\nbad value 42" in log
+    assert "furu_core/_compute.py" not in log, "the reader looks for his own code"
+    (folder,) = attempts_of(store, Fails())
+    record = json.loads((folder / "record.json").read_text())
+    assert (record["status"], record["ended"]["kind"]) == ("failed", "compute")
+    assert record["ended"]["message"] == "bad value 42"
+    assert not (folder / "files").exists(), "staging of ended attempts does not stay"
+    assert not (folder / "lease").exists()
+    assert Fails().status() is NodeState.FAILED
+
+
+def test_a_failed_node_is_tried_again_by_the_next_get(store: Path) -> None:
+    for number in (1, 2):
+        with pytest.raises(FuruComputeError):
+            Fails().get()
+        assert len(attempts_of(store, Fails())) == number
+
+
+def test_with_retry_failed_off_a_failed_node_fails_at_once(store: Path, session: Any) -> None:
+    nodes.hooks["flaky"] = lambda: 1 / 0
+    node = Does(hook="flaky")
+    with pytest.raises(FuruComputeError):
+        node.get()
+    nodes.calls.clear()
+    with furu_core.use_settings(retry_failed=False):
+        with pytest.raises(FuruComputeError, match="failed before, in attempt 1") as caught:
+            node.get()
+        assert "ZeroDivisionError" in str(caught.value)
+        assert "FURU_RETRY_FAILED=1" in caught.value.hint
+        assert caught.value.log is not None
+        assert caught.value.log.exists()
+        with session():
+            result = run_node(node)
+        assert (result.outcome, result.failure.kind) == (Outcome.FAILED, FailureKind.COMPUTE)
+    assert nodes.calls == []
+    nodes.hooks["flaky"] = lambda: "fine"
+    assert node.get() == "fine"
+    with furu_core.use_settings(retry_failed=False):
+        assert node.get() == "fine"
+
+
+def test_a_nested_failure_names_both_nodes_and_keeps_the_cause(store: Path) -> None:
+    node = Needs(of=Needs(of=Fails()))
+    with pytest.raises(FuruComputeError) as caught:
+        node.get()
+    assert caught.value.hash == node.furu_hash
+    inner = caught.value.__cause__
+    assert isinstance(inner, FuruComputeError)
+    innermost = inner.__cause__
+    assert isinstance(innermost, FuruComputeError)
+    assert innermost.hash == Fails().furu_hash
+    assert isinstance(innermost.__cause__, ValueError)
+    for named in (node, node.of, Fails()):
+        assert furu_core.executors.short_name(named) in str(caught.value)
+        assert named.status() is NodeState.FAILED
+    assert "bad value 42" in str(caught.value)
+
+
+def test_a_keyboard_interrupt_is_recorded_as_cancelled_and_passes_through(
+    store: Path, session: Any
+) -> None:
+    node = Fails(what="KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Needs(of=node).get()
+    assert node.status() is NodeState.CANCELLED
+    assert Needs(of=node).status() is NodeState.CANCELLED
+    with session(), pytest.raises(KeyboardInterrupt):
+        run_node(node)
+    with furu_core.use_settings(retry_failed=False), pytest.raises(KeyboardInterrupt):
+        node.get()  # a cancelled node has not failed
+
+
+@pytest.mark.parametrize(("what", "text"), [("SystemExit", "3"), ("exit", "no more")])
+def test_a_system_exit_is_a_failure_and_not_the_end_of_the_program(
+    store: Path, session: Any, what: str, text: str
+) -> None:
+    with pytest.raises(FuruComputeError, match=f"SystemExit: {text}") as caught:
+        Fails(what=what).get()
+    assert isinstance(caught.value.__cause__, SystemExit)
+    with session():
+        result = run_node(Fails(what=what))
+    assert result.failure.kind is FailureKind.COMPUTE
+    assert result.failure.error_type == "SystemExit"
+
+
+def test_an_error_without_a_text_is_named_all_the_same(store: Path) -> None:
+    with pytest.raises(FuruComputeError, match="RuntimeError"):
+        Fails(what="silent").get()
+
+
+def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None:
+    node = Chain()
+    for _ in range(600):
+        node = Chain(before=node)
+    with pytest.raises(FuruComputeError) as caught:
+        node.get()
+    assert "furu run" in str(caught.value)
+    assert len(str(caught.value)) < 2000, "not a line for each of its nodes"
+    while isinstance(node, Chain) and node.before is not None:
+        # At the end of the stack an attempt cannot be recorded any more; it must not seem to run.
+        assert node.status() in (NodeState.FAILED, NodeState.STALE, NodeState.ABSENT)
+        node = node.before
+    assert max(path.stat().st_size for path in store.rglob("furu.log")) < 100_000
+
+
+def test_a_result_that_cannot_be_stored_is_an_error_that_says_what_to_do(store: Path) -> None:
+    nodes.hooks["lambda"] = lambda: {"x": [lambda: 1]}
+    with pytest.raises(FuruResultError) as caught:
+        Does(hook="lambda").get()
+    assert "['x'][0]" in caught.value.message
+    assert "_load" in caught.value.hint
+    assert not Does(hook="lambda").exists()
+    assert Does(hook="lambda").status() is NodeState.FAILED
+
+
+# Running again
+
+
+@pytest.mark.parametrize("name", ["Square", "tests.nodes.get_nodes:Square", "ALL"])
+def test_always_rerun_computes_each_matching_node_once_per_process(
+    store: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from furu_core import _get
+
+    monkeypatch.setattr(_get, "_reran", set())
+    assert Outer().get() == 5
+    nodes.calls.clear()
+    with furu_core.use_settings(always_rerun=name):
+        assert Square().get() == 4
+        assert Square().get() == 4
+        assert nodes.calls == ["square 2"]
+        assert Square(side=9).get() == 81
+        assert Square(side=9).get() == 81
+        assert nodes.calls == ["square 2", "square 9"]
+        assert Outer().get() == 5
+        assert ("outer" in nodes.calls) == (name == "ALL")
+        assert nodes.calls.count("square 2") == 1
+    assert Square().get() == 4
+    assert not attempts_of(store, Square())
+
+
+def test_a_rerun_that_fails_keeps_the_old_result(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from furu_core import _get
+
+    monkeypatch.setattr(_get, "_reran", set())
+    node = Does(hook="rerun")
+    nodes.hooks["rerun"] = lambda: "old"
+    assert node.get() == "old"
+    nodes.hooks["rerun"] = lambda: 1 / 0
+    with furu_core.use_settings(always_rerun="Does"), pytest.raises(FuruComputeError):
+        node.get()
+    assert node.get() == "old"
+    assert node.status() is NodeState.DONE
+
+
+# What stands in an artifact
+
+
+def test_the_log_holds_what_the_code_printed_and_logged(store: Path, tmp_path: Path) -> None:
+    done = run_script(tmp_path, "from get_nodes import Talks; Talks().get()")
+    assert done.stdout == "printed\n"
+    assert Talks().exists()
+    log = meta(Talks(), "furu.log")
+    for text in ("printed", "to stderr", "INFO users: logged", "WARNING users: warned loudly"):
+        assert log.count(text) == 1
+    assert not attempts_of(store, Talks())
+
+
+def test_the_log_of_a_nested_node_is_its_own(store: Path) -> None:
+    Needs(of=Talks()).get()
+    assert "printed" in meta(Talks(), "furu.log")
+    assert "printed" not in meta(Needs(of=Talks()), "furu.log")
+
+
+def test_config_manifest_and_metadata_say_what_was_computed_how(store: Path) -> None:
+    node = Outer(square=Square(side=4), plus=3)
+    node.get()
+    config = meta(node, "config.json")
+    assert config["class"] == "tests.nodes.get_nodes:Outer"
+    assert config["hash"] == node.furu_hash
+    assert config["fields"]["plus"] == 3
+    assert config["fields"]["square"]["$ref"] == Square(side=4).furu_hash
+    manifest = meta(node, "manifest.json")
+    assert manifest["result"]["codec"] == "json"
+    assert set(manifest["files"]) == {".furu/config.json", ".furu/result.json"}
+    metadata = meta(node, "metadata.json")
+    assert metadata["hash"] == node.furu_hash
+    assert metadata["node"] == furu_core.executors.short_name(node)
+    assert "Outer" in metadata["to_python"]
+    assert "side=4" in metadata["to_python"]
+    assert metadata["attempt"]["number"] == 1
+    assert metadata["attempt"]["holder"]["pid"] == os.getpid()
+    assert metadata["ended"] >= metadata["started"]
+    assert metadata["earlier_attempts"] == []
+    provenance = metadata["provenance"]
+    assert provenance["python"]
+    assert provenance["host"]
+
+
+def test_the_history_of_attempts_survives_success(store: Path) -> None:
+    node = Resumes(attempts=3)
+    for number in (1, 2):
+        with pytest.raises(FuruComputeError, match=f"attempt {number}"):
+            node.get()
+    assert node.get() == 3
+    metadata = meta(node, "metadata.json")
+    assert metadata["attempt"]["number"] == 3
+    earlier = metadata["earlier_attempts"]
+    assert [past["number"] for past in earlier] == [1, 2]
+    assert [past["ended"]["message"] for past in earlier] == ["attempt 1", "attempt 2"]
+    assert not attempts_of(store, node), "nothing of the attempts stays beside the artifact"
+
+
+def test_the_checkpoint_folder_reaches_the_next_attempt_and_ends_with_success(
+    store: Path, session: Any
+) -> None:
+    node = Resumes(attempts=3)
+    with session():
+        results = [run_node(node) for _ in range(3)]
+    assert [result.outcome for result in results] == [
+        Outcome.FAILED,
+        Outcome.FAILED,
+        Outcome.COMPUTED,
+    ]
+    assert node.get() == 3
+    assert not list(store.rglob("checkpoint"))
+
+
+def test_a_checkpoint_survives_an_attempt_that_was_cancelled(store: Path) -> None:
+    node = Does(hook="cancel")
+
+    def write_and_stop() -> None:
+        (node.checkpoint_dir / "x").write_text("1")
+        raise KeyboardInterrupt
+
+    nodes.hooks["cancel"] = write_and_stop
+    with pytest.raises(KeyboardInterrupt):
+        node.get()
+    nodes.hooks["cancel"] = lambda: (node.checkpoint_dir / "x").read_text()
+    assert node.get() == "1"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_published_files_follow_the_umask(store: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        Files(text=str(umask)).get()
+        Square(side=umask).get()
+    finally:
+        os.umask(before)
+    for node in (Files(text=str(umask)), Square(side=umask)):
+        for path in [node.furu_dir, *node.furu_dir.rglob("*")]:
+            wanted = (0o777 if path.is_dir() else 0o666) & ~umask
+            assert path.stat().st_mode & 0o777 == wanted, path
+
+
+def test_raw_dir_is_shared_and_stays(store: Path) -> None:
+    (Square().raw_dir / "download").write_text("x")
+    Square().get()
+    Square().delete()
+    assert (Outer().raw_dir / "download").read_text() == "x"
+
+
+# Classes
+
+
+def test_the_spec_key_is_no_part_of_the_hash(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = nodes.Plain().furu_hash
+    monkeypatch.setattr(nodes.Plain, "_executor_spec_key", "gpu", raising=False)
+    assert nodes.Plain().furu_hash == before
+    assert spec_key(nodes.Plain()) == "gpu"
+    assert spec_key(nodes.Keyed(size=1)) == "small"
+    assert spec_key(nodes.Keyed(size=11)) == "big"
+
+
+@pytest.mark.parametrize("key", ["", None, 3])
+def test_a_spec_key_that_is_no_text_is_an_error(
+    store: Path, monkeypatch: pytest.MonkeyPatch, key: object
+) -> None:
+    monkeypatch.setattr(nodes.Plain, "_executor_spec_key", key, raising=False)
+    with pytest.raises(FuruDefinitionError, match="expected a non-empty string"):
+        spec_key(nodes.Plain())
+
+
+def test_a_class_without_create_can_be_made_but_not_computed(store: Path, session: Any) -> None:
+    node = nodes.Abstract(n=3)
+    assert len(node.furu_hash) == 32
+    with pytest.raises(FuruDefinitionError, match="Abstract has no _create"):
+        node.get()
+    with session():
+        result = run_node(node)
+    assert result.failure.kind is FailureKind.PROTOCOL, "trying again cannot help"
+    assert nodes.Concrete(n=3).get() == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (lambda: [Square(side=n) for n in range(3)] + [7], r"deps\[3\] = 7 \(int\)"),
+        (lambda: [Square], r"deps\[0\] = .*\(type\)"),
+        (lambda: Square(), "expected an iterable"),
+        (lambda: None, "expected an iterable"),
+        (lambda: [None], r"deps\[0\] = None"),
+    ],
+)
+def test_dependencies_that_are_none_are_an_error_with_its_place(
+    store: Path, given: Any, text: str
+) -> None:
+    nodes.hooks["dependencies"] = given
+    with pytest.raises(FuruDependencyError, match=text) as caught:
+        dependencies(nodes.WrongDependencies())
+    assert furu_core.executors.short_name(nodes.WrongDependencies()) in str(caught.value)
+    assert caught.value.hint
+
+
+def test_dependencies_may_be_any_iterable_and_are_named_once(store: Path) -> None:
+    nodes.hooks["dependencies"] = lambda: (Square(side=n % 2) for n in range(4))
+    assert dependencies(nodes.WrongDependencies()) == (Square(side=0), Square(side=1))
+
+
+def test_a_config_that_changed_after_hashing_is_refused(store: Path, session: Any) -> None:
+    node = nodes.Mutates(options={"a": 1})
+    with pytest.raises(FuruMutatedConfig, match="its config changed after it was hashed"):
+        node.get()
+    assert not node.exists()
+    outer = nodes.MutatesAnother(of=nodes.Mutates(options={"b": 1}))
+    with session():
+        result = run_node(outer)
+    assert result.failure.error_type == "FuruMutatedConfig"
+    assert "Mutates(" in result.failure.message
+    assert not outer.exists()
+
+
+# Programs
+
+
+def run_script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(text))
+    return subprocess.run(
+        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_script_says_in_one_line_what_it_computes_and_nothing_about_hits(
+    store: Path, tmp_path: Path
+) -> None:
+    text = """
+        from get_nodes import Outer, Square
+        print(Outer(square=Square(side=3)).get())
+    """
+    first = run_script(tmp_path, text)
+    name = furu_core.executors.short_name(Outer(square=Square(side=3)))
+    assert first.stdout == "10\n"
+    assert first.stderr.splitlines() == [
+        f"get {name} missing -> create",
+        f"get {furu_core.executors.short_name(Square(side=3))} missing -> create",
+    ]
+    second = run_script(tmp_path, text)
+    assert (second.stdout, second.stderr) == ("10\n", "")
+
+
+def test_a_classs_own_script_computes_and_loads(store: Path, tmp_path: Path) -> None:
+    text = """
+        from furu_core import Furu
+
+        class Own(Furu[list]):
+            n: int = 3
+
+            def _create(self):
+                return [self] if self.n == 0 else list(range(self.n))
+
+        print(Own().get(), Own(n=0).get() == [Own(n=0)])
+    """
+    assert run_script(tmp_path, text).stdout == "[0, 1, 2] True\n"
+    assert run_script(tmp_path, text).stdout == "[0, 1, 2] True\n"
