@@ -182,6 +182,42 @@ def test_workers_end_by_themselves_when_the_guardian_was_killed_first(
     nothing_left()
 
 
+def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connections(
+    program: Callable[..., Program], tmp_path: Path, store: Path
+) -> None:
+    code = RUN.replace(
+        'print("results", run_local(nodes, max_workers=2, worker=kind).results())',
+        """
+        import os, time
+        from furu_local import LocalExecutor
+        run = LocalExecutor(max_workers=2).submit(nodes)
+        while len(list(folder.glob("began-*"))) < 2:
+            time.sleep(0.01)
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        (folder / "forked").write_text(str(pid))
+        run.wait()
+        """,
+    )
+    started = program(code, str(tmp_path), "waiting")
+    forked = tmp_path / "forked"
+    wait_until("the fork", lambda: forked.exists() and forked.read_text() != "")
+    child = int(forked.read_text())
+    try:
+        os.kill(started.pid, signal.SIGKILL)
+        started.process.wait(30)
+        wait_until(
+            "the workers' ends",
+            lambda: not any("furu_local" in line for line in processes_about(store).values()),
+            seconds=20,
+        )
+        assert is_running(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_after_a_killed_controller_the_same_command_takes_over_at_once(
     program: Callable[..., Program], tmp_path: Path, store: Path
 ) -> None:

@@ -20,7 +20,7 @@ from furu_local._wire import Decoder, ExitCode, Finished, Ready, Recall, Returne
 def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
     messages = [
         Ready(),
-        Work(1, 0, "default", False, b"x" * 300),
+        Work(1, 0, "default", False, True, b"x" * 300),
         Recall((1, 2)),
         Returned(()),
         Finished(1, NodeResult("ab", Outcome.LOADED, seconds=0.5)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from enum import IntEnum
 from typing import Final
 
@@ -161,11 +162,15 @@ class Controller:
             self._take_stock(self._pool.kill())
             self.state = RunState.FAILED
         finally:
-            self._display.close()
-            self._pool.close()
-            self._ended = True
-            self._events.write(EventKind.RUN_ENDED, detail=self.state.value)
-            self._events.close()
+            with ExitStack() as stack:  # each of these happens, whatever the others raise
+                stack.callback(self._events.close)
+                stack.callback(self._note_end)
+                stack.callback(self._pool.close)
+                stack.callback(self._display.close)
+
+    def _note_end(self) -> None:
+        self._ended = True
+        self._events.write(EventKind.RUN_ENDED, detail=self.state.value)
 
     def _loop(self) -> None:
         while True:

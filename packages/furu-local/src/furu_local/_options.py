@@ -92,10 +92,9 @@ def checked_options(
 
 def cpu_count() -> int:
     """How many processors this process may use."""
-    try:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+    return os.cpu_count() or 1
 
 
 def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:

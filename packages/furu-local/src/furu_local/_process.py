@@ -73,6 +73,7 @@ class WorkerProcess:
         self.recalling = False
         self.cancelled = False
         self._packer = Packer()
+        self._classes: set[type] = set()
         self._epoch = 0
         self._decoder = Decoder()
         self._outgoing = bytearray()
@@ -109,7 +110,9 @@ class WorkerProcess:
         if not self.tasks:
             self.since = time.monotonic()
         self.tasks[task.number] = task
-        self.send(Work(task.number, self._epoch, node.spec_key, node.rerun, packed))
+        is_new = type(node.obj) not in self._classes
+        self._classes.add(type(node.obj))
+        self.send(Work(task.number, self._epoch, node.spec_key, node.rerun, is_new, packed))
 
     def head(self) -> Task | None:
         """The task that it is at."""
@@ -134,6 +137,7 @@ class WorkerProcess:
             return []
         self._epoch += 1
         self._packer = Packer()
+        self._classes.clear()
         tasks = list(self.tasks.values())
         self.tasks.clear()
         return tasks
@@ -260,9 +264,7 @@ def _flags() -> list[str]:
 
 def _pidfd(pid: int) -> int | None:
     """What becomes readable when the process ends; None where the system has no such thing."""
-    if sys.platform != "linux":
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None

@@ -304,7 +304,7 @@ class LocalRun(Run):
         parts.append(f"{status.total} nodes are there, {status.failed} failed")
         text = " ".join(parts)
         if status.failures:
-            text += f"\n{failure_text(status.failures)}\n "
+            text += f"\n{failure_text(status.failures)}"
         elif self._controller.cause is not None:
             cause = self._controller.cause
             text += f"; {type(cause).__name__}: {cause}"

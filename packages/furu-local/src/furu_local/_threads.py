@@ -62,7 +62,8 @@ class InlinePool:
         self._task: Task | None = None
         self._since = 0.0
         self._computing = False
-        self._woken = threading.Event()
+        # Signal handlers may put into it whatever the thread that they interrupt is doing with it.
+        self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
     def busy(self) -> int:
@@ -82,8 +83,8 @@ class InlinePool:
     def wait(self, timeout: float | None) -> list[PoolEvent]:
         """Compute the task that was taken; without one, wait."""
         if self._task is None:
-            self._woken.wait(timeout)
-            self._woken.clear()
+            with suppress(queue.Empty):
+                self._wake_ups.get(timeout=timeout)
             return []
         result = NodeResult(self._task.node.hash, Outcome.CANCELLED)
         try:
@@ -99,7 +100,7 @@ class InlinePool:
 
     def wake(self) -> None:
         """Let a `wait` return at once; in a signal handler, interrupt the node being computed."""
-        self._woken.set()
+        self._wake_ups.put(None)
         if self._computing and threading.current_thread() is threading.main_thread():
             self._computing = False
             raise NodeCancelled("the run was cancelled")

@@ -36,6 +36,7 @@ class Work(NamedTuple):
     epoch: int
     spec_key: str
     rerun: bool
+    new_class: bool  # the worker has not seen the node's class, and probably imports it now
     packed: bytes
 
 
