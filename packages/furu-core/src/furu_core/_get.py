@@ -83,7 +83,9 @@ def _compute_or_wait(
 ) -> Any:
     wait = _Wait(obj)
     while True:
-        match _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
+        # Only the caches of this host are waited for, and a claim each time would disturb others.
+        unseen = wait.has_begun and not suspect and _artifacts.is_published(paths)
+        match None if unseen else _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
             case Attempt() as attempt:
                 state = "invalid" if suspect else "missing"
                 _logging.event("get", short_name(obj), state, "create")
@@ -254,6 +256,7 @@ class _Wait:
 
     def __init__(self, obj: Furu[Any]) -> None:
         self._obj = obj
+        self.has_begun = False
         self._pause = _FIRST_POLL_SECS
         self._began = time.monotonic()
         self._announce = self._began
@@ -295,6 +298,7 @@ class _Wait:
         now = time.monotonic()
         if self._unseen_since is None:
             self._unseen_since = now
+            self.has_begun = True
             return
         limit = _visibility_secs()
         if now - self._unseen_since > limit and _artifacts.is_listed(paths):
@@ -306,5 +310,6 @@ class _Wait:
         self._sleep()
 
     def _sleep(self) -> None:
+        self.has_begun = True
         time.sleep(self._pause)
         self._pause = min(1.5 * self._pause, _settings.current().poll_interval_secs)
