@@ -1,6 +1,8 @@
 """Reproducible computation in plain Python: a config class says what, its hash says where."""
 
 import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from furu_core.errors import FuruPlatformError as _FuruPlatformError
 
@@ -13,11 +15,13 @@ from furu_core._config_class import field
 from furu_core._context import ExecContext, exec_context, in_executor
 from furu_core._furu import Furu
 from furu_core._grid import grid
-from furu_core._run import run
 from furu_core._settings import Settings, configure
 from furu_core._settings import current as settings
 from furu_core._settings import use as use_settings
-from furu_core._states import NodeState
+
+if _TYPE_CHECKING:
+    from furu_core._run import run
+    from furu_core._states import NodeState
 
 __all__ = [
     "ExecContext",
@@ -33,3 +37,15 @@ __all__ = [
     "settings",
     "use_settings",
 ]
+
+# What a program that only loads results never uses is imported when it is first asked for.
+_LATE = {"run": "furu_core._run", "NodeState": "furu_core._states"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_LATE[name]), name)
+    return found

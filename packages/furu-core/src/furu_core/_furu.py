@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
 from furu_core import (
     _artifacts,
@@ -17,13 +17,14 @@ from furu_core import (
     _pack,
     _python_text,
     _settings,
-    _states,
 )
 from furu_core._config_class import field
 from furu_core._hooks import default
 from furu_core._layout import node_paths, short_name
-from furu_core._states import NodeState
 from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
+
+if TYPE_CHECKING:
+    from furu_core._states import NodeState
 
 T = TypeVar("T")
 
@@ -120,6 +121,8 @@ class Furu(Generic[T]):
 
     def status(self) -> NodeState:
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
+        from furu_core import _states  # with all of the executor registry; a hit needs neither
+
         return _states.state_of(self, node_paths(self)).state
 
     def delete(self) -> bool:

@@ -7,10 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import (
-    _acquire,
     _artifacts,
     _attempts,
-    _compute,
     _context,
     _hooks,
     _logging,
@@ -81,6 +79,8 @@ def get(obj: Furu[Any], *, force: bool) -> Any:
 def _compute_or_wait(
     obj: Furu[Any], paths: NodePaths, *, suspect: bool = False, rerun: bool = False
 ) -> Any:
+    from furu_core import _acquire, _compute  # what a hit does not need costs nothing there
+
     wait = _Wait(obj)
     while True:
         # Only the caches of this host are waited for, and a claim each time would disturb others.
@@ -219,6 +219,8 @@ def _give_up_invalid(
 
 def invalidate(obj: Furu[Any], paths: NodePaths, reason: str) -> None:
     """Move the bad artifact of `obj` aside, unless somebody else does or mended it already."""
+    from furu_core import _acquire
+
     claimed = _acquire.acquire(obj, paths, suspect=True)
     if isinstance(claimed, Attempt):
         _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from furu_core import _values
-from furu_core._codecs import _registry
-from furu_core._codecs._own import OWN_CODECS
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
-_OWN: Final = {codec.name: codec for codec in OWN_CODECS}
 _VERSION: Final = 1  # of the JSON and pickle formats
 
 
@@ -81,10 +78,10 @@ def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
 
 
 def _file(entry: ResultEntry, folder: str) -> object:
+    from furu_core._codecs import _registry  # plain JSON, which is most results, needs no codec
+
     path = f"{folder}/{entry.file}"
-    codec = None if entry.distribution else _OWN.get(entry.codec)
-    if codec is None:
-        codec = _registry.find(entry.codec, entry.distribution, path=path)
+    codec = _registry.find(entry.codec, entry.distribution, path=path)
     _refuse_newer(entry, path, codec.version, entry.distribution or "furu-core")
     try:
         return codec.load(Path(path), entry.version)

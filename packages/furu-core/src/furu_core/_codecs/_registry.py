@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._codecs._own import OWN_NAMES
+from furu_core._codecs._own import OWN_CODECS, OWN_NAMES
 from furu_core.codecs import Codec
 from furu_core.errors import FuruResultError
 
@@ -84,6 +84,9 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
     Raises:
         FuruResultError: it is not installed here, or broken.
     """
+    for own in OWN_CODECS:
+        if own.name == name and not distribution:
+            return own
     registry = installed()
     for entry in registry.codecs:
         if entry.codec.name == name:
