@@ -191,12 +191,18 @@ def class_folder(store: str, cls: type) -> str:
 
 
 def fill(store: str, shape: str, size: int) -> float:
-    """Make the folders of all artifacts; a folder that is there is a complete artifact."""
+    """Make the folders of all artifacts, and manifests in those of the roots, which a plan reads."""
     for cls in (Node, Bare):
         folder = class_folder(store, cls)
         os.makedirs(f"{folder}/.attempts", exist_ok=True)
-        for node in build(cls, shape, size)[0]:
+        nodes, roots = build(cls, shape, size)
+        for node in nodes:
             os.mkdir(f"{folder}/{node.furu_hash}")
+        for root in roots:
+            meta = f"{folder}/{root.furu_hash}/.furu"
+            os.mkdir(meta)
+            with open(f"{meta}/manifest.json", "w", encoding="utf-8") as file:
+                file.write('{"furu":1,"result":null,"files":{},"links":{}}')
     return 0.0
 
 

@@ -23,10 +23,10 @@ def modules() -> list[str]:
 
 def rows(words: list[str]) -> Iterator[Row]:
     """The rows of all modules, or those whose module or name has one of the words."""
-    for name in modules():
-        module_wanted = not words or any(word in name for word in words)
+    named = [name for name in modules() if any(word in name for word in words)]
+    for name in named or modules():
         for row in importlib.import_module(f"bench.{name}").rows():
-            if module_wanted or any(word in row.name for word in words):
+            if not words or name in named or any(word in row.name for word in words):
                 yield row
 
 
