@@ -50,6 +50,8 @@ def _manifest_of(folder: str) -> _manifest.Manifest | None:
         return _manifest.check(folder)
     except _manifest.DamagedArtifact as damage:
         raise BadArtifact(str(damage)) from None
+    except OSError as error:
+        raise _attempts.store_error(error, folder, doing="read") from error
 
 
 def _value(obj: Furu[Any], manifest: _manifest.Manifest, folder: str) -> Any:
@@ -92,9 +94,12 @@ def is_listed(paths: NodePaths) -> bool:
 
     On network filesystems a listing is fresher than a `stat` of a name that was absent before.
     """
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         return paths.hash in os.listdir(paths.class_dir)
-    return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _attempts.store_error(error, paths.class_dir, doing="read") from error
 
 
 def publish(attempt: Attempt, *, replace: bool) -> bool:
@@ -163,7 +168,7 @@ def delete(name: str, paths: NodePaths, *, lease_secs: float) -> bool:
         there = os.path.isdir(paths.artifact)
         if not there and not os.path.isdir(paths.attempts):
             return False
-        newest = _attempts.latest(paths, lease_secs=lease_secs)
+        newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
         if newest is not None and newest.alive:
             assert newest.judgement is not None
             raise FuruUsageError(

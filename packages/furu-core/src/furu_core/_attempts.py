@@ -42,7 +42,7 @@ from furu_core._records import (
     FailureKind,
     Submission,
 )
-from furu_core.errors import FuruStoreError
+from furu_core.errors import FuruFormatError, FuruStoreError
 
 STAGING: Final = "files"
 CHECKPOINT: Final = "checkpoint"
@@ -50,6 +50,7 @@ VIOLATIONS: Final = "violations"
 INVALID: Final = "invalid"
 REPLACED: Final = "replaced"
 STAGED: Final = ".new-"
+_UNREADABLE: Final = (OSError, DamagedRecord, FuruFormatError)
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _log = logging.getLogger("furu.attempts")
 
@@ -131,6 +132,8 @@ def numbers(paths: NodePaths) -> list[int]:
         names = os.listdir(paths.attempts)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise store_error(error, paths.attempts, doing="read") from error
     return sorted(int(name) for name in names if name.isdecimal())
 
 
@@ -159,10 +162,22 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
         except DamagedRecord as damage:
             _log.warning("%s: the record is damaged and will be set aside", damage)
             return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
+        except OSError as error:
+            raise store_error(error, folder, doing="read") from error
         if record.status is not AttemptStatus.RUNNING:
             return LatestAttempt(number, folder, record, None)
         return LatestAttempt(number, folder, record, _judge(folder, record))
     return None
+
+
+def latest_of_any_furu(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
+    """As `latest`, but a record of a newer furu is judged by its lease alone."""
+    try:
+        return latest(paths, lease_secs=lease_secs)
+    except FuruFormatError:
+        number = numbers(paths)[-1]
+        folder = f"{paths.attempts}/{number}"
+        return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
 
 
 _held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
@@ -271,7 +286,7 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
 
 
 def _is_ours(target: str, record: AttemptRecord) -> bool:
-    with suppress(OSError, DamagedRecord):
+    with suppress(*_UNREADABLE):
         return _records.read(target).token == record.token
     return False
 
@@ -292,12 +307,21 @@ def is_superseded(attempt: Attempt) -> bool:
     """
     known = numbers(attempt.paths)
     newest = known[-1] if known else 0
-    return newest != attempt.record.number or not _is_ours(attempt.folder, attempt.record)
+    return newest != attempt.record.number or not _still_ours(attempt)
+
+
+def _still_ours(attempt: Attempt) -> bool:
+    try:
+        return _records.read(attempt.folder).token == attempt.record.token
+    except DamagedRecord:
+        return True  # nobody claims without a whole record, so it is ours that was damaged
+    except (OSError, FuruFormatError):
+        return False
 
 
 def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
     """Record how an attempt ended, drop its staging folder and release its lease."""
-    if not _is_ours(attempt.folder, attempt.record):
+    if not _still_ours(attempt):
         release(attempt)  # what stands there now is somebody else's
         return
     discard(attempt.staging)  # first, because on a full disk the record needs the room
@@ -335,7 +359,7 @@ def clean_up(attempt: Attempt) -> None:
     given out again.
     """
     release(attempt)
-    if not _is_ours(attempt.folder, attempt.record):
+    if not _still_ours(attempt):
         return
     known = numbers(attempt.paths)
     number = attempt.record.number
@@ -425,7 +449,7 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
     records = []
     for number in numbers(attempt.paths):
         if number < attempt.record.number:
-            with suppress(OSError, DamagedRecord):
+            with suppress(*_UNREADABLE):
                 records.append(_records.read(f"{attempt.paths.attempts}/{number}"))
     return records
 
@@ -441,7 +465,7 @@ def record_end(
     folder = f"{paths.attempts}/{number}"
     try:
         record = _records.read(folder)
-    except (OSError, DamagedRecord):
+    except _UNREADABLE:
         return
     if record.status is not AttemptStatus.RUNNING or token not in (None, record.token):
         return
@@ -472,7 +496,7 @@ def made_progress(paths: NodePaths, number: int) -> bool:
     folder = f"{paths.attempts}/{number}"
     try:
         started_with = _records.read(folder).checkpoint
-    except (OSError, DamagedRecord):
+    except _UNREADABLE:
         return False
     return _fingerprint(f"{folder}/{CHECKPOINT}") != started_with
 
@@ -515,24 +539,39 @@ def _fingerprint(folder: str) -> str:
 
 
 _REMEDIES: Final = {
-    errno.ENOSPC: "the disk is full: free some room or set FURU_PATH to another disk",
+    errno.ENOSPC: "the disk is full, of bytes or of files: free some room or set FURU_PATH to "
+    "another disk",
     errno.EDQUOT: "your disk quota is used up: free some room or set FURU_PATH elsewhere",
     errno.EROFS: "the filesystem is read-only: set FURU_PATH to a folder that can be written",
     errno.EACCES: "you may not write there: set FURU_PATH to a folder of yours",
     errno.EPERM: "you may not write there: set FURU_PATH to a folder of yours",
     errno.ENAMETOOLONG: "the path is too long: set FURU_PATH to a folder with a shorter one",
+    errno.ENOTDIR: "no folder stands there: move it away or set FURU_PATH elsewhere",
+    errno.EEXIST: "no folder stands there: move it away or set FURU_PATH elsewhere",
 }
 
 
-def store_error(error: OSError, path: str) -> FuruStoreError:
+def store_error(error: OSError, path: str, *, doing: str = "write to") -> FuruStoreError:
     """The error of the operating system as one that says what to do."""
     where = error.filename if isinstance(error.filename, str) else path
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        where = _no_folder(where, error.filename2, path) or where
     reason = error.strerror or type(error).__name__
     return FuruStoreError(
-        f"cannot write to the store at {where}: {reason}",
+        f"cannot {doing} the store at {where}: {reason}",
         path=where,
         hint=_REMEDIES.get(error.errno or 0, "check the folder that FURU_PATH names"),
     )
+
+
+def _no_folder(*paths: object) -> str | None:
+    """What stands in place of a folder in one of the paths; the system does not say which."""
+    for path in paths:
+        while isinstance(path, str) and path not in ("", "/"):
+            if os.path.lexists(path) and not os.path.isdir(path):
+                return path
+            path = os.path.dirname(path)
+    return None
 
 
 def is_store_path(path: str) -> bool:

@@ -166,8 +166,12 @@ def read(folder: str) -> AttemptRecord:
         DamagedRecord, FuruFormatError: as `parse`.
     """
     path = f"{folder}/{RECORD_FILE}"
-    with open(path, "rb") as file:
-        return parse(file.read(), path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise DamagedRecord(f"{path}: {error.strerror}") from None
+    return parse(data, path)
 
 
 def replace_file(path: str, data: bytes) -> None:

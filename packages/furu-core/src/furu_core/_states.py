@@ -8,7 +8,6 @@ artifact needs a look into its record.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +166,9 @@ def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None
 
 
 def _listed(folder: str) -> frozenset[str]:
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         return frozenset(os.listdir(folder))
-    return frozenset()
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise _attempts.store_error(error, folder, doing="read") from error

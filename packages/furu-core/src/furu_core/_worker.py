@@ -222,7 +222,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     if reason is None:
         return False
     _get.invalidate(obj, paths, reason)
-    return True
+    return not _artifacts.is_published(paths)  # somebody may have mended it in this moment
 
 
 def has_validator(cls: type) -> bool:

@@ -1,0 +1,312 @@
+"""P5 and P8: records that others damaged or a newer furu wrote, and files that are not furu's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import get_nodes as nodes
+import pytest
+from get_nodes import Does, Square
+
+import furu_core
+from furu_core import Furu, NodeState
+from furu_core.errors import FuruComputeError, FuruFormatError, FuruStoreError, FuruWaitTimeout
+from furu_core.executors import Outcome, StateReader, invalidate_if_bad, run_node
+from furu_core.testing import wait_until
+
+NEWER = 999
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    nodes.calls.clear()
+    nodes.hooks.clear()
+    yield
+    nodes.hooks.clear()
+
+
+def failed(store: Path) -> tuple[Does, Path]:
+    """A node whose first attempt failed, and the record of that attempt."""
+    node = Does(hook="flaky")
+    nodes.hooks["flaky"] = lambda: 1 / 0
+    with pytest.raises(FuruComputeError):
+        node.get()
+    nodes.hooks["flaky"] = lambda: "fine"
+    (record,) = store.rglob(f".attempts/{node.furu_hash}/1/record.json")
+    return node, record
+
+
+def changed(**fields: object) -> Callable[[bytes], bytes]:
+    return lambda data: json.dumps({**json.loads(data), **fields}).encode()
+
+
+def without(name: str) -> Callable[[bytes], bytes]:
+    return lambda data: json.dumps(
+        {key: value for key, value in json.loads(data).items() if key != name}
+    ).encode()
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "truncated": lambda data: data[: len(data) // 2],
+    "one byte short": lambda data: data[:-1],
+    "no JSON": lambda data: b"not json at all",
+    "binary": lambda data: bytes(range(256)) * 3,
+    "zeros": lambda data: bytes(len(data)),
+    "a list": lambda data: b"[1, 2, 3]",
+    "a number": lambda data: b"7",
+    "null": lambda data: b"null",
+    "an empty object": lambda data: b"{}",
+    "nested without end": lambda data: b"[" * 100_000,
+    "no version": without("version"),
+    "no status": without("status"),
+    "no holder": without("holder"),
+    "an unknown status": changed(status="asleep"),
+    "a status of another type": changed(status=[1]),
+    "a number that is none": changed(number="one"),
+    "a holder that is none": changed(holder="me"),
+    "a holder that lacks its pid": changed(holder={"host": "h"}),
+    "an end that is none": changed(ended="yesterday"),
+    "a failure of no kind": changed(ended={"time": 1.0, "kind": "bad luck"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_is_set_aside_and_the_node_runs_again(
+    store: Path, session: Any, damage: str
+) -> None:
+    node, record = failed(store)
+    record.write_bytes(DAMAGE[damage](record.read_bytes()))
+    assert node.status() is NodeState.STALE
+    assert StateReader().state(node).state is NodeState.STALE
+    with session():
+        assert run_node(node).outcome is Outcome.COMPUTED
+    assert node.get() == "fine"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_of_a_failed_attempt_is_kept_for_whoever_looks(
+    store: Path, damage: str
+) -> None:
+    node, record = failed(store)
+    data = DAMAGE[damage](record.read_bytes())
+    record.write_bytes(data)
+    nodes.hooks["flaky"] = lambda: 1 / 0
+    with pytest.raises(FuruComputeError):
+        node.get()
+    assert record.with_name("record.json.damaged").read_bytes() == data
+    assert json.loads(record.parent.with_name("2").joinpath("record.json").read_text())
+    nodes.hooks["flaky"] = lambda: "fine"
+    assert node.get() == "fine"
+
+
+def test_a_damaged_record_does_not_count_as_a_failure(store: Path) -> None:
+    node, record = failed(store)
+    record.write_bytes(b"")
+    with furu_core.use_settings(retry_failed=False):
+        assert node.get() == "fine"
+
+
+def test_a_record_that_is_a_folder_harms_nothing(store: Path) -> None:
+    node, record = failed(store)
+    record.unlink()
+    record.mkdir()
+    assert node.status() is NodeState.STALE
+    assert node.get() == "fine"
+
+
+def test_an_attempt_without_a_record_harms_nothing(store: Path) -> None:
+    node, record = failed(store)
+    record.unlink()
+    assert node.status() is NodeState.STALE
+    assert node.get() == "fine"
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "a list"])
+def test_a_damaged_record_beside_a_living_lease_is_waited_for(store: Path, damage: str) -> None:
+    """Its holder may well be at work: only the lease can tell."""
+    node, record = failed(store)
+    record.write_bytes(DAMAGE[damage](record.read_bytes()))
+    lease = record.with_name("lease")
+    lease.write_text("somebody beats")
+    assert node.status() is NodeState.RUNNING
+    with (
+        furu_core.use_settings(max_wait_secs=0.2),
+        pytest.raises(FuruWaitTimeout, match="damaged") as caught,
+    ):
+        node.get()
+    assert caught.value.holder
+    assert nodes.calls == ["does flaky"]
+    with furu_core.use_settings(lease_secs=0.3):
+        wait_until("the lease's end", lambda: node.status() is NodeState.STALE)
+        assert node.get() == "fine"
+
+
+def test_a_damaged_record_of_the_running_attempt_does_not_disturb_its_holder(store: Path) -> None:
+    node = Does(hook="damage")
+
+    def damage() -> str:
+        for record in store.rglob("record.json"):
+            record.write_bytes(b"")
+        return "done all the same"
+
+    nodes.hooks["damage"] = damage
+    assert node.get() == "done all the same"
+    assert nodes.calls == ["does damage"]
+    assert not list(store.rglob(".attempts/*/*"))
+
+
+# Newer formats
+
+
+def test_a_record_of_a_newer_furu_is_fatal_and_names_the_remedy(store: Path, session: Any) -> None:
+    node, record = failed(store)
+    data = changed(version=NEWER, status="unheard of", holder=7)(record.read_bytes())
+    record.write_bytes(data)
+    for ask in (node.get, node.status, lambda: StateReader().state(node)):
+        with pytest.raises(FuruFormatError, match=f"version {NEWER}") as caught:
+            ask()
+        assert str(record) in caught.value.message
+        assert "furu rm" in caught.value.hint
+        assert caught.value.path == record
+    with session():
+        result = run_node(node)
+    assert result.outcome is Outcome.FAILED
+    assert result.failure.error_type == "FuruFormatError"
+    assert record.read_bytes() == data
+    assert nodes.calls == ["does flaky"]
+
+
+def test_the_remedy_of_a_newer_record_works(store: Path) -> None:
+    node, record = failed(store)
+    record.write_bytes(changed(version=NEWER)(record.read_bytes()))
+    assert node.delete() is True
+    assert node.get() == "fine"
+
+
+def test_an_older_attempt_of_a_newer_furu_is_left_out_of_the_history(store: Path) -> None:
+    node, record = failed(store)
+    nodes.hooks["flaky"] = lambda: 1 / 0
+    with pytest.raises(FuruComputeError):
+        node.get()
+    record.write_bytes(changed(version=NEWER)(record.read_bytes()))
+    nodes.hooks["flaky"] = lambda: "fine"
+    assert node.get() == "fine"
+    metadata = json.loads((node.furu_dir / ".furu/metadata.json").read_text())
+    assert [past["number"] for past in metadata["earlier_attempts"]] == [2]
+
+
+def test_a_manifest_of_a_newer_furu_is_fatal_and_loses_nothing(store: Path, session: Any) -> None:
+    Square().get()
+    path = Square().furu_dir / ".furu/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "furu": NEWER}))
+    with pytest.raises(FuruFormatError, match=f"format {NEWER}") as caught:
+        Square().get()
+    assert caught.value.hint
+    assert str(path) in caught.value.message
+    with session(), pytest.raises(FuruFormatError):
+        Square().get()
+    with pytest.raises(FuruFormatError):
+        invalidate_if_bad(Square())
+    assert Square().exists()
+    assert path.exists()
+
+
+def test_a_result_of_a_newer_codec_is_fatal_and_loses_nothing(store: Path) -> None:
+    Square().get()
+    path = Square().furu_dir / ".furu/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["result"]["version"] = NEWER
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(FuruFormatError, match=f"{NEWER}") as caught:
+        Square().get()
+    assert caught.value.hint
+    assert Square().exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 999}'])
+def test_metadata_that_is_damaged_or_newer_does_not_keep_a_result_from_loading(
+    store: Path, text: str
+) -> None:
+    Square().get()
+    (Square().furu_dir / ".furu/metadata.json").write_text(text)
+    nodes.calls.clear()
+    assert Square().get() == 4
+    assert nodes.calls == []
+
+
+# Foreign files
+
+FOREIGN = [".DS_Store", ".nfs0000000000a1b2c3", "record.json~", "#record.json#", ".1.swp", "Icon\r"]
+
+
+def litter(folder: Path) -> None:
+    for name in FOREIGN:
+        (folder / name).write_text("not furu's")
+
+
+def test_foreign_files_in_every_folder_of_the_store_harm_nothing(store: Path, session: Any) -> None:
+    node, _ = failed(store)
+    Square().get()
+    for folder in [store, *(path for path in store.rglob("*") if path.is_dir())]:
+        litter(folder)
+    assert node.status() is NodeState.FAILED
+    reader = StateReader()
+    assert reader.done(Square())
+    assert not reader.done(Square(side=77))
+    assert reader.state(Square(side=77)).state is NodeState.ABSENT
+    nodes.calls.clear()
+    assert Square().get() == 4
+    assert nodes.calls == []
+    with session():
+        assert run_node(node).outcome is Outcome.COMPUTED
+    assert node.get() == "fine"
+    assert Square(side=77).get() == 77**2
+    assert Square().delete()
+    assert Square().get() == 4
+
+
+def put_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file where a folder should be")
+
+
+def paths_of(node: Furu[Any]) -> Path:
+    """The folder of the node's class."""
+    from furu_core._layout import node_paths
+
+    return Path(node_paths(node).class_dir)
+
+
+@pytest.mark.parametrize("name", ["1", "7"])
+def test_a_file_where_an_attempt_should_be_harms_nothing(store: Path, name: str) -> None:
+    put_file(paths_of(Square()) / ".attempts" / Square().furu_hash / name)
+    assert Square().status() in (NodeState.ABSENT, NodeState.STALE)
+    assert Square().get() == 4
+
+
+@pytest.mark.parametrize("place", ["attempts of the node", "attempts", "class", "data", "artifact"])
+def test_a_file_where_a_folder_should_be_is_named(store: Path, session: Any, place: str) -> None:
+    folder = paths_of(Square())
+    path = {
+        "attempts of the node": folder / ".attempts" / Square().furu_hash,
+        "attempts": folder / ".attempts",
+        "class": folder,
+        "data": store / "data",
+        "artifact": folder / Square().furu_hash,
+    }[place]
+    put_file(path)
+    with pytest.raises(FuruStoreError) as caught:
+        Square().get()
+    assert str(path) in str(caught.value)
+    assert caught.value.hint
+    with session():
+        result = run_node(Square())
+    assert result.outcome is Outcome.FAILED
+    assert result.failure.error_type == "FuruStoreError"
+    assert path.read_text().startswith("a file"), "not furu's to remove"
+    path.unlink()
+    assert Square().get() == 4
