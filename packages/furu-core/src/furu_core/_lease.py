@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from furu_core import _process, _records
+from furu_core._layout import ATTEMPTS
 from furu_core._records import AttemptRecord
 
 if TYPE_CHECKING:
     from filelock import LeaseCompromise, SoftFileLease
 
 LEASE_FILE: Final = "lease"
+PROBE: Final = ".probe-"
 _YOUNG_FRACTION: Final = 0.2  # of its duration, until which the record's own age shows life
 _log = logging.getLogger("furu.lease")
 
@@ -204,7 +206,7 @@ def _last_touched(folder: str) -> os.stat_result | None:
     # Right after its claim an attempt has a record but no lease yet.
     for name in (LEASE_FILE, _records.RECORD_FILE, ""):
         with suppress(FileNotFoundError, NotADirectoryError):
-            return os.stat(f"{folder}/{name}")
+            return os.stat(f"{folder}/{name}" if name else folder)
     return None
 
 
@@ -219,7 +221,8 @@ def _filesystem_now(folder: str, device: int) -> float | None:
     """
     measured, offset = _offsets.get(device, (-_OFFSET_SECS, 0.0))
     if time.monotonic() - measured >= _OFFSET_SECS:
-        now = _probe(folder)
+        # In the folder of all attempts, which is never removed while somebody looks.
+        now = _probe(folder[: folder.rindex(f"/{ATTEMPTS}/") + len(ATTEMPTS) + 1])
         if now is None:
             return None
         measured, offset = time.monotonic(), now - time.monotonic()
@@ -228,7 +231,7 @@ def _filesystem_now(folder: str, device: int) -> float | None:
 
 
 def _probe(folder: str) -> float | None:
-    path = f"{folder}/.probe-{os.getpid()}-{os.urandom(4).hex()}"
+    path = f"{folder}/{PROBE}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except (FileNotFoundError, NotADirectoryError):

@@ -6,6 +6,7 @@ Nobody else would: who prepares or removes an attempt gives its folder a name th
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 
 from furu_core import _attempts, _lease
@@ -34,11 +35,14 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
         return  # there is none yet
     attempted = set()
     for name in names:
-        if not name.startswith((_attempts.STAGED, TRASH)):
+        if not name.startswith((_attempts.STAGED, TRASH, _lease.PROBE)):
             attempted.add(name)
-            continue
-        if _is_old(f"{folder}/{name}"):
-            _attempts.discard(f"{folder}/{name}")
+        elif _is_old(f"{folder}/{name}"):
+            if name.startswith(_lease.PROBE):
+                with suppress(OSError):
+                    os.unlink(f"{folder}/{name}")
+            else:
+                _attempts.discard(f"{folder}/{name}")
     attempted.discard(paths.hash)
     if attempted:
         for name in attempted.intersection(os.listdir(paths.class_dir)):
