@@ -104,7 +104,7 @@ class WorkerProcess:
         return bool(self._outgoing)
 
     def assign(self, task: Task) -> None:
-        """Send a task; it begins when those before it have ended."""
+        """Write a task down for the worker; `flush` sends it. It begins after those before it."""
         node = task.node
         packed = self._packer.pack(node.obj)
         if not self.tasks:
@@ -112,7 +112,8 @@ class WorkerProcess:
         self.tasks[task.number] = task
         is_new = type(node.obj) not in self._classes
         self._classes.add(type(node.obj))
-        self.send(Work(task.number, self._epoch, node.spec_key, node.rerun, is_new, packed))
+        work = Work(task.number, self._epoch, node.spec_key, node.rerun, is_new, packed)
+        self._outgoing += encode(work)
 
     def head(self) -> Task | None:
         """The task that it is at."""

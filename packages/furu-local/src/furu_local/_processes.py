@@ -23,7 +23,7 @@ from furu_local._deaths import death_result, described_exit
 from furu_local._devices import Slot
 from furu_local._guard import Guard
 from furu_local._guardian import kill_sessions
-from furu_local._pool import Broken, Ended, GivenBack, PoolEvent, Source, Task
+from furu_local._pool import Broken, Ended, GivenBack, PoolEvent, Source
 from furu_local._process import Launch, WorkerProcess
 from furu_local._wire import Finished, FromWorker, Ready, Recall, Returned, Setup, Stop, Unreadable
 from furu_plan import PlanNode
@@ -113,8 +113,7 @@ class ProcessPool:
                 self._drain_wake_ups()
             elif worker.number in self._workers:  # else it was buried a moment ago
                 if mask & selectors.EVENT_WRITE:
-                    worker.flush()
-                    self._watch_socket(worker)
+                    self._flush(worker)
                 events += self._hear(worker, ended=key.fileobj == worker.pidfd)
         events += self._look_after()
         return events
@@ -184,7 +183,8 @@ class ProcessPool:
                 task = source.take(slot)
                 if task is None:
                     return
-                self._assign(worker, task)
+                worker.assign(task)
+                self._flush(worker)
 
     def _start_workers(self, source: Source, slot: Slot | None) -> None:
         of_slot = list(self._of(slot))
@@ -250,8 +250,8 @@ class ProcessPool:
             self._watch_socket(worker)
         self._new.clear()
 
-    def _assign(self, worker: WorkerProcess, task: Task) -> None:
-        worker.assign(task)
+    def _flush(self, worker: WorkerProcess) -> None:
+        worker.flush()
         self._watch_socket(worker)
 
     def _is_brief(self) -> bool:
@@ -264,12 +264,15 @@ class ProcessPool:
         for worker in workers:
             if worker.cancelled or worker.stopping:
                 continue
-            fair = 1 + source.ready(None) // max(len(workers), 1)
+            if len(worker.tasks) > depth // 2:
+                continue  # several at once wake the worker less often
+            fair = 1 + source.ready(None) // len(workers)
             while len(worker.tasks) < min(depth, fair):
                 task = source.take(None, ahead=True)
                 if task is None:
-                    return
-                self._assign(worker, task)
+                    break
+                worker.assign(task)
+            self._flush(worker)
 
     def _relieve(self, source: Source) -> None:
         """Call tasks back that lie behind a long node while somebody else could do them."""
