@@ -262,7 +262,7 @@ def run_python(arguments: list[str], cwd: Path, python: str = sys.executable, **
 def interpreters() -> dict[str, str | None]:
     """For each supported version of Python an interpreter, if this machine has one that starts."""
     found: dict[str, str | None] = {}
-    roots = [Path.home() / ".pyenv/versions", Path("/root/.pyenv/versions")]
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")]
     for version in ("3.11", "3.12", "3.13"):
         candidates = [
             Path(folder) / f"python{version}" for folder in os.environ["PATH"].split(os.pathsep)
