@@ -63,10 +63,17 @@ def main() -> None:
 
 
 def _warm_up(modules: list[str]) -> None:
+    # What is imported when it is needed would be imported by every child anew.
+    import shutil  # noqa: F401
+
     import cattrs.preconf.json  # noqa: F401
     import filelock  # noqa: F401
     import rich.console  # noqa: F401
 
+    from furu_core import _acquire, _compute  # noqa: F401
+    from furu_core._codecs import _load, _registry, _store  # noqa: F401
+
+    _registry.installed()
     _provenance.process_provenance()
     _settings.current()
     me = _process.this_process()
