@@ -86,38 +86,58 @@ def python_text(obj: Any, *, limit_chars: int | None = None) -> PythonText:
     if limit_chars is None:
         return _exact(obj)
     text = _Text()
-    budget = limit_chars
+    size = _size(obj)
+    if size.depth <= _DEEP and size.chars <= min(limit_chars, LIMIT_CHARS):
 
-    def inline(nested: Any) -> str:
-        nonlocal budget
-        text.depth += 1
-        if text.depth > _DEEP or budget < 0:
-            raise _TooLong
-        call = text.call(nested, inline)
-        text.depth -= 1
-        budget -= len(call) if text.depth == 0 else len(type(nested).__name__) + 2
-        return call
+        def inline(nested: Any) -> str:
+            return text.call(nested, inline)
 
-    try:
-        expression = inline(obj)
-        if len(expression) <= limit_chars:
-            return PythonText(expression, text.imports())
-    except _TooLong:
-        pass
-    text = _Text()
+        return PythonText(inline(obj), text.imports())
     expression = text.call(obj, lambda nested: f"<{type(nested).__name__} {furu_hash(nested)}>")
     if len(expression) > limit_chars:
         expression = f"{expression[:limit_chars]}..."
     return PythonText(expression, text.imports(), abbreviated=True)
 
 
+@attrs.frozen
+class _Size:
+    """How long an object's expression is with all that is nested in it, and how deep."""
+
+    chars: int
+    depth: int
+
+
+_TOO_LARGE = _Size(LIMIT_CHARS + 1, _DEEP + 1)
+
+
+def _size(obj: Any) -> _Size:
+    """The size of an object's expression, remembered on it, so that a graph is measured once."""
+    stack = [obj]
+    while stack:
+        current = stack[-1]
+        children = occurrences(current)
+        unknown = [child for child in children if "_furu_text_size" not in child.__dict__]
+        if unknown:
+            stack.extend(unknown)
+            continue
+        stack.pop()
+        sizes = [child.__dict__["_furu_text_size"] for child in children]
+        chars, depth = (
+            sum(size.chars for size in sizes),
+            max((size.depth for size in sizes), default=0),
+        )
+        if chars > LIMIT_CHARS or depth >= _DEEP:
+            found = _TOO_LARGE
+        else:
+            found = _Size(chars + len(_Text().call(current, lambda _: "")), depth + 1)
+        current.__dict__["_furu_text_size"] = found
+    size: _Size = obj.__dict__["_furu_text_size"]
+    return size
+
+
 def to_python(obj: Any, limit_chars: int | None = LIMIT_CHARS) -> str:
     """The expression of `python_text`."""
     return python_text(obj, limit_chars=limit_chars).expression
-
-
-class _TooLong(Exception):
-    pass
 
 
 def _exact(root: Any) -> PythonText:
