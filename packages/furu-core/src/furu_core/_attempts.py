@@ -330,8 +330,10 @@ def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
         _records.replace(attempt.folder, record)
     except OSError as error:
         # Then the attempt must not stay behind as running, or waiters would wait for this process.
+        # Its log and its checkpoint are worth keeping; without a record and a lease it is dead.
         _log.warning("%s cannot be recorded: %s", attempt.folder, error)
-        discard(attempt.folder)
+        with suppress(OSError):
+            os.unlink(f"{attempt.folder}/{_records.RECORD_FILE}")
     release(attempt)
 
 

@@ -14,12 +14,12 @@ _LOCAL: Final = frozenset(
 
 
 def is_local(folder: str) -> bool:
-    """Whether `folder`, which exists, is on a filesystem that only this machine changes."""
+    """Whether `folder` is there, on a filesystem that only this machine changes."""
     if sys.platform != "linux":
         return False
     try:
         return _is_local_device(os.stat(folder).st_dev)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -31,8 +31,10 @@ def queued(paths: NodePaths) -> Submission | None:
         version = raw.pop("version")
         if version <= VERSION:
             return Submission(str(raw["executor"]), str(raw["id"]), int(raw["restarts"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _attempts.store_error(error, path, doing="read") from error
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     raise FuruFormatError(
