@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, dataclass_transform
 
 from furu_core import (
     _artifacts,
@@ -26,13 +26,13 @@ from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
 if TYPE_CHECKING:
     from furu_core._states import NodeState
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
 )
-class Furu(Generic[T]):
+class Furu(Generic[T_co]):
     """A computation, declared by its configuration.
 
     A subclass states its parameters as annotated fields and computes its result in `_create`. Equal
@@ -58,7 +58,14 @@ class Furu(Generic[T]):
         True
     """
 
-    _executor_spec_key: ClassVar[str] = "default"
+    if TYPE_CHECKING:
+
+        @property
+        def _executor_spec_key(self) -> str:
+            """Which kind of worker computes the node; a class attribute or a property."""
+
+    else:
+        _executor_spec_key = "default"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -67,7 +74,7 @@ class Furu(Generic[T]):
     # What a user writes
 
     @default
-    def _create(self) -> T:
+    def _create(self) -> T_co:
         """Compute the result; files go to `furu_dir`."""
         cls = type(self).__qualname__
         raise FuruDefinitionError(
@@ -76,7 +83,7 @@ class Furu(Generic[T]):
         )
 
     @default
-    def _load(self) -> T:
+    def _load(self) -> T_co:
         """Load the result from `furu_dir`. A class that brings its own stores what it likes there.
 
         Without one, furu stores what `_create` returns and gives back an equal value.
@@ -95,7 +102,7 @@ class Furu(Generic[T]):
 
     # What a user calls
 
-    def get(self, force: bool = False) -> T:
+    def get(self, force: bool = False) -> T_co:
         """Load the result, or wait for whoever computes it, or compute it.
 
         Inside an executor it only loads: there, dependencies are computed before a node starts.
@@ -112,7 +119,7 @@ class Furu(Generic[T]):
             FuruWaitTimeout: somebody computes it, for longer than `FURU_MAX_WAIT_SECS`.
             FuruStoreError: the store cannot be read or written.
         """
-        result: T = _get.get(self, force=force)
+        result: T_co = _get.get(self, force=force)
         return result
 
     def exists(self) -> bool:

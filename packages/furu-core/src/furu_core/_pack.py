@@ -119,7 +119,10 @@ def from_dict(record: Mapping[str, Any]) -> Any:
         fields = _read_fields(nodes[key], built, missing)
         if missing:
             if key in waiting:
-                raise FuruValueError(f"in the record, {key} contains itself")
+                raise FuruValueError(
+                    f"in the record, {key} contains itself",
+                    hint="config objects nest, they do not loop: the record is not of `to_dict`",
+                )
             waiting.add(key)
             stack.extend(reversed(missing))
             continue
