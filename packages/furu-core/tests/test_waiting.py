@@ -14,7 +14,7 @@ import pytest
 from furu_core import Furu, _attempts, _layout, _lease, _process, _records, _settings
 from furu_core._process import ProcessId
 from furu_core._records import AttemptRecord, AttemptStatus
-from furu_core.errors import FuruWaitTimeout
+from furu_core.errors import FuruComputeError, FuruWaitTimeout
 from furu_core.executors import NodeState, StateReader
 from furu_core.testing import Host, furu_store, needs_namespaces, wait_until
 
@@ -249,6 +249,43 @@ def test_a_wait_has_an_end_that_names_the_holder(host: Host, outside: Path) -> N
     assert second["wall"] >= 0.5
     (outside / "go-first").touch()
     assert first.result() == "first first"
+
+
+def test_a_heartbeat_keeps_a_holder_alive_for_longer_than_its_lease(
+    host: Host, outside: Path
+) -> None:
+    """Its process cannot be looked up, so its heartbeat alone shows that it lives."""
+    needs_namespaces()
+    store = outside / "store"
+    lease_secs = 4.0
+    with Host(store, sys_path=[NODES], name="far-host", settings={"lease_secs": lease_secs}) as far:
+        first = far.start("raced_nodes:get_gate", str(outside), "first")
+        wait_for(outside, "begun by first")
+        second = host.run(
+            "raced_nodes:get_gate_and_measure",
+            str(outside), "second", path=str(store), max_wait_secs=2.5 * lease_secs,
+        )  # fmt: skip
+        assert "far-host" in second["holder"]
+        (outside / "go-first").touch()
+        assert first.result() == "first first"
+    assert "second" not in (outside / "notes").read_text()
+
+
+def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ran out of memory when it was to say how its attempt ended."""
+
+    def without_memory(folder: str, record: AttemptRecord) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_records, "replace", without_memory)
+        patch.setattr(Node, "_create", lambda self: 1 / 0)
+        with pytest.raises((MemoryError, FuruComputeError)):
+            Node().get()
+    with _settings.use(max_wait_secs=0):
+        assert Node().get() == 0
 
 
 def test_no_wait_at_all_is_possible(furu_store: Path) -> None:
