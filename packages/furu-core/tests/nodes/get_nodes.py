@@ -113,18 +113,18 @@ class Fails(Furu[None]):
         deep_in_the_users_code(self.what)
 
 
-ERRORS: dict[str, BaseException] = {
-    "ValueError": ValueError("first line\nbad value 42"),
-    "KeyboardInterrupt": KeyboardInterrupt(),
-    "SystemExit": SystemExit(3),
-    "silent": RuntimeError(),
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "ValueError": lambda: ValueError("first line\nbad value 42"),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "SystemExit": lambda: SystemExit(3),
+    "silent": RuntimeError,
 }
 
 
 def deep_in_the_users_code(what: str) -> None:
     if what == "exit":
         sys.exit("no more")
-    raise ERRORS[what]
+    raise ERRORS[what]()
 
 
 class Needs(Furu[Any]):
