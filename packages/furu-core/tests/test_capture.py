@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -34,7 +35,7 @@ def run(
     script = folder / "script.py"
     script.write_text(PRELUDE + textwrap.dedent(body))
     return subprocess.run(
-        ["sh", "-c", f"exec {sys.executable} {script} {shell}"],
+        ["sh", "-c", f"exec {shlex.quote(sys.executable)} {shlex.quote(str(script))} {shell}"],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         capture_output=True,

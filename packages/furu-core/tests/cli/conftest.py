@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -201,7 +202,7 @@ class Project:
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run a line of shell in which ``furu`` is the command."""
-        command = f"furu() {{ {sys.executable} -P -c '{COMMAND}' \"$@\"; }}\n{line}"
+        command = f"furu() {{ {shlex.quote(sys.executable)} -P -c '{COMMAND}' \"$@\"; }}\n{line}"
         return self._run(["bash", "-c", command])
 
     def _run(

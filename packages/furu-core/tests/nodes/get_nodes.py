@@ -124,7 +124,8 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 def deep_in_the_users_code(what: str) -> None:
     if what == "exit":
         sys.exit("no more")
-    raise ERRORS[what]()
+    error = ERRORS[what]()
+    raise error
 
 
 class Needs(Furu[Any]):

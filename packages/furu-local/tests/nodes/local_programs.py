@@ -13,6 +13,12 @@ from typing import Any
 NODES = Path(__file__).parent
 
 
+def _heed_signals() -> None:
+    # Tests that run in the background, or under nohup, would hand on that signals are ignored.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Program:
     """A script that runs in a process group of its own; what it leaves behind is told and killed."""
 
@@ -27,6 +33,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_signals,
             **kwargs,
         )
 
