@@ -1,0 +1,179 @@
+"""P5: what an executor learns from each attempt at a node, and what it records of a death it saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worker_nodes as nodes
+from worker_nodes import Ends
+
+import furu_core
+from furu_core import NodeState
+from furu_core.errors import FuruComputeError, FuruImportNameError
+from furu_core.executors import (
+    FailureKind,
+    Outcome,
+    Packer,
+    StateReader,
+    Unpacker,
+    made_progress,
+    record_death,
+    run_node,
+)
+from furu_core.testing import Host, wait_until
+
+
+@pytest.fixture
+def host(store: Path) -> Iterator[Host]:
+    """Starts processes that may be killed, with the store of the test."""
+    with Host(store, modules=["worker_nodes"], sys_path=[Path(nodes.__file__).parent]) as host:
+        yield host
+
+
+def test_an_attempt_that_computes_says_so_and_a_second_one_loads(store: Path, session: Any) -> None:
+    with session():
+        first = run_node(Ends(how="value"))
+        second = run_node(Ends(how="value"))
+        third = run_node(Ends(how="value"), rerun=True)
+    assert (first.outcome, first.attempt) == (Outcome.COMPUTED, 1)
+    assert first.hash == Ends(how="value").furu_hash
+    assert first.seconds > 0
+    assert first.failure is None
+    assert (second.outcome, second.attempt) == (Outcome.LOADED, None)
+    assert third.outcome is Outcome.COMPUTED
+    assert Ends(how="value").get() == "value"
+
+
+def test_an_attempt_that_fails_tells_the_kind_the_error_and_the_log(
+    store: Path, session: Any
+) -> None:
+    node = Ends(how="raise")
+    with session():
+        results = [run_node(node) for _ in range(2)]
+    assert [result.attempt for result in results] == [1, 2]
+    for result in results:
+        assert result.outcome is Outcome.FAILED
+        failure = result.failure
+        assert failure is not None
+        assert (failure.kind, failure.error_type) == (FailureKind.COMPUTE, "ValueError")
+        assert failure.message == "bad value"
+        assert failure.hash == node.furu_hash
+        assert failure.log is not None
+        assert "ValueError: bad value" in failure.log.read_text()
+        assert str(failure.log) in str(failure)
+    info = StateReader().state(node)
+    assert (info.state, info.attempt) == (NodeState.FAILED, 2)
+    assert info.failure is not None
+    assert info.failure.message == "bad value"
+    assert info.holder is not None
+    assert (info.holder.executor, info.holder.run_id) == ("test", "run-1")
+
+
+def test_an_attempt_that_is_cancelled_costs_nothing(store: Path, session: Any) -> None:
+    node = Ends(how="cancel")
+    with session():
+        result = run_node(node)
+    assert result.outcome is Outcome.CANCELLED
+    assert result.failure.kind is FailureKind.CANCELLED
+    assert node.status() is NodeState.CANCELLED
+    with furu_core.use_settings(retry_failed=False), session():
+        assert run_node(node).outcome is Outcome.CANCELLED, "it has not failed, so it is tried"
+
+
+def test_an_attempt_at_what_another_process_computes_is_busy(
+    store: Path, session: Any, host: Host, tmp_path: Path
+) -> None:
+    node = Ends(how="wait", folder=tmp_path)
+    child = host.start("worker_nodes:attempt", "wait", False, str(tmp_path))
+    wait_until("the other process's attempt", (tmp_path / "started").exists)
+    with session():
+        result = run_node(node)
+    assert (result.outcome, result.attempt) == (Outcome.BUSY, None)
+    assert result.holder is not None
+    assert result.holder.process is not None
+    assert result.holder.process.pid == child.pid
+    child.kill()
+    child.wait()
+    wait_until("the death to be noticed", lambda: node.status() is NodeState.STALE)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.LOST, FailureKind.CANCELLED])
+def test_an_executor_records_the_death_that_it_saw(
+    store: Path, session: Any, host: Host, tmp_path: Path, kind: FailureKind
+) -> None:
+    node = Ends(how="kill", folder=tmp_path)
+    assert host.start("worker_nodes:attempt", "kill", False, str(tmp_path)).wait().killed
+    assert node.status() is NodeState.STALE
+    failure = record_death(node, None, kind, "killed by SIGKILL")
+    assert failure is not None
+    assert (failure.kind, failure.message) == (kind, "killed by SIGKILL")
+    expected = NodeState.STALE if kind is FailureKind.LOST else NodeState.CANCELLED
+    assert node.status() is expected
+    (path,) = store.rglob("record.json")
+    assert json.loads(path.read_text())["ended"]["kind"] == kind.value
+    assert not list(store.rglob(".attempts/*/*/files"))
+    (tmp_path / "end well").touch()
+    with session():
+        assert run_node(node).outcome is Outcome.COMPUTED
+
+
+def test_a_death_after_publishing_is_no_failure(store: Path) -> None:
+    node = Ends(how="value")
+    node.get()
+    assert record_death(node, 1, FailureKind.LOST, "killed") is None
+    assert node.get() == "value"
+
+
+def test_a_death_does_not_change_what_the_attempt_itself_recorded(
+    store: Path, session: Any
+) -> None:
+    node = Ends(how="raise")
+    with pytest.raises(FuruComputeError):
+        node.get()
+    record_death(node, 1, FailureKind.LOST, "killed")
+    assert node.status() is NodeState.FAILED
+
+
+def test_progress_is_a_changed_checkpoint_and_outlives_kills(
+    store: Path, session: Any, host: Host, tmp_path: Path
+) -> None:
+    """P5: a week of work in 24-hour jobs is no failure."""
+    counting = Ends(how="kill", counts=True, folder=tmp_path)
+    idle = Ends(how="kill", folder=tmp_path)
+    for number in (1, 2, 3):
+        for node in (counting, idle):
+            child = host.start("worker_nodes:attempt", "kill", node.counts, str(tmp_path))
+            assert child.wait().killed
+            record_death(node, number, FailureKind.LOST, "killed by SIGKILL")
+            assert made_progress(node, number) is node.counts
+            assert made_progress(node) is node.counts
+    (tmp_path / "end well").touch()
+    with session():
+        assert run_node(counting).outcome is Outcome.COMPUTED
+        assert run_node(counting).attempt is None
+    metadata = json.loads((counting.furu_dir / ".furu/metadata.json").read_text())
+    assert [past["status"] for past in metadata["earlier_attempts"]] == ["lost"] * 3
+
+
+def test_a_class_that_cannot_be_imported_is_named_where_it_is_unpacked(
+    store: Path, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone_nodes.py").write_text(
+        "from furu_core import Furu\nclass Gone(Furu[int]):\n    n: int = 1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import gone_nodes  # type: ignore[import-not-found]
+
+    data = Packer().pack(gone_nodes.Gone(n=2))
+    assert Unpacker().unpack(data) == gone_nodes.Gone(n=2)
+    path = tmp_path / "packed"
+    path.write_bytes(data)
+    (tmp_path / "gone_nodes.py").unlink()
+    ended = host.start("worker_nodes:unpack", str(path)).wait()
+    assert ended.error == FuruImportNameError.__name__
+    assert "gone_nodes:Gone" in ended.message
+    assert "; " in ended.message, "and what to do"
