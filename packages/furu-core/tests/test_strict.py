@@ -32,6 +32,7 @@ from furu_core.executors import (
     Outcome,
     WorkerContext,
     importing_user_code,
+    invalidate_if_bad,
     run_node,
     short_name,
 )
@@ -178,6 +179,22 @@ def test_a_validate_method_that_asks_for_more_fails_the_node_that_loads(
         result = run_node(node)
     assert_broke_a_rule(store, node, result, "FuruMissingArtifact")
     assert dependency.exists(), "a broken rule says nothing about the artifact"
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+def test_a_validate_method_computes_nothing_while_a_run_is_planned(
+    store: Path, caplog: pytest.LogCaptureFixture, swallow: bool
+) -> None:
+    Leaf(n=4).get()
+    node = ValidatesOther(n=4, swallow=swallow)
+    node.get()
+    assert invalidate_if_bad(node) is False
+    assert not in_executor()
+    Leaf(n=4).delete()
+    assert invalidate_if_bad(node) is False
+    assert not Leaf(n=4).exists()
+    assert node.exists(), "a broken rule says nothing about the artifact"
+    assert swallow or "cannot be validated" in caplog.text
 
 
 def test_in_a_session_without_a_node_the_error_names_the_run(store: Path, session: Any) -> None:

@@ -19,6 +19,7 @@ from furu_core.errors import (
     FuruComputeError,
     FuruError,
     FuruInvalidDependency,
+    FuruProtocolError,
     FuruSuperseded,
     NodeCancelled,
 )
@@ -214,15 +215,34 @@ def made_progress(obj: Furu[Any], attempt: int | None = None) -> bool:
 def invalidate_if_bad(obj: Furu[Any]) -> bool:
     """Move the artifact of `obj` aside if it is damaged or its `_validate` refuses it.
 
+    As in a worker, `_validate` may load nodes and compute none. An artifact that it cannot judge for
+    want of another one is left as it is.
+
     Returns:
         Whether there is no valid artifact any more.
     """
     paths = node_paths(obj)
-    reason = _artifacts.bad_reason(obj, paths)
+    try:
+        with _judging(obj):
+            reason = _artifacts.bad_reason(obj, paths)
+    except (FuruProtocolError, FuruInvalidDependency) as error:
+        _logging.log.warning("%s cannot be validated: %s", short_name(obj), error)
+        return False
     if reason is None:
         return False
     _get.invalidate(obj, paths, reason)
     return not _artifacts.is_published(paths)  # somebody may have mended it in this moment
+
+
+@contextmanager
+def _judging(obj: Furu[Any]) -> Iterator[None]:
+    context = _context.exec_context()
+    if context.strict or not has_validator(type(obj)):
+        yield
+        return
+    strict = attrs.evolve(context, strict=True, node=short_name(obj), hash=obj.furu_hash)
+    with _context.session(strict, process_wide=False):
+        yield
 
 
 def has_validator(cls: type) -> bool:
