@@ -347,11 +347,14 @@ def test_children_find_the_same_store_also_after_a_change_of_directory(
     monkeypatch.setenv("FURU_PATH", "elsewhere")
     folder = tmp_path / "folder"
     folder.mkdir()
+    (folder / "pyproject.toml").write_text("[tool.furu]\nmax_compute_retries = 7\n")
+    monkeypatch.setenv("FURU_LOG_LEVEL", "ERROR")  # and the default is what holds here
     node = nodes.TellsStore(how=way, folder=folder)
-    if strict:
-        with session():
-            run_node(node)
-    assert node.get() == str(store)
+    with furu_core.use_settings(log_level="INFO"):
+        if strict:
+            with session():
+                run_node(node)
+        assert node.get() == f"{store} 3 INFO"
 
 
 def test_a_folder_of_a_node_that_is_nowhere_is_an_error(store: Path) -> None:

@@ -248,7 +248,10 @@ def _shared_settings() -> Iterator[None]:
         if _sharing == 1:
             for name, value in _settings.current_env().items():
                 before = os.environ.get(name)
-                if before != value:
+                # Thirteen variables for each node would take longer than all else that is done here.
+                if before != value and (
+                    before is not None or not _settings.is_default(name, value)
+                ):
                     _unshared[name] = before
                     os.environ[name] = value
     try:

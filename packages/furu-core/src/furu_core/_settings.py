@@ -150,6 +150,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
 _log = logging.getLogger("furu.settings")
 _current: Settings | None = None
 _env_of: tuple[Settings, dict[str, str]] | None = None
+_default_env: dict[str, str] | None = None
 _observers: list[Callable[[Settings], None]] = []
 _plugin_settings: dict[str, Callable[[str, Path], str]] = {}
 _warned: set[str] = set()
@@ -171,6 +172,15 @@ def current_env() -> dict[str, str]:
     if _env_of is None or _env_of[0] is not settings:
         _env_of = settings, to_env(settings)
     return _env_of[1]
+
+
+def is_default(name: str, value: str) -> bool:
+    """Whether a process that finds no such variable, and reads no `pyproject.toml`, has this value."""
+    global _default_env
+    if _default_env is None:
+        _default_env = to_env(Settings(path=Path()))
+        del _default_env["FURU_PATH"], _default_env[COMPLETE]
+    return _default_env.get(name) == value
 
 
 def forget() -> None:

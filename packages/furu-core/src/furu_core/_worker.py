@@ -60,6 +60,11 @@ def worker_session(worker: WorkerContext) -> Iterator[None]:
     Args:
         worker: what the worker belongs to. With `whole_process` the rule holds in all threads and
             child processes; else in this thread and in what `run_node` runs in it.
+
+    A child process that is given an environment without furu's variables is not strict. A pool of
+    processes that a node leaves running for the next one goes on in the name of the first. What a
+    thread or spawned child of a node in a thread worker asks for raises, but is not held against the
+    node if its code swallows the error.
     """
     with _context.session(_exec_context(worker), process_wide=worker.whole_process):
         yield

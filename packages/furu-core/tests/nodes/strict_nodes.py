@@ -305,7 +305,8 @@ class TellsContext(Furu[Any]):
 def store_path(node: Furu[Any]) -> str:
     import furu_core
 
-    return str(furu_core.settings().path)
+    settings = furu_core.settings()
+    return f"{settings.path} {settings.max_compute_retries} {settings.log_level}"
 
 
 class TellsStore(Furu[str]):
