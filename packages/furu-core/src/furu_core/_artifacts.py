@@ -184,11 +184,12 @@ def delete(name: str, paths: NodePaths, *, lease_secs: float) -> bool:
         )
         if attempt is not None:
             break
-    _attempts.discard(paths.artifact, paths.class_attempts)
-    if os.path.isdir(paths.artifact):
+    try:
+        # Nothing is concluded from what stands there afterwards: somebody may have published anew.
+        _attempts.discard_or_raise(paths.artifact, paths.class_attempts)
+    except OSError as error:
         _attempts.withdraw(attempt)
-        error = OSError(errno.EACCES, os.strerror(errno.EACCES), paths.artifact)
-        raise _attempts.store_error(error, paths.artifact)
+        raise _attempts.store_error(error, paths.artifact) from error
     _attempts.clean_up(attempt)
     kept_number = newest is not None and newest.is_kept_number
     return there or not kept_number

@@ -422,19 +422,35 @@ def _empty(hidden: str) -> None:
 
 
 def discard(folder: str, hide_in: str | None = None) -> None:
-    """Remove a folder, first out of everybody's sight and then from the disk."""
-    hidden = _hide(folder, hide_in)
-    if hidden is not None:
-        _remove(hidden)
+    """Remove a folder as far as that is possible."""
+    with suppress(OSError):  # the store is read-only, for instance
+        discard_or_raise(folder, hide_in)
+
+
+def discard_or_raise(folder: str, hide_in: str | None = None) -> None:
+    """Remove a folder, first out of everybody's sight and then from the disk.
+
+    Raises:
+        OSError: it is there and cannot be removed.
+    """
+    try:
+        hidden = _renamed(folder, hide_in)
+    except FileNotFoundError:
+        return  # somebody else removed it
+    _remove(hidden)
 
 
 def _hide(folder: str, where: str | None = None) -> str | None:
-    parent, _, name = folder.rpartition("/")
-    hidden = f"{where or parent}/{TRASH}{name}-{os.urandom(4).hex()}"
     try:
-        os.rename(folder, hidden)
+        return _renamed(folder, where)
     except OSError:
         return None  # somebody else removed it, or the store is read-only
+
+
+def _renamed(folder: str, where: str | None) -> str:
+    parent, _, name = folder.rpartition("/")
+    hidden = f"{where or parent}/{TRASH}{name}-{os.urandom(4).hex()}"
+    os.rename(folder, hidden)
     return hidden
 
 
