@@ -32,7 +32,7 @@ from typing import Final
 import attrs
 
 from furu_core import _lease, _process, _records
-from furu_core._layout import ATTEMPTS, LOG_FILE, META, TRASH, NodePaths
+from furu_core._layout import LOG_FILE, META, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
 from furu_core._records import (
     AttemptRecord,
@@ -590,8 +590,3 @@ def _no_folder(*paths: object) -> str | None:
                 return path
             path = os.path.dirname(path)
     return None
-
-
-def is_store_path(path: str) -> bool:
-    """Whether a name in a class folder is one of furu's own rather than a hash."""
-    return path == ATTEMPTS or path.startswith(TRASH)
