@@ -59,7 +59,7 @@ def copy_without_sources(to: Path) -> Path:
     """Copy what tests read, but no `src` folder."""
     to.mkdir()
     kept = shutil.ignore_patterns("src", "__pycache__", "furu-data")
-    for name in ("packages", "tests", "docs", "examples"):
+    for name in ("packages", "tests", "docs", "examples", "tools"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=kept)
     for path in ROOT.iterdir():
