@@ -57,16 +57,17 @@ def closure(obj: Any, known: Container[str] = ()) -> list[tuple[str, Any]]:
 
 def to_dict(obj: Any) -> dict[str, Any]:
     """A config object and all that is nested in it as a table that JSON can hold."""
-    nodes = {key: _node_record(node, _REFERRING) for key, node in closure(obj)}
+    nodes = {key: node_record(node, REFERRING) for key, node in closure(obj)}
     return {"furu": FORMAT, "root": node_key(obj), "nodes": nodes}
 
 
 def shallow_dict(obj: Any) -> dict[str, Any]:
     """A config object alone, in which nested ones stand by hash and class."""
-    return {"furu": FORMAT, "hash": furu_hash(obj), **_node_record(obj, _NAMING)}
+    return {"furu": FORMAT, "hash": furu_hash(obj), **node_record(obj, _NAMING)}
 
 
-def _node_record(obj: Any, writer: Writer) -> dict[str, Any]:
+def node_record(obj: Any, writer: Writer) -> dict[str, Any]:
+    """The class and fields of one object; `writer` decides how nested ones are named."""
     name = name_of(type(obj))
     record: dict[str, Any] = {"class": name.identity}
     if name.importable != name.identity:
@@ -76,7 +77,7 @@ def _node_record(obj: Any, writer: Writer) -> dict[str, Any]:
     return record
 
 
-_REFERRING = Writer(lambda obj: {"$ref": node_key(obj)}, exact=False)
+REFERRING = Writer(lambda obj: {"$ref": node_key(obj)}, exact=False)
 _NAMING = Writer(
     lambda obj: {"$ref": furu_hash(obj), "class": name_of(type(obj)).identity}, exact=False
 )
@@ -116,7 +117,7 @@ def from_dict(record: Mapping[str, Any]) -> Any:
                 hint="the record is incomplete",
             )
         missing: list[str] = []
-        fields = _read_fields(nodes[key], built, missing)
+        fields = read_fields(nodes[key], built, missing)
         if missing:
             if key in waiting:
                 raise FuruValueError(
@@ -128,13 +129,15 @@ def from_dict(record: Mapping[str, Any]) -> Any:
             continue
         stack.pop()
         cls = resolve(nodes[key]["class"], nodes[key].get("import"))
-        built[key] = _build(cls, fields, expected=key)
+        built[key] = build(cls, fields, expected=key)
     return built[root]
 
 
-def _read_fields(
+def read_fields(
     node: Mapping[str, Any], built: Mapping[str, Any], missing: list[str]
 ) -> dict[str, Any]:
+    """The fields of a `node_record`; keys of nested objects that are not in `built` go to `missing`."""
+
     def unleaf(tag: str, payload: Any) -> Any:
         if tag != "ref":
             raise FuruValueError(
@@ -157,7 +160,7 @@ def _read_fields(
     return fields
 
 
-def _build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> Any:
+def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> Any:
     """An object with these very values; not through ``__init__``, which might convert them again."""
     obj: Any = object.__new__(cls)
     known = obj.__dict__
@@ -220,7 +223,7 @@ def reduce(obj: Any) -> tuple[Any, ...]:
 
 def restore(token: Any, fields: Mapping[str, Any]) -> Any:
     """The opposite of `reduce`; pickles refer to it by name."""
-    return _build(token if isinstance(token, type) else resolve(*token), fields)
+    return build(token if isinstance(token, type) else resolve(*token), fields)
 
 
 def unpack_one(data: bytes) -> Any:
@@ -327,4 +330,4 @@ class Unpacker:
             number, key, values = message
             cls, names = self._classes[number]
             fields = dict(zip(names, values, strict=True))
-            self._objects.append(_build(cls, fields, expected=key))
+            self._objects.append(build(cls, fields, expected=key))

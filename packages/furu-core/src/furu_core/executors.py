@@ -21,6 +21,7 @@ from furu_core._executor import (
 )
 from furu_core._get import matches_rerun
 from furu_core._get import reran as note_rerun
+from furu_core._graph_file import GraphReader, GraphWriter
 from furu_core._grid import Roots, named_roots
 from furu_core._hooks import dependencies, spec_key
 from furu_core._layout import named as short_name_of
@@ -55,6 +56,8 @@ __all__ = [
     "Executor",
     "Failure",
     "FailureKind",
+    "GraphReader",
+    "GraphWriter",
     "Holder",
     "InstalledExecutor",
     "Liveness",
