@@ -10,6 +10,14 @@ from pathlib import Path
 
 import pytest
 
+TESTS = Path(__file__).parent / "tests"
+if str(TESTS) not in sys.path:
+    sys.path.insert(0, str(TESTS))
+
+pytest_plugins = ["slurm_cluster_fixtures"]
+# Collected for doctests, they would be imported a second time under other names.
+collect_ignore = [str(path) for path in TESTS.glob("slurm_cluster*.py")]
+
 
 @pytest.fixture(autouse=True)
 def _store_of_a_doctest(request: pytest.FixtureRequest) -> None:

@@ -1,0 +1,422 @@
+"""Real Slurm clusters on this machine, for tests and for trying by hand.
+
+The fixtures `slurm` (one cluster for the whole test run) and `own_slurm` (clusters of a test's own) are
+defined in `slurm_cluster_fixtures.py`; ``python tests/slurm_cluster.py up`` starts a cluster by hand.
+
+A cluster has four nodes ``n1`` to ``n4`` of 8 CPUs and 128 GB each, whatever the machine has, and the
+partitions ``cpu`` (default), ``gpu`` (n3 and n4, two GPUs each that are none) and ``urgent``, whose
+jobs send jobs of the others back to the queue. All its files are in one folder, all its daemons are
+processes of this user, and both are gone when it ends; see `slurm_cluster_guardian.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from slurm_cluster_guardian import CONTROL, LOCK, NodeOptions, Options
+
+__all__ = ["NodeOptions", "Options", "SlurmCluster", "free_folder", "missing_programs", "start"]
+
+PREFIX: Final = "furu-slurm-"
+PACKAGES: Final = "slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
+_PROGRAMS: Final = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
+_SBIN: Final = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+_START_SECS: Final = 120.0
+_READ_ONLY: Final = frozenset({"squeue", "sacct", "sinfo", "scontrol"})
+_SQUEUE: Final = {
+    "id": "JobArrayID",
+    "name": "Name",
+    "state": "State",
+    "reason": "Reason",
+    "partition": "Partition",
+    "nodes": "NodeList",
+    "restarts": "RestartCnt",
+    "dependency": "Dependency",
+    "wckey": "WCKey",
+    "stdout": "STDOUT",
+    "workdir": "WorkDir",
+}
+_SACCT: Final = ("JobID", "JobName", "State", "ExitCode", "Partition", "NodeList", "WCKey")
+
+
+def missing_programs() -> str:
+    """What is missing for a cluster and how to get it, in one line; empty if nothing is."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), _SBIN))
+    missing = [name for name in _PROGRAMS if shutil.which(name, path=path) is None]
+    if not missing:
+        return ""
+    return f"needs Slurm ({', '.join(missing)} not found): apt-get install {PACKAGES}"
+
+
+@attrs.frozen
+class SlurmCluster:
+    """A running cluster.
+
+    Attributes:
+        folder: where all its files are; daemons log to ``log/`` in it.
+        key: marks the jobs of one test, see `environment`; empty for none.
+    """
+
+    folder: Path
+    key: str = ""
+    partitions: tuple[str, ...] = ("cpu", "gpu", "urgent")
+    nodes: tuple[str, ...] = ("n1", "n2", "n3", "n4")
+
+    @property
+    def conf(self) -> Path:
+        """The configuration file; ``SLURM_CONF`` names it for Slurm's commands."""
+        return self.folder / "slurm.conf"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What must be in the environment of a process that uses this cluster.
+
+        Jobs get `key` as their WCKey, also those that a job submits, so that tests that share
+        a cluster tell their jobs apart. Slurm itself makes nothing of it.
+        """
+        key = {"SBATCH_WCKEY": self.key} if self.key else {}
+        return {"SLURM_CONF": str(self.conf), **key}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's environment, but with this cluster instead of any other."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SLURM_", "SBATCH_"))
+        }
+        return {**kept, **self.variables}
+
+    # ----- commands
+
+    def run(self, *command: str | Path, seconds: float = 60.0) -> str:
+        """What a command prints; it must succeed."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=seconds,
+        )
+        if done.returncode != 0:
+            shown = " ".join(str(part) for part in command)
+            raise AssertionError(f"`{shown}` ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def sbatch(self, script: str, *options: str | Path) -> str:
+        """Submit a shell script, its output thrown away unless told otherwise; the job's id."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "script")
+            file.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+            quiet = ("--parsable", f"--output={os.devnull}")
+            return self.run("sbatch", *quiet, *options, file).strip()
+
+    def squeue(self, *job_ids: str) -> list[dict[str, str]]:
+        """The jobs in the queue, ended ones that Slurm still remembers too, one row per array element.
+
+        Args:
+            job_ids: only these; without any, those with this cluster's `key`.
+        """
+        width = 1000
+        columns = ",".join(f"{column}:{width}" for column in _SQUEUE.values())
+        output = self.run("squeue", "--noheader", "--array", "--states=all", f"--Format={columns}")
+        rows = [
+            {
+                name: line[number * width : (number + 1) * width].strip()
+                for number, name in enumerate(_SQUEUE)
+            }
+            for line in output.splitlines()
+        ]
+        if job_ids:
+            return [row for row in rows if {row["id"], row["id"].split("_")[0]} & {*job_ids}]
+        return [row for row in rows if not self.key or row["wckey"] == self.key]
+
+    def sacct(self, *job_ids: str) -> list[dict[str, str]]:
+        """What accounting knows about jobs; it learns of changes a second or so after they happened."""
+        chosen = [f"--jobs={','.join(job_ids)}"] if job_ids else []
+        if self.key and not job_ids:
+            chosen = [f"--wckeys={self.key}"]
+        fields = f"--format={','.join(_SACCT)}"
+        output = self.run("sacct", "--noheader", "--allocations", "--parsable2", fields, *chosen)
+        names = [name.lower() for name in _SACCT]
+        return [dict(zip(names, line.split("|"), strict=True)) for line in output.splitlines()]
+
+    def state(self, job_id: str) -> str:
+        """The state of one job, such as ``RUNNING``; empty when Slurm has forgotten it."""
+        rows = self.squeue(job_id)
+        return rows[0]["state"] if rows else ""
+
+    def jobs(self) -> list[dict[str, str]]:
+        """The rows of `squeue` of jobs that have not ended."""
+        return [row for row in self.squeue() if row["state"] in _LIVE]
+
+    # ----- waiting
+
+    def wait_for_state(self, job_id: str, *states: str, seconds: float = 60.0) -> str:
+        """Wait until a job is in one of some states; which."""
+        deadline = time.monotonic() + seconds
+        while (state := self.state(job_id)) not in states:
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"waited {seconds:g} s for job {job_id} to be {' or '.join(states)}; it is"
+                    f" {state or 'forgotten'}: {self.squeue(job_id)}{self.log_tail()}"
+                )
+            time.sleep(0.05)
+        return state
+
+    def wait_idle(self, seconds: float = 60.0) -> None:
+        """Wait until no job is left: of this test on the shared cluster, at all on one of its own."""
+        deadline = time.monotonic() + seconds
+        while left := self.jobs():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s for jobs to end: {left}")
+            time.sleep(0.1)
+
+    def nothing_left(self) -> None:
+        """Fail when a job is left that has not ended."""
+        if left := self.jobs():
+            raise AssertionError(f"jobs are left: {left}")
+
+    def cancel_all(self, seconds: float = 30.0) -> None:
+        """Cancel all jobs, as `jobs` has them, and wait for their end."""
+        deadline = time.monotonic() + seconds
+        while left := self.jobs():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s for cancelled jobs to end: {left}")
+            with contextlib.suppress(AssertionError):  # one may have ended by itself
+                self.run("scancel", *{row["id"].split("_")[0] for row in left})
+            time.sleep(0.1)
+
+    def wait_for_nodes(self, *nodes: str, state: str = "idle", seconds: float = 60.0) -> None:
+        """Wait until nodes (all, if none are named) are in a state as `sinfo` shows it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            rows = self.run("sinfo", "-h", "-N", "-o", "%N %T").splitlines()
+            states = dict(row.split() for row in rows)
+            if all(states[node].startswith(state) for node in nodes or self.nodes):
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"waited {seconds:g} s for nodes to be {state}: {states}{self.log_tail()}"
+                )
+            time.sleep(0.1)
+
+    # ----- faults
+
+    def kill_slurmd(self, node: str) -> None:
+        """Kill a node's slurmd; its jobs go on, and Slurm notices nothing for a while."""
+        self._ask(do="kill", name=node, signal=signal.SIGKILL)
+
+    def crash(self, node: str) -> None:
+        """End a node as a power cut does: slurmd and the jobs die at once, and nobody is told."""
+        self._ask(do="crash", name=node)
+
+    def start_slurmd(self, node: str) -> None:
+        """Start a node's slurmd again, after `kill_slurmd` or `crash`."""
+        self._ask(do="start", name=node)
+
+    def down(self, node: str) -> None:
+        """Tell Slurm that a node is down: its jobs end or go back to the queue."""
+        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+
+    def resume(self, node: str) -> None:
+        """Tell Slurm that a node is up again."""
+        with contextlib.suppress(AssertionError):  # it came back by itself
+            self.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+    def stop_controller(self, *, kill: bool = False) -> None:
+        """Stop slurmctld: no submissions, no answers; jobs that run go on."""
+        number = signal.SIGKILL if kill else signal.SIGTERM
+        self._ask(do="kill", name="slurmctld", signal=number)
+
+    def start_controller(self, seconds: float = 60.0) -> None:
+        """Start slurmctld and wait until it answers."""
+        self._ask(do="start", name="slurmctld")
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(AssertionError):
+                if "UP" in self.run("scontrol", "ping"):
+                    return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s for slurmctld{self.log_tail()}")
+            time.sleep(0.1)
+
+    def stop_accounting(self) -> None:
+        """Stop slurmdbd, so that `sacct` fails."""
+        self._ask(do="kill", name="slurmdbd", signal=signal.SIGTERM)
+
+    def start_accounting(self) -> None:
+        """Start slurmdbd again."""
+        self._ask(do="start", name="slurmdbd")
+
+    # ----- the whole
+
+    def processes(self) -> list[int]:
+        """The processes of the cluster, daemons and jobs."""
+        pids = self._ask(do="processes")["pids"]
+        assert isinstance(pids, list)
+        return pids
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The end of the controller's log, for messages."""
+        try:
+            text = (self.folder / "log" / "slurmctld.log").read_text("utf-8", "replace")
+        except OSError as error:
+            return f"\n(no log: {error})"
+        return "\n--- slurmctld:\n" + "\n".join(text.splitlines()[-lines:])
+
+    def end(self, seconds: float = 40.0) -> None:
+        """Kill everything, and wait until nothing is left."""
+        with contextlib.suppress(OSError):
+            self._ask(do="end")
+        deadline = time.monotonic() + seconds
+        while self.folder.exists():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s for the end of {self.folder}")
+            time.sleep(0.02)
+
+    def _ask(self, **request: object) -> dict[str, object]:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(60)
+            connection.connect(str(self.folder / CONTROL))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                reply: dict[str, object] = json.loads(stream.readline())
+        if "error" in reply:
+            raise AssertionError(reply["error"])
+        return reply
+
+
+_LIVE: Final = frozenset(
+    (
+        *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"),
+        *("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SIGNALING", "SPECIAL_EXIT"),
+    )
+)
+
+
+def free_folder(name: str = "") -> Path:
+    """A new folder for a cluster, in memory where there is room: a database starts faster there."""
+    sweep()
+    base = base_folder()
+    if name:
+        folder = base / f"{PREFIX}{name}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+
+
+def base_folder() -> Path:
+    shared = Path("/dev/shm")
+    with contextlib.suppress(OSError):
+        if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 1 << 30:
+            return shared
+    return Path(tempfile.gettempdir())
+
+
+def sweep() -> None:
+    """Remove folders of clusters whose guardian was killed before it could."""
+    for lock in base_folder().glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def start(options: Options, *, key: str = "") -> SlurmCluster:
+    """Start a cluster and wait until its nodes are idle.
+
+    Raises:
+        RuntimeError: it does not come up, with the end of the log of what does not.
+    """
+    guardian = Path(__file__).with_name("slurm_cluster_guardian.py")
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), _SBIN))
+    process = subprocess.Popen(
+        [sys.executable, str(guardian), options.to_json()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PATH": path},
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        if not select.select([process.stdout], [], [], _START_SECS)[0]:
+            process.terminate()
+            raise RuntimeError(f"waited {_START_SECS:g} s for a Slurm cluster in {options.folder}")
+        line = process.stdout.readline()
+    reply = json.loads(line or '{"error": "its guardian has died"}')
+    if "error" in reply:
+        raise RuntimeError(f"no Slurm cluster: {reply['error']}")
+    process.returncode = 0  # it lives on; whoever ends it waits for the folder to vanish
+    return SlurmCluster(Path(options.folder), key, nodes=tuple(options.node_names))
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only process that looks whether a cluster runs in a folder, and starts one."""
+    with (folder / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def shared(folder: Path, watched: int) -> SlurmCluster:
+    """The cluster in a folder, started by the first that asks for it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with locked(folder):
+        failure = folder / "failure"
+        if failure.exists():
+            raise RuntimeError(failure.read_text("utf-8"))
+        if (folder / CONTROL).exists():
+            return SlurmCluster(folder)
+        try:
+            return start(Options(str(folder), watched=watched))
+        except RuntimeError as error:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            failure.write_text(str(error), "utf-8")
+            raise
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``up`` starts a cluster for trying by hand, ``down`` ends it."""
+    checkout = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
+    folder = base_folder() / f"{PREFIX}{checkout}"
+    if list(arguments) == ["down"]:
+        if not (folder / CONTROL).exists():
+            print("no cluster runs")
+            return 0
+        SlurmCluster(folder).end()
+        print("the cluster has ended")
+        return 0
+    if list(arguments) != ["up"]:
+        print("usage: slurm_cluster.py up|down", file=sys.stderr)
+        return 2
+    if reason := missing_programs():
+        print(reason, file=sys.stderr)
+        return 1
+    sweep()
+    cluster = shared(folder, 0)
+    print(f"# partitions: {', '.join(cluster.partitions)}; logs: {folder / 'log'}")
+    print("# end it with: make slurm-down")
+    print(f"export SLURM_CONF={cluster.conf}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

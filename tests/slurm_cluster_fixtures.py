@@ -1,0 +1,111 @@
+"""The fixtures `slurm` and `own_slurm`, and what ends the shared cluster with the test run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from slurm_cluster import (
+    PREFIX,
+    SlurmCluster,
+    base_folder,
+    free_folder,
+    missing_programs,
+    shared,
+    start,
+)
+from slurm_cluster_guardian import Options
+
+OwnSlurm = Callable[..., SlurmCluster]
+
+
+@attrs.frozen
+class Shared:
+    """Where the cluster of this test run is or will be, and the process with which it ends."""
+
+    folder: Path
+    watched: int
+
+
+SHARED: Final = pytest.StashKey[Shared]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if given is None:
+        folder = base_folder() / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        config.stash[SHARED] = Shared(folder, os.getpid())
+    else:
+        config.stash[SHARED] = Shared(Path(given["slurm_folder"]), given["slurm_watched"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist about the cluster of the whole run."""
+    here = node.config.stash[SHARED]
+    node.workerinput["slurm_folder"] = str(here.folder)
+    node.workerinput["slurm_watched"] = here.watched
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    here = config.stash.get(SHARED, None)
+    if here is not None and here.watched == os.getpid() and here.folder.exists():
+        SlurmCluster(here.folder).end()
+
+
+@pytest.fixture(scope="session")
+def shared_slurm(request: pytest.FixtureRequest) -> SlurmCluster:
+    """The cluster of the whole test run; tests take `slurm` instead."""
+    if reason := missing_programs():
+        pytest.skip(reason)
+    here = request.config.stash[SHARED]
+    return shared(here.folder, here.watched)
+
+
+@pytest.fixture
+def slurm(shared_slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """A running cluster, also for this process and what it starts: ``SLURM_CONF`` is set.
+
+    Other tests use it at the same time, so nothing may be done to it that hurts them. The object
+    knows the jobs of this test from those of others, and what is left of them is cancelled.
+    """
+    cluster = attrs.evolve(shared_slurm, key=f"test-{secrets.token_hex(4)}")
+    enter(cluster, monkeypatch)
+    yield cluster
+    cluster.cancel_all()
+
+
+@pytest.fixture
+def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
+    """Starts clusters of this test's own, which it may hurt: ``own_slurm(max_array_size=11)``.
+
+    The keywords are the fields of `slurm_cluster_guardian.Options`. The environment is set for the
+    one started last.
+    """
+    if reason := missing_programs():
+        pytest.skip(reason)
+    with contextlib.ExitStack() as stack:
+
+        def begin(**options: Any) -> SlurmCluster:
+            folder = free_folder()
+            cluster = start(Options(str(folder), watched=os.getpid(), **options))
+            stack.callback(cluster.end)
+            enter(cluster, monkeypatch)
+            return cluster
+
+        yield begin
+
+
+def enter(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "SBATCH_")):
+            monkeypatch.delenv(name)
+    for name, value in cluster.variables.items():
+        monkeypatch.setenv(name, value)
