@@ -180,7 +180,7 @@ def public_modules() -> list[str]:
 def test_all_names_what_a_public_module_exports(name: str) -> None:
     module = importlib.import_module(name)
     exported = module.__all__
-    assert list(exported) == sorted(set(exported)), f"{name}.__all__ is not sorted or repeats"
+    assert sorted(exported) == sorted(set(exported)), f"{name}.__all__ repeats a name"
     missing = [item for item in exported if not hasattr(module, item)]
     assert not missing, f"{name}.__all__ names what is not there"
     assert not [item for item in exported if is_private(item)]

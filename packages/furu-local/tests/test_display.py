@@ -17,8 +17,8 @@ from local_programs import NODES, Program
 
 from furu_core.executors import Failure, FailureKind
 from furu_local import run_local
-from furu_local._display import Lines, NoDisplay, Screen, choose_display
-from furu_local._report import View, duration, failure_text, progress_line, running_text
+from furu_plan.runs._display import Lines, NoDisplay, Screen, choose_display
+from furu_plan.runs._report import View, duration, failure_text, progress_line, running_text
 
 SLOW = f"""
     import sys
@@ -104,7 +104,7 @@ def test_without_progress_nothing_is_shown(
 
 
 def test_what_is_chosen_depends_on_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("furu_local._display.console.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("furu_plan.runs._display.console.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert type(choose_display(wanted=None, live=True)) is Screen
     assert type(choose_display(wanted=None, live=False)) is Lines

@@ -11,7 +11,8 @@ from local_nodes import Alone, Gpu, Leaf, Sum
 from furu_core.errors import FuruExecutorError, FuruUsageError
 from furu_local import LocalExecutor, run_local
 from furu_local._devices import Slot, resolve_devices
-from furu_local._options import parse_options
+from furu_local._options import PARSERS
+from furu_plan.runs import parse_options
 
 
 @pytest.mark.parametrize("worker", ["process", "thread"])
@@ -109,6 +110,8 @@ def test_what_is_no_list_of_devices_is_refused(request_: Any) -> None:
 
 def test_options_of_the_command_line_are_read() -> None:
     assert parse_options(
+        "local",
+        PARSERS,
         {
             "max_workers": "3",
             "worker": "thread",
@@ -118,7 +121,7 @@ def test_options_of_the_command_line_are_read() -> None:
             "devices": "gpu=0+1,big=2,one=1+",
             "retry_failed": "no",
             "progress": "off",
-        }
+        },
     ) == {
         "max_workers": 3,
         "worker": "thread",

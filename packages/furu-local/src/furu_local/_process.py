@@ -19,8 +19,8 @@ from furu_core.errors import FuruPlatformError
 from furu_core.executors import Packer, import_roots
 from furu_local._devices import VARIABLE, Slot
 from furu_local._guardian import kill_sessions
-from furu_local._pool import Task
 from furu_local._wire import Decoder, ToWorker, Work, encode
+from furu_plan.runs import Task
 
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv[2:]; "

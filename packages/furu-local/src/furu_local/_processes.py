@@ -23,12 +23,12 @@ from furu_local._deaths import death_result, described_exit
 from furu_local._devices import Slot
 from furu_local._guard import Guard
 from furu_local._guardian import kill_sessions
-from furu_local._pool import Broken, Ended, GivenBack, PoolEvent, Source
 from furu_local._process import Launch, WorkerProcess
 from furu_local._wire import Finished, FromWorker, Ready, Recall, Returned, Setup, Stop, Unreadable
 from furu_plan import PlanNode
+from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source
 
-_log = logging.getLogger("furu.local")
+_log = logging.getLogger("furu.run")
 
 _BRIEF_SECS: Final = 0.02  # nodes that take less are handed out ahead
 _AHEAD_SECS: Final = 0.01  # as many as take so long together

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
-from signal import Signals
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
 import furu_core
 from furu_core import Furu, Settings, use_settings
-from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.executors import (
     EventLog,
     Executor,
-    Failure,
-    FailureKind,
-    Roots,
-    Run,
-    RunState,
-    RunStatus,
     named_roots,
     new_run_folder,
     refuse_nested_run,
     settings_to_env,
 )
-from furu_local._controller import Controller, Wish
 from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
-from furu_local._display import choose_display
-from furu_local._options import Options, checked_options, parse_options
-from furu_local._pool import Pool, WorkerKind
+from furu_local._options import PARSERS, Options, WorkerKind, checked_options
 from furu_local._process import launch_of
 from furu_local._processes import ProcessPool
-from furu_local._report import duration, failure_text
-from furu_local._signals import signals_forwarded
 from furu_local._threads import InlinePool, ThreadPool
-from furu_plan import DependencyPlan, Frontier, RetryLedger, Status, Window, build_plan
-
-_log = logging.getLogger("furu.local")
+from furu_plan import DependencyPlan, Frontier, RetryLedger, Window, build_plan
+from furu_plan.runs import (
+    ControlledRun,
+    Controller,
+    Pool,
+    choose_display,
+    failed_before,
+    parse_options,
+)
 
 NAME: Final = "local"
-INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
 
 
 def run_local(
@@ -156,7 +145,7 @@ class LocalExecutor(Executor):
         Example:
             >>> executor = LocalExecutor.from_options({"max_workers": "2", "limits": "db=1"})
         """
-        return cls(**parse_options(options))
+        return cls(**parse_options(NAME, PARSERS, options))
 
     def submit(self, roots: Any) -> LocalRun:
         """Start computing `roots` and everything they depend on, and return the run.
@@ -173,148 +162,36 @@ class LocalExecutor(Executor):
         run_id, folder = new_run_folder(self.name, named)
         pool = _pool(options, self._slots, settings, run_id, folder)
         controller = _controller(plan, options, self._slots, settings, run_id, folder, pool)
-        run = LocalRun(run_id, folder, named, controller)
-        run.start(options, settings)
+        run = LocalRun(run_id, folder, named, controller, _how(options))
+        here = options.worker is WorkerKind.INLINE
+        run.start(here=here, within=_in_threads(options, settings))
         return run
 
 
-class LocalRun(Run):
+class LocalRun(ControlledRun):
     """A run on this machine.
 
     It ends with the process that started it. While its workers are threads, `get()` computes nowhere
     in this process.
     """
 
-    def __init__(self, run_id: str, folder: Path, roots: Roots, controller: Controller) -> None:
-        self.id = run_id
-        self.folder = folder
-        self.roots = roots
-        self._controller = controller
-        self._began = time.monotonic()
-        self._signal: Signals | None = None
-        self._ended = threading.Event()
 
-    def start(self, options: Options, settings: Settings) -> None:
-        """Begin; used by the executor."""
-        self._announce(options)
-        if options.worker is WorkerKind.INLINE:
-            with signals_forwarded(self._on_signal):
-                self._run(options, settings)
-            return
-        # Not a daemon: a program that ends without waiting for its run still gets its results.
-        threading.Thread(
-            target=self._run, args=(options, settings), name=f"furu-run-{self.id}"
-        ).start()
-
-    def wait(self, timeout: float | None = None) -> Self:
-        """Wait until the run has ended, and return it.
-
-        In the main thread the signals that ask the program to end cancel the run meanwhile.
-
-        Args:
-            timeout: seconds; None waits as long as the run lives.
-
-        Raises:
-            FuruRunError: it ended, and its roots are not all there.
-            FuruRunCancelled: it was cancelled.
-            TimeoutError: it has not ended yet.
-        """
-        with signals_forwarded(self._on_signal):
-            if not self._ended.wait(timeout):
-                raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
-        match self._controller.state:
-            case RunState.CANCELLED:
-                kind = FuruRunCancelled if self._signal is None else RunInterrupted
-                raise kind(
-                    self._summary("was cancelled"),
-                    failures=self._controller.failures,
-                    run_id=self.id,
-                    hint="run the same command again: it computes only what is not there",
-                )
-            case RunState.FAILED | RunState.RUNNING:
-                raise FuruRunError(
-                    self._summary("failed"),
-                    failures=self._controller.failures,
-                    run_id=self.id,
-                    hint="read the logs, mend the cause and run the same command again",
-                ) from self._controller.cause
-            case RunState.DONE:
-                return self
-
-    def status(self) -> RunStatus:
-        """How the run stands now."""
-        return self._controller.status()
-
-    def cancel(self) -> None:
-        """Interrupt what is computed and start nothing more; `wait` tells when that is done.
-
-        The second time, kill what still runs.
-        """
-        again = self._controller.wish is not Wish.GO_ON
-        self._controller.ask(Wish.KILL if again else Wish.CANCEL)
-
-    def results(self) -> Any:
-        """The results, in the shape of the roots, once the run has ended.
-
-        Raises:
-            FuruRunError: as `wait`.
-        """
-        self.wait()
-        return super().results()
-
-    def _on_signal(self, signal: Signals) -> None:
-        self._signal = self._signal or signal
-        self.cancel()
-
-    def _run(self, options: Options, settings: Settings) -> None:
-        try:
-            with ExitStack() as stack:
-                shared = options.worker is not WorkerKind.PROCESS
-                if shared and settings.retry_failed != furu_core.settings().retry_failed:
-                    stack.enter_context(use_settings(retry_failed=settings.retry_failed))
-                self._controller.run()
-            self._conclude(options)
-        finally:
-            self._ended.set()
-
-    def _announce(self, options: Options) -> None:
-        status = self._controller.status()
-        todo = status.total - status.loaded
-        if options.progress is not False and todo:
-            one = options.max_workers == 1 or options.worker is WorkerKind.INLINE
-            by = "inline" if options.worker is WorkerKind.INLINE else options.worker.value
-            how = "one at a time" if one else f"up to {options.max_workers} at once"
-            _log.info(
-                "run %s: %d nodes, %d there, %d to compute, %s (%s)",
-                *(self.id, status.total, status.loaded, todo, how, by),
-            )
-
-    def _conclude(self, options: Options) -> None:
-        status = self._controller.status()
-        if options.progress is not False:
-            _log.info(
-                "run %s %s: %d nodes, %d computed, %d loaded, %d failed, in %s",
-                *(self.id, status.state.value, status.total, status.computed, status.loaded),
-                *(status.failed, duration(time.monotonic() - self._began)),
-            )
-
-    def _summary(self, how: str) -> str:
-        status = self._controller.status()
-        parts = [f"run {self.id} {how}: {status.total - status.waiting - status.failed} of"]
-        parts.append(f"{status.total} nodes are there, {status.failed} failed")
-        text = " ".join(parts)
-        if status.failures:
-            text += f"\n{failure_text(status.failures)}"
-        elif self._controller.cause is not None:
-            cause = self._controller.cause
-            text += f"; {type(cause).__name__}: {cause}"
-        return text
+def _how(options: Options) -> str | None:
+    """How nodes are computed, in words; None where nothing is to be said."""
+    if options.progress is False:
+        return None
+    inline = options.worker is WorkerKind.INLINE
+    one = options.max_workers == 1 or inline
+    number = "one at a time" if one else f"up to {options.max_workers} at once"
+    return f"{number} ({options.worker.value})"
 
 
-class RunInterrupted(FuruRunCancelled, SystemExit):
-    """A run that a signal cancelled; a program that does not catch it ends with status 130."""
-
-    code = INTERRUPTED
+def _in_threads(options: Options, settings: Settings) -> AbstractContextManager[Any] | None:
+    """What gives workers that are threads of this process the run's own settings."""
+    shared = options.worker is not WorkerKind.PROCESS
+    if shared and settings.retry_failed != furu_core.settings().retry_failed:
+        return use_settings(retry_failed=settings.retry_failed)
+    return None
 
 
 def _pool(
@@ -352,7 +229,7 @@ def _controller(
         frontier=frontier,
         ledger=RetryLedger(settings, keep_going=options.keep_going),
         limits=options.limits,
-        slots=slots,
+        places=slots,
         pool=pool,
         events=EventLog(folder),
         display=choose_display(
@@ -361,15 +238,5 @@ def _controller(
         settings=settings,
         keep_going=options.keep_going,
         roots=plan.roots,
-        failures=_failed_before(plan),
+        failures=failed_before(plan),
     )
-
-
-def _failed_before(plan: DependencyPlan) -> list[Failure]:
-    """Nodes that failed in an earlier run and are not to be tried again."""
-    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
-    unknown = "it failed before, and FURU_RETRY_FAILED is off"
-    return [
-        node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
-        for node in failed
-    ]

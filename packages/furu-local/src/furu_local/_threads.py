@@ -31,10 +31,10 @@ from furu_core.executors import (
     run_node,
     worker_session,
 )
-from furu_local._pool import Ended, GivenBack, PoolEvent, Source, Task
 from furu_plan import PlanNode
+from furu_plan.runs import Ended, GivenBack, PoolEvent, Source, Task
 
-_log = logging.getLogger("furu.local")
+_log = logging.getLogger("furu.run")
 
 
 def compute(task: Task, context: WorkerContext) -> NodeResult:

@@ -1,4 +1,4 @@
-"""What of the frontier may start: the nodes that are ready, within limits and devices."""
+"""What of the frontier may start: the nodes that are ready, within limits and places."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from furu_local._devices import Slot
-from furu_local._pool import Task
-from furu_plan import Frontier, PlanNode
+from furu_plan._frontier import Frontier
+from furu_plan._node import PlanNode
+from furu_plan.runs._pool import Place, Task
 
 
 class Intake:
@@ -17,7 +17,7 @@ class Intake:
     Args:
         frontier: what is ready.
         limits: spec key to the number of its nodes that may be computed at once.
-        slots: spec key to the places of its nodes, for those that use devices.
+        places: spec key to the places of its nodes, for those that have any.
         on_start: called with each node that is handed out.
     """
 
@@ -25,27 +25,27 @@ class Intake:
         self,
         frontier: Frontier,
         limits: Mapping[str, int],
-        slots: Mapping[str, tuple[Slot, ...]],
+        places: Mapping[str, tuple[Place, ...]],
         on_start: Callable[[PlanNode], object],
     ) -> None:
         self._frontier = frontier
         self._on_start = on_start
         self._limits = limits
-        self._slots = slots
+        self._places = places
         self._out: Counter[str] = Counter()
         self._numbers = itertools.count()
 
-    def ready(self, slot: Slot | None) -> int:
-        """How many tasks could be taken now for a worker with this slot, or for one without."""
-        if not self._limits and not self._slots:
-            return sum(self._frontier.ready().values()) if slot is None else 0
-        return sum(self._startable(slot).values())
+    def ready(self, place: Place | None) -> int:
+        """How many tasks could be taken now for a worker at this place, or for one without."""
+        if not self._limits and not self._places:
+            return sum(self._frontier.ready().values()) if place is None else 0
+        return sum(self._startable(place).values())
 
-    def take(self, slot: Slot | None, *, ahead: bool = False) -> Task | None:
+    def take(self, place: Place | None, *, ahead: bool = False) -> Task | None:
         """Take one; `ahead` leaves out tasks whose number is limited."""
         key: str | None = None
-        if self._limits or self._slots:
-            startable = self._startable(slot)
+        if self._limits or self._places:
+            startable = self._startable(place)
             if ahead:
                 startable = {key: n for key, n in startable.items() if key not in self._limits}
             if not startable:
@@ -64,14 +64,14 @@ class Intake:
         """A task has ended or was given back."""
         self._out[task.node.spec_key] -= 1
 
-    def _startable(self, slot: Slot | None) -> dict[str, int]:
+    def _startable(self, place: Place | None) -> dict[str, int]:
         """How many nodes of each spec key could start now on such a worker."""
         startable = {}
         for key, count in self._frontier.ready().items():
-            if slot is None:
-                fits = key not in self._slots
+            if place is None:
+                fits = key not in self._places
             else:
-                fits = slot in self._slots.get(key, ())
+                fits = place in self._places.get(key, ())
             if key in self._limits:
                 count = min(count, self._limits[key] - self._out[key])
             if fits and count > 0:

@@ -40,7 +40,7 @@ class View:
 
 def progress_line(view: View) -> str:
     """How a run stands, in one line."""
-    parts = [f"{view.done} of {view.total} nodes there", f"{len(view.running)} running"]
+    parts = [f"{view.done} of {count(view.total, 'node')} there", f"{len(view.running)} running"]
     if view.failed:
         parts.append(f"{view.failed} failed")
     if view.note:
@@ -65,6 +65,16 @@ def failure_text(failures: Sequence[Failure]) -> str:
     if len(failures) > _SHOWN:
         lines.append(f"  and {len(failures) - _SHOWN} more; `furu ls` lists them")
     return "\n".join(lines)
+
+
+def count(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> count(1, "node"), count(3, "node")
+        ('1 node', '3 nodes')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def duration(seconds: float) -> str:

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
 from furu_core.executors import console, console_through
-from furu_local._report import View, duration, progress_line, running_text
+from furu_plan.runs._report import View, duration, progress_line, running_text
 
-_log = logging.getLogger("furu.local")
+_log = logging.getLogger("furu.run")
 
 _FIRST_SCREEN_SECS: Final = 0.3  # a run that is over by then needs no display
 _SCREEN_SECS: Final = 0.125

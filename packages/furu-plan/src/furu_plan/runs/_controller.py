@@ -26,14 +26,17 @@ from furu_core.executors import (
     note_rerun,
     short_name_of,
 )
-from furu_local._devices import Slot
-from furu_local._display import Display
-from furu_local._intake import Intake
-from furu_local._pool import Broken, Ended, GivenBack, Pool, PoolEvent, Task
-from furu_local._report import View
-from furu_plan import Frontier, PlanNode, Reopening, RetryLedger, Stage, Verdict, Waits
+from furu_plan._frontier import Frontier
+from furu_plan._node import PlanNode
+from furu_plan._retries import RetryLedger, Verdict
+from furu_plan._stages import Reopening, Stage
+from furu_plan._waits import Waits
+from furu_plan.runs._display import Display
+from furu_plan.runs._intake import Intake
+from furu_plan.runs._pool import Broken, Ended, GivenBack, Place, Pool, PoolEvent, Task
+from furu_plan.runs._report import View
 
-_log = logging.getLogger("furu.local")
+_log = logging.getLogger("furu.run")
 
 _GRACE_SECS: Final = 5.0  # for nodes that were interrupted, before they are killed
 _FIRST_LOOK_SECS: Final = 0.05
@@ -56,7 +59,7 @@ class Controller:
         frontier: what there is to do.
         ledger: decides what follows from failures.
         limits: spec key to the number of its nodes that may be computed at once.
-        slots: spec key to its places, for those that use devices.
+        places: spec key to its places, for those whose nodes not every worker can compute.
         pool: computes; closed at the end.
         events: where what happens is written; closed at the end.
         display: shows it; closed at the end.
@@ -73,7 +76,7 @@ class Controller:
         frontier: Frontier,
         ledger: RetryLedger,
         limits: Mapping[str, int],
-        slots: Mapping[str, tuple[Slot, ...]],
+        places: Mapping[str, tuple[Place, ...]],
         pool: Pool,
         events: EventLog,
         display: Display,
@@ -89,7 +92,7 @@ class Controller:
         self._pool = pool
         self._events = events
         self._intake = Intake(
-            frontier, limits, slots, on_start=lambda node: self._note(EventKind.NODE_STARTED, node)
+            frontier, limits, places, on_start=lambda node: self._note(EventKind.NODE_STARTED, node)
         )
         self._display = display
         self._keep_going = keep_going
@@ -269,9 +272,7 @@ class Controller:
                 self._intake.came_back(task)
                 self._frontier.retry(task.node.hash)
             case Broken(message, log):
-                raise FuruExecutorError(
-                    f"worker processes cannot start: {message}", hint=f"read {log}"
-                )
+                raise FuruExecutorError(f"workers cannot start: {message}", hint=f"read {log}")
 
     def _settle(self, task: Task, result: NodeResult) -> None:
         node = task.node

@@ -1,24 +1,19 @@
-"""What a controller asks of its workers, whatever they are: processes, threads or the caller itself."""
+"""What a controller asks of its workers, whatever they are: processes, threads, jobs of a scheduler."""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import attrs
 
 from furu_core.executors import NodeResult
-from furu_local._devices import Slot
-from furu_plan import PlanNode
+from furu_plan._node import PlanNode
 
-
-class WorkerKind(Enum):
-    """What computes nodes."""
-
-    PROCESS = "process"
-    THREAD = "thread"
-    INLINE = "inline"
+#: Where a node of some spec key has to be computed, when not every worker will do; what it is, such as
+#: a device, only the executor knows.
+Place: TypeAlias = Hashable
 
 
 @attrs.frozen(eq=False)
@@ -68,14 +63,14 @@ PoolEvent: TypeAlias = Ended | GivenBack | Broken
 class Source(Protocol):
     """Where a pool takes tasks from."""
 
-    def ready(self, slot: Slot | None) -> int:
-        """How many tasks could be taken now for a worker with this slot, or for one without."""
+    def ready(self, place: Place | None) -> int:
+        """How many tasks could be taken now for a worker at this place, or for one without."""
 
-    def take(self, slot: Slot | None, *, ahead: bool = False) -> Task | None:
+    def take(self, place: Place | None, *, ahead: bool = False) -> Task | None:
         """Take one.
 
         Args:
-            slot: of the worker that is to do it.
+            place: of the worker that is to do it.
             ahead: the worker is still busy; then tasks whose number is limited are left out.
         """
 

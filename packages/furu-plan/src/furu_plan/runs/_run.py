@@ -1,0 +1,179 @@
+"""A run whose controller is a thread, or the caller, of this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from signal import Signals
+from typing import Any, Final, Self
+
+from furu_core.errors import FuruRunCancelled, FuruRunError
+from furu_core.executors import Failure, FailureKind, Roots, Run, RunState, RunStatus
+from furu_plan._node import Status
+from furu_plan._plan import DependencyPlan
+from furu_plan.runs._controller import Controller, Wish
+from furu_plan.runs._report import count, duration, failure_text
+from furu_plan.runs._signals import signals_forwarded
+
+_log = logging.getLogger("furu.run")
+
+INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
+
+
+class RunInterrupted(FuruRunCancelled, SystemExit):
+    """A run that a signal cancelled; a program that does not catch it ends with status 130."""
+
+    code = INTERRUPTED
+
+
+class ControlledRun(Run):
+    """A run that a `Controller` of this process drives. It ends with the process.
+
+    Args:
+        run_id: the run.
+        folder: its folder.
+        roots: what was asked for.
+        controller: drives it.
+        how: how nodes are computed, in words for the console; None says nothing there.
+    """
+
+    def __init__(
+        self, run_id: str, folder: Path, roots: Roots, controller: Controller, how: str | None
+    ) -> None:
+        self.id = run_id
+        self.folder = folder
+        self.roots = roots
+        self._controller = controller
+        self._how = how
+        self._began = time.monotonic()
+        self._signal: Signals | None = None
+        self._ended = threading.Event()
+
+    def start(
+        self, *, here: bool = False, within: AbstractContextManager[Any] | None = None
+    ) -> None:
+        """Begin; for the executor to call.
+
+        Args:
+            here: run in the calling thread, until the end.
+            within: what is entered around the run, in the thread that it runs in.
+        """
+        self._announce()
+        around = nullcontext() if within is None else within
+        if here:
+            with signals_forwarded(self._on_signal):
+                self._run(around)
+            return
+        # Not a daemon: a program that ends without waiting for its run still gets its results.
+        threading.Thread(target=self._run, args=(around,), name=f"furu-run-{self.id}").start()
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the run has ended, and return it.
+
+        In the main thread the signals that ask the program to end cancel the run meanwhile.
+
+        Args:
+            timeout: seconds; None waits as long as the run lives.
+
+        Raises:
+            FuruRunError: it ended, and its roots are not all there.
+            FuruRunCancelled: it was cancelled.
+            TimeoutError: it has not ended yet.
+        """
+        with signals_forwarded(self._on_signal):
+            if not self._ended.wait(timeout):
+                raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
+        match self._controller.state:
+            case RunState.CANCELLED:
+                kind = FuruRunCancelled if self._signal is None else RunInterrupted
+                raise kind(
+                    self._summary("was cancelled"),
+                    failures=self._controller.failures,
+                    run_id=self.id,
+                    hint="run the same command again: it computes only what is not there",
+                )
+            case RunState.FAILED | RunState.RUNNING:
+                raise FuruRunError(
+                    self._summary("failed"),
+                    failures=self._controller.failures,
+                    run_id=self.id,
+                    hint="read the logs, mend the cause and run the same command again",
+                ) from self._controller.cause
+            case RunState.DONE:
+                return self
+
+    def status(self) -> RunStatus:
+        """How the run stands now."""
+        return self._controller.status()
+
+    def cancel(self) -> None:
+        """Interrupt what is computed and start nothing more; `wait` tells when that is done.
+
+        The second time, kill what still runs.
+        """
+        again = self._controller.wish is not Wish.GO_ON
+        self._controller.ask(Wish.KILL if again else Wish.CANCEL)
+
+    def results(self) -> Any:
+        """The results, in the shape of the roots, once the run has ended.
+
+        Raises:
+            FuruRunError: as `wait`.
+        """
+        self.wait()
+        return super().results()
+
+    def _on_signal(self, signal: Signals) -> None:
+        self._signal = self._signal or signal
+        self.cancel()
+
+    def _run(self, around: AbstractContextManager[Any]) -> None:
+        try:
+            with around:
+                self._controller.run()
+            self._conclude()
+        finally:
+            self._ended.set()
+
+    def _announce(self) -> None:
+        status = self._controller.status()
+        todo = status.total - status.loaded
+        if self._how is not None and todo:
+            _log.info(
+                "run %s: %s, %d there, %d to compute, %s",
+                *(self.id, count(status.total, "node"), status.loaded, todo, self._how),
+            )
+
+    def _conclude(self) -> None:
+        status = self._controller.status()
+        if self._how is not None:
+            _log.info(
+                "run %s %s: %s, %d computed, %d loaded, %d failed, in %s",
+                *(self.id, status.state.value, count(status.total, "node"), status.computed),
+                *(status.loaded, status.failed, duration(time.monotonic() - self._began)),
+            )
+
+    def _summary(self, how: str) -> str:
+        status = self._controller.status()
+        parts = [f"run {self.id} {how}: {status.total - status.waiting - status.failed} of"]
+        parts.append(f"{count(status.total, 'node')} are there, {status.failed} failed")
+        text = " ".join(parts)
+        if status.failures:
+            text += f"\n{failure_text(status.failures)}"
+        elif self._controller.cause is not None:
+            cause = self._controller.cause
+            text += f"; {type(cause).__name__}: {cause}"
+        return text
+
+
+def failed_before(plan: DependencyPlan) -> list[Failure]:
+    """Nodes that failed in an earlier run and are not to be tried again."""
+    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
+    unknown = "it failed before, and FURU_RETRY_FAILED is off"
+    return [
+        node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
+        for node in failed
+    ]
