@@ -283,9 +283,9 @@ def test_a_result_that_cannot_be_stored_is_an_error_that_says_what_to_do(store: 
 def test_always_rerun_computes_each_matching_node_once_per_process(
     store: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from furu_core import _get
+    from furu_core import _reruns
 
-    monkeypatch.setattr(_get, "_reran", set())
+    monkeypatch.setattr(_reruns, "_reran", set())
     assert Outer().get() == 5
     nodes.calls.clear()
     with furu_core.use_settings(always_rerun=name):
@@ -305,9 +305,9 @@ def test_always_rerun_computes_each_matching_node_once_per_process(
 def test_a_rerun_that_fails_keeps_the_old_result(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from furu_core import _get
+    from furu_core import _reruns
 
-    monkeypatch.setattr(_get, "_reran", set())
+    monkeypatch.setattr(_reruns, "_reran", set())
     node = Does(hook="rerun")
     nodes.hooks["rerun"] = lambda: "old"
     assert node.get() == "old"

@@ -20,6 +20,8 @@ from furu_core import (
     _get,
     _lease,
     _manifest,
+    _miss,
+    _publishing,
     _records,
 )
 from furu_core.testing import AT_END, Child, Host, KillAtEvent, KillAtLine
@@ -31,7 +33,8 @@ RANDOM_KILLS = 210
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (
-        _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _records,
+        _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _miss,
+        _publishing, _records,
     )
 )  # fmt: skip
 

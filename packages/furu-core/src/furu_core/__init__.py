@@ -14,12 +14,12 @@ if _sys.platform == "win32":
 from furu_core._config_class import field
 from furu_core._context import ExecContext, exec_context, in_executor
 from furu_core._furu import Furu
-from furu_core._grid import grid
 from furu_core._settings import Settings, configure
 from furu_core._settings import current as settings
 from furu_core._settings import use as use_settings
 
 if _TYPE_CHECKING:
+    from furu_core._grid import grid
     from furu_core._run import run
     from furu_core._states import NodeState
 
@@ -39,7 +39,11 @@ __all__ = [
 ]
 
 # What a program that only loads results never uses is imported when it is first asked for.
-_LATE = {"run": "furu_core._run", "NodeState": "furu_core._states"}
+_LATE = {
+    "NodeState": "furu_core._states",
+    "grid": "furu_core._grid",
+    "run": "furu_core._run",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from furu_core import _artifacts, _attempts, _context, _leftovers, _registry, _settings
-from furu_core._attempts import Attempt, LatestAttempt
+from furu_core import (
+    _artifacts,
+    _attempts,
+    _context,
+    _leftovers,
+    _publishing,
+    _registry,
+    _settings,
+)
+from furu_core._attempts import Attempt, LatestAttempt, Origin
 from furu_core._layout import NodePaths, short_name
 from furu_core._records import AttemptStatus, FailureKind
 from furu_core.errors import FuruComputeError
@@ -46,7 +54,7 @@ def acquire(
             paths,
             1 if newest is None else newest.number + 1,
             node=short_name(obj),
-            origin=_context.origin(_context.exec_context()),
+            origin=_origin(),
             lease_secs=settings.lease_secs,
         )
         if attempt is None:
@@ -54,18 +62,25 @@ def acquire(
         try:
             if newest is not None:
                 _attempts.set_aside_dead(newest)
-                _artifacts.put_back_replaced(paths)
+                _publishing.put_back_replaced(paths)
             # Listed only now: whoever held the attempts before may have published in between.
             if rerun or not _artifacts.is_published(paths):
                 return attempt
             if suspect and _artifacts.bad_reason(obj, paths) is not None:
-                _artifacts.move_aside(attempt)
+                _publishing.move_aside(attempt)
                 return attempt
         except BaseException:
             _attempts.withdraw(attempt)
             raise
         _attempts.clean_up(attempt)
         return None
+
+
+def _origin() -> Origin:
+    context = _context.exec_context()
+    if not context.strict:
+        return Origin()
+    return Origin(context.executor, context.run_id, context.spec_key, context.submission)
 
 
 def _proven_dead(newest: LatestAttempt) -> bool:

@@ -31,8 +31,8 @@ from typing import Final
 
 import attrs
 
-from furu_core import _lease, _process, _records
-from furu_core._layout import LOG_FILE, META, TRASH, NodePaths
+from furu_core import _context, _lease, _process, _records
+from furu_core._layout import CHECKPOINT, LOG_FILE, META, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
 from furu_core._records import (
     AttemptRecord,
@@ -42,11 +42,10 @@ from furu_core._records import (
     FailureKind,
     Submission,
 )
-from furu_core.errors import FuruFormatError, FuruStoreError
+from furu_core._store_errors import store_error
+from furu_core.errors import FuruFormatError
 
 STAGING: Final = "files"
-CHECKPOINT: Final = "checkpoint"
-VIOLATIONS: Final = "violations"
 INVALID: Final = "invalid"
 REPLACED: Final = "replaced"
 STAGED: Final = ".new-"
@@ -181,7 +180,6 @@ def latest_of_any_furu(paths: NodePaths, *, lease_secs: float) -> LatestAttempt 
 
 
 _held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
-running: set[str] = set()  # folders of the attempts whose code runs in this process
 
 
 def _judge(folder: str, record: AttemptRecord) -> Judgement:
@@ -191,7 +189,7 @@ def _judge(folder: str, record: AttemptRecord) -> Judgement:
     if (
         record.holder == _process.this_process()
         and _held.get(record.token, me) == me
-        and folder not in running
+        and not _context.runs_here(folder)
     ):
         return Judgement(Life.DEAD, "it has ended in this process")
     return _lease.judge(folder, record)
@@ -554,39 +552,3 @@ def _fingerprint(folder: str) -> str:
         return ""
     text = "\n".join(sorted(entries)).encode(errors="surrogateescape")
     return hashlib.sha256(text).hexdigest()[:16]
-
-
-_REMEDIES: Final = {
-    errno.ENOSPC: "the disk is full, of bytes or of files: free some room or set FURU_PATH to "
-    "another disk",
-    errno.EDQUOT: "your disk quota is used up: free some room or set FURU_PATH elsewhere",
-    errno.EROFS: "the filesystem is read-only: set FURU_PATH to a folder that can be written",
-    errno.EACCES: "you may not write there: set FURU_PATH to a folder of yours",
-    errno.EPERM: "you may not write there: set FURU_PATH to a folder of yours",
-    errno.ENAMETOOLONG: "the path is too long: set FURU_PATH to a folder with a shorter one",
-    errno.ENOTDIR: "no folder stands there: move it away or set FURU_PATH elsewhere",
-    errno.EEXIST: "no folder stands there: move it away or set FURU_PATH elsewhere",
-}
-
-
-def store_error(error: OSError, path: str, *, doing: str = "write to") -> FuruStoreError:
-    """The error of the operating system as one that says what to do."""
-    where = error.filename if isinstance(error.filename, str) else path
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        where = _no_folder(where, error.filename2, path) or where
-    reason = error.strerror or type(error).__name__
-    return FuruStoreError(
-        f"cannot {doing} the store at {where}: {reason}",
-        path=where,
-        hint=_REMEDIES.get(error.errno or 0, "check the folder that FURU_PATH names"),
-    )
-
-
-def _no_folder(*paths: object) -> str | None:
-    """What stands in place of a folder in one of the paths; the system does not say which."""
-    for path in paths:
-        while isinstance(path, str) and path not in ("", "/"):
-            if os.path.lexists(path) and not os.path.isdir(path):
-                return path
-            path = os.path.dirname(path)
-    return None

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -27,13 +26,10 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from furu_core import _console
+from furu_core._child_logging import FORMAT, LOG_VARIABLE
 from furu_core._console import STANDARD, originals
 
 Scope = Literal["process", "thread"]
-
-# Tells child processes that what they write to stderr is a node's log.
-LOG_VARIABLE: Final = "FURU_EXEC_LOG"
-_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def node_log(path: str | os.PathLike[str], *, echo: bool, scope: Scope = "process") -> NodeLog:
@@ -287,7 +283,7 @@ _open_logs: list[NodeLog] = []
 _stack: list[NodeLog] = []  # those of scope "process"; the last one has the descriptors
 _lock = threading.RLock()
 _handler: Final = RecordHandler()
-_handler.setFormatter(logging.Formatter(_FORMAT))
+_handler.setFormatter(logging.Formatter(FORMAT))
 _root_level: int | None = None
 _threads_followed = False
 
@@ -381,19 +377,6 @@ def _after_fork() -> None:
         log.after_fork()
 
 
-def _log_as_child() -> None:
-    """Let a child process of a node log like the node itself: by stderr, INFO records too.
-
-    By way of Python's last resort, which gives way to whatever the child's own code sets up.
-    """
-    root = logging.getLogger()
-    if os.environ.get(LOG_VARIABLE) and not root.handlers and root.level == logging.WARNING:
-        logging.lastResort = logging.StreamHandler(sys.stderr)
-        logging.lastResort.setFormatter(logging.Formatter(_FORMAT))
-        root.setLevel(logging.INFO)
-
-
 _copier = _console.Copier(_catch_up_all)
-_log_as_child()
 _console.console.before_write = _catch_up_all
 os.register_at_fork(after_in_child=_after_fork)

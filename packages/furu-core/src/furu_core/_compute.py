@@ -22,13 +22,16 @@ from furu_core import (
     _manifest,
     _pack,
     _provenance,
+    _publishing,
     _python_text,
     _records,
     _settings,
+    _violations,
 )
 from furu_core._attempts import Attempt
 from furu_core._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
 from furu_core._records import AttemptStatus, Ended, FailureKind
+from furu_core._store_errors import store_error
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -147,7 +150,7 @@ def _store_errors(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _attempts.store_error(error, attempt.folder) from error
+        raise store_error(error, attempt.folder) from error
 
 
 def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
@@ -173,7 +176,7 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
 
 def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
     """Refuse to publish what broke a rule, even where the node's code swallowed the error."""
-    violation = _context.noted_violation(attempt)
+    violation = _violations.noted_violation(attempt)
     if violation is not None:
         raise violation
     changed = _identity.changed_since_hashing(obj)
@@ -237,7 +240,7 @@ def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
         if _artifacts.is_published(attempt.paths):
             return False
         raise _superseded(obj, attempt)
-    published = _artifacts.publish(attempt, replace=rerun)
+    published = _publishing.publish(attempt, replace=rerun)
     if durable:
         _manifest.sync_path(attempt.paths.class_dir)
     return published
@@ -268,7 +271,7 @@ def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseExcept
     """End the attempt with what `error` means for it, and return what to raise."""
     violation = None
     with suppress(OSError, ValueError):
-        violation = _context.noted_violation(attempt)
+        violation = _violations.noted_violation(attempt)
     if violation is not None and isinstance(error, Exception):
         error = violation
     elif isinstance(error, Exception) and _attempts.is_superseded(attempt):

@@ -6,7 +6,7 @@ and packing need to know of the class is compiled once into its `ConfigClass`.
 
 from __future__ import annotations
 
-import dataclasses
+import sys
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import Any, TypeVar, overload
@@ -283,7 +283,8 @@ def _piped(first: Any, second: Convert) -> Any:
 
 
 def _check_default(where: str, default: Any, annotation: Any) -> None:
-    if isinstance(default, dataclasses.Field):
+    dataclasses = sys.modules.get("dataclasses")  # whoever used it has imported it
+    if dataclasses is not None and isinstance(default, dataclasses.Field):
         raise FuruDefinitionError(
             f"{where} uses dataclasses.field, which furu does not know",
             hint="write `from furu_core import field` instead",

@@ -14,20 +14,19 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _attempts, _settings
-from furu_core._attempts import VIOLATIONS, Attempt, Origin
+from furu_core import _settings
 from furu_core._layout import short_name
-from furu_core._records import Submission
-from furu_core.errors import FuruInvalidDependency, FuruMissingArtifact, FuruSpecMismatch
 
 if TYPE_CHECKING:
+    from furu_core._attempts import Attempt
     from furu_core._furu import Furu
+    from furu_core._records import Submission
 
 CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
@@ -98,7 +97,10 @@ def _inherited_context() -> ExecContext:
         return ExecContext()
     fields = json.loads(raw)
     job = fields["submission"]
-    fields["submission"] = None if job is None else Submission(**job)
+    if job is not None:
+        from furu_core._records import Submission  # a program that only loads has no job
+
+        fields["submission"] = Submission(**job)
     fields["chain"] = tuple(fields["chain"])
     return ExecContext(**fields)
 
@@ -174,9 +176,14 @@ def is_waiting_for_itself(node_hash: str) -> bool:
     return node_hash in exec_context().chain or (running is not None and running.pid != os.getpid())
 
 
+def runs_here(attempt: str) -> bool:
+    """Whether the code of an attempt, which is named by its folder, runs in this process."""
+    return any(running.attempt == attempt for running in list(_active.values()))
+
+
 def is_child_of_node() -> bool:
     """Whether the code of some node, in another process, started this process."""
-    return any(running.pid != os.getpid() for running in _active.values())
+    return any(running.pid != os.getpid() for running in list(_active.values()))
 
 
 @contextmanager
@@ -207,7 +214,6 @@ def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     running = Active(attempt.staging, attempt.folder, os.getpid())
     with _mutex:
         _active[obj.furu_hash] = running
-        _attempts.running.add(attempt.folder)
         _export_active()
     try:
         with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
@@ -215,7 +221,6 @@ def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     finally:
         with _mutex:
             _active.pop(obj.furu_hash, None)
-            _attempts.running.discard(attempt.folder)
             _export_active()
 
 
@@ -278,46 +283,6 @@ def validating(node_hash: str) -> Iterator[None]:
 def is_validating(node_hash: str) -> bool:
     """Whether the calling code is the node's own `_validate`."""
     return node_hash in _validating.get()
-
-
-def origin(context: ExecContext) -> Origin:
-    """What an attempt's record says of the context it was made in."""
-    if not context.strict:
-        return Origin()
-    return Origin(context.executor, context.run_id, context.spec_key, context.submission)
-
-
-_Violation = FuruMissingArtifact | FuruSpecMismatch | FuruInvalidDependency
-_VIOLATIONS: Final = {
-    cls.__name__: cls for cls in (FuruMissingArtifact, FuruSpecMismatch, FuruInvalidDependency)
-}
-
-
-def note_violation(context: ExecContext, error: _Violation) -> None:
-    """Write into the attempt's folder that its code broke a rule, lest it swallow the error.
-
-    A line that cannot be written is no reason to hide the error that is about to be raised.
-    """
-    if not context.attempt:
-        return
-    line = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-    line |= {"node": error.node, "hash": error.hash}
-    with (
-        suppress(OSError),
-        open(f"{context.attempt}/{VIOLATIONS}", "a", encoding="utf-8") as file,
-    ):
-        file.write(json.dumps(line) + "\n")
-
-
-def noted_violation(attempt: Attempt) -> _Violation | None:
-    """The first violation that was noted for an attempt."""
-    try:
-        with open(f"{attempt.folder}/{VIOLATIONS}", encoding="utf-8") as file:
-            line = json.loads(file.readline())
-    except FileNotFoundError:
-        return None
-    cls = _VIOLATIONS[line.pop("error")]
-    return cls(line.pop("message"), **line)
 
 
 def _export_context(context: ExecContext) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from furu_core._class_names import is_of_script, name_of
 from furu_core._config_class import ConfigClass, Field, Rule
-from furu_core._kinds import MAX_DEPTH, Refused, kind_of
+from furu_core._refused import MAX_DEPTH, Refused
 
 FORMAT = b"furu1"
 
@@ -220,6 +220,8 @@ def _find_encoder(t: type) -> Encoder:
 
 
 def _kind_encoder(t: type) -> Encoder:
+    from furu_core._kinds import kind_of  # most configs hold nothing but plain values
+
     kind = kind_of(t)
     head = b"k" + _str(kind.tag, _NOTHING_SEEN)
     if kind.cls is not None:

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
-from furu_core import _attempts, _context, _layout, _process
+from furu_core import _context, _layout, _process
 from furu_core._grid import Roots
 from furu_core._outcomes import Failure
 from furu_core._records import Submission, replace_file
+from furu_core._store_errors import store_error
 from furu_core.errors import FuruExecutorError, FuruNestedRun
 
 RUN_FILE: Final = "run.json"
@@ -257,7 +258,7 @@ def new_run_folder(executor: str, roots: Roots) -> tuple[str, Path]:
         folder.mkdir(parents=True)
         replace_file(f"{folder}/{RUN_FILE}", json.dumps(record).encode())
     except OSError as error:
-        raise _attempts.store_error(error, str(folder)) from error
+        raise store_error(error, str(folder)) from error
     return run_id, folder
 
 

@@ -7,20 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, dataclass_transform
 
-from furu_core import (
-    _artifacts,
-    _attempts,
-    _config_class,
-    _context,
-    _get,
-    _identity,
-    _pack,
-    _python_text,
-    _settings,
-)
+from furu_core import _artifacts, _config_class, _context, _get, _identity, _settings
 from furu_core._config_class import field
 from furu_core._hooks import default
-from furu_core._layout import node_paths, short_name
+from furu_core._layout import CHECKPOINT, node_paths, short_name
+from furu_core._store_errors import store_error
 from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
@@ -128,7 +119,7 @@ class Furu(Generic[T_co]):
 
     def status(self) -> NodeState:
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
-        from furu_core import _states  # with all of the executor registry; a hit needs neither
+        from furu_core import _states  # here and below: what a hit does not need costs it nothing
 
         return _states.state_of(self, node_paths(self)).state
 
@@ -139,8 +130,10 @@ class Furu(Generic[T_co]):
             FuruUsageError: somebody computes the node now.
             FuruStoreError: the store cannot be written.
         """
+        from furu_core import _publishing
+
         lease_secs = _settings.current().lease_secs
-        return _artifacts.delete(short_name(self), node_paths(self), lease_secs=lease_secs)
+        return _publishing.delete(short_name(self), node_paths(self), lease_secs=lease_secs)
 
     @property
     def furu_hash(self) -> str:
@@ -184,7 +177,7 @@ class Furu(Generic[T_co]):
                 f"{short_name(self)} has no checkpoint folder, because it is not computed here",
                 hint="use checkpoint_dir in _create, and furu_dir for what shall last",
             )
-        folder = f"{active.attempt}/{_attempts.CHECKPOINT}"
+        folder = f"{active.attempt}/{CHECKPOINT}"
         return _made(folder)
 
     @property
@@ -200,6 +193,8 @@ class Furu(Generic[T_co]):
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON values; every nested configuration stands in it once."""
+        from furu_core import _pack
+
         return _pack.to_dict(self)
 
     @classmethod
@@ -210,6 +205,8 @@ class Furu(Generic[T_co]):
             FuruValueError: the record does not fit the classes as they are now.
             FuruUsageError: it describes an object of another class.
         """
+        from furu_core import _pack
+
         obj = _pack.from_dict(record)
         if not isinstance(obj, cls):
             raise FuruUsageError(
@@ -220,6 +217,8 @@ class Furu(Generic[T_co]):
 
     def to_python(self) -> str:
         """A Python expression that makes an equal object."""
+        from furu_core import _python_text
+
         return _python_text.to_python(self, limit_chars=None)
 
     def __eq__(self, other: object) -> bool:
@@ -233,9 +232,13 @@ class Furu(Generic[T_co]):
         return hash(self.furu_hash)
 
     def __repr__(self) -> str:
+        from furu_core import _python_text
+
         return _python_text.short_repr(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from furu_core import _pack
+
         return _pack.reduce(self)
 
 
@@ -243,5 +246,5 @@ def _made(folder: str) -> Path:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise _attempts.store_error(error, folder) from error
+        raise store_error(error, folder) from error
     return Path(folder)

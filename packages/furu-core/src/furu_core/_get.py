@@ -1,317 +1,37 @@
-"""`get()`: the way of a hit and the way of a miss."""
+"""`get()`: the way of a hit. What it does not need is imported by `_miss`, and costs it nothing."""
 
 from __future__ import annotations
 
 import logging
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from furu_core import (
-    _artifacts,
-    _attempts,
-    _context,
-    _hooks,
-    _logging,
-    _mounts,
-    _settings,
-)
+from furu_core import _artifacts, _context, _logging, _reruns
 from furu_core._artifacts import MISSING, BadArtifact
-from furu_core._attempts import Attempt, LatestAttempt
-from furu_core._context import ExecContext
-from furu_core._layout import NodePaths, node_paths, short_name
-from furu_core._records import AttemptStatus, Ended
-from furu_core.errors import (
-    FuruInvalidDependency,
-    FuruMissingArtifact,
-    FuruSelfDependency,
-    FuruSpecMismatch,
-    FuruStoreError,
-    FuruSuperseded,
-    FuruValidationError,
-    FuruWaitTimeout,
-)
+from furu_core._layout import node_paths, short_name
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
-
-_FIRST_POLL_SECS: Final = 0.005
-_ANNOUNCE_SECS: Final = 60.0
 
 
 def get(obj: Furu[Any], *, force: bool) -> Any:
     """The result of `obj`: loaded where it is there, else computed or waited for, or refused."""
     paths = node_paths(obj)
-    context = _context.exec_context()
     if _context.is_validating(obj.furu_hash):
         value = _artifacts.load_unvalidated(obj, paths)
         if value is not MISSING:
             return value
-    rerun = not context.strict and rerun_due(obj)
-    suspect = False
+    rerun = _reruns.is_due(obj) and not _context.in_executor()
+    bad = None
     if not rerun:
         try:
             value = _artifacts.load(obj, paths)
-        except BadArtifact as bad:
-            if context.strict and not force:
-                raise _give_up_invalid(obj, paths, context, str(bad)) from None
-            _logging.log.warning("%s is invalid: %s", short_name(obj), bad)
-            suspect = True
+        except BadArtifact as found:
+            bad = str(found)
         else:
             if value is not MISSING:
                 if _logging.log.isEnabledFor(logging.DEBUG):
                     _logging.event("get", short_name(obj), "done", "load", logging.DEBUG)
                 return value
-    if _context.is_waiting_for_itself(obj.furu_hash):
-        name = short_name(obj)
-        raise FuruSelfDependency(
-            f"the code of {name} asks for {name} itself, which would wait for ever",
-            node=name,
-            hash=obj.furu_hash,
-            hint="return the value from _create instead of asking for it there",
-        )
-    if context.strict:
-        if not force:
-            return _load_late_or_refuse(obj, paths, context)
-        _require_same_spec_key(obj, context)
-    return _compute_or_wait(obj, paths, suspect=suspect, rerun=rerun)
+    from furu_core import _miss
 
-
-def _compute_or_wait(
-    obj: Furu[Any], paths: NodePaths, *, suspect: bool = False, rerun: bool = False
-) -> Any:
-    from furu_core import _acquire, _compute  # what a hit does not need costs nothing there
-
-    wait = _Wait(obj)
-    while True:
-        # Only the caches of this host are waited for, and a claim each time would disturb others.
-        unseen = wait.has_begun and not suspect and _artifacts.is_published(paths)
-        match None if unseen else _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
-            case Attempt() as attempt:
-                state = "invalid" if suspect else "missing"
-                _logging.event("get", short_name(obj), state, "create")
-                try:
-                    _compute.compute(obj, attempt, rerun=rerun)
-                except FuruSuperseded as superseded:
-                    _logging.log.warning("%s", superseded)
-                    continue
-                if rerun:
-                    reran(obj.furu_hash)
-                    rerun = False
-                value = _load_fresh(obj, paths)
-                if value is not MISSING:
-                    return value
-                continue  # deleted already, so compute it once more
-            case LatestAttempt() as other:
-                wait.for_holder(other)
-            case None:
-                wait.for_visibility(paths)
-        try:
-            value = _artifacts.load(obj, paths)
-        except BadArtifact:
-            suspect = True
-            continue
-        if value is not MISSING:
-            _logging.event("get", short_name(obj), "done", "load")
-            return value
-
-
-def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
-    """Load what was just computed, so that the first `get()` returns what every later one does.
-
-    It gives `MISSING` when somebody deleted the artifact meanwhile.
-    """
-    wait = _Wait(obj)
-    deadline = time.monotonic() + _visibility_secs()
-    while True:
-        try:
-            value = _artifacts.load(obj, paths)
-        except BadArtifact as bad:
-            if not _mounts.is_local(paths.class_dir) and time.monotonic() < deadline:
-                # Another host, whose caches showed it the bad one before, may move this one aside.
-                wait.for_visibility(paths)
-                continue
-            # Computing it once more would end here again, and so for ever.
-            raise FuruValidationError(
-                f"{short_name(obj)} was just computed, and is invalid when loaded: {bad}",
-                node=short_name(obj),
-                hash=obj.furu_hash,
-                hint="_validate must judge the published files as it judged the fresh ones",
-            ) from None
-        if value is not MISSING or not _artifacts.is_published(paths):
-            return value
-        wait.for_visibility(paths)
-
-
-def _load_late_or_refuse(obj: Furu[Any], paths: NodePaths, context: ExecContext) -> Any:
-    """Load an artifact that this host does not see yet; refuse one that is not there."""
-    began = time.monotonic()
-    deadline = began + context.known_done_wait_secs
-    pause = _FIRST_POLL_SECS
-    while True:
-        if _artifacts.is_listed(paths):
-            try:
-                value = _artifacts.load(obj, paths)
-            except BadArtifact as bad:
-                raise _give_up_invalid(obj, paths, context, str(bad)) from None
-            if value is not MISSING:
-                return value
-            deadline = began + _visibility_secs()
-        elif _artifacts.is_being_replaced(paths):
-            deadline = began + _visibility_secs()
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(pause)
-        pause = min(2 * pause, 1.0)
-    name = short_name(obj)
-    hint = (
-        f"make {name} a field of {context.node or 'the node that asks'} or return it from "
-        "_dependencies, so that the executor computes it first"
-    )
-    if context.importing:
-        hint = (
-            "a worker was importing this code: move calls of get() at the top of the file under "
-            '`if __name__ == "__main__":` or into a function'
-        )
-    error = FuruMissingArtifact(
-        f"{context.who} asked for {name}, which is not there, and inside an executor get() never "
-        "computes",
-        asker=context.who,
-        node=name,
-        hash=obj.furu_hash,
-        hint=hint,
-    )
-    _context.note_violation(context, error)
-    raise error
-
-
-def _require_same_spec_key(obj: Furu[Any], context: ExecContext) -> None:
-    key = _hooks.spec_key(obj)
-    if key == context.spec_key:
-        return
-    name = short_name(obj)
-    error = FuruSpecMismatch(
-        f"{context.who} asked for {name} with force=True, whose spec key is {key!r}; this worker's "
-        f"is {context.spec_key!r}",
-        asker=context.who,
-        node=name,
-        hash=obj.furu_hash,
-        hint=f"declare {name} as a dependency, so that a worker of its own kind computes it",
-    )
-    _context.note_violation(context, error)
-    raise error
-
-
-def _give_up_invalid(
-    obj: Furu[Any], paths: NodePaths, context: ExecContext, reason: str
-) -> FuruInvalidDependency:
-    """Move a bad artifact aside, note that the asker cannot go on, and return what to raise."""
-    invalidate(obj, paths, reason)
-    name = short_name(obj)
-    error = FuruInvalidDependency(
-        f"{context.who} asked for {name}, whose artifact is bad: {reason}",
-        node=name,
-        hash=obj.furu_hash,
-        hint="it was moved aside; the executor computes it again, or run the same command again",
-    )
-    _context.note_violation(context, error)
-    return error
-
-
-def invalidate(obj: Furu[Any], paths: NodePaths, reason: str) -> None:
-    """Move the bad artifact of `obj` aside, unless somebody else does or mended it already."""
-    from furu_core import _acquire
-
-    claimed = _acquire.acquire(obj, paths, suspect=True)
-    if isinstance(claimed, Attempt):
-        _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
-        ended = Ended(time.time(), None, "InvalidArtifact", reason)
-        _attempts.end(claimed, AttemptStatus.INVALID, ended)
-
-
-_reran: set[str] = set()
-
-
-def rerun_due(obj: Furu[Any]) -> bool:
-    """Whether `FURU_ALWAYS_RERUN` names the class of `obj` and this process has not rerun it yet."""
-    wanted = _settings.current().always_rerun
-    return bool(wanted) and matches_rerun(obj, wanted) and obj.furu_hash not in _reran
-
-
-def matches_rerun(obj: Furu[Any], wanted: frozenset[str]) -> bool:
-    """Whether `FURU_ALWAYS_RERUN` names the class of `obj`, by plain or by importable name."""
-    cls = type(obj)
-    return not wanted.isdisjoint(("ALL", cls.__name__, cls.__qualname__, _hooks.class_name(cls)))
-
-
-def reran(node_hash: str) -> None:
-    """Remember that a node was computed again, which happens once per run."""
-    _reran.add(node_hash)
-
-
-def _visibility_secs() -> float:
-    # Caches of network filesystems hide a new folder for up to a minute; leases exceed that.
-    return max(_settings.current().lease_secs, 60.0)
-
-
-class _Wait:
-    """Waiting for somebody else, who is named, watched, and given up at the deadline."""
-
-    def __init__(self, obj: Furu[Any]) -> None:
-        self._obj = obj
-        self.has_begun = False
-        self._pause = _FIRST_POLL_SECS
-        self._began = time.monotonic()
-        self._announce = self._began
-        self._unseen_since: float | None = None
-
-    def for_holder(self, other: LatestAttempt) -> None:
-        """Let a moment pass while somebody computes the node.
-
-        Raises:
-            FuruWaitTimeout: `FURU_MAX_WAIT_SECS` have passed.
-        """
-        now = time.monotonic()
-        limit = _settings.current().max_wait_secs
-        name = short_name(self._obj)
-        holder = "a process whose record is damaged"
-        if other.record is not None:
-            holder = str(other.record.holder)
-        if limit is not None and now - self._began >= limit:
-            raise FuruWaitTimeout(
-                f"waited {now - self._began:.0f} s for {name}, which {holder} computes in attempt "
-                f"{other.number}",
-                node=name,
-                hash=self._obj.furu_hash,
-                holder=holder,
-                waited=now - self._began,
-                hint=f"see {_attempts.log_of(other.folder)}, and raise FURU_MAX_WAIT_SECS",
-            )
-        if now >= self._announce:
-            _logging.event("get", name, f"running, attempt {other.number}", f"wait for {holder}")
-            self._announce = now + _ANNOUNCE_SECS
-        self._sleep()
-
-    def for_visibility(self, paths: NodePaths) -> None:
-        """Let a moment pass until a published artifact becomes visible here.
-
-        Raises:
-            FuruStoreError: it did not within the time that caches of network filesystems last.
-        """
-        now = time.monotonic()
-        if self._unseen_since is None:
-            self._unseen_since = now
-            self.has_begun = True
-            return
-        limit = _visibility_secs()
-        if now - self._unseen_since > limit and _artifacts.is_listed(paths):
-            raise FuruStoreError(
-                f"{paths.artifact} is listed but could not be opened for {limit:.0f} s",
-                path=paths.artifact,
-                hint="check the network filesystem and its caches",
-            )
-        self._sleep()
-
-    def _sleep(self) -> None:
-        self.has_begun = True
-        time.sleep(self._pause)
-        self._pause = min(1.5 * self._pause, _settings.current().poll_interval_secs)
+    return _miss.get(obj, paths, force=force, bad=bad, rerun=rerun)

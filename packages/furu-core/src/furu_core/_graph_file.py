@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
-from furu_core import _attempts
 from furu_core._class_names import resolve
 from furu_core._identity import nested
 from furu_core._pack import REFERRING, build, closure, node_key, node_record, read_fields
+from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruValueError
 
 VERSION: Final = 1
@@ -63,7 +63,7 @@ class GraphWriter:
                 os.close(self._fd)
                 raise
         except OSError as error:
-            raise _attempts.store_error(error, self._path) from error
+            raise store_error(error, self._path) from error
         if self._end == 0:
             self._append(_HEADER)
         self._written = self._end - sum(map(len, self._pending))
@@ -106,7 +106,7 @@ class GraphWriter:
             if data:
                 os.fsync(self._fd)  # a network filesystem shows others only what was synced
         except OSError as error:
-            raise _attempts.store_error(error, self._path) from error
+            raise store_error(error, self._path) from error
         self._written += len(data)
         self._pending.clear()
 
@@ -216,7 +216,7 @@ class GraphReader:
                 line = self._line_now(place)
             except OSError as error:
                 if not isinstance(error, FileNotFoundError) or time.monotonic() >= deadline:
-                    raise _attempts.store_error(error, self._path, doing="read") from error
+                    raise store_error(error, self._path, doing="read") from error
                 line = None
             if line is not None:
                 return line

@@ -14,7 +14,7 @@ from typing import Any
 
 from furu_core._config_class import Rule, config_class
 from furu_core._encoding import ENCODERS, Seen, encode, encode_nested, encode_value
-from furu_core._kinds import MAX_DEPTH, Refused, kind_of
+from furu_core._refused import MAX_DEPTH, Refused
 from furu_core.errors import FuruValueError
 
 try:
@@ -230,6 +230,8 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         keys = [(f" key {key!r}"[:80], key) for key in value]
         return [*keys, *((f"[{key!r}]"[:80], part) for key, part in value.items())]
+    from furu_core._kinds import kind_of  # only to explain what is wrong
+
     try:
         payload = kind_of(type(value)).apart(value)
     except Refused:

@@ -22,17 +22,7 @@ from typing import Any
 import attrs
 
 from furu_core import _class_names
-
-MAX_DEPTH = 100  # of plain containers in each other; Furu objects may nest without limit
-
-
-class Refused(Exception):
-    """A value that has no stable hash. `reason` follows the place and the value in a message."""
-
-    def __init__(self, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
+from furu_core._refused import Refused
 
 
 @attrs.frozen

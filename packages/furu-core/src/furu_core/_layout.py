@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 META: Final = ".furu"
 ATTEMPTS: Final = ".attempts"
 TRASH: Final = ".trash-"
+CHECKPOINT: Final = "checkpoint"
+VIOLATIONS: Final = "violations"
 CONFIG_FILE: Final = "config.json"
 METADATA_FILE: Final = "metadata.json"
 LOG_FILE: Final = "furu.log"

@@ -11,11 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from furu_core import _capture, _settings
-from furu_core._console import console
+from furu_core import _child_logging, _settings
 
 log: Final = logging.getLogger("furu")
 
@@ -53,50 +51,12 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as one compact line, an exception below it."""
-        if _capture.has_other_handlers() or not _capture.console_is_open():
-            return
+        from furu_core import _console_lines  # a program that only loads says nothing
+
         try:
-            _write(_line(record), record.levelno)
+            _console_lines.show(record, _writer)
         except Exception:  # noqa: BLE001 - a console that cannot be written to must not fail a node
             self.handleError(record)
-
-
-def _line(record: logging.LogRecord) -> str:
-    line = record.getMessage()
-    if record.levelno >= logging.WARNING:
-        line = f"{record.levelname.lower()}: {line}"
-    if record.exc_info:
-        line = f"{line}\n{logging.Formatter().formatException(record.exc_info)}"
-    return line
-
-
-def _write(line: str, level: int) -> None:
-    if _writer is not None:
-        _writer(line)
-    elif console.isatty():
-        _rich_console().print(_styled(line, level), soft_wrap=True)
-    else:
-        console.write(line + "\n")
-
-
-@cache
-def _rich_console() -> Any:
-    from rich.console import Console
-
-    return Console(file=console, highlight=False)  # type: ignore[arg-type]
-
-
-_STYLES: Final = {logging.DEBUG: "dim", logging.WARNING: "yellow", logging.ERROR: "red"}
-
-
-def _styled(line: str, level: int) -> Any:
-    from rich.text import Text
-
-    text = Text(line, style=_STYLES.get(min(level, logging.ERROR), ""))
-    text.highlight_regex(r"^\w+(?= \S+\()", "dim")
-    text.highlight_regex(r"\w+(?=\([0-9a-f]{6}\))", "bold")
-    text.highlight_regex(r"\([0-9a-f]{6}\)", "cyan")
-    return text
 
 
 def _follow_settings(settings: _settings.Settings) -> None:
@@ -107,4 +67,5 @@ def _follow_settings(settings: _settings.Settings) -> None:
 
 
 log.addHandler(ConsoleHandler())
+_child_logging.log_as_child()
 _settings.on_change(_follow_settings)

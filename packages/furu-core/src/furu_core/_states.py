@@ -18,6 +18,7 @@ from furu_core._attempts import LatestAttempt
 from furu_core._layout import ATTEMPTS, NodePaths, class_dir, short_name
 from furu_core._outcomes import Failure, Holder
 from furu_core._records import AttemptStatus
+from furu_core._store_errors import store_error
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -171,4 +172,4 @@ def _listed(folder: str) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
-        raise _attempts.store_error(error, folder, doing="read") from error
+        raise store_error(error, folder, doing="read") from error

@@ -13,9 +13,10 @@ from typing import Final
 
 import attrs
 
-from furu_core import _attempts, _records
+from furu_core import _records
 from furu_core._layout import NodePaths
 from furu_core._records import Submission
+from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
 
 SUBMISSION_FILE: Final = "submission.json"
@@ -34,7 +35,7 @@ def queued(paths: NodePaths) -> Submission | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _attempts.store_error(error, path, doing="read") from error
+        raise store_error(error, path, doing="read") from error
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     raise FuruFormatError(
@@ -55,7 +56,7 @@ def note(paths: NodePaths, submission: Submission) -> None:
         os.makedirs(paths.attempts, exist_ok=True)
         _records.replace_file(f"{paths.attempts}/{SUBMISSION_FILE}", data)
     except OSError as error:
-        raise _attempts.store_error(error, paths.attempts) from error
+        raise store_error(error, paths.attempts) from error
 
 
 def remove(paths: NodePaths) -> None:

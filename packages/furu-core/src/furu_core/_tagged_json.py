@@ -15,7 +15,8 @@ from typing import Any
 
 import attrs
 
-from furu_core._kinds import MAX_DEPTH, Refused, has_tag, kind_of, put_together
+from furu_core._kinds import has_tag, kind_of, put_together
+from furu_core._refused import MAX_DEPTH, Refused
 from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
 
 Leaf = Callable[[Any], Any]

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from furu_core import _acquire, _artifacts, _attempts, _compute, _context, _get, _hooks, _logging
+from furu_core import (
+    _acquire,
+    _artifacts,
+    _attempts,
+    _compute,
+    _context,
+    _hooks,
+    _logging,
+    _miss,
+    _reruns,
+)
 from furu_core._attempts import Attempt, LatestAttempt
 from furu_core._context import ExecContext
 from furu_core._layout import NodePaths, node_paths, short_name
@@ -115,7 +125,7 @@ def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
             published = _compute.compute(obj, claimed, rerun=rerun)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
-                _get.reran(obj.furu_hash)
+                _reruns.reran(obj.furu_hash)
         elif claimed is None:
             outcome = Outcome.LOADED
         else:
@@ -235,7 +245,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
         return False
     if reason is None:
         return False
-    _get.invalidate(obj, paths, reason)
+    _miss.invalidate(obj, paths, reason)
     return not _artifacts.is_published(paths)  # somebody may have mended it in this moment
 
 

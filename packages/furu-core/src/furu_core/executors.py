@@ -19,8 +19,6 @@ from furu_core._executor import (
     read_events,
     refuse_nested_run,
 )
-from furu_core._get import matches_rerun
-from furu_core._get import reran as note_rerun
 from furu_core._graph_file import GraphReader, GraphWriter
 from furu_core._grid import Roots, named_roots
 from furu_core._hooks import dependencies, spec_key
@@ -34,6 +32,8 @@ from furu_core._provenance import adopt as adopt_provenance
 from furu_core._provenance import process_provenance
 from furu_core._records import FailureKind, Submission
 from furu_core._registry import InstalledExecutor, installed_executors, liveness, load_executor
+from furu_core._reruns import matches_rerun
+from furu_core._reruns import reran as note_rerun
 from furu_core._settings import to_env as settings_to_env
 from furu_core._states import NodeInfo, NodeState, StateReader
 from furu_core._worker import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from furu_core import _artifacts, _browse, _settings
+from furu_core import _browse, _publishing, _settings
 from furu_core._cli import _status
 from furu_core._cli._output import json_option, print_json
 from furu_core._states import NodeState
@@ -34,7 +34,7 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
             return _status.FAILED
     lease_secs = _settings.current().lease_secs
     for node in found:
-        _artifacts.delete(node.name, node.paths, lease_secs=lease_secs)
+        _publishing.delete(node.name, node.paths, lease_secs=lease_secs)
         if not as_json:
             click.echo(f"deleted {node.name}")
     if as_json:

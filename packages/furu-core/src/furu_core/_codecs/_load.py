@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core import _values
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
@@ -57,6 +56,8 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
 
 
 def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
+    from furu_core import _values  # plain results do without
+
     def leaf(tag: str, payload: Any) -> Any:
         if tag == "furu_dir":
             return base.decode(*payload)
