@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import attrs
@@ -205,6 +206,19 @@ def test_a_backend_owns_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read({"FURU_QUEUE_PATH": ""}, tmp_path)
     with pytest.raises(FuruSettingsError, match="did you mean FURU_QUEUE_PATH"):
         read({"FURU_QEUE_PATH": "q"}, tmp_path)
+
+
+def test_a_backends_table_travels_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.furu.queue.specs.gpu]\ntime_min = 5\n")
+    monkeypatch.setattr(_settings, "_plugin_settings", {})
+    assert read({}, tmp_path).extra == {}  # one project serves machines without that backend
+    assert not caplog.records
+    _settings.register_setting("FURU_QUEUE", lambda text, _base: text)
+    settings = read({}, tmp_path)
+    assert json.loads(settings.extra["FURU_QUEUE"]) == {"specs": {"gpu": {"time_min": 5}}}
+    assert read(to_env(settings), Path("/")).extra == settings.extra
 
 
 def test_use_changes_settings_for_the_block_only(tmp_path: Path) -> None:

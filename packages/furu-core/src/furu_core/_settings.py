@@ -8,6 +8,7 @@ wherever it runs.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -238,8 +239,9 @@ def register_setting(name: str, normalise: Callable[[str, Path], str]) -> None:
 
     Args:
         name: the whole name, such as ``FURU_QUEUE_PATH``.
-        normalise: gets the text and the folder that relative paths count from, gives the text that
-            means the same everywhere, and raises ValueError saying what it expects.
+        normalise: gets the text (of a table or list in `pyproject.toml`: as JSON) and the folder that
+            relative paths count from, gives the text that means the same everywhere, and raises
+            ValueError saying what it expects.
     """
     _plugin_settings[name] = normalise
 
@@ -320,10 +322,11 @@ def _read_one(
     variable = PREFIX + key.upper()
     normalise = _plugin_normaliser(variable)
     if normalise is None:
-        _unknown(said, key)
+        _unknown(said, key, is_table=isinstance(raw, Mapping))
         return
     try:
-        extra[variable] = normalise(str(raw), base)
+        text = json.dumps(raw) if isinstance(raw, Mapping | list) else str(raw)
+        extra[variable] = normalise(text, base)
     except ValueError as error:
         raise FuruSettingsError(
             f"{said} is {raw!r}: {error}", hint="correct it or leave it out"
@@ -340,14 +343,17 @@ def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
         ) from None
 
 
-def _unknown(said: str, key: str) -> None:
+def _unknown(said: str, key: str, *, is_table: bool) -> None:
     likely = _likely(key)
     if likely is not None:
         name = likely if " in " in said else PREFIX + likely.upper()
         raise FuruSettingsError(
             f"{said} is no setting of furu; did you mean {name}?", hint="rename it or remove it"
         )
-    if said not in _warned:
+    if is_table:
+        # One project serves machines with different packages; a table of one that is not here is no slip.
+        _log.debug("%s belongs to no installed package and is ignored", said)
+    elif said not in _warned:
         _warned.add(said)
         _log.warning("%s is no setting of furu and is ignored (known: %s)", said, ", ".join(_KNOWN))
 
