@@ -47,6 +47,7 @@ from furu_core.errors import (
     FuruSuperseded,
     FuruValidationError,
     NodeCancelled,
+    NodeLost,
 )
 
 if TYPE_CHECKING:
@@ -300,10 +301,10 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
     match error:
         case FuruInvalidDependency():
             return AttemptStatus.INVALID, None
+        case FuruSuperseded() | NodeLost():
+            return AttemptStatus.LOST, FailureKind.LOST
         case NodeCancelled() | KeyboardInterrupt():
             return AttemptStatus.CANCELLED, FailureKind.CANCELLED
-        case FuruSuperseded():
-            return AttemptStatus.LOST, FailureKind.LOST
         case (
             FuruProtocolError()
             | FuruNestedRun()

@@ -215,8 +215,11 @@ class Executor(ABC):
             )
         return cls()
 
-    def liveness(self, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
-        """Whether jobs that this executor submitted, perhaps long ago, can still compute anything.
+    @classmethod
+    def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+        """Whether jobs that such an executor submitted, perhaps long ago, can still compute anything.
+
+        It is asked often: an answer may be a few seconds old, save that gone means gone for good.
 
         Args:
             submissions: any number, so that the backend can be asked once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -81,7 +82,7 @@ def installed_executors() -> list[InstalledExecutor]:
     return found
 
 
-def liveness(submissions: list[Submission]) -> dict[Submission, Liveness]:
+def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
     """Ask each submission's own executor, once for all of its submissions.
 
     What no installed executor can tell is unknown.
@@ -89,10 +90,9 @@ def liveness(submissions: list[Submission]) -> dict[Submission, Liveness]:
     answers = dict.fromkeys(submissions, Liveness.UNKNOWN)
     for name in {submission.executor for submission in submissions}:
         own = [submission for submission in submissions if submission.executor == name]
-        try:
-            answers.update(load_executor(name).from_options({}).liveness(own))
-        except FuruExecutorError as error:
-            _log.debug("%s", error)
+        backend = _backend(name)
+        if backend is not None:
+            answers.update(backend.liveness(own))
     return answers
 
 
@@ -105,6 +105,16 @@ def _entry_points() -> list[EntryPoint]:
     from importlib.metadata import entry_points  # costs 20 ms, and a cache hit has no executor
 
     return list(entry_points(group=GROUP))
+
+
+@cache
+def _backend(name: str) -> type[Executor] | None:
+    """The executor called `name`, or None; remembered, since a plan asks for each queued node."""
+    try:
+        return load_executor(name)
+    except FuruExecutorError as error:
+        _log.debug("%s", error)
+        return None
 
 
 @cache

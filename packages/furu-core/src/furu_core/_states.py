@@ -15,6 +15,7 @@ import attrs
 
 from furu_core import _attempts, _registry, _settings, _submissions
 from furu_core._attempts import LatestAttempt
+from furu_core._executor import Liveness
 from furu_core._layout import ATTEMPTS, NodePaths, class_dir, short_name
 from furu_core._outcomes import Failure, Holder
 from furu_core._records import AttemptStatus
@@ -115,30 +116,54 @@ def state_of(obj: Furu[Any], paths: NodePaths) -> NodeInfo:
 
 
 def look(paths: NodePaths, name: str) -> NodeInfo:
-    """How a node without an artifact stands, by its newest attempt."""
+    """How a node without an artifact stands: by its newest attempt, and by the job submitted for it."""
     newest = _attempts.latest(paths, lease_secs=_settings.current().lease_secs)
+    running = newest is not None and newest.alive
+    if newest is not None and newest.record is not None:
+        running = running and not _registry.is_gone(newest.record.submission)
+    if not running:
+        queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
+        if queued is not None:
+            return queued
     if newest is None:
-        queued = _submissions.queued(paths)
-        if queued is None:
-            return _ABSENT
-        return NodeInfo(NodeState.QUEUED, holder=Holder(None, queued))
-    record = newest.record
-    if record is None:
-        state = NodeState.RUNNING if newest.alive else NodeState.STALE
-        assert newest.judgement is not None
-        return NodeInfo(state, newest.number, Holder(None), reason=newest.judgement.reason)
-    holder = Holder(
-        record.holder, record.submission, record.executor, record.run_id, record.started
-    )
+        return _ABSENT
+    holder = holder_of(newest)
     if newest.judgement is not None:
-        state = NodeState.STALE
-        reason = newest.judgement.reason
-        if newest.alive and not _registry.is_gone(record.submission):
-            state = NodeState.RUNNING
-        return NodeInfo(state, newest.number, holder, reason=reason)
-    return NodeInfo(
-        _ENDED_STATES[record.status], newest.number, holder, _failure(newest, paths.hash, name)
-    )
+        state = NodeState.RUNNING if running else NodeState.STALE
+        return NodeInfo(state, newest.number, holder, reason=newest.judgement.reason)
+    assert newest.record is not None
+    failure = _failure(newest, paths.hash, name)
+    return NodeInfo(_ENDED_STATES[newest.record.status], newest.number, holder, failure)
+
+
+def holder_of(attempt: LatestAttempt) -> Holder:
+    """Who holds an attempt, as far as its record tells."""
+    record = attempt.record
+    if record is None:
+        return Holder(None)
+    return Holder(record.holder, record.submission, record.executor, record.run_id, record.started)
+
+
+def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
+    """How a node stands that no living attempt computes, if a job was submitted for it.
+
+    Args:
+        paths: the node.
+        attempted: whether there was an attempt. Then a job that is not known to live is most likely
+            the one that made it, and the attempt tells how the node stands.
+    """
+    submission = _submissions.queued(paths)
+    if submission is None:
+        return None
+    holder = Holder(None, submission)
+    match _registry.liveness([submission])[submission]:
+        case Liveness.ALIVE:
+            return NodeInfo(NodeState.QUEUED, holder=holder)
+        case Liveness.UNKNOWN:
+            return None if attempted else NodeInfo(NodeState.QUEUED, holder=holder)
+        case Liveness.GONE:
+            reason = f"{submission.executor} job {submission.id} is gone"
+            return None if attempted else NodeInfo(NodeState.STALE, holder=holder, reason=reason)
 
 
 _ENDED_STATES = {

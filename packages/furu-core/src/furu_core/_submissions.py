@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _records
-from furu_core._layout import NodePaths
+from furu_core._layout import NodePaths, node_paths
 from furu_core._records import Submission
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
 
 SUBMISSION_FILE: Final = "submission.json"
 VERSION: Final = 1
@@ -25,7 +27,10 @@ VERSION: Final = 1
 
 def queued(paths: NodePaths) -> Submission | None:
     """The note of a node's job, or None; a damaged note counts as none."""
-    path = f"{paths.attempts}/{SUBMISSION_FILE}"
+    return _read(f"{paths.attempts}/{SUBMISSION_FILE}")
+
+
+def _read(path: str) -> Submission | None:
     try:
         with open(path, "rb") as file:
             raw = json.loads(file.read())
@@ -45,21 +50,93 @@ def queued(paths: NodePaths) -> Submission | None:
     )
 
 
-def note(paths: NodePaths, submission: Submission) -> None:
-    """Write or replace the note of a node's job.
+def note(paths: NodePaths, submission: Submission, *, over: Submission | None = None) -> bool:
+    """Write the note of a node's job; of several that do so at once, one succeeds.
+
+    Args:
+        paths: the node.
+        submission: the job.
+        over: the note that it replaces, as it was read; None for a node without one.
+
+    Returns:
+        Whether it was written; False when somebody else wrote another one meanwhile.
 
     Raises:
         FuruStoreError: the store cannot be written.
     """
+    path = f"{paths.attempts}/{SUBMISSION_FILE}"
+    unique = f"{path}.{os.getpid()}-{os.urandom(3).hex()}"
     data = json.dumps({"version": VERSION, **attrs.asdict(submission)}).encode()
     try:
         os.makedirs(paths.attempts, exist_ok=True)
-        _records.replace_file(f"{paths.attempts}/{SUBMISSION_FILE}", data)
+        if not _set_aside(paths, path, f"{unique}.old", over):
+            return False
+        with open(f"{unique}.tmp", "xb") as file:
+            file.write(data)
+        try:
+            os.link(f"{unique}.tmp", path)  # unlike a rename, it never replaces another's note
+        except FileExistsError:
+            return False
     except OSError as error:
         raise store_error(error, paths.attempts) from error
+    finally:
+        for name in (f"{unique}.tmp", f"{unique}.old"):
+            with suppress(OSError):
+                os.unlink(name)
+    return True
+
+
+def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | None) -> bool:
+    """Move the note away if it is the expected one, or so damaged that it says nothing."""
+    found = queued(paths)
+    if found != expected:
+        return False
+    try:
+        os.rename(path, aside)  # of several that try, one gets it
+    except FileNotFoundError:
+        return expected is None
+    if _read(aside) == expected:
+        return True
+    with suppress(FileExistsError):
+        os.link(aside, path)  # somebody replaced it between the look and the rename
+    return False
 
 
 def remove(paths: NodePaths) -> None:
     """Remove the note of a node's job, if there is one."""
     with suppress(OSError):
         os.unlink(f"{paths.attempts}/{SUBMISSION_FILE}")
+
+
+# For executors, which know objects and no paths.
+
+
+def note_submission(
+    obj: Furu[Any], submission: Submission, *, over: Submission | None = None
+) -> bool:
+    """Note that a scheduler's job is about to be submitted for a node; call it before submitting.
+
+    Of several submitters that do so at once, one succeeds; the others leave the node to it.
+
+    Args:
+        obj: the node.
+        submission: the job, by a name that the submitter chose.
+        over: the note of a job that is gone, as `submission_of` gave it.
+
+    Returns:
+        Whether it was noted; False when somebody else was faster.
+
+    Raises:
+        FuruStoreError: the store cannot be written.
+    """
+    return note(node_paths(obj), submission, over=over)
+
+
+def submission_of(obj: Furu[Any]) -> Submission | None:
+    """The job that was submitted last for a node, dead or alive; None without a readable note."""
+    return queued(node_paths(obj))
+
+
+def remove_submission(obj: Furu[Any]) -> None:
+    """Forget the job that was to compute a node; call it when it could not be submitted."""
+    remove(node_paths(obj))

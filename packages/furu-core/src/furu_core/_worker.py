@@ -20,11 +20,13 @@ from furu_core import (
     _miss,
     _reruns,
 )
-from furu_core._attempts import Attempt, LatestAttempt
+from furu_core._attempts import Attempt
 from furu_core._context import ExecContext
 from furu_core._layout import NodePaths, node_paths, short_name
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
+from furu_core._places import Placed, name_of, paths_of
 from furu_core._records import AttemptStatus, Ended, FailureKind, Submission
+from furu_core._states import holder_of
 from furu_core.errors import (
     FuruComputeError,
     FuruError,
@@ -32,6 +34,7 @@ from furu_core.errors import (
     FuruProtocolError,
     FuruSuperseded,
     NodeCancelled,
+    NodeLost,
 )
 
 if TYPE_CHECKING:
@@ -138,7 +141,7 @@ def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
         outcome, culprit = Outcome.INVALID_DEPENDENCY, error.hash
         failure = _failure(obj, paths, error, attempt)
     except NodeCancelled as error:
-        outcome = Outcome.CANCELLED
+        outcome = Outcome.FAILED if isinstance(error, NodeLost) else Outcome.CANCELLED
         failure = _failure(obj, paths, error, attempt)
     except Exception as error:  # noqa: BLE001 - whatever the node's code raised, the worker goes on
         outcome = Outcome.FAILED
@@ -152,14 +155,6 @@ def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
         culprit=culprit,
         holder=holder,
     )
-
-
-def holder_of(attempt: LatestAttempt) -> Holder:
-    """Who holds an attempt, as far as its record tells."""
-    record = attempt.record
-    if record is None:
-        return Holder(None)
-    return Holder(record.holder, record.submission, record.executor, record.run_id, record.started)
 
 
 def _failure(
@@ -182,12 +177,12 @@ def _failure(
 
 
 def record_death(
-    obj: Furu[Any], attempt: int | None, kind: FailureKind, message: str
+    node: Placed, attempt: int | None, kind: FailureKind, message: str
 ) -> Failure | None:
     """Record that the worker of a node died, by whoever saw it die.
 
     Args:
-        obj: the node that the worker computed.
+        node: the node that the worker computed, or its place.
         attempt: the attempt's number; None for the newest that is still on disk.
         kind: `LOST`, or `CANCELLED` where the executor itself killed the worker.
         message: what was seen, for instance the signal.
@@ -195,7 +190,7 @@ def record_death(
     Returns:
         The failure to count; None when the node's artifact was published before the worker died.
     """
-    paths = node_paths(obj)
+    paths = paths_of(node)
     if _artifacts.is_published(paths):
         return None
     number = attempt
@@ -212,15 +207,15 @@ def record_death(
         kind=kind,
         error_type="",
         message=message,
-        node=short_name(obj),
-        hash=obj.furu_hash,
+        node=name_of(node),
+        hash=paths.hash,
         log=log if log is not None and log.exists() else None,
     )
 
 
-def made_progress(obj: Furu[Any], attempt: int | None = None) -> bool:
+def made_progress(node: Placed, attempt: int | None = None) -> bool:
     """Whether an ended attempt, by default the newest, changed the node's checkpoint folder."""
-    paths = node_paths(obj)
+    paths = paths_of(node)
     known = _attempts.numbers(paths)
     if attempt is None and not known:
         return False

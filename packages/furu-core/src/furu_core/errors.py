@@ -32,7 +32,7 @@
     └── FuruPlatformError                   an operating system that is not supported
 
 Errors carry what they know as attributes, survive pickling, and end in the next step.
-`NodeCancelled` and `KeyboardInterrupt` are no errors: they pass through ``except Exception``.
+`NodeCancelled`, `NodeLost` and `KeyboardInterrupt` are no errors: they pass through ``except Exception``.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ __all__ = [
     "FuruValueError",
     "FuruWaitTimeout",
     "NodeCancelled",
+    "NodeLost",
 ]
 
 
@@ -297,3 +298,7 @@ class FuruPlatformError(FuruError):
 
 class NodeCancelled(BaseException):
     """Raised in a node's code when its run is cancelled; no `except Exception` swallows it."""
+
+
+class NodeLost(NodeCancelled):
+    """Raised in a node's code when its worker is taken away: out of walltime, or preempted."""

@@ -6,6 +6,7 @@
 from furu_core._class_names import import_roots
 from furu_core._console import console
 from furu_core._context import ExecContext, exec_context, in_executor
+from furu_core._deaths import death_result, exit_text
 from furu_core._executor import (
     Event,
     EventKind,
@@ -21,12 +22,15 @@ from furu_core._executor import (
 )
 from furu_core._graph_file import GraphReader, GraphWriter
 from furu_core._grid import Roots, named_roots
+from furu_core._guard import Guard
+from furu_core._guardian import kill_sessions
 from furu_core._hooks import dependencies, spec_key
 from furu_core._layout import named as short_name_of
 from furu_core._layout import short_name
 from furu_core._logging import console_through
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
+from furu_core._places import NodePlace, place_of, state_at
 from furu_core._process import ProcessId, this_process
 from furu_core._provenance import adopt as adopt_provenance
 from furu_core._provenance import process_provenance
@@ -36,6 +40,7 @@ from furu_core._reruns import matches_rerun
 from furu_core._reruns import reran as note_rerun
 from furu_core._settings import to_env as settings_to_env
 from furu_core._states import NodeInfo, NodeState, StateReader
+from furu_core._submissions import note_submission, remove_submission, submission_of
 from furu_core._worker import (
     WorkerContext,
     has_validator,
@@ -46,7 +51,7 @@ from furu_core._worker import (
     run_node,
     worker_session,
 )
-from furu_core.errors import NodeCancelled
+from furu_core.errors import NodeCancelled, NodeLost
 
 __all__ = [
     "Event",
@@ -58,11 +63,14 @@ __all__ = [
     "FailureKind",
     "GraphReader",
     "GraphWriter",
+    "Guard",
     "Holder",
     "InstalledExecutor",
     "Liveness",
     "NodeCancelled",
     "NodeInfo",
+    "NodeLost",
+    "NodePlace",
     "NodeResult",
     "NodeState",
     "Outcome",
@@ -79,14 +87,17 @@ __all__ = [
     "adopt_provenance",
     "console",
     "console_through",
+    "death_result",
     "dependencies",
     "exec_context",
+    "exit_text",
     "has_validator",
     "import_roots",
     "importing_user_code",
     "in_executor",
     "installed_executors",
     "invalidate_if_bad",
+    "kill_sessions",
     "liveness",
     "load_executor",
     "made_progress",
@@ -94,15 +105,20 @@ __all__ = [
     "named_roots",
     "new_run_folder",
     "note_rerun",
+    "note_submission",
+    "place_of",
     "process_provenance",
     "read_events",
     "record_death",
     "refuse_nested_run",
+    "remove_submission",
     "run_node",
     "settings_to_env",
     "short_name",
     "short_name_of",
     "spec_key",
+    "state_at",
+    "submission_of",
     "this_process",
     "worker_session",
 ]

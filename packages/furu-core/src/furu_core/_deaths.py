@@ -1,0 +1,74 @@
+"""What becomes of a node whose process died, by whoever saw it die."""
+
+from __future__ import annotations
+
+import signal
+
+import attrs
+
+from furu_core import _places
+from furu_core._outcomes import Failure, NodeResult, Outcome
+from furu_core._places import Placed
+from furu_core._process import ProcessId, this_process
+from furu_core._records import FailureKind
+from furu_core._states import NodeState
+from furu_core._worker import record_death
+
+
+def exit_text(code: int) -> str:
+    """How a process that computed a node ended, in words.
+
+    Args:
+        code: its exit status; negative for the number of a signal.
+
+    Example:
+        >>> from furu_core.executors import exit_text
+        >>> exit_text(-11)
+        'was killed by SIGSEGV'
+    """
+    if code >= 0:
+        return f"ended with exit status {code} in the middle of the node"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    perhaps = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
+    return f"was killed by {name}{perhaps}"
+
+
+def death_result(
+    node: Placed, pid: int, kind: FailureKind, message: str, *, rerun: bool = False
+) -> NodeResult:
+    """Record the death of a process of this host with its node's attempt; what it means for the node.
+
+    Args:
+        node: what the process was at.
+        pid: its process id.
+        kind: `LOST`, or `CANCELLED` when it was killed on purpose.
+        message: what was seen.
+        rerun: the node's artifact was there before.
+    """
+    info = _places.info_of(node)
+    node_hash = _places.paths_of(node).hash
+    if info.state is NodeState.DONE and not rerun:
+        return NodeResult(node_hash, Outcome.COMPUTED)  # it died right after publishing
+    failure = None
+    attempt = None
+    # Another run's attempt at the same node is not ours to end.
+    if info.holder is not None and _is(info.holder.process, pid):
+        attempt = info.attempt
+        failure = record_death(node, attempt, kind, message)
+        if failure is None and not rerun:
+            return NodeResult(node_hash, Outcome.COMPUTED)
+    if failure is None:
+        failure = Failure(kind, "", message, _places.name_of(node), node_hash)
+    outcome = Outcome.CANCELLED if kind is FailureKind.CANCELLED else Outcome.FAILED
+    return NodeResult(node_hash, outcome, attempt, failure)
+
+
+def _is(process: ProcessId | None, pid: int) -> bool:
+    """Whether a process is the one with a process id of this host; it may have ended."""
+    here = this_process()
+    return process is not None and attrs.evolve(process, start="") == attrs.evolve(
+        here, pid=pid, start=""
+    )

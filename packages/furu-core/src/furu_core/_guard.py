@@ -1,0 +1,63 @@
+"""Starting the guardian of a run, and telling it which sessions there are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_SCRIPT = Path(__file__).with_name("_guardian.py")
+
+
+class Guard:
+    """The guardian of this process's workers, for as long as a run lasts."""
+
+    def __init__(self) -> None:
+        reading, self._pipe = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_SCRIPT), str(reading), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[reading],
+                # What is sent to the controller's process group must not reach the guardian.
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(reading)
+        os.set_blocking(self._pipe, False)
+
+    @property
+    def pid(self) -> int:
+        """The guardian's process id."""
+        return self._process.pid
+
+    def add(self, session: int) -> None:
+        """Kill this session should the controller die."""
+        self._tell(f"+{session}\n")
+
+    def remove(self, session: int) -> None:
+        """Forget a session that has ended: its number may be given to somebody else."""
+        self._tell(f"-{session}\n")
+
+    def forget(self) -> None:
+        """Let go of the guardian, in a child that this process forked."""
+        os.close(self._pipe)
+
+    def close(self) -> None:
+        """End the guardian; the caller has ended all sessions."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._pipe)
+
+    def _tell(self, line: str) -> None:
+        # A guardian that somebody killed is missed only if the controller is killed as well, and
+        # workers that can still run code end by themselves even then.
+        with suppress(OSError):
+            os.write(self._pipe, line.encode())

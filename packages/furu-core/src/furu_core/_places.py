@@ -1,0 +1,80 @@
+"""Nodes known by where they stand in the store, to processes that cannot make the nodes themselves.
+
+A scheduler's job has a small process that watches over the one with the user's code, and imports none
+of it. What happened to a node it learns, and records, by the node's place.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from furu_core import _config_class, _layout, _settings, _states
+from furu_core._layout import NodePaths
+from furu_core._states import NodeInfo, NodeState
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+
+@attrs.frozen(slots=True)
+class NodePlace:
+    """Where a node stands in the store.
+
+    Attributes:
+        folder: its class's folder, below `data` in the store.
+        hash: its hash.
+        name: its short name.
+
+    Example:
+        >>> from furu_core import Furu
+        >>> from furu_core.executors import place_of
+        >>> class Split(Furu[int]):
+        ...     seed: int = 0
+        >>> place_of(Split()).name == f"Split({Split().furu_hash[:6]})"
+        True
+    """
+
+    folder: str
+    hash: str
+    name: str
+
+
+Placed: TypeAlias = "Furu[Any] | NodePlace"
+
+
+def place_of(obj: Furu[Any]) -> NodePlace:
+    """Where `obj` stands in any store."""
+    relpath = _config_class.config_class(type(obj)).relpath
+    return NodePlace(relpath, obj.furu_hash, _layout.short_name(obj))
+
+
+def state_at(place: NodePlace) -> NodeInfo:
+    """How the node at a place stands now.
+
+    Raises:
+        FuruFormatError: a newer furu wrote its record.
+    """
+    return info_of(place)
+
+
+def info_of(node: Placed) -> NodeInfo:
+    """How a node stands now."""
+    paths = paths_of(node)
+    if os.path.isdir(paths.artifact):
+        return NodeInfo(NodeState.DONE)
+    return _states.look(paths, name_of(node))
+
+
+def paths_of(node: Placed) -> NodePaths:
+    """The folders of a node in the current store."""
+    if isinstance(node, NodePlace):
+        return NodePaths(f"{_settings.current().path}/data/{node.folder}", node.hash)
+    return _layout.node_paths(node)
+
+
+def name_of(node: Placed) -> str:
+    """The short name of a node."""
+    return node.name if isinstance(node, NodePlace) else _layout.short_name(node)

@@ -1,0 +1,133 @@
+"""Notes of jobs in a scheduler's queue, and what they say of a node whose job lives, is gone, or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from furu_core import Furu, _registry
+from furu_core._layout import node_paths
+from furu_core.errors import FuruComputeError
+from furu_core.executors import (
+    Executor,
+    Liveness,
+    NodeState,
+    Run,
+    StateReader,
+    Submission,
+    note_submission,
+    remove_submission,
+    submission_of,
+)
+from furu_core.testing import furu_store
+
+__all__ = ["furu_store"]
+
+
+class Node(Furu[int]):
+    fail: bool = False
+
+    def _create(self) -> int:
+        if self.fail:
+            raise ValueError("as told")
+        return 1
+
+
+class Queue(Executor):
+    """An executor whose scheduler says what a test wants."""
+
+    name = "queue"
+    answers: dict[str, Liveness] = {}  # noqa: RUF012 - each test sets it
+
+    def submit(self, roots: object) -> Run:
+        raise NotImplementedError
+
+    @classmethod
+    def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+        return {job: cls.answers.get(job.id, Liveness.UNKNOWN) for job in submissions}
+
+
+@pytest.fixture(autouse=True)
+def _queue(furu_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_registry, "_backend", {"queue": Queue}.get)
+    monkeypatch.setattr(Queue, "answers", {})
+
+
+def state(node: Node) -> NodeState:
+    return StateReader().state(node).state
+
+
+def test_a_note_comes_back_and_goes() -> None:
+    assert submission_of(Node()) is None
+    assert note_submission(Node(), Submission("queue", "7", 2))
+    assert submission_of(Node()) == Submission("queue", "7", 2)
+    remove_submission(Node())
+    assert submission_of(Node()) is None
+
+
+def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:
+    first, second, third = (Submission("queue", str(number)) for number in range(3))
+    assert note_submission(Node(), first)
+    assert not note_submission(Node(), second)
+    assert note_submission(Node(), second, over=first)
+    assert not note_submission(Node(), third, over=first)
+    assert submission_of(Node()) == second
+    assert [path.name for path in Path(node_paths(Node()).attempts).iterdir()] == [
+        "submission.json"
+    ]
+
+
+def test_of_submitters_at_once_one_succeeds() -> None:
+    last = Submission("queue", "first")
+    assert note_submission(Node(), last)
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(50):
+            jobs = [Submission("queue", f"{turn}-{number}") for number in range(8)]
+            won = [*pool.map(partial(note_submission, Node(), over=last), jobs)]
+            assert won.count(True) == 1
+            last = jobs[won.index(True)]
+            assert submission_of(Node()) == last
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Liveness.ALIVE, NodeState.QUEUED),
+        (Liveness.UNKNOWN, NodeState.QUEUED),
+        (Liveness.GONE, NodeState.STALE),
+    ],
+)
+def test_a_queued_node_stands_as_its_job_does(answer: Liveness, expected: NodeState) -> None:
+    note_submission(Node(), Submission("queue", "7"))
+    Queue.answers["7"] = answer
+    assert state(Node()) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Liveness.ALIVE, NodeState.QUEUED),
+        (Liveness.UNKNOWN, NodeState.FAILED),
+        (Liveness.GONE, NodeState.FAILED),
+    ],
+)
+def test_a_node_that_failed_is_queued_again_only_while_its_job_lives(
+    answer: Liveness, expected: NodeState
+) -> None:
+    node = Node(fail=True)
+    with pytest.raises(FuruComputeError, match="as told"):
+        node.get()
+    note_submission(node, Submission("queue", "7"))
+    Queue.answers["7"] = answer
+    assert state(node) is expected
+
+
+def test_a_node_that_is_only_queued_is_computed_when_asked_for() -> None:
+    note_submission(Node(), Submission("queue", "7"))
+    Queue.answers["7"] = Liveness.ALIVE
+    assert Node().get() == 1
+    assert state(Node()) is NodeState.DONE
