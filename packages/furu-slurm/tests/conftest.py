@@ -1,0 +1,22 @@
+"""Node classes and functions that other processes can import."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+NODES = Path(__file__).parent / "nodes"
+collect_ignore = ["nodes"]  # collected, they would be imported a second time under other names
+
+if str(NODES) not in sys.path:
+    sys.path.insert(0, str(NODES))
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("FURU_"):
+            monkeypatch.delenv(name)
