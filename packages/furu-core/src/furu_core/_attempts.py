@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import threading
 import time
@@ -31,7 +30,7 @@ from typing import Final
 
 import attrs
 
-from furu_core import _context, _lease, _process, _records
+from furu_core import _context, _lease, _logging, _process, _records
 from furu_core._layout import CHECKPOINT, LOG_FILE, META, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
 from furu_core._records import (
@@ -51,7 +50,7 @@ REPLACED: Final = "replaced"
 STAGED: Final = ".new-"
 _UNREADABLE: Final = (OSError, DamagedRecord, FuruFormatError)
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
-_log = logging.getLogger("furu.attempts")
+_log = _logging.log.getChild("attempts")
 
 
 @attrs.frozen

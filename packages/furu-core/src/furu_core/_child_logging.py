@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Final
@@ -17,8 +16,12 @@ def log_as_child() -> None:
 
     By way of Python's last resort, which gives way to whatever the child's own code sets up.
     """
+    if not os.environ.get(LOG_VARIABLE):
+        return
+    import logging  # a program that only loads has nothing to log
+
     root = logging.getLogger()
-    if os.environ.get(LOG_VARIABLE) and not root.handlers and root.level == logging.WARNING:
+    if not root.handlers and root.level == logging.WARNING:
         logging.lastResort = logging.StreamHandler(sys.stderr)
         logging.lastResort.setFormatter(logging.Formatter(FORMAT))
         root.setLevel(logging.INFO)

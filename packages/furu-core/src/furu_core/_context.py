@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _settings
+from furu_core import _child_logging, _settings
 from furu_core._layout import short_name
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def _adopt_what_the_parent_told(_: object = None) -> None:
     _process_context, _active = _inherited_context(), _inherited_active()
 
 
+_child_logging.log_as_child()
 _process_context = _inherited_context()
 _thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
 _active = _inherited_active()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
-from furu_core import _artifacts, _context, _logging, _reruns
+from furu_core import _artifacts, _context, _reruns, _settings
 from furu_core._artifacts import MISSING, BadArtifact
-from furu_core._layout import node_paths, short_name
+from furu_core._layout import node_paths
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -29,8 +29,10 @@ def get(obj: Furu[Any], *, force: bool) -> Any:
             bad = str(found)
         else:
             if value is not MISSING:
-                if _logging.log.isEnabledFor(logging.DEBUG):
-                    _logging.event("get", short_name(obj), "done", "load", logging.DEBUG)
+                if "logging" in sys.modules or _settings.current().log_level == "DEBUG":
+                    from furu_core import _logging  # else nobody asked to read of hits
+
+                    _logging.hit(obj)
                 return value
     from furu_core import _miss
 

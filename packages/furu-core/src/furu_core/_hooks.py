@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from furu_core._furu import Furu
 
 F = TypeVar("F", bound=Callable[..., object])
-_log = logging.getLogger("furu.validate")
 
 
 def default(method: F) -> F:
@@ -104,12 +102,18 @@ def invalid_reason(obj: Furu[Any]) -> str | None:
         except (FuruProtocolError, FuruInvalidDependency):
             raise
         except Exception as error:  # noqa: BLE001 - any exception of the user's check means invalid
-            _log.warning("_validate of %s raised", short_name(obj), exc_info=True)
+            _warn("_validate of %s raised", short_name(obj), exc_info=True)
             return f"_validate raised {type(error).__name__}: {error}"
     if verdict is None or verdict:
         return None
-    _log.warning("_validate of %s returned %r", short_name(obj), verdict)
+    _warn("_validate of %s returned %r", short_name(obj), verdict)
     return f"_validate returned {verdict!r}"
+
+
+def _warn(message: str, *values: object, exc_info: bool = False) -> None:
+    from furu_core import _logging  # a good artifact has nothing to log
+
+    _logging.log.getChild("validate").warning(message, *values, exc_info=exc_info)
 
 
 def class_name(cls: type) -> str:

@@ -4,6 +4,8 @@ All of furu logs to the standard library's logger ``furu``: INFO when something 
 when it was only loaded, WARNING when somebody should look. The console shows one compact line a
 record, on rich where a person looks at a terminal. An application that has handlers of its own on
 the root logger gets the records there, and the console shows nothing twice.
+
+A program that only loads has nothing to say, and then neither this module nor `logging` is imported.
 """
 
 from __future__ import annotations
@@ -11,9 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _child_logging, _settings
+from furu_core import _settings
+from furu_core._layout import short_name
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
 
 log: Final = logging.getLogger("furu")
 
@@ -33,6 +39,12 @@ def event(verb: str, node: str, state: str, action: str, level: int = logging.IN
     """
     if log.isEnabledFor(level):
         log.log(level, "%s %s %s -> %s", verb, node, state, action)
+
+
+def hit(obj: Furu[Any]) -> None:
+    """Say that a node was only loaded, which hardly anybody wants to read."""
+    if log.isEnabledFor(logging.DEBUG):
+        event("get", short_name(obj), "done", "load", logging.DEBUG)
 
 
 @contextmanager
@@ -67,5 +79,4 @@ def _follow_settings(settings: _settings.Settings) -> None:
 
 
 log.addHandler(ConsoleHandler())
-_child_logging.log_as_child()
 _settings.on_change(_follow_settings)

@@ -9,7 +9,6 @@ wherever it runs.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import re
@@ -17,11 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from furu_core.errors import FuruSettingsError
+
+if TYPE_CHECKING:
+    import logging
 
 PREFIX: Final = "FURU_"
 PLUGIN_GROUP: Final = "furu.settings"
@@ -148,7 +150,6 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "durable": (_flag, "1 or 0"),
 }
 
-_log = logging.getLogger("furu.settings")
 _current: Settings | None = None
 _env_of: tuple[Settings, dict[str, str]] | None = None
 _default_env: dict[str, str] | None = None
@@ -352,10 +353,17 @@ def _unknown(said: str, key: str, *, is_table: bool) -> None:
         )
     if is_table:
         # One project serves machines with different packages; a table of one that is not here is no slip.
-        _log.debug("%s belongs to no installed package and is ignored", said)
+        _logger().debug("%s belongs to no installed package and is ignored", said)
     elif said not in _warned:
         _warned.add(said)
-        _log.warning("%s is no setting of furu and is ignored (known: %s)", said, ", ".join(_KNOWN))
+        known = ", ".join(_KNOWN)
+        _logger().warning("%s is no setting of furu and is ignored (known: %s)", said, known)
+
+
+def _logger() -> logging.Logger:
+    import logging  # good settings have nothing to log
+
+    return logging.getLogger("furu.settings")
 
 
 def _likely(key: str) -> str | None:
