@@ -53,6 +53,16 @@ def this_process() -> ProcessId:
     return _this
 
 
+def process_with_pid(pid: int) -> ProcessId | None:
+    """The identity of a process of this host that lives; None when there is none.
+
+    Args:
+        pid: as it counts here.
+    """
+    start = _start_time(pid)
+    return None if start is None else attrs.evolve(this_process(), pid=pid, start=start)
+
+
 def is_gone(process: ProcessId) -> bool | None:
     """Whether `process` has ended: True, False, or None where it cannot be looked up from here."""
     here = this_process()

@@ -31,7 +31,7 @@ from furu_core._logging import console_through
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
 from furu_core._places import NodePlace, place_of, state_at
-from furu_core._process import ProcessId, this_process
+from furu_core._process import ProcessId, process_with_pid, this_process
 from furu_core._provenance import adopt as adopt_provenance
 from furu_core._provenance import process_provenance
 from furu_core._records import FailureKind, Submission
@@ -108,6 +108,7 @@ __all__ = [
     "note_submission",
     "place_of",
     "process_provenance",
+    "process_with_pid",
     "read_events",
     "record_death",
     "refuse_nested_run",

@@ -1,3 +1,83 @@
 """What the Slurm backends of furu share: what jobs ask for, submitting them, and how they stand."""
 
 from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from furu_slurm._calls import Call
+    from furu_slurm._cluster import Cluster
+    from furu_slurm._environment import (
+        JobEnvironment,
+        restore_job_environment,
+        this_job,
+        write_job_environment,
+    )
+    from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
+    from furu_slurm._liveness import ANY_RESTART, liveness
+    from furu_slurm._local import LocalCluster
+    from furu_slurm._slurm import SlurmCluster
+    from furu_slurm._spec import SlurmSpec
+    from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
+    from furu_slurm._states import JobInfo, JobState, Snapshot
+    from furu_slurm._tokens import new_token
+
+__all__ = [
+    "ANY_RESTART",
+    "Call",
+    "Cluster",
+    "JobEnvironment",
+    "JobInfo",
+    "JobState",
+    "LocalCluster",
+    "SlurmCluster",
+    "SlurmSpec",
+    "Snapshot",
+    "Specs",
+    "check_spec_keys",
+    "configured_specs",
+    "job_log",
+    "liveness",
+    "new_token",
+    "node_log_folder",
+    "resolve_specs",
+    "restore_job_environment",
+    "submitit_root",
+    "this_job",
+    "worker_log_folder",
+    "write_job_environment",
+]
+
+# A job imports this package as well, and would wait for all that submits jobs.
+_MODULES = {
+    "_calls": ("Call",),
+    "_cluster": ("Cluster",),
+    "_environment": (
+        "JobEnvironment",
+        "restore_job_environment",
+        "this_job",
+        "write_job_environment",
+    ),
+    "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
+    "_liveness": ("ANY_RESTART", "liveness"),
+    "_local": ("LocalCluster",),
+    "_slurm": ("SlurmCluster",),
+    "_spec": ("SlurmSpec",),
+    "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),
+    "_states": ("JobInfo", "JobState", "Snapshot"),
+    "_tokens": ("new_token",),
+}
+_LATE = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,91 @@
+"""What runs jobs: a Slurm cluster, or this machine in its place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from furu_slurm._calls import Call
+from furu_slurm._spec import SlurmSpec
+from furu_slurm._states import Snapshot
+
+
+class Cluster(ABC):
+    """What runs jobs.
+
+    Attributes:
+        name: ``"slurm"`` or ``"local"``.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def submit(
+        self,
+        *,
+        spec: SlurmSpec,
+        token: str,
+        name: str,
+        folder: Path,
+        calls: Sequence[Call],
+        dependency: str = "",
+        requeue: bool = False,
+        signal_before_secs: int = 60,
+    ) -> list[str]:
+        """Submit one job for each call; several make one array.
+
+        It is safe to call it again with the same token: what was submitted before is found.
+
+        Args:
+            spec: what each job asks for.
+            token: of `new_token`, noted down before this call.
+            name: what people read in listings, before the token.
+            folder: for the script and the logs; it is made.
+            calls: at most `max_array_size` of them.
+            dependency: as sbatch wants it, such as ``"afterok:12:13_4"``.
+            requeue: whether Slurm may put the jobs back into its queue, under their ids.
+            signal_before_secs: seconds before the walltime's end at which the job's first process
+                gets SIGUSR2; Slurm's timing is coarse.
+
+        Returns:
+            The ids of the jobs, in the order of the calls.
+
+        Raises:
+            FuruSubmitRefused: Slurm would never run them.
+            FuruSubmitLimit: Slurm takes no more jobs now.
+            FuruSlurmUnavailable: Slurm does not answer; whether it was told is not known then, so
+                look for the token later.
+            FuruSpecError: submitit does not take the spec.
+            FuruStoreError: the folder cannot be written.
+        """
+
+    @abstractmethod
+    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        """How the user's jobs stand.
+
+        Args:
+            ended: ids of jobs whose end is of interest even if it is long past.
+            fresh: ask now, also when somebody asked a moment ago.
+        """
+
+    @abstractmethod
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """End jobs, whether they wait or run; those that have ended are passed over.
+
+        Raises:
+            FuruSlurmUnavailable: Slurm does not answer.
+        """
+
+    @abstractmethod
+    def requeue(self, job_id: str) -> None:
+        """Put a running job back into the queue, under its id.
+
+        Raises:
+            FuruSlurmError: it cannot be.
+        """
+
+    @abstractmethod
+    def max_array_size(self) -> int:
+        """How many calls one submission may have."""

@@ -1,0 +1,145 @@
+"""Calls of Slurm's commands: a clean environment, a time limit, and an answer that never raises."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+# What says where the cluster is; all else of the outer job would become options of the inner one.
+_KEPT: Final = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_CONF_SERVER")
+_OUTER: Final = re.compile(r"SLURMD?_|SUBMITIT_|FURU_EXEC_")
+# These would make sbatch wait for the job's end, or make an array of what is one job.
+_NOT_FOR_US: Final = ("SBATCH_WAIT", "SBATCH_ARRAY_INX")
+# Devices of an outer job, which an inner job without any would believe to be its own.
+_DEVICES: Final = (
+    "CUDA_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "ROCR_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+)
+
+
+@attrs.frozen
+class Reply:
+    """What a command answered.
+
+    Attributes:
+        status: its exit status; None when it could not be started or took too long.
+        out: what it printed.
+        err: what it complained about, or why there is no answer.
+        seconds: how long it took.
+        timed_out: whether it was killed because it took too long.
+    """
+
+    status: int | None
+    out: str
+    err: str
+    seconds: float
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it did what it was asked."""
+        return self.status == 0
+
+    @property
+    def said(self) -> str:
+        """Its complaint, in one line."""
+        lines = [line.strip() for line in self.err.splitlines()]
+        text = "; ".join(
+            dict.fromkeys(re.sub(r"^\w+: (error: )?", "", line) for line in lines if line)
+        )
+        return text or f"exit status {self.status}"
+
+
+def call(command: Sequence[str], *, timeout: float, environ: Mapping[str, str]) -> Reply:
+    """Run a command to its end, or kill it when it takes too long.
+
+    Args:
+        command: name and arguments.
+        timeout: seconds.
+        environ: its whole environment.
+    """
+    began = time.monotonic()
+    # In a session of its own, or a Ctrl-C at the terminal would end sbatch half-way; and what a
+    # site's wrapper script started is killed with it.
+    try:
+        process = subprocess.Popen(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Reply(None, "", f"{command[0]} cannot be started: {error.strerror}", 0.0)
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            _kill(process)
+            said = (late.stderr or b"").decode(errors="replace")
+            why = f"{said}\n{command[0]} took longer than {timeout:g} s"
+            return Reply(None, "", why, time.monotonic() - began, timed_out=True)
+        except BaseException:
+            _kill(process)
+            raise
+    return Reply(
+        process.returncode,
+        out.decode(errors="replace"),
+        err.decode(errors="replace"),
+        time.monotonic() - began,
+    )
+
+
+def installed(command: str) -> bool:
+    """Whether there is such a command."""
+    return shutil.which(command) is not None
+
+
+def query_environ() -> dict[str, str]:
+    """The environment of commands that ask: English, and of the cluster that sbatch submits to."""
+    environ = {key: value for key, value in os.environ.items() if not _is_outer(key)}
+    # Formats that the user chose for reading by eye.
+    for name in ("SQUEUE_", "SACCT_", "SCONTROL_"):
+        for key in [key for key in environ if key.startswith(name)]:
+            del environ[key]
+    if "SBATCH_CLUSTERS" in environ:
+        environ["SLURM_CLUSTERS"] = environ["SBATCH_CLUSTERS"]
+    return environ | {"LC_ALL": "C"}
+
+
+def submit_environ() -> dict[str, str]:
+    """The environment of sbatch, and so of the job: without what an outer job of ours brought."""
+    environ = {key: value for key, value in os.environ.items() if not _is_outer(key)}
+    for name in _NOT_FOR_US:
+        environ.pop(name, None)
+    if "SLURM_JOB_ID" in os.environ and any(
+        name in os.environ for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+    ):
+        for name in _DEVICES:
+            environ.pop(name, None)
+    return environ
+
+
+def _is_outer(name: str) -> bool:
+    return name not in _KEPT and _OUTER.match(name) is not None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    # A grandchild that left the session may hold the pipes open; it is not waited for.
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=1)

@@ -1,0 +1,66 @@
+"""What sbatch complains about, and what follows from it.
+
+The words are those of Slurm 20.11 to 25.05 (`slurm_errno.c`, and what sbatch itself prints).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final
+
+from furu_slurm._commands import Reply
+
+
+class Complaint(Enum):
+    """Why sbatch submitted nothing, or why nobody knows whether it did."""
+
+    REFUSED = "refused"  # and would be again
+    LIMIT = "limit"  # too many jobs now
+    UNREACHABLE = "unreachable"  # the controller did not get the request
+    UNSURE = "unsure"  # it may have got it
+
+
+_LIMIT: Final = (
+    r"(Assoc|QOS|User)\w*(MaxSubmit|MaxJobs|GrpSubmit|GrpJobs|Submit\w*Limit)"
+    r"|temporarily unable to accept job|MaxJobCount|Job violates accounting/QOS policy"
+)
+_UNREACHABLE: Final = (
+    r"Unable to contact slurm controller|Connection refused|connect failure"
+    r"|Communication connection failure|standby mode|No route to host|Network is unreachable"
+    r"|fetch_config|configuration source|resolve_ctls|get addr for controller"
+)
+_UNSURE: Final = (
+    r"timed out|Zero Bytes|Connection reset|Unexpected message|Transport endpoint"
+    r"|send/recv|receive failure|Broken pipe|Insane message|shutting down|shutdown"
+    r"|Resource temporarily unavailable"
+)
+# In this order: a message about a limit may come along with one that names no reason.
+_WORDS: Final = (
+    (Complaint.LIMIT, _LIMIT),
+    (Complaint.UNREACHABLE, _UNREACHABLE),
+    (Complaint.UNSURE, _UNSURE),
+)
+# A limit on the size of one job is no limit on their number: waiting does not help.
+_TOO_LARGE: Final = re.compile(
+    r"(Assoc|QOS)\w*(Per\s?Job|PerNode|WallDuration|MaxWall|MinCpu|MinGRES|MaxNode|MaxCpu|MaxTRES|MaxMem)"
+)
+
+
+def complaint_of(reply: Reply) -> Complaint:
+    """What to make of a reply of sbatch that names no job."""
+    if reply.timed_out:
+        # It repeats this itself until it is killed.
+        limit = "temporarily unable to accept job" in reply.err
+        return Complaint.LIMIT if limit else Complaint.UNSURE
+    if reply.ok:
+        return Complaint.UNSURE  # it says so, and not which job
+    if reply.status is None:
+        return Complaint.REFUSED
+    if _TOO_LARGE.search(reply.err):
+        return Complaint.REFUSED
+    for complaint, words in _WORDS:
+        if re.search(words, reply.err, re.IGNORECASE):
+            return complaint
+    # Killed by a signal, it cannot say how far it got.
+    return Complaint.UNSURE if reply.status < 0 else Complaint.REFUSED

@@ -1,0 +1,78 @@
+"""What a job runs: ``python -m furu_slurm._entry CALLS_FILE [PLACE]``.
+
+It imports nothing of the user's, and no more than it needs: what runs here stays in memory beside the
+node's own process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from furu_core.errors import FuruError, FuruStoreError
+from furu_core.executors import this_process
+from furu_slurm._calls import Call, read_calls
+from furu_slurm._environment import (
+    VISIBLE_SECS,
+    enter_job,
+    once_visible,
+    restore_job_environment,
+    this_job,
+)
+
+FAILED: Final = 1
+_SIGNALS: Final = ("SIGTERM", "SIGCONT", "SIGUSR1", "SIGUSR2", "SIGHUP")
+
+
+def main(args: Sequence[str]) -> int:
+    """Run one call, and return the job's exit status."""
+    # Whoever submitted may have ignored signals, and that is inherited.
+    for name in _SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        path = Path(args[0])
+        calls = once_visible(lambda: read_calls(path), VISIBLE_SECS)
+        place = args[1] if len(args) > 1 else os.environ.get("SLURM_ARRAY_TASK_ID", "0")
+        call = calls.calls[int(place)]
+        enter_job(calls.token, calls.time_min)
+        restore_job_environment(Path(call.arguments[0]))
+        return _function_of(call)(*call.arguments) or 0
+    except OSError as error:
+        where = this_process().host
+        return _failed(
+            FuruStoreError(
+                f"{where} cannot read {args[0]}, which says what this job is to do: {error}",
+                path=args[0],
+                hint="the folder of logs must be one that all nodes of the cluster see under one "
+                "name: set FURU_SUBMITIT_PATH",
+            )
+        )
+    except FuruError as error:
+        return _failed(error)
+    except Exception:  # noqa: BLE001 - the log must have it, whatever it is
+        traceback.print_exc()
+        return FAILED
+
+
+def _function_of(call: Call) -> Callable[..., int | None]:
+    module, _, name = call.function.partition(":")
+    function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _failed(error: FuruError) -> int:
+    job = this_job()
+    who = "job" if job is None else f"job {job.job_id}"
+    print(f"furu: {who}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

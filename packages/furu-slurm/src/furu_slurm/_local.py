@@ -1,0 +1,218 @@
+"""This machine in place of a cluster: each job is a process, which outlives whoever submitted it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar, Final
+
+from furu_core.errors import FuruStoreError
+from furu_core.executors import process_with_pid, this_process
+from furu_slurm._calls import Call, calls_file, write_calls
+from furu_slurm._cluster import Cluster
+from furu_slurm._commands import submit_environ
+from furu_slurm._folders import job_log
+from furu_slurm._interpreter import ENTRY, interpreter
+from furu_slurm._spec import SlurmSpec
+from furu_slurm._states import JobInfo, JobState, Snapshot
+from furu_slurm._tokens import job_name
+from furu_slurm.errors import FuruSlurmError
+
+PREFIX: Final = "local-"
+ENV_MARK: Final = "SUBMITIT_EXECUTOR"
+_MANY: Final = 1000
+
+_children: dict[str, subprocess.Popen[bytes]] = {}  # those of this process, by job id
+_names: dict[str, str] = {}
+_cancelled: set[str] = set()
+_lock = threading.Lock()
+
+
+class LocalCluster(Cluster):
+    """Runs each job as a process of this machine, at once, whatever its spec asks for.
+
+    A job keeps running when its submitter ends. Its walltime is not enforced.
+    """
+
+    name: ClassVar[str] = "local"
+
+    def submit(
+        self,
+        *,
+        spec: SlurmSpec,
+        token: str,
+        name: str,
+        folder: Path,
+        calls: Sequence[Call],
+        dependency: str = "",
+        requeue: bool = False,
+        signal_before_secs: int = 60,
+    ) -> list[str]:
+        """Start one process for each call; see `Cluster.submit`.
+
+        Raises:
+            FuruSlurmError: there is a dependency, which nobody would wait for.
+        """
+        if dependency:
+            raise FuruSlurmError(
+                f"a process of this machine cannot wait for {dependency}",
+                token=token,
+                hint="submit to Slurm, or use the executor local",
+            )
+        if not calls:
+            return []
+        path = calls_file(folder, token)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_calls(path, token, spec.time_min, calls)
+            return [
+                self._start(spec, path, index, job_name(name, token)) for index in range(len(calls))
+            ]
+        except OSError as error:
+            raise FuruStoreError(
+                f"a job cannot be started with its log in {folder}: {error.strerror or error}",
+                path=folder,
+                hint="mend that and run the same command again",
+            ) from error
+
+    def _start(self, spec: SlurmSpec, path: Path, index: int, name: str) -> str:
+        start = shlex.join([*interpreter(), "-m", ENTRY, str(path), str(index)])
+        # The shell is replaced, so the job's process is the one that is started here.
+        command = ["/bin/bash", "-c", "\n".join([*spec.setup, f"exec {start}"])]
+        environ = {**os.environ, ENV_MARK: LocalCluster.name}
+        if "SLURM_JOB_ID" not in os.environ:
+            environ = {**submit_environ(), ENV_MARK: LocalCluster.name}
+        fresh = path.with_name(f"{path.stem}-{index}.log")
+        with fresh.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        job_id = local_job_id(process.pid)
+        with _lock:
+            _children[job_id] = process
+            _names[job_id] = name
+        with suppress(OSError):
+            fresh.rename(job_log(path.parent, job_id))
+        return job_id
+
+    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        """How the jobs on this machine stand; see `Cluster.jobs`."""
+        taken = time.monotonic()
+        found: dict[str, JobInfo] = {}
+        for pid, token in _processes():
+            job_id = local_job_id(pid)
+            found[job_id] = JobInfo(job_id, _names.get(job_id, f"furu.{token}"), JobState.RUNNING)
+        with _lock:
+            for job_id, child in _children.items():
+                status = child.poll()
+                if status is None:
+                    # A shell that has not become the job yet.
+                    found.setdefault(job_id, JobInfo(job_id, _names[job_id], JobState.RUNNING))
+                else:
+                    state = JobState.FAILED if status else JobState.COMPLETED
+                    code = status if status >= 0 else 128 - status
+                    found[job_id] = JobInfo(job_id, _names[job_id], state, exit_code=code)
+        for job_id in ended:
+            if is_local(job_id) and not _is_here(job_id):
+                reason = "a process of another machine"
+                found[job_id] = JobInfo(job_id, "", JobState.UNKNOWN, reason=reason)
+        return Snapshot(True, taken=taken, found=found)
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """End jobs with SIGTERM to all processes of their sessions, the second time with SIGKILL.
+
+        Jobs of other machines are left alone.
+        """
+        for job_id in job_ids:
+            pid = _pid_of(job_id)
+            if pid is None or local_job_id(pid) != job_id:
+                continue
+            kind = signal.SIGKILL if job_id in _cancelled else signal.SIGTERM
+            _cancelled.add(job_id)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, kind)
+
+    def requeue(self, job_id: str) -> None:
+        """There is no queue here.
+
+        Raises:
+            FuruSlurmError: always.
+        """
+        raise FuruSlurmError(
+            f"{job_id} is a process of this machine, and there is no queue to put it back into",
+            hint="start it again",
+        )
+
+    def max_array_size(self) -> int:
+        """How many calls one submission may have."""
+        return _MANY
+
+
+def is_local(job_id: str) -> bool:
+    """Whether a job is a process of some machine, and not one of Slurm's."""
+    return job_id.startswith(PREFIX)
+
+
+def local_job_id(pid: int) -> str:
+    """The id of the job that a process of this machine is.
+
+    It names machine and start as well: pids are used again, and other machines have the same.
+    """
+    process = process_with_pid(pid)
+    start = "0" if process is None else re.sub(r"\W", "", process.start)
+    return f"{PREFIX}{pid}-{start}-{_place()}"
+
+
+def _place() -> str:
+    here = this_process()
+    text = f"{here.host} {here.boot} {here.pid_namespace}"
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _pid_of(job_id: str) -> int | None:
+    parts = job_id.removeprefix(PREFIX).split("-")
+    return int(parts[0]) if _is_here(job_id) and parts[0].isdigit() else None
+
+
+def _is_here(job_id: str) -> bool:
+    return is_local(job_id) and job_id.endswith(f"-{_place()}")
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    """The processes of this machine that are jobs, each with its token."""
+    for pid, command in _commands():
+        match = _COMMAND.search(command)
+        if match:
+            yield pid, match[1]
+
+
+_COMMAND: Final = re.compile(rf"-m[\0 ]{re.escape(ENTRY)}[\0 ].*?(\w+)\.json[\0 ]\d+")
+
+
+def _commands() -> Iterator[tuple[int, str]]:
+    if not os.path.isdir("/proc/self"):
+        listing = subprocess.run(
+            ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=False
+        ).stdout
+        for line in listing.splitlines():
+            pid, _, command = line.strip().partition(" ")
+            yield int(pid), command
+        return
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                yield int(name), file.read().decode(errors="replace")

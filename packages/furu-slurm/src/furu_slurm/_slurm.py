@@ -1,0 +1,260 @@
+"""A Slurm cluster, through its commands."""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Final
+
+from furu_core.errors import FuruStoreError
+from furu_slurm._calls import Call, calls_file, write_calls
+from furu_slurm._cluster import Cluster
+from furu_slurm._commands import Reply, call, installed, query_environ, submit_environ
+from furu_slurm._complaints import Complaint, complaint_of
+from furu_slurm._queue import shared_queue
+from furu_slurm._spec import SlurmSpec
+from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
+from furu_slurm._tokens import job_name
+from furu_slurm.errors import (
+    FuruSlurmError,
+    FuruSlurmUnavailable,
+    FuruSubmitLimit,
+    FuruSubmitRefused,
+)
+
+_DEFAULT_ARRAY_SIZE: Final = 1001  # Slurm's own, where it does not say
+_COMMAND_SECS: Final = 30.0
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
+_LOOKS: Final = 2  # a controller that was busy may answer squeue before it has queued the job
+_IDS_A_CALL: Final = 500
+
+
+class SlurmCluster(Cluster):
+    """The Slurm cluster that `SLURM_CONF` or the system's configuration names.
+
+    Args:
+        patience_secs: how long to try when Slurm does not answer.
+    """
+
+    name: ClassVar[str] = "slurm"
+
+    def __init__(self, *, patience_secs: float = 60.0) -> None:
+        self._patience = patience_secs
+
+    def submit(
+        self,
+        *,
+        spec: SlurmSpec,
+        token: str,
+        name: str,
+        folder: Path,
+        calls: Sequence[Call],
+        dependency: str = "",
+        requeue: bool = False,
+        signal_before_secs: int = 60,
+    ) -> list[str]:
+        """Submit one job for each call; see `Cluster.submit`."""
+        if not calls:
+            return []
+        from furu_slurm._script import Script, options_in  # imports submitit, which takes a while
+
+        full_name = job_name(name, token)
+        path = calls_file(folder, token)
+        script = Script(folder, path, len(calls)).text(
+            spec,
+            name=full_name,
+            dependency=dependency,
+            requeue=requeue,
+            signal_before_secs=signal_before_secs,
+        )
+        script_path = path.with_suffix(".sh")
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_calls(path, token, spec.time_min, calls)
+            script_path.write_text(script, "utf-8")
+        command = ["sbatch", *options_in(script), str(script_path)]
+        number = self._submitted(command, full_name, token)
+        shared_queue().changed()
+        return [str(number)] if len(calls) == 1 else [f"{number}_{i}" for i in range(len(calls))]
+
+    def _submitted(self, command: list[str], name: str, token: str) -> int:
+        """Submit until it is known to have happened, once. Returns the number of the job or array."""
+        deadline = time.monotonic() + self._patience
+        pauses = iter(_PAUSES)
+        while True:
+            left = max(1.0, deadline - time.monotonic())
+            reply = call(command, timeout=left, environ=submit_environ())
+            number = _job_number(reply)
+            if number is not None:
+                return number
+            complaint = complaint_of(reply)
+            if complaint is Complaint.REFUSED:
+                raise _refused(reply, token)
+            if complaint is Complaint.LIMIT and not reply.timed_out:
+                raise _limit(reply, token)
+            # It must not be submitted again before Slurm has said that it is not there.
+            found = self._look_up(name, deadline, unsure=complaint is not Complaint.UNREACHABLE)
+            if found is None:
+                raise _unavailable(reply, token)
+            if found:
+                return self._one_of(found, reply, token)
+            if complaint is Complaint.LIMIT:
+                raise _limit(reply, token)
+            pause = next(pauses, _PAUSES[-1])
+            if time.monotonic() + pause >= deadline:
+                raise _unavailable(reply, token, maybe=False)
+            time.sleep(pause)
+
+    def _look_up(self, name: str, deadline: float, *, unsure: bool) -> list[JobInfo] | None:
+        """The jobs of a name; empty when there are certainly none, None when nobody says."""
+        looks = 0
+        pauses = iter(_PAUSES)
+        while True:
+            left = max(1.0, deadline - time.monotonic())
+            found = shared_queue().find(name, timeout=min(left, _COMMAND_SECS))
+            if found:
+                return found
+            if found is not None:
+                looks += 1
+                if looks >= (_LOOKS if unsure else 1):
+                    return []
+            pause = next(pauses, _PAUSES[-1])
+            if time.monotonic() + pause >= deadline:
+                return [] if looks else None
+            time.sleep(pause)
+
+    def _one_of(self, found: list[JobInfo], reply: Reply, token: str) -> int:
+        numbers = sorted({split_id(info.job_id)[0] for info in found})
+        first = [info for info in found if split_id(info.job_id)[0] == numbers[0]]
+        # Slurm keeps what it refused as a job that failed.
+        if all(info.state is JobState.FAILED and info.reason == "BadConstraints" for info in first):
+            raise _refused(reply, token)
+        if numbers[1:]:
+            self.cancel(map(str, numbers[1:]))
+        return numbers[0]
+
+    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        """How the user's jobs stand; see `Cluster.jobs`."""
+        return shared_queue().look(ended, newer_than=time.monotonic() if fresh else None)
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """End jobs; see `Cluster.cancel`."""
+        names = _ranges(job_ids)
+        for start in range(0, len(names), _IDS_A_CALL):
+            command = ["scancel", "--quiet", *names[start : start + _IDS_A_CALL]]
+            reply = call(command, timeout=_COMMAND_SECS, environ=query_environ())
+            if not reply.ok and complaint_of(reply) is not Complaint.REFUSED:
+                raise FuruSlurmUnavailable(
+                    f"jobs could not be cancelled: {reply.said}",
+                    said=reply.said,
+                    hint=f"when Slurm answers again: scancel {' '.join(names)}",
+                )
+        shared_queue().changed()
+
+    def requeue(self, job_id: str) -> None:
+        """Put a running job back into the queue; see `Cluster.requeue`."""
+        reply = call(
+            ["scontrol", "requeue", job_id], timeout=_COMMAND_SECS, environ=query_environ()
+        )
+        shared_queue().changed()
+        if not reply.ok:
+            raise FuruSlurmError(
+                f"job {job_id} could not be put back into the queue: {reply.said}",
+                said=reply.said,
+                hint="run the same command again: it computes only what is not there",
+            )
+
+    def max_array_size(self) -> int:
+        """How many calls one submission may have; asked once a process."""
+        environ = query_environ()
+        return _max_array_size(environ.get("SLURM_CONF", ""), environ.get("SLURM_CLUSTERS", ""))
+
+
+@cache
+def _max_array_size(_conf: str, _clusters: str) -> int:
+    reply = call(["scontrol", "show", "config"], timeout=_COMMAND_SECS, environ=query_environ())
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", reply.out, re.MULTILINE)
+    return max(1, int(match[1])) if match else _DEFAULT_ARRAY_SIZE
+
+
+def _job_number(reply: Reply) -> int | None:
+    match = re.search(r"Submitted batch job (\d+)", reply.out)
+    return int(match[1]) if match else None
+
+
+def _ranges(job_ids: Iterable[str]) -> list[str]:
+    """Ids as scancel takes them, with the elements of one array together."""
+    arrays: dict[int, list[int]] = {}
+    names = []
+    for job_id in job_ids:
+        number, index = split_id(job_id)
+        if index < 0:
+            names.append(job_id)
+        else:
+            arrays.setdefault(number, []).append(index)
+    for number, indices in arrays.items():
+        parts: list[list[int]] = []
+        for index in sorted(set(indices)):
+            if parts and index == parts[-1][1] + 1:
+                parts[-1][1] = index
+            else:
+                parts.append([index, index])
+        text = ",".join(f"{a}-{b}" if b > a else str(a) for a, b in parts)
+        names.append(f"{number}_[{text}]" if len(indices) > 1 else f"{number}_{text}")
+    return names
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise FuruStoreError(
+            f"the script of a job cannot be written to {folder}: {error.strerror or error}",
+            path=folder,
+            hint="free some space and run the same command again"
+            if full
+            else "make it writable, or set FURU_SUBMITIT_PATH to another folder",
+        ) from error
+
+
+def _refused(reply: Reply, token: str) -> FuruSlurmError:
+    if reply.status is None and not installed("sbatch"):
+        return FuruSlurmUnavailable(
+            "there is no sbatch here, so nothing can be submitted",
+            token=token,
+            said=reply.said,
+            hint="run this on a login node of the cluster, or use another executor",
+        )
+    return FuruSubmitRefused(
+        f"Slurm refuses the job: {reply.said}",
+        token=token,
+        said=reply.said,
+        hint="correct the SlurmSpec; `sinfo` lists partitions, and what their nodes have",
+    )
+
+
+def _limit(reply: Reply, token: str) -> FuruSubmitLimit:
+    return FuruSubmitLimit(
+        f"Slurm takes no more jobs now: {reply.said}",
+        token=token,
+        said=reply.said,
+        hint="run the same command again when some have ended; what was submitted stays in order",
+    )
+
+
+def _unavailable(reply: Reply, token: str, *, maybe: bool = True) -> FuruSlurmUnavailable:
+    whether = "and whether the job was submitted is not known" if maybe else "nothing was submitted"
+    return FuruSlurmUnavailable(
+        f"Slurm does not answer ({reply.said}), {whether}",
+        token=token,
+        said=reply.said,
+        maybe_submitted=maybe,
+        hint="run the same command again when `sinfo` answers: jobs are found by their names",
+    )

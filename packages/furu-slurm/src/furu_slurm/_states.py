@@ -1,0 +1,179 @@
+"""How jobs stand, in the words of Slurm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from enum import Enum
+from functools import cached_property
+from typing import Final, Self
+
+import attrs
+
+from furu_slurm._tokens import token_of
+
+
+class JobState(Enum):
+    """How a job stands; states that Slurm may add later are `UNKNOWN`, which counts as live."""
+
+    PENDING = "PENDING"
+    CONFIGURING = "CONFIGURING"
+    RUNNING = "RUNNING"
+    COMPLETING = "COMPLETING"
+    SUSPENDED = "SUSPENDED"
+    STOPPED = "STOPPED"
+    SIGNALING = "SIGNALING"
+    STAGE_OUT = "STAGE_OUT"
+    RESIZING = "RESIZING"
+    REQUEUED = "REQUEUED"
+    REQUEUE_FED = "REQUEUE_FED"
+    REQUEUE_HOLD = "REQUEUE_HOLD"
+    SPECIAL_EXIT = "SPECIAL_EXIT"
+    RESV_DEL_HOLD = "RESV_DEL_HOLD"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMEOUT = "TIMEOUT"
+    NODE_FAIL = "NODE_FAIL"
+    BOOT_FAIL = "BOOT_FAIL"
+    LAUNCH_FAILED = "LAUNCH_FAILED"
+    RECONFIG_FAIL = "RECONFIG_FAIL"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    PREEMPTED = "PREEMPTED"
+    DEADLINE = "DEADLINE"
+    REVOKED = "REVOKED"
+    UNKNOWN = "UNKNOWN"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The state in a listing; of ``CANCELLED by 1000`` the first word counts."""
+        words = text.split()
+        try:
+            return cls(words[0].rstrip("+"))
+        except (IndexError, ValueError):
+            return cls("UNKNOWN")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over, and nothing of it runs any more."""
+        return self in _ENDED
+
+    @property
+    def live(self) -> bool:
+        """Whether the job can still compute anything."""
+        return self not in _ENDED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the job is in the queue, and nothing of it runs yet or any more."""
+        return self in _WAITING
+
+
+_ENDED: Final = {
+    JobState.COMPLETED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+    JobState.TIMEOUT,
+    JobState.NODE_FAIL,
+    JobState.BOOT_FAIL,
+    JobState.LAUNCH_FAILED,
+    JobState.RECONFIG_FAIL,
+    JobState.OUT_OF_MEMORY,
+    JobState.PREEMPTED,
+    JobState.DEADLINE,
+    JobState.REVOKED,
+}
+_WAITING: Final = {
+    JobState.PENDING,
+    JobState.REQUEUED,
+    JobState.REQUEUE_FED,
+    JobState.REQUEUE_HOLD,
+    JobState.SPECIAL_EXIT,
+    JobState.RESV_DEL_HOLD,
+}
+# Why a job waits that no free node would start.
+_HOPELESS: Final = {
+    "AccountNotAllowed",
+    "BadConstraints",
+    "DependencyNeverSatisfied",
+    "InvalidAccount",
+    "InvalidQOS",
+    "PartitionConfig",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOSNotAllowed",
+}
+
+
+@attrs.frozen
+class JobInfo:
+    """How one job stands.
+
+    Attributes:
+        job_id: such as ``"123"``, or ``"123_4"`` for an element of an array.
+        name: the job's name, token included.
+        state: in a word.
+        restarts: how often Slurm has put it back into the queue.
+        reason: why it waits or ended so, in Slurm's words; empty for none.
+        exit_code: of an ended job, as shells say it: 128 and more for a signal; None when unknown.
+    """
+
+    job_id: str
+    name: str
+    state: JobState
+    restarts: int = 0
+    reason: str = ""
+    exit_code: int | None = None
+
+    @property
+    def token(self) -> str:
+        """The token of its submission."""
+        return token_of(self.name)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it waits for what will not come by itself, such as a node larger than any."""
+        return self.state is JobState.PENDING and self.reason in _HOPELESS
+
+
+@attrs.frozen(slots=False)
+class Snapshot:
+    """How the user's jobs stood at one moment.
+
+    Attributes:
+        known: whether Slurm answered. If not, a job that is not found here may well run.
+        problem: why not.
+        taken: when it was asked, by `time.monotonic`.
+        found: the jobs, by id. Those that ended a while ago may be missing.
+    """
+
+    known: bool
+    problem: str = ""
+    taken: float = attrs.field(factory=time.monotonic)
+    found: Mapping[str, JobInfo] = attrs.field(factory=dict, repr=False)
+
+    def job(self, job_id: str) -> JobInfo | None:
+        """How a job stands; None when it is not found."""
+        return self.found.get(job_id)
+
+    def by_token(self, token: str) -> list[JobInfo]:
+        """The jobs of one submission, by their place in its array."""
+        return self._by_token.get(token, [])
+
+    @cached_property
+    def _by_token(self) -> dict[str, list[JobInfo]]:
+        grouped: dict[str, list[JobInfo]] = {}
+        for info in self.found.values():
+            grouped.setdefault(info.token, []).append(info)
+        for infos in grouped.values():
+            infos.sort(key=lambda info: split_id(info.job_id))
+        return grouped
+
+
+def split_id(job_id: str) -> tuple[int, int]:
+    """The number of a job or array, and the place in the array, -1 for none."""
+    number, _, index = job_id.partition("_")
+    try:
+        return int(number), int(index) if index else -1
+    except ValueError:
+        return -1, -1

@@ -1,0 +1,69 @@
+"""Every error that the Slurm backends raise on purpose, beside those of `furu_core.errors`.
+
+::
+
+    FuruExecutorError
+    └── FuruSlurmError
+        ├── FuruSpecError (ValueError)   a spec, or what is configured, that makes no sense
+        ├── FuruSubmitRefused            Slurm will never run this; nothing was submitted
+        ├── FuruSubmitLimit              Slurm takes no more jobs now; nothing was submitted
+        └── FuruSlurmUnavailable         Slurm does not answer; perhaps something was submitted
+"""
+
+from __future__ import annotations
+
+from furu_core.errors import FuruExecutorError
+
+__all__ = [
+    "FuruSlurmError",
+    "FuruSlurmUnavailable",
+    "FuruSpecError",
+    "FuruSubmitLimit",
+    "FuruSubmitRefused",
+]
+
+
+class FuruSlurmError(FuruExecutorError):
+    """What all errors of the Slurm backends have in common.
+
+    Attributes:
+        token: of the submission that it is about; empty for none.
+        said: the words of Slurm's command, where one spoke.
+    """
+
+    def __init__(self, message: str, *, token: str = "", said: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.token = token
+        self.said = said
+
+
+class FuruSpecError(FuruSlurmError, ValueError):
+    """A `SlurmSpec`, or a set of them, that makes no sense."""
+
+
+class FuruSubmitRefused(FuruSlurmError):
+    """A submission that Slurm refuses and would refuse again; nothing was submitted."""
+
+
+class FuruSubmitLimit(FuruSlurmError):
+    """A submission beyond the number of jobs that Slurm takes now; nothing was submitted."""
+
+
+class FuruSlurmUnavailable(FuruSlurmError):
+    """Slurm's commands are missing, or its controller does not answer in time.
+
+    Attributes:
+        maybe_submitted: whether the jobs of `token` may have been submitted all the same.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        token: str = "",
+        said: str = "",
+        maybe_submitted: bool = False,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, token=token, said=said, hint=hint)
+        self.maybe_submitted = maybe_submitted
