@@ -39,21 +39,19 @@ PACKAGES: Final = "slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
 _PROGRAMS: Final = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 _SBIN: Final = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 _START_SECS: Final = 120.0
-_READ_ONLY: Final = frozenset({"squeue", "sacct", "sinfo", "scontrol"})
 _SQUEUE: Final = {
-    "id": "JobArrayID",
-    "name": "Name",
-    "state": "State",
-    "reason": "Reason",
-    "partition": "Partition",
-    "nodes": "NodeList",
-    "restarts": "RestartCnt",
-    "dependency": "Dependency",
-    "wckey": "WCKey",
-    "stdout": "STDOUT",
-    "workdir": "WorkDir",
+    "id": ("JobArrayID", 40),
+    "name": ("Name", 200),
+    "state": ("State", 20),
+    "reason": ("Reason", 100),
+    "partition": ("Partition", 20),
+    "nodes": ("NodeList", 50),
+    "restarts": ("RestartCnt", 10),
+    "dependency": ("Dependency", 500),
+    "wckey": ("WCKey", 50),
+    "stdout": ("STDOUT", 500),
 }
-_SACCT: Final = ("JobID", "JobName", "State", "ExitCode", "Partition", "NodeList", "WCKey")
+_SACCT: Final = ("JobID", "JobName", "State", "ExitCode", "Partition", "NodeList")
 
 
 def missing_programs() -> str:
@@ -129,31 +127,35 @@ class SlurmCluster:
             quiet = ("--parsable", f"--output={os.devnull}")
             return self.run("sbatch", *quiet, *options, file).strip()
 
-    def squeue(self, *job_ids: str) -> list[dict[str, str]]:
-        """The jobs in the queue, ended ones that Slurm still remembers too, one row per array element.
+    def squeue(self, *job_ids: str, states: str = "all") -> list[dict[str, str]]:
+        """The jobs that Slurm remembers, ended ones too, one row per array element.
 
         Args:
             job_ids: only these; without any, those with this cluster's `key`.
+            states: only jobs in these, as for ``squeue --states``.
         """
-        width = 1000
-        columns = ",".join(f"{column}:{width}" for column in _SQUEUE.values())
-        output = self.run("squeue", "--noheader", "--array", "--states=all", f"--Format={columns}")
-        rows = [
-            {
-                name: line[number * width : (number + 1) * width].strip()
-                for number, name in enumerate(_SQUEUE)
-            }
-            for line in output.splitlines()
-        ]
+        columns = ",".join(f"{column}:{width}" for column, width in _SQUEUE.values())
+        # Asked for job ids, squeue fails when it has forgotten one, so all are asked for.
+        output = self.run("squeue", "-h", "--array", f"--states={states}", f"--Format={columns}")
+        rows = [_row(line) for line in output.splitlines()]
         if job_ids:
             return [row for row in rows if {row["id"], row["id"].split("_")[0]} & {*job_ids}]
         return [row for row in rows if not self.key or row["wckey"] == self.key]
 
     def sacct(self, *job_ids: str) -> list[dict[str, str]]:
-        """What accounting knows about jobs; it learns of changes a second or so after they happened."""
-        chosen = [f"--jobs={','.join(job_ids)}"] if job_ids else []
+        """What accounting knows about jobs: one row per job or array element, without steps.
+
+        It learns of changes seconds after they happened; a job that ended within its first seconds
+        may be there with another name, ``allocation``, for a while.
+
+        Args:
+            job_ids: only these; without any, those with this cluster's `key` that `squeue` knows.
+        """
         if self.key and not job_ids:
-            chosen = [f"--wckeys={self.key}"]
+            job_ids = tuple({row["id"].split("_")[0] for row in self.squeue()})
+            if not job_ids:
+                return []
+        chosen = [f"--jobs={','.join(job_ids)}"] if job_ids else []
         fields = f"--format={','.join(_SACCT)}"
         output = self.run("sacct", "--noheader", "--allocations", "--parsable2", fields, *chosen)
         names = [name.lower() for name in _SACCT]
@@ -165,8 +167,8 @@ class SlurmCluster:
         return rows[0]["state"] if rows else ""
 
     def jobs(self) -> list[dict[str, str]]:
-        """The rows of `squeue` of jobs that have not ended."""
-        return [row for row in self.squeue() if row["state"] in _LIVE]
+        """The rows of `squeue` of jobs that have not ended: this test's, or all on an own cluster."""
+        return self.squeue(states=_LIVE)
 
     # ----- waiting
 
@@ -201,8 +203,9 @@ class SlurmCluster:
         while left := self.jobs():
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {seconds:g} s for cancelled jobs to end: {left}")
+            chosen = f"--wckey={self.key}" if self.key else f"--user={os.getuid()}"
             with contextlib.suppress(AssertionError):  # one may have ended by itself
-                self.run("scancel", *{row["id"].split("_")[0] for row in left})
+                self.run("scancel", chosen)
             time.sleep(0.1)
 
     def wait_for_nodes(self, *nodes: str, state: str = "idle", seconds: float = 60.0) -> None:
@@ -243,7 +246,12 @@ class SlurmCluster:
             self.run("scontrol", "update", f"nodename={node}", "state=resume")
 
     def stop_controller(self, *, kill: bool = False) -> None:
-        """Stop slurmctld: no submissions, no answers; jobs that run go on."""
+        """Stop slurmctld: no submissions, no answers; jobs that run go on.
+
+        Args:
+            kill: without saving its state; a job that started in the last seconds is then started a
+                second time, under the same id and with the same restart count.
+        """
         number = signal.SIGKILL if kill else signal.SIGTERM
         self._ask(do="kill", name="slurmctld", signal=number)
 
@@ -305,12 +313,14 @@ class SlurmCluster:
         return reply
 
 
-_LIVE: Final = frozenset(
-    (
-        *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT"),
-        *("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SIGNALING", "SPECIAL_EXIT"),
-    )
-)
+_LIVE: Final = "pending,configuring,running,completing,suspended,stopped,stage_out,signaling"
+
+
+def _row(line: str) -> dict[str, str]:
+    row: dict[str, str] = {}
+    for name, (_column, width) in _SQUEUE.items():
+        row[name], line = line[:width].strip(), line[width:]
+    return row
 
 
 def free_folder(name: str = "") -> Path:
@@ -336,6 +346,8 @@ def sweep() -> None:
     """Remove folders of clusters whose guardian was killed before it could."""
     for lock in base_folder().glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError), lock.open("rb") as file:
+            if time.time() - os.fstat(file.fileno()).st_mtime < 60:
+                continue  # its guardian may be about to lock it
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent, ignore_errors=True)
 
@@ -358,13 +370,13 @@ def start(options: Options, *, key: str = "") -> SlurmCluster:
     assert process.stdout is not None
     with process.stdout:
         if not select.select([process.stdout], [], [], _START_SECS)[0]:
-            process.terminate()
+            process.wait()
             raise RuntimeError(f"waited {_START_SECS:g} s for a Slurm cluster in {options.folder}")
         line = process.stdout.readline()
+    process.wait()
     reply = json.loads(line or '{"error": "its guardian has died"}')
     if "error" in reply:
         raise RuntimeError(f"no Slurm cluster: {reply['error']}")
-    process.returncode = 0  # it lives on; whoever ends it waits for the folder to vanish
     return SlurmCluster(Path(options.folder), key, nodes=tuple(options.node_names))
 
 

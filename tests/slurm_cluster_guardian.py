@@ -269,6 +269,11 @@ class Guardian:
         spools = [f"spool/{name}" for name in self.options.node_names]
         for name in ("state", "log", "mysql", "spool", *spools):
             (self.folder / name).mkdir()
+        for name in self.options.node_names:
+            os.mkfifo(self._pipe(name), 0o600)
+            host = self.options.node_options.get(name, NodeOptions()).host
+            hosts = f"127.0.0.1 localhost {host}\n{Path('/etc/hosts').read_text('utf-8')}"
+            (self.folder / f"{name}.hosts").write_text(hosts, "utf-8")
         key = self.folder / "munge.key"
         key.touch(0o600)
         key.write_bytes(os.urandom(128))
@@ -375,10 +380,12 @@ class Guardian:
 
     def start(self, name: str) -> None:
         """Start a daemon by its name; one that runs is left alone."""
+        keeper = name in self.options.node_names
         if self.running(name):
+            if keeper:
+                self._start_slurmd_again(name)
             return
         log = self.folder / "log" / f"{name}.out"
-        keeper = name in self.options.node_names
         self.pids[name] = spawn(self._command(name), log, self.env, keeper=keeper)
 
     def _command(self, name: str) -> list[str]:
@@ -409,24 +416,52 @@ class Guardian:
                 return self._slurmd(name)
 
     def _slurmd(self, name: str) -> list[str]:
-        command = ["slurmd", "-D", "-f", str(self.conf), "-N", name]
+        """A shell that starts slurmd, and again whenever somebody writes to the node's pipe.
+
+        As process 1 of a node's own namespace it also waits for orphans, and slurmd may die alone.
+        """
         options = self.options.node_options.get(name, NodeOptions())
-        if options.host:
-            # The shell stays process 1 of the namespace: it waits for orphans, and slurmd may die alone.
-            secs = options.view_secs
-            caches = f"attr_timeout={secs},entry_timeout={secs},negative_timeout={secs},nonempty"
-            views = [
-                f"bindfs -o {caches} {shlex.quote(folder)} {shlex.quote(folder)}"
-                for folder in options.views
-            ]
-            script = [
+        command = [*options.wrapper, "slurmd", "-D", "-f", str(self.conf), "-N", name]
+        script = (
+            f"while :; do {shlex.join(command)}; read _ < {shlex.quote(self._pipe(name))}; done"
+        )
+        if not options.host:
+            return ["sh", "-c", script]
+        secs = options.view_secs
+        caches = f"attr_timeout={secs},entry_timeout={secs},negative_timeout={secs},nonempty"
+        views = [shlex.join(["bindfs", "-o", caches, view, view]) for view in options.views]
+        hosts = shlex.quote(str(self.folder / f"{name}.hosts"))
+        script = " && ".join(
+            [
                 f"hostname {shlex.quote(options.host)}",
+                f"mount --bind {hosts} /etc/hosts",  # slurmd looks up its own name
                 *views,
-                f"{shlex.join([*options.wrapper, *command])}; while :; do sleep 1000; done",
+                script,
             ]
-            unshare = ("unshare", "--uts", "--pid", "--mount", "--fork", "--kill-child")
-            return [*unshare, "--mount-proc", "sh", "-c", " && ".join(script)]
-        return [*options.wrapper, *command]
+        )
+        unshare = ("unshare", "--uts", "--pid", "--mount", "--fork", "--kill-child")
+        return [*unshare, "--mount-proc", "sh", "-c", script]
+
+    def _pipe(self, node: str) -> str:
+        return str(self.folder / f"{node}.pipe")
+
+    def _start_slurmd_again(self, node: str) -> None:
+        """Start the slurmd of a node whose jobs may still run."""
+        if self.slurmd_pid(node):
+            return
+
+        def told() -> bool:
+            try:
+                pipe = os.open(self._pipe(node), os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # the shell does not read yet
+                    raise
+                return False
+            with open(pipe, "wb", buffering=0) as file:
+                file.write(b"again\n")
+            return True
+
+        self.wait(f"the shell of {node}", told, node, 20)
 
     def running(self, name: str) -> bool:
         self.statuses |= reap()
@@ -551,7 +586,8 @@ class Guardian:
     def limit_submissions(self, number: int) -> None:
         for command in (
             ["add", "account", "tests"],
-            ["add", "user", self.user, "account=tests", f"MaxSubmitJobs={number}"],
+            ["add", "user", self.user, "account=tests"],
+            ["modify", "user", self.user, "set", f"MaxSubmitJobs={number}"],
         ):
             self.run("sacctmgr", "-i", *command)
 
@@ -636,6 +672,8 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def main() -> int:
     options = Options.from_json(sys.argv[1])
+    if os.fork():
+        return 0  # so that nobody has to wait for the end of the guardian
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     os.chdir("/")
     os.umask(0o077)
@@ -649,6 +687,7 @@ def main() -> int:
         for stream in (0, 1, 2):
             os.dup2(null, stream)
 
+    error = ""
     with claimed(Path(options.folder)):
         guardian = Guardian(options)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -656,15 +695,15 @@ def main() -> int:
         try:
             guardian.start_all()
             guardian.serve(answer, wakeup)
-        except StartFailed as error:
-            answer({"error": str(error)})
-            return 1
+        except StartFailed as failed:
+            error = str(failed)
         except BaseException:
-            answer({"error": traceback.format_exc()})
-            raise
+            error = traceback.format_exc()
         finally:
             guardian.end()
-    return 0
+    if error:
+        answer({"error": error})
+    return bool(error)
 
 
 if __name__ == "__main__":
