@@ -227,12 +227,13 @@ class Executor(ABC):
         return dict.fromkeys(submissions, Liveness.UNKNOWN)
 
 
-def new_run_folder(executor: str, roots: Roots) -> tuple[str, Path]:
+def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) -> tuple[str, Path]:
     """Make the folder of a new run.
 
     Args:
         executor: the executor's name.
         roots: what the run is to compute.
+        where: the folder of its folder; None for `runs` in the store.
 
     Returns:
         The run's id, which sorts by time, and its folder.
@@ -245,7 +246,7 @@ def new_run_folder(executor: str, roots: Roots) -> tuple[str, Path]:
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     run_id = f"{stamp}-{os.urandom(3).hex()}"
-    folder = Path(_layout.runs_dir()) / run_id
+    folder = (where or runs_folder()) / run_id
     record = {
         "version": VERSION,
         "id": run_id,
@@ -263,6 +264,11 @@ def new_run_folder(executor: str, roots: Roots) -> tuple[str, Path]:
     except OSError as error:
         raise store_error(error, str(folder)) from error
     return run_id, folder
+
+
+def runs_folder() -> Path:
+    """The folder of all runs in the current store."""
+    return Path(_layout.runs_dir())
 
 
 def refuse_nested_run() -> None:

@@ -19,6 +19,7 @@ from furu_core._executor import (
     new_run_folder,
     read_events,
     refuse_nested_run,
+    runs_folder,
 )
 from furu_core._graph_file import GraphReader, GraphWriter
 from furu_core._grid import Roots, named_roots
@@ -32,6 +33,7 @@ from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
 from furu_core._places import NodePlace, place_of, state_at
 from furu_core._process import ProcessId, process_with_pid, this_process
+from furu_core._process import is_gone as process_is_gone
 from furu_core._provenance import adopt as adopt_provenance
 from furu_core._provenance import process_provenance
 from furu_core._records import FailureKind, Submission
@@ -107,6 +109,7 @@ __all__ = [
     "note_rerun",
     "note_submission",
     "place_of",
+    "process_is_gone",
     "process_provenance",
     "process_with_pid",
     "read_events",
@@ -114,6 +117,7 @@ __all__ = [
     "refuse_nested_run",
     "remove_submission",
     "run_node",
+    "runs_folder",
     "settings_to_env",
     "short_name",
     "short_name_of",
