@@ -7,6 +7,7 @@ of it. What happened to a node it learns, and records, by the node's place.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -58,6 +59,21 @@ def state_at(place: NodePlace) -> NodeInfo:
         FuruFormatError: a newer furu wrote its record.
     """
     return info_of(place)
+
+
+def absent(places: Iterable[NodePlace]) -> list[NodePlace]:
+    """Those of some nodes that have no artifact, at the price of one listing per class.
+
+    A listing shows what other hosts published sooner than a look at one folder does.
+    """
+    by_folder: dict[str, list[NodePlace]] = {}
+    for place in places:
+        by_folder.setdefault(place.folder, []).append(place)
+    found = []
+    for members in by_folder.values():
+        there = _states.listed(paths_of(members[0]).class_dir)
+        found += [place for place in members if place.hash not in there]
+    return found
 
 
 def info_of(node: Placed) -> NodeInfo:

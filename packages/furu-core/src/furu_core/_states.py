@@ -89,7 +89,7 @@ class StateReader:
         try:
             return self._done[cls]
         except KeyError:
-            names = self._done[cls] = _listed(class_dir(cls))
+            names = self._done[cls] = listed(class_dir(cls))
             return names
 
     def state(self, obj: Furu[Any]) -> NodeInfo:
@@ -104,7 +104,7 @@ class StateReader:
             return _DONE
         attempted = self._attempted.get(cls)
         if attempted is None:
-            attempted = self._attempted[cls] = _listed(f"{class_dir(cls)}/{ATTEMPTS}")
+            attempted = self._attempted[cls] = listed(f"{class_dir(cls)}/{ATTEMPTS}")
         if node_hash not in attempted:
             return _ABSENT
         return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
@@ -191,7 +191,12 @@ def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None
     )
 
 
-def _listed(folder: str) -> frozenset[str]:
+def listed(folder: str) -> frozenset[str]:
+    """The names in a folder; none if there is no such folder.
+
+    Raises:
+        FuruStoreError: it cannot be read.
+    """
     try:
         return frozenset(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):

@@ -31,7 +31,7 @@ from furu_core._layout import short_name
 from furu_core._logging import console_through
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
-from furu_core._places import NodePlace, place_of, state_at
+from furu_core._places import NodePlace, absent, place_of, state_at
 from furu_core._process import ProcessId, process_with_pid, this_process
 from furu_core._process import is_gone as process_is_gone
 from furu_core._provenance import adopt as adopt_provenance
@@ -86,6 +86,7 @@ __all__ = [
     "Submission",
     "Unpacker",
     "WorkerContext",
+    "absent",
     "adopt_provenance",
     "console",
     "console_through",

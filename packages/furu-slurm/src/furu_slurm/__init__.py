@@ -18,6 +18,7 @@ if _TYPE_CHECKING:
     from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
     from furu_slurm._liveness import ANY_RESTART, liveness
     from furu_slurm._local import LocalCluster
+    from furu_slurm._node_process import ChildDied, NodeProcess
     from furu_slurm._slurm import SlurmCluster
     from furu_slurm._spec import SlurmSpec
     from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
@@ -27,11 +28,13 @@ if _TYPE_CHECKING:
 __all__ = [
     "ANY_RESTART",
     "Call",
+    "ChildDied",
     "Cluster",
     "JobEnvironment",
     "JobInfo",
     "JobState",
     "LocalCluster",
+    "NodeProcess",
     "SlurmCluster",
     "SlurmSpec",
     "Snapshot",
@@ -63,6 +66,7 @@ _MODULES = {
     "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
     "_liveness": ("ANY_RESTART", "liveness"),
     "_local": ("LocalCluster",),
+    "_node_process": ("ChildDied", "NodeProcess"),
     "_slurm": ("SlurmCluster",),
     "_spec": ("SlurmSpec",),
     "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),
