@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import disk_nodes as nodes
 import pytest
 from disk_nodes import PAGE, Fails, Value, WritesMuch, fill
 
 import furu_core
-from furu_core import NodeState
+from furu_core import NodeState, _provenance
 from furu_core.errors import FuruComputeError, FuruError, FuruStoreError
 from furu_core.executors import Outcome, StateReader, invalidate_if_bad, new_run_folder, run_node
 
@@ -28,7 +29,10 @@ PAGES = 96
 
 
 @pytest.fixture(autouse=True)
-def _clean(tmp_path: Path) -> Iterator[None]:
+def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # In a checkout that is being worked on, its patch alone would fill pages of these disks.
+    clean = attrs.evolve(_provenance.process_provenance(), git=None)
+    monkeypatch.setattr(_provenance, "_captured", clean)
     nodes.hooks.clear()
     with furu_core.use_settings(path=tmp_path / "warm"):
         Value(n=-1).get()  # so that what is imported late is imported while everything is well

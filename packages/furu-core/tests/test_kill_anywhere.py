@@ -23,6 +23,7 @@ from furu_core import (
     _miss,
     _publishing,
     _records,
+    _whole_files,
 )
 from furu_core.testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
@@ -34,7 +35,7 @@ STORE_CODE = tuple(
     str(module.__file__)
     for module in (
         _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _miss,
-        _publishing, _records,
+        _publishing, _records, _whole_files,
     )
 )  # fmt: skip
 

@@ -185,7 +185,7 @@ def test_all_installed_distributions_are_named_with_their_versions() -> None:
 def test_a_worker_adopts_the_provenance_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_provenance, "_captured", None)
     parent = process_provenance()
-    record = json.loads(parent.record_text)
+    record = json.loads(parent.record_bytes)
     record |= {"host": "elsewhere", "a_later_field": 1, "command": ["furu", "run", "exp:roots"]}
     adopt(record)
     mine = process_provenance()

@@ -30,7 +30,7 @@ from typing import Final
 
 import attrs
 
-from furu_core import _context, _lease, _logging, _process, _records
+from furu_core import _context, _lease, _logging, _process, _records, _whole_files
 from furu_core._layout import CHECKPOINT, LOG_FILE, META, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
 from furu_core._records import (
@@ -260,8 +260,7 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
         os.mkdir(staged)
         os.mkdir(f"{staged}/{STAGING}")
         os.mkdir(f"{staged}/{STAGING}/{META}")
-        with open(f"{staged}/{_records.RECORD_FILE}", "xb") as file:
-            file.write(_records.encode(record))
+        _whole_files.write(f"{staged}/{_records.RECORD_FILE}", _records.encode(record))
         while True:
             try:
                 os.rename(staged, target)
@@ -309,7 +308,7 @@ def is_superseded(attempt: Attempt) -> bool:
 
 def _still_ours(attempt: Attempt) -> bool:
     try:
-        return _records.read(attempt.folder).token == attempt.record.token
+        return _records.holds(attempt.folder, attempt.record.token)
     except DamagedRecord:
         return True  # nobody claims without a whole record, so it is ours that was damaged
     except (OSError, FuruFormatError):
@@ -360,8 +359,8 @@ def clean_up(attempt: Attempt) -> None:
     release(attempt)
     if not _still_ours(attempt):
         return
-    known = numbers(attempt.paths)
     number = attempt.record.number
+    known = [1] if number == 1 else numbers(attempt.paths)  # the first has none before it
     if known[-1:] != [number]:
         _remove_numbers(attempt.paths, [number])
     elif any(may_wake(past) for past in earlier(attempt)):

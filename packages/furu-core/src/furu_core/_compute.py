@@ -27,6 +27,7 @@ from furu_core import (
     _records,
     _settings,
     _violations,
+    _whole_files,
 )
 from furu_core._attempts import Attempt
 from furu_core._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
@@ -201,7 +202,7 @@ def _write_records(
     timer: _provenance.NodeTimer,
 ) -> None:
     meta = f"{attempt.staging}/{META}"
-    _write(f"{meta}/{CONFIG_FILE}", _json(_pack.shallow_dict(obj)))
+    _whole_files.write(f"{meta}/{CONFIG_FILE}", _json(_pack.shallow_dict(obj)))
     record = attempt.record
     metadata = {
         "version": _records.VERSION,
@@ -216,18 +217,17 @@ def _write_records(
         **timer.stop(),
     }
     # The provenance is the same text for all nodes of a process and far longer than the rest.
-    provenance = _provenance.process_provenance().record_text
-    _write(f"{meta}/{METADATA_FILE}", f'{_json(metadata)[:-1]},"provenance":{provenance}}}')
+    provenance = _provenance.process_provenance().record_bytes
+    text = b'%s,"provenance":%s}' % (_json(metadata)[:-1], provenance)
+    _whole_files.write(f"{meta}/{METADATA_FILE}", text)
     _manifest.write(attempt.staging, entry)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "wb") as file:
-        file.write(text.encode(errors="backslashreplace"))
+def _json(value: object) -> bytes:
+    return _compact(value).encode("ascii")
 
 
 def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:

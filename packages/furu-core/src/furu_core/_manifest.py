@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core import _whole_files
 from furu_core._layout import LOG_FILE, META, METADATA_FILE
 from furu_core.errors import FuruFormatError, FuruResultError
 
@@ -141,8 +142,7 @@ def write(folder: str, result: ResultEntry | None) -> Manifest:
     }
     # ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
     data = json.dumps(record, separators=(",", ":")).encode("ascii")
-    with open(f"{folder}/{_PATH}", "wb", buffering=0) as file:
-        file.write(data)
+    _whole_files.write(f"{folder}/{_PATH}", data)
     return Manifest(result, files, links)
 
 
@@ -159,8 +159,7 @@ def check(folder: str) -> Manifest | None:
     """
     path = f"{folder}/{_PATH}"
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = _whole_files.read(path)
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.isdir(folder):
             return None

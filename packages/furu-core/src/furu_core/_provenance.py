@@ -89,11 +89,11 @@ class Provenance:
         return {"version": VERSION, **attrs.asdict(self)}
 
     @cached_property
-    def record_text(self) -> str:
-        """The JSON text of `record`, to be put into a larger text as it is."""
+    def record_bytes(self) -> bytes:
+        """The JSON of `record`, to be put into a larger one as it is."""
         import json
 
-        return json.dumps(self.record, ensure_ascii=False)
+        return json.dumps(self.record, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 _captured: Provenance | None = None

@@ -13,7 +13,7 @@ import attrs
 
 from furu_core._class_names import name_of
 from furu_core._config_class import config_class, is_furu
-from furu_core._identity import furu_hash, occurrences
+from furu_core._identity import furu_hash, nested, occurrences
 from furu_core._kinds import kind_of
 from furu_core._pack import closure, node_key
 from furu_core._values import dumps
@@ -86,17 +86,18 @@ def python_text(obj: Any, *, limit_chars: int | None = None) -> PythonText:
     if limit_chars is None:
         return _exact(obj)
     text = _Text()
-    size = _size(obj)
-    if size.depth <= _DEEP and size.chars <= min(limit_chars, LIMIT_CHARS):
+    if nested(obj):
+        size = _size(obj)
+        if size.depth <= _DEEP and size.chars <= min(limit_chars, LIMIT_CHARS):
 
-        def inline(nested: Any) -> str:
-            return text.call(nested, inline)
+            def inline(child: Any) -> str:
+                return text.call(child, inline)
 
-        return PythonText(inline(obj), text.imports())
-    expression = text.call(obj, lambda nested: f"<{type(nested).__name__} {furu_hash(nested)}>")
+            return PythonText(inline(obj), text.imports())
+    expression = text.call(obj, lambda child: f"<{type(child).__name__} {furu_hash(child)}>")
     if len(expression) > limit_chars:
-        expression = f"{expression[:limit_chars]}..."
-    return PythonText(expression, text.imports(), abbreviated=True)
+        return PythonText(f"{expression[:limit_chars]}...", text.imports(), abbreviated=True)
+    return PythonText(expression, text.imports(), abbreviated=bool(nested(obj)))
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from furu_core import _whole_files
 from furu_core._process import ProcessId
 from furu_core.errors import FuruFormatError
 
@@ -165,13 +166,18 @@ def read(folder: str) -> AttemptRecord:
         FileNotFoundError: there is none.
         DamagedRecord, FuruFormatError: as `parse`.
     """
-    path = f"{folder}/{RECORD_FILE}"
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise DamagedRecord(f"{path}: {error.strerror}") from None
-    return parse(data, path)
+    return parse(_bytes(folder), f"{folder}/{RECORD_FILE}")
+
+
+def holds(folder: str, token: str) -> bool:
+    """Whether the record in an attempt's folder has this token.
+
+    Raises:
+        FileNotFoundError, DamagedRecord, FuruFormatError: as `read`.
+    """
+    data = _bytes(folder)
+    # Nobody else's holds what was drawn at random; this way, hardly any has to be parsed.
+    return token.encode() in data or parse(data, f"{folder}/{RECORD_FILE}").token == token
 
 
 def replace_file(path: str, data: bytes) -> None:
@@ -190,6 +196,14 @@ def replace_file(path: str, data: bytes) -> None:
 def replace(folder: str, record: AttemptRecord) -> None:
     """Write the record of an attempt that has one already."""
     replace_file(f"{folder}/{RECORD_FILE}", encode(record))
+
+
+def _bytes(folder: str) -> bytes:
+    path = f"{folder}/{RECORD_FILE}"
+    try:
+        return _whole_files.read(path)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise DamagedRecord(f"{path}: {error.strerror}") from None
 
 
 @cache

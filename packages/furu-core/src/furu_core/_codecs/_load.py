@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from furu_core import _whole_files
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
@@ -39,8 +40,7 @@ def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Path
 def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> Any:
     path = f"{folder}/{entry.file}"
     if entry.codec == "json" and entry.version == _VERSION:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = _whole_files.read(path)
         try:
             written = json.loads(data)
         except ValueError as error:

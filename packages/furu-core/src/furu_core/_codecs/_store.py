@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core import _manifest, _values
+from furu_core import _manifest, _values, _whole_files
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
@@ -83,8 +83,7 @@ class _Store:
 
     def _json(self, value: object) -> ResultEntry:
         data = _values.dumps(value, leaf=self._leaf).encode("ascii")
-        with open(f"{self.folder}/{JSON_FILE}", "wb", buffering=0) as file:
-            _write_all(file, data)
+        _whole_files.write(f"{self.folder}/{JSON_FILE}", data)
         self._warn_about_staging(data)
         return ResultEntry("json", JSON_FILE)
 
@@ -213,12 +212,6 @@ _HINT: Final = (
     "return plain values, arrays or tables; or write files under self.furu_dir and give the class a "
     "_load that reads them"
 )
-
-
-def _write_all(file: Any, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _from(installed: Installed) -> str:
