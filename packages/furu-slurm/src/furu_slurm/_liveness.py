@@ -14,7 +14,6 @@ from furu_slurm._states import JobInfo, JobState, Snapshot
 
 ANY_RESTART: Final = -1
 _JOB_ID: Final = re.compile(r"\d+(_\d+)?")
-_SETTLED_SECS: Final = 1.0
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -53,9 +52,7 @@ def _of_slurm(submissions: list[Submission]) -> dict[Submission, Liveness]:
     gone = [one for one, answer in answers.items() if answer is Liveness.GONE]
     if not gone or snapshot.taken >= began:
         return answers
-    if began - snapshot.taken < _SETTLED_SECS:
-        # Whoever asks again and again gets the certain answer next time.
-        return answers | dict.fromkeys(gone, Liveness.UNKNOWN)
+    # What was submitted since that snapshot is not in it.
     snapshot = cluster.jobs(fresh=True)
     return answers | {one: judge(one, snapshot) for one in gone}
 

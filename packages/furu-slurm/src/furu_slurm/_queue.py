@@ -213,8 +213,11 @@ _queues_lock = threading.Lock()
 
 def shared_queue() -> Queue:
     """The queue of the cluster that the environment names, one for the whole process."""
-    environ = query_environ()
-    names = ("SLURM_CONF", "SLURM_CLUSTERS", "PATH")
-    key = tuple(environ.get(name, "") for name in names)
     with _queues_lock:
-        return _queues.setdefault(key, Queue())
+        return _queues.setdefault(cluster_key(), Queue())
+
+
+def cluster_key() -> tuple[str, ...]:
+    """What tells the cluster that the environment names from others."""
+    environ = query_environ()
+    return tuple(environ.get(name, "") for name in ("SLURM_CONF", "SLURM_CLUSTERS", "PATH"))

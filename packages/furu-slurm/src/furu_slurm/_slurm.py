@@ -16,7 +16,7 @@ from furu_slurm._calls import Call, calls_file, write_calls
 from furu_slurm._cluster import Cluster
 from furu_slurm._commands import Reply, call, installed, query_environ, submit_environ
 from furu_slurm._complaints import Complaint, complaint_of
-from furu_slurm._queue import shared_queue
+from furu_slurm._queue import cluster_key, shared_queue
 from furu_slurm._spec import SlurmSpec
 from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
 from furu_slurm._tokens import job_name
@@ -114,6 +114,9 @@ class SlurmCluster(Cluster):
         """The jobs of a name; empty when there are certainly none, None when nobody says."""
         looks = 0
         pauses = iter(_PAUSES)
+        deadline = max(
+            deadline, time.monotonic() + self._patience / 2
+        )  # sbatch may have used it up
         while True:
             left = max(1.0, deadline - time.monotonic())
             found = shared_queue().find(name, timeout=min(left, _COMMAND_SECS))
@@ -171,12 +174,11 @@ class SlurmCluster(Cluster):
 
     def max_array_size(self) -> int:
         """How many calls one submission may have; asked once a process."""
-        environ = query_environ()
-        return _max_array_size(environ.get("SLURM_CONF", ""), environ.get("SLURM_CLUSTERS", ""))
+        return _max_array_size(cluster_key())
 
 
 @cache
-def _max_array_size(_conf: str, _clusters: str) -> int:
+def _max_array_size(_cluster: tuple[str, ...]) -> int:
     reply = call(["scontrol", "show", "config"], timeout=_COMMAND_SECS, environ=query_environ())
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", reply.out, re.MULTILINE)
     return max(1, int(match[1])) if match else _DEFAULT_ARRAY_SIZE

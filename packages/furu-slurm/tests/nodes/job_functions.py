@@ -1,0 +1,63 @@
+"""Functions that jobs run; each writes down what it finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+ASKED_FOR = ("submitit", "numpy", "furu_plan", "pandas")
+
+
+def report(run_folder: str, to: str, status: str = "0") -> int:
+    """Write down what this job is and where it stands."""
+    import furu_core
+    from furu_core.executors import process_provenance
+    from furu_slurm import this_job
+
+    job = this_job()
+    assert job is not None
+    found = {
+        "cluster": job.cluster,
+        "job_id": job.job_id,
+        "token": job.token,
+        "restarts": job.restarts,
+        "seconds_left": job.seconds_left,
+        "cwd": os.getcwd(),
+        "path": str(furu_core.settings().path),
+        "lease_secs": furu_core.settings().lease_secs,
+        "command": list(process_provenance().command),
+        "run_folder": run_folder,
+        "furu": sorted(name for name in os.environ if name.startswith("FURU_")),
+        "imported": [name for name in ASKED_FOR if name in sys.modules],
+        "handlers": [str(signal.getsignal(one)) for one in (signal.SIGTERM, signal.SIGUSR2)],
+        "hello": os.environ.get("HELLO"),
+        "sys_path": sys.path,
+    }
+    fresh = Path(f"{to}.{os.getpid()}")
+    fresh.write_text(json.dumps(found))
+    fresh.rename(to)
+    print("reported by", job.job_id, flush=True)
+    return int(status)
+
+
+def until_signalled(run_folder: str, to: str) -> int:
+    """Wait for SIGUSR2 and say so."""
+    from furu_core.testing import wait_until
+
+    seen: list[int] = []
+    signal.signal(signal.SIGUSR2, lambda number, _frame: seen.append(number))
+    Path(f"{to}.ready").touch()
+    wait_until("SIGUSR2", lambda: seen, seconds=120)
+    Path(to).write_text(str(seen[0]))
+    return 7
+
+
+def until_killed(run_folder: str, to: str) -> int:
+    """Wait to be killed."""
+    Path(to).touch()
+    time.sleep(600)
+    return 0

@@ -1,0 +1,229 @@
+"""Jobs find the submitter's imports, folder and settings, or say clearly why they cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import furu_core
+from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
+from furu_core.executors import Liveness, Submission
+from furu_core.testing import wait_until
+from furu_slurm import (
+    Call,
+    LocalCluster,
+    SlurmSpec,
+    job_log,
+    liveness,
+    new_token,
+    restore_job_environment,
+    write_job_environment,
+)
+from furu_slurm._calls import calls_file, read_calls, write_calls
+from furu_slurm._environment import job_environment
+from furu_slurm.errors import FuruSlurmError
+
+
+@pytest.fixture
+def run_folder(furu_store: Path) -> Path:
+    folder = furu_store / "runs" / "r1"
+    folder.mkdir(parents=True)
+    write_job_environment(folder)
+    return folder
+
+
+def change(folder: Path, **changes: Any) -> None:
+    path = folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def submit(run_folder: Path, *calls: Call, **changes: Any) -> tuple[list[str], Path]:
+    folder = run_folder.parent.parent / "submitit"
+    arguments: dict[str, Any] = {"spec": SlurmSpec(), "token": new_token(), "name": "x", **changes}
+    return LocalCluster().submit(folder=folder, calls=calls, **arguments), folder
+
+
+def wait_for_end(job_id: str) -> None:
+    def over() -> bool:
+        info = LocalCluster().jobs(fresh=True).job(job_id)
+        return info is None or info.state.ended
+
+    wait_until(f"the end of {job_id}", over)
+
+
+def test_a_job_is_what_its_submitter_was(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("FURU_EXEC_NODE", "of an outer run")
+    with furu_core.use_settings(lease_secs=77.0):
+        write_job_environment(run_folder)
+    spec = SlurmSpec(setup=["export HELLO='a b'"])
+    call = Call("job_functions:report", (str(run_folder), str(tmp_path / "out")))
+    (job_id,), folder = submit(run_folder, call, spec=spec)
+    wait_for_end(job_id)
+    log = job_log(folder, job_id).read_text()
+    assert log == f"reported by {job_id}\n", log
+    found = json.loads((tmp_path / "out").read_text())
+    assert found["cluster"] == "local"
+    assert found["job_id"] == job_id
+    assert found["cwd"] == str(elsewhere)
+    assert found["path"] == str(run_folder.parent.parent)
+    assert found["lease_secs"] == 77.0
+    assert found["hello"] == "a b"
+    assert found["imported"] == []  # the job's parent stays small
+    assert found["handlers"] == [str(signal.SIG_DFL)] * 2
+    assert not [name for name in found["furu"] if name.startswith("FURU_EXEC_")]
+    assert found["sys_path"][: len(sys.path)] == [os.path.abspath(entry) for entry in sys.path]
+    assert found["command"] == list(sys.orig_argv)
+
+
+def test_the_status_of_a_job_is_what_its_function_returns_P8(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    calls = [
+        Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"), str(n)))
+        for n in range(3)
+    ]
+    job_ids, _ = submit(run_folder, *calls, Call("job_functions:nothing", (str(run_folder),)))
+    for job_id in job_ids:
+        wait_for_end(job_id)
+    snapshot = LocalCluster().jobs()
+    infos = [snapshot.job(job_id) for job_id in job_ids]
+    assert [info.exit_code for info in infos if info] == [0, 1, 2, 1]
+    assert [info.state.name for info in infos if info] == [
+        "COMPLETED",
+        "FAILED",
+        "FAILED",
+        "FAILED",
+    ]
+
+
+def test_processes_are_jobs_that_live_until_they_are_cancelled(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
+    token = new_token()
+    (job_id,), _ = submit(run_folder, call, token=token)
+    submission = Submission("slurm-pool", job_id)
+    wait_until("the job to start", (tmp_path / "out").exists)
+    assert liveness([submission]) == {submission: Liveness.ALIVE}
+    assert [info.job_id for info in LocalCluster().jobs().by_token(token)] == [job_id]
+    LocalCluster().cancel([job_id, "local-1-1-00000000"])
+    wait_for_end(job_id)
+    assert liveness([submission]) == {submission: Liveness.GONE}
+
+
+def test_processes_are_found_by_a_program_that_did_not_start_them_P7(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from furu_slurm import *; "
+        "call = Call('job_functions:until_killed', sys.argv[1:]); "
+        "print(*LocalCluster().submit(spec=SlurmSpec(), token='tok1', name='x', "
+        "folder=Path(sys.argv[2] + '.logs'), calls=[call]))"
+    )
+    out = tmp_path / "out"
+    job_id = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(run_folder), str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    wait_until("the job to start", out.exists)
+    assert [info.job_id for info in LocalCluster().jobs().by_token("tok1")] == [job_id]
+    LocalCluster().cancel([job_id])
+    wait_for_end(job_id)
+
+
+def test_processes_wait_for_nothing_and_have_no_queue(run_folder: Path) -> None:
+    with pytest.raises(FuruSlurmError, match="cannot wait for afterok:5"):
+        submit(run_folder, Call("a:b", (str(run_folder),)), dependency="afterok:5")
+    with pytest.raises(FuruSlurmError, match="no queue"):
+        LocalCluster().requeue("local-1-1-00000000")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"store": "/not/there"}, FuruStoreError, "does not see the store /not/there"),
+        ({"cwd": "/not/there"}, FuruUsageError, "cannot enter the working directory /not/there"),
+        ({"version": 99}, FuruFormatError, "format version 99"),
+        ({"version": "x"}, FuruFormatError, "damaged"),
+    ],
+)
+def test_what_a_machine_does_not_see_is_named_P8(
+    changes: dict[str, Any], error: type[Exception], words: str, run_folder: Path
+) -> None:
+    change(run_folder, **changes)
+    with pytest.raises(error, match=words):
+        restore_job_environment(run_folder)
+
+
+def test_a_run_folder_that_a_machine_does_not_see_is_an_error_in_bounded_time_P6(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(FuruStoreError, match="all nodes of the cluster see"):
+        restore_job_environment(tmp_path / "not there", patience_secs=0.2)
+
+
+def test_a_job_that_cannot_start_says_why_on_its_log_and_ends_with_an_error_P8(
+    run_folder: Path,
+) -> None:
+    change(run_folder, cwd="/not/there")
+    (job_id,), folder = submit(run_folder, Call("job_functions:report", (str(run_folder), "out")))
+    wait_for_end(job_id)
+    info = LocalCluster().jobs().job(job_id)
+    assert info is not None
+    assert info.exit_code == 1
+    text = job_log(folder, job_id).read_text()
+    assert text.startswith(f"furu: job {job_id}: FuruUsageError: ")
+    assert "cannot enter the working directory /not/there" in text
+    assert "Traceback" not in text
+
+
+def test_calls_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = calls_file(tmp_path, "tok")
+    calls = (Call("a:b", ("r", "1")), Call("a:c", ("r",)))
+    write_calls(path, "tok", 30, calls)
+    found = read_calls(path)
+    assert (found.token, found.time_min, found.calls) == ("tok", 30.0, calls)
+    assert path.stat().st_size < 200
+    path.write_text("{}")
+    with pytest.raises(FuruFormatError, match="submit again"):
+        read_calls(path)
+    path.write_text('{"version": 2}')
+    with pytest.raises(FuruFormatError, match="format version 2"):
+        read_calls(path)
+
+
+def test_a_job_knows_its_id_as_listings_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "SUBMITIT_")):
+            monkeypatch.delenv(name)
+    assert job_environment() is None
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NAME", "Train(3fa9c1).tok")
+    job = job_environment(time_min=10)
+    assert job is not None
+    assert (job.job_id, job.token, job.restarts) == ("17", "tok", 0)
+    assert job.seconds_left == pytest.approx(600, abs=5)
+    for name, value in {
+        "SLURM_ARRAY_JOB_ID": "16",
+        "SLURM_ARRAY_TASK_ID": "4",
+        "SLURM_RESTART_COUNT": "2",
+        "SLURM_JOB_END_TIME": "1000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    job = job_environment(time_min=10)
+    assert job is not None
+    assert (job.job_id, job.restarts, job.end) == ("16_4", 2, 1000.0)

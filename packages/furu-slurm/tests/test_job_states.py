@@ -1,0 +1,224 @@
+"""How jobs stand: one squeue for many, sacct for what it forgot, and no answer is no information."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from fake_slurm import FakeSlurm
+
+from furu_core.executors import Liveness, Submission
+from furu_slurm import ANY_RESTART, JobInfo, JobState, LocalCluster, SlurmCluster, liveness
+from furu_slurm._queue import Queue, parse_sacct, parse_squeue
+from furu_slurm._tokens import job_name, token_of
+
+LISTING = """\
+CLUSTER: big
+12_3|PENDING|2|0|Dependency|Train(3fa9c1).k3v9x0|
+12_4|RUNNING|0|0|None|Train(3fa9c1).k3v9x0|
+13|FAILED|0|768|NonZeroExitCode|odd | name.tok|
+14|FAILED|0|9|(null)|x.y|
+15|OUT_OF_MEMORY|0|0:125|OutOfMemory|x.y|
+16|A_NEW_STATE|0|0|None|x.y|
+slurm_load_jobs: something else
+"""
+
+
+def dag(submission_id: str, restarts: int = 0) -> Submission:
+    return Submission("slurm-dag", submission_id, restarts)
+
+
+def test_listings_are_read_and_what_is_no_job_is_passed_over() -> None:
+    infos = {info.job_id: info for info in parse_squeue(LISTING)}
+    assert list(infos) == ["12_3", "12_4", "13", "14", "15", "16"]
+    assert infos["12_3"] == JobInfo(
+        "12_3", "Train(3fa9c1).k3v9x0", JobState.PENDING, 2, "Dependency", None
+    )
+    assert infos["12_3"].token == "k3v9x0"
+    assert (infos["13"].name, infos["13"].exit_code) == ("odd | name.tok", 3)
+    assert infos["14"].exit_code == 128 + 9
+    assert infos["15"].state.ended
+    assert infos["16"].state is JobState.UNKNOWN
+    assert infos["16"].state.live
+
+
+def test_the_accounting_is_read_with_the_reason_for_a_state() -> None:
+    text = "12_[3-9]|PENDING|0:0|x.y\n12_1|CANCELLED by 1000|0:15|x.y\n7|FAILED|3:0|a|b.tok\n"
+    infos = {info.job_id: info for info in parse_sacct(text)}
+    assert list(infos) == ["12_1", "7"]
+    assert infos["12_1"].state is JobState.CANCELLED
+    assert (infos["7"].exit_code, infos["7"].token) == (3, "tok")
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_every_state_is_live_or_ended(state: JobState) -> None:
+    assert state.live != state.ended
+    assert not (state.waiting and state.ended)
+    assert JobState.parse(state.value) is state
+
+
+def test_a_job_that_no_node_can_ever_run_is_told_from_one_that_waits() -> None:
+    lines = [f"{n}|PENDING|0|0|{why}|x.y|" for n, why in enumerate(["PartitionConfig", "Priority"])]
+    assert [info.hopeless for info in parse_squeue("\n".join(lines))] == [True, False]
+
+
+def test_one_look_serves_everybody_for_a_while(fake: FakeSlurm) -> None:
+    fake.queue("5|RUNNING|0|0|None|a.tok|")
+    cluster, other = SlurmCluster(), SlurmCluster()
+    for _ in range(10):
+        assert cluster.jobs().job("5") == other.jobs().job("5")
+    assert len(fake.calls("squeue")) == 1
+    cluster.jobs(fresh=True)
+    assert len(fake.calls("squeue")) == 2
+
+
+def test_threads_that_ask_at_once_share_a_look(fake: FakeSlurm) -> None:
+    queue = Queue()
+    threads = [threading.Thread(target=queue.look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fake.calls("squeue")) == 1
+
+
+def test_a_slow_squeue_is_asked_less_often(fake: FakeSlurm) -> None:
+    fake.command("squeue", "sleep 0.3")
+    queue = Queue(interval=0.0)
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        queue.look()
+    assert len(fake.calls("squeue")) <= 2
+
+
+def test_after_a_submission_the_last_look_is_forgotten(fake: FakeSlurm, tmp_path: Path) -> None:
+    from furu_slurm import Call, SlurmSpec
+
+    cluster = SlurmCluster()
+    cluster.jobs()
+    fake.command(
+        "sbatch", "echo 'Submitted batch job 5'; echo '5|PENDING|0|0|a|b.c|' > $FAKE/queue"
+    )
+    (job_id,) = cluster.submit(
+        spec=SlurmSpec(), token="tok", name="x", folder=tmp_path, calls=[Call("a:b", ("r",))]
+    )
+    assert cluster.jobs().job(job_id) is not None
+
+
+@pytest.mark.parametrize(
+    "body", ["echo broken >&2; exit 1", "exec sleep 30", "exit 127"], ids=["fails", "hangs", "dies"]
+)
+def test_no_answer_is_no_information_and_never_gone_P5(body: str, fake: FakeSlurm) -> None:
+    fake.command("squeue", body)
+    snapshot = Queue().look(["5"], timeout=0.5)
+    assert not snapshot.known
+    assert snapshot.problem
+    if "sleep" not in body:
+        assert liveness([dag("5")]) == {dag("5"): Liveness.UNKNOWN}
+
+
+def test_without_slurms_commands_nothing_is_known(fake: FakeSlurm) -> None:
+    fake.remove("squeue")
+    assert liveness([dag("5")]) == {dag("5"): Liveness.UNKNOWN}
+
+
+def test_the_end_of_jobs_that_squeue_forgot_is_asked_once_for_whole_arrays(fake: FakeSlurm) -> None:
+    fake.queue("9|RUNNING|0|0|None|a.tok|")
+    fake.command(
+        "sacct", "for i in 0 1 2; do echo \"7_$i|TIMEOUT|0:15|a.t\"; done; echo '8|RUNNING|0:0|b'"
+    )
+    queue = Queue(interval=0.0)
+    for _ in range(3):
+        snapshot = queue.look(["7_0", "7_1", "7_2", "9"])
+        assert [snapshot.job(f"7_{i}").state for i in range(3)] == [JobState.TIMEOUT] * 3  # type: ignore[union-attr]
+    assert [call.split()[-1] for call in fake.calls("sacct")] == ["--jobs=7"]
+    assert queue.look(["8"]).job("8") is None  # squeue no longer has it, so it does not run
+
+
+def test_a_cluster_without_accounting_is_not_asked_again_and_again(fake: FakeSlurm) -> None:
+    queue = Queue(interval=0.0)
+    for number in range(5):
+        snapshot = queue.look([str(number)])
+        assert snapshot.known
+        assert snapshot.job(str(number)) is None
+    assert len(fake.calls("sacct")) == 1
+
+
+def test_all_questions_are_asked_in_plain_english_whatever_the_user_configured(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQUEUE_FORMAT", "%i")
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    monkeypatch.setenv("SBATCH_CLUSTERS", "big")
+    monkeypatch.setenv("SLURM_JOB_ID", "3")
+    SlurmCluster().jobs()
+    seen = fake.environment("squeue")
+    assert not {"SQUEUE_FORMAT", "SQUEUE_STATES", "SLURM_JOB_ID"} & seen.keys()
+    assert (seen["SLURM_CLUSTERS"], seen["LC_ALL"]) == ("big", "C")
+
+
+def test_many_jobs_are_judged_by_one_look(fake: FakeSlurm) -> None:
+    fake.queue(
+        *(f"12_{i}|RUNNING|0|0|None|Train.aaa|" for i in range(500)), "13|PENDING|1|0|None|x.bbb|"
+    )
+    submissions = [dag(f"20260101-120000-abcdef/aaa:{i}") for i in range(500)]
+    assert set(liveness(submissions).values()) == {Liveness.ALIVE}
+    assert len(fake.calls("squeue")) == 1
+
+
+def test_liveness_knows_job_ids_and_tokens_and_restarts(fake: FakeSlurm) -> None:
+    fake.queue(
+        "12_0|RUNNING|0|0|None|Train.aaa|",
+        "12_1|COMPLETED|0|0|None|Train.aaa|",
+        "13|PENDING|1|0|BeginTime|x.bbb|",
+        "14|COMPLETING|0|0|None|x.ccc|",
+        "15|A_NEW_STATE|0|0|None|x.ddd|",
+    )
+    expected = {
+        dag("12_0"): Liveness.ALIVE,
+        dag("12_1"): Liveness.GONE,
+        dag("12_2"): Liveness.GONE,
+        dag("aaa:0"): Liveness.ALIVE,
+        dag("r1/aaa:1"): Liveness.GONE,
+        dag("r1/aaa"): Liveness.ALIVE,  # one of its jobs lives
+        dag("r1/zzz"): Liveness.GONE,
+        dag("13", 1): Liveness.ALIVE,
+        dag("13", 0): Liveness.GONE,  # that start is over: the job was put back into the queue
+        dag("13", ANY_RESTART): Liveness.ALIVE,
+        dag("bbb:0", ANY_RESTART): Liveness.ALIVE,  # one node alone makes no array
+        dag("14"): Liveness.ALIVE,
+        dag("15"): Liveness.UNKNOWN,
+    }
+    assert liveness(list(expected)) == expected
+
+
+def test_gone_is_only_said_by_an_answer_that_is_newer_than_the_question_P4(fake: FakeSlurm) -> None:
+    SlurmCluster().jobs()
+    fake.queue("5|PENDING|0|0|None|a.tok|")  # submitted by another process a moment ago
+    assert liveness([dag("r1/tok")]) == {dag("r1/tok"): Liveness.ALIVE}
+
+
+def test_names_of_jobs_end_in_their_token_whatever_they_are_called() -> None:
+    name = job_name("A class\nwith $pecial; names" * 9, "tok")
+    assert token_of(name) == "tok"
+    assert len(name) < 80
+    assert not set(name) & set(" \n$;|'\"%/")
+    assert job_name("", "tok") == "furu.tok"
+
+
+def test_processes_of_another_machine_are_not_called_gone() -> None:
+    snapshot = LocalCluster().jobs(["local-5-99-00000000"])
+    info = snapshot.job("local-5-99-00000000")
+    assert info is not None
+    assert info.state is JobState.UNKNOWN
+    assert liveness([Submission("slurm-pool", "local-5-99-00000000")]) == {
+        Submission("slurm-pool", "local-5-99-00000000"): Liveness.UNKNOWN
+    }
+
+
+def test_jobs_are_those_of_the_user(fake: FakeSlurm) -> None:
+    SlurmCluster().jobs()
+    assert f"--user={os.getuid()}" in fake.calls("squeue")[0]
