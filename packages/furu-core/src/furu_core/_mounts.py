@@ -13,7 +13,7 @@ _LOCAL: Final = frozenset(
 )
 
 
-def is_local(folder: str) -> bool:
+def is_local(folder: str | os.PathLike[str]) -> bool:
     """Whether `folder` is there, on a filesystem that only this machine changes."""
     if sys.platform != "linux":
         return False

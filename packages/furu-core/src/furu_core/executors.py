@@ -29,6 +29,7 @@ from furu_core._hooks import dependencies, spec_key
 from furu_core._layout import named as short_name_of
 from furu_core._layout import short_name
 from furu_core._logging import console_through
+from furu_core._mounts import is_local as is_local_folder
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
 from furu_core._places import NodePlace, absent, place_of, state_at
@@ -100,6 +101,7 @@ __all__ = [
     "in_executor",
     "installed_executors",
     "invalidate_if_bad",
+    "is_local_folder",
     "kill_sessions",
     "liveness",
     "load_executor",
