@@ -2,6 +2,34 @@
 
 from __future__ import annotations
 
-from furu_slurm_dag._run import SlurmDagExecutor
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SlurmDagExecutor"]
+if TYPE_CHECKING:
+    from furu_slurm_dag._run import (
+        SlurmDagExecutor,
+        SlurmDagStatus,
+        SlurmDagSubmission,
+        WaitInterrupted,
+        submit_slurm_dag,
+    )
+
+__all__ = [
+    "SlurmDagExecutor",
+    "SlurmDagStatus",
+    "SlurmDagSubmission",
+    "WaitInterrupted",
+    "submit_slurm_dag",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # A job imports this package as well, and would wait for all that submits jobs.
+    if name in __all__:
+        from furu_slurm_dag import _run
+
+        return getattr(_run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,16 +1,585 @@
-"""A graph as Slurm jobs, one per node."""
+"""A graph as Slurm jobs, one per node: submitting it, and waiting for it."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from signal import Signals
+from typing import Any, ClassVar, Final, Self
 
-from furu_core.executors import Executor, Run
+import attrs
+
+import furu_core
+from furu_core import Furu, use_settings
+from furu_core.errors import FuruRunCancelled, FuruRunError
+from furu_core.executors import (
+    Event,
+    EventKind,
+    EventLog,
+    Executor,
+    Failure,
+    FailureKind,
+    Liveness,
+    Roots,
+    Run,
+    RunState,
+    RunStatus,
+    Submission,
+    named_roots,
+    new_run_folder,
+    refuse_nested_run,
+)
+from furu_plan import DependencyPlan, build_plan
+from furu_plan.runs import (
+    INTERRUPTED,
+    count,
+    duration,
+    failure_text,
+    parse_options,
+    signals_forwarded,
+)
+from furu_slurm import (
+    Cluster,
+    SlurmCluster,
+    check_spec_keys,
+    resolve_specs,
+    submitit_root,
+    write_job_environment,
+)
+from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
+from furu_slurm_dag._board import Board, Entry, Stage
+from furu_slurm_dag._files import NAME
+from furu_slurm_dag._liveness import liveness
+from furu_slurm_dag._options import PARSERS, GivenSpecs, Options
+from furu_slurm_dag._submit import Job, Submitter, TooMany
+from furu_slurm_dag._wiring import Group, grouped
+
+_log = logging.getLogger("furu.slurm")
+
+_AGAIN_SECS: Final = 10.0  # until a submission is tried again that Slurm had no room for
+_WORD_SECS: Final = 60.0
+_SHOWN: Final = 20
+
+
+def submit_slurm_dag(
+    roots: Furu[Any] | Iterable[Furu[Any]] | Mapping[str, Furu[Any]],
+    *,
+    specs: GivenSpecs | None = None,
+    submitit_root: Path | str | None = None,
+    signal_before_secs: int = 60,
+    poll_interval_sec: float = 2.0,
+    keep_going: bool = False,
+    retry_failed: bool | None = None,
+    progress: bool | None = None,
+) -> SlurmDagSubmission:
+    """Submit one Slurm job for each node that is to be computed, and return at once.
+
+    A job waits for those of its node's dependencies. Nodes of one class that wait for the same others
+    share an array of jobs. Jobs that still live from an earlier submission, by whomever, are adopted.
+
+    Args:
+        roots: one Furu object, an iterable of them, or a dict of named ones.
+        specs: what jobs ask for, by spec key, with one for ``"default"``; those of keys that are not
+            given come from ``[tool.furu.slurm.specs]`` of `pyproject.toml`.
+        submitit_root: the folder of the jobs' logs. Default: `FURU_SUBMITIT_PATH`, else a folder in
+            the store.
+        signal_before_secs: how long before their walltime's end jobs interrupt their nodes, which go
+            on from their `checkpoint_dir` in the next job.
+        poll_interval_sec: seconds between two looks of `wait`.
+        keep_going: when a node fails in a way that trying again cannot mend, `wait` lets what does
+            not depend on it go on. What depends on any failed node never runs.
+        retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
+        progress: False says nothing on the console.
+
+    Raises:
+        FuruSpecError: a spec makes no sense, or a node's spec key has none.
+        FuruExecutorError: a node is computed by somebody whose end no job can wait for.
+        FuruSubmitRefused: Slurm would never run a job; those before it are submitted.
+        FuruSlurmUnavailable: Slurm does not answer.
+        FuruNestedRun: the caller is itself the code of a node.
+
+    Example:
+        >>> from furu_slurm import SlurmSpec
+        >>> from furu_slurm_dag import submit_slurm_dag
+        >>> submit_slurm_dag([], specs={"default": SlurmSpec(time_min=-1)})
+        Traceback (most recent call last):
+            ...
+        furu_slurm.errors.FuruSpecError: ...
+    """
+    executor = SlurmDagExecutor(
+        specs=specs,
+        submitit_root=submitit_root,
+        signal_before_secs=signal_before_secs,
+        poll_interval_sec=poll_interval_sec,
+        keep_going=keep_going,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
+    return executor.submit(roots)
 
 
 class SlurmDagExecutor(Executor):
-    """Runs graphs on Slurm, one job per node."""
+    """Runs graphs on Slurm, one job per node; its arguments are those of `submit_slurm_dag`."""
 
-    name: ClassVar[str] = "slurm-dag"
+    name: ClassVar[str] = NAME
 
-    def submit(self, roots: Any) -> Run:
-        raise NotImplementedError
+    def __init__(
+        self,
+        *,
+        specs: GivenSpecs | None = None,
+        submitit_root: Path | str | None = None,
+        signal_before_secs: int = 60,
+        poll_interval_sec: float = 2.0,
+        keep_going: bool = False,
+        retry_failed: bool | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        self._options = Options(
+            specs=specs,
+            submitit_root=None if submitit_root is None else Path(submitit_root),
+            signal_before_secs=signal_before_secs,
+            poll_interval_sec=poll_interval_sec,
+            keep_going=bool(keep_going),
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> SlurmDagExecutor:
+        """Make an executor from options by name; of the command line all values are strings.
+
+        Raises:
+            FuruExecutorError: an option is unknown or cannot be read.
+            FuruUsageError: an option makes no sense.
+
+        Example:
+            >>> executor = SlurmDagExecutor.from_options({"poll_interval_sec": "0.5"})
+        """
+        return cls(**parse_options(NAME, PARSERS, options))
+
+    @classmethod
+    def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+        """Whether jobs that such an executor submitted can still compute anything."""
+        return liveness(submissions)
+
+    def submit(self, roots: Any) -> SlurmDagSubmission:
+        """Submit the jobs of `roots` and of everything they depend on, and return the run."""
+        refuse_nested_run()
+        options = self._options
+        specs = resolve_specs(options.specs)
+        settings = furu_core.settings()
+        if options.retry_failed is not None:
+            settings = attrs.evolve(settings, retry_failed=options.retry_failed)
+        named = named_roots(roots)
+        plan = build_plan(named, settings=settings)
+        check_spec_keys(specs, plan.topo_order_todo())
+        cluster = SlurmCluster()
+        logs = submitit_root(options.submitit_root)
+        run_id, folder = new_run_folder(self.name, named)
+        with use_settings(retry_failed=settings.retry_failed):
+            write_job_environment(folder)
+        submitter = Submitter(cluster, specs, logs, run_id, folder, options.signal_before_secs)
+        run = SlurmDagSubmission(run_id, folder, named, plan, options, cluster, submitter, settings)
+        run.start()
+        return run
+
+
+@attrs.frozen
+class SlurmDagStatus(RunStatus):
+    """How a run on Slurm stands, in numbers of nodes; of `waiting` ones it tells more.
+
+    Attributes:
+        queued: nodes whose jobs wait in Slurm's queue.
+        unsubmitted: nodes that wait until Slurm has room for their jobs.
+        never_ran: short names of nodes that can never run, each with that of the node that failed.
+        cancelled: short names of nodes whose jobs somebody cancelled.
+    """
+
+    queued: int = 0
+    unsubmitted: int = 0
+    never_ran: tuple[tuple[str, str], ...] = ()
+    cancelled: tuple[str, ...] = ()
+
+
+class WaitInterrupted(FuruRunError, SystemExit):
+    """A wait that a signal ended, while the jobs go on; a program that does not catch it ends so."""
+
+    code = INTERRUPTED
+
+
+class SlurmDagSubmission(Run):
+    """A graph's jobs. They run whether or not anybody waits for them.
+
+    `wait` also submits what Slurm had no room for, and once more what it lost.
+
+    Attributes:
+        id: the run's name, in the order of time.
+        folder: the run's folder in the store.
+        roots: what was asked for.
+        plan: what was to be computed when the jobs were submitted.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        folder: Path,
+        roots: Roots,
+        plan: DependencyPlan,
+        options: Options,
+        cluster: Cluster,
+        submitter: Submitter,
+        settings: furu_core.Settings,
+    ) -> None:
+        self.id = run_id
+        self.folder = folder
+        self.roots = roots
+        self.plan = plan
+        self._options = options
+        self._cluster = cluster
+        self._submitter = submitter
+        self._events = EventLog(folder)
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._signal: Signals | None = None
+        self._cancelled = False
+        self._state = RunState.RUNNING
+        self._began = time.monotonic()
+        self._limited: float | None = None  # until when Slurm is not asked for more
+        self._unanswered: float | None = None
+        self._said = time.monotonic()
+        self._board = Board(plan, submitter, settings, self._told)
+
+    # What it is
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self.id
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's folder."""
+        return self.folder
+
+    @property
+    def job_id_by_hash(self) -> dict[str, str]:
+        """The jobs of the nodes that were not there, by hash, those adopted among them."""
+        return {one.node.hash: one.job.job_id for one in self._board if one.job is not None}
+
+    @property
+    def root_job_ids(self) -> tuple[str, ...]:
+        """The jobs of the roots that were not there."""
+        jobs = self.job_id_by_hash
+        return tuple(jobs[one] for one in self.plan.roots if one in jobs)
+
+    # What can be done with it
+
+    def start(self) -> None:
+        """Submit what can be submitted; for the executor to call."""
+        total = self._board.there_before + len(self._board.entries)
+        self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"))
+        try:
+            self._submit()
+        finally:
+            jobs = self._board.jobs().values()
+            own = sum(job.name.run_id == self.id for job in jobs)
+            self._say(
+                "run %s: %s, %d there, %d submitted, %d in jobs submitted before",
+                *(self.id, count(total, "node"), self._board.there_before, own, len(jobs) - own),
+            )
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the run has ended, and return it.
+
+        Ctrl-C and other signals that ask the program to end only end the wait: the jobs go on, and
+        the same command waits for them again. `cancel` ends the jobs.
+
+        Args:
+            timeout: seconds; None waits as long as jobs live.
+
+        Raises:
+            FuruRunError: it ended, and its roots are not all there.
+            FuruRunCancelled: it was cancelled.
+            TimeoutError: it has not ended yet.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with signals_forwarded(self._on_signal):
+            while not self._step():
+                left = self._options.poll_interval_sec
+                if deadline is not None:
+                    left = min(left, deadline - time.monotonic())
+                    if left <= 0:
+                        raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
+                self._wake.wait(left)
+                self._wake.clear()
+                if self._signal is not None:
+                    raise self._interrupted()
+        return self._conclude()
+
+    def status(self) -> SlurmDagStatus:
+        """How the run stands now."""
+        with self._lock:
+            self._look()
+            return self._status()
+
+    def cancel(self) -> None:
+        """Cancel the jobs, adopted ones too; `wait` tells when they have ended."""
+        with self._lock:
+            self._cancelled = True
+            self._cluster.cancel([job.job_id for job in self._board.jobs().values()])
+        self._wake.set()
+
+    def results(self) -> Any:
+        """The results, in the shape of the roots, once the run has ended.
+
+        Raises:
+            FuruRunError: as `wait`.
+        """
+        self.wait()
+        return super().results()
+
+    def events(self) -> Iterator[Event]:
+        """What happened in the run, as far as `wait` and `status` saw it."""
+        return super().events()
+
+    # One look, and what follows
+
+    def _step(self) -> bool:
+        """Look at the jobs once, and act upon what is seen; whether the run has ended."""
+        with self._lock:
+            if self._state is not RunState.RUNNING:
+                return True
+            self._look()
+            board = self._board
+            self._cancel_hopeless()
+            if self._roots_are_there():
+                return self._end(RunState.DONE)
+            if self._stops():
+                self._cluster.cancel([job.job_id for job in board.jobs().values()])
+                return self._end(RunState.FAILED)
+            if not self._cancelled:
+                self._submit_more()
+            if board.at(Stage.QUEUED) or board.at(Stage.RUNNING):
+                self._report()
+                return False
+            if board.at(Stage.WAITING) and not self._cancelled:
+                return False  # until Slurm has room
+            return self._end(RunState.CANCELLED if self._cancelled else RunState.FAILED)
+
+    def _look(self) -> None:
+        jobs = self._board.jobs()
+        snapshot = self._cluster.jobs([job.job_id for job in jobs.values()])
+        now = time.monotonic()
+        if snapshot.known or not jobs:
+            self._unanswered = None
+        else:
+            if self._unanswered is None or now - self._unanswered > _WORD_SECS:
+                _log.warning("run %s: Slurm does not answer: %s", self.id, snapshot.problem)
+                self._unanswered = now
+        self._board.look(snapshot)
+
+    def _roots_are_there(self) -> bool:
+        return all(self._board.done(one) for one in self.plan.roots)
+
+    def _stops(self) -> bool:
+        """Whether a rule was broken, so that what runs is not worth going on with."""
+        if self._options.keep_going:
+            return False
+        return any(
+            one.failure is not None and one.failure.kind is FailureKind.PROTOCOL
+            for one in self._board.at(Stage.FAILED)
+        )
+
+    def _cancel_hopeless(self) -> None:
+        hopeless, self._board.hopeless = self._board.hopeless, []
+        if hopeless:
+            self._cluster.cancel(hopeless)
+
+    def _submit_more(self) -> None:
+        if self._limited is not None and time.monotonic() < self._limited:
+            return
+        if self._board.at(Stage.WAITING):
+            try:
+                self._submit()
+            except FuruSlurmUnavailable as error:
+                _log.warning("run %s: %s", self.id, error)
+                self._limited = time.monotonic() + _AGAIN_SECS
+
+    def _submit(self) -> None:
+        """Submit what can be submitted now."""
+        board = self._board
+        board.refresh()
+        self._limited = None
+        try:
+            pending = board.pending()
+            for group in grouped(board.submittable(), pending):
+                jobs = {one: board[one].job for one in group.waits_for}
+                known = {one: job for one, job in jobs.items() if job is not None}
+                # Of what others wait for, something may not have been submitted.
+                if len(known) == len(jobs) and not self._submit_group(group, known):
+                    return
+        finally:
+            self._submitter.close()
+
+    def _submit_group(self, group: Group, jobs: Mapping[str, Job]) -> bool:
+        """Submit a group in as many arrays as it takes; whether Slurm has room for more."""
+        places = [self._board[one].place for one in group.waits_for]
+        nodes = list(group.nodes)
+        size = self._submitter.largest
+        while nodes:
+            part = attrs.evolve(group, nodes=tuple(nodes[:size]))
+            try:
+                found = self._submitter.submit(part, jobs, places)
+            except TooMany as error:
+                _log.info("run %s: %s; the rest is submitted later", self.id, error)
+                return True
+            except FuruSubmitLimit as error:
+                if len(part.nodes) > 1:
+                    size = len(part.nodes) // 2
+                    continue
+                self._limit(error)
+                return False
+            self._board.took(found, jobs)
+            del nodes[: len(part.nodes)]
+        return True
+
+    def _limit(self, error: FuruSubmitLimit) -> None:
+        self._limited = time.monotonic() + _AGAIN_SECS
+        left = len(self._board.at(Stage.WAITING))
+        if left:
+            _log.error(
+                "run %s: %s; %s not submitted, which `wait` does as soon as Slurm takes more",
+                *(self.id, error.message, count(left, "node")),
+            )
+
+    # What it says
+
+    def _status(self) -> SlurmDagStatus:
+        board = self._board
+        stages = {stage: board.at(stage) for stage in Stage}
+        computed = sum(one.computed for one in stages[Stage.DONE])
+        total = board.there_before + len(board.entries)
+        done = board.there_before + len(stages[Stage.DONE])
+        failed, running = stages[Stage.FAILED], stages[Stage.RUNNING]
+        state = self._state
+        if state is RunState.RUNNING and self._roots_are_there():
+            state = RunState.DONE
+        return SlurmDagStatus(
+            state=state,
+            total=total,
+            computed=computed,
+            loaded=done - computed,
+            running=len(running),
+            waiting=total - done - len(running) - len(failed),
+            failed=len(failed),
+            failures=self._failures(),
+            queued=len(stages[Stage.QUEUED]),
+            unsubmitted=len(stages[Stage.WAITING]),
+            never_ran=tuple((one.node.name, one.because) for one in stages[Stage.NEVER_RAN]),
+            cancelled=tuple(one.node.name for one in stages[Stage.CANCELLED]),
+        )
+
+    def _failures(self) -> tuple[Failure, ...]:
+        return tuple(
+            one.failure
+            for one in self._board.order
+            if one.failure is not None and one.stage in (Stage.FAILED, Stage.CANCELLED)
+        )
+
+    def _told(self, entry: Entry) -> None:
+        """Write down that a node comes to stand otherwise."""
+        job = "" if entry.job is None else f"job {entry.job.job_id}"
+        match entry.stage:
+            case Stage.QUEUED:
+                kind, detail = EventKind.NODE_WAITING, f"{job} is in the queue"
+            case Stage.RUNNING:
+                kind, detail = EventKind.NODE_STARTED, job
+            case Stage.DONE:
+                kind = EventKind.NODE_COMPUTED if entry.computed else EventKind.NODE_LOADED
+                detail = job
+            case Stage.FAILED:
+                kind, detail = EventKind.NODE_FAILED, str(entry.failure)
+                _log.error("%s", entry.failure)
+            case Stage.NEVER_RAN:
+                kind, detail = EventKind.NODE_CANCELLED, f"because {entry.because} failed"
+            case Stage.CANCELLED:
+                kind, detail = EventKind.NODE_CANCELLED, job
+            case Stage.WAITING:
+                kind, detail = EventKind.NODE_RETRIED, "it is submitted once more"
+        self._events.write(kind, hash=entry.node.hash, node=entry.node.name, detail=detail)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now - self._said < _WORD_SECS:
+            return
+        self._said = now
+        status = self._status()
+        self._say(
+            "run %s: %d of %s there, %d running, %d queued, %d failed",
+            *(self.id, status.total - status.waiting - status.running - status.failed),
+            *(count(status.total, "node"), status.running, status.queued, status.failed),
+        )
+
+    def _say(self, text: str, *args: object) -> None:
+        if self._options.progress is not False:
+            _log.info(text, *args)
+
+    # The end
+
+    def _end(self, state: RunState) -> bool:
+        self._state = state
+        self._submitter.close()
+        self._events.write(EventKind.RUN_ENDED, detail=state.value)
+        status = self._status()
+        self._say(
+            "run %s %s: %s, %d computed, %d loaded, %d failed, in %s",
+            *(self.id, state.value, count(status.total, "node"), status.computed, status.loaded),
+            *(status.failed, duration(time.monotonic() - self._began)),
+        )
+        return True
+
+    def _conclude(self) -> Self:
+        if self._state is RunState.DONE:
+            return self
+        kind = FuruRunCancelled if self._state is RunState.CANCELLED else FuruRunError
+        how = "was cancelled" if self._state is RunState.CANCELLED else "failed"
+        raise kind(
+            self._summary(how),
+            failures=self._failures(),
+            run_id=self.id,
+            hint="read the logs, mend the cause and run the same command again: it computes only "
+            "what is not there",
+        )
+
+    def _summary(self, how: str) -> str:
+        status = self._status()
+        there = status.total - status.waiting - status.running - status.failed
+        text = f"run {self.id} {how}: {there} of {count(status.total, 'node')} are there"
+        parts = [f"{status.failed} failed"]
+        if status.never_ran:
+            parts.append(f"{len(status.never_ran)} never ran because of them")
+        if status.cancelled:
+            parts.append(f"{len(status.cancelled)} were cancelled")
+        text += f", {', '.join(parts)}"
+        failures = self._failures()
+        return f"{text}\n{failure_text(failures)}" if failures else text
+
+    def _on_signal(self, signal: Signals) -> None:
+        self._signal = self._signal or signal
+        self._wake.set()
+
+    def _interrupted(self) -> WaitInterrupted:
+        self._signal = None
+        arrays = dict.fromkeys(job.job_id.partition("_")[0] for job in self._board.jobs().values())
+        return WaitInterrupted(
+            f"the wait for run {self.id} was interrupted; {count(len(self._board.jobs()), 'job')} of "
+            "it go on",
+            failures=self._failures(),
+            run_id=self.id,
+            hint="run the same command to wait again, or cancel them: scancel "
+            + " ".join(list(arrays)[:_SHOWN])
+            + (" ..." if len(arrays) > _SHOWN else ""),
+        )

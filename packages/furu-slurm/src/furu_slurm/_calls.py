@@ -19,6 +19,10 @@ from furu_core.errors import FuruFormatError
 VERSION: Final = 1
 
 
+def _strings(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @attrs.frozen
 class Call:
     """What one job runs.
@@ -31,7 +35,7 @@ class Call:
     """
 
     function: str
-    arguments: tuple[str, ...] = attrs.field(converter=tuple)
+    arguments: tuple[str, ...] = attrs.field(converter=_strings)
 
 
 @attrs.frozen

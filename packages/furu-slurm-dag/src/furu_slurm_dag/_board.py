@@ -1,0 +1,464 @@
+"""How the nodes of a run stand, as its submitter sees them: what is to be submitted, and what ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from furu_core import NodeState, Settings
+from furu_core.executors import (
+    Failure,
+    FailureKind,
+    NodePlace,
+    StateReader,
+    made_progress,
+    place_of,
+)
+from furu_plan import DependencyPlan, PlanNode, Status
+from furu_slurm import JobInfo, JobState, Snapshot, job_log
+from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
+from furu_slurm_dag._submit import Job, Submitter, elsewhere
+
+_VISIBLE_SECS: Final = 60.0
+_HOPELESS_SECS: Final = 60.0  # a job that waits for what no node has is given up after that
+_SETTLE_SECS: Final = 1.0
+_TAIL: Final = 4096  # bytes of a log in which a job's last word stands
+
+
+class Stage(Enum):
+    """How a node stands."""
+
+    WAITING = "waiting"  # to be submitted, or waits for somebody who computes it without a job
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    NEVER_RAN = "never ran"  # because something that it depends on failed
+    CANCELLED = "cancelled"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will become of the node in this run."""
+        return self in (Stage.DONE, Stage.FAILED, Stage.NEVER_RAN, Stage.CANCELLED)
+
+    @property
+    def bad(self) -> bool:
+        """Whether nodes that depend on it can never run."""
+        return self.over and self is not Stage.DONE
+
+
+@attrs.define
+class Entry:
+    """A node that is not there yet when the run begins, or was not.
+
+    Attributes:
+        node: as planned.
+        place: where it stands in the store.
+        stage: how it stands.
+        job: the job that computes it.
+        wired: the jobs that one waits for, by the hashes of their nodes.
+        adopted: whether somebody else submitted that.
+        failure: why it failed.
+        because: short name of the node that failed, for one that never ran.
+        computed: whether this run's job, or one that it adopted, computed it.
+        lost: how many of its jobs ended without a word.
+        ended: since when its job is known to be over and nothing seen of a result.
+        hopeless: since when its job waits for what no node has.
+    """
+
+    node: PlanNode
+    place: NodePlace
+    stage: Stage = Stage.WAITING
+    job: Job | None = None
+    wired: Mapping[str, str] = attrs.field(factory=dict)
+    adopted: bool = False
+    failure: Failure | None = None
+    because: str = ""
+    computed: bool = False
+    lost: int = 0
+    ended: float | None = None
+    hopeless: float | None = None
+
+
+Told = Callable[[Entry], None]
+
+
+class Board:
+    """The nodes of a run.
+
+    Args:
+        plan: what is to be computed.
+        submitter: knows where logs are, and finds jobs that others submitted.
+        settings: for budgets and waits.
+        told: called for each node that comes to stand otherwise.
+    """
+
+    def __init__(
+        self, plan: DependencyPlan, submitter: Submitter, settings: Settings, told: Told
+    ) -> None:
+        self._plan = plan
+        self._submitter = submitter
+        self._settings = settings
+        self._told = told
+        self._reader = StateReader()
+        self._visible_secs = max(settings.lease_secs, _VISIBLE_SECS)
+        self.entries: dict[str, Entry] = {}
+        self.order: list[Entry] = []  # dependencies first
+        self.hopeless: list[str] = []  # jobs to be cancelled
+        self.there_before = 0
+        self._add(plan.nodes)
+
+    # What there is
+
+    def __getitem__(self, node_hash: str) -> Entry:
+        return self.entries[node_hash]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries.values())
+
+    def at(self, stage: Stage) -> list[Entry]:
+        """The nodes that stand so."""
+        return [entry for entry in self if entry.stage is stage]
+
+    def jobs(self) -> dict[str, Job]:
+        """The jobs of nodes that are not over, by hash."""
+        return {
+            node_hash: entry.job
+            for node_hash, entry in self.entries.items()
+            if entry.job is not None and not entry.stage.over
+        }
+
+    def refresh(self) -> None:
+        """See in the store what is there by now, before jobs are made to wait for it."""
+        self._reader.refresh()
+        for entry in self.order:
+            if not entry.stage.over and not entry.node.rerun and self._reader.done(entry.node.obj):
+                self._is_done(entry)
+
+    def done(self, node_hash: str) -> bool:
+        """Whether a node is there."""
+        entry = self.entries.get(node_hash)
+        return entry is None or entry.stage is Stage.DONE
+
+    def submittable(self) -> list[PlanNode]:
+        """Nodes without a job all of whose dependencies are there or have one, dependencies first."""
+        ready: set[str] = set()
+        found = []
+        for entry in self.order:
+            if entry.stage in (Stage.QUEUED, Stage.RUNNING):
+                ready.add(entry.node.hash)
+            elif entry.stage is Stage.WAITING and all(
+                one in ready or self.done(one) for one in entry.node.dependencies
+            ):
+                ready.add(entry.node.hash)
+                found.append(entry.node)
+        return found
+
+    def pending(self) -> set[str]:
+        """The nodes that are not there."""
+        return {
+            node_hash for node_hash, entry in self.entries.items() if entry.stage is not Stage.DONE
+        }
+
+    def took(self, jobs: Mapping[str, Job], wired: Mapping[str, Job]) -> None:
+        """Note the jobs that were submitted or adopted.
+
+        Args:
+            jobs: of nodes, by hash.
+            wired: those that they wait for, by the hashes of their nodes.
+        """
+        names = {one: job.job_id for one, job in wired.items()}
+        for node_hash, job in jobs.items():
+            entry = self.entries[node_hash]
+            entry.job = job
+            entry.wired = names
+            entry.adopted = job.name.run_id != self._submitter.run_id
+            entry.ended = entry.hopeless = None
+            self._set(entry, Stage.QUEUED)
+
+    # Looking
+
+    def look(self, snapshot: Snapshot) -> None:
+        """See how all nodes stand now.
+
+        Args:
+            snapshot: how the jobs stood a moment ago; what it does not know is left as it is.
+        """
+        self._reader.refresh()
+        for entry in list(self.order):
+            if entry.stage.over:
+                continue
+            if entry.job is None:
+                self._look_elsewhere(entry)
+            elif self._reader.done(entry.node.obj) and not entry.node.rerun:
+                self._is_done(entry)
+            elif snapshot.known:
+                self._look_at_job(entry, entry.job, snapshot)
+        self._block()
+
+    def _look_elsewhere(self, entry: Entry) -> None:
+        """A node without a job: to be submitted, or computed by somebody else."""
+        if self._reader.done(entry.node.obj) and not entry.node.rerun:
+            self._is_done(entry)
+
+    def _look_at_job(self, entry: Entry, job: Job, snapshot: Snapshot) -> None:
+        info = snapshot.job(job.job_id)
+        if info is None and snapshot.taken < job.submitted + _SETTLE_SECS:
+            return  # it was asked before the job was submitted
+        if info is not None and info.state.live:
+            entry.ended = None
+            self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)
+            self._mind_hopeless(entry, job, info)
+            return
+        if entry.node.rerun and info is not None and info.state is JobState.COMPLETED:
+            self._is_done(entry)
+            return
+        now = time.monotonic()
+        entry.ended = now if entry.ended is None else entry.ended
+        self._judge(entry, job, info, snapshot, waited=now - entry.ended)
+
+    def _mind_hopeless(self, entry: Entry, job: Job, info: JobInfo) -> None:
+        # That a dependency can never be met any more, Slurm acts upon by itself.
+        if not info.hopeless or info.reason == "DependencyNeverSatisfied":
+            entry.hopeless = None
+            return
+        now = time.monotonic()
+        entry.hopeless = now if entry.hopeless is None else entry.hopeless
+        if now - entry.hopeless > _HOPELESS_SECS:
+            text = f"job {job.job_id} waited for what will not come by itself: {info.reason}"
+            self.hopeless.append(job.job_id)
+            self._fail(entry, self._failure(entry, FailureKind.PROTOCOL, text))
+
+    def _judge(
+        self, entry: Entry, job: Job, info: JobInfo | None, snapshot: Snapshot, *, waited: float
+    ) -> None:
+        """What became of a node whose job is over and whose artifact is not to be seen."""
+        folder = run_folder(job.name.run_id)
+        ledger = read_ledger(folder, entry.node.hash)
+        if ledger is not None and ledger.token != job.name.token:
+            ledger = None  # of an earlier job of this run
+        if ledger is not None and ledger.failure is not None:
+            self._fail(entry, ledger.failure)
+        elif ledger is not None and ledger.blocked_by:
+            self._never_ran(entry, ledger.blocked_by)
+        elif _claims_success(info, ledger) and waited < self._visible_secs:
+            return  # a network filesystem shows it later
+        elif ledger is None and (cause := self._bad_dependency(entry)):
+            self._never_ran(entry, cause)
+        elif self._follow(entry, job):
+            return
+        elif ledger is None and self._is_orphan(entry, snapshot):
+            self._again(entry)
+        elif info is not None and info.state is JobState.CANCELLED:
+            self._cancelled(entry, f"its job {job.job_id} was cancelled")
+        elif info is None and ledger is not None and ledger.terminated:
+            self._cancelled(entry, f"its job {job.job_id} was ended by Slurm")
+        else:
+            self._lost(entry, job, info, began=ledger is not None)
+
+    def _follow(self, entry: Entry, job: Job) -> bool:
+        """Whether somebody else computes the node now, whom to wait for instead."""
+        state = self._reader.state(entry.node.obj)
+        if state.state is NodeState.RUNNING:
+            return True
+        holder = state.holder
+        if state.state is not NodeState.QUEUED or holder is None or holder.submission is None:
+            return False
+        other = parse_id(holder.submission)
+        if other is None or other == job.name:
+            return other is not None
+        entry.job = self._submitter.adopt(entry.node, holder.submission)
+        entry.adopted = True
+        self._set(entry, Stage.QUEUED if entry.job is not None else Stage.WAITING)
+        return True
+
+    def _lost(self, entry: Entry, job: Job, info: JobInfo | None, *, began: bool) -> None:
+        """A job that ended without a word: submit the node again, so many times in a row."""
+        how = "is gone" if info is None else f"ended as {info.state.value}"
+        if info is not None and info.exit_code:
+            how += f" with exit status {info.exit_code}"
+        if not began and info is not None and info.state is JobState.FAILED:
+            # It never came to its node, and would not the next time.
+            said = self._last_word(entry) or "without a word"
+            failure = self._failure(
+                entry, FailureKind.PROTOCOL, f"its job {job.job_id} {how}: {said}"
+            )
+            self._fail(entry, failure)
+            return
+        # Jobs that began count their losses by themselves; but perhaps they cannot write it down.
+        entry.lost = 0 if made_progress(entry.place) else entry.lost + 1
+        if entry.lost > self._settings.max_lost_retries:
+            self._fail(entry, self._failure(entry, FailureKind.LOST, f"its job {job.job_id} {how}"))
+            return
+        self._again(entry)
+
+    def _again(self, entry: Entry) -> None:
+        """Have a node submitted once more."""
+        entry.job = None
+        entry.ended = None
+        self._set(entry, Stage.WAITING)
+        if entry.adopted:
+            entry.adopted = False
+            self._look_below(entry)
+
+    def _look_below(self, entry: Entry) -> None:
+        """Plan what an adopted job's submitter had planned, now that it is up to this run."""
+        before = set(self.entries)
+        planned = self._plan.extend(
+            [entry.node.obj],
+            known=[one for one in before if one != entry.node.hash],
+            todo=[entry.node.hash],
+            refresh=True,
+        )
+        entry.node = planned.get(entry.node.hash, entry.node)
+        self._add(planned)
+        for one in set(self.entries) - before:
+            found = self.entries[one]
+            # What failed while others' jobs were waited for, they have tried often enough.
+            if found.node.failure is not None and found.stage is Stage.WAITING:
+                self._fail(found, found.node.failure)
+        self._block()
+
+    def _add(self, nodes: Mapping[str, PlanNode]) -> None:
+        for node in nodes.values():
+            if node.hash in self.entries:
+                continue
+            if node.status is Status.DONE:
+                self.there_before += 1
+                continue
+            entry = self.entries[node.hash] = Entry(node, place_of(node.obj))
+            match node.status:
+                case Status.FAILED:
+                    entry.failure = node.failure or self._failure(
+                        entry,
+                        FailureKind.COMPUTE,
+                        "it failed before, and FURU_RETRY_FAILED is off",
+                    )
+                    entry.stage = Stage.FAILED
+                case Status.IN_PROGRESS:
+                    self._adopt(entry)
+                case _:
+                    pass
+        self.order = list(self._in_order())
+        self._block()
+
+    def _adopt(self, entry: Entry) -> None:
+        holder = entry.node.holder
+        submission = None if holder is None else holder.submission
+        if submission is None or parse_id(submission) is None:
+            raise elsewhere(entry.node, holder)
+        entry.job = self._submitter.adopt(entry.node, submission)
+        if entry.job is None:
+            # It ended between the look at the store and this one.
+            self._look_below(entry)
+            return
+        entry.adopted = True
+        entry.stage = Stage.QUEUED
+
+    # What follows
+
+    def _block(self) -> None:
+        """Nodes that wait for what failed will never run."""
+        for entry in self.order:
+            if entry.stage is Stage.WAITING and (cause := self._bad_dependency(entry)):
+                self._never_ran(entry, cause)
+
+    def _bad_dependency(self, entry: Entry) -> str:
+        """Short name of the failed node because of which a node cannot run; empty for none."""
+        for one in entry.node.dependencies:
+            other = self.entries.get(one)
+            if other is not None and other.stage.bad:
+                return other.because if other.stage is Stage.NEVER_RAN else other.node.name
+        return ""
+
+    def _is_orphan(self, entry: Entry, snapshot: Snapshot) -> bool:
+        """Whether Slurm cancelled a job for the sake of one that it waited for."""
+        if entry.adopted:
+            return True  # nobody here knows what it waited for
+        for one, job_id in entry.wired.items():
+            other = self.entries[one]
+            if other.job is None or other.job.job_id != job_id:
+                return True
+            info = snapshot.job(job_id)
+            if info is not None and info.state.ended and info.state is not JobState.COMPLETED:
+                return True
+        return False
+
+    def _in_order(self) -> Iterator[Entry]:
+        placed: set[str] = set()
+        stack: list[str] = []
+        for start in list(self.entries):
+            stack.append(start)
+            while stack:
+                node_hash = stack[-1]
+                if node_hash in placed:
+                    stack.pop()
+                    continue
+                entry = self.entries[node_hash]
+                below = [
+                    one
+                    for one in entry.node.dependencies
+                    if one in self.entries and one not in placed
+                ]
+                if below:
+                    stack.extend(reversed(below))
+                    continue
+                stack.pop()
+                placed.add(node_hash)
+                yield entry
+
+    def _is_done(self, entry: Entry) -> None:
+        entry.computed = entry.job is not None
+        self._set(entry, Stage.DONE)
+
+    def _fail(self, entry: Entry, failure: Failure) -> None:
+        entry.failure = failure
+        self._set(entry, Stage.FAILED)
+
+    def _cancelled(self, entry: Entry, message: str) -> None:
+        entry.failure = self._failure(entry, FailureKind.CANCELLED, message)
+        self._set(entry, Stage.CANCELLED)
+
+    def _never_ran(self, entry: Entry, because: str) -> None:
+        entry.because = because
+        self._set(entry, Stage.NEVER_RAN)
+
+    def _set(self, entry: Entry, stage: Stage) -> None:
+        if entry.stage is not stage:
+            entry.stage = stage
+            self._told(entry)
+
+    def log_of(self, entry: Entry) -> Path | None:
+        """The log of a node's job, where there is one."""
+        if entry.job is None or entry.job.name.run_id != self._submitter.run_id:
+            return None
+        path = job_log(self._submitter.log_folder(entry.node.spec_key), entry.job.job_id)
+        return path if path.exists() else None
+
+    def _failure(self, entry: Entry, kind: FailureKind, message: str) -> Failure:
+        return Failure(kind, "", message, entry.node.name, entry.node.hash, self.log_of(entry))
+
+    def _last_word(self, entry: Entry) -> str:
+        """What a job that never came to its node said last."""
+        log = self.log_of(entry)
+        if log is None:
+            return ""
+        with suppress(OSError), log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+            return next((line for line in reversed(lines) if line.startswith("furu:")), "") or (
+                lines[-1] if lines else ""
+            )
+        return ""
+
+
+def _claims_success(info: JobInfo | None, ledger: Ledger | None) -> bool:
+    if info is not None and info.state is JobState.COMPLETED:
+        return True
+    return info is None and ledger is not None and ledger.ended

@@ -1,0 +1,345 @@
+"""What submitter and jobs write down for each other, in the folder `jobs` of a run.
+
+::
+
+    jobs/<token>.begun   a submission is being made; its age tells for how long
+    jobs/<token>.json    what its jobs are to compute; written before sbatch is called
+    jobs/<token>.ids     the jobs' ids, in the order of the nodes; written when sbatch has answered
+    jobs/<hash>.json     how the job of a node stands, and what the node has used up of its budgets
+
+The first three have the submitter as their writer, the last one the job. Each is written whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+import furu_core
+from furu_core.errors import FuruFormatError, FuruStoreError
+from furu_core.executors import Failure, FailureKind, NodePlace, Submission
+from furu_plan import Spent
+
+NAME: Final = "slurm-dag"
+GRAPH: Final = "graph.jsonl"
+ANY_RESTART: Final = -1  # of a note, which holds for the job however often it is restarted
+VERSION: Final = 1
+
+
+@attrs.frozen
+class JobId:
+    """Which job a node was given to, by names that its submitter chose.
+
+    Attributes:
+        run_id: the run that submitted it.
+        token: the submission's token, which is part of the job's name.
+        index: the job's place in its array.
+    """
+
+    run_id: str
+    token: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.token}:{self.index}"
+
+    def submission(self, restarts: int = ANY_RESTART) -> Submission:
+        """The job as the store knows it."""
+        return Submission(NAME, str(self), restarts)
+
+
+def parse_id(submission: Submission) -> JobId | None:
+    """Which job a submission names; None for one of another executor, or of a future format."""
+    run_id, _, rest = submission.id.partition("/")
+    token, _, index = rest.partition(":")
+    if submission.executor != NAME or not token or not index.isdecimal():
+        return None
+    return JobId(run_id, token, int(index))
+
+
+def run_folder(run_id: str) -> Path:
+    """The folder of a run in the current store."""
+    return furu_core.settings().path / "runs" / run_id
+
+
+# What a submission's jobs are to compute
+
+
+@attrs.frozen
+class Assignment:
+    """The node that a job is to compute.
+
+    Attributes:
+        place: where it stands in the store.
+        offset: its place in the run's graph.
+        rerun: compute it although its artifact is there.
+    """
+
+    place: NodePlace
+    offset: int
+    rerun: bool = False
+
+
+@attrs.frozen
+class Batch:
+    """What the jobs of one submission are to compute.
+
+    Attributes:
+        token: the submission's token.
+        run_id: the run.
+        spec_key: of all the nodes.
+        assignments: one for each job.
+        dependencies: what must be there before any of them.
+    """
+
+    token: str
+    run_id: str
+    spec_key: str
+    assignments: tuple[Assignment, ...]
+    dependencies: tuple[NodePlace, ...] = ()
+
+
+def write_batch(folder: Path, batch: Batch) -> None:
+    """Write down what jobs are to compute.
+
+    Raises:
+        FuruStoreError: the run's folder cannot be written.
+    """
+    record = {
+        "version": VERSION,
+        "run": batch.run_id,
+        "spec_key": batch.spec_key,
+        "nodes": [[*attrs.astuple(one.place), one.offset, one.rerun] for one in batch.assignments],
+        "dependencies": [attrs.astuple(place) for place in batch.dependencies],
+    }
+    _write(folder / "jobs" / f"{batch.token}.json", record)
+
+
+def read_batch(folder: Path, token: str, *, wait_secs: float = 0.0) -> Batch:
+    """What the jobs of a submission are to compute.
+
+    Args:
+        folder: the run's folder.
+        token: the submission's token.
+        wait_secs: seconds to wait until it becomes visible on a network filesystem.
+
+    Raises:
+        FuruStoreError: it cannot be read.
+        FuruFormatError: a newer furu wrote it.
+    """
+    path = folder / "jobs" / f"{token}.json"
+    raw = _read(path, wait_secs=wait_secs)
+    if raw is None:
+        raise FuruStoreError(
+            f"{path} is not there, which says what this job is to compute",
+            path=path,
+            hint=f"does this host see the store at {furu_core.settings().path}? Was the run's folder "
+            "removed? Run the same command again",
+        )
+    try:
+        assignments = [
+            Assignment(NodePlace(class_folder, node_hash, name), offset, rerun)
+            for class_folder, node_hash, name, offset, rerun in raw["nodes"]
+        ]
+        places = tuple(NodePlace(*place) for place in raw["dependencies"])
+        return Batch(token, raw["run"], raw["spec_key"], tuple(assignments), places)
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(path) from None
+
+
+def begin(folder: Path, token: str) -> None:
+    """Say that a submission is being made, before anything refers to it.
+
+    Raises:
+        FuruStoreError: the run's folder cannot be written.
+    """
+    path = folder / "jobs" / f"{token}.begun"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def age_of_submission(folder: Path, token: str) -> float | None:
+    """Seconds since a submission was begun, by this host's clock; None where nothing says so."""
+    return _age(folder / "jobs" / f"{token}.begun")
+
+
+def seconds_in_queue(folder: Path, token: str) -> float | None:
+    """Seconds since sbatch has answered; None where it has not, or the submitter died before it."""
+    return _age(folder / "jobs" / f"{token}.ids")
+
+
+def _age(path: Path) -> float | None:
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return None
+
+
+def write_job_ids(folder: Path, token: str, job_ids: Sequence[str]) -> None:
+    """Write down what sbatch has answered; it is found out by the token if that cannot be."""
+    with suppress(FuruStoreError):
+        _write(folder / "jobs" / f"{token}.ids", list(job_ids))
+
+
+@lru_cache(maxsize=4096)
+def _known_job_ids(path: Path) -> tuple[str, ...]:
+    return tuple(json.loads(path.read_bytes()))
+
+
+def job_ids(folder: Path, token: str) -> tuple[str, ...]:
+    """The ids of a submission's jobs; empty while sbatch has not answered."""
+    try:
+        return _known_job_ids(folder / "jobs" / f"{token}.ids")
+    except (OSError, ValueError):
+        return ()
+
+
+# How the job of a node stands
+
+
+@attrs.frozen
+class Ledger:
+    """How the job of a node stands.
+
+    Attributes:
+        spent: what the node has used up of its budgets in this run.
+        token: the submission that the job belongs to.
+        restarts: how often Slurm had restarted the job.
+        ended: whether it has said what became of its node. If not, and it is gone, it was lost.
+        terminated: whether Slurm told it to end, and it did not know why.
+        failure: why the node failed for good.
+        blocked_by: short name of a dependency that failed, so that the node could not begin.
+    """
+
+    spent: Spent = attrs.field(factory=Spent)
+    token: str = ""
+    restarts: int = 0
+    ended: bool = False
+    terminated: bool = False
+    failure: Failure | None = None
+    blocked_by: str = ""
+
+
+def write_ledger(folder: Path, node_hash: str, ledger: Ledger) -> None:
+    """Write down how the job of a node stands.
+
+    Raises:
+        FuruStoreError: the run's folder cannot be written.
+    """
+    failure = ledger.failure
+    record = {
+        "version": VERSION,
+        "compute": ledger.spent.compute,
+        "lost": ledger.spent.lost,
+        "token": ledger.token,
+        "restarts": ledger.restarts,
+        "ended": ledger.ended,
+        "terminated": ledger.terminated,
+        "blocked_by": ledger.blocked_by,
+        "failure": None
+        if failure is None
+        else {
+            "kind": failure.kind.value,
+            "error_type": failure.error_type,
+            "message": failure.message,
+            "node": failure.node,
+            "hash": failure.hash,
+            "log": None if failure.log is None else str(failure.log),
+        },
+    }
+    _write(folder / "jobs" / f"{node_hash}.json", record)
+
+
+def read_ledger(folder: Path, node_hash: str) -> Ledger | None:
+    """How the job of a node stands; None when it has not begun, or its file is damaged."""
+    try:
+        raw = _read(folder / "jobs" / f"{node_hash}.json")
+        if raw is None:
+            return None
+        told = raw["failure"]
+        failure = None
+        if told is not None:
+            log = None if told["log"] is None else Path(told["log"])
+            failure = Failure(**{**told, "kind": FailureKind(told["kind"]), "log": log})
+        return Ledger(
+            Spent(raw["compute"], raw["lost"]),
+            raw["token"],
+            raw["restarts"],
+            raw["ended"],
+            raw["terminated"],
+            failure,
+            raw["blocked_by"],
+        )
+    except (FuruStoreError, KeyError, TypeError, ValueError):
+        return None
+
+
+# Files
+
+
+def _write(path: Path, record: Any) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(3).hex()}.tmp")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(json.dumps(record, separators=(",", ":")).encode())
+            file.flush()
+            os.fsync(file.fileno())  # a network filesystem shows other hosts only what was synced
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise _unwritten(path, error) from error
+
+
+def _read(path: Path, *, wait_secs: float = 0.0) -> dict[str, Any] | None:
+    deadline = time.monotonic() + wait_secs
+    while True:
+        try:
+            raw: dict[str, Any] = json.loads(path.read_bytes())
+            version = raw["version"]
+        except FileNotFoundError:
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(min(1.0, wait_secs / 20))
+            continue
+        except OSError as error:
+            raise FuruStoreError(
+                f"{path} cannot be read: {error.strerror or error}",
+                path=path,
+                hint="check the folder that FURU_PATH names",
+            ) from error
+        except (ValueError, KeyError, TypeError):
+            raise _damaged(path) from None
+        if version != VERSION:
+            raise FuruFormatError(
+                f"{path} has format version {version}, this furu reads {VERSION}",
+                path=path,
+                hint="let jobs and their submitter use the same furu",
+            )
+        return raw
+
+
+def _damaged(path: Path) -> FuruStoreError:
+    return FuruStoreError(
+        f"{path} is damaged", path=path, hint="was it changed? Run the same command again"
+    )
+
+
+def _unwritten(path: Path, error: OSError) -> FuruStoreError:
+    return FuruStoreError(
+        f"{path} cannot be written: {error.strerror or error}",
+        path=path,
+        hint="free some room, or mend the folder that FURU_PATH names, and run the same command again",
+    )

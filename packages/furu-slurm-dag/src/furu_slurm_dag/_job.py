@@ -1,0 +1,455 @@
+"""What the job of a node does.
+
+Its process is small and imports none of the user's code: it watches over the child that computes the
+node, counts failures, tries again, and goes back into the queue before its walltime ends. So the code
+of a node can take down the child and nothing else. The job ends with status 0 if and only if the
+node's artifact is there (P8).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import attrs
+
+import furu_core
+from furu_core.errors import FuruError
+from furu_core.executors import (
+    Failure,
+    FailureKind,
+    NodeInfo,
+    NodePlace,
+    NodeResult,
+    NodeState,
+    Outcome,
+    WorkerContext,
+    absent,
+    made_progress,
+    state_at,
+    worker_session,
+)
+from furu_plan import Decision, RetryLedger, Spent, Verdict
+from furu_slurm import ChildDied, JobEnvironment, NodeProcess, SlurmCluster, this_job
+from furu_slurm_dag._files import (
+    GRAPH,
+    NAME,
+    Assignment,
+    Batch,
+    JobId,
+    Ledger,
+    read_batch,
+    read_ledger,
+    write_ledger,
+)
+
+FUNCTION: Final = "furu_slurm_dag._job:compute"
+
+_CACHE_SECS: Final = 60.0  # for which network filesystems may hide what another host wrote
+_LATE_SECS: Final = 40.0  # SIGTERM that near to the walltime's end is due to it
+_MARGIN_SECS: Final = 15.0  # for bookkeeping between the end of the node and that of the job
+_SHORTEST_GRACE_SECS: Final = 5.0
+_TERM_GRACE_SECS: Final = 20.0  # Slurm kills half a minute after SIGTERM
+_WORD_SECS: Final = 60.0
+_REQUEUES: Final = 5
+_REQUEUE_PAUSE_SECS: Final = 3.0
+
+
+class Status(IntEnum):
+    """How the job ends."""
+
+    DONE = 0
+    FAILED = 1
+    BLOCKED = 3  # a dependency is not there
+    REQUEUED = 75  # which Slurm ignores: the job is in the queue again
+    TERMINATED = 143
+
+
+def compute(run_folder: str, token: str, index: str) -> int:
+    """Compute one node of a submission; the exit status of the job.
+
+    Args:
+        run_folder: the run's folder.
+        token: the submission's token.
+        index: the job's place in its array.
+    """
+    folder = Path(run_folder)
+    batch = read_batch(folder, token, wait_secs=_CACHE_SECS)
+    assignment = batch.assignments[int(index)]
+    job = this_job()
+    assert job is not None
+    with _caught_signals() as signals:
+        return _Job(folder, batch, assignment, JobId(batch.run_id, token, int(index)), job).run(
+            signals
+        )
+
+
+@attrs.define
+class _Signals:
+    """The signals that came, and what becomes readable when one does."""
+
+    wake: int
+    ending: bool = False  # the walltime ends soon
+    terminated: bool = False
+
+    def wait(self, *others: NodeProcess, timeout: float) -> None:
+        """Wait until a signal comes, a node process has something to tell, or time is up."""
+        watched: list[int | NodeProcess] = [self.wake, *others]
+        select.select(watched, [], [], max(0.0, timeout))
+        self._drain()
+
+    def _drain(self) -> None:
+        while select.select([self.wake], [], [], 0)[0]:
+            os.read(self.wake, 4096)
+
+    def __bool__(self) -> bool:
+        return self.ending or self.terminated
+
+
+@contextmanager
+def _caught_signals() -> Iterator[_Signals]:
+    """Note the signals that announce an end, instead of dying of them."""
+    reading, writing = os.pipe()
+    for fd in (reading, writing):
+        os.set_blocking(fd, False)
+    signals = _Signals(reading)
+
+    def on_ending(_number: int, _frame: FrameType | None) -> None:
+        signals.ending = True
+
+    def on_term(_number: int, _frame: FrameType | None) -> None:
+        signals.terminated = True
+
+    before = signal.set_wakeup_fd(writing)
+    signal.signal(signal.SIGUSR2, on_ending)
+    signal.signal(signal.SIGTERM, on_term)
+    try:
+        yield signals
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
+
+
+class _Blocked(Exception):
+    """The node cannot begin, because a dependency has no artifact."""
+
+    def __init__(self, place: NodePlace, reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
+
+
+class _Interrupted(Exception):
+    """A signal came while the job waited for others."""
+
+
+class _Job:
+    """One node, from the job's start to its end."""
+
+    def __init__(
+        self, folder: Path, batch: Batch, assignment: Assignment, name: JobId, job: JobEnvironment
+    ) -> None:
+        self._folder = folder
+        self._batch = batch
+        self._assignment = assignment
+        self._place = assignment.place
+        self._name = name
+        self._job = job
+        self._settings = furu_core.settings()
+        self._ledger = Ledger()
+        self._retries = RetryLedger(self._settings, keep_going=True)
+
+    def run(self, signals: _Signals) -> int:
+        """Compute the node, or say why not."""
+        submission = self._name.submission(self._job.restarts)
+        context = WorkerContext(
+            executor=NAME,
+            run_id=self._batch.run_id,
+            spec_key=self._batch.spec_key,
+            echo=True,
+            known_done_wait_secs=max(self._settings.lease_secs, _CACHE_SECS),
+            submission=submission,
+        )
+        # A session, so that this job is known to be alive to what is asked here.
+        with worker_session(context):
+            failure = self._take_up()
+            if failure is not None:
+                return self._give_up(failure)
+            try:
+                if self._is_finished():
+                    return self._done("it was there already")
+                self._await_dependencies(signals)
+                graph = self._folder / GRAPH
+                with NodeProcess(context, graph, wait_secs=_CACHE_SECS) as process:
+                    return self._compute(process, signals)
+            except _Blocked as blocked:
+                return self._blocked(blocked)
+            except _Interrupted:
+                return self._leave(signals, None)
+            except FuruError as error:
+                return self._give_up(self._failure(FailureKind.PROTOCOL, error))
+
+    # The start
+
+    def _take_up(self) -> Failure | None:
+        """Go on from what earlier starts of this job, or earlier jobs of this run, have used up."""
+        before = read_ledger(self._folder, self._place.hash)
+        self._ledger = Ledger(
+            spent=Spent() if before is None else before.spent,
+            token=self._name.token,
+            restarts=self._job.restarts,
+        )
+        self._retries = RetryLedger(
+            self._settings, keep_going=True, spent={self._place.hash: self._ledger.spent}
+        )
+        if before is not None and not before.ended and not self._is_finished():
+            # Whoever wrote that was killed before it could say why.
+            failure = self._failure(
+                FailureKind.LOST, message="its job was killed, preempted, or lost its node"
+            )
+            decision = self._decide(failure)
+            if decision.verdict is not Verdict.RETRY:
+                return failure
+            self._say(f"{failure.message} ({decision.reason}); it is tried again")
+        self._write()
+        return None
+
+    def _await_dependencies(self, signals: _Signals) -> None:
+        """See in the store that all dependencies are there: Slurm forgets jobs that failed."""
+        began = unseen_since = time.monotonic()
+        said = 0.0
+        pause = 0.05
+        while missing := absent(self._batch.dependencies):
+            place = missing[0]
+            info = state_at(place)
+            now = time.monotonic()
+            limit = self._settings.max_wait_secs
+            match info.state:
+                case NodeState.FAILED:
+                    raise _Blocked(place, f"it failed: {info.failure}")
+                case NodeState.RUNNING | NodeState.QUEUED | NodeState.DONE:
+                    unseen_since = now
+                    if limit is not None and now - began > limit:
+                        raise _Blocked(place, f"after {limit:g} s it is {info.state.value}")
+                case NodeState.ABSENT | NodeState.STALE | NodeState.CANCELLED:
+                    if now - unseen_since > self._visible_secs():
+                        raise _Blocked(place, f"nobody computes it, it is {info.state.value}")
+            if now - said > _WORD_SECS:
+                said = now
+                self._say(f"waiting for {_state_text(place, info)}")
+            signals.wait(timeout=pause)
+            pause = min(2 * pause, self._settings.poll_interval_secs)
+            if signals:
+                raise _Interrupted
+
+    # The node
+
+    def _compute(self, process: NodeProcess, signals: _Signals) -> int:
+        while True:
+            self._say(f"computing {self._place.name}")
+            process.start(self._assignment.offset, rerun=self._assignment.rerun)
+            result = None
+            while result is None:
+                if signals:
+                    return self._leave(signals, self._interrupted(process, signals))
+                signals.wait(process, timeout=_WORD_SECS)
+                result = _result(process.poll())
+            status = self._judged(result, signals)
+            if status is not None:
+                return status
+            if signals:
+                return self._leave(signals, None)
+
+    def _judged(self, result: NodeResult, signals: _Signals) -> int | None:
+        """What follows from an attempt; None to make another one."""
+        match result.outcome:
+            case Outcome.COMPUTED | Outcome.LOADED:
+                if self._is_there():
+                    return self._done(f"{result.outcome.value} in {result.seconds:.1f} s")
+                failure = self._failure(FailureKind.LOST, message="its artifact is gone again")
+            case Outcome.BUSY:
+                self._say(f"{result.holder} computes {self._place.name}; waiting for it")
+                return self._await_other(signals)
+            case Outcome.INVALID_DEPENDENCY:
+                return self._give_up(self._known(result, FailureKind.COMPUTE))
+            case Outcome.CANCELLED:
+                # Nobody cancelled it that this process knows of, so nobody bounds how often.
+                failure = attrs.evolve(self._known(result), kind=FailureKind.LOST)
+            case Outcome.FAILED:
+                failure = self._known(result)
+        if signals:  # which may be what its child processes died of
+            failure = attrs.evolve(failure, kind=FailureKind.LOST)
+        decision = self._decide(failure)
+        if decision.verdict in (Verdict.RETRY, Verdict.FREE):
+            self._say(f"{failure} ({decision.reason}); it is tried again")
+            self._write()
+            return None
+        return self._give_up(failure)
+
+    def _await_other(self, signals: _Signals) -> int | None:
+        """Wait for somebody else's attempt, as long as that one lives; None to compute after all."""
+        began = time.monotonic()
+        pause = 0.05
+        while True:
+            info = state_at(self._place)
+            if info.state is NodeState.DONE or self._is_there():
+                return self._done("computed by somebody else")
+            if info.state is not NodeState.RUNNING:
+                return None
+            limit = self._settings.max_wait_secs
+            if limit is not None and time.monotonic() - began > limit:
+                message = f"waited {limit:g} s for {info.holder}, which computes it"
+                return self._give_up(self._failure(FailureKind.LOST, message=message))
+            signals.wait(timeout=pause)
+            pause = min(2 * pause, self._settings.poll_interval_secs)
+            if signals:
+                raise _Interrupted
+
+    # The end
+
+    def _interrupted(self, process: NodeProcess, signals: _Signals) -> NodeResult | None:
+        """Interrupt the node, and kill it if it does not end in time."""
+        left = self._job.seconds_left
+        if signals.terminated:
+            reason, grace = "Slurm ends its job", _TERM_GRACE_SECS
+        else:
+            reason = "its job runs out of walltime"
+            grace = _TERM_GRACE_SECS if left is None else left - _MARGIN_SECS
+        self._say(f"{reason}: {self._place.name} is interrupted")
+        process.interrupt(reason, lost=True)
+        deadline = time.monotonic() + max(_SHORTEST_GRACE_SECS, grace)
+        late = signals.terminated
+        while process.busy:
+            result = _result(process.poll())
+            if result is not None:
+                return result
+            if signals.terminated and not late:
+                late = True
+                deadline = min(deadline, time.monotonic() + _TERM_GRACE_SECS)
+            if time.monotonic() >= deadline:
+                process.kill()
+            signals.wait(process, timeout=min(1.0, max(0.05, deadline - time.monotonic())))
+        return None
+
+    def _leave(self, signals: _Signals, result: NodeResult | None) -> int:
+        """End because Slurm wants it: back into the queue, unless that is up to Slurm."""
+        computed = result is not None and result.outcome in (Outcome.COMPUTED, Outcome.LOADED)
+        if (computed and self._is_there()) or self._is_finished():
+            return self._done("computed at the last moment")
+        left = self._job.seconds_left
+        near = left is not None and left < _LATE_SECS
+        if signals.terminated and not signals.ending and not near:
+            # Preempted, cancelled, or the node drained: whether it is to start again, Slurm knows.
+            self._ledger = attrs.evolve(self._ledger, terminated=True)
+            self._write()
+            self._say("ended by Slurm")
+            return Status.TERMINATED
+        failure = self._failure(FailureKind.LOST, message="its job ran out of walltime")
+        if result is not None:
+            failure = attrs.evolve(self._known(result), kind=FailureKind.LOST)
+        decision = self._decide(failure)
+        if decision.verdict is not Verdict.RETRY:
+            return self._give_up(failure)
+        self._write(ended=True)
+        return self._requeue(decision)
+
+    def _requeue(self, decision: Decision) -> int:
+        self._say(f"out of walltime ({decision.reason}): back into the queue")
+        for _ in range(_REQUEUES):
+            try:
+                SlurmCluster().requeue(self._job.job_id)
+            except FuruError as error:
+                self._say(str(error))
+                time.sleep(_REQUEUE_PAUSE_SECS)
+            else:
+                return Status.REQUEUED
+        # Whoever waits for the run submits it anew, as does the same command.
+        self._ledger = attrs.evolve(self._ledger, ended=True)
+        return Status.REQUEUED
+
+    def _done(self, how: str) -> int:
+        self._write(ended=True)
+        self._say(f"{self._place.name} is there: {how}")
+        return Status.DONE
+
+    def _give_up(self, failure: Failure) -> int:
+        self._ledger = attrs.evolve(self._ledger, failure=failure)
+        self._write(ended=True)
+        self._say(f"failed for good: {failure}")
+        return Status.FAILED
+
+    def _blocked(self, blocked: _Blocked) -> int:
+        self._ledger = attrs.evolve(self._ledger, blocked_by=blocked.place.name)
+        self._write(ended=True)
+        self._say(
+            f"{self._place.name} cannot begin: its dependency {blocked.place.name} is not there, "
+            f"{blocked}; mend that and run the same command again"
+        )
+        return Status.BLOCKED
+
+    # Bookkeeping
+
+    def _decide(self, failure: Failure) -> Decision:
+        lost = failure.kind is FailureKind.LOST
+        progress = lost and made_progress(self._place)
+        decision = self._retries.decide(self._place.hash, failure.kind, progress=progress)
+        self._ledger = attrs.evolve(self._ledger, spent=decision.spent)
+        return decision
+
+    def _write(self, *, ended: bool = False) -> None:
+        self._ledger = attrs.evolve(self._ledger, ended=ended)
+        try:
+            write_ledger(self._folder, self._place.hash, self._ledger)
+        except FuruError as error:  # budgets are then forgotten, the node's result is not
+            self._say(str(error))
+
+    def _is_there(self) -> bool:
+        return not absent([self._place])
+
+    def _is_finished(self) -> bool:
+        return self._is_there() and not self._assignment.rerun
+
+    def _visible_secs(self) -> float:
+        return max(self._settings.lease_secs, _CACHE_SECS)
+
+    def _known(self, result: NodeResult, kind: FailureKind | None = None) -> Failure:
+        """A result's failure, with the node's name, which an unreadable node could not tell."""
+        failure = result.failure
+        if failure is None:
+            return self._failure(kind or FailureKind.LOST, message="it gave no reason")
+        return attrs.evolve(
+            failure, kind=kind or failure.kind, node=self._place.name, hash=self._place.hash
+        )
+
+    def _failure(
+        self, kind: FailureKind, error: BaseException | None = None, *, message: str = ""
+    ) -> Failure:
+        error_type = "" if error is None else type(error).__name__
+        text = message if error is None else str(error)
+        return Failure(kind, error_type, text, self._place.name, self._place.hash)
+
+    def _say(self, text: str) -> None:
+        print(f"furu: job {self._job.job_id}: {text}", file=sys.stderr, flush=True)
+
+
+def _result(answer: NodeResult | ChildDied | None) -> NodeResult | None:
+    return answer.result if isinstance(answer, ChildDied) else answer
+
+
+def _state_text(place: NodePlace, info: NodeInfo) -> str:
+    by = f", computed by {info.holder}" if info.holder is not None else ""
+    return f"{place.name}, which is {info.state.value}{by}"
+
+
+def arguments(folder: Path, token: str, count: int) -> Sequence[tuple[str, ...]]:
+    """The arguments of `compute` for each job of a submission."""
+    return [(str(folder), token, str(index)) for index in range(count)]

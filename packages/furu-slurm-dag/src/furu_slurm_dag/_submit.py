@@ -1,0 +1,260 @@
+"""Submitting the jobs of nodes: note it in the store, write down what they are to do, call sbatch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from furu_core.errors import FuruExecutorError, FuruStoreError
+from furu_core.executors import (
+    GraphWriter,
+    Holder,
+    Liveness,
+    NodePlace,
+    Submission,
+    liveness,
+    note_submission,
+    place_of,
+    remove_submission,
+    submission_of,
+)
+from furu_plan import PlanNode
+from furu_slurm import Call, Cluster, Specs, new_token, node_log_folder
+from furu_slurm.errors import FuruSlurmError, FuruSlurmUnavailable
+from furu_slurm_dag._files import (
+    GRAPH,
+    NAME,
+    Assignment,
+    Batch,
+    JobId,
+    begin,
+    job_ids,
+    parse_id,
+    read_batch,
+    run_folder,
+    write_batch,
+    write_job_ids,
+)
+from furu_slurm_dag._job import FUNCTION, arguments
+from furu_slurm_dag._liveness import SUBMITTING_SECS, find_job
+from furu_slurm_dag._wiring import LONGEST, Group, afterok
+
+_log = logging.getLogger("furu.slurm")
+
+_LOOK_SECS: Final = 1.0
+
+
+@attrs.frozen
+class Job:
+    """The job of a node.
+
+    Attributes:
+        job_id: as Slurm calls it.
+        name: as its submitter does.
+        size: how many jobs its submission has.
+        submitted: when it was known to be in the queue, by `time.monotonic`.
+    """
+
+    job_id: str
+    name: JobId
+    size: int = 1
+    submitted: float = attrs.field(factory=time.monotonic)
+
+
+class TooMany(FuruSlurmError):
+    """What a job waits for is too long a list for sbatch; fewer are left when some have ended."""
+
+
+class Submitter:
+    """Submits the jobs of one run, and adopts those that others have submitted.
+
+    Args:
+        cluster: where to.
+        specs: by spec key.
+        root: below which jobs have their logs.
+        run_id: the run.
+        folder: its folder.
+        signal_before_secs: how long before their walltime's end jobs are told.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        specs: Specs,
+        root: Path,
+        run_id: str,
+        folder: Path,
+        signal_before_secs: int,
+    ) -> None:
+        self._cluster = cluster
+        self._specs = specs
+        self._root = root
+        self.run_id = run_id
+        self._folder = folder
+        self._signal_before_secs = signal_before_secs
+        self._graph: GraphWriter | None = None
+        self.largest = cluster.max_array_size()
+
+    def log_folder(self, spec_key: str) -> Path:
+        """Where the logs of jobs with a spec key are."""
+        return node_log_folder(self._root, spec_key, self.run_id)
+
+    def close(self) -> None:
+        """Close the run's graph, until more is submitted."""
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
+
+    def submit(
+        self, group: Group, jobs: Mapping[str, Job], places: Sequence[NodePlace]
+    ) -> dict[str, Job]:
+        """Submit jobs for a group's nodes, or adopt those that others submitted meanwhile.
+
+        Args:
+            group: at most `largest` nodes.
+            jobs: of the nodes that the group waits for, by hash.
+            places: where those stand.
+
+        Returns:
+            The nodes' jobs, by hash; none for those that somebody else computes without a job.
+
+        Raises:
+            TooMany: what the group waits for is too long a list.
+            FuruSubmitRefused, FuruSubmitLimit, FuruSlurmUnavailable: as `Cluster.submit`.
+            FuruStoreError: the store cannot be written.
+        """
+        sizes = {job.job_id.partition("_")[0]: job.size for job in jobs.values()}
+        dependency = afterok([job.job_id for job in jobs.values()], sizes)
+        if len(dependency) > LONGEST:
+            raise TooMany(f"{len(jobs)} jobs to wait for are too many at once")
+        token = new_token()
+        begin(self._folder, token)
+        ours, others = self._note(group.nodes, token)
+        found: dict[str, Job] = {}
+        if ours:
+            try:
+                found = self._submit(ours, token, dependency, places)
+            except FuruSlurmUnavailable as error:
+                if not error.maybe_submitted:
+                    _forget(ours)
+                raise
+            except BaseException:
+                _forget(ours)
+                raise
+        for node, submission in others:
+            job = self.adopt(node, submission)
+            if job is not None:
+                found[node.hash] = job
+        return found
+
+    def _submit(
+        self,
+        nodes: Sequence[PlanNode],
+        token: str,
+        dependency: str,
+        places: Sequence[NodePlace],
+    ) -> dict[str, Job]:
+        key = nodes[0].spec_key
+        if self._graph is None:
+            self._graph = GraphWriter(self._folder / GRAPH)
+        offsets = [self._graph.add(node.obj) for node in nodes]
+        self._graph.flush()
+        assignments = [
+            Assignment(place_of(node.obj), offset, node.rerun)
+            for node, offset in zip(nodes, offsets, strict=True)
+        ]
+        batch = Batch(
+            token,
+            self.run_id,
+            key,
+            tuple(assignments),
+            tuple(places),
+        )
+        write_batch(self._folder, batch)
+        ids = self._cluster.submit(
+            spec=self._specs[key],
+            token=token,
+            name=nodes[0].name if len(nodes) == 1 else nodes[0].class_name,
+            folder=self.log_folder(key),
+            calls=[Call(FUNCTION, args) for args in arguments(self._folder, token, len(nodes))],
+            dependency=dependency,
+            requeue=True,
+            signal_before_secs=self._signal_before_secs,
+        )
+        write_job_ids(self._folder, token, ids)
+        return {
+            node.hash: Job(job_id, JobId(self.run_id, token, index), len(nodes))
+            for index, (node, job_id) in enumerate(zip(nodes, ids, strict=True))
+        }
+
+    # The notes in the store
+
+    def _note(
+        self, nodes: Iterable[PlanNode], token: str
+    ) -> tuple[list[PlanNode], list[tuple[PlanNode, Submission]]]:
+        """Note the submission of nodes; those noted, and those that others submitted."""
+        ours: list[PlanNode] = []
+        others: list[tuple[PlanNode, Submission]] = []
+        for node in nodes:
+            submission = JobId(self.run_id, token, len(ours)).submission()
+            while True:
+                before = submission_of(node.obj)
+                if before is not None and _lives(before):
+                    others.append((node, before))
+                    break
+                if note_submission(node.obj, submission, over=before):
+                    ours.append(node)
+                    break
+        return ours, others
+
+    def adopt(self, node: PlanNode, submission: Submission) -> Job | None:
+        """The job that somebody else submitted for a node; None when it is gone before it was seen.
+
+        Raises:
+            FuruExecutorError: it is no job whose end another job could wait for.
+        """
+        name = parse_id(submission)
+        if name is None:
+            raise elsewhere(node, Holder(None, submission))
+        folder = run_folder(name.run_id)
+        try:
+            size = len(read_batch(folder, name.token).assignments)
+        except FuruStoreError:
+            size = 0  # then it cannot be told whether all of an array is meant
+        known = job_ids(folder, name.token)
+        if name.index < len(known):
+            return Job(known[name.index], name, size)
+        deadline = time.monotonic() + SUBMITTING_SECS
+        while True:
+            info = find_job(self._cluster.jobs(), name)
+            if info is not None:
+                return Job(info.job_id, name, size)
+            if not _lives(submission):
+                return None
+            if time.monotonic() > deadline:
+                raise elsewhere(node, Holder(None, submission))
+            time.sleep(_LOOK_SECS)
+
+
+def elsewhere(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
+    """The error for a node whose end no job can wait for."""
+    return FuruExecutorError(
+        f"{node.name} is computed by {holder or 'somebody else'}, which is no job of {NAME} that "
+        "Slurm knows here, so no job can wait for it",
+        hint="wait until it is done and run the same command again, or use the executor slurm-pool, "
+        "which waits for what others compute",
+    )
+
+
+def _lives(submission: Submission) -> bool:
+    return liveness([submission])[submission] is not Liveness.GONE
+
+
+def _forget(nodes: Iterable[PlanNode]) -> None:
+    for node in nodes:
+        remove_submission(node.obj)
