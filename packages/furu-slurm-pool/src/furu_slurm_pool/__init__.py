@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from furu_slurm_pool._run import SlurmPoolExecutor
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SlurmPoolExecutor"]
+if TYPE_CHECKING:
+    from furu_slurm_pool._run import SlurmPoolExecutor, SlurmPoolRun, run_slurm_pool
+
+__all__ = ["SlurmPoolExecutor", "SlurmPoolRun", "run_slurm_pool"]
+
+
+def __getattr__(name: str) -> Any:
+    # A worker imports this package as well, and would wait for all that controls runs.
+    if name in __all__:
+        from furu_slurm_pool import _run
+
+        return getattr(_run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,274 @@
+"""Controlling a run on a pool: beginning one, or going on where a controller before ended."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+import furu_core
+from furu_core import Settings, use_settings
+from furu_core.executors import (
+    EventLog,
+    Roots,
+    RunState,
+    Submission,
+    is_local_folder,
+    new_run_folder,
+    runs_folder,
+)
+from furu_plan import DependencyPlan, Frontier, Spent, Status, build_plan
+from furu_plan.runs import Controller, choose_display, failed_before
+from furu_slurm import (
+    Cluster,
+    LocalCluster,
+    SlurmCluster,
+    SlurmSpec,
+    check_spec_keys,
+    this_job,
+    worker_log_folder,
+    write_job_environment,
+)
+from furu_slurm_pool._controllers import KeptLedger, Reign, ruler, spent_before, take_over
+from furu_slurm_pool._fleet import Fleet
+from furu_slurm_pool._folders import make_folders, withdraw_orders
+from furu_slurm_pool._inheritance import HeirsReader, Inheritance, inherit
+from furu_slurm_pool._pool import QueuePool, remove_traces
+from furu_slurm_pool._request import Request, same_runs, write_request
+from furu_slurm_pool._worker import EXECUTOR, WorkerSetup
+from furu_slurm_pool.errors import FuruRunAlive
+
+_LEAVE_SECS: Final = 2.0  # for workers that have heard that the run is over
+_TASKS_A_WORKER: Final = 20  # that wait in the queue, so that no worker runs dry
+_TASKS: Final = 2_000
+
+
+@attrs.frozen
+class Controlled:
+    """A run that this process controls.
+
+    Attributes:
+        run_id: the run.
+        folder: its folder.
+        plan: what there is to do, as this controller found it.
+        controller: the loop.
+        reign: this process's.
+        resumed: whether another controller had begun it.
+    """
+
+    run_id: str
+    folder: Path
+    plan: DependencyPlan
+    controller: Controller
+    reign: Reign
+    resumed: bool
+
+
+def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
+    """Control a run: the newest unfinished one for these roots, or else a new one.
+
+    Args:
+        request: how.
+        roots: what for.
+        where: the folder of runs; None for `runs` in the store.
+
+    Raises:
+        FuruRunAlive: such a run is controlled by a process that lives.
+        FuruSpecError: a node needs workers that the request does not describe.
+        FuruStoreError: the run's folder cannot be written.
+    """
+    settings = _settings(request)
+    for folder in same_runs(where or runs_folder(), roots):
+        before = ruler(str(folder))
+        if before is None or before.ended in (RunState.DONE, RunState.FAILED):
+            continue
+        if before.lives(settings.lease_secs):
+            raise alive(folder, str(before), before.silent_secs)
+        reign = take_over(str(folder), before.number, submission_of_this_job())
+        if reign is None:
+            newest = ruler(str(folder))
+            raise alive(folder, str(newest), 0.0)
+        return control(request, roots, folder, reign)
+    plan = build_plan(roots, settings=settings)
+    check_spec_keys(request.specs, plan.with_status(Status.TODO))
+    _, folder = new_run_folder(EXECUTOR, roots, where=where)
+    prepare(folder, request, roots)
+    reign = take_over(str(folder), 0, submission_of_this_job())
+    if reign is None:
+        raise alive(folder, str(ruler(str(folder))), 0.0)
+    return control(request, roots, folder, reign, plan)
+
+
+def prepare(folder: Path, request: Request, roots: Roots) -> None:
+    """Write what any controller of a run needs.
+
+    Raises:
+        FuruStoreError: the run's folder cannot be written.
+    """
+    make_folders(str(folder))
+    write_request(folder, request, roots)
+
+
+def alive(folder: Path, controller: str, silent_secs: float) -> FuruRunAlive:
+    """The error about a run that somebody else controls."""
+    return FuruRunAlive(
+        f"run {folder.name} is for the same roots and controlled by {controller}, which gave a sign "
+        f"of life {silent_secs:.0f} s ago",
+        run_id=folder.name,
+        controller=controller,
+        hint=f"wait for it, or end it with `furu pool stop {folder.name}`",
+    )
+
+
+def control(
+    request: Request,
+    roots: Roots,
+    folder: Path,
+    reign: Reign,
+    plan: DependencyPlan | None = None,
+) -> Controlled:
+    """Control a run from now on.
+
+    Args:
+        request: how.
+        roots: what for.
+        folder: of the run.
+        reign: this process's.
+        plan: what there is to do, for a run that is new.
+
+    Raises:
+        FuruSpecError: a node needs workers that the request does not describe.
+        FuruStoreError: the run's folder cannot be written.
+    """
+    settings = _settings(request)
+    run_folder = str(folder)
+    make_folders(run_folder)
+    withdraw_orders(run_folder)
+    with _use(request):
+        write_job_environment(folder)
+    wake_pipe = os.pipe()
+    for fd in wake_pipe:
+        os.set_blocking(fd, False)
+    fleet = _fleet(request, settings, folder, reign, wake_pipe[1])
+    inherited, spent = Inheritance(), dict[str, Spent]()
+    resumed = plan is None
+    if plan is None:
+        fleet.adopt()
+        spent, counted = spent_before(run_folder)
+        inherited = inherit(run_folder, {worker.name for worker in fleet.workers()}, counted)
+        plan = build_plan(roots, settings=settings, reader=HeirsReader(inherited))
+        check_spec_keys(request.specs, plan.with_status(Status.TODO))
+    pool = QueuePool(
+        run_folder=run_folder,
+        reign=reign,
+        fleet=fleet,
+        graph=plan.with_status(Status.TODO),
+        depth=_TASKS + _TASKS_A_WORKER * request.max_workers_total,
+        poll_secs=request.poll_interval_sec,
+        patience_secs=request.poll_interval_sec + _LEAVE_SECS,
+        local_store=is_local_store(request),
+        lease_secs=settings.lease_secs,
+        inherited=inherited,
+        wake_pipe=wake_pipe,
+    )
+    ledger = KeptLedger(reign, pool.task_of, settings, keep_going=request.keep_going, spent=spent)
+    controller = Controller(
+        run_id=folder.name,
+        frontier=Frontier(plan, window=request.window_size),
+        ledger=ledger,
+        limits={},
+        places={},
+        pool=pool,
+        events=EventLog(folder),
+        display=choose_display(wanted=request.progress, live=True),
+        settings=settings,
+        keep_going=request.keep_going,
+        roots=plan.roots,
+        failures=failed_before(plan),
+    )
+    return Controlled(folder.name, folder, plan, controller, reign, resumed)
+
+
+def conclude(controlled: Controlled) -> None:
+    """Note how a run ended under this controller, and remove what nobody needs any more."""
+    if controlled.reign.is_over():
+        return
+    state = controlled.controller.state
+    controlled.reign.end(state)
+    if state is RunState.DONE:
+        remove_traces(str(controlled.folder))
+
+
+def cluster_of(request: Request) -> Cluster:
+    """What runs the workers."""
+    return LocalCluster() if request.cluster == "local" else SlurmCluster()
+
+
+def is_local_store(request: Request) -> bool:
+    """Whether everything that workers write is seen here, and by each other, at once."""
+    return request.cluster == "local" or is_local_folder(furu_core.settings().path)
+
+
+def submission_of_this_job() -> Submission | None:
+    """The job that this process is, as the executor calls it; None outside of jobs."""
+    job = this_job()
+    return None if job is None else Submission(EXECUTOR, job.job_id, job.restarts)
+
+
+def margin_secs(spec: SlurmSpec) -> float:
+    """Seconds before the end of its walltime at which a worker has to be done."""
+    return min(60.0, max(5.0, 0.05 * 60 * spec.time_min))
+
+
+def _fleet(request: Request, settings: Settings, folder: Path, reign: Reign, woken: int) -> Fleet:
+    run_folder = str(folder)
+    local_store = is_local_store(request)
+
+    def arguments(worker: str, key: str) -> tuple[str, ...]:
+        return WorkerSetup(
+            run_folder=run_folder,
+            run_id=folder.name,
+            spec_key=key,
+            worker=worker,
+            idle_timeout_secs=request.idle_timeout_sec,
+            poll_interval_secs=request.poll_interval_sec,
+            margin_secs=margin_secs(request.specs[key]),
+            local_store=local_store,
+        ).arguments()
+
+    def wake() -> None:
+        try:
+            os.write(woken, b"!")
+        except OSError:
+            pass  # nobody listens any more, or enough has been said
+
+    return Fleet(
+        run_folder=run_folder,
+        run_id=folder.name,
+        reign=reign.number,
+        cluster=cluster_of(request),
+        specs=request.specs,
+        most=request.max_workers_total,
+        log_folder=lambda key: worker_log_folder(request.submitit_root, key, folder.name),
+        arguments=arguments,
+        margin_secs=lambda key: margin_secs(request.specs[key]),
+        lease_secs=settings.lease_secs,
+        poll_secs=min(request.poll_interval_sec, 2.0),
+        wake=wake,
+    )
+
+
+def _settings(request: Request) -> Settings:
+    settings = furu_core.settings()
+    if request.retry_failed is not None:
+        settings = attrs.evolve(settings, retry_failed=request.retry_failed)
+    return settings
+
+
+def _use(request: Request) -> AbstractContextManager[Any]:
+    if request.retry_failed is None:
+        return nullcontext()
+    return use_settings(retry_failed=request.retry_failed)

@@ -1,0 +1,247 @@
+"""Who controls a run: one process after the other, each with a number of its own.
+
+::
+
+    runs/<run id>/controllers/<n>/controller.json   which process, which job
+                                  alive             touched now and then
+                                  spent.jsonl       the retries that nodes have used up
+                                  ended             how the run ended under it
+
+Taking over means claiming the next number, never breaking the last. So a controller that was given up
+for dead and wakes again finds a higher number, and ends without touching anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import attrs
+
+from furu_core import Settings
+from furu_core.executors import (
+    FailureKind,
+    Liveness,
+    ProcessId,
+    RunState,
+    Submission,
+    liveness,
+    process_is_gone,
+    this_process,
+)
+from furu_plan import Decision, RetryLedger, Spent
+from furu_slurm_pool._moves import listed
+
+VERSION: Final = 1
+_SILENT_LEASES: Final = 3.0
+
+
+@attrs.frozen
+class Reign:
+    """One process's time as the controller of a run.
+
+    Attributes:
+        run_folder: the run's.
+        number: counts the run's controllers from 1.
+    """
+
+    run_folder: str
+    number: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.run_folder}/controllers/{self.number}"
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        with suppress(OSError):
+            os.utime(f"{self.folder}/alive")
+
+    def is_over(self) -> bool:
+        """Whether another process has taken over."""
+        return max(numbers(self.run_folder), default=0) > self.number
+
+    def end(self, state: RunState) -> None:
+        """Note how the run ended."""
+        with suppress(OSError), open(f"{self.folder}/ended", "w", encoding="utf-8") as file:
+            file.write(state.value)
+
+
+@attrs.frozen
+class Ruler:
+    """The newest controller of a run, as anyone sees it.
+
+    Attributes:
+        number: counts the run's controllers.
+        process: the process.
+        submission: the job that it runs in, where there is one.
+        ended: how the run ended under it; None while it has not.
+        silent_secs: seconds since its last sign of life, by the filesystem's clock.
+    """
+
+    number: int
+    process: ProcessId
+    submission: Submission | None
+    ended: RunState | None
+    silent_secs: float
+
+    def __str__(self) -> str:
+        job = "" if self.submission is None else f", job {self.submission.id}"
+        return f"{self.process}{job}"
+
+    def lives(self, lease_secs: float) -> bool:
+        """Whether it can still do anything."""
+        if self.ended is not None or process_is_gone(self.process):
+            return False
+        if self.submission is not None:
+            match liveness([self.submission])[self.submission]:
+                case Liveness.ALIVE:
+                    return True
+                case Liveness.GONE:
+                    return False
+                case Liveness.UNKNOWN:
+                    pass
+        return self.silent_secs <= _SILENT_LEASES * lease_secs
+
+
+def numbers(run_folder: str) -> list[int]:
+    """The numbers of the run's controllers so far."""
+    return [int(name) for name in listed(f"{run_folder}/controllers") if name.isdecimal()]
+
+
+def take_over(run_folder: str, after: int, submission: Submission | None) -> Reign | None:
+    """Become the controller of a run; None when somebody else was faster.
+
+    Args:
+        run_folder: the run's.
+        after: the number of the controller before, which is dead; 0 for none.
+        submission: the job that this process runs in, where there is one.
+
+    Raises:
+        OSError: it cannot be noted.
+    """
+    reign = Reign(run_folder, after + 1)
+    staged = f"{run_folder}/controllers/.new-{os.getpid()}-{os.urandom(4).hex()}"
+    os.makedirs(staged)
+    record = {
+        "version": VERSION,
+        "process": attrs.asdict(this_process()),
+        "submission": None if submission is None else attrs.asdict(submission),
+        "started": time.time(),
+    }
+    try:
+        for name, text in (("controller.json", json.dumps(record)), ("alive", "")):
+            with open(f"{staged}/{name}", "x", encoding="utf-8") as file:
+                file.write(text)
+        os.rename(staged, reign.folder)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(error, FileExistsError) or os.path.isdir(reign.folder):
+            return None
+        raise
+    return None if reign.is_over() else reign
+
+
+def ruler(run_folder: str) -> Ruler | None:
+    """The newest controller of a run; None where there was none yet, or its record is damaged."""
+    number = max(numbers(run_folder), default=0)
+    if not number:
+        return None
+    folder = f"{run_folder}/controllers/{number}"
+    try:
+        with open(f"{folder}/controller.json", "rb") as file:
+            raw = json.load(file)
+        process = ProcessId(**raw["process"])
+        submission = raw["submission"] and Submission(**raw["submission"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Ruler(number, process, submission, _ended(folder), _silence(folder))
+
+
+def _ended(folder: str) -> RunState | None:
+    if "ended" not in listed(folder):
+        return None
+    with suppress(OSError, ValueError), open(f"{folder}/ended", encoding="utf-8") as file:
+        return RunState(file.read())
+    return None
+
+
+def _silence(folder: str) -> float:
+    """Seconds since the last sign of life, as the difference of two times of one filesystem."""
+    probe = f"{folder}/.probe-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        last = os.stat(f"{folder}/alive").st_mtime
+        with open(probe, "x", encoding="utf-8") as file:
+            now = os.fstat(file.fileno()).st_mtime
+        os.unlink(probe)
+    except OSError:
+        return 0.0  # who cannot look must not take over
+    return max(0.0, now - last)
+
+
+class KeptLedger(RetryLedger):
+    """A ledger that writes down what nodes have used up, so that a run that is resumed goes on from it.
+
+    Args:
+        reign: whose folder it writes to.
+        task_of: the name of the task by which a node was tried last, by its hash.
+        settings, keep_going, spent: as for `RetryLedger`.
+    """
+
+    def __init__(
+        self,
+        reign: Reign,
+        task_of: Callable[[str], str],
+        settings: Settings,
+        *,
+        keep_going: bool,
+        spent: Mapping[str, Spent],
+    ) -> None:
+        super().__init__(settings, keep_going=keep_going, spent=spent)
+        self._task_of = task_of
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(f"{reign.folder}/spent.jsonl", flags, 0o666)
+        for node_hash, used in spent.items():
+            self._write(node_hash, "", used)
+
+    def decide(self, node_hash: str, kind: FailureKind, *, progress: bool = False) -> Decision:
+        decision = super().decide(node_hash, kind, progress=progress)
+        self._write(node_hash, self._task_of(node_hash), decision.spent)
+        return decision
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _write(self, node_hash: str, task: str, spent: Spent) -> None:
+        line = json.dumps([node_hash, task, spent.compute, spent.lost]) + "\n"
+        with suppress(
+            OSError
+        ):  # a full disk must not end a run; what is lost is a bound's strictness
+            os.write(self._fd, line.encode())
+
+
+def spent_before(run_folder: str) -> tuple[dict[str, Spent], set[str]]:
+    """What nodes have used up under the controllers so far, and the tasks that were counted in it."""
+    spent: dict[str, Spent] = {}
+    counted: set[str] = set()
+    for number in sorted(numbers(run_folder)):
+        for line in _lines(f"{run_folder}/controllers/{number}/spent.jsonl"):
+            with suppress(ValueError, TypeError):
+                node_hash, task, compute, lost = json.loads(line)
+                spent[str(node_hash)] = Spent(int(compute), int(lost))
+                counted.add(str(task))
+    return spent, counted
+
+
+def _lines(path: str) -> list[Any]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,94 @@
+"""The folder of a pool's run, and who writes what in it.
+
+::
+
+    runs/<run id>/request.json, roots.jsonl    what the run is to do; whoever started it
+                  same-as-<digest>             lets the same command find it
+                  environment.json             what its jobs are started with; the controller
+                  controllers/<n>/             the n-th controller of the run, see `_controllers`
+                  graph/<n>-<k>.jsonl          configs of queued nodes; controller n
+                  queue/<spec key>/            see `_queue`
+                  verdicts/, heartbeats/       see there; workers
+                  orders/                      what workers are to do, see `orders`; the controller
+                  workers/<worker>.json        see `_fleet`; the controller
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Final
+
+from furu_slurm_pool import _heartbeats, _verdicts
+from furu_slurm_pool._moves import listed
+from furu_slurm_pool._queue import QueueFolder, queue_folder
+
+STOP: Final = "stop"
+_LEAVE: Final = ".leave"
+
+
+def make_folders(run_folder: str) -> None:
+    """Make the folders that are there from the first, as far as they are missing."""
+    for folder in (
+        f"{run_folder}/controllers",
+        f"{run_folder}/graph",
+        f"{run_folder}/queue",
+        f"{run_folder}/workers",
+        orders_folder(run_folder),
+        _verdicts.folder_of(run_folder),
+        _heartbeats.folder_of(run_folder),
+    ):
+        os.makedirs(folder, exist_ok=True)
+
+
+def graph_file(run_folder: str, name: str) -> str:
+    """The graph file that tasks name."""
+    return f"{run_folder}/graph/{name}"
+
+
+def queues(run_folder: str) -> list[QueueFolder]:
+    """The queues of all spec keys that the run has needed so far."""
+    return [QueueFolder(f"{run_folder}/queue/{name}") for name in listed(f"{run_folder}/queue")]
+
+
+def open_queue(run_folder: str, spec_key: str) -> QueueFolder:
+    """The queue of a spec key, made if it is not there."""
+    queue = queue_folder(run_folder, spec_key)
+    queue.make()
+    return queue
+
+
+# Orders are empty files; a listing of their folder shows them at once, also on a network filesystem.
+
+
+def orders_folder(run_folder: str) -> str:
+    """Where the controller says what workers are to do."""
+    return f"{run_folder}/orders"
+
+
+def order_stop(run_folder: str) -> None:
+    """Have all workers interrupt what they compute, as cancelled, and end."""
+    _touch(f"{orders_folder(run_folder)}/{STOP}")
+
+
+def order_leave(run_folder: str, worker: str) -> None:
+    """Have one worker end when it has done what it has claimed."""
+    _touch(f"{orders_folder(run_folder)}/{worker}{_LEAVE}")
+
+
+def withdraw_orders(run_folder: str) -> None:
+    """Forget all orders, when a run goes on."""
+    for name in listed(orders_folder(run_folder)):
+        with suppress(OSError):
+            os.unlink(f"{orders_folder(run_folder)}/{name}")
+
+
+def orders_for(run_folder: str, worker: str) -> tuple[bool, bool]:
+    """Whether a worker is to stop, and whether it is to leave."""
+    names = listed(orders_folder(run_folder))
+    return STOP in names, f"{worker}{_LEAVE}" in names
+
+
+def _touch(path: str) -> None:
+    with suppress(OSError):  # scancel says the same to those whom it reaches
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))

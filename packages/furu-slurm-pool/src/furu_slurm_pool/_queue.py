@@ -1,0 +1,239 @@
+"""The queue of one spec key: a folder in which tasks are files and are claimed by renaming them.
+
+::
+
+    runs/<run id>/queue/<spec key>/todo/<task>               waits
+                                   claimed/<worker>/<task>   a worker has it; the folder is the worker's
+                                   dead/<worker>/<task>      what a worker left that died
+                                   withdrawn/<task>          the controller took it back
+
+The controller alone makes tasks and takes them back; a worker moves them into its own folder, and
+removes them from there once its verdict is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+
+from furu_slurm_pool import _tasks
+from furu_slurm_pool._moves import is_hidden, listed, moved, write_new
+from furu_slurm_pool._tasks import QueuedTask
+
+_MISSES: Final = 16  # names in a row that others took, after which a listing is too old
+_READINGS: Final = 3  # in one call, after which somebody else is simply faster
+
+
+@attrs.frozen
+class QueueFolder:
+    """The folders of one spec key's queue.
+
+    Attributes:
+        path: the queue's folder.
+    """
+
+    path: str
+
+    @property
+    def todo(self) -> str:
+        return f"{self.path}/todo"
+
+    @property
+    def claimed(self) -> str:
+        return f"{self.path}/claimed"
+
+    @property
+    def dead(self) -> str:
+        return f"{self.path}/dead"
+
+    @property
+    def withdrawn(self) -> str:
+        return f"{self.path}/withdrawn"
+
+    def make(self) -> None:
+        """Make the folders, as far as they are not there."""
+        for folder in (self.todo, self.claimed, self.dead, self.withdrawn):
+            os.makedirs(folder, exist_ok=True)
+
+
+def queue_folder(run_folder: str, spec_key: str) -> QueueFolder:
+    """The queue of a spec key in a run.
+
+    Example:
+        >>> queue_folder("/runs/1", "gpu/large").path
+        '/runs/1/queue/gpu%2Flarge'
+    """
+    name = quote(spec_key, safe="")
+    return QueueFolder(
+        f"{run_folder}/queue/{name.replace('.', '%2E') if name[:1] == '.' else name}"
+    )
+
+
+# What the controller does
+
+
+def enqueue(queue: QueueFolder, name: str, task: QueuedTask) -> None:
+    """Let a task wait for a worker.
+
+    Args:
+        queue: where.
+        name: of `_tasks.name_of`, never used before.
+        task: what is to be done.
+
+    Raises:
+        OSError: it cannot be written; then there is no such task.
+    """
+    write_new(f"{queue.todo}/{name}", _tasks.encode(task), by_way_of=queue.withdrawn)
+
+
+def withdraw(queue: QueueFolder, name: str) -> bool:
+    """Take a task back; False when a worker has claimed it."""
+    target = f"{queue.withdrawn}/{name}"
+    if not moved(f"{queue.todo}/{name}", target):
+        return False
+    with suppress(OSError):
+        os.unlink(target)
+    return True
+
+
+def waiting(queue: QueueFolder) -> list[str]:
+    """The names of the tasks that wait, in the order of queueing."""
+    return sorted(listed(queue.todo))
+
+
+def claimed_by(queue: QueueFolder) -> dict[str, list[str]]:
+    """The names of the tasks that workers have, by worker; workers that have none among them."""
+    return {worker: tasks_in(f"{queue.claimed}/{worker}") for worker in listed(queue.claimed)}
+
+
+def tasks_in(folder: str) -> list[str]:
+    """The names of the tasks in a worker's folder, in the order of queueing."""
+    return sorted(name for name in listed(folder) if not is_hidden(name))
+
+
+def declare_dead(queue: QueueFolder, worker: str) -> list[str]:
+    """Take a worker's folder away from it, so that it ends should it wake; the tasks it had.
+
+    They stay in the folder of the dead until `bury`.
+    """
+    moved(f"{queue.claimed}/{worker}", f"{queue.dead}/{worker}")
+    return tasks_in(f"{queue.dead}/{worker}")
+
+
+def bury(queue: QueueFolder, worker: str) -> None:
+    """Remove what a dead worker left, once all of it has been dealt with."""
+    _remove(f"{queue.dead}/{worker}")
+
+
+# What a worker does
+
+
+class Desk:
+    """A worker's own folder: it claims tasks into it, and clears them away.
+
+    Args:
+        queue: of its spec key.
+        worker: the worker's name, never used before in this run.
+
+    Raises:
+        FileExistsError: somebody has worked under that name.
+    """
+
+    def __init__(self, queue: QueueFolder, worker: str) -> None:
+        self._queue = queue
+        self._worker = worker
+        self.folder = f"{queue.claimed}/{worker}"
+        os.mkdir(self.folder)
+        self._names: list[str] = []
+        self._next = 0
+        self._colleagues = 1
+
+    def is_mine(self) -> bool:
+        """Whether the folder still stands; False means that the worker was declared dead."""
+        return self._worker in listed(self._queue.claimed)
+
+    def claim(self, most: int) -> list[str]:
+        """Claim tasks, at most so many and no more than a fair share; the names of those claimed.
+
+        A listing is walked from a place of the worker's own, so that workers seldom want the same
+        task, and read again when it is used up or others have taken what it shows.
+        """
+        found: list[str] = []
+        misses = readings = 0
+        while True:
+            if self._next == len(self._names) or misses == _MISSES:
+                if found or readings == _READINGS or not self._read():
+                    return found
+                misses, readings = 0, readings + 1
+            share = 1 + (len(self._names) - self._next) // (2 * self._colleagues)
+            if len(found) >= min(most, share):
+                return found
+            name = self._names[self._next]
+            self._next += 1
+            if self._take(name):
+                found.append(name)
+                misses = 0
+            else:
+                misses += 1
+
+    def path(self, name: str) -> str:
+        """Where a claimed task's file is."""
+        return f"{self.folder}/{name}"
+
+    def read(self, name: str) -> QueuedTask:
+        """What a claimed task says.
+
+        Raises:
+            UnreadableTask: its file is not what it should be.
+        """
+        try:
+            with open(self.path(name), "rb", buffering=0) as file:
+                return _tasks.parse(file.read())
+        except OSError as error:
+            raise _tasks.UnreadableTask(error.strerror or str(error)) from None
+
+    def clear(self, names: Iterable[str]) -> None:
+        """Remove tasks whose verdict is written."""
+        for name in names:
+            with suppress(OSError):
+                os.unlink(self.path(name))
+
+    def close(self) -> None:
+        """Leave; what is left in the folder then is the controller's to see to."""
+        with suppress(OSError):
+            os.rmdir(self.folder)
+
+    def _read(self) -> int:
+        """List what waits; how much that is."""
+        names = waiting(self._queue)
+        if names:
+            colleagues = sorted(listed(self._queue.claimed))
+            self._colleagues = max(1, len(colleagues))
+            place = colleagues.index(self._worker) if self._worker in colleagues else 0
+            start = len(names) * place // self._colleagues
+            names = names[start:] + names[:start]
+        self._names = names
+        self._next = 0
+        return len(names)
+
+    def _take(self, name: str) -> bool:
+        try:
+            os.rename(f"{self._queue.todo}/{name}", self.path(name))
+        except FileNotFoundError:
+            # Most often somebody else took it. It is here only if the server did what it was asked,
+            # its reply was lost, and it was asked again.
+            return os.path.lexists(self.path(name))
+        return True
+
+
+def _remove(folder: str) -> None:
+    for name in listed(folder):
+        with suppress(OSError):
+            os.unlink(f"{folder}/{name}")
+    with suppress(OSError):
+        os.rmdir(folder)

@@ -1,0 +1,150 @@
+"""What a run is to do, written down so that any process can go on with it.
+
+::
+
+    runs/<run id>/request.json            the options
+                  roots.jsonl             the roots' configs, a graph file
+                  same-as-<digest>        an empty file, by which a run of the same roots is found
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+
+from furu_core.errors import FuruExecutorError, FuruFormatError
+from furu_core.executors import GraphReader, GraphWriter, Roots, named_roots
+from furu_plan import Window
+from furu_slurm import SlurmSpec
+from furu_slurm_pool._moves import listed
+
+VERSION: Final = 1
+FILE: Final = "request.json"
+ROOTS: Final = "roots.jsonl"
+_MARK: Final = "same-as-"
+
+
+@attrs.frozen
+class Request:
+    """How a run is to be done, checked.
+
+    Attributes:
+        cluster: ``"slurm"``, or ``"local"`` for processes of this machine.
+        specs: what workers ask for, by spec key.
+        max_workers_total: how many there may be at once.
+        window_size: how many roots are worked on at once.
+        idle_timeout_sec: without work, after which a worker leaves.
+        poll_interval_sec: the longest pause between two looks at the queue.
+        submitit_root: where workers have their scripts and logs.
+        keep_going: whether a node that failed ends only what depends on it.
+        retry_failed: in place of the setting; None leaves that.
+        progress: False shows none.
+    """
+
+    cluster: Literal["slurm", "local"]
+    specs: Mapping[str, SlurmSpec]
+    max_workers_total: int
+    window_size: Window
+    idle_timeout_sec: float
+    poll_interval_sec: float
+    submitit_root: Path
+    keep_going: bool
+    retry_failed: bool | None
+    progress: bool | None
+
+
+def write_request(folder: Path, request: Request, roots: Roots) -> None:
+    """Write down what a run is to do.
+
+    Raises:
+        OSError, FuruStoreError: the folder cannot be written.
+    """
+    with GraphWriter(folder / ROOTS) as writer:
+        places = [writer.add(root) for root in roots.items]
+    names = [name if isinstance(name, int) else str(name) for name in roots.names]
+    record = {
+        "version": VERSION,
+        **attrs.asdict(request, recurse=False),
+        "specs": {key: attrs.asdict(spec) for key, spec in request.specs.items()},
+        "submitit_root": str(request.submitit_root),
+        "roots": {"shape": roots.shape.value, "names": names, "places": places},
+    }
+    (folder / FILE).write_text(json.dumps(record, default=_plain), encoding="utf-8")
+    (folder / f"{_MARK}{digest(roots)}").touch()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def read_request(folder: Path) -> tuple[Request, Roots]:
+    """What `write_request` wrote.
+
+    Raises:
+        FuruExecutorError: the folder is of no run on a pool.
+        FuruFormatError: a newer furu wrote it.
+        FuruImportNameError, FuruValueError: a root cannot be made any more.
+    """
+    path = folder / FILE
+    try:
+        record = json.loads(path.read_bytes())
+        version = record.pop("version")
+        if version == VERSION:
+            given = record.pop("roots")
+            shape, names, places = given["shape"], given["names"], given["places"]
+            record["specs"] = {key: SlurmSpec(**spec) for key, spec in record["specs"].items()}
+            record["submitit_root"] = Path(record["submitit_root"])
+            request = Request(**record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FuruExecutorError(
+            f"{path} is no request of a run on a pool: {type(error).__name__}: {error}",
+            hint="`furu pool status` without a run lists those that there are",
+        ) from error
+    if version != VERSION:
+        raise FuruFormatError(
+            f"{path} has format version {version}, this furu reads {VERSION}",
+            path=path,
+            hint="use the furu that wrote it",
+        )
+    reader = GraphReader(folder / ROOTS)
+    return request, _shaped(shape, names, [reader.read(place) for place in places])
+
+
+def _shaped(shape: str, names: list[Any], items: list[Any]) -> Roots:
+    match shape:
+        case "one":
+            return named_roots(items[0])
+        case "dict":
+            return named_roots(dict(zip(names, items, strict=True)))
+        case _:
+            return named_roots(items)
+
+
+def digest(roots: Roots) -> str:
+    """What two runs have in common that are for the same roots, in whatever order."""
+    hashes = sorted({root.furu_hash for root in roots.items})
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+
+
+def same_runs(runs: Path, roots: Roots) -> Iterator[Path]:
+    """The folders of earlier runs on a pool for the same roots, the newest first."""
+    mark = f"{_MARK}{digest(roots)}"
+    for name in sorted(listed(str(runs)), reverse=True):
+        folder = f"{runs}/{name}"
+        if os.path.exists(f"{folder}/{mark}"):
+            yield Path(folder)
+
+
+def pool_runs(runs: Path) -> Iterator[Path]:
+    """The folders of all runs on a pool, the newest first."""
+    for name in sorted(listed(str(runs)), reverse=True):
+        if os.path.exists(f"{runs}/{name}/{FILE}"):
+            yield runs / name

@@ -1,0 +1,134 @@
+"""What workers tell their controller: files of their own, each with the ends of one or more tasks.
+
+::
+
+    runs/<run id>/verdicts/<worker>.<n>.json
+
+A file appears whole. It is written by way of the worker's own folder in the queue, so a worker that was
+declared dead, and lost that folder, cannot tell anything any more.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from furu_core.executors import NodeResult
+from furu_slurm_pool._moves import is_hidden, listed, write_new
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+VERSION: Final = 1
+
+
+class UnreadableVerdict(ValueError):
+    """A verdict's file that does not hold what `encode` wrote."""
+
+
+class Kind(Enum):
+    """How a worker is done with a task."""
+
+    ENDED = "ended"
+    GIVEN_BACK = "given back"  # it was not begun
+    UNREADABLE = "unreadable"  # the task's file is not what it should be
+
+
+@attrs.frozen
+class TaskVerdict:
+    """What became of one task.
+
+    Attributes:
+        task: the name of the task's file.
+        kind: in a word.
+        result: how the node's attempt ended, for `ENDED`.
+        message: what is wrong with the file, for `UNREADABLE`.
+    """
+
+    task: str
+    kind: Kind
+    result: NodeResult | None = None
+    message: str = ""
+
+
+@attrs.frozen
+class Verdicts:
+    """One file.
+
+    Attributes:
+        worker: who wrote it.
+        tasks: what became of them.
+    """
+
+    worker: str
+    tasks: tuple[TaskVerdict, ...]
+
+
+def folder_of(run_folder: str) -> str:
+    """Where the verdicts of a run are."""
+    return f"{run_folder}/verdicts"
+
+
+def names(run_folder: str) -> list[str]:
+    """The names of the verdict files that are there, those of each worker in their order."""
+    found = [name for name in listed(folder_of(run_folder)) if not is_hidden(name)]
+    return sorted(found, key=lambda name: (len(name), name))
+
+
+def worker_of(name: str) -> str:
+    """Who wrote the verdict file with this name."""
+    return name.partition(".")[0]
+
+
+def write(run_folder: str, number: int, verdicts: Verdicts, *, desk: str) -> None:
+    """Tell the controller.
+
+    Args:
+        run_folder: the run's.
+        number: counts the worker's files.
+        verdicts: what to tell.
+        desk: the worker's own folder in the queue.
+
+    Raises:
+        FileNotFoundError: that folder is gone: the worker was declared dead.
+        OSError: the file cannot be written.
+    """
+    path = f"{folder_of(run_folder)}/{verdicts.worker}.{number:06d}.json"
+    write_new(path, encode(verdicts), by_way_of=desk)
+
+
+def encode(verdicts: Verdicts) -> bytes:
+    """The bytes of a verdict file."""
+    raw = _converter().unstructure(verdicts)
+    return json.dumps({"version": VERSION, **raw}, separators=(",", ":")).encode()
+
+
+def parse(data: bytes) -> Verdicts:
+    """What `encode` wrote.
+
+    Raises:
+        UnreadableVerdict: it did not write that.
+    """
+    try:
+        raw = json.loads(data)
+        version = raw.pop("version")
+        if version == VERSION:
+            return _converter().structure(raw, Verdicts)
+    except Exception as error:  # noqa: BLE001 - whatever the parsers raise over damaged bytes
+        raise UnreadableVerdict(f"{type(error).__name__}: {error}") from None
+    raise UnreadableVerdict(f"it has format version {version}, this furu reads {VERSION}")
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs.preconf.json import make_converter
+
+    made = make_converter(detailed_validation=False)
+    made.register_unstructure_hook(Path, str)
+    made.register_structure_hook(Path, lambda raw, _: Path(raw))
+    return made

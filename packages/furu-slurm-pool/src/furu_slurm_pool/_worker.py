@@ -1,0 +1,359 @@
+"""A worker of a pool: a small process that claims tasks, and has a child of its own compute them.
+
+It imports nothing of the user's, so whatever a node does to its process, the worker goes on to give
+signs of life, minds its walltime and the signals of the scheduler, and tells what became of the node.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import attrs
+
+import furu_core
+from furu_core.executors import (
+    NodeResult,
+    Submission,
+    WorkerContext,
+    this_process,
+)
+from furu_slurm import ChildDied, NodeProcess, this_job
+from furu_slurm_pool import _verdicts
+from furu_slurm_pool._folders import graph_file, orders_for
+from furu_slurm_pool._heartbeats import Heartbeat
+from furu_slurm_pool._moves import listed
+from furu_slurm_pool._queue import Desk, queue_folder
+from furu_slurm_pool._tasks import QueuedTask, UnreadableTask
+from furu_slurm_pool._verdicts import Kind, TaskVerdict, Verdicts
+
+_log = logging.getLogger("furu.pool")
+
+EXECUTOR: Final = "slurm-pool"
+_CACHE_SECS: Final = 60.0  # for which a network filesystem may hide what another host wrote
+_BRIEF_SECS: Final = 0.05  # nodes that take less are claimed several at once
+_BATCH_SECS: Final = 0.25  # as many as take so long together
+_MOST_AT_ONCE: Final = 64
+_TELL_SECS: Final = 0.1  # for which the ends of brief nodes are kept back
+_PATIENCE_SECS: Final = 0.5  # a node that takes longer holds up those claimed with it
+_FIRST_PAUSE_SECS: Final = 0.01
+_INTERRUPT_SECS: Final = 4.0  # for a node that was interrupted, before it is killed
+_UNTOLD_SECS: Final = 60.0  # for a full disk to be given room, before a worker gives up
+
+
+@attrs.frozen
+class WorkerSetup:
+    """What a worker is told when it is submitted.
+
+    Attributes:
+        run_folder: of the run it works for.
+        run_id: the run.
+        spec_key: of the nodes it computes.
+        worker: its name in the run.
+        idle_timeout_secs: without work, after which it leaves.
+        poll_interval_secs: the longest pause between two looks for work.
+        margin_secs: before the end of its walltime, at which a node is interrupted.
+        local_store: no other host's files are waited for.
+    """
+
+    run_folder: str
+    run_id: str
+    spec_key: str
+    worker: str
+    idle_timeout_secs: float
+    poll_interval_secs: float
+    margin_secs: float
+    local_store: bool
+
+    def arguments(self) -> tuple[str, ...]:
+        """As strings, the run's folder first."""
+        return (self.run_folder, json.dumps(attrs.asdict(self)))
+
+
+class _Fate(IntEnum):
+    """What a worker is about to do; it never goes back."""
+
+    GO_ON = 0
+    LEAVE = 1  # when all that it has claimed is done
+    LOST = 2  # it is being ended: its node is interrupted, and tried again elsewhere
+    STOP = 3  # the run is cancelled: its node is as well
+    DEAD = 4  # it was given up for dead, so nothing it says counts
+
+
+def work(run_folder: str, arguments: str) -> int:
+    """Be a worker, until there is nothing to do or somebody wants it to end; the exit status.
+
+    Args:
+        run_folder: of the run.
+        arguments: of `WorkerSetup.arguments`.
+    """
+    setup = WorkerSetup(**json.loads(arguments))
+    try:
+        desk = Desk(queue_folder(run_folder, setup.spec_key), setup.worker)
+    except FileExistsError:
+        print(f"furu: worker {setup.worker} was started a second time, and ends", flush=True)
+        return 1
+    if setup.worker in listed(queue_folder(run_folder, setup.spec_key).dead):
+        desk.close()
+        print(f"furu: worker {setup.worker} came too late and was given up, so it ends", flush=True)
+        return 1
+    worker = _Worker(setup, desk)
+    with worker.signals():
+        return worker.serve()
+
+
+class _Worker:
+    def __init__(self, setup: WorkerSetup, desk: Desk) -> None:
+        settings = furu_core.settings()
+        job = this_job()
+        self._setup = setup
+        self._desk = desk
+        self._job = job
+        self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
+        about = {"job": None if job is None else job.job_id, "process": str(this_process())}
+        self._heart = Heartbeat(setup.run_folder, setup.worker, json.dumps(about).encode())
+        wait = 0.0 if setup.local_store else max(settings.lease_secs, _CACHE_SECS)
+        self._wait_secs = wait
+        self._context = WorkerContext(
+            executor=EXECUTOR,
+            run_id=setup.run_id,
+            spec_key=setup.spec_key,
+            known_done_wait_secs=wait,
+            submission=None if job is None else Submission(EXECUTOR, job.job_id, job.restarts),
+        )
+        self._graph = ""
+        self._process: NodeProcess | None = None
+        self._fate = _Fate.GO_ON
+        self._why = ""
+        self._signalled: signal.Signals | None = None
+        self._next_beat = 0.0
+        self._files = 0  # verdict files so far
+        self._untold: list[TaskVerdict] = []
+        self._done: list[str] = []  # the tasks whose files go once their verdicts are told
+        self._untold_since = 0.0
+        self._seconds: float | None = None  # what nodes took lately
+        self._longest = 0.0
+        self._waking, self._woken = os.pipe()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Heed the signals of the scheduler."""
+        for fd in (self._waking, self._woken):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+
+    def serve(self) -> int:
+        """Work until there is a reason to end."""
+        idle_since = time.monotonic()
+        pause = _FIRST_PAUSE_SECS
+        try:
+            while self._look() is _Fate.GO_ON:
+                names = self._desk.claim(self._at_once())
+                if names:
+                    self._compute_all(names)
+                    idle_since, pause = time.monotonic(), _FIRST_PAUSE_SECS
+                    continue
+                self._tell()
+                left = self._setup.idle_timeout_secs - (time.monotonic() - idle_since)
+                if left <= 0:
+                    self._be(_Fate.LEAVE, f"without work for {self._setup.idle_timeout_secs:g} s")
+                    continue
+                self._sleep(min(pause, left))
+                pause = min(1.5 * pause, self._setup.poll_interval_secs)
+            self._tell(at_end=True)
+        finally:
+            if self._process is not None:
+                self._process.close()
+            self._heart.stop()
+        print(f"furu: worker {self._setup.worker} ends: {self._why}", flush=True)
+        if self._fate is not _Fate.DEAD:
+            self._desk.close()
+        return 1 if self._fate is _Fate.DEAD else 0
+
+    # Looking around
+
+    def _look(self) -> _Fate:
+        """Give a sign of life if it is time to, and see what is wanted of this worker."""
+        now = time.monotonic()
+        if self._signalled is not None or now >= self._next_beat:
+            self._next_beat = now + self._beat_secs
+            self._heart.beat()
+            self._read_orders()
+        left = None if self._job is None else self._job.seconds_left
+        if left is not None:
+            margin = self._setup.margin_secs
+            if left <= margin:
+                self._be(_Fate.LOST, "its walltime ends")
+            elif left <= margin + max(margin, self._longest):
+                self._be(_Fate.LEAVE, f"its walltime ends in {left:.0f} s")
+        return self._fate
+
+    def _read_orders(self) -> None:
+        number, self._signalled = self._signalled, None
+        if not self._desk.is_mine():
+            self._be(_Fate.DEAD, "it was given up for dead")
+        stop, leave = orders_for(self._setup.run_folder, self._setup.worker)
+        if stop:
+            self._be(_Fate.STOP, "the run was cancelled or has ended")
+        if leave:
+            self._be(_Fate.LEAVE, "it is not needed any more")
+        if number is signal.SIGUSR2:
+            known = self._job is not None and self._job.end is not None
+            self._be(_Fate.LEAVE if known else _Fate.LOST, "its walltime ends soon")
+        elif number is not None:
+            self._be(_Fate.LOST, f"it got {number.name}: its job was cancelled or preempted")
+
+    def _be(self, fate: _Fate, why: str) -> None:
+        if fate > self._fate:
+            self._fate, self._why = fate, why
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._signalled is not signal.SIGTERM:
+            self._signalled = signal.Signals(number)
+
+    def _sleep(self, seconds: float) -> None:
+        with suppress(OSError):
+            select.select([self._waking], [], [], max(0.0, min(seconds, self._beat_in())))
+            os.read(self._waking, 4096)
+
+    def _beat_in(self) -> float:
+        return max(0.0, self._next_beat - time.monotonic())
+
+    # Computing
+
+    def _at_once(self) -> int:
+        if self._seconds is None or self._seconds >= _BRIEF_SECS:
+            return 1
+        return min(_MOST_AT_ONCE, 1 + int(_BATCH_SECS / max(self._seconds, 1e-3)))
+
+    def _compute_all(self, names: list[str]) -> None:
+        while names:
+            name = names.pop(0)
+            began = time.monotonic()
+            try:
+                task = self._desk.read(name)
+            except UnreadableTask as error:
+                self._note(TaskVerdict(name, Kind.UNREADABLE, message=str(error)), keep=True)
+                continue
+            result = self._compute(task, names)
+            seconds = time.monotonic() - began
+            self._longest = max(self._longest, seconds)
+            before = seconds if self._seconds is None else self._seconds
+            self._seconds = 0.7 * before + 0.3 * seconds
+            self._note(TaskVerdict(name, Kind.ENDED, result), keep=_is_protocol(result))
+            if self._look() > _Fate.LEAVE:
+                self._give_back(names)
+            if time.monotonic() - self._untold_since > _TELL_SECS:
+                self._tell()
+        if self._at_once() == 1:
+            self._tell()
+
+    def _compute(self, task: QueuedTask, behind: list[str]) -> NodeResult:
+        """Make one attempt at a node; tasks behind it that wait for too long are given back."""
+        process = self._process_for(task.graph)
+        process.start(task.offset, rerun=task.rerun)
+        began = time.monotonic()
+        interrupted: float | None = None
+        while True:
+            wait = self._beat_in()
+            if behind:
+                wait = min(wait, max(0.0, began + _PATIENCE_SECS - time.monotonic()))
+            if interrupted is not None:
+                wait = min(wait, max(0.0, interrupted + _INTERRUPT_SECS - time.monotonic()))
+            result = self._wait_for(process, wait)
+            if result is not None:
+                return result
+            now = time.monotonic()
+            if behind and now - began >= _PATIENCE_SECS:
+                self._give_back(behind)
+                self._tell()
+            elif self._untold and now - self._untold_since > _TELL_SECS:
+                self._tell()
+            fate = self._look()
+            if fate > _Fate.LEAVE and interrupted is None:
+                interrupted = now
+                process.interrupt(self._why, lost=fate is not _Fate.STOP)
+            elif interrupted is not None and now - interrupted >= _INTERRUPT_SECS:
+                process.kill()
+
+    def _wait_for(self, process: NodeProcess, seconds: float) -> NodeResult | None:
+        """The node's end, or None when time is up or a signal came."""
+        answer = process.poll(0.0)
+        if answer is None and self._signalled is None:
+            if self._untold:
+                seconds = min(seconds, _TELL_SECS)
+            with suppress(OSError):
+                select.select([process.fileno(), self._waking], [], [], seconds)
+                os.read(self._waking, 4096)
+            answer = process.poll(0.0)
+        return answer.result if isinstance(answer, ChildDied) else answer
+
+    def _process_for(self, graph: str) -> NodeProcess:
+        if self._process is None or graph != self._graph:
+            if self._process is not None:
+                self._process.close()
+            self._graph = graph
+            path = Path(graph_file(self._setup.run_folder, graph))
+            self._process = NodeProcess(self._context, path, wait_secs=self._wait_secs)
+        return self._process
+
+    # Telling
+
+    def _note(self, verdict: TaskVerdict, *, keep: bool = False) -> None:
+        if not self._untold:
+            self._untold_since = time.monotonic()
+        self._untold.append(verdict)
+        if not keep:
+            self._done.append(verdict.task)
+
+    def _give_back(self, names: list[str]) -> None:
+        for name in names:
+            self._note(TaskVerdict(name, Kind.GIVEN_BACK))
+        names.clear()
+
+    def _tell(self, *, at_end: bool = False) -> None:
+        """Tell the controller what there is to tell; at the end, wait for room on a full disk."""
+        deadline = self._untold_since + _UNTOLD_SECS
+        while self._untold and self._fate is not _Fate.DEAD:
+            verdicts = Verdicts(self._setup.worker, tuple(self._untold))
+            try:
+                _verdicts.write(
+                    self._setup.run_folder, self._files, verdicts, desk=self._desk.folder
+                )
+            except FileNotFoundError:
+                if not self._desk.is_mine():
+                    self._be(_Fate.DEAD, "it was given up for dead")
+                    return
+                raise
+            except OSError as error:
+                late = time.monotonic() > deadline
+                if late:
+                    self._be(_Fate.LOST, f"it cannot write what became of its nodes: {error}")
+                if late or not at_end:
+                    return
+                time.sleep(1.0)
+                continue
+            self._files += 1
+            self._desk.clear(self._done)
+            self._untold.clear()
+            self._done.clear()
+
+
+def _is_protocol(result: NodeResult) -> bool:
+    return result.failure is not None and result.failure.kind.value == "protocol"
