@@ -79,7 +79,7 @@ class Queue:
                 last = self._last = self._squeue(now, limit)
             if not last.known:
                 return last
-            forgotten = [job_id for job_id in ended if job_id not in last.found]
+            forgotten = [job_id for job_id in ended if last.job(job_id) is None]
             if not forgotten:
                 return last
             return attrs.evolve(last, found={**self._of_sacct(forgotten, limit), **last.found})
@@ -129,7 +129,7 @@ class Queue:
             if job_id not in sacct.ended and now - sacct.asked.get(job_id, -1e9) > self._interval
         ]
         # Asking for an array answers for all of its elements, and in a fraction of the time.
-        numbers = sorted({job_id.partition("_")[0] for job_id in unknown})
+        numbers = numbers_of(unknown)
         for start in range(0, len(numbers), _IDS_A_CALL):
             if time.monotonic() < sacct.next:
                 break
@@ -141,7 +141,8 @@ class Queue:
             for info in parse_sacct(reply.out):
                 if info.state.ended:
                     sacct.ended[info.job_id] = info
-        return {job_id: sacct.ended[job_id] for job_id in job_ids if job_id in sacct.ended}
+        wanted = {*job_ids, *numbers_of(job_ids)}
+        return {job_id: sacct.ended[job_id] for job_id in wanted if job_id in sacct.ended}
 
     def _ask_sacct(self, which: list[str], timeout: float) -> Reply:
         reply = call((*_SACCT, *which), timeout=timeout, environ=query_environ())
@@ -150,6 +151,11 @@ class Queue:
             pause = _SACCT_AGAIN_SECS if never else _SACCT_FAILED_SECS
             self._sacct.next = time.monotonic() + pause
         return reply
+
+
+def numbers_of(job_ids: Iterable[str]) -> list[str]:
+    """The ids of jobs and of the arrays that elements belong to."""
+    return sorted({job_id.partition("_")[0] for job_id in job_ids})
 
 
 def parse_squeue(text: str) -> Iterator[JobInfo]:

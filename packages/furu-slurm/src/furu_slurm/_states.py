@@ -153,8 +153,17 @@ class Snapshot:
     found: Mapping[str, JobInfo] = attrs.field(factory=dict, repr=False)
 
     def job(self, job_id: str) -> JobInfo | None:
-        """How a job stands; None when it is not found."""
-        return self.found.get(job_id)
+        """How a job stands; None when it is not found.
+
+        Slurm forgets elements of arrays that are cancelled before they start: at once when others of
+        the array go on, else one record stands for all of them.
+        """
+        info = self.found.get(job_id)
+        if info is None and "_" in job_id:
+            whole = self.found.get(job_id.partition("_")[0])
+            if whole is not None and whole.state.ended:
+                return attrs.evolve(whole, job_id=job_id)
+        return info
 
     def by_token(self, token: str) -> list[JobInfo]:
         """The jobs of one submission, by their place in its array."""

@@ -1,0 +1,367 @@
+"""Submitting and asking, on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from furu_core.executors import Liveness, Submission
+from furu_core.testing import wait_until
+from furu_slurm import (
+    ANY_RESTART,
+    Call,
+    JobInfo,
+    JobState,
+    SlurmCluster,
+    SlurmSpec,
+    job_log,
+    liveness,
+    new_token,
+    node_log_folder,
+    submitit_root,
+    write_job_environment,
+)
+from furu_slurm.errors import (
+    FuruSlurmError,
+    FuruSlurmUnavailable,
+    FuruSubmitLimit,
+    FuruSubmitRefused,
+)
+
+if TYPE_CHECKING:
+    from slurm_cluster import SlurmCluster as TestCluster
+    from slurm_cluster_fixtures import OwnSlurm
+
+SMALL = SlurmSpec(cpus=1, mem_gb=0.1, time_min=5)
+
+
+@pytest.fixture
+def run_folder(furu_store: Path) -> Path:
+    folder = furu_store / "runs" / "r1"
+    folder.mkdir(parents=True)
+    write_job_environment(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(furu_store: Path) -> Path:
+    return node_log_folder(submitit_root(), "default", "r1")
+
+
+def submit(folder: Path, *calls: Call, patience: float = 60.0, **changes: Any) -> list[str]:
+    arguments: dict[str, Any] = {"spec": SMALL, "token": new_token(), "name": "Node(3fa9c1)"}
+    cluster = SlurmCluster(patience_secs=patience)
+    return cluster.submit(folder=folder, calls=calls, **(arguments | changes))
+
+
+def ended(*job_ids: str) -> list[JobInfo]:
+    cluster = SlurmCluster()
+    infos: list[JobInfo] = []
+
+    def over() -> bool:
+        snapshot = cluster.jobs(job_ids, fresh=True)
+        infos[:] = [info for job_id in job_ids if (info := snapshot.job(job_id)) is not None]
+        return len(infos) == len(job_ids) and all(info.state.ended for info in infos)
+
+    wait_until(f"the end of {job_ids}", over, seconds=120)
+    return infos
+
+
+def state(job_id: str) -> JobState | None:
+    info = SlurmCluster().jobs(fresh=True).job(job_id)
+    return None if info is None else info.state
+
+
+def test_a_job_is_what_its_submitter_was(
+    slurm: TestCluster,
+    run_folder: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    write_job_environment(run_folder)
+    token = new_token()
+    spec = SlurmSpec(
+        partition="gpu", gpus=1, cpus=2, mem_gb=0.5, time_min=30, setup=["export HELLO=1"]
+    )
+    call = Call("job_functions:report", (str(run_folder), str(tmp_path / "out")))
+    (job_id,) = submit(folder, call, spec=spec, token=token)
+    (info,) = ended(job_id)
+    assert (info.state, info.exit_code, info.token) == (JobState.COMPLETED, 0, token)
+    found = json.loads((tmp_path / "out").read_text())
+    assert (found["job_id"], found["token"], found["restarts"]) == (job_id, token, 0)
+    assert found["cwd"] == str(elsewhere)
+    assert found["path"] == str(run_folder.parent.parent)
+    assert found["hello"] == "1"
+    assert found["imported"] == []
+    assert 0 < found["seconds_left"] <= 1800
+    assert job_log(folder, job_id).read_text() == f"reported by {job_id}\n"
+    wait_until("the accounting", lambda: slurm.sacct(job_id))
+    (row,) = slurm.sacct(job_id)
+    assert row["state"] == "COMPLETED"
+
+
+def test_elements_of_an_array_have_the_ids_that_listings_show(
+    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    calls = [
+        Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"), str(n)))
+        for n in range(3)
+    ]
+    token = new_token()
+    job_ids = submit(folder, *calls, token=token)
+    assert [info.exit_code for info in ended(*job_ids)] == [0, 1, 2]
+    for n, job_id in enumerate(job_ids):
+        assert json.loads((tmp_path / f"out{n}").read_text())["job_id"] == job_id
+        assert job_log(folder, job_id).exists()
+    assert [i.job_id for i in SlurmCluster().jobs(fresh=True).by_token(token)] == job_ids
+
+
+def test_dependents_of_a_job_that_fails_are_cancelled_instead_of_pending_for_ever_P6(
+    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    def job(name: str, status: int = 0, **changes: Any) -> str:
+        arguments = (str(run_folder), str(tmp_path / name), str(status))
+        return submit(folder, Call("job_functions:report", arguments), **changes)[0]
+
+    good, bad = job("good"), job("bad", 3)
+    after_good, after_bad = (
+        job("after good", dependency=f"afterok:{good}"),
+        job("after bad", dependency=f"afterok:{good}:{bad}"),
+    )
+    after_that = job("after that", dependency=f"afterok:{after_bad}")
+    infos = ended(good, bad, after_good, after_bad, after_that)
+    assert [info.state.name for info in infos] == [
+        *("COMPLETED", "FAILED", "COMPLETED", "CANCELLED", "CANCELLED")
+    ]
+    assert infos[1].exit_code == 3
+    assert infos[3].reason == "DependencyNeverSatisfied"
+    assert not (tmp_path / "after bad").exists()
+
+
+def test_an_own_dependency_of_a_spec_is_waited_for_as_well(
+    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    blocker = slurm.sbatch("sleep 600")
+    spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"dependency": f"afterany:{blocker}"})
+    arguments = (str(run_folder), str(tmp_path / "out"))
+    (first,) = submit(folder, Call("job_functions:report", arguments))
+    (job_id,) = submit(
+        folder, Call("job_functions:report", arguments), spec=spec, dependency=f"afterok:{first}"
+    )
+    ended(first)
+    assert state(job_id) is JobState.PENDING
+    SlurmCluster().cancel([blocker])
+    assert ended(job_id)[0].state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize("teardown", [False, True])
+def test_the_signal_before_the_end_reaches_the_job_and_no_child_of_it(
+    teardown: bool, slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    extra = {"teardown": [f"touch '{tmp_path}/torn down'"]} if teardown else {}
+    spec = SlurmSpec(cpus=1, mem_gb=0.1, extra=extra)
+    call = Call("job_functions:until_signalled", (str(run_folder), str(tmp_path / "out")))
+    (job_id,) = submit(folder, call, spec=spec)
+    wait_until("the job to start", (tmp_path / "out.ready").exists)
+    # What --signal=B: does when the walltime is about to end.
+    slurm.run("scancel", "--batch", "--signal=USR2", job_id)
+    (info,) = ended(job_id)
+    assert (tmp_path / "out").exists()
+    assert info.exit_code == 7
+    assert (tmp_path / "torn down").exists() == teardown
+
+
+def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
+    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    token = new_token()
+    call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
+    (job_id,) = submit(folder, call, token=token, requeue=True)
+    wait_until("the job to start", (tmp_path / "out").exists)
+    first, job = (
+        Submission("slurm-dag", f"r1/{token}:0", 0),
+        Submission("slurm-dag", f"r1/{token}:0", ANY_RESTART),
+    )
+    assert set(liveness([first, job]).values()) == {Liveness.ALIVE}
+    SlurmCluster().requeue(job_id)
+    wait_until("the job to wait", lambda: state(job_id) is JobState.PENDING)
+    assert liveness([first, job]) == {first: Liveness.GONE, job: Liveness.ALIVE}
+    SlurmCluster().cancel([job_id])
+    ended(job_id)
+    assert set(liveness([first, job]).values()) == {Liveness.GONE}
+
+
+def test_a_job_that_is_not_to_be_requeued_cannot_be(
+    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
+    (job_id,) = submit(folder, call, requeue=False)
+    wait_until("the job to start", (tmp_path / "out").exists)
+    with pytest.raises(FuruSlurmError, match="could not be put back"):
+        SlurmCluster().requeue(job_id)
+
+
+def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
+    slurm: TestCluster,
+    run_folder: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "SLURM_JOB_ID": "1",
+        "SLURM_NTASKS": "4",
+        "SLURM_CPUS_PER_TASK": "8",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
+    monkeypatch.setenv("SBATCH_PARTITION", "urgent")
+    arguments = (str(run_folder), str(tmp_path / "out"))
+    token = new_token()
+    (job_id,) = submit(folder, Call("job_functions:report", arguments), token=token)
+    (info,) = ended(job_id)
+    assert info.token == token
+    shown = slurm.run("scontrol", "show", "job", job_id)
+    assert "NumCPUs=1" in shown
+    assert "Partition=urgent" in shown  # the spec names none
+    spec = SlurmSpec(cpus=1, mem_gb=0.1, partition="cpu")
+    (job_id,) = submit(folder, Call("job_functions:report", arguments), spec=spec)
+    assert "Partition=cpu" in slurm.run("scontrol", "show", "job", job_id)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (SlurmSpec(partition="nope"), "[Ii]nvalid partition"),
+        (SlurmSpec(mem_gb=10_000_000), "node configuration is not available"),
+        (SlurmSpec(extra={"gres": "gpu:99"}), "node configuration is not available"),
+        (SlurmSpec(extra={"constraint": "nope"}), "Invalid feature"),
+        (SlurmSpec(extra={"additional_parameters": {"frobnicate": 1}}), "unrecognized option"),
+    ],
+    ids=["partition", "memory", "gpus", "feature", "option"],
+)
+def test_what_slurm_refuses_is_an_error_in_its_words(
+    spec: SlurmSpec, words: str, slurm: TestCluster, run_folder: Path, folder: Path
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(FuruSubmitRefused, match=words):
+        submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
+    assert time.monotonic() - began < 30
+
+
+def test_a_job_that_slurm_takes_and_can_never_run_is_told_from_one_that_waits_P6(
+    slurm: TestCluster, run_folder: Path, folder: Path
+) -> None:
+    spec = SlurmSpec(cpus=1000, mem_gb=0.1)
+    (job_id,) = submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
+
+    def hopeless() -> bool:
+        info = SlurmCluster().jobs(fresh=True).job(job_id)
+        return info is not None and info.hopeless
+
+    wait_until("Slurm to look at the job", hopeless)
+
+
+def test_a_job_whose_confirmation_got_lost_runs_all_the_same_and_once_P7(
+    slurm: TestCluster,
+    run_folder: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lossy = tmp_path / "bin"
+    lossy.mkdir()
+    (lossy / "sbatch").write_text(
+        f'#!/bin/sh\necho x >> {tmp_path}/calls\nPATH=/usr/bin:/bin sbatch "$@" > /dev/null\n'
+        "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1\n"
+    )
+    (lossy / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{lossy}{os.pathsep}{os.environ['PATH']}")
+    token = new_token()
+    calls = [
+        Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"))) for n in range(2)
+    ]
+    job_ids = submit(folder, *calls, token=token)
+    assert [info.exit_code for info in ended(*job_ids)] == [0, 0]
+    assert (tmp_path / "calls").read_text() == "x\n"
+    assert len(SlurmCluster().jobs(fresh=True).by_token(token)) == 2
+
+
+def test_a_controller_that_stops_for_a_while_is_waited_for_P7(
+    own_slurm: OwnSlurm, run_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    cluster = own_slurm(nodes=1, accounting=False)
+    arguments = (str(run_folder), str(tmp_path / "out"))
+    (before,) = submit(folder, Call("job_functions:until_killed", arguments))
+    cluster.stop_controller()
+    snapshot = SlurmCluster().jobs(fresh=True)
+    assert not snapshot.known
+    submission = Submission("slurm-pool", before)
+    assert liveness([submission]) == {submission: Liveness.UNKNOWN}
+    began = time.monotonic()
+    with pytest.raises(FuruSlurmUnavailable) as caught:
+        submit(folder, Call("job_functions:report", arguments), patience=2.0)
+    assert time.monotonic() - began < 60
+    assert "does not answer" in str(caught.value)
+    cluster.start_controller()
+    token = new_token()
+    (job_id,) = submit(folder, Call("job_functions:report", arguments), token=token)
+    # Without accounting squeue's word stands alone.
+    assert ended(job_id)[0].state is JobState.COMPLETED
+    snapshot = SlurmCluster().jobs(["99999"], fresh=True)
+    assert snapshot.known
+    assert snapshot.job("99999") is None
+
+
+def test_limits_of_the_cluster_are_found_out_and_said(
+    own_slurm: OwnSlurm, run_folder: Path, folder: Path
+) -> None:
+    own_slurm(nodes=1, max_array_size=5, max_submit_jobs=3)
+    assert SlurmCluster().max_array_size() == 5
+    call = Call("job_functions:until_killed", (str(run_folder), "out"))
+    spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"additional_parameters": {"hold": True}})
+    job_ids = submit(folder, call, call, spec=spec)
+    began = time.monotonic()
+    with pytest.raises(FuruSubmitLimit) as caught:
+        submit(folder, call, call, spec=spec)
+    assert "Submit" in caught.value.said or "submit" in caught.value.said
+    assert time.monotonic() - began < 30
+    assert [state(job_id) for job_id in job_ids] == [JobState.PENDING] * 2
+
+
+@pytest.mark.slow
+def test_two_thousand_jobs_take_two_calls_of_sbatch(
+    slurm: TestCluster, run_folder: Path, folder: Path
+) -> None:
+    cluster = SlurmCluster()
+    size = min(1000, cluster.max_array_size())
+    spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"additional_parameters": {"hold": True}})
+    calls = [Call("job_functions:report", (str(run_folder), f"out{n}")) for n in range(2000)]
+    tokens = [new_token() for _ in range(0, 2000, size)]
+    began = time.monotonic()
+    job_ids = [
+        job_id
+        for token, start in zip(tokens, range(0, 2000, size), strict=True)
+        for job_id in submit(folder, *calls[start : start + size], spec=spec, token=token)
+    ]
+    submitted = time.monotonic() - began
+    snapshot = cluster.jobs(fresh=True)
+    asked = time.monotonic() - began - submitted
+    assert all(snapshot.job(job_id) is not None for job_id in job_ids)
+    answers = liveness([Submission("slurm-dag", f"r1/{tokens[0]}:{i}") for i in range(size)])
+    assert set(answers.values()) == {Liveness.ALIVE}
+    began = time.monotonic()
+    cluster.cancel(job_ids)
+    cancelled = time.monotonic() - began
+    assert [info.state for info in ended(job_ids[0], job_ids[-1])] == [JobState.CANCELLED] * 2
+    print(f"submitted in {submitted:.2f} s, asked in {asked:.2f} s, cancelled in {cancelled:.2f} s")
+    assert submitted < 20
