@@ -26,15 +26,24 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from slurm_cluster_guardian import CONTROL, LOCK, NodeOptions, Options
 
-__all__ = ["NodeOptions", "Options", "SlurmCluster", "free_folder", "missing_programs", "start"]
+__all__ = [
+    "NodeOptions",
+    "Options",
+    "SlurmCluster",
+    "missing_programs",
+    "running",
+    "shared",
+    "start",
+]
 
 PREFIX: Final = "furu-slurm-"
+NEEDS: Final = "needs Slurm"
 PACKAGES: Final = "slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
 _PROGRAMS: Final = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 _SBIN: Final = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
@@ -60,7 +69,7 @@ def missing_programs() -> str:
     missing = [name for name in _PROGRAMS if shutil.which(name, path=path) is None]
     if not missing:
         return ""
-    return f"needs Slurm ({', '.join(missing)} not found): apt-get install {PACKAGES}"
+    return f"{NEEDS} ({', '.join(missing)} not found): apt-get install {PACKAGES}"
 
 
 @attrs.frozen
@@ -323,18 +332,14 @@ def _row(line: str) -> dict[str, str]:
     return row
 
 
-def free_folder(name: str = "") -> Path:
-    """A new folder for a cluster, in memory where there is room: a database starts faster there."""
+def free_folder() -> Path:
+    """A new folder for a cluster."""
     sweep()
-    base = base_folder()
-    if name:
-        folder = base / f"{PREFIX}{name}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
-    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=base_folder()))
 
 
 def base_folder() -> Path:
+    """Where the folders of clusters are: in memory where there is room, since databases start faster there."""
     shared = Path("/dev/shm")
     with contextlib.suppress(OSError):
         if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 1 << 30:
@@ -381,6 +386,20 @@ def start(options: Options, *, key: str = "") -> SlurmCluster:
 
 
 @contextlib.contextmanager
+def running(**options: Any) -> Iterator[SlurmCluster]:
+    """A cluster of one's own, which ends with the block or with this process.
+
+    Args:
+        options: the fields of `Options`, without the folder.
+    """
+    cluster = start(Options(str(free_folder()), watched=os.getpid(), **options))
+    try:
+        yield cluster
+    finally:
+        cluster.end()
+
+
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Be the only process that looks whether a cluster runs in a folder, and starts one."""
     with (folder / "start.lock").open("w") as lock:
@@ -390,6 +409,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def shared(folder: Path, watched: int) -> SlurmCluster:
     """The cluster in a folder, started by the first that asks for it."""
+    sweep()
     folder.mkdir(mode=0o700, exist_ok=True)
     with locked(folder):
         failure = folder / "failure"
@@ -422,7 +442,6 @@ def main(arguments: Sequence[str]) -> int:
     if reason := missing_programs():
         print(reason, file=sys.stderr)
         return 1
-    sweep()
     cluster = shared(folder, 0)
     print(f"# partitions: {', '.join(cluster.partitions)}; logs: {folder / 'log'}")
     print("# end it with: make slurm-down")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +13,14 @@ import attrs
 import pytest
 
 from slurm_cluster import (
+    NEEDS,
     PREFIX,
     SlurmCluster,
     base_folder,
-    free_folder,
     missing_programs,
+    running,
     shared,
-    start,
 )
-from slurm_cluster_guardian import Options
 
 OwnSlurm = Callable[..., SlurmCluster]
 
@@ -60,6 +59,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         SlurmCluster(here.folder).end()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let all tests that need Slurm skip in one line, which counts them, instead of one line each.
+
+    Of a test that failed, show the end of the controller's log.
+    """
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and NEEDS in report.longrepr[2]:
+        report.longrepr = (__file__, None, report.longrepr[2])  # type: ignore[assignment]
+    arguments: dict[str, object] = getattr(item, "funcargs", {})
+    if report.failed and isinstance(slurm := arguments.get("slurm"), SlurmCluster):
+        report.sections.append(("end of slurmctld's log", slurm.log_tail(40)))
+    return report
+
+
 @pytest.fixture(scope="session")
 def shared_slurm(request: pytest.FixtureRequest) -> SlurmCluster:
     """The cluster of the whole test run; tests take `slurm` instead."""
@@ -86,7 +102,7 @@ def slurm(shared_slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
     """Starts clusters of this test's own, which it may hurt: ``own_slurm(max_array_size=11)``.
 
-    The keywords are the fields of `slurm_cluster_guardian.Options`. The environment is set for the
+    The keywords are the fields of `slurm_cluster.Options`. The environment is set for the
     one started last.
     """
     if reason := missing_programs():
@@ -94,9 +110,7 @@ def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
     with contextlib.ExitStack() as stack:
 
         def begin(**options: Any) -> SlurmCluster:
-            folder = free_folder()
-            cluster = start(Options(str(folder), watched=os.getpid(), **options))
-            stack.callback(cluster.end)
+            cluster = stack.enter_context(running(**options))
             enter(cluster, monkeypatch)
             return cluster
 

@@ -72,17 +72,34 @@ class NodeOptions:
 
 @attrs.frozen
 class Options:
-    """What a cluster is like; see `slurm_cluster.own_slurm`."""
+    """What a cluster is like.
+
+    Attributes:
+        folder: an empty folder for all its files.
+        watched: the process with which the cluster ends; 0 for none.
+        accounting: whether there is slurmdbd, and so `sacct`.
+        nodes: how many; the last two have GPUs.
+        cpus: how many each node claims to have, whatever the machine has.
+        node_options: what is different with some of them, by their names.
+        max_array_size: the first index that a job array must not have.
+        min_job_age: seconds for which Slurm remembers a job that has ended.
+        slurmd_timeout: seconds after which a node that does not answer is down.
+        requeue_secs: how long a requeued job waits; Slurm takes less than 5 for 120.
+        kill_wait: seconds from SIGTERM to SIGKILL.
+        max_submit_jobs: how many jobs the user may have in the queue at once.
+        conf: further lines of slurm.conf, or other values for those that are there.
+    """
 
     folder: str
-    watched: int = 0  # the process with which the cluster ends; 0 for none
+    watched: int = 0
     accounting: bool = True
     nodes: int = 4
+    cpus: int = 8
     node_options: Mapping[str, NodeOptions] = attrs.field(factory=dict)
     max_array_size: int = 1001
     min_job_age: int = 300
     slurmd_timeout: int = 60
-    requeue_secs: int = 5
+    requeue_secs: int = attrs.field(default=5, validator=attrs.validators.ge(5))
     kill_wait: int = 2
     max_submit_jobs: int | None = None
     conf: Mapping[str, str] = attrs.field(factory=dict)
@@ -342,7 +359,14 @@ class Guardian:
             "MaxArraySize": options.max_array_size,
             "MaxJobCount": 50000,
             "SchedulerType": "sched/backfill",
-            "SchedulerParameters": "batch_sched_delay=0,sched_interval=2,bf_interval=2",
+            "SchedulerParameters": ",".join(
+                (
+                    "batch_sched_delay=0",
+                    "sched_interval=1",
+                    "bf_interval=1",
+                    "default_queue_depth=500",
+                )
+            ),
             "PreemptType": "preempt/partition_prio",
             "PreemptMode": "REQUEUE",
             "GresTypes": "gpu",
@@ -364,7 +388,7 @@ class Guardian:
             gres = " Gres=gpu:2" if name in self._gpu_nodes() else ""
             lines.append(
                 f"NodeName={name} NodeHostname={shown} NodeAddr=127.0.0.1 Port={self.ports[name]}"
-                f" CPUs=8 RealMemory=131072{gres} State=UNKNOWN"
+                f" CPUs={options.cpus} RealMemory=131072{gres} State=UNKNOWN"
             )
         everywhere = ",".join(options.node_names)
         tiers = {"cpu": (everywhere, 10, "YES"), "gpu": (",".join(self._gpu_nodes()), 10, "NO")}
