@@ -51,6 +51,10 @@ def _texts(given: Iterable[object]) -> tuple[str, ...]:
     return tuple(map(str, given))
 
 
+def _paths(given: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(view): str(folder) for view, folder in given.items()}
+
+
 @attrs.frozen
 class NodeOptions:
     """How one node differs from the others.
@@ -58,14 +62,14 @@ class NodeOptions:
     Attributes:
         host: a host name of its own; with one, the node has a PID, mount and UTS namespace of its
             own, so that its processes cannot be looked up from outside, nor others from inside.
-        views: folders that the node sees, under their own paths, through caches as on a network
-            filesystem; needs `host`.
+        views: folders that the node sees through caches, as on a network filesystem; what it sees
+            and where that is outside, which may be the same path. Needs `host`.
         view_secs: how long such a cache believes what it saw.
         wrapper: a command put in front of `slurmd`.
     """
 
     host: str = ""
-    views: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    views: Mapping[str, str] = attrs.field(factory=dict, converter=_paths)
     view_secs: float = 20.0
     wrapper: tuple[str, ...] = attrs.field(default=(), converter=_texts)
 
@@ -453,7 +457,10 @@ class Guardian:
             return ["sh", "-c", script]
         secs = options.view_secs
         caches = f"attr_timeout={secs},entry_timeout={secs},negative_timeout={secs},nonempty"
-        views = [shlex.join(["bindfs", "-o", caches, view, view]) for view in options.views]
+        views = [
+            shlex.join(["bindfs", "-o", caches, folder, view])
+            for view, folder in options.views.items()
+        ]
         hosts = shlex.quote(str(self.folder / f"{name}.hosts"))
         script = " && ".join(
             [

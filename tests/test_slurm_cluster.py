@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import slurm_cluster
-from furu_core.testing import needs_cached_views, needs_namespaces, wait_until
+from furu_core.testing import cached_view, needs_cached_views, needs_namespaces, wait_until
 from slurm_cluster import NodeOptions, SlurmCluster
 from slurm_cluster_fixtures import OwnSlurm
 
@@ -152,10 +152,16 @@ def test_nodes_and_the_controller_can_be_lost(own_slurm: OwnSlurm, tmp_path: Pat
 def test_nodes_can_be_hosts_of_their_own_behind_caches(own_slurm: OwnSlurm, tmp_path: Path) -> None:
     needs_namespaces()
     needs_cached_views()
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    options = NodeOptions(host="elsewhere", views=(str(folder),), view_secs=600)
-    slurm = own_slurm(nodes=2, node_options={"n2": options}, accounting=False)
+    (back := tmp_path / "back").mkdir()
+    with cached_view(back, tmp_path / "view", seconds=600) as view:
+        options = NodeOptions(host="elsewhere", views={view: back}, view_secs=600)
+        slurm = own_slurm(nodes=2, node_options={"n2": options}, accounting=False)
+        check_views(slurm, view, tmp_path / "log")
+        slurm.end()
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+
+
+def check_views(slurm: SlurmCluster, folder: Path, log: Path) -> None:
     out, late = folder / "out", folder / "late"
     # A name that was looked up before it was there stays absent, though a listing shows it.
     script = f"""
@@ -164,18 +170,16 @@ def test_nodes_can_be_hosts_of_their_own_behind_caches(own_slurm: OwnSlurm, tmp_
         test -e {late} || echo still absent
         test -e /proc/{os.getpid()}/cmdline || echo alone
     """
-    log = tmp_path / "log"
     job = slurm.sbatch(script, "--nodelist=n2", f"--output={log}")
-    assert read(out) == "elsewhere\nabsent\n"
+    wait_until("the job to look", lambda: "out" in os.listdir(folder))
+    assert out.read_text() == "elsewhere\nabsent\n"
     late.touch()
     slurm.wait_for_state(job, "COMPLETED")
-    assert log.read_text().splitlines()[0] == "still absent"
+    assert log.read_text() == "still absent\nalone\n"
     slurm.kill_slurmd("n2")
     slurm.start_slurmd("n2")
     slurm.sbatch("hostname", "--nodelist=n2", f"--output={log}")
     wait_until("the next job", lambda: log.read_text() == "elsewhere\n")
-    slurm.end()
-    assert str(folder) not in Path("/proc/mounts").read_text()
 
 
 def test_limits_and_two_clusters_at_once(own_slurm: OwnSlurm, tmp_path: Path) -> None:
