@@ -1,8 +1,8 @@
 """Planning graphs of 1,000, 10,000 and 100,000 nodes: wide, layered, chained; cold and cached.
 
 The bare reference makes plain objects, hashes them with hashlib over canonical JSON, lists one folder
-per class and one of its attempts, walks the graph without recursion down to what is done, and puts it
-in order with `graphlib`.
+per class and one of its attempts, holds the roots that are done against their manifests, walks the
+graph without recursion down to what is done, and puts it in order with `graphlib`.
 
 Seconds are those of the processor, the system's share included: nothing here waits for anything but
 the local disk's cache, and other work on the machine should not count.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.child import Measured, measure
+from bench.files import check
 from bench.row import Row
 from furu_core import Furu, use_settings
 from furu_plan import Frontier, build_plan
@@ -127,7 +128,12 @@ def bare(shape: str, size: int, store: str, hashed: bool, cached: bool) -> float
     done = listing(class_folder(store, Bare))
     listing(f"{class_folder(store, Bare)}/.attempts")
     graph: dict[str, list[str]] = {}
-    stack = [node for node in roots if node.digest not in done]
+    stack = []
+    for node in roots:
+        if node.digest in done:
+            check(f"{class_folder(store, Bare)}/{node.digest}")
+        else:
+            stack.append(node)
     while stack:
         node = stack.pop()
         if node.digest in graph:

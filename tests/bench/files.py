@@ -46,10 +46,15 @@ def make_node(folder: str, values: Any, result: Any) -> None:
 def load_node(folder: str, values: Any) -> Any:
     """Read what a hit reads: the manifest, the sizes of the files, the result."""
     artifact = f"{folder}/{digest(values)}"
+    check(artifact)
+    return json.loads(read(f"{artifact}/.furu/result.json"))
+
+
+def check(artifact: str) -> None:
+    """Compare the files of an artifact with its manifest."""
     for name, size in json.loads(read(f"{artifact}/.furu/manifest.json"))["files"].items():
         if os.stat(f"{artifact}/{name}").st_size != size:
             raise ValueError(name)
-    return json.loads(read(f"{artifact}/.furu/result.json"))
 
 
 def write(path: str, text: str) -> None:
