@@ -30,7 +30,8 @@ from typing import Any, Final
 
 import attrs
 
-from slurm_cluster_guardian import CONTROL, LOCK, NodeOptions, Options
+from slurm_cluster_conf import NodeOptions, Options
+from slurm_cluster_guardian import CONTROL, LOCK
 
 __all__ = [
     "NodeOptions",
@@ -48,6 +49,7 @@ PACKAGES: Final = "slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
 _PROGRAMS: Final = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 _SBIN: Final = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 _START_SECS: Final = 120.0
+_DEAD: Final = '{"error": "the guardian of the cluster has died"}'
 _SQUEUE: Final = {
     "id": ("JobArrayID", 40),
     "name": ("Name", 200),
@@ -316,7 +318,7 @@ class SlurmCluster:
             connection.connect(str(self.folder / CONTROL))
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                reply: dict[str, object] = json.loads(stream.readline())
+                reply: dict[str, object] = json.loads(stream.readline() or _DEAD)
         if "error" in reply:
             raise AssertionError(reply["error"])
         return reply
@@ -379,7 +381,7 @@ def start(options: Options, *, key: str = "") -> SlurmCluster:
             raise RuntimeError(f"waited {_START_SECS:g} s for a Slurm cluster in {options.folder}")
         line = process.stdout.readline()
     process.wait()
-    reply = json.loads(line or '{"error": "its guardian has died"}')
+    reply = json.loads(line or _DEAD)
     if "error" in reply:
         raise RuntimeError(f"no Slurm cluster: {reply['error']}")
     return SlurmCluster(Path(options.folder), key, nodes=tuple(options.node_names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,10 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     here = config.stash.get(SHARED, None)
     if here is not None and here.watched == os.getpid() and here.folder.exists():
-        SlurmCluster(here.folder).end()
+        if (here.folder / "failure").exists():
+            shutil.rmtree(here.folder)
+        else:
+            SlurmCluster(here.folder).end()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,15 +23,14 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
+from slurm_cluster_conf import NodeOptions, Options, pipe, write_configuration
 
 CONTROL: Final = "control"  # the socket that answers requests
 LOCK: Final = "guardian.lock"  # locked as long as the guardian lives
@@ -45,81 +44,6 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def prctl(option: int, value: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl failed")
-
-
-def _texts(given: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(str, given))
-
-
-def _paths(given: Mapping[Any, Any]) -> dict[str, str]:
-    return {str(view): str(folder) for view, folder in given.items()}
-
-
-@attrs.frozen
-class NodeOptions:
-    """How one node differs from the others.
-
-    Attributes:
-        host: a host name of its own; with one, the node has a PID, mount and UTS namespace of its
-            own, so that its processes cannot be looked up from outside, nor others from inside.
-        views: folders that the node sees through caches, as on a network filesystem; what it sees
-            and where that is outside, which may be the same path. Needs `host`.
-        view_secs: how long such a cache believes what it saw.
-        wrapper: a command put in front of `slurmd`.
-    """
-
-    host: str = ""
-    views: Mapping[str, str] = attrs.field(factory=dict, converter=_paths)
-    view_secs: float = 20.0
-    wrapper: tuple[str, ...] = attrs.field(default=(), converter=_texts)
-
-
-@attrs.frozen
-class Options:
-    """What a cluster is like.
-
-    Attributes:
-        folder: an empty folder for all its files.
-        watched: the process with which the cluster ends; 0 for none.
-        accounting: whether there is slurmdbd, and so `sacct`.
-        nodes: how many; the last two have GPUs.
-        cpus: how many each node claims to have, whatever the machine has.
-        node_options: what is different with some of them, by their names.
-        max_array_size: the first index that a job array must not have.
-        min_job_age: seconds for which Slurm remembers a job that has ended.
-        slurmd_timeout: seconds after which a node that does not answer is down.
-        requeue_secs: how long a requeued job waits; Slurm takes less than 5 for 120.
-        kill_wait: seconds from SIGTERM to SIGKILL.
-        max_submit_jobs: how many jobs the user may have in the queue at once.
-        conf: further lines of slurm.conf, or other values for those that are there.
-    """
-
-    folder: str
-    watched: int = 0
-    accounting: bool = True
-    nodes: int = 4
-    cpus: int = 8
-    node_options: Mapping[str, NodeOptions] = attrs.field(factory=dict)
-    max_array_size: int = 1001
-    min_job_age: int = 300
-    slurmd_timeout: int = 60
-    requeue_secs: int = attrs.field(default=5, validator=attrs.validators.ge(5))
-    kill_wait: int = 2
-    max_submit_jobs: int | None = None
-    conf: Mapping[str, str] = attrs.field(factory=dict)
-
-    def to_json(self) -> str:
-        return json.dumps(attrs.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Options:
-        fields = json.loads(text)
-        nodes = {name: NodeOptions(**given) for name, given in fields.pop("node_options").items()}
-        return cls(**fields, node_options=nodes)
-
-    @property
-    def node_names(self) -> list[str]:
-        return [f"n{number}" for number in range(1, self.nodes + 1)]
 
 
 class StartFailed(Exception):
@@ -154,13 +78,12 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def kill_descendants(spared: Sequence[int] = ()) -> None:
+def kill_descendants() -> None:
     """Kill everything below this process and wait for it; what is killed may fork until it dies."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         reap()
-        left = [pid for pid in descendants(os.getpid()) if pid not in spared]
-        if not left:
+        if not (left := descendants(os.getpid())):
             return
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
@@ -284,126 +207,6 @@ class Guardian:
             return port
         raise StartFailed("no free port between 20000 and 32000")
 
-    # ----- configuration
-
-    def write_configuration(self) -> None:
-        spools = [f"spool/{name}" for name in self.options.node_names]
-        for name in ("state", "log", "mysql", "spool", *spools):
-            (self.folder / name).mkdir()
-        for name in self.options.node_names:
-            os.mkfifo(self._pipe(name), 0o600)
-            host = self.options.node_options.get(name, NodeOptions()).host
-            hosts = f"127.0.0.1 localhost {host}\n{Path('/etc/hosts').read_text('utf-8')}"
-            (self.folder / f"{name}.hosts").write_text(hosts, "utf-8")
-        key = self.folder / "munge.key"
-        key.touch(0o600)
-        key.write_bytes(os.urandom(128))
-        munge = f"socket={self.folder / 'munge.socket'}"
-        self.conf.write_text(self._slurm_conf(munge), "utf-8")
-        gpus = ",".join(self._gpu_nodes())
-        gres = [f"NodeName={gpus} Name=gpu File={file}\n" for file in ("/dev/null", "/dev/zero")]
-        (self.folder / "gres.conf").write_text("".join(gres), "utf-8")
-        (self.folder / "plugstack.conf").touch()
-        dbd = self.folder / "slurmdbd.conf"
-        dbd.touch(0o600)
-        settings = {
-            "AuthType": "auth/munge",
-            "AuthInfo": munge,
-            "DbdHost": "localhost",
-            "DbdAddr": "127.0.0.1",
-            "DbdPort": self.ports["slurmdbd"],
-            "SlurmUser": self.user,
-            "DebugLevel": "info",
-            "LogFile": self.folder / "log" / "slurmdbd.log",
-            "PidFile": self.folder / "slurmdbd.pid",
-            "StorageType": "accounting_storage/mysql",
-            "StorageHost": "localhost",
-            "StorageUser": self.user,
-            "StorageLoc": "slurm",
-        }
-        dbd.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), "utf-8")
-
-    def _gpu_nodes(self) -> list[str]:
-        return self.options.node_names[-2:]
-
-    def _slurm_conf(self, munge: str) -> str:
-        options = self.options
-        host = socket.gethostname()
-        settings: dict[str, object] = {
-            "ClusterName": "furu",
-            "SlurmctldHost": f"{host}(127.0.0.1)",
-            "SlurmctldPort": self.ports["slurmctld"],
-            "SlurmUser": self.user,
-            "SlurmdUser": self.user,
-            "AuthType": "auth/munge",
-            "AuthInfo": f"{munge},cred_expire={options.requeue_secs}",
-            "CredType": "cred/munge",
-            "StateSaveLocation": self.folder / "state",
-            "SlurmdSpoolDir": self.folder / "spool" / "%n",
-            "SlurmctldPidFile": self.folder / "slurmctld.pid",
-            "SlurmdPidFile": self.folder / "slurmd-%n.pid",
-            "SlurmctldLogFile": self.folder / "log" / "slurmctld.log",
-            "SlurmdLogFile": self.folder / "log" / "slurmd-%n.log",
-            "SlurmctldDebug": "verbose",
-            "SlurmdDebug": "verbose",
-            "CommunicationParameters": "NoInAddrAny,NoCtldInAddrAny",
-            "MpiDefault": "none",
-            "MailProg": "/bin/true",
-            "SwitchType": "switch/none",
-            "ProctrackType": "proctrack/linuxproc",
-            "TaskPlugin": "task/none",
-            "JobAcctGatherType": "jobacct_gather/linux",
-            "SelectType": "select/cons_tres",
-            "SelectTypeParameters": "CR_Core",
-            "SlurmdParameters": "config_overrides",
-            "ReturnToService": 2,
-            "KillWait": options.kill_wait,
-            "MinJobAge": options.min_job_age,
-            "SlurmdTimeout": options.slurmd_timeout,
-            "MaxArraySize": options.max_array_size,
-            "MaxJobCount": 50000,
-            "SchedulerType": "sched/backfill",
-            "SchedulerParameters": ",".join(
-                (
-                    "batch_sched_delay=0",
-                    "sched_interval=1",
-                    "bf_interval=1",
-                    "default_queue_depth=500",
-                )
-            ),
-            "PreemptType": "preempt/partition_prio",
-            "PreemptMode": "REQUEUE",
-            "GresTypes": "gpu",
-        }
-        if options.accounting:
-            settings |= {
-                "AccountingStorageType": "accounting_storage/slurmdbd",
-                "AccountingStorageHost": "127.0.0.1",
-                "AccountingStoragePort": self.ports["slurmdbd"],
-                "AccountingStoragePass": self.folder / "munge.socket",
-                "AccountingStorageTRES": "gres/gpu",
-            }
-        if options.max_submit_jobs is not None:
-            settings["AccountingStorageEnforce"] = "limits"
-        settings |= options.conf
-        lines = [f"{key}={value}" for key, value in settings.items()]
-        for name in options.node_names:
-            shown = options.node_options.get(name, NodeOptions()).host or host
-            gres = " Gres=gpu:2" if name in self._gpu_nodes() else ""
-            lines.append(
-                f"NodeName={name} NodeHostname={shown} NodeAddr=127.0.0.1 Port={self.ports[name]}"
-                f" CPUs={options.cpus} RealMemory=131072{gres} State=UNKNOWN"
-            )
-        everywhere = ",".join(options.node_names)
-        tiers = {"cpu": (everywhere, 10, "YES"), "gpu": (",".join(self._gpu_nodes()), 10, "NO")}
-        tiers["urgent"] = (everywhere, 100, "NO")  # its jobs send those of the others back
-        lines += [
-            f"PartitionName={name} Nodes={nodes} Default={default} PriorityTier={tier}"
-            f" MaxTime=INFINITE State=UP"
-            for name, (nodes, tier, default) in tiers.items()
-        ]
-        return "".join(f"{line}\n" for line in lines)
-
     # ----- daemons
 
     def start(self, name: str) -> None:
@@ -450,9 +253,7 @@ class Guardian:
         """
         options = self.options.node_options.get(name, NodeOptions())
         command = [*options.wrapper, "slurmd", "-D", "-f", str(self.conf), "-N", name]
-        script = (
-            f"while :; do {shlex.join(command)}; read _ < {shlex.quote(self._pipe(name))}; done"
-        )
+        script = f"while :; do {shlex.join(command)}; read _ < {shlex.quote(str(pipe(self.folder, name)))}; done"
         if not options.host:
             return ["sh", "-c", script]
         secs = options.view_secs
@@ -473,9 +274,6 @@ class Guardian:
         unshare = ("unshare", "--uts", "--pid", "--mount", "--fork", "--kill-child")
         return [*unshare, "--mount-proc", "sh", "-c", script]
 
-    def _pipe(self, node: str) -> str:
-        return str(self.folder / f"{node}.pipe")
-
     def _start_slurmd_again(self, node: str) -> None:
         """Start the slurmd of a node whose jobs may still run."""
         if self.slurmd_pid(node):
@@ -483,16 +281,16 @@ class Guardian:
 
         def told() -> bool:
             try:
-                pipe = os.open(self._pipe(node), os.O_WRONLY | os.O_NONBLOCK)
+                written = os.open(pipe(self.folder, node), os.O_WRONLY | os.O_NONBLOCK)
             except OSError as error:
                 if error.errno != errno.ENXIO:  # the shell does not read yet
                     raise
                 return False
-            with open(pipe, "wb", buffering=0) as file:
+            with open(written, "wb", buffering=0) as file:
                 file.write(b"again\n")
             return True
 
-        self.wait(f"the shell of {node}", told, node, 20)
+        self.wait(f"the shell of {node}", told, node, seconds=20)
 
     def running(self, name: str) -> bool:
         self.statuses |= reap()
@@ -520,23 +318,40 @@ class Guardian:
             os.kill(pid, number)
         if number not in (signal.SIGSTOP, signal.SIGCONT):
             gone = (lambda: not self.slurmd_pid(name)) if node else lambda: not self.running(name)
-            self.wait(f"the end of {name}", gone, name, 20)
+            self.wait(f"the end of {name}", gone, name, seconds=20, ending=True)
 
     def crash(self, node: str) -> None:
         """End a node as a power cut does: slurmd and all its jobs at once."""
         if self.running(node):
             os.kill(self.pids[node], signal.SIGTERM)
-            self.wait(f"the end of {node}", lambda: not self.running(node), node, 20)
+            self.wait(
+                f"the end of {node}", lambda: not self.running(node), node, seconds=20, ending=True
+            )
 
     # ----- waiting
 
     def wait(
-        self, what: str, true: Callable[[], object], name: str, seconds: float = START_SECS
+        self,
+        what: str,
+        true: Callable[[], object],
+        name: str,
+        *,
+        seconds: float = START_SECS,
+        ending: bool = False,
     ) -> None:
+        """Wait until a condition holds, or fail with the end of a daemon's log.
+
+        Args:
+            what: what is waited for.
+            true: the condition.
+            name: the daemon that must not end meanwhile, unless it is `ending`.
+            seconds: the deadline.
+            ending: its end is what is waited for.
+        """
         deadline = time.monotonic() + seconds
         pause = 0.002
         while not true():
-            if name in self.pids and not self.running(name) and "the end of" not in what:
+            if not ending and name in self.pids and not self.running(name):
                 status = self.statuses[self.pids[name]]
                 raise StartFailed(f"{name} ended with {status}, {what}{self._log_tail(name)}")
             if time.monotonic() > deadline:
@@ -572,23 +387,25 @@ class Guardian:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", self.ports[port])) == 0
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; not `subprocess.run`, whose child `reap` would take away."""
+    def run(self, *command: str) -> str:
+        """What a command prints; not by `subprocess`, whose child `reap` would take away."""
         out = self.folder / "log" / "command.out"
         out.unlink(missing_ok=True)
         pid = spawn(command, out, self.env)
+        deadline = time.monotonic() + START_SECS
         while pid not in self.statuses:
+            if time.monotonic() > deadline:
+                raise StartFailed(f"waited {START_SECS:g} s for the end of {shlex.join(command)}")
             self.statuses |= reap()
             time.sleep(0.002)
-        text = out.read_text("utf-8", "replace")
-        return subprocess.CompletedProcess(command, self.statuses[pid], text, "")
+        return out.read_text("utf-8", "replace")
 
     # ----- the whole
 
     def start_all(self) -> None:
         if self.watched_is_gone():
             raise StartFailed("the process that wanted the cluster is gone")
-        self.write_configuration()
+        write_configuration(self.options, self.ports, self.user)
         self.start("munged")
         if self.options.accounting:
             self.start_accounting()
@@ -605,7 +422,7 @@ class Guardian:
         self.start("mariadb-install-db")
         pid = self.pids["mariadb-install-db"]
         done = lambda: not self.running("mariadb-install-db")  # noqa: E731
-        self.wait("the end of mariadb-install-db", done, "mariadb-install-db")
+        self.wait("the end of mariadb-install-db", done, "mariadb-install-db", ending=True)
         if self.statuses[pid] != 0:
             raise StartFailed(f"no database{self._log_tail('mariadb-install-db')}")
         self.start("mariadbd")
@@ -621,9 +438,12 @@ class Guardian:
             ["modify", "user", self.user, "set", f"MaxSubmitJobs={number}"],
         ):
             self.run("sacctmgr", "-i", *command)
+        limits = self.run("sacctmgr", "-n", "list", "associations", "format=MaxSubmitJobs")
+        if str(number) not in limits.split():
+            raise StartFailed(f"no limit of {number} jobs: sacctmgr shows {limits.split()}")
 
     def all_idle(self) -> bool:
-        states = self.run("sinfo", "-h", "-N", "-o", "%N %T").stdout.split("\n")
+        states = self.run("sinfo", "-h", "-N", "-o", "%N %T").split("\n")
         idle = {line.split()[0] for line in states if line.endswith(" idle")}
         return idle == set(self.options.node_names)
 
@@ -674,8 +494,10 @@ class Guardian:
                         self._told_to_end = True
                     case unknown:
                         reply["error"] = f"nobody can {unknown}"
-            except (StartFailed, OSError) as error:
+            except StartFailed as error:
                 reply["error"] = str(error)
+            except Exception:  # whoever asked is told, and the cluster stays
+                reply["error"] = traceback.format_exc()
             stream.write(json.dumps(reply).encode() + b"\n")
 
 
