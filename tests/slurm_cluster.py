@@ -383,6 +383,7 @@ def start(options: Options, *, key: str = "") -> SlurmCluster:
     process.wait()
     reply = json.loads(line or _DEAD)
     if "error" in reply:
+        shutil.rmtree(options.folder, ignore_errors=True)  # of a guardian that died it is left
         raise RuntimeError(f"no Slurm cluster: {reply['error']}")
     return SlurmCluster(Path(options.folder), key, nodes=tuple(options.node_names))
 
