@@ -14,8 +14,9 @@ import furu_core
 NODES = Path(__file__).parent / "nodes"
 collect_ignore = ["nodes"]  # collected, they would be imported a second time under other names
 
-if str(NODES) not in sys.path:
-    sys.path.insert(0, str(NODES))
+for folder in (NODES, NODES.parent):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 @pytest.fixture(autouse=True)

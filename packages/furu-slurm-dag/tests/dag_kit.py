@@ -1,0 +1,57 @@
+"""What the tests of this package share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dag_nodes as nodes
+
+from furu_core import Furu
+from furu_core.executors import NodeState, StateReader
+from furu_core.testing import wait_until
+from furu_slurm import SlurmSpec
+from furu_slurm_dag import SlurmDagSubmission, submit_slurm_dag
+
+SMALL = SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=5)
+WAIT_SECS = 120.0
+
+
+def submit(roots: Any, **options: Any) -> SlurmDagSubmission:
+    """Submit small jobs."""
+    return submit_slurm_dag(
+        roots, **{"specs": {"default": SMALL}, "poll_interval_sec": 0.3, **options}
+    )
+
+
+class Box:
+    """A folder in which nodes are told what to do, and say what they did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def step(self, name: str, *after: Furu[Any]) -> nodes.Step:
+        """A node."""
+        return nodes.Step(name=name, box=self.folder, after=after)
+
+    def tell(self, name: str, kind: str, text: str = "") -> Path:
+        """Tell a node what to do."""
+        path = self.folder / f"{name}.{kind}"
+        path.write_text(text)
+        return path
+
+    def starts(self, name: str) -> int:
+        """How often a node's code has started."""
+        path = self.folder / f"{name}.starts"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def await_start(self, name: str, number: int = 1) -> None:
+        """Wait until a node's code has started so many times."""
+        wait_until(f"start {number} of {name}", lambda: self.starts(name) >= number, 90)
+
+
+def states(*wanted: Furu[Any]) -> list[NodeState]:
+    """How nodes stand in the store."""
+    reader = StateReader()
+    return [reader.state(node).state for node in wanted]
