@@ -41,6 +41,8 @@ if __name__ == "__main__":
     print(f"total is {total.get()}")
 '''
 
+LOCAL_IMPORT = "from furu_local import run_local\n"
+
 INSPECT = """\
 import importlib.metadata, importlib.util, sys
 import furu_core, furu_local
@@ -48,6 +50,30 @@ for module in (furu_core, furu_local):
     assert module.__file__.startswith(sys.prefix), module.__file__
 assert importlib.util.find_spec("submitit") is None
 assert importlib.util.find_spec("furu") is None
+names = {d.name.lower() for d in importlib.metadata.distributions()}
+print(*sorted(names - {"pip", "setuptools"}))
+"""
+
+POOL = """\
+from graph import total
+from furu_slurm_pool import run_slurm_pool
+
+if __name__ == "__main__":
+    specs = {"default": {"cpus": 1}}
+    run = run_slurm_pool(total, specs=specs, cluster="local", max_workers_total=2)
+    assert total.get() == 3, total.get()
+    print(f"total is {total.get()}")
+"""
+
+INSPECT_POOL = """\
+import importlib.metadata, importlib.util, sys
+import furu_slurm, furu_slurm_pool
+for module in (furu_slurm, furu_slurm_pool):
+    assert module.__file__.startswith(sys.prefix), module.__file__
+assert importlib.util.find_spec("submitit") is not None
+assert "submitit" not in sys.modules, "it takes a while to import, and workers do not need it"
+for other in ("furu_local", "furu_slurm_dag", "furu"):
+    assert importlib.util.find_spec(other) is None, other
 names = {d.name.lower() for d in importlib.metadata.distributions()}
 print(*sorted(names - {"pip", "setuptools"}))
 """
@@ -64,7 +90,8 @@ def main() -> int:
             return 1
         print(f"wheels: {', '.join(wheel.path.name for wheel in wheels)}")
         try:
-            try_outside(folder)
+            try_workstation(folder)
+            try_cluster(folder)
         except subprocess.CalledProcessError as error:
             print(f"failed with status {error.returncode}: {' '.join(error.cmd)}")
             return 1
@@ -112,8 +139,8 @@ def _faults_of(wheel: Wheel, ours: set[str]) -> list[str]:
     return faults
 
 
-def try_outside(folder: Path) -> None:
-    """Install two of our packages into a fresh environment and run a small graph there, twice."""
+def try_workstation(folder: Path) -> None:
+    """Install what a workstation needs into a fresh environment and run a small graph, twice."""
     python = fresh_environment(folder / "env")
     install(python, "furu-core", "furu-local", find_links=[folder / "dist"])
     user = folder / "user"
@@ -129,6 +156,27 @@ def try_outside(folder: Path) -> None:
         outside(user, furu, *command)
     assert artifacts(user) == made, "`furu run` computed again what was there"
     print("a graph of 4 nodes: computed once, then loaded by `furu run`; submitit is not installed")
+
+
+def try_cluster(folder: Path) -> None:
+    """Install what a cluster needs by one name, and run a small graph on workers of this machine."""
+    python = fresh_environment(folder / "cluster-env")
+    install(python, "furu-slurm-pool", find_links=[folder / "dist"])
+    user = folder / "cluster-user"
+    user.mkdir()
+    # Without furu-local, whose front door the graph's own script uses.
+    (user / "graph.py").write_text(
+        GRAPH.replace(LOCAL_IMPORT, "").partition("\nif __name__")[0], "utf-8"
+    )
+    (user / "pool.py").write_text(POOL, "utf-8")
+    furu = python.with_name("furu")
+
+    print(f"installed: {outside(user, python, '-c', INSPECT_POOL).strip()}")
+    assert outside(user, python, "pool.py").rstrip().endswith("total is 3")
+    assert len(artifacts(user)) == 4, artifacts(user)
+    assert "slurm-pool" in outside(user, furu, "executors")
+    outside(user, furu, "pool", "--help")
+    print("a graph of 4 nodes: computed by a pool of workers; furu-slurm-pool brought all it needs")
 
 
 def artifacts(user: Path) -> dict[Path, int]:
