@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -252,6 +253,7 @@ def _how(request: Request, controlled: Controlled) -> str | None:
 
 _CLUSTER: Final = OptionParser(TEXT.parse, "slurm or local")
 _PARSERS: Final[Mapping[str, OptionParser]] = {
+    "specs": OptionParser(json.loads, 'for example {"default": {"cpus": 8}}'),
     "max_workers_total": COUNT,
     "window_size": WINDOW,
     "idle_timeout_sec": SECONDS,

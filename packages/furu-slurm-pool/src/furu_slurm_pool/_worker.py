@@ -136,7 +136,7 @@ class _Worker:
         self._fate = _Fate.GO_ON
         self._why = ""
         self._signalled: signal.Signals | None = None
-        self._next_beat = 0.0
+        self._next_beat = self._next_orders = 0.0
         self._files = 0  # verdict files so far
         self._untold: list[TaskVerdict] = []
         self._done: list[str] = []  # the tasks whose files go once their verdicts are told
@@ -191,9 +191,11 @@ class _Worker:
     def _look(self) -> _Fate:
         """Give a sign of life if it is time to, and see what is wanted of this worker."""
         now = time.monotonic()
-        if self._signalled is not None or now >= self._next_beat:
+        if now >= self._next_beat:
             self._next_beat = now + self._beat_secs
             self._heart.beat()
+        if self._signalled is not None or now >= self._next_orders:
+            self._next_orders = now + min(self._beat_secs, self._setup.poll_interval_secs)
             self._read_orders()
         left = None if self._job is None else self._job.seconds_left
         if left is not None:
@@ -229,11 +231,11 @@ class _Worker:
 
     def _sleep(self, seconds: float) -> None:
         with suppress(OSError):
-            select.select([self._waking], [], [], max(0.0, min(seconds, self._beat_in())))
+            select.select([self._waking], [], [], max(0.0, min(seconds, self._due_in())))
             os.read(self._waking, 4096)
 
-    def _beat_in(self) -> float:
-        return max(0.0, self._next_beat - time.monotonic())
+    def _due_in(self) -> float:
+        return max(0.0, min(self._next_beat, self._next_orders) - time.monotonic())
 
     # Computing
 
@@ -271,7 +273,7 @@ class _Worker:
         began = time.monotonic()
         interrupted: float | None = None
         while True:
-            wait = self._beat_in()
+            wait = self._due_in()
             if behind:
                 wait = min(wait, max(0.0, began + _PATIENCE_SECS - time.monotonic()))
             if interrupted is not None:

@@ -1,0 +1,281 @@
+"""The queue of files: claiming, taking back, dying, and filesystems that do not tell the truth."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from furu_core.testing import wait_until
+from furu_slurm_pool import _queue, _tasks
+from furu_slurm_pool._queue import Desk, QueueFolder
+from furu_slurm_pool._tasks import QueuedTask, UnreadableTask
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> QueueFolder:
+    made = _queue.queue_folder(str(tmp_path), "default")
+    made.make()
+    return made
+
+
+def fill(queue: QueueFolder, count: int, first: int = 1) -> list[str]:
+    """Queue so many tasks; their names."""
+    names = []
+    for number in range(first, first + count):
+        task = QueuedTask(f"{number:040x}", "001-0001.jsonl", number)
+        names.append(_tasks.name_of(number, 1, task.hash))
+        _queue.enqueue(queue, names[-1], task)
+    return names
+
+
+def fill_fast(queue: QueueFolder, count: int) -> None:
+    """Queue many tasks whose files nobody reads."""
+    for number in range(count):
+        name = _tasks.name_of(number, 1, f"{number:040x}")
+        os.close(os.open(f"{queue.todo}/{name}", os.O_CREAT | os.O_WRONLY))
+
+
+def test_a_task_is_read_as_it_was_queued(queue: QueueFolder) -> None:
+    task = QueuedTask("abc", "002-0001.jsonl", 4711, rerun=True, attempt=3)
+    _queue.enqueue(queue, "001-00000001.abc", task)
+    desk = Desk(queue, "w1")
+    (name,) = desk.claim(1)
+    assert desk.read(name) == task
+    assert _tasks.hash_of(name) == "abc"
+
+
+def test_tasks_are_claimed_in_the_order_of_queueing_by_a_worker_alone(queue: QueueFolder) -> None:
+    names = fill(queue, 10)
+    desk = Desk(queue, "w1")
+    assert [*desk.claim(1), *desk.claim(3)] == names[:4]
+
+
+def test_a_worker_claims_no_more_than_its_share(queue: QueueFolder) -> None:
+    fill(queue, 8)
+    first, *_others = [Desk(queue, f"w{number}") for number in range(4)]
+    assert len(first.claim(64)) <= 2
+
+
+def test_two_workers_of_one_name_are_refused(queue: QueueFolder) -> None:
+    Desk(queue, "w1")
+    with pytest.raises(FileExistsError):
+        Desk(queue, "w1")
+
+
+def test_a_task_that_was_taken_back_is_not_claimed(queue: QueueFolder) -> None:
+    one, two = fill(queue, 2)
+    desk = Desk(queue, "w1")
+    assert _queue.withdraw(queue, one)
+    assert desk.claim(2) == [two]
+    assert not _queue.withdraw(queue, two)
+    assert os.listdir(queue.withdrawn) == []
+
+
+def test_a_dead_workers_tasks_are_found_and_the_worker_notices(queue: QueueFolder) -> None:
+    names = fill(queue, 2)
+    desk = Desk(queue, "w1")
+    assert desk.claim(1) == names[:1]
+    assert desk.is_mine()
+    assert _queue.declare_dead(queue, "w1") == names[:1]
+    assert not desk.is_mine()
+    # Nothing that it does afterwards changes the queue.
+    with pytest.raises(FileNotFoundError):
+        os.listdir(desk.folder)
+    assert desk.claim(1) == []
+    assert _queue.waiting(queue) == names[1:]
+    _queue.bury(queue, "w1")
+    assert os.listdir(queue.dead) == []
+
+
+def test_spec_keys_become_folders_whatever_they_are() -> None:
+    keys = ["default", "gpu/large", "..", ".", "a b", "ä", "%2E"]
+    paths = {_queue.queue_folder("/r", key).path for key in keys}
+    assert len(paths) == len(keys)
+    assert all(os.path.dirname(path) == "/r/queue" for path in paths)
+    assert not any(os.path.basename(path).startswith(".") for path in paths)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"version": 1}',
+        b'{"version": 2, "hash": "a"}',
+        b'{"version": 1, "hash": "a", "graph": "g", "offset": "x", "rerun": 0, "attempt": 1}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_task_is_an_error_and_no_crash(data: bytes) -> None:
+    with pytest.raises(UnreadableTask):
+        _tasks.parse(data)
+
+
+def test_a_task_file_stays_small(queue: QueueFolder) -> None:
+    (name,) = fill(queue, 1)
+    assert os.stat(f"{queue.todo}/{name}").st_size < 200
+
+
+# Network filesystems
+
+
+def test_a_claim_whose_reply_was_lost_counts(
+    queue: QueueFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that did the rename, and was asked again, answers that there is no such file."""
+    names = fill(queue, 3)
+    real = os.rename
+
+    def lossy(source: str, target: str) -> None:
+        real(source, target)
+        raise FileNotFoundError(2, "No such file or directory", source)
+
+    desk = Desk(queue, "w1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", lossy)
+        assert desk.claim(1) == names[:1]
+        assert _queue.withdraw(queue, names[1])
+    assert desk.claim(1) == names[2:]
+
+
+def test_a_claim_that_somebody_else_got_does_not_count(
+    queue: QueueFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = fill(queue, 2)
+    one, two = Desk(queue, "w1"), Desk(queue, "w2")
+    assert one.claim(1) + two.claim(1) == names
+    assert one.claim(1) == two.claim(1) == []
+
+
+# Many at once
+
+
+def _claim_all(path: str, worker: str, most: int, start: Any, results: Any) -> None:
+    desk = Desk(QueueFolder(path), worker)
+    start.wait()
+    names: list[str] = []
+    while found := desk.claim(most):
+        names += found
+    results.put(names)
+
+
+@pytest.mark.parametrize("most", [1, 16])
+def test_eight_processes_at_once_claim_each_task_once(queue: QueueFolder, most: int) -> None:
+    names = fill(queue, 2_000)
+    start, results = FORK.Barrier(8), FORK.Queue()
+    workers = [
+        FORK.Process(target=_claim_all, args=(queue.path, f"w{n}", most, start, results))
+        for n in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    claimed = Counter(name for _ in workers for name in results.get(timeout=60))
+    for worker in workers:
+        worker.join(60)
+    assert claimed == Counter(names)
+    assert _queue.waiting(queue) == []
+
+
+def _claim_for_ever(path: str, worker: str) -> None:
+    desk = Desk(QueueFolder(path), worker)
+    while True:
+        for name in desk.claim(4):
+            desk.clear([name])
+            with open(f"{path}/done/{name}", "x"):
+                pass
+
+
+def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> None:
+    seed = int(os.environ.get("FURU_TEST_SEED", "4711"))
+    chance = random.Random(seed)
+    names = fill(queue, 1_000)
+    os.mkdir(f"{queue.path}/done")
+    for number in range(20):
+        desks = [f"w{number}-{n}" for n in range(3)]
+        workers = [FORK.Process(target=_claim_for_ever, args=(queue.path, desk)) for desk in desks]
+        for worker in workers:
+            worker.start()
+        _wait_for_files(f"{queue.path}/done", 20 * number + chance.randrange(1, 20))
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join(60)
+    left = [name for worker in os.listdir(queue.claimed) for name in _left(queue, worker)]
+    done = os.listdir(f"{queue.path}/done")
+    waiting = _queue.waiting(queue)
+    # A task is in one place; one that was cleared away right before the kill is in none.
+    everywhere = Counter([*left, *done, *waiting])
+    assert set(everywhere) <= set(names)
+    assert max(everywhere.values()) == 1
+    assert len(names) - len(everywhere) <= 60
+
+
+def _wait_for_files(folder: str, count: int) -> None:
+    wait_until(f"{count} files in {folder}", lambda: len(os.listdir(folder)) >= count)
+
+
+def _left(queue: QueueFolder, worker: str) -> list[str]:
+    return _queue.declare_dead(queue, worker)
+
+
+def _enqueue_for_ever(path: str, number: int) -> None:
+    queue = QueueFolder(path)
+    first = number * 10_000_000
+    while True:
+        fill(queue, 1, first=(first := first + 1))
+
+
+def test_p7_a_controller_killed_while_it_queues_leaves_whole_tasks(queue: QueueFolder) -> None:
+    for number in range(10):
+        writer = FORK.Process(target=_enqueue_for_ever, args=(queue.path, number))
+        before = len(_queue.waiting(queue))
+        writer.start()
+        _wait_for_files(queue.todo, before + 5)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join(60)
+    for name in _queue.waiting(queue):
+        with open(f"{queue.todo}/{name}", "rb") as file:
+            assert json.load(file)["hash"] == _tasks.hash_of(name)
+
+
+def test_a_claim_costs_the_same_with_100_and_with_100_000_queued(
+    tmp_path: Path,
+) -> None:
+    def calls_per_claim(count: int) -> tuple[int, int]:
+        queue = _queue.queue_folder(str(tmp_path), f"{count}")
+        queue.make()
+        fill_fast(queue, count)
+        desk = Desk(queue, "w1")
+        listings = renames = 0
+        real_list, real_rename = os.listdir, os.rename
+
+        def listdir(path: str) -> list[str]:
+            nonlocal listings
+            listings += 1
+            return real_list(path)
+
+        def rename(source: str, target: str) -> None:
+            nonlocal renames
+            renames += 1
+            real_rename(source, target)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "listdir", listdir)
+            patch.setattr(os, "rename", rename)
+            for _ in range(100):
+                assert len(desk.claim(1)) == 1
+        return listings, renames
+
+    assert calls_per_claim(100) == calls_per_claim(100_000)

@@ -1,0 +1,171 @@
+"""Verdicts, heartbeats and controllers: what processes of a run tell each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+import pytest
+
+import furu_core
+from furu_core.executors import (
+    Failure,
+    FailureKind,
+    Holder,
+    NodeResult,
+    Outcome,
+    RunState,
+    Submission,
+    this_process,
+)
+from furu_plan import Spent
+from furu_slurm_pool import _controllers, _folders, _heartbeats, _queue, _verdicts
+from furu_slurm_pool._controllers import KeptLedger
+from furu_slurm_pool._heartbeats import Heartbeat, Watch
+from furu_slurm_pool._queue import Desk
+from furu_slurm_pool._verdicts import Kind, TaskVerdict, UnreadableVerdict, Verdicts
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    _folders.make_folders(str(tmp_path))
+    return str(tmp_path)
+
+
+RESULT = NodeResult(
+    hash="abc",
+    outcome=Outcome.FAILED,
+    attempt=2,
+    failure=Failure(FailureKind.LOST, "", "killed", "Train(abc)", "abc", Path("/logs/furu.log")),
+    seconds=1.5,
+    culprit="def",
+    holder=Holder(this_process(), Submission("slurm-pool", "123_4", 1), "slurm-pool", "r", 2.0),
+)
+
+
+def test_a_verdict_is_read_as_it_was_written() -> None:
+    told = Verdicts(
+        "w1",
+        (
+            TaskVerdict("001-00000001.abc", Kind.ENDED, RESULT),
+            TaskVerdict("001-00000002.def", Kind.GIVEN_BACK),
+            TaskVerdict("001-00000003.fed", Kind.UNREADABLE, message="it is empty"),
+        ),
+    )
+    assert _verdicts.parse(_verdicts.encode(told)) == told
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff"])
+def test_a_damaged_verdict_is_an_error_and_no_crash(data: bytes) -> None:
+    with pytest.raises(UnreadableVerdict):
+        _verdicts.parse(data)
+
+
+def test_p4_a_worker_that_was_given_up_cannot_tell_anything(run: str) -> None:
+    queue = _folders.open_queue(run, "default")
+    desk = Desk(queue, "w1")
+    _verdicts.write(run, 0, Verdicts("w1", ()), desk=desk.folder)
+    assert _verdicts.names(run) == ["w1.000000.json"]
+    _queue.declare_dead(queue, "w1")
+    with pytest.raises(FileNotFoundError):
+        _verdicts.write(run, 1, Verdicts("w1", ()), desk=desk.folder)
+    assert _verdicts.names(run) == ["w1.000000.json"]
+
+
+def test_one_listing_tells_whose_heart_beats(run: str) -> None:
+    now = 100.0
+    watch = Watch(run, lambda: now)
+    watch.look()
+    assert watch.silence("w1") is None
+    one, two = Heartbeat(run, "w1", b"one"), Heartbeat(run, "w2", b"two")
+    watch.look()
+    assert watch.silence("w1") == 0.0
+    now = 130.0
+    one.beat()
+    watch.look()
+    assert watch.silence("w1") == 0.0
+    assert watch.silence("w2") == 30.0
+    two.stop()
+    watch.look()
+    assert watch.is_present("w1")
+    assert not watch.is_present("w2")
+
+
+def test_a_heartbeat_that_somebody_removed_goes_on(run: str) -> None:
+    heart = Heartbeat(run, "w1", b"")
+    for name in os.listdir(_heartbeats.folder_of(run)):
+        os.unlink(f"{_heartbeats.folder_of(run)}/{name}")
+    heart.beat()
+    assert _heartbeats.counts(run) == {"w1": 1}
+
+
+def test_one_of_two_controllers_takes_over(run: str) -> None:
+    first = _controllers.take_over(run, 0, None)
+    assert first is not None
+    assert _controllers.take_over(run, 0, None) is None
+    second = _controllers.take_over(run, 1, None)
+    assert second is not None
+    assert first.is_over()
+    assert not second.is_over()
+
+
+def test_the_newest_controller_is_known_by_process_and_end(run: str) -> None:
+    assert _controllers.ruler(run) is None
+    reign = _controllers.take_over(run, 0, None)
+    assert reign is not None
+    found = _controllers.ruler(run)
+    assert found is not None
+    assert found.process == this_process()
+    assert found.lives(120.0)
+    reign.end(RunState.CANCELLED)
+    found = _controllers.ruler(run)
+    assert found is not None
+    assert found.ended is RunState.CANCELLED
+    assert not found.lives(120.0)
+
+
+def test_a_controller_of_another_host_lives_as_long_as_it_gives_signs(run: str) -> None:
+    reign = _controllers.take_over(run, 0, None)
+    assert reign is not None
+    found = _controllers.ruler(run)
+    assert found is not None
+    there = attrs.evolve(found, process=attrs.evolve(found.process, host="elsewhere"))
+    assert there.lives(10.0)
+    assert not attrs.evolve(there, silent_secs=31.0).lives(10.0)
+    os.utime(f"{reign.folder}/alive", (0, 0))
+    silent = _controllers.ruler(run)
+    assert silent is not None
+    assert silent.silent_secs > 1e6
+    reign.beat()
+    beating = _controllers.ruler(run)
+    assert beating is not None
+    assert beating.silent_secs < 10
+
+
+def test_p5_budgets_outlive_a_controller(run: str, furu_store: Path) -> None:
+    reign = _controllers.take_over(run, 0, None)
+    assert reign is not None
+    ledger = KeptLedger(
+        reign, lambda node: f"task-of-{node}", furu_core.settings(), keep_going=False, spent={}
+    )
+    ledger.decide("abc", FailureKind.COMPUTE)
+    ledger.decide("abc", FailureKind.LOST)
+    ledger.decide("def", FailureKind.LOST, progress=True)
+    ledger.close()
+    with open(f"{reign.folder}/spent.jsonl", "a") as file:
+        file.write('["abc", "task", 7')  # it was killed in the middle of a line
+    spent, counted = _controllers.spent_before(run)
+    assert spent == {"abc": Spent(1, 1), "def": Spent(0, 0)}
+    assert counted == {"task-of-abc", "task-of-def"}
+
+
+def test_orders_reach_those_whom_they_are_for(run: str) -> None:
+    assert _folders.orders_for(run, "w1") == (False, False)
+    _folders.order_leave(run, "w1")
+    assert _folders.orders_for(run, "w1") == (False, True)
+    assert _folders.orders_for(run, "w2") == (False, False)
+    _folders.order_stop(run)
+    assert _folders.orders_for(run, "w2") == (True, False)
+    _folders.withdraw_orders(run)
+    assert _folders.orders_for(run, "w1") == (False, False)
