@@ -271,6 +271,19 @@ def test_a_job_that_slurm_takes_and_can_never_run_is_told_from_one_that_waits_P6
     wait_until("Slurm to look at the job", hopeless)
 
 
+def test_a_job_whose_machine_does_not_see_the_folder_of_logs_says_so_P8(
+    slurm: TestCluster, run_folder: Path, folder: Path
+) -> None:
+    blocker = slurm.sbatch("sleep 600")
+    call = Call("job_functions:report", (str(run_folder), "out"))
+    (job_id,) = submit(folder, call, dependency=f"afterany:{blocker}")
+    folder.rename(folder.with_name("elsewhere"))
+    SlurmCluster().cancel([blocker])
+    (info,) = ended(job_id)
+    assert info.state is JobState.FAILED
+    assert "does it see that folder?" in info.words
+
+
 def test_a_job_whose_confirmation_got_lost_runs_all_the_same_and_once_P7(
     slurm: TestCluster,
     run_folder: Path,

@@ -157,6 +157,24 @@ def test_nothing_of_an_outer_job_reaches_the_inner_one(
     assert seen["HOME"] == "/home/user"
 
 
+def test_the_users_own_settings_of_slurm_stay_outside_of_jobs(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.command("sbatch", SUBMITTED)
+    monkeypatch.setenv("SLURM_MPI_TYPE", "pmix")
+    submit(tmp_path)
+    assert fake.environment("sbatch")["SLURM_MPI_TYPE"] == "pmix"
+
+
+def test_more_dependencies_than_sbatch_can_be_told_are_an_error_that_says_so(
+    fake: FakeSlurm, tmp_path: Path
+) -> None:
+    dependency = "afterok:" + ":".join(map(str, range(100_000, 120_000)))
+    with pytest.raises(FuruSubmitRefused, match="wait for 20000 others"):
+        submit(tmp_path, dependency=dependency)
+    assert fake.calls("sbatch") == []
+
+
 def test_devices_that_a_user_chose_outside_of_jobs_stay(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,12 @@ from typing import Final
 
 import attrs
 
-# What says where the cluster is; all else of the outer job would become options of the inner one.
+# What says where the cluster is; all else of an outer job would become options of the inner one.
 _KEPT: Final = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_CONF_SERVER")
-_OUTER: Final = re.compile(r"SLURMD?_|SUBMITIT_|FURU_EXEC_")
+_OF_JOBS: Final = re.compile(r"SLURMD?_")
+_OF_OURS: Final = re.compile(r"SUBMITIT_|FURU_EXEC_")
+# What users set to read listings by eye.
+_FORMATS: Final = re.compile(r"SQUEUE_|SACCT_|SCONTROL_")
 # These would make sbatch wait for the job's end, or make an array of what is one job.
 _NOT_FOR_US: Final = ("SBATCH_WAIT", "SBATCH_ARRAY_INX")
 # Devices of an outer job, which an inner job without any would believe to be its own.
@@ -109,31 +112,30 @@ def installed(command: str) -> bool:
 
 def query_environ() -> dict[str, str]:
     """The environment of commands that ask: English, and of the cluster that sbatch submits to."""
-    environ = {key: value for key, value in os.environ.items() if not _is_outer(key)}
-    # Formats that the user chose for reading by eye.
-    for name in ("SQUEUE_", "SACCT_", "SCONTROL_"):
-        for key in [key for key in environ if key.startswith(name)]:
-            del environ[key]
+    environ = _without(_OF_JOBS, _without(_FORMATS, os.environ))
     if "SBATCH_CLUSTERS" in environ:
         environ["SLURM_CLUSTERS"] = environ["SBATCH_CLUSTERS"]
     return environ | {"LC_ALL": "C"}
 
 
 def submit_environ() -> dict[str, str]:
-    """The environment of sbatch, and so of the job: without what an outer job of ours brought."""
-    environ = {key: value for key, value in os.environ.items() if not _is_outer(key)}
+    """The environment of sbatch, and so of the job: without what an outer job brought."""
+    environ = _without(_OF_OURS, os.environ)
+    if "SLURM_JOB_ID" in environ:
+        if "SLURM_JOB_GPUS" in environ or "SLURM_STEP_GPUS" in environ:
+            for name in _DEVICES:
+                environ.pop(name, None)
+        # Outside of jobs these are the user's own settings for srun.
+        environ = _without(_OF_JOBS, environ)
     for name in _NOT_FOR_US:
         environ.pop(name, None)
-    if "SLURM_JOB_ID" in os.environ and any(
-        name in os.environ for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
-    ):
-        for name in _DEVICES:
-            environ.pop(name, None)
     return environ
 
 
-def _is_outer(name: str) -> bool:
-    return name not in _KEPT and _OUTER.match(name) is not None
+def _without(names: re.Pattern[str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value for name, value in environ.items() if name in _KEPT or names.match(name) is None
+    }
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -66,7 +66,7 @@ def judge(submission: Submission, snapshot: Snapshot) -> Liveness:
         return Liveness.GONE
     if info.state is JobState.UNKNOWN:
         return Liveness.UNKNOWN
-    if submission.restarts >= 0 and info.restarts != submission.restarts:
+    if 0 <= submission.restarts < info.restarts:
         return Liveness.GONE
     return Liveness.ALIVE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ from submitit import SlurmExecutor
 
 from furu_slurm._interpreter import ENTRY, interpreter
 from furu_slurm._spec import SlurmSpec
-from furu_slurm.errors import FuruSpecError
+from furu_slurm.errors import FuruSpecError, FuruSubmitRefused
 
 # NCCL uses USR1 for itself, and so does submitit's other users' code expect USR2.
 END_SIGNAL: Final = "USR2"
 _FLAG: Final = "#SBATCH "
+_LONGEST: Final = 120_000  # an argument, and a variable of the job, has at most 128 KiB
 # More than one of them says how much memory, or how many processors, a job gets.
 _MEMORY: Final = ("mem_per_cpu", "mem_per_gpu", "mem-per-cpu", "mem-per-gpu")
 _PROCESSORS: Final = ("cpus_per_gpu", "cpus-per-gpu")
@@ -152,6 +154,7 @@ def combined(dependencies: list[str]) -> str:
 
     Raises:
         FuruSpecError: one of them is a choice, which Slurm cannot combine with others.
+        FuruSubmitRefused: they are too many.
     """
     for text in dependencies:
         if "?" in text and len(dependencies) > 1:
@@ -160,4 +163,10 @@ def combined(dependencies: list[str]) -> str:
                 f"the job's own: {dependencies[0]!r}",
                 hint="separate its conditions with commas, so that all must hold",
             )
-    return ",".join(dependencies)
+    text = ",".join(dependencies)
+    if len(text) > _LONGEST:
+        raise FuruSubmitRefused(
+            f"a job would wait for {len(re.findall(r'[0-9_]+', text))} others, more than sbatch can be told",
+            hint="put nodes in between that each depend on a part of them, or use the pool",
+        )
+    return text

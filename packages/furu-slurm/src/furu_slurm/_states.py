@@ -103,6 +103,7 @@ _HOPELESS: Final = {
     "PartitionTimeLimit",
     "QOSNotAllowed",
 }
+_NO_LOG: Final = 128 + 53  # 0:53 in Slurm's own notation
 
 
 @attrs.frozen
@@ -129,6 +130,24 @@ class JobInfo:
     def token(self) -> str:
         """The token of its submission."""
         return token_of(self.name)
+
+    @property
+    def words(self) -> str:
+        """How it stands, for people.
+
+        Example:
+            >>> JobInfo("7", "x.tok", JobState.FAILED, exit_code=3).words
+            'job 7 is FAILED (exit status 3)'
+        """
+        parts = (
+            [self.reason] if self.reason and not self.reason.startswith(self.state.value) else []
+        )
+        if self.exit_code == _NO_LOG:
+            parts = ["its machine could not open the log: does it see that folder?"]
+        elif self.exit_code:
+            parts.append(f"exit status {self.exit_code}")
+        text = f"job {self.job_id} is {self.state.value}"
+        return f"{text} ({', '.join(parts)})" if parts else text
 
     @property
     def hopeless(self) -> bool:
