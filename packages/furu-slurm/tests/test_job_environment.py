@@ -118,6 +118,7 @@ def test_processes_are_jobs_that_live_until_they_are_cancelled(
     wait_until("the job to start", (tmp_path / "out").exists)
     assert liveness([submission]) == {submission: Liveness.ALIVE}
     assert [info.job_id for info in LocalCluster().jobs().by_token(token)] == [job_id]
+    assert submit(run_folder, call, token=token)[0] == [job_id]  # and not a second one
     LocalCluster().cancel([job_id, "local-1-1-00000000"])
     wait_for_end(job_id)
     assert liveness([submission]) == {submission: Liveness.GONE}

@@ -221,6 +221,19 @@ def test_a_job_that_squeue_has_forgotten_is_found_in_the_accounting_P7(
     assert len(fake.calls("sbatch")) == 1
 
 
+def test_whoever_submits_after_a_killed_submitter_gets_its_jobs_P7(
+    fake: FakeSlurm, tmp_path: Path
+) -> None:
+    fake.command("sbatch", LATER)
+    assert submit(tmp_path, token="tok", calls=CALLS * 2) == ["17_0", "17_1"]
+    assert submit(tmp_path, token="tok", calls=CALLS * 2) == ["17_0", "17_1"]
+    assert len(fake.calls("sbatch")) == 1
+    fake.command("squeue", "exit 1")
+    with pytest.raises(FuruSlurmUnavailable, match="not known"):
+        submit(tmp_path, token="tok", calls=CALLS * 2, patience=1.0)
+    assert len(fake.calls("sbatch")) == 1
+
+
 def test_what_certainly_did_not_happen_is_tried_again(fake: FakeSlurm, tmp_path: Path) -> None:
     fake.command(
         "sbatch", f"[ $COUNT = 1 ] && {{ echo 'Socket timed out' >&2; exit 1; }}; {SUBMITTED}"

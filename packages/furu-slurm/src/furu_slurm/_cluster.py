@@ -36,7 +36,8 @@ class Cluster(ABC):
     ) -> list[str]:
         """Submit one job for each call; several make one array.
 
-        It is safe to call it again with the same token: what was submitted before is found.
+        A token is for one submission. Submitting it a second time, perhaps by another process after
+        the first one was killed, gives the jobs that there are, also when they have ended.
 
         Args:
             spec: what each job asks for.

@@ -73,9 +73,14 @@ class LocalCluster(Cluster):
         path = calls_file(folder, token)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            again = path.exists()
             write_calls(path, token, spec.time_min, calls)
+            there = {place: pid for pid, of, place in _processes() if of == token} if again else {}
             return [
-                self._start(spec, path, index, job_name(name, token)) for index in range(len(calls))
+                local_job_id(there[place])
+                if place in there
+                else self._start(spec, path, place, job_name(name, token))
+                for place in range(len(calls))
             ]
         except OSError as error:
             raise FuruStoreError(
@@ -113,7 +118,7 @@ class LocalCluster(Cluster):
         """How the jobs on this machine stand; see `Cluster.jobs`."""
         taken = time.monotonic()
         found: dict[str, JobInfo] = {}
-        for pid, token in _processes():
+        for pid, token, _ in _processes():
             job_id = local_job_id(pid)
             found[job_id] = JobInfo(job_id, _names.get(job_id, f"furu.{token}"), JobState.RUNNING)
         with _lock:
@@ -192,15 +197,15 @@ def _is_here(job_id: str) -> bool:
     return is_local(job_id) and job_id.endswith(f"-{_place()}")
 
 
-def _processes() -> Iterator[tuple[int, str]]:
-    """The processes of this machine that are jobs, each with its token."""
+def _processes() -> Iterator[tuple[int, str, int]]:
+    """The processes of this machine that are jobs, each with its token and place."""
     for pid, command in _commands():
         match = _COMMAND.search(command)
         if match:
-            yield pid, match[1]
+            yield pid, match[1], int(match[2])
 
 
-_COMMAND: Final = re.compile(rf"-m[\0 ]{re.escape(ENTRY)}[\0 ].*?(\w+)\.json[\0 ]\d+")
+_COMMAND: Final = re.compile(rf"-m[\0 ]{re.escape(ENTRY)}[\0 ].*?(\w+)\.json[\0 ](\d+)")
 
 
 def _commands() -> Iterator[tuple[int, str]]:

@@ -75,17 +75,35 @@ class SlurmCluster(Cluster):
         script_path = path.with_suffix(".sh")
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            again = path.exists()
             write_calls(path, token, spec.time_min, calls)
             script_path.write_text(script, "utf-8")
         command = ["sbatch", *options_in(script), str(script_path)]
-        number = self._submitted(command, full_name, token)
+        number = self._submitted(command, full_name, token, again=again)
         shared_queue().changed()
         return [str(number)] if len(calls) == 1 else [f"{number}_{i}" for i in range(len(calls))]
 
-    def _submitted(self, command: list[str], name: str, token: str) -> int:
-        """Submit until it is known to have happened, once. Returns the number of the job or array."""
+    def _submitted(self, command: list[str], name: str, token: str, *, again: bool) -> int:
+        """Submit until it is known to have happened, once.
+
+        Args:
+            command: the call of sbatch.
+            name: the job's whole name.
+            token: the end of it.
+            again: somebody began to submit this before, and may have succeeded.
+
+        Returns:
+            The number of the job or array.
+        """
         deadline = time.monotonic() + self._patience
         pauses = iter(_PAUSES)
+        if again:
+            silence = Reply(None, "", "nobody says whether it was submitted before", 0.0)
+            found = self._look_up(name, deadline, unsure=True)
+            if found is None:
+                raise _unavailable(silence, token)
+            if found:
+                return self._one_of(found, silence, token)
         while True:
             left = max(1.0, deadline - time.monotonic())
             reply = call(command, timeout=left, environ=submit_environ())
