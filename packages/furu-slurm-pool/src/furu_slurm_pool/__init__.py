@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from furu_slurm_pool._run import SlurmPoolExecutor, SlurmPoolRun, run_slurm_pool
+    from furu_slurm_pool._observed import ObservedPoolRun
+    from furu_slurm_pool._pool_run import SlurmPoolRun
+    from furu_slurm_pool._run import SlurmPoolExecutor, run_slurm_pool
 
-__all__ = ["SlurmPoolExecutor", "SlurmPoolRun", "run_slurm_pool"]
+__all__ = ["ObservedPoolRun", "SlurmPoolExecutor", "SlurmPoolRun", "run_slurm_pool"]
 
 
 def __getattr__(name: str) -> Any:

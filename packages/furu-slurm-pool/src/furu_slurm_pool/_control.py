@@ -21,7 +21,7 @@ from furu_core.executors import (
     runs_folder,
 )
 from furu_plan import DependencyPlan, Frontier, Spent, Status, build_plan
-from furu_plan.runs import Controller, choose_display, failed_before
+from furu_plan.runs import Controller, Wish, choose_display, failed_before
 from furu_slurm import (
     Cluster,
     LocalCluster,
@@ -32,11 +32,11 @@ from furu_slurm import (
     worker_log_folder,
     write_job_environment,
 )
-from furu_slurm_pool._controllers import KeptLedger, Reign, ruler, spent_before, take_over
+from furu_slurm_pool._controllers import KeptLedger, Reign, Ruler, ruler, spent_before, take_over
 from furu_slurm_pool._fleet import Fleet
 from furu_slurm_pool._folders import make_folders, withdraw_orders
 from furu_slurm_pool._inheritance import HeirsReader, Inheritance, inherit
-from furu_slurm_pool._pool import QueuePool, remove_traces
+from furu_slurm_pool._pool import QueuePool, remove_traces, unwritable
 from furu_slurm_pool._request import Request, same_runs, write_request
 from furu_slurm_pool._worker import EXECUTOR, WorkerSetup
 from furu_slurm_pool.errors import FuruRunAlive
@@ -55,6 +55,7 @@ class Controlled:
         folder: its folder.
         plan: what there is to do, as this controller found it.
         controller: the loop.
+        pool: the workers.
         reign: this process's.
         resumed: whether another controller had begun it.
     """
@@ -63,6 +64,7 @@ class Controlled:
     folder: Path
     plan: DependencyPlan
     controller: Controller
+    pool: QueuePool
     reign: Reign
     resumed: bool
 
@@ -80,26 +82,53 @@ def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
         FuruSpecError: a node needs workers that the request does not describe.
         FuruStoreError: the run's folder cannot be written.
     """
+    found = unfinished(roots, where)
+    if found is not None:
+        folder, before = found
+        return control(request, roots, folder, claim(folder, before.number))
     settings = _settings(request)
-    for folder in same_runs(where or runs_folder(), roots):
-        before = ruler(str(folder))
-        if before is None or before.ended in (RunState.DONE, RunState.FAILED):
-            continue
-        if before.lives(settings.lease_secs):
-            raise alive(folder, str(before), before.silent_secs)
-        reign = take_over(str(folder), before.number, submission_of_this_job())
-        if reign is None:
-            newest = ruler(str(folder))
-            raise alive(folder, str(newest), 0.0)
-        return control(request, roots, folder, reign)
     plan = build_plan(roots, settings=settings)
     check_spec_keys(request.specs, plan.with_status(Status.TODO))
     _, folder = new_run_folder(EXECUTOR, roots, where=where)
     prepare(folder, request, roots)
-    reign = take_over(str(folder), 0, submission_of_this_job())
+    return control(request, roots, folder, claim(folder, 0), plan)
+
+
+def unfinished(roots: Roots, where: Path | None) -> tuple[Path, Ruler] | None:
+    """The newest run for these roots that has not come to its end, and its dead controller.
+
+    Raises:
+        FuruRunAlive: its controller lives.
+    """
+    for folder in same_runs(where or runs_folder(), roots):
+        before = ruler(str(folder))
+        if before is None or before.ended in (RunState.DONE, RunState.FAILED):
+            continue
+        refuse_if_alive(folder, before)
+        return folder, before
+    return None
+
+
+def refuse_if_alive(folder: Path, found: Ruler) -> None:
+    """Raise `FuruRunAlive` if the controller of a run can still do anything."""
+    if found.lives(furu_core.settings().lease_secs):
+        raise alive(folder, str(found), found.silent_secs)
+
+
+def claim(folder: Path, after: int) -> Reign:
+    """Become the controller of a run after one that is dead.
+
+    Raises:
+        FuruRunAlive: somebody else was faster.
+        FuruStoreError: the run's folder cannot be written.
+    """
+    try:
+        reign = take_over(str(folder), after, submission_of_this_job())
+    except OSError as error:
+        raise unwritable(str(folder), error) from error
     if reign is None:
         raise alive(folder, str(ruler(str(folder))), 0.0)
-    return control(request, roots, folder, reign, plan)
+    return reign
 
 
 def prepare(folder: Path, request: Request, roots: Roots) -> None:
@@ -108,8 +137,11 @@ def prepare(folder: Path, request: Request, roots: Roots) -> None:
     Raises:
         FuruStoreError: the run's folder cannot be written.
     """
-    make_folders(str(folder))
-    write_request(folder, request, roots)
+    try:
+        make_folders(str(folder))
+        write_request(folder, request, roots)
+    except OSError as error:
+        raise unwritable(str(folder), error) from error
 
 
 def alive(folder: Path, controller: str, silent_secs: float) -> FuruRunAlive:
@@ -189,12 +221,13 @@ def control(
         roots=plan.roots,
         failures=failed_before(plan),
     )
-    return Controlled(folder.name, folder, plan, controller, reign, resumed)
+    pool.on_stop = lambda: controller.ask(Wish.CANCEL)
+    return Controlled(folder.name, folder, plan, controller, pool, reign, resumed)
 
 
 def conclude(controlled: Controlled) -> None:
     """Note how a run ended under this controller, and remove what nobody needs any more."""
-    if controlled.reign.is_over():
+    if controlled.pool.is_over or controlled.reign.is_over():
         return
     state = controlled.controller.state
     controlled.reign.end(state)

@@ -2,7 +2,8 @@
 
 ::
 
-    runs/<run id>/controllers/<n>/controller.json   which process, which job
+    runs/<run id>/controllers/stop-<n>              asks the n-th to cancel the run
+                              <n>/controller.json   which process, which job
                                   alive             touched now and then
                                   spent.jsonl       the retries that nodes have used up
                                   ended             how the run ended under it
@@ -39,6 +40,7 @@ from furu_slurm_pool._moves import listed
 
 VERSION: Final = 1
 _SILENT_LEASES: Final = 3.0
+_STOP: Final = "stop-"
 
 
 @attrs.frozen
@@ -66,6 +68,10 @@ class Reign:
         """Whether another process has taken over."""
         return max(numbers(self.run_folder), default=0) > self.number
 
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody wants the run to be cancelled."""
+        return f"{_STOP}{self.number}" in listed(f"{self.run_folder}/controllers")
+
     def end(self, state: RunState) -> None:
         """Note how the run ended."""
         with suppress(OSError), open(f"{self.folder}/ended", "w", encoding="utf-8") as file:
@@ -78,25 +84,28 @@ class Ruler:
 
     Attributes:
         number: counts the run's controllers.
-        process: the process.
+        process: the process; None for a job that has not begun.
         submission: the job that it runs in, where there is one.
         ended: how the run ended under it; None while it has not.
         silent_secs: seconds since its last sign of life, by the filesystem's clock.
     """
 
     number: int
-    process: ProcessId
+    process: ProcessId | None
     submission: Submission | None
     ended: RunState | None
     silent_secs: float
 
     def __str__(self) -> str:
-        job = "" if self.submission is None else f", job {self.submission.id}"
-        return f"{self.process}{job}"
+        job = None if self.submission is None else f"job {self.submission.id}"
+        process = None if self.process is None else str(self.process)
+        return ", ".join(part for part in (process, job) if part)
 
     def lives(self, lease_secs: float) -> bool:
         """Whether it can still do anything."""
-        if self.ended is not None or process_is_gone(self.process):
+        if self.ended is not None:
+            return False
+        if self.process is not None and process_is_gone(self.process):
             return False
         if self.submission is not None:
             match liveness([self.submission])[self.submission]:
@@ -114,13 +123,26 @@ def numbers(run_folder: str) -> list[int]:
     return [int(name) for name in listed(f"{run_folder}/controllers") if name.isdecimal()]
 
 
-def take_over(run_folder: str, after: int, submission: Submission | None) -> Reign | None:
+def ask_to_stop(run_folder: str, number: int) -> None:
+    """Have a controller cancel its run.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    with open(f"{run_folder}/controllers/{_STOP}{number}", "w", encoding="utf-8"):
+        pass
+
+
+def take_over(
+    run_folder: str, after: int, submission: Submission | None, *, for_job: bool = False
+) -> Reign | None:
     """Become the controller of a run; None when somebody else was faster.
 
     Args:
         run_folder: the run's.
         after: the number of the controller before, which is dead; 0 for none.
         submission: the job that this process runs in, where there is one.
+        for_job: not this process is to be the controller, but that job, once it begins.
 
     Raises:
         OSError: it cannot be noted.
@@ -130,7 +152,7 @@ def take_over(run_folder: str, after: int, submission: Submission | None) -> Rei
     os.makedirs(staged)
     record = {
         "version": VERSION,
-        "process": attrs.asdict(this_process()),
+        "process": None if for_job else attrs.asdict(this_process()),
         "submission": None if submission is None else attrs.asdict(submission),
         "started": time.time(),
     }
@@ -156,7 +178,7 @@ def ruler(run_folder: str) -> Ruler | None:
     try:
         with open(f"{folder}/controller.json", "rb") as file:
             raw = json.load(file)
-        process = ProcessId(**raw["process"])
+        process = raw["process"] and ProcessId(**raw["process"])
         submission = raw["submission"] and Submission(**raw["submission"])
     except (OSError, ValueError, TypeError, KeyError):
         return None

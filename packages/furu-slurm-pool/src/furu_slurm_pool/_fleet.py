@@ -200,7 +200,7 @@ class Fleet:
     def adopt(self) -> None:
         """Take over the workers of the run that were submitted before, by any controller."""
         names = listed(f"{self._run_folder}/workers")
-        job_ids = dict(name.split(".", 1) for name in names if not name.endswith(".json"))
+        job_ids = _job_ids(names)
         for name in sorted(names):
             if not name.endswith(".json") or is_hidden(name):
                 continue
@@ -554,6 +554,16 @@ def shares(demand: Mapping[str, int], most: int) -> dict[str, int]:
             given[key] += more
             left -= more
     return given
+
+
+def noted_jobs(run_folder: str) -> list[str]:
+    """The jobs of all workers of a run that may live."""
+    return list(_job_ids(listed(f"{run_folder}/workers")).values())
+
+
+def _job_ids(names: list[str]) -> dict[str, str]:
+    """By worker, from the names of the files in the folder of workers."""
+    return dict(name.split(".", 1) for name in names if not name.endswith(".json"))
 
 
 def give_up(run_folder: str, worker: Worker) -> list[str]:

@@ -8,7 +8,7 @@ import select
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -113,6 +113,8 @@ class QueuePool:
         self._unseen: dict[str, tuple[_Out, NodeResult, float]] = {}
         self._recalling = False
         self._hurried = False
+        self._handing_over = False
+        self.on_stop: Callable[[], None] = lambda: None  # what to do when somebody asks for the end
         self._over = False
         self._more = False
         self._pause = _FIRST_PAUSE_SECS
@@ -224,6 +226,19 @@ class QueuePool:
         for fd in (self._waking, self._woken):
             os.close(fd)
 
+    # Handing over
+
+    def hand_over(self) -> None:
+        """End soon, and leave workers and queue to the next controller."""
+        self._handing_over = True
+        self._next_slow = 0.0
+        self.wake()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether another controller has the run, or is to have it."""
+        return self._over
+
     # Queueing
 
     def _queue_all(self, tasks: list[Task]) -> None:
@@ -274,7 +289,7 @@ class QueuePool:
         try:
             _queue.enqueue(out.queue, name, out.queued)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._run_folder, error) from error
         self._out[name] = out
         self._last_task[node_hash] = name
 
@@ -283,21 +298,13 @@ class QueuePool:
             for node in nodes:
                 self._places[node.hash] = (self._graph_name, writer.add(node.obj))
 
-    def _unwritable(self, error: OSError) -> FuruStoreError:
-        return FuruStoreError(
-            f"the queue of the run cannot be written in {self._run_folder}: "
-            f"{error.strerror or error}",
-            path=self._run_folder,
-            hint="free some space, or make the folder writable, and run the same command again",
-        )
-
     def _scale(self) -> None:
         demand = Counter(out.task.node.spec_key for out in self._out.values())
         if not self._recalling:
             try:
                 self._fleet.scale(demand)
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise unwritable(self._run_folder, error) from error
 
     # Listening
 
@@ -308,6 +315,13 @@ class QueuePool:
             return
         self._next_slow = now + min(_SLOW_SECS, self._poll_secs)
         self._reign.beat()
+        if self._handing_over:
+            self._over = True
+            raise FuruExecutorError(
+                "this controller hands the run over", hint="the next one goes on with it"
+            )
+        if self._reign.is_asked_to_stop():
+            self.on_stop()
         if self._reign.is_over():
             self._over = True
             raise FuruExecutorError(
@@ -514,6 +528,15 @@ class QueuePool:
         with suppress(BlockingIOError):
             while os.read(self._waking, 4096):
                 pass
+
+
+def unwritable(run_folder: str, error: OSError) -> FuruStoreError:
+    """The error about a run's folder that cannot be written."""
+    return FuruStoreError(
+        f"the folder of the run, {run_folder}, cannot be written: {error.strerror or error}",
+        path=run_folder,
+        hint="free some space, or make it writable, and run the same command again",
+    )
 
 
 def remove_traces(run_folder: str) -> None:

@@ -93,29 +93,36 @@ def read_request(folder: Path) -> tuple[Request, Roots]:
         FuruFormatError: a newer furu wrote it.
         FuruImportNameError, FuruValueError: a root cannot be made any more.
     """
+    request, (shape, names, places) = _read(folder)
+    reader = GraphReader(folder / ROOTS)
+    return request, _shaped(shape, names, [reader.read(place) for place in places])
+
+
+def read_options(folder: Path) -> Request:
+    """The same without the roots, for which the user's code would be imported."""
+    return _read(folder)[0]
+
+
+def _read(folder: Path) -> tuple[Request, tuple[str, list[Any], list[int]]]:
     path = folder / FILE
     try:
         record = json.loads(path.read_bytes())
         version = record.pop("version")
         if version == VERSION:
             given = record.pop("roots")
-            shape, names, places = given["shape"], given["names"], given["places"]
             record["specs"] = {key: SlurmSpec(**spec) for key, spec in record["specs"].items()}
             record["submitit_root"] = Path(record["submitit_root"])
-            request = Request(**record)
+            return Request(**record), (given["shape"], given["names"], given["places"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise FuruExecutorError(
             f"{path} is no request of a run on a pool: {type(error).__name__}: {error}",
             hint="`furu pool status` without a run lists those that there are",
         ) from error
-    if version != VERSION:
-        raise FuruFormatError(
-            f"{path} has format version {version}, this furu reads {VERSION}",
-            path=path,
-            hint="use the furu that wrote it",
-        )
-    reader = GraphReader(folder / ROOTS)
-    return request, _shaped(shape, names, [reader.read(place) for place in places])
+    raise FuruFormatError(
+        f"{path} has format version {version}, this furu reads {VERSION}",
+        path=path,
+        hint="use the furu that wrote it",
+    )
 
 
 def _shaped(shape: str, names: list[Any], items: list[Any]) -> Roots:

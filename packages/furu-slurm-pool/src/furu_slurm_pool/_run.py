@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Final, Literal
 
 from furu_core import Furu
@@ -14,26 +12,27 @@ from furu_core.errors import FuruUsageError
 from furu_core.executors import (
     Executor,
     Liveness,
-    Roots,
     Submission,
     named_roots,
     refuse_nested_run,
 )
-from furu_plan import DependencyPlan, Window
+from furu_plan import Window
 from furu_plan.runs import (
     COUNT,
     FLAG,
     SECONDS,
     TEXT,
     WINDOW,
-    ControlledRun,
     OptionParser,
     check_window,
     is_count,
     parse_options,
 )
 from furu_slurm import SlurmSpec, liveness, resolve_specs, submitit_root
-from furu_slurm_pool._control import Controlled, begin, conclude
+from furu_slurm_pool._control import begin
+from furu_slurm_pool._detached import submit_controller
+from furu_slurm_pool._observed import ObservedPoolRun
+from furu_slurm_pool._pool_run import SlurmPoolRun
 from furu_slurm_pool._request import Request
 from furu_slurm_pool._worker import EXECUTOR
 
@@ -51,10 +50,11 @@ def run_slurm_pool(
     submitit_root: Path | str | None = None,
     run_root: Path | str | None = None,
     cluster: Literal["slurm", "local"] = "slurm",
+    detach: bool = False,
     keep_going: bool = False,
     retry_failed: bool | None = None,
     progress: bool | None = None,
-) -> SlurmPoolRun:
+) -> SlurmPoolRun | ObservedPoolRun:
     """Compute roots and everything they depend on, on a pool of Slurm workers, and wait for the end.
 
     Each worker is a job that computes many nodes of one spec key, and leaves when there is nothing to
@@ -75,12 +75,15 @@ def run_slurm_pool(
             ``submitit``.
         run_root: the folder of runs; default: the store's ``runs``.
         cluster: ``"local"`` for workers that are processes of this machine.
+        detach: submit the controller as a job of its own, which asks for ``specs["controller"]`` or
+            else for little, and return at once.
         keep_going: when a node fails for good, compute what does not depend on it.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
         progress: False shows no progress.
 
     Returns:
-        The run, whose `results()` come in the shape of the roots.
+        The run, whose `results()` come in the shape of the roots. One that was detached has not ended;
+        its `wait()` tells when it has.
 
     Raises:
         FuruRunError: the roots are not all there; it names each node that failed, and its log.
@@ -100,11 +103,13 @@ def run_slurm_pool(
         submitit_root=submitit_root,
         run_root=run_root,
         cluster=cluster,
+        detach=detach,
         keep_going=keep_going,
         retry_failed=retry_failed,
         progress=progress,
     )
-    return executor.submit(roots).wait()
+    run = executor.submit(roots)
+    return run if detach else run.wait()
 
 
 class SlurmPoolExecutor(Executor):
@@ -123,6 +128,7 @@ class SlurmPoolExecutor(Executor):
         submitit_root: Path | str | None = None,
         run_root: Path | str | None = None,
         cluster: Literal["slurm", "local"] = "slurm",
+        detach: bool = False,
         keep_going: bool = False,
         retry_failed: bool | None = None,
         progress: bool | None = None,
@@ -146,6 +152,7 @@ class SlurmPoolExecutor(Executor):
         self._specs = specs
         self._submitit_root = submitit_root
         self._run_root = None if run_root is None else Path(run_root).expanduser().absolute()
+        self._detach = bool(detach)
         self._options: dict[str, Any] = {
             "cluster": cluster,
             "max_workers_total": max_workers_total,
@@ -170,11 +177,13 @@ class SlurmPoolExecutor(Executor):
         """
         return cls(**parse_options(NAME, _PARSERS, options))
 
-    def submit(self, roots: Any) -> SlurmPoolRun:
+    def submit(self, roots: Any) -> SlurmPoolRun | ObservedPoolRun:
         """Start computing `roots` and everything they depend on, and return the run."""
         refuse_nested_run()
         named = named_roots(roots)
         request = self._request()
+        if self._detach:
+            return submit_controller(request, named, where=self._run_root)
         run = SlurmPoolRun(named, request, begin(request, named, where=self._run_root))
         run.start(within=run.concluded())
         return run
@@ -192,65 +201,6 @@ class SlurmPoolExecutor(Executor):
         )
 
 
-class SlurmPoolRun(ControlledRun):
-    """A run on a pool of workers, which this process controls.
-
-    When the process dies, its workers do what is queued and leave; the same command goes on with the
-    run.
-
-    Attributes:
-        run_id: the run.
-        run_dir: its folder.
-        submitit_root: where workers have their logs.
-        plan: what there was to do when this process began to control it.
-    """
-
-    run_id: str
-    run_dir: Path
-    submitit_root: Path
-    plan: DependencyPlan
-
-    def __init__(self, roots: Roots, request: Request, controlled: Controlled) -> None:
-        super().__init__(
-            controlled.run_id,
-            controlled.folder,
-            roots,
-            controlled.controller,
-            _how(request, controlled),
-        )
-        self._controlled = controlled
-        self.run_id = controlled.run_id
-        self.run_dir = controlled.folder
-        self.submitit_root = request.submitit_root
-        self.plan = controlled.plan
-
-    def concluded(self) -> AbstractContextManager[None]:
-        """What is entered around the run: it notes how the run ended; for the executor."""
-        return _Concluded(self._controlled)
-
-
-class _Concluded(AbstractContextManager[None]):
-    def __init__(self, controlled: Controlled) -> None:
-        self._controlled = controlled
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        conclude(self._controlled)
-
-
-def _how(request: Request, controlled: Controlled) -> str | None:
-    """How nodes are computed, in words; None where nothing is to be said."""
-    if request.progress is False:
-        return None
-    where = "of this machine" if request.cluster == "local" else "of Slurm"
-    again = ", gone on with" if controlled.resumed else ""
-    return f"up to {request.max_workers_total} workers {where}{again}"
-
-
 _CLUSTER: Final = OptionParser(TEXT.parse, "slurm or local")
 _PARSERS: Final[Mapping[str, OptionParser]] = {
     "specs": OptionParser(json.loads, 'for example {"default": {"cpus": 8}}'),
@@ -261,6 +211,7 @@ _PARSERS: Final[Mapping[str, OptionParser]] = {
     "submitit_root": TEXT,
     "run_root": TEXT,
     "cluster": _CLUSTER,
+    "detach": FLAG,
     "keep_going": FLAG,
     "retry_failed": FLAG,
     "progress": FLAG,

@@ -1,0 +1,222 @@
+"""Runs on a pool as anyone sees them, by what stands in their folders."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+import furu_core
+from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
+from furu_core.executors import (
+    EventKind,
+    Failure,
+    FailureKind,
+    Roots,
+    Run,
+    RunState,
+    RunStatus,
+    read_events,
+    runs_folder,
+)
+from furu_plan.runs import failure_text
+from furu_slurm_pool import _heartbeats, _queue
+from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
+from furu_slurm_pool._folders import queues
+from furu_slurm_pool._moves import listed
+from furu_slurm_pool._request import pool_runs
+
+_LOOK_SECS = 0.5
+
+
+@attrs.frozen
+class Sight:
+    """How a run stands.
+
+    Attributes:
+        status: in numbers.
+        controller: who controls it, or did last.
+        lives: whether that one can still do anything.
+        workers: those that give signs of life, and the jobs that they are.
+        queued: spec key's folder to the number of tasks that wait.
+        claimed: the same for those that workers have.
+    """
+
+    status: RunStatus
+    controller: Ruler | None
+    lives: bool
+    workers: dict[str, str]
+    queued: dict[str, int]
+    claimed: dict[str, int]
+
+    @property
+    def word(self) -> str:
+        """How it stands, in a word."""
+        if self.status.state is RunState.RUNNING and not self.lives:
+            return "without a controller"
+        return self.status.state.value
+
+
+def look_at(folder: Path) -> Sight:
+    """How a run stands now."""
+    controller = ruler(str(folder))
+    lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
+    ended = None if controller is None else controller.ended
+    queued: dict[str, int] = {}
+    claimed: dict[str, int] = {}
+    for queue in queues(str(folder)):
+        key = Path(queue.path).name
+        queued[key] = len(_queue.waiting(queue))
+        claimed[key] = sum(map(len, _queue.claimed_by(queue).values()))
+    status = _status(folder, ended or RunState.RUNNING, sum(claimed.values()))
+    return Sight(status, controller, lives, _workers(folder), queued, claimed)
+
+
+def _status(folder: Path, state: RunState, running: int) -> RunStatus:
+    total = 0
+    computed: set[str] = set()
+    loaded: set[str] = set()
+    failures: dict[str, Failure] = {}
+    for event in read_events(folder):
+        match event.kind:
+            case EventKind.RUN_STARTED:
+                total = max(total, int(event.detail.split()[0]))
+                failures.clear()
+            case EventKind.NODE_COMPUTED:
+                computed.add(event.hash)
+            case EventKind.NODE_LOADED:
+                loaded.add(event.hash)
+            case EventKind.NODE_FAILED:
+                failures[event.hash] = Failure(
+                    FailureKind.COMPUTE, "", event.detail, "", event.hash
+                )
+            case _:
+                pass
+    if state is RunState.DONE:
+        loaded_count, waiting = total - len(computed), 0
+    else:
+        loaded_count = len(loaded - computed)
+        waiting = total - len(computed) - loaded_count - running - len(failures)
+    return RunStatus(
+        state,
+        total,
+        len(computed),
+        max(0, loaded_count),
+        running,
+        max(0, waiting),
+        len(failures),
+        tuple(failures.values()),
+    )
+
+
+def _workers(folder: Path) -> dict[str, str]:
+    found = {}
+    beats = _heartbeats.folder_of(str(folder))
+    for entry in sorted(listed(beats)):
+        try:
+            about = json.loads(Path(beats, entry).read_bytes())
+        except (OSError, ValueError):
+            continue  # it has beaten, or ended, in this moment
+        found[entry.partition(".")[0]] = f"job {about['job']}, {about['process']}"
+    return found
+
+
+def find_run(named: str) -> Path:
+    """The folder of a run on a pool.
+
+    Args:
+        named: its id, the beginning or end of it, or the path of its folder.
+
+    Raises:
+        FuruExecutorError: there is none, or more than one.
+    """
+    if "/" in named:
+        return Path(named).absolute()
+    runs = [
+        folder
+        for folder in pool_runs(runs_folder())
+        if folder.name.startswith(named) or folder.name.endswith(named)
+    ]
+    if len(runs) == 1:
+        return runs[0]
+    where = f"in {runs_folder()}"
+    if not runs:
+        raise FuruExecutorError(
+            f"there is no run {named!r} on a pool {where}",
+            hint="`furu pool status` lists those that there are; is FURU_PATH the right one?",
+        )
+    names = ", ".join(folder.name for folder in runs[:5])
+    raise FuruExecutorError(
+        f"{named!r} may be any of {len(runs)} runs {where}: {names}", hint="give more of the id"
+    )
+
+
+class ObservedPoolRun(Run):
+    """A run on a pool that another process controls.
+
+    Args:
+        folder: its folder.
+        roots: what it is for.
+        submitit_root: where workers have their logs.
+    """
+
+    def __init__(self, folder: Path, roots: Roots, submitit_root: Path) -> None:
+        self.id = self.run_id = folder.name
+        self.folder = self.run_dir = folder
+        self.roots = roots
+        self.submitit_root = submitit_root
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the run has ended, and return it.
+
+        Args:
+            timeout: seconds; None waits as long as the run's controller lives.
+
+        Raises:
+            FuruRunError: it ended, and its roots are not all there; or its controller died.
+            FuruRunCancelled: it was cancelled.
+            TimeoutError: it has not ended yet.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.05
+        while True:
+            controller = ruler(str(self.folder))
+            lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
+            if controller is not None and controller.ended is not None:
+                return self._concluded(controller.ended)
+            if not lives:
+                raise FuruRunError(
+                    f"the controller of run {self.id}, {controller}, has died",
+                    run_id=self.id,
+                    hint=f"go on with it by `furu pool resume {self.id}`",
+                )
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
+            time.sleep(pause)
+            pause = min(1.5 * pause, max(_LOOK_SECS, furu_core.settings().poll_interval_secs))
+
+    def status(self) -> RunStatus:
+        """How the run stands now."""
+        return look_at(self.folder).status
+
+    def cancel(self) -> None:
+        """Have the run's controller cancel it; `wait` tells when that is done."""
+        controller = ruler(str(self.folder))
+        if controller is not None and controller.ended is None:
+            ask_to_stop(str(self.folder), controller.number)
+
+    def _concluded(self, state: RunState) -> Self:
+        if state is RunState.DONE:
+            return self
+        status = look_at(self.folder).status
+        text = failure_text(status.failures) if status.failures else f"see {self.folder}"
+        kind = FuruRunCancelled if state is RunState.CANCELLED else FuruRunError
+        raise kind(
+            f"run {self.id} {'was cancelled' if kind is FuruRunCancelled else 'failed'}: {text}",
+            failures=status.failures,
+            run_id=self.id,
+            hint="run the same command again: it computes only what is not there",
+        )

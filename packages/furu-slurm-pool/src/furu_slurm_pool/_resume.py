@@ -1,0 +1,88 @@
+"""Going on with a run, and stopping one, from anywhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import furu_core
+from furu_core.errors import FuruExecutorError
+from furu_core.executors import RunState
+from furu_slurm import restore_job_environment
+from furu_slurm_pool._control import claim, cluster_of, control, refuse_if_alive
+from furu_slurm_pool._controllers import ask_to_stop, ruler
+from furu_slurm_pool._detached import submit_controller_of
+from furu_slurm_pool._fleet import noted_jobs
+from furu_slurm_pool._folders import order_stop
+from furu_slurm_pool._observed import ObservedPoolRun
+from furu_slurm_pool._pool_run import SlurmPoolRun
+from furu_slurm_pool._request import read_options, read_request
+
+_STOP_SECS: Final = 60.0
+
+
+def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | ObservedPoolRun:
+    """Control a run that nobody controls any more, with the options it was begun with.
+
+    Args:
+        folder: the run's.
+        detach: let a job control it.
+
+    Raises:
+        FuruRunAlive: its controller lives.
+        FuruExecutorError: it is no run on a pool, or has come to its end.
+    """
+    before = ruler(str(folder))
+    if before is not None and before.ended is RunState.DONE:
+        raise FuruExecutorError(f"run {folder.name} is done", hint="there is nothing to resume")
+    if before is not None:
+        refuse_if_alive(folder, before)
+    # Import paths and working directory, so that the roots can be made again.
+    restore_job_environment(folder)
+    request, roots = read_request(folder)
+    after = 0 if before is None else before.number
+    if detach:
+        return submit_controller_of(folder, request, roots, after=after)
+    run = SlurmPoolRun(roots, request, control(request, roots, folder, claim(folder, after)))
+    run.start(within=run.concluded())
+    return run
+
+
+def stop_run(folder: Path) -> str:
+    """Cancel a run, by its controller, or for a controller that died; how that went, in words.
+
+    Raises:
+        FuruExecutorError: it is no run on a pool, or its controller does not listen.
+    """
+    controller = ruler(str(folder))
+    if controller is None:
+        raise FuruExecutorError(
+            f"{folder} is no run on a pool", hint="`furu pool status` lists those that there are"
+        )
+    if controller.ended is not None:
+        return f"has ended already: {controller.ended.value}"
+    cluster = cluster_of(read_options(folder))
+    if not controller.lives(furu_core.settings().lease_secs):
+        reign = claim(folder, controller.number)
+        order_stop(str(folder))
+        jobs = noted_jobs(str(folder))
+        cluster.cancel(jobs)
+        reign.end(RunState.CANCELLED)
+        return f"had no controller; {len(jobs)} workers were cancelled"
+    ask_to_stop(str(folder), controller.number)
+    if controller.process is None and controller.submission is not None:
+        cluster.cancel([controller.submission.id])  # a job that waits cannot listen
+        claim(folder, controller.number).end(RunState.CANCELLED)
+        return f"was to be controlled by job {controller.submission.id}, which was cancelled"
+    deadline = time.monotonic() + _STOP_SECS
+    while time.monotonic() < deadline:
+        now = ruler(str(folder))
+        if now is not None and now.ended is not None:
+            return f"is over: {now.ended.value}"
+        time.sleep(0.1)
+    raise FuruExecutorError(
+        f"run {folder.name} was asked to stop, and {_STOP_SECS:.0f} s later its controller, "
+        f"{controller}, has not ended it",
+        hint="see `furu pool status`; end that process, and stop the run again",
+    )
