@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import pytest
 
 from furu_core.executors import NodeResult, Outcome
 from furu_local._deaths import described_exit
-from furu_local._guardian import kill_sessions, processes_of
 from furu_local._wire import Decoder, ExitCode, Finished, Ready, Recall, Returned, Work, encode
 
 
@@ -32,29 +25,6 @@ def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
         found += decoder.feed(data[start : start + size])
     assert found == messages
     assert [type(message) for message in found] == [type(message) for message in messages]
-
-
-def test_a_session_is_killed_with_the_groups_in_it_and_stopped_processes() -> None:
-    shell = subprocess.Popen(
-        ["bash", "-c", "set -m; sleep 600 & sleep 601 & kill -STOP %1; wait"],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 30
-    while len(processes_of({shell.pid})) < 3:
-        assert time.monotonic() < deadline, "the shell has not started its jobs"
-    assert len({os.getpgid(pid) for pid in processes_of({shell.pid})}) == 3
-    assert kill_sessions({shell.pid})
-    assert processes_of({shell.pid}) == []
-    assert shell.wait(10) == -signal.SIGKILL
-
-
-def test_killing_what_is_gone_is_no_error() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
-    process.wait(30)
-    assert kill_sessions({process.pid})
-    assert kill_sessions(set())
 
 
 @pytest.mark.parametrize(

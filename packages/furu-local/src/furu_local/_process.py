@@ -16,9 +16,8 @@ from typing import IO, Any, Final
 import attrs
 
 from furu_core.errors import FuruPlatformError
-from furu_core.executors import Packer, import_roots
+from furu_core.executors import Packer, import_roots, kill_sessions
 from furu_local._devices import VARIABLE, Slot
-from furu_local._guardian import kill_sessions
 from furu_local._wire import Decoder, ToWorker, Work, encode
 from furu_plan.runs import Task
 

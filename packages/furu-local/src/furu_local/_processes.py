@@ -18,11 +18,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from furu_core.errors import FuruExecutorError
-from furu_core.executors import Failure, FailureKind, NodeResult, Outcome, process_provenance
-from furu_local._deaths import death_result, described_exit
+from furu_core.executors import (
+    Failure,
+    FailureKind,
+    Guard,
+    NodeResult,
+    Outcome,
+    death_result,
+    kill_sessions,
+    process_provenance,
+)
+from furu_local._deaths import described_exit
 from furu_local._devices import Slot
-from furu_local._guard import Guard
-from furu_local._guardian import kill_sessions
 from furu_local._process import Launch, WorkerProcess
 from furu_local._wire import Finished, FromWorker, Ready, Recall, Returned, Setup, Stop, Unreadable
 from furu_plan import PlanNode
@@ -392,7 +399,8 @@ class ProcessPool:
         events: list[PoolEvent] = [GivenBack(task) for task in tasks[1:]]
         if tasks:
             head = tasks[0]
-            events.append(Ended(head, death_result(head.node, worker.pid, kind, message)))
+            result = death_result(head.node.obj, worker.pid, kind, message, rerun=head.node.rerun)
+            events.append(Ended(head, result))
         worker.tasks.clear()
         return events
 
