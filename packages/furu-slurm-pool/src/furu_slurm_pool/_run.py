@@ -173,9 +173,10 @@ class SlurmPoolExecutor(Executor):
             FuruUsageError: an option makes no sense.
 
         Example:
-            >>> executor = SlurmPoolExecutor.from_options({"max_workers_total": "8"})
+            >>> executor = SlurmPoolExecutor.from_options({"max_workers": "8", "detach": "1"})
         """
-        return cls(**parse_options(NAME, _PARSERS, options))
+        given = {_ALIASES.get(name, name): value for name, value in options.items()}
+        return cls(**parse_options(NAME, _PARSERS, given))
 
     def submit(self, roots: Any) -> SlurmPoolRun | ObservedPoolRun:
         """Start computing `roots` and everything they depend on, and return the run."""
@@ -202,6 +203,7 @@ class SlurmPoolExecutor(Executor):
 
 
 _CLUSTER: Final = OptionParser(TEXT.parse, "slurm or local")
+_ALIASES: Final = {"max_workers": "max_workers_total"}  # what `furu run -j` calls it
 _PARSERS: Final[Mapping[str, OptionParser]] = {
     "specs": OptionParser(json.loads, 'for example {"default": {"cpus": 8}}'),
     "max_workers_total": COUNT,
