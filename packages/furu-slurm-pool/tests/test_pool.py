@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,17 @@ def test_p5_a_killed_worker_costs_its_node_one_retry(store: Path, tmp_path: Path
     retried = [event for event in run.events() if event.kind is EventKind.NODE_RETRIED]
     assert len(retried) == 2
     assert all("is gone" in event.detail for event in retried)
+
+
+def test_p6_a_worker_that_died_before_it_began_is_replaced_soon(
+    store: Path, tmp_path: Path
+) -> None:
+    once = f"mkdir {tmp_path / 'died'} 2>{os.devnull} && kill -9 $$"
+    began = time.monotonic()
+    run = run_pool(Leaf(x=1), specs={"default": SlurmSpec(setup=[once])})
+    assert run.results() == 1
+    assert (tmp_path / "died").exists()
+    assert time.monotonic() - began < 30  # nothing else happens, so nothing else wakes the loop
 
 
 def test_p5_deaths_of_workers_are_bounded(store: Path, tmp_path: Path) -> None:

@@ -337,6 +337,8 @@ class QueuePool:
             self._mourn(one)
         self._confirm()
         self._see_who_has_what(now)
+        # A worker that died with nothing to do is no event, so `feed` might not be called for long.
+        self._scale()
 
     def _hear_all(self) -> None:
         for file in _verdicts.names(self._run_folder):
