@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,22 @@ import pytest
 from dag_kit import WAIT_SECS, Box, states, submit
 
 import furu_core
-from furu_core.errors import FuruRunError
+from furu_core.errors import FuruRunCancelled, FuruRunError, FuruStoreError
 from furu_core.executors import FailureKind, NodeState
-from furu_core.testing import Host, wait_until
+from furu_core.testing import (
+    Host,
+    cached_view,
+    needs_cached_views,
+    needs_namespaces,
+    wait_until,
+)
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitRefused
 from furu_slurm_dag import _submit
+from slurm_cluster import NodeOptions
 
 FOLDER = Path(nodes.__file__).parent
+WIDE = int(os.environ.get("WIDE", "150"))  # WIDE=2000 takes two cores a quarter of an hour
 
 
 @pytest.fixture
@@ -107,18 +118,34 @@ def test_nodes_that_wait_for_the_same_share_an_array_whose_end_is_waited_for_as_
     assert run.wait(WAIT_SECS).results() == sum(range(20))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_2000_nodes_and_a_root_take_three_submissions_and_are_computed_once_each(
+def test_2000_nodes_and_a_root_take_three_submissions(
     own_slurm: Any, store: Path, tmp_path: Path, calls: list[dict[str, Any]]
 ) -> None:
-    own_slurm(cpus=4, nodes=2, conf={"SchedulerParameters": "bf_interval=1,sched_interval=1"})
-    note = tmp_path / "note"
-    numbers = tuple(nodes.Number(x=x, note=note) for x in range(2000))
-    run = submit(nodes.Total(numbers=numbers), poll_interval_sec=2.0)
+    own_slurm(nodes=1, cpus=2, accounting=False)
+    numbers = tuple(nodes.Number(x=x, note=tmp_path / "note") for x in range(2000))
+    began = time.monotonic()
+    run = submit(nodes.Total(numbers=numbers))
+    assert time.monotonic() - began < 60  # a few seconds where nobody else computes
     assert [len(call["calls"]) for call in calls] == [1001, 999, 1]
-    assert run.wait(800).results() == sum(range(2000))
-    assert sorted(map(int, note.read_text().split())) == list(range(2000))
+    first, second = (run.job_id_by_hash[numbers[x].furu_hash].partition("_")[0] for x in (0, -1))
+    assert calls[2]["dependency"] == f"afterok:{first}:{second}"
+    run.cancel()
+    with pytest.raises(FuruRunCancelled):
+        run.wait(WAIT_SECS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(WIDE)
+def test_p4_the_nodes_of_a_wide_graph_are_computed_once_each(
+    own_slurm: Any, store: Path, tmp_path: Path
+) -> None:
+    own_slurm(nodes=2, cpus=4)
+    note = tmp_path / "note"
+    numbers = tuple(nodes.Number(x=x, note=note) for x in range(WIDE))
+    run = submit(nodes.Total(numbers=numbers), poll_interval_sec=1.0)
+    assert run.wait(WIDE).results() == sum(range(WIDE))
+    assert sorted(map(int, note.read_text().split())) == list(range(WIDE))
+    assert run.status().computed == WIDE + 1
 
 
 def test_arrays_are_no_longer_than_the_cluster_takes_them(
@@ -152,7 +179,7 @@ def test_a_submit_limit_is_said_and_the_wait_goes_on_in_waves(
 def test_what_is_too_long_a_list_to_wait_for_is_submitted_when_less_is_left(
     slurm: Any, store: Path, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_submit, "LONGEST", 20)
+    monkeypatch.setattr(_submit, "LONGEST", 15)
     sources = [box.step(f"source {number}") for number in range(4)]
     pairs = [box.step(f"pair {number}", source) for number, source in enumerate(sources)]
     root = box.step("root", *pairs)
@@ -292,8 +319,18 @@ def test_p6_a_partition_that_does_not_exist_is_refused_and_leaves_nothing(
 
 
 def test_p6_a_spec_that_no_node_can_satisfy_is_refused(slurm: Any, store: Path, box: Box) -> None:
-    with pytest.raises(FuruSubmitRefused):
-        submit(box.step("one"), specs={"default": SlurmSpec(partition="cpu", cpus=500)})
+    with pytest.raises(FuruSubmitRefused, match=r"[Mm]emory"):
+        submit(box.step("one"), specs={"default": SlurmSpec(partition="cpu", mem_gb=1e6)})
+
+
+def test_p6_a_job_that_no_node_will_ever_start_is_given_up(
+    slurm: Any, store: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("furu_slurm_dag._board._HOPELESS_SECS", 1.0)
+    run = submit(box.step("one"), specs={"default": SlurmSpec(partition="cpu", cpus=500)})
+    with pytest.raises(FuruRunError, match="PartitionConfig"):
+        run.wait(WAIT_SECS)
+    slurm.wait_idle()
 
 
 @pytest.mark.slow
@@ -340,6 +377,80 @@ def test_p6_a_damaged_job_file_fails_and_names_it(
     with pytest.raises(FuruRunError, match="is damaged") as caught:
         run.wait(WAIT_SECS)
     assert caught.value.failures[0].log is not None
+
+
+@pytest.mark.slow
+def test_p6_a_store_that_a_node_cannot_see_fails_and_is_named(
+    own_slurm: Any, store: Path, box: Box, tmp_path: Path
+) -> None:
+    needs_namespaces()
+    hide = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {store} && exec "$@"', "sh")
+    own_slurm(nodes=1, node_options={"n1": NodeOptions(wrapper=hide)})
+    run = submit(box.step("one"), submitit_root=tmp_path / "logs")
+    with pytest.raises(FuruRunError, match="FURU_PATH must be a folder that all nodes") as caught:
+        run.wait(200)
+    assert str(store) in str(caught.value)
+
+
+def test_p6_a_full_disk_in_the_run_folder_is_an_error_and_nothing_is_lost(
+    slurm: Any, store: Path, box: Box
+) -> None:
+    (runs := store / "runs").mkdir()
+    try:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", runs],
+            check=True,
+            capture_output=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to mount a tmpfs: run as root")
+    try:
+        step = box.step("one")
+        with contextlib.suppress(OSError), (runs / "rest").open("wb") as rest:
+            while True:
+                rest.write(bytes(4096))
+                rest.flush()
+        with pytest.raises(FuruStoreError, match="space"):
+            submit(step)
+        assert states(step) == [NodeState.ABSENT]
+        (runs / "rest").unlink()
+        assert submit(step).wait(WAIT_SECS).results() == 1
+    finally:
+        subprocess.run(["umount", "-l", str(runs)], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_behind_caches_and_on_hosts_of_their_own_jobs_find_what_others_computed(
+    own_slurm: Any, tmp_path: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_namespaces()
+    needs_cached_views()
+    (back := tmp_path / "back").mkdir()
+    with cached_view(back, tmp_path / "view", seconds=20) as view:
+        options = {
+            name: NodeOptions(host=f"host-{name}", views={view: back}, view_secs=20)
+            for name in ("n1", "n2", "n3")
+        }
+        cluster = own_slurm(nodes=3, cpus=2, node_options=options)
+        monkeypatch.setenv("FURU_PATH", str(view))
+        with furu_core.use_settings(path=view, lease_secs=30.0):
+            layer = [box.step(f"0 {number}") for number in range(4)]
+            for depth in range(1, 3):
+                layer = [box.step(f"{depth} {number}", *layer) for number in range(4)]
+            box.tell("1 2", "kill", "1")
+            hold = box.tell("1 3", "hold")
+            run = submit(layer)
+            box.await_start("1 3")
+            job_id = run.job_id_by_hash[layer[0].after[3].furu_hash]
+            cluster.run("scontrol", "requeue", job_id)  # mostly to another host
+            box.await_start("1 3", 2)
+            hold.unlink()
+            assert run.wait(240).results() == [21, 21, 21, 21]
+        for depth in range(3):
+            for number in range(4):
+                killed = (depth, number) in {(1, 2), (1, 3)}
+                assert box.starts(f"{depth} {number}") == 1 + killed
+        cluster.end()
 
 
 def test_the_command_line_reaches_it_with_specs_of_the_project(

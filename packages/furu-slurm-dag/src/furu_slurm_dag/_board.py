@@ -23,6 +23,7 @@ from furu_core.executors import (
 from furu_plan import DependencyPlan, PlanNode, Status
 from furu_slurm import JobInfo, JobState, Snapshot, job_log
 from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
+from furu_slurm_dag._job import Status as JobStatus
 from furu_slurm_dag._submit import Job, Submitter, elsewhere
 
 _VISIBLE_SECS: Final = 60.0
@@ -247,7 +248,7 @@ class Board:
             self._fail(entry, ledger.failure)
         elif ledger is not None and ledger.blocked_by:
             self._never_ran(entry, ledger.blocked_by)
-        elif _claims_success(info, ledger) and waited < self._visible_secs:
+        elif waited < self._visible_secs and _says_more(info, ledger):
             return  # a network filesystem shows it later
         elif ledger is None and (cause := self._bad_dependency(entry)):
             self._never_ran(entry, cause)
@@ -458,7 +459,10 @@ class Board:
         return ""
 
 
-def _claims_success(info: JobInfo | None, ledger: Ledger | None) -> bool:
-    if info is not None and info.state is JobState.COMPLETED:
+def _says_more(info: JobInfo | None, ledger: Ledger | None) -> bool:
+    """Whether a job wrote down more than is to be seen: an artifact, or why there is none."""
+    if info is None:
+        return ledger is not None and ledger.ended
+    if info.state is JobState.COMPLETED:
         return True
-    return info is None and ledger is not None and ledger.ended
+    return info.exit_code in (JobStatus.FAILED, JobStatus.BLOCKED)

@@ -65,11 +65,11 @@ _REQUEUE_PAUSE_SECS: Final = 3.0
 
 
 class Status(IntEnum):
-    """How the job ends."""
+    """How the job ends; with 1 it never came to its node."""
 
     DONE = 0
-    FAILED = 1
-    BLOCKED = 3  # a dependency is not there
+    FAILED = 10
+    BLOCKED = 11  # a dependency is not there
     REQUEUED = 75  # which Slurm ignores: the job is in the queue again
     TERMINATED = 143
 

@@ -176,15 +176,17 @@ class Submitter:
             tuple(places),
         )
         write_batch(self._folder, batch)
+        spec = self._specs[key]
         ids = self._cluster.submit(
-            spec=self._specs[key],
+            spec=spec,
             token=token,
             name=nodes[0].name if len(nodes) == 1 else nodes[0].class_name,
             folder=self.log_folder(key),
             calls=[Call(FUNCTION, args) for args in arguments(self._folder, token, len(nodes))],
             dependency=dependency,
             requeue=True,
-            signal_before_secs=self._signal_before_secs,
+            # Else a short job would be told to end before it has begun.
+            signal_before_secs=min(self._signal_before_secs, int(30 * spec.time_min)),
         )
         write_job_ids(self._folder, token, ids)
         return {
