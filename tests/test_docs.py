@@ -22,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
+NEED_SLURM = {"docs/clusters.md"}
 DEADLINE_SECS = 120
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
@@ -94,7 +95,11 @@ def check_set_up_command(line: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_everything_that_a_page_shows_works_as_shown(page: Path, tmp_path: Path) -> None:
+def test_everything_that_a_page_shows_works_as_shown(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if page.relative_to(ROOT).as_posix() in NEED_SLURM:
+        request.getfixturevalue("slurm")
     (tmp_path / "pyproject.toml").touch()
     for block in blocks_of(page):
         where = f"{page.relative_to(ROOT)}:{block.line}"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
+import pytest
 
 import furu_local
+import furu_slurm_dag
+import furu_slurm_pool
 from furu_core import Furu, Settings, errors
 from furu_core._cli._main import furu as group
 
@@ -30,7 +35,7 @@ def test_every_setting_has_a_row() -> None:
 
 
 def test_every_error_is_explained() -> None:
-    named = set(re.findall(r"`(Furu\w+|NodeCancelled)`", section("Errors")))
+    named = set(re.findall(r"`(Furu\w+|Node(?:Cancelled|Lost))`", section("Errors")))
     assert named == set(errors.__all__)
 
 
@@ -45,9 +50,12 @@ def test_every_command_and_every_option_of_run_is_named() -> None:
     assert not missing
 
 
-def test_every_parameter_of_run_local_has_a_row() -> None:
-    parameters = set(inspect.signature(furu_local.run_local).parameters) - {"roots"}
-    assert first_cells(section("`run_local`")) == parameters
+@pytest.mark.parametrize(
+    "door", [furu_local.run_local, furu_slurm_dag.submit_slurm_dag, furu_slurm_pool.run_slurm_pool]
+)
+def test_every_parameter_of_a_front_door_has_a_row(door: Callable[..., Any]) -> None:
+    parameters = set(inspect.signature(door).parameters) - {"roots"}
+    assert first_cells(section(f"`{door.__name__}`")) == parameters
 
 
 def test_everything_public_on_an_object_is_named() -> None:
