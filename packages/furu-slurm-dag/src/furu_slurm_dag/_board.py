@@ -24,7 +24,7 @@ from furu_plan import DependencyPlan, PlanNode, Status
 from furu_slurm import JobInfo, JobState, Snapshot, job_log
 from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
 from furu_slurm_dag._job import Status as JobStatus
-from furu_slurm_dag._submit import Job, Submitter, elsewhere
+from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
 
 _VISIBLE_SECS: Final = 60.0
 _HOPELESS_SECS: Final = 60.0  # a job that waits for what no node has is given up after that
@@ -245,7 +245,8 @@ class Board:
         if ledger is not None and ledger.token != job.name.token:
             ledger = None  # of an earlier job of this run
         if ledger is not None and ledger.failure is not None:
-            self._fail(entry, ledger.failure)
+            log = ledger.failure.log or self.log_of(entry)
+            self._fail(entry, attrs.evolve(ledger.failure, log=log))
         elif ledger is not None and ledger.blocked_by:
             self._never_ran(entry, ledger.blocked_by)
         elif waited < self._visible_secs and _says_more(info, ledger):
@@ -281,21 +282,17 @@ class Board:
 
     def _lost(self, entry: Entry, job: Job, info: JobInfo | None, *, began: bool) -> None:
         """A job that ended without a word: submit the node again, so many times in a row."""
-        how = "is gone" if info is None else f"ended as {info.state.value}"
-        if info is not None and info.exit_code:
-            how += f" with exit status {info.exit_code}"
+        how = f"its job {job.job_id} is gone" if info is None else f"its {info.words}"
         if not began and info is not None and info.state is JobState.FAILED:
             # It never came to its node, and would not the next time.
             said = self._last_word(entry) or "without a word"
-            failure = self._failure(
-                entry, FailureKind.PROTOCOL, f"its job {job.job_id} {how}: {said}"
-            )
+            failure = self._failure(entry, FailureKind.PROTOCOL, f"{how}: {said}")
             self._fail(entry, failure)
             return
         # Jobs that began count their losses by themselves; but perhaps they cannot write it down.
         entry.lost = 0 if made_progress(entry.place) else entry.lost + 1
         if entry.lost > self._settings.max_lost_retries:
-            self._fail(entry, self._failure(entry, FailureKind.LOST, f"its job {job.job_id} {how}"))
+            self._fail(entry, self._failure(entry, FailureKind.LOST, how))
             return
         self._again(entry)
 
@@ -350,10 +347,11 @@ class Board:
         self._block()
 
     def _adopt(self, entry: Entry) -> None:
+        refuse_elsewhere(entry.node)
         holder = entry.node.holder
-        submission = None if holder is None else holder.submission
-        if submission is None or parse_id(submission) is None:
-            raise elsewhere(entry.node, holder)
+        assert holder is not None
+        submission = holder.submission
+        assert submission is not None
         entry.job = self._submitter.adopt(entry.node, submission)
         if entry.job is None:
             # It ended between the look at the store and this one.

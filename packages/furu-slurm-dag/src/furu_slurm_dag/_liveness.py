@@ -40,7 +40,10 @@ def liveness(
 
 def find_job(snapshot: Snapshot, wanted: JobId) -> JobInfo | None:
     """The job that a submitter named so; None when Slurm does not know it, or not any more."""
-    for info in snapshot.by_token(wanted.token):
+    infos = snapshot.by_token(wanted.token)
+    # Mostly all of an array are there, in their order.
+    likely = infos[wanted.index : wanted.index + 1]
+    for info in (*likely, *infos):
         if int(info.job_id.partition("_")[2] or 0) == wanted.index:
             return info
     return None

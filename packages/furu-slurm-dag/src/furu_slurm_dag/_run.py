@@ -32,7 +32,7 @@ from furu_core.executors import (
     new_run_folder,
     refuse_nested_run,
 )
-from furu_plan import DependencyPlan, build_plan
+from furu_plan import DependencyPlan, Status, build_plan
 from furu_plan.runs import (
     INTERRUPTED,
     count,
@@ -54,7 +54,7 @@ from furu_slurm_dag._board import Board, Entry, Stage
 from furu_slurm_dag._files import NAME
 from furu_slurm_dag._liveness import liveness
 from furu_slurm_dag._options import PARSERS, GivenSpecs, Options
-from furu_slurm_dag._submit import Job, Submitter, TooMany
+from furu_slurm_dag._submit import Job, Submitter, TooMany, refuse_elsewhere
 from furu_slurm_dag._wiring import Group, grouped
 
 _log = logging.getLogger("furu.slurm")
@@ -176,6 +176,8 @@ class SlurmDagExecutor(Executor):
         named = named_roots(roots)
         plan = build_plan(named, settings=settings)
         check_spec_keys(specs, plan.topo_order_todo())
+        for node in plan.with_status(Status.IN_PROGRESS):
+            refuse_elsewhere(node)
         cluster = SlurmCluster()
         logs = submitit_root(options.submitit_root)
         run_id, folder = new_run_folder(self.name, named)
@@ -248,6 +250,7 @@ class SlurmDagSubmission(Run):
         self._state = RunState.RUNNING
         self._began = time.monotonic()
         self._limited: float | None = None  # until when Slurm is not asked for more
+        self._limit_said = -_WORD_SECS
         self._unanswered: float | None = None
         self._said = time.monotonic()
         self._board = Board(plan, submitter, settings, self._told)
@@ -322,7 +325,8 @@ class SlurmDagSubmission(Run):
     def status(self) -> SlurmDagStatus:
         """How the run stands now."""
         with self._lock:
-            self._look()
+            if self._state is RunState.RUNNING:
+                self._look()
             return self._status()
 
     def cancel(self) -> None:
@@ -449,7 +453,8 @@ class SlurmDagSubmission(Run):
     def _limit(self, error: FuruSubmitLimit) -> None:
         self._limited = time.monotonic() + _AGAIN_SECS
         left = len(self._board.at(Stage.WAITING))
-        if left:
+        if left and self._limit_said + _WORD_SECS < time.monotonic():
+            self._limit_said = time.monotonic()
             _log.error(
                 "run %s: %s; %s not submitted, which `wait` does as soon as Slurm takes more",
                 *(self.id, error.message, count(left, "node")),
@@ -533,6 +538,7 @@ class SlurmDagSubmission(Run):
         self._state = state
         self._submitter.close()
         self._events.write(EventKind.RUN_ENDED, detail=state.value)
+        self._events.close()
         status = self._status()
         self._say(
             "run %s %s: %s, %d computed, %d loaded, %d failed, in %s",

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.errors import FuruExecutorError, FuruStoreError
+from furu_core.errors import FuruError, FuruExecutorError, FuruStoreError
 from furu_core.executors import (
     GraphWriter,
     Holder,
@@ -25,7 +25,7 @@ from furu_core.executors import (
 )
 from furu_plan import PlanNode
 from furu_slurm import Call, Cluster, Specs, new_token, node_log_folder
-from furu_slurm.errors import FuruSlurmError, FuruSlurmUnavailable
+from furu_slurm.errors import FuruSlurmError
 from furu_slurm_dag._files import (
     GRAPH,
     NAME,
@@ -98,6 +98,7 @@ class Submitter:
         self._folder = folder
         self._signal_before_secs = signal_before_secs
         self._graph: GraphWriter | None = None
+        self._sizes: dict[str, int] = {}  # of submissions by others, by token
         self.largest = cluster.max_array_size()
 
     def log_folder(self, spec_key: str) -> Path:
@@ -139,18 +140,25 @@ class Submitter:
         if ours:
             try:
                 found = self._submit(ours, token, dependency, places)
-            except FuruSlurmUnavailable as error:
-                if not error.maybe_submitted:
+            except FuruError as error:
+                # After anything else, Ctrl-C for instance, the jobs may be in the queue.
+                if not getattr(error, "maybe_submitted", False):
                     _forget(ours)
-                raise
-            except BaseException:
-                _forget(ours)
                 raise
         for node, submission in others:
             job = self.adopt(node, submission)
             if job is not None:
                 found[node.hash] = job
         return found
+
+    def _size(self, folder: Path, token: str) -> int:
+        """How many jobs a submission has; 0 where nothing tells, and so whether all are meant."""
+        if token not in self._sizes:
+            try:
+                self._sizes[token] = len(read_batch(folder, token).assignments)
+            except FuruStoreError:
+                return 0
+        return self._sizes[token]
 
     def _submit(
         self,
@@ -202,16 +210,17 @@ class Submitter:
         """Note the submission of nodes; those noted, and those that others submitted."""
         ours: list[PlanNode] = []
         others: list[tuple[PlanNode, Submission]] = []
-        for node in nodes:
-            submission = JobId(self.run_id, token, len(ours)).submission()
-            while True:
-                before = submission_of(node.obj)
-                if before is not None and _lives(before):
-                    others.append((node, before))
-                    break
-                if note_submission(node.obj, submission, over=before):
+        try:
+            for node in nodes:
+                submission = JobId(self.run_id, token, len(ours)).submission()
+                other = _noted_by_other(node, submission)
+                if other is None:
                     ours.append(node)
-                    break
+                else:
+                    others.append((node, other))
+        except FuruError:
+            _forget(ours)
+            raise
         return ours, others
 
     def adopt(self, node: PlanNode, submission: Submission) -> Job | None:
@@ -224,10 +233,7 @@ class Submitter:
         if name is None:
             raise elsewhere(node, Holder(None, submission))
         folder = run_folder(name.run_id)
-        try:
-            size = len(read_batch(folder, name.token).assignments)
-        except FuruStoreError:
-            size = 0  # then it cannot be told whether all of an array is meant
+        size = self._size(folder, name.token)
         known = job_ids(folder, name.token)
         if name.index < len(known):
             return Job(known[name.index], name, size)
@@ -243,6 +249,16 @@ class Submitter:
             time.sleep(_LOOK_SECS)
 
 
+def _noted_by_other(node: PlanNode, submission: Submission) -> Submission | None:
+    """Note a node's submission, unless it is that of a living job already."""
+    while True:
+        before = submission_of(node.obj)
+        if before is not None and _lives(before):
+            return before
+        if note_submission(node.obj, submission, over=before):
+            return None
+
+
 def elsewhere(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
     """The error for a node whose end no job can wait for."""
     return FuruExecutorError(
@@ -251,6 +267,14 @@ def elsewhere(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
         hint="wait until it is done and run the same command again, or use the executor slurm-pool, "
         "which waits for what others compute",
     )
+
+
+def refuse_elsewhere(node: PlanNode) -> None:
+    """Raise unless a node that is in progress is computed by a job of this executor."""
+    holder = node.holder
+    submission = None if holder is None else holder.submission
+    if submission is None or parse_id(submission) is None:
+        raise elsewhere(node, holder)
 
 
 def _lives(submission: Submission) -> bool:
