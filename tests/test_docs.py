@@ -22,7 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
-NEED_SLURM = {"docs/clusters.md"}
+NEED_SLURM = {"docs/clusters.md", "packages/furu-slurm-dag/README.md"}
 DEADLINE_SECS = 120
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
