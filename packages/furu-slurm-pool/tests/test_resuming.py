@@ -326,7 +326,7 @@ def test_the_command_tells_stops_and_resumes(
     record = json.loads(furu("pool", "status", run_id[-6:], "--json").stdout)
     assert (record["state"], record["total"], record["running"]) == ("running", 7, 2)
     refused = furu("pool", "resume", run_id)
-    assert refused.returncode == 1
+    assert refused.returncode != 0
     assert f"process {run.pid}" in refused.stderr
     stopped = furu("pool", "stop", run_id)
     assert "is over: cancelled" in stopped.stdout, stopped.stderr
@@ -338,7 +338,7 @@ def test_the_command_tells_stops_and_resumes(
     assert resumed.returncode == 0, resumed.stderr
     assert f"{run_id}  done, 7 nodes" in furu("pool", "status").stdout
     missing = furu("pool", "status", "nonsense")
-    assert missing.returncode == 1
+    assert missing.returncode != 0
     assert "no run 'nonsense'" in missing.stderr
 
 

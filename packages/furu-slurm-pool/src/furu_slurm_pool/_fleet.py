@@ -36,7 +36,7 @@ VERSION: Final = 1
 WORK: Final = "furu_slurm_pool._worker:work"
 _SILENT_LEASES: Final = 3.0  # without a sign of life, after which a worker's job is cancelled
 _LIMIT_PAUSE_SECS: Final = 30.0  # after the scheduler took no more jobs
-_DOWN_SECS: Final = 300.0  # for which the scheduler may not answer while there is nobody at work
+_DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _STARTS: Final = 3  # workers in a row that die before they can do anything
 _TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
@@ -182,6 +182,7 @@ class Fleet:
         self._next_ask = 0.0
         self._next_submission = 0.0
         self._down_since: float | None = None
+        self._was_up = False  # whether the scheduler has ever answered
         self._failed: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()
         self._surplus_since: dict[str, float] = {}
@@ -328,16 +329,18 @@ class Fleet:
         error = future.exception()
         now = time.monotonic()
         if error is None:
-            self._down_since = None
+            self._down_since, self._was_up = None, True
             for worker, job_id in zip(workers, future.result(), strict=True):
                 self._known(worker, job_id)
                 worker.submitted = now
             self._next_ask = 0.0
             return
         if isinstance(error, FuruSlurmUnavailable):
-            # Perhaps they were submitted: the next answers tell, by their token.
             for worker in workers:
-                worker.submitted = now
+                if error.maybe_submitted:  # the next answers tell, by their token
+                    worker.submitted = now
+                else:
+                    self.forget(worker)
             self._is_down(error)
             return
         for worker in workers:
@@ -356,14 +359,20 @@ class Fleet:
                 _log.warning("jobs could not be cancelled: %s", error)
 
     def _is_down(self, error: FuruSlurmUnavailable) -> None:
+        """Go on without the scheduler, as long as somebody is at work or it may soon be back."""
         now = time.monotonic()
         if self._down_since is None:
             self._down_since = now
             _log.warning("%s", error)
         self._next_submission = now + self._poll_secs
-        at_work = any(worker.begun for worker in self._workers.values())
-        if not at_work and now - self._down_since > _DOWN_SECS:
+        if any(self._is_at_work(worker) for worker in self._workers.values()):
+            return
+        if not self._was_up or now - self._down_since > _DOWN_SECS:
             raise error
+
+    def _is_at_work(self, worker: Worker) -> bool:
+        silence = self._watch.silence(worker.name)
+        return silence is not None and silence <= _SILENT_LEASES * self._lease_secs
 
     def _hear_snapshot(self) -> list[Gone]:
         if self._asked is not None and self._asked.done():
@@ -372,7 +381,12 @@ class Fleet:
             if error is not None:
                 _log.debug("the scheduler gives no answer: %s", error)
             elif asked.result().known:
+                self._down_since, self._was_up = None, True
                 return self._judge(asked.result())
+            elif self._was_up:
+                why = f"Slurm does not answer ({asked.result().problem})"
+                hint = "run the same command again when `sinfo` answers"
+                self._is_down(FuruSlurmUnavailable(why, hint=hint))
         if self._asked is None and self._workers and time.monotonic() >= self._next_ask:
             self._next_ask = time.monotonic() + self._poll_secs
             known = [w.job_id for w in self._workers.values() if w.job_id is not None]

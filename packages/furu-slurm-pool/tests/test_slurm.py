@@ -1,0 +1,251 @@
+"""Runs on a pool of workers of a real Slurm cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pool_nodes import Above, Dies, Keyed, Leaf, Sum, Undeclared, Waiting, counted
+from pool_programs import Program
+
+import furu_core
+from furu_core.errors import FuruExecutorError, FuruRunError
+from furu_core.executors import EventKind
+from furu_core.testing import wait_until
+from furu_slurm import SlurmSpec
+from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitRefused
+from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
+
+SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
+SPECS = {"default": SMALL, "gpu": SlurmSpec(partition="gpu", cpus=1, mem_gb=1, gpus=1, time_min=10)}
+
+
+def start(roots: Any, **options: Any) -> SlurmPoolRun:
+    settings: dict[str, Any] = {
+        "specs": SPECS,
+        "max_workers_total": 2,
+        "poll_interval_sec": 0.5,
+        "progress": False,
+    }
+    run = SlurmPoolExecutor(**(settings | options)).submit(roots)
+    assert isinstance(run, SlurmPoolRun)
+    return run
+
+
+def jobs_of(run: SlurmPoolRun, slurm: Any) -> list[dict[str, str]]:
+    return [row for row in slurm.squeue() if run.run_id in row["name"]]
+
+
+def test_both_spec_keys_land_on_their_partitions(store: Path, slurm: Any) -> None:
+    gpu = tuple(Keyed(n=n, key="gpu") for n in range(2))
+    run = start(Keyed(n=9, below=gpu)).wait()
+    partitions = {row["id"]: row["partition"] for row in jobs_of(run, slurm)}
+    for node in (*gpu, Keyed(n=9, below=gpu)):
+        executor, key, job = node.get().split()
+        assert (executor, key) == ("slurm-pool", node.key)
+        assert partitions[job] == ("gpu" if key == "gpu" else "cpu")
+        log = store / "submitit" / "workers" / key / run.run_id / f"{job}_0_log.out"
+        assert "furu: worker" in log.read_text()
+    slurm.wait_idle()
+
+
+def test_p7_a_killed_worker_is_noticed_by_slurms_word(
+    store: Path, tmp_path: Path, slurm: Any
+) -> None:
+    """Its node is tried again at once, long before its lease ends."""
+    with furu_core.use_settings(lease_secs=600.0):
+        run = start(Dies(how="worker", times=1, folder=tmp_path), max_workers_total=1)
+        assert run.wait(100).results() == 2
+    retried = [event for event in run.events() if event.kind is EventKind.NODE_RETRIED]
+    assert len(retried) == 1
+    assert "is gone" in retried[0].detail
+    slurm.wait_idle()
+
+
+def test_p7_a_cancelled_job_costs_its_node_one_retry(
+    store: Path, tmp_path: Path, slurm: Any
+) -> None:
+    node = Waiting(folder=tmp_path)
+    run = start(node, max_workers_total=1)
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists())
+    (job,) = [row["id"] for row in jobs_of(run, slurm) if row["state"] == "RUNNING"]
+    (tmp_path / "began-0").unlink()
+    slurm.run("scancel", job)
+    wait_until("the node to begin again", lambda: (tmp_path / "began-0").exists())
+    (tmp_path / "go").touch()
+    assert run.wait(100).results() == 0
+    assert counted(tmp_path, "attempts-0") == 2
+    slurm.wait_idle()
+
+
+def test_p7_a_killed_controller_is_succeeded_and_adopts_its_jobs(
+    store: Path, tmp_path: Path, slurm: Any, program: Callable[..., Program]
+) -> None:
+    code = f"""
+        from pathlib import Path
+        from pool_nodes import Sum, Waiting
+        from furu_slurm_pool import run_slurm_pool
+
+        folder = Path({str(tmp_path)!r})
+        if __name__ == "__main__":
+            run = run_slurm_pool(
+                Sum(parts=tuple(Waiting(n=n, folder=folder) for n in range(4))),
+                specs={{"default": {{"cpus": 1, "mem_gb": 1, "time_min": 10}}}},
+                max_workers_total=2, poll_interval_sec=0.5, progress=False,
+            )
+            print("result", run.results())
+    """
+    first = program(code)
+    wait_until("two nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    first.kill()
+    second = program("")
+    (folder,) = (store / "runs").iterdir()
+    wait_until("somebody to take over", lambda: (folder / "controllers" / "2").exists())
+    (tmp_path / "go").touch()
+    status, output = second.finish()
+    assert status == 0, output
+    assert "result 6" in output
+    assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(4))
+    jobs = {row["id"] for row in slurm.squeue() if folder.name in row["name"]}
+    assert len(jobs) == 2
+    slurm.wait_idle()
+
+
+def test_cancelling_a_run_cancels_its_jobs(store: Path, tmp_path: Path, slurm: Any) -> None:
+    run = start([Waiting(n=n, folder=tmp_path) for n in range(3)])
+    wait_until("two nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    run.cancel()
+    with pytest.raises(FuruRunError, match="was cancelled"):
+        run.wait(60)
+    slurm.wait_idle()
+
+
+def test_a_protocol_failure_cancels_the_workers(store: Path, tmp_path: Path, slurm: Any) -> None:
+    others = [Waiting(n=n, folder=tmp_path) for n in range(2)]
+    run = start([*others, Undeclared()], max_workers_total=3)
+    with pytest.raises(FuruRunError, match=r"FuruMissingArtifact: .* \(task /.*spec key 'default'"):
+        run.wait(100)
+    slurm.wait_idle()
+
+
+# What Slurm refuses
+
+
+def test_p8_a_partition_that_does_not_exist_is_an_error(store: Path, slurm: Any) -> None:
+    run = start(Leaf(x=1), specs={"default": SlurmSpec(partition="nowhere")})
+    with pytest.raises(FuruRunError, match="nowhere") as caught:
+        run.wait(100)
+    assert isinstance(caught.value.__cause__, FuruSubmitRefused)
+    slurm.nothing_left()
+
+
+def test_p8_a_spec_that_no_node_can_satisfy_is_an_error(store: Path, slurm: Any) -> None:
+    run = start(Leaf(x=1), specs={"default": SlurmSpec(cpus=1000)})
+    with pytest.raises(FuruRunError) as caught:
+        run.wait(100)
+    assert isinstance(caught.value.__cause__, FuruSubmitRefused), caught.value
+    slurm.wait_idle()
+
+
+def test_p8_workers_whose_setup_fails_are_an_error_that_names_the_log(
+    store: Path, slurm: Any
+) -> None:
+    spec = SlurmSpec(cpus=1, mem_gb=1, setup=("echo no such module >&2", "exit 3"))
+    run = start(Leaf(x=1), specs={"default": spec})
+    with pytest.raises(FuruRunError, match="ended as FAILED") as caught:
+        run.wait(100)
+    cause = caught.value.__cause__
+    assert isinstance(cause, FuruExecutorError)
+    log = Path(str(cause).rpartition("read ")[2])
+    assert "no such module" in log.read_text()
+    slurm.wait_idle()
+
+
+def test_p6_without_slurms_controller_a_run_ends_in_an_error(store: Path, own_slurm: Any) -> None:
+    cluster = own_slurm(nodes=2)
+    cluster.stop_controller()
+    run = start(Leaf(x=1))
+    with pytest.raises(FuruRunError) as caught:
+        run.wait(200)
+    assert isinstance(caught.value.__cause__, FuruSlurmUnavailable), caught.value
+
+
+def test_p7_slurms_controller_may_be_away_for_a_while(
+    store: Path, tmp_path: Path, own_slurm: Any
+) -> None:
+    cluster = own_slurm(nodes=2)
+    nodes = [Waiting(n=n, folder=tmp_path) for n in range(2)]
+    run = start([*nodes, Above(below=nodes[0])])
+    wait_until("both nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    cluster.stop_controller()
+    (tmp_path / "go").touch()
+    wait_until("the dependent to be computed", lambda: Above(below=nodes[0]).exists())
+    cluster.start_controller()
+    assert run.wait(100).results() == [0, 1, 0]
+    assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(2))
+    cluster.wait_idle()
+
+
+def test_pending_workers_are_counted_and_cancelled_when_they_are_not_needed(
+    store: Path, tmp_path: Path, own_slurm: Any
+) -> None:
+    cluster = own_slurm(nodes=2, cpus=1)
+    nodes = [Waiting(n=n, folder=tmp_path) for n in range(4)]
+    run = start(nodes, max_workers_total=3, idle_timeout_sec=60.0)
+    wait_until("three jobs", lambda: len(jobs_of(run, cluster)) == 3, 100)
+    wait_until("two nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    states = sorted(row["state"] for row in jobs_of(run, cluster))
+    assert states == ["PENDING", "RUNNING", "RUNNING"]
+    (tmp_path / "go").touch()
+    assert run.wait(100).results() == [0, 1, 2, 3]
+    rows = jobs_of(run, cluster)
+    assert len(rows) == 3
+    assert [row["state"] for row in rows].count("CANCELLED") >= 1
+    cluster.wait_idle()
+
+
+def test_p4_a_stopped_worker_is_cancelled_after_several_leases(
+    store: Path, tmp_path: Path, own_slurm: Any
+) -> None:
+    """Slurm says that it runs, but it gives no sign of life."""
+    cluster = own_slurm(nodes=2)
+    with furu_core.use_settings(lease_secs=2.0):
+        run = start(Waiting(folder=tmp_path), max_workers_total=1)
+        wait_until("the node to begin", lambda: (tmp_path / "began-0").exists())
+        node, worker = map(int, (tmp_path / "began-0").read_text().split())
+        (tmp_path / "began-0").unlink()
+        for pid in (worker, node):
+            os.kill(pid, signal.SIGSTOP)
+        wait_until("the node to begin again", lambda: (tmp_path / "began-0").exists(), 100)
+        (tmp_path / "go").touch()
+        assert run.wait(100).results() == 0
+    assert counted(tmp_path, "attempts-0") == 2
+    cluster.wait_idle()
+
+
+def test_a_long_node_with_a_living_worker_is_never_tried_again(
+    store: Path, tmp_path: Path, slurm: Any
+) -> None:
+    with furu_core.use_settings(lease_secs=1.0):
+        run = start([Waiting(folder=tmp_path), *(Keyed(n=n, secs=0.3) for n in range(20))])
+        wait_until("others to end", lambda: all(Keyed(n=n, secs=0.3).exists() for n in range(20)))
+        (tmp_path / "go").touch()
+        run.wait(60)
+    assert counted(tmp_path, "attempts-0") == 1
+    slurm.wait_idle()
+
+
+def test_a_detached_controller_is_a_job_that_needs_nobody(
+    store: Path, tmp_path: Path, slurm: Any
+) -> None:
+    run = SlurmPoolExecutor(
+        specs=SPECS, max_workers_total=2, poll_interval_sec=0.5, detach=True
+    ).submit(Sum(parts=(Leaf(x=1), Leaf(x=2))))
+    assert run.wait(100).results() == 3
+    names = [row["name"] for row in slurm.squeue() if run.id in row["name"]]
+    assert sum("controller" in name for name in names) == 1
+    slurm.wait_idle()
