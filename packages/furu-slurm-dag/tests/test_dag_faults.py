@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -250,6 +251,25 @@ def test_p7_a_node_that_goes_down_takes_no_run_with_it(
     assert run.wait(WAIT_SECS).results() == 2
 
 
+def test_p5_a_job_whose_own_process_is_killed_is_submitted_once_more(
+    slurm: Any, store: Path, box: Box
+) -> None:
+    hold = box.tell("one", "hold")
+    step = box.step("one")
+    run = submit(box.step("root", step))
+    box.await_start("one")
+    before = run.job_id_by_hash
+    child = int((box.folder / "one.starts").read_text())
+    parent = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    hold.unlink()
+    assert run.wait(WAIT_SECS).results() == 2
+    # The root's first job was cancelled along with it, and that is no failure either.
+    after = run.job_id_by_hash
+    assert all(before[node_hash] != after[node_hash] for node_hash in before)
+    assert [box.starts("one"), box.starts("root")] == [2, 1]
+
+
 # Dependencies
 
 
@@ -303,6 +323,33 @@ def test_a_dependency_that_ends_between_plan_and_submission_is_judged_by_the_sto
     run = submit(box.step("root", source))
     assert calls[-1]["dependency"] == ""
     assert run.wait(WAIT_SECS).results() == 2
+
+
+def test_p4_a_job_whose_node_somebody_else_computes_waits_for_it(
+    slurm: Any, host: Host, store: Path, box: Box
+) -> None:
+    step = box.step("one")
+    hold = box.tell("one", "hold")
+    run = submit(step)
+    log = store / "submitit" / "nodes" / "default" / run.id
+    job_id = run.job_id_by_hash[step.furu_hash]
+    box.await_start("one")
+    slurm.run("scontrol", "requeuehold", job_id)
+    slurm.wait_for_state(job_id, "PENDING")
+    # A node that only waits in a queue is computed by whoever asks for it.
+    child = host.start("dag_programs:get", "one", str(box.folder))
+    box.await_start("one", 2)
+    slurm.run("scontrol", "release", job_id)
+    wait_until(
+        "the job to wait",
+        lambda: "computes Step(" in _text(log / f"{job_id}_0_log.out"),
+        90,
+    )
+    hold.unlink()
+    assert child.result() == 1
+    assert run.wait(WAIT_SECS).results() == 1
+    assert box.starts("one") == 2
+    assert "computed by somebody else" in _text(log / f"{job_id}_0_log.out")
 
 
 # What is wrong from the start

@@ -1,0 +1,190 @@
+"""What needs no cluster: groups of nodes, conditions, records, options, and whether jobs live."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import dag_nodes as nodes
+import pytest
+from dag_kit import Box
+
+import furu_core
+from furu_core.errors import FuruExecutorError, FuruFormatError, FuruStoreError, FuruUsageError
+from furu_core.executors import Failure, FailureKind, Liveness, NodePlace, Submission
+from furu_plan import Spent, build_plan
+from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot
+from furu_slurm.errors import FuruSpecError
+from furu_slurm_dag import SlurmDagExecutor, submit_slurm_dag
+from furu_slurm_dag import _files as files
+from furu_slurm_dag._liveness import SUBMITTING_SECS, liveness
+from furu_slurm_dag._wiring import afterok, grouped
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """Where nodes would be told what to do."""
+    return Box(tmp_path / "box")
+
+
+def test_nodes_of_one_class_that_wait_for_the_same_are_one_group(store: Path, box: Box) -> None:
+    source, other = box.step("source"), box.step("other")
+    gpu = nodes.GpuStep(name="gpu", box=box.folder, after=(source,))
+    pairs = [box.step(f"pair {number}", source) for number in range(3)]
+    twice = box.step("twice", source, source)
+    last = box.step("last", *pairs, gpu, twice, other)
+    plan = build_plan(last)
+    groups = grouped(plan.topo_order_todo(), set(plan.nodes))
+    names = [[node.obj.name for node in group.nodes] for group in groups]
+    assert sorted(map(sorted, names)) == [
+        ["gpu"],
+        ["last"],
+        ["other", "source"],
+        ["pair 0", "pair 1", "pair 2", "twice"],
+    ]
+    assert names[-1] == ["last"]
+    assert names[0][0] == "source"
+    # What is there already is waited for by nobody.
+    groups = grouped(plan.topo_order_todo(), set(plan.nodes) - {source.furu_hash})
+    assert [len(group.waits_for) for group in groups if group.nodes[0].obj is not last] == [0, 0]
+
+
+def test_a_whole_array_is_waited_for_by_its_number_and_a_part_of_it_by_its_elements() -> None:
+    array = [f"7_{index}" for index in range(3)]
+    assert afterok([], {}) == ""
+    assert afterok([*array, "9"], {"7": 3, "9": 1}) == "afterok:7:9"
+    assert afterok(array[:2], {"7": 3}) == "afterok:7_0:7_1"
+    assert afterok([*array, *array], {"7": 3}) == "afterok:7"
+    assert afterok(array, {"7": 0}) == "afterok:7_0:7_1:7_2"
+
+
+def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
+    place = NodePlace("a/B", "12ab", "B(12ab)")
+    batch = files.Batch("tok", "run", "gpu", (files.Assignment(place, 17, True),), (place, place))
+    files.write_batch(tmp_path, batch)
+    assert files.read_batch(tmp_path, "tok") == batch
+    failure = Failure(FailureKind.COMPUTE, "ValueError", "bad", "B(12ab)", "12ab", Path("/log"))
+    for ledger in (
+        files.Ledger(),
+        files.Ledger(Spent(1, 2), "tok", 3, True, True, failure, "A(34cd)"),
+    ):
+        files.write_ledger(tmp_path, "12ab", ledger)
+        assert files.read_ledger(tmp_path, "12ab") == ledger
+    assert files.read_ledger(tmp_path, "other") is None
+
+
+def test_a_missing_damaged_or_newer_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FuruStoreError, match="is not there"):
+        files.read_batch(tmp_path, "tok")
+    (tmp_path / "jobs").mkdir()
+    path = tmp_path / "jobs" / "tok.json"
+    for text in ("", "{", "[]", '{"version":1}'):
+        path.write_text(text)
+        with pytest.raises(FuruStoreError, match="damaged"):
+            files.read_batch(tmp_path, "tok")
+    path.write_text('{"version":2}')
+    with pytest.raises(FuruFormatError, match="version 2"):
+        files.read_batch(tmp_path, "tok")
+    (tmp_path / "jobs" / "12ab.json").write_text("{")
+    assert files.read_ledger(tmp_path, "12ab") is None
+
+
+class Queue(SlurmCluster):
+    """A cluster that shows what a test says."""
+
+    def __init__(self, *infos: JobInfo, known: bool = True, age: float = 0.0) -> None:
+        super().__init__()
+        self.snapshot = Snapshot(
+            known, taken=time.monotonic() - age, found={info.job_id: info for info in infos}
+        )
+        self.later = self.snapshot
+        self.asked = 0
+
+    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        self.asked += fresh
+        return self.later if fresh else self.snapshot
+
+
+def begun(seconds: float, *, queued: float | None = None) -> Submission:
+    """A submission that was begun and queued so long ago."""
+    folder = files.run_folder("run")
+    folder.mkdir(parents=True)
+    files.begin(folder, "tok")
+    _aged(folder / "jobs" / "tok.begun", seconds)
+    if queued is not None:
+        files.write_job_ids(folder, "tok", ["7_0", "7_1"])
+        _aged(folder / "jobs" / "tok.ids", queued)
+    return files.JobId("run", "tok", 1).submission()
+
+
+def _aged(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
+def of(cluster: Queue, submission: Submission) -> Liveness:
+    return liveness([submission], cluster)[submission]
+
+
+INFO = JobInfo("7_1", "Train.tok", JobState.RUNNING, restarts=2)
+
+
+def test_p7_a_job_lives_while_slurm_has_it_with_the_restarts_asked_about(store: Path) -> None:
+    note = begun(500, queued=500)
+    first = attrs.evolve(note, restarts=0)
+    assert of(Queue(INFO), note) is Liveness.ALIVE
+    assert of(Queue(INFO), attrs.evolve(note, restarts=2)) is Liveness.ALIVE
+    assert of(Queue(INFO), first) is Liveness.GONE
+    # What was seen a moment ago may be older than a restart.
+    assert of(Queue(INFO), attrs.evolve(note, restarts=3)) is Liveness.ALIVE
+    assert of(Queue(attrs.evolve(INFO, state=JobState.PENDING)), note) is Liveness.ALIVE
+    assert of(Queue(attrs.evolve(INFO, state=JobState.FAILED)), note) is Liveness.GONE
+    assert of(Queue(attrs.evolve(INFO, job_id="7_0")), note) is Liveness.GONE
+    assert of(Queue(known=False), note) is Liveness.UNKNOWN
+    assert of(Queue(), Submission("slurm-dag", "of a future format")) is Liveness.UNKNOWN
+
+
+def test_p7_a_job_that_is_being_submitted_lives_for_a_while(store: Path) -> None:
+    assert of(Queue(), begun(1)) is Liveness.ALIVE
+
+
+def test_p7_a_submission_that_nobody_finished_is_gone_in_the_end(store: Path) -> None:
+    assert of(Queue(), begun(SUBMITTING_SECS + 5)) is Liveness.GONE
+
+
+def test_p7_gone_is_said_only_by_a_look_from_after_the_submission(store: Path) -> None:
+    note = begun(3, queued=2)
+    cluster = Queue(age=10)
+    cluster.later = Queue(INFO).snapshot
+    assert of(cluster, note) is Liveness.ALIVE
+    assert cluster.asked == 1
+    cluster.later = Queue().snapshot
+    assert of(cluster, note) is Liveness.GONE
+    assert of(Queue(), attrs.evolve(note, id="run/other:0")) is Liveness.GONE
+
+
+def test_options_are_read_from_a_command_line_and_checked() -> None:
+    text = '{"default": {"cpus": 1}}'
+    SlurmDagExecutor.from_options({"specs": text, "poll_interval_sec": "0.5", "keep_going": "1"})
+    with pytest.raises(FuruExecutorError, match="max_workers"):
+        SlurmDagExecutor.from_options({"max_workers": "4"})
+    with pytest.raises(FuruExecutorError, match="JSON such as"):
+        SlurmDagExecutor.from_options({"specs": "cpu"})
+    with pytest.raises(FuruUsageError, match="poll_interval_sec"):
+        SlurmDagExecutor(poll_interval_sec=0)
+    with pytest.raises(FuruUsageError, match="signal_before_secs"):
+        SlurmDagExecutor(signal_before_secs=0)
+
+
+def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(
+    store: Path, box: Box
+) -> None:
+    node: Any = nodes.GpuStep(name="one", box=box.folder)
+    with pytest.raises(FuruSpecError, match="'gpu'"):
+        submit_slurm_dag(node, specs={"default": SlurmSpec()})
+    with pytest.raises(FuruSpecError, match="'default'"):
+        submit_slurm_dag(node, specs={"gpu": SlurmSpec()})
+    assert not (furu_core.settings().path / "runs").exists()
