@@ -90,6 +90,20 @@ def test_what_is_there_needs_no_job(slurm: Any, store: Path, box: Box) -> None:
     assert again.wait(1.0).status().loaded == 1
 
 
+def test_nodes_that_are_there_are_computed_anew_where_the_settings_say_so(
+    slurm: Any, store: Path, box: Box
+) -> None:
+    first = box.step("first")
+    second = box.step("second", first)
+    submit(second).wait(WAIT_SECS)
+    with furu_core.use_settings(always_rerun=["Step"]):
+        run = submit(second)
+        assert len(run.job_id_by_hash) == 2
+        assert run.wait(WAIT_SECS).status().computed == 2
+    assert [box.starts("first"), box.starts("second")] == [2, 2]
+    assert second.get() == 2
+
+
 def test_nodes_of_two_spec_keys_land_on_their_partitions(slurm: Any, store: Path, box: Box) -> None:
     first = box.step("first")
     second = nodes.GpuStep(name="second", box=box.folder, after=(first,))

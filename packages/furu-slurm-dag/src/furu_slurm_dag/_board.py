@@ -249,6 +249,8 @@ class Board:
             self._fail(entry, attrs.evolve(ledger.failure, log=log))
         elif ledger is not None and ledger.blocked_by:
             self._never_ran(entry, ledger.blocked_by)
+        elif entry.node.rerun and info is None and ledger is not None and ledger.ended:
+            self._is_done(entry)
         elif waited < self._visible_secs and _says_more(info, ledger):
             return  # a network filesystem shows it later
         elif ledger is None and (cause := self._bad_dependency(entry)):

@@ -358,11 +358,12 @@ class SlurmDagSubmission(Run):
                 return True
             self._look()
             board = self._board
-            self._cancel_hopeless()
+            hopeless, board.hopeless = board.hopeless, []
+            self._cancel_jobs(hopeless)
             if self._roots_are_there():
                 return self._end(RunState.DONE)
             if self._stops():
-                self._cluster.cancel([job.job_id for job in board.jobs().values()])
+                self._cancel_jobs([job.job_id for job in board.jobs().values()])
                 return self._end(RunState.FAILED)
             if not self._cancelled:
                 self._submit_more()
@@ -397,10 +398,12 @@ class SlurmDagSubmission(Run):
             for one in self._board.at(Stage.FAILED)
         )
 
-    def _cancel_hopeless(self) -> None:
-        hopeless, self._board.hopeless = self._board.hopeless, []
-        if hopeless:
-            self._cluster.cancel(hopeless)
+    def _cancel_jobs(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs that are not worth going on with; that they cannot be changes nothing."""
+        try:
+            self._cluster.cancel(job_ids)
+        except FuruSlurmUnavailable as error:
+            _log.warning("run %s: %s", self.id, error)
 
     def _submit_more(self) -> None:
         if self._limited is not None and time.monotonic() < self._limited:

@@ -238,6 +238,7 @@ class Submitter:
         if name.index < len(known):
             return Job(known[name.index], name, size)
         deadline = time.monotonic() + SUBMITTING_SECS
+        said = False
         while True:
             info = find_job(self._cluster.jobs(), name)
             if info is not None:
@@ -246,6 +247,9 @@ class Submitter:
                 return None
             if time.monotonic() > deadline:
                 raise elsewhere(node, Holder(None, submission))
+            if not said:
+                _log.info("run %s submits %s just now; waiting for its job", name.run_id, node.name)
+                said = True
             time.sleep(_LOOK_SECS)
 
 
