@@ -74,7 +74,7 @@ def nodes(seed: int, count: int, longest: float) -> list[Node]:
         longest: seconds that a node takes at most; four in ten take none.
     """
     rng = random.Random(seed)
-    width = max(4, count // 20)
+    width = max(8, count // 10)
     made: list[Node] = []
     for number in range(count):
         before = made[(number // width - 1) * width : number // width * width]
