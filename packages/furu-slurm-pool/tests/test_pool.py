@@ -153,10 +153,10 @@ def test_as_many_workers_as_allowed_compute_at_once(store: Path, tmp_path: Path)
 
 def test_p2_a_deep_chain_needs_no_recursion(store: Path) -> None:
     chain: Link | None = None
-    for n in range(300):
+    for n in range(100):
         chain = Link(below=chain, n=n)
     run = run_pool(chain, max_workers_total=1, poll_interval_sec=0.1)
-    assert run.results() == 300
+    assert run.results() == 100
 
 
 @pytest.mark.parametrize("window", ["dfs", "bfs", 2])

@@ -48,7 +48,6 @@ _TELL_SECS: Final = 0.1  # for which the ends of brief nodes are kept back
 _PATIENCE_SECS: Final = 0.5  # a node that takes longer holds up those claimed with it
 _FIRST_PAUSE_SECS: Final = 0.01
 _INTERRUPT_SECS: Final = 4.0  # for a node that was interrupted, before it is killed
-_UNTOLD_SECS: Final = 60.0  # for a full disk to be given room, before a worker gives up
 
 
 @attrs.frozen
@@ -119,6 +118,7 @@ class _Worker:
         self._setup = setup
         self._desk = desk
         self._job = job
+        self._patience_secs = settings.lease_secs  # for a full disk to be given room
         self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
         about = {"job": None if job is None else job.job_id, "process": str(this_process())}
         self._heart = Heartbeat(setup.run_folder, setup.worker, json.dumps(about).encode())
@@ -331,7 +331,7 @@ class _Worker:
 
     def _tell(self, *, at_end: bool = False) -> None:
         """Tell the controller what there is to tell; at the end, wait for room on a full disk."""
-        deadline = self._untold_since + _UNTOLD_SECS
+        deadline = self._untold_since + self._patience_secs
         while self._untold and self._fate is not _Fate.DEAD:
             verdicts = Verdicts(self._setup.worker, tuple(self._untold))
             try:
