@@ -20,7 +20,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test lint types check bench check-wheels release-check slurm-up slurm-down lock clean FORCE
+.PHONY: help setup demo test lint types check bench check-wheels release-check demo-slurm chaos slurm-up slurm-down lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,12 @@ check-wheels: $(STAMP) ## build the wheels, check them, and try them outside the
 
 release-check: $(STAMP) ## build sdists and wheels, and run the packages' tests against them
 	@$(RUN) tools/release_check.py $(PYTEST) $(ARGS)
+
+demo-slurm: $(STAMP) ## run the digits experiment on a real Slurm cluster, under each executor
+	@$(RUN) tests/slurm_demo.py
+
+chaos: $(STAMP) ## kill whatever can be killed while a run goes on (ARGS="--seed 7 --minutes 10 --nodes 3000")
+	@$(RUN) tests/chaos/run.py $(ARGS)
 
 slurm-up: $(STAMP) ## start a Slurm cluster to try things on: eval "$(make slurm-up)"
 	@$(RUN) tests/slurm_cluster.py up

@@ -16,7 +16,7 @@ if str(TESTS) not in sys.path:
 
 pytest_plugins = ["slurm_cluster_fixtures"]
 # Collected for doctests, they would be imported a second time under other names.
-collect_ignore = [str(path) for path in TESTS.glob("slurm_cluster*.py")]
+collect_ignore = [str(path) for path in TESTS.glob("slurm_*.py")]
 
 
 @pytest.fixture(autouse=True)
