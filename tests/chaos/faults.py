@@ -31,6 +31,7 @@ class Fault(Enum):
     SCANCEL = "scancel a worker"
     STALL = "stop a worker past its lease"
     CONTROLLER = "kill -9 the controller"
+    INTERRUPT = "interrupt the controller"
     SLURMD = "kill slurmd, node down and up"
     CRASH = "power cut, node down and up"
     SLURMCTLD = "stop slurmctld"
@@ -43,6 +44,7 @@ _DECK: Final = (
     *(Fault.SCANCEL,) * 3,
     *(Fault.STALL,) * 4,
     *(Fault.CONTROLLER,) * 3,
+    *(Fault.INTERRUPT,) * 1,
     *(Fault.SLURMD,) * 1,
     *(Fault.CRASH,) * 1,
     *(Fault.SLURMCTLD,) * 1,
@@ -90,6 +92,9 @@ class Victim(Protocol):
 
     def kill(self) -> bool:
         """Kill it, so that it is started again later; whether there was one."""
+
+    def interrupt(self) -> bool:
+        """Have it cancel the run and end, so that it is started again later; whether there was one."""
 
 
 @attrs.frozen
@@ -217,11 +222,15 @@ class Injector:
         match blow.fault:
             case Fault.CONTROLLER:
                 return "killed" if self._controller.kill() else ""
+            case Fault.INTERRUPT:
+                return "SIGTERM" if self._controller.interrupt() else ""
             case Fault.SLURMCTLD:
+                # One that cannot save its state starts jobs of the last seconds a second time.
+                kill = blow.choice < 0.3
                 self._deaf = True
-                self._cluster.stop_controller()
+                self._cluster.stop_controller(kill=kill)
                 self._later(self._outage, "slurmctld starts again", self._start_slurmctld)
-                return f"for {self._outage:g} s"
+                return f"{'killed' if kill else 'stopped'} for {self._outage:g} s"
             case Fault.SLURMD | Fault.CRASH:
                 return self._hurt_node(blow)
             case _:
@@ -272,7 +281,7 @@ class Injector:
             case _:
                 # Up to its lease and past the leases after which its job is cancelled.
                 secs = self._lease * (1.1 + 3.4 * blow.share)
-                pids = (worker.pid, *worker.children)
+                pids = _stalled(worker, blow)
                 starts = {pid: _start_of(pid) for pid in pids}
                 _kill(signal.SIGSTOP, *pids)
 
@@ -280,9 +289,20 @@ class Injector:
                     same = [pid for pid in pids if _start_of(pid) == starts[pid] != ""]
                     _kill(signal.SIGCONT, *same)
 
-                self._later(secs, f"worker {worker.pid} goes on", go_on)
-                return f"job {worker.job_id}, process {worker.pid} for {secs:.1f} s"
+                self._later(secs, f"processes {pids} go on", go_on)
+                return f"job {worker.job_id}, processes {pids} for {secs:.1f} s"
         return f"job {worker.job_id}, process {worker.pid}"
+
+
+def _stalled(worker: WorkerProcess, blow: Blow) -> tuple[int, ...]:
+    """Most often the whole worker; now and then only what beats its heart, or only what computes."""
+    match int(1000 * blow.choice) % 5:
+        case 0:
+            return (worker.pid,)
+        case 1 if worker.children:
+            return worker.children
+        case _:
+            return (worker.pid, *worker.children)
 
 
 def _kill(number: signal.Signals, *pids: int) -> None:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -144,7 +144,21 @@ def _told(node: Any) -> str:
     return str([attrs.astuple(one) for one in computations(node.counts())])
 
 
-def of_runs(runs: Path, rounds: int, kills: int) -> list[Finding]:
+class Commands(Protocol):
+    """What is known of the commands that were given.
+
+    Attributes:
+        starts: how often one was started.
+        kills: how many were killed.
+        interrupts: how many were interrupted.
+    """
+
+    starts: int
+    kills: int
+    interrupts: int
+
+
+def of_runs(runs: Path, rounds: int, commands: Commands) -> list[Finding]:
     """Whether each graph was one run from beginning to end, gone on with by each new controller."""
     bad: list[str] = []
     controllers = 0
@@ -172,20 +186,25 @@ def of_runs(runs: Path, rounds: int, kills: int) -> list[Finding]:
     if len(folders) != rounds:
         bad.append(f"there are {len(folders)} runs for {rounds} graphs")
     bad += [f"{name} was reported as computed {n} times" for name, n in reported.items() if n > 1]
-    seen = f"{len(folders)} runs under {controllers} controllers, {kills} of them killed"
-    return [Finding("runs gone on with, done", seen, tuple(bad))]
+    ends = f"{commands.kills} killed, {commands.interrupts} interrupted"
+    return [
+        Finding("commands started", f"{commands.starts}: {ends}"),
+        Finding(
+            "runs gone on with, done", f"{len(folders)}, {controllers} controllers", tuple(bad)
+        ),
+    ]
 
 
 def of_leftovers(class_folder: Path, mark: str, jobs: Iterable[dict[str, str]]) -> list[Finding]:
     """Whether anything is left behind: jobs, processes, files of attempts."""
     processes = [f"{pid}: {command}" for pid, command in processes_with(mark).items()]
-    jobs = [str(job) for job in jobs]
+    live = tuple(map(str, jobs))
     staged = [str(path) for path in class_folder.glob(".attempts/[!.]*/*/files")]
     names = [path.name for path in class_folder.glob(".attempts/*")]
     hidden = sum(name.startswith(".") for name in names)
     return [
         Finding("processes left over", str(len(processes)), tuple(processes)),
-        Finding("jobs left over", str(len(jobs)), tuple(jobs)),
+        Finding("jobs left over", str(len(live)), live),
         Finding("unfinished results left over", str(len(staged)), tuple(staged)),
         # Who is killed while it prepares or removes a folder leaves it; furu removes it a day later.
         Finding("hidden folders left, for later", str(hidden)),

@@ -37,6 +37,7 @@ MARK: Final = "CHAOS_FOLDER"
 TICK_SECS: Final = 0.05
 COUNT_SECS: Final = 3.0  # between two counts of the jobs
 SILENT_SECS: Final = 180.0  # without any result, after which a run hangs
+CANCEL_SECS: Final = 60.0  # for a command to end after SIGTERM
 SHOWN: Final = 5
 CLEAR_SECS: Final = 90.0  # for what was killed last to be gone
 PROJECT: Final = """\
@@ -124,8 +125,10 @@ class Experiment:
         self._process: subprocess.Popen[bytes] | None = None
         self._again_at = 0.0
         self._command: list[str] = []
+        self._interrupted_at: float | None = None
         self.starts = 0
         self.kills = 0
+        self.interrupts = 0
 
     def begin(self, target: list[str]) -> None:
         """Start a graph's run."""
@@ -134,6 +137,7 @@ class Experiment:
 
     def _start(self) -> None:
         self.starts += 1
+        self._interrupted_at = None
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -158,9 +162,22 @@ class Experiment:
         if self._process.wait() != -signal.SIGKILL:
             return False  # it had just ended by itself
         self.kills += 1
-        self._process = None
-        self._again_at = time.monotonic() + self._rng.choice((0.0, 1.0, 4.0)) * self._rng.random()
+        self._rest()
         return True
+
+    def interrupt(self) -> bool:
+        """Have it cancel the run and end; it is started again after that."""
+        if self._process is None or self._interrupted_at is not None:
+            return False
+        self._process.send_signal(signal.SIGTERM)
+        self._interrupted_at = time.monotonic()
+        self.interrupts += 1
+        return True
+
+    def _rest(self) -> None:
+        """Let it be started again after a while."""
+        self._process = self._interrupted_at = None
+        self._again_at = time.monotonic() + self._rng.choice((0.0, 1.0, 4.0)) * self._rng.random()
 
     def is_over(self) -> bool:
         """Whether the run has ended well; starts it again when that is due.
@@ -173,7 +190,14 @@ class Experiment:
                 self._start()
             return False
         status = self._process.poll()
+        since = self._interrupted_at
         if status is None:
+            if since is not None and time.monotonic() - since > CANCEL_SECS:
+                self.dump()
+                raise Failed(f"SIGTERM does not end the command, see {self.log}:\n{self.tail()}")
+            return False
+        if status and since is not None:
+            self._rest()
             return False
         if status:
             raise Failed(f"the command ended with {status}, see {self.log}:\n{self.tail()}")
@@ -361,7 +385,7 @@ class Chaos:
                 ended,
                 *findings.of_results(self._nodes),
                 *findings.of_publications(self._nodes, self._witness),
-                *findings.of_runs(self._folder / "store" / "runs", self._rounds, experiment.kills),
+                *findings.of_runs(self._folder / "store" / "runs", self._rounds, experiment),
                 Finding(f"most jobs at once, of {WORKERS}", str(self._most_jobs), too_many),
                 *findings.of_leftovers(self._class, mark, cluster.jobs()),
                 Finding("longest time without a result", f"{self._witness.longest:.1f} s"),
