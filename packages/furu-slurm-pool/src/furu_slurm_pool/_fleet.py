@@ -317,9 +317,15 @@ class Fleet:
         self._watch.look()
         for worker in self._workers.values():
             if not worker.begun and self._watch.silence(worker.name) is not None:
-                worker.begun = True
-                self._failed[worker.spec_key] = self._taken[worker.spec_key] = 0
+                self.heard_of(worker.name)
         return self._hear_snapshot()
+
+    def heard_of(self, name: str) -> None:
+        """A worker has begun, as it shows or tells."""
+        worker = self._workers.get(name)
+        if worker is not None and not worker.begun:
+            worker.begun = True
+            self._failed[worker.spec_key] = self._taken[worker.spec_key] = 0
 
     def _hear_submission(self) -> None:
         if self._submitting is None or not self._submitting[1].done():

@@ -345,6 +345,7 @@ class QueuePool:
             if file in self._seen:
                 continue
             self._seen.add(file)
+            self._fleet.heard_of(_verdicts.worker_of(file))
             verdicts = read_verdicts(self._run_folder, file)
             for verdict in () if verdicts is None else verdicts.tasks:
                 assert verdicts is not None
