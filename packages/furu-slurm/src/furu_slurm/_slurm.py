@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -191,15 +190,19 @@ class SlurmCluster(Cluster):
             )
 
     def max_array_size(self) -> int:
-        """How many calls one submission may have; asked once a process."""
-        return _max_array_size(cluster_key())
+        """How many calls one submission may have; asked until Slurm has answered once."""
+        key = cluster_key()
+        if key not in _array_sizes:
+            command = ["scontrol", "show", "config"]
+            reply = call(command, timeout=_COMMAND_SECS, environ=query_environ())
+            match = re.search(r"^MaxArraySize\s*=\s*(\d+)", reply.out, re.MULTILINE)
+            if match is None:
+                return _DEFAULT_ARRAY_SIZE
+            _array_sizes[key] = max(1, int(match[1]))
+        return _array_sizes[key]
 
 
-@cache
-def _max_array_size(_cluster: tuple[str, ...]) -> int:
-    reply = call(["scontrol", "show", "config"], timeout=_COMMAND_SECS, environ=query_environ())
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", reply.out, re.MULTILINE)
-    return max(1, int(match[1])) if match else _DEFAULT_ARRAY_SIZE
+_array_sizes: dict[tuple[str, ...], int] = {}
 
 
 def _job_number(reply: Reply) -> int | None:

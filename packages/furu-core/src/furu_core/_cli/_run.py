@@ -53,8 +53,8 @@ def command(
     else:
         _print(report)
     if error is not None:
-        cancelled = isinstance(error, FuruRunCancelled)
-        return _status.INTERRUPTED if cancelled else _status.FAILED
+        interrupted = isinstance(error, FuruRunCancelled | SystemExit)  # or only the wait was
+        return _status.INTERRUPTED if interrupted else _status.FAILED
     return 0
 
 
