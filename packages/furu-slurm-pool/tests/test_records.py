@@ -7,15 +7,19 @@ from pathlib import Path
 
 import attrs
 import pytest
+from pool_nodes import Leaf
 
 import furu_core
 from furu_core.executors import (
     Failure,
     FailureKind,
     Holder,
+    NodeInfo,
     NodeResult,
+    NodeState,
     Outcome,
     RunState,
+    StateReader,
     Submission,
     this_process,
 )
@@ -23,6 +27,7 @@ from furu_plan import Spent
 from furu_slurm_pool import _controllers, _folders, _heartbeats, _queue, _verdicts
 from furu_slurm_pool._controllers import KeptLedger
 from furu_slurm_pool._heartbeats import Heartbeat, Watch
+from furu_slurm_pool._inheritance import HeirsReader, Inheritance
 from furu_slurm_pool._queue import Desk
 from furu_slurm_pool._verdicts import Kind, TaskVerdict, UnreadableVerdict, Verdicts
 
@@ -158,6 +163,27 @@ def test_p5_budgets_outlive_a_controller(run: str, furu_store: Path) -> None:
     spent, counted = _controllers.spent_before(run)
     assert spent == {"abc": Spent(1, 1), "def": Spent(0, 0)}
     assert counted == {"task-of-abc", "task-of-def"}
+
+
+def test_p6_a_new_controller_asks_nobody_about_nodes_that_its_workers_have(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, held, other = (Leaf(x=x) for x in range(3))
+    done.get()
+    asked: list[Leaf] = []
+
+    def state(_self: StateReader, obj: Leaf) -> NodeInfo:
+        asked.append(obj)
+        return NodeInfo(NodeState.RUNNING)
+
+    monkeypatch.setattr(StateReader, "state", state)
+    claimed = {node.furu_hash: f"001-00000001.{node.furu_hash}" for node in (done, held)}
+    reader = HeirsReader(Inheritance(claimed=claimed))
+    assert reader.state(held).state is NodeState.ABSENT
+    assert asked == []
+    reader.state(done)
+    reader.state(other)
+    assert asked == [done, other]
 
 
 def test_orders_reach_those_whom_they_are_for(run: str) -> None:

@@ -96,7 +96,7 @@ class HeirsReader(StateReader):
         self._inherited = inherited
 
     def state(self, obj: Furu[object]) -> NodeInfo:
-        info = super().state(obj)
-        if info.state is not NodeState.DONE and self._inherited.holds(obj.furu_hash):
+        # First, because the scheduler would be asked about its holder, and may be slow or down.
+        if self._inherited.holds(obj.furu_hash) and not self.done(obj):
             return NodeInfo(NodeState.ABSENT)
-        return info
+        return super().state(obj)
