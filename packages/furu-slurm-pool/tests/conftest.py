@@ -29,7 +29,7 @@ from pool_programs import Program, processes_about  # noqa: E402 - found by the 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("FURU_", "CUDA_")) and name != "FURU_TEST_SEED":
+        if name.startswith(("FURU_", "CUDA_")) and not name.startswith("FURU_TEST_"):
             monkeypatch.delenv(name)
 
 

@@ -93,6 +93,13 @@ def run_slurm_pool(
         FuruSpecError: a spec makes no sense, or there is none for some node.
         FuruNestedRun: the caller is itself the code of a node, or a script that a worker imports.
         FuruUsageError: an option makes no sense.
+
+    Example:
+        >>> from furu_slurm import SlurmSpec
+        >>> from furu_slurm_pool import run_slurm_pool
+        >>> specs = {"default": SlurmSpec(cpus=2), "gpu": SlurmSpec(partition="gpu", gpus=1)}
+        >>> run_slurm_pool([], specs=specs, cluster="local", progress=False).results()
+        []
     """
     executor = SlurmPoolExecutor(
         specs=specs,
