@@ -12,6 +12,7 @@ from fake_slurm import FakeSlurm
 
 from furu_core.executors import Liveness, Submission
 from furu_slurm import ANY_RESTART, JobInfo, JobState, LocalCluster, SlurmCluster, liveness
+from furu_slurm._commands import Reply
 from furu_slurm._queue import Queue, parse_sacct, parse_squeue
 from furu_slurm._tokens import job_name, token_of
 
@@ -92,6 +93,27 @@ def test_a_slow_squeue_is_asked_less_often(fake: FakeSlurm) -> None:
     while time.monotonic() < deadline:
         queue.look()
     assert len(fake.calls("squeue")) <= 2
+
+
+@pytest.mark.parametrize(("status", "longest"), [(0, 20.0), (1, 9.0)])
+def test_p6_a_controller_that_was_away_is_asked_again_soon(
+    monkeypatch: pytest.MonkeyPatch, status: int, longest: float
+) -> None:
+    now = [100.0]
+    asked: list[float] = []
+
+    def call(*_: object, **__: object) -> Reply:
+        asked.append(now[0])
+        now[0] += 9.0  # squeue tried to reach it for that long
+        return Reply(status, "", "connect failure", 9.0)
+
+    monkeypatch.setattr("furu_slurm._queue.call", call)
+    monkeypatch.setattr("furu_slurm._queue.time.monotonic", lambda: now[0])
+    queue = Queue()
+    while len(asked) < 2:
+        queue.look()
+        now[0] += 0.5
+    assert asked[1] - asked[0] - 9.0 <= longest + 0.5
 
 
 def test_after_a_submission_the_last_look_is_forgotten(fake: FakeSlurm, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ _TIMEOUT_SECS: Final = 30.0
 _SACCT_AGAIN_SECS: Final = 600.0  # until a cluster without accounting is asked again
 _SACCT_FAILED_SECS: Final = 15.0
 _SHARE: Final = 10  # a command may take a tenth of the time, whatever the interval
+_LONGEST_PAUSE_SECS: Final = 20.0
 _IDS_A_CALL: Final = 500
 _FIELDS: Final = ("JobArrayID", "State", "RestartCnt", "exit_code", "Reason", "Name")
 _SQUEUE: Final = (
@@ -114,7 +115,7 @@ class Queue:
         # By number: some users have no name where they run.
         command = (*_SQUEUE, f"--user={os.getuid()}")
         reply = call(command, timeout=timeout, environ=query_environ())
-        self._due = now + reply.seconds + max(self._interval, _SHARE * reply.seconds)
+        self._due = now + reply.seconds + max(self._interval, _pause_after(reply))
         if not reply.ok:
             return Snapshot(False, problem=f"squeue: {reply.said}", taken=now)
         infos = {info.job_id: info for info in parse_squeue(reply.out)}
@@ -151,6 +152,15 @@ class Queue:
             pause = _SACCT_AGAIN_SECS if never else _SACCT_FAILED_SECS
             self._sacct.next = time.monotonic() + pause
         return reply
+
+
+def _pause_after(reply: Reply) -> float:
+    """Seconds not to ask again: little may be asked of a controller to which it means much work.
+
+    One that was down or starting took as long without any work, and there is news when it is back.
+    """
+    wanted = _SHARE * reply.seconds if reply.ok else reply.seconds
+    return min(wanted, _LONGEST_PAUSE_SECS)
 
 
 def numbers_of(job_ids: Iterable[str]) -> list[str]:
