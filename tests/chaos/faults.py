@@ -225,12 +225,11 @@ class Injector:
             case Fault.INTERRUPT:
                 return "SIGTERM" if self._controller.interrupt() else ""
             case Fault.SLURMCTLD:
-                # One that cannot save its state starts jobs of the last seconds a second time.
-                kill = blow.choice < 0.3
+                # Not killed: without its saved state it believes in jobs that ended long ago.
                 self._deaf = True
-                self._cluster.stop_controller(kill=kill)
+                self._cluster.stop_controller()
                 self._later(self._outage, "slurmctld starts again", self._start_slurmctld)
-                return f"{'killed' if kill else 'stopped'} for {self._outage:g} s"
+                return f"for {self._outage:g} s"
             case Fault.SLURMD | Fault.CRASH:
                 return self._hurt_node(blow)
             case _:

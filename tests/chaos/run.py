@@ -329,7 +329,7 @@ class Chaos:
             self._nodes += layered.nodes(seed, given.nodes, given.longest)
         fields = {"seed": seed, "count": given.nodes, "longest": given.longest}
         settings = [f"--set={name}={value}" for name, value in fields.items()]
-        pool = ["-j", str(WORKERS), "-oidle_timeout_sec=5", "-opoll_interval_sec=0.5"]
+        pool = ["-j", str(WORKERS), "-oidle_timeout_sec=15", "-opoll_interval_sec=0.5"]
         target = ["run", "layered:roots", "--executor", "slurm-pool"]
         experiment.begin([*target, *settings, *pool])
 
