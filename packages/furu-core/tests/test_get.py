@@ -17,7 +17,7 @@ import pytest
 from get_nodes import Chain, Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
 import furu_core
-from furu_core import NodeState
+from furu_core import NodeState, _publishing
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -231,6 +231,26 @@ def test_a_keyboard_interrupt_is_recorded_as_cancelled_and_passes_through(
         run_node(node)
     with furu_core.use_settings(retry_failed=False), pytest.raises(KeyboardInterrupt):
         node.get()  # a cancelled node has not failed
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_p1_an_interruption_right_after_publishing_leaves_no_record_of_a_failure(
+    store: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    publish = _publishing.publish
+
+    def interrupted(attempt: Any, *, replace: bool) -> bool:
+        if after:
+            publish(attempt, replace=replace)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_publishing, "publish", interrupted)
+    node = Square(side=3)
+    with pytest.raises(KeyboardInterrupt):
+        node.get()
+    assert node.exists() == after
+    assert bool(attempts_of(store, node)) != after
+    assert node.status() is (NodeState.DONE if after else NodeState.CANCELLED)
 
 
 @pytest.mark.parametrize(("what", "text"), [("SystemExit", "3"), ("exit", "no more")])

@@ -260,12 +260,14 @@ def _superseded(obj: Furu[Any], attempt: Attempt) -> FuruSuperseded:
 def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     """Whether another attempt has published, so that this one's error means nothing any more.
 
-    An attempt that was given up for dead finds its files gone and fails by that alone.
+    An attempt that was given up for dead finds its files gone and fails by that alone; and one that
+    is interrupted may just have published, and not have heard of it.
     """
+    if not isinstance(error, Exception):
+        gone = not os.path.isdir(attempt.staging)
+        return gone and _artifacts.is_published(attempt.paths)
     broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
-    return (
-        isinstance(error, Exception) and not broke_a_rule and _artifacts.is_published(attempt.paths)
-    )
+    return not broke_a_rule and _artifacts.is_published(attempt.paths)
 
 
 def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
