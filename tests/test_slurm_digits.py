@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from furu_core.testing import wait_until
 from slurm_cluster import SlurmCluster
 from slurm_demo import EXECUTORS, run_digits
 
@@ -35,8 +36,11 @@ def check_jobs_of_nodes(slurm: SlurmCluster, store: Path) -> None:
     of_nodes = [row for row in rows.values() if str(store) in row["stdout"]]
     assert len(of_nodes) == 63
     assert {row["state"] for row in of_nodes} == {"COMPLETED"}
-    accounted = {row["id"]: row["state"] for row in slurm.sacct(*(row["id"] for row in of_nodes))}
-    assert set(accounted.values()) == {"COMPLETED"}
+    arrays = {row["id"].partition("_")[0] for row in of_nodes}
+    wait_until(
+        "accounting to know how all jobs ended",
+        lambda: [row["state"] for row in slurm.sacct(*arrays)].count("COMPLETED") == 63,
+    )
 
 
 def check_workers(slurm: SlurmCluster, store: Path) -> None:

@@ -169,8 +169,9 @@ def of_runs(runs: Path, rounds: int, commands: Commands) -> list[Finding]:
             int(one.name) for one in (folder / "controllers").iterdir() if one.name.isdigit()
         )
         controllers += len(numbers)
-        last = folder / "controllers" / str(numbers[-1]) / "ended"
-        state = last.read_text("utf-8") if last.exists() else "nothing"
+        last = folder / "controllers" / str(numbers[-1])
+        ends = [one.name.removeprefix("ended-") for one in last.glob("ended-*")]
+        state = ends[0] if ends else "nothing"
         if state != "done":
             bad.append(f"{folder.name}: its last controller noted {state}")
         for event in read_events(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -354,7 +355,7 @@ def test_a_script_runs_this_python_with_its_flags(
     submit(tmp_path / "with space", spec=spec, token="tok")
     script = (tmp_path / "with space" / "logs" / "tok.sh").read_text()
     assert "\nmodule load cuda\nexport A='b c'\n" in script
-    assert f"exec {sys.executable} " in script
+    assert f"exec {shlex.quote(sys.executable)} " in script
     assert " -Werror::UserWarning " in script
     assert f"-m furu_slurm._entry '{tmp_path}/with space/logs/tok.json'" in script
 

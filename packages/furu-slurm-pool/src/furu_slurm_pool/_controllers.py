@@ -4,9 +4,9 @@
 
     runs/<run id>/controllers/stop-<n>              asks the n-th to cancel the run
                               <n>/controller.json   which process, which job
-                                  alive             touched now and then
+                                  alive             touched now and then; at the end it becomes
+                                  ended-<state>     how the run ended under it
                                   spent.jsonl       the retries that nodes have used up
-                                  ended             how the run ended under it
 
 Taking over means claiming the next number, never breaking the last. So a controller that was given up
 for dead and wakes again finds a higher number, and ends without touching anything.
@@ -41,6 +41,7 @@ from furu_slurm_pool._moves import listed
 VERSION: Final = 1
 _SILENT_LEASES: Final = 3.0
 _STOP: Final = "stop-"
+_ENDED: Final = "ended-"
 
 
 @attrs.frozen
@@ -74,8 +75,8 @@ class Reign:
 
     def end(self, state: RunState) -> None:
         """Note how the run ended."""
-        with suppress(OSError), open(f"{self.folder}/ended", "w", encoding="utf-8") as file:
-            file.write(state.value)
+        with suppress(OSError):  # a rename, which also works on a full disk
+            os.rename(f"{self.folder}/alive", f"{self.folder}/{_ENDED}{state.value}")
 
 
 @attrs.frozen
@@ -186,10 +187,10 @@ def ruler(run_folder: str) -> Ruler | None:
 
 
 def _ended(folder: str) -> RunState | None:
-    if "ended" not in listed(folder):
-        return None
-    with suppress(OSError, ValueError), open(f"{folder}/ended", encoding="utf-8") as file:
-        return RunState(file.read())
+    for name in listed(folder):
+        if name.startswith(_ENDED):
+            with suppress(ValueError):
+                return RunState(name.removeprefix(_ENDED))
     return None
 
 
