@@ -25,13 +25,12 @@ from furu_local._options import PARSERS, Options, WorkerKind, checked_options
 from furu_local._process import launch_of
 from furu_local._processes import ProcessPool
 from furu_local._threads import InlinePool, ThreadPool
-from furu_plan import DependencyPlan, Frontier, RetryLedger, Window, build_plan
+from furu_plan import DependencyPlan, Frontier, Window, build_plan
 from furu_plan.runs import (
     ControlledRun,
     Controller,
     Pool,
     choose_display,
-    failed_before,
     parse_options,
 )
 
@@ -227,7 +226,6 @@ def _controller(
     return Controller(
         run_id=run_id,
         frontier=frontier,
-        ledger=RetryLedger(settings, keep_going=options.keep_going),
         limits=options.limits,
         places=slots,
         pool=pool,
@@ -237,6 +235,4 @@ def _controller(
         ),
         settings=settings,
         keep_going=options.keep_going,
-        roots=plan.roots,
-        failures=failed_before(plan),
     )

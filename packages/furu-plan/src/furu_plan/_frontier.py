@@ -30,6 +30,9 @@ class Frontier:
         window: how many unfinished roots are worked on at once: ``"dfs"`` one, ``"bfs"`` all, or a
             number from 1 on. Roots that are done, blocked or computed elsewhere take no place.
 
+    Attributes:
+        plan: what it was made from.
+
     Each node taken is reported back by exactly one of `done`, `failed`, `retry`, `reopen` (as the
     asker, unless refused) and `elsewhere`.
 
@@ -51,7 +54,7 @@ class Frontier:
     """
 
     def __init__(self, plan: DependencyPlan, *, window: Window = "bfs") -> None:
-        self._plan = plan
+        self.plan = plan
         self._now = Progress(RootWindow(plan.roots, window))
         self._ticks = 0
         self._taken: dict[str, int] = {}  # when a node was taken last
@@ -244,7 +247,7 @@ class Frontier:
 
     def _walk_below(self, hashes: list[str], objects: list[Furu[Any]], *, refresh: bool) -> None:
         """Plan nodes that were not looked below, as nodes to be computed."""
-        planned = self._plan.extend(objects, known=self._now.stages, todo=hashes, refresh=refresh)
+        planned = self.plan.extend(objects, known=self._now.stages, todo=hashes, refresh=refresh)
         self._now.graph.add_late(planned)
         self._now.add(planned.values())
 

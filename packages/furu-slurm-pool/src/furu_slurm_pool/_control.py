@@ -21,8 +21,9 @@ from furu_core.executors import (
     runs_folder,
 )
 from furu_plan import DependencyPlan, Frontier, Spent, Status, build_plan
-from furu_plan.runs import Controller, Wish, choose_display, failed_before
+from furu_plan.runs import Controller, Wish, choose_display
 from furu_slurm import (
+    ANY_RESTART,
     Cluster,
     LocalCluster,
     SlurmCluster,
@@ -211,15 +212,11 @@ def control(
         run_id=folder.name,
         frontier=Frontier(plan, window=request.window_size),
         ledger=ledger,
-        limits={},
-        places={},
         pool=pool,
         events=EventLog(folder),
         display=choose_display(wanted=request.progress, live=True),
         settings=settings,
         keep_going=request.keep_going,
-        roots=plan.roots,
-        failures=failed_before(plan),
     )
     pool.on_stop = lambda: controller.ask(Wish.CANCEL)
     return Controlled(folder.name, folder, plan, controller, pool, reign, resumed)
@@ -248,7 +245,8 @@ def is_local_store(request: Request) -> bool:
 def submission_of_this_job() -> Submission | None:
     """The job that this process is, as the executor calls it; None outside of jobs."""
     job = this_job()
-    return None if job is None else Submission(EXECUTOR, job.job_id, job.restarts)
+    # The job, however often it is started: while it waits to start again, the run has a controller.
+    return None if job is None else Submission(EXECUTOR, job.job_id, ANY_RESTART)
 
 
 def margin_secs(spec: SlurmSpec) -> float:

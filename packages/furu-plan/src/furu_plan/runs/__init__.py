@@ -7,7 +7,6 @@ whom to wait for, what to tell the user, and how a run ends.
 
 from furu_plan.runs._controller import Controller, Wish
 from furu_plan.runs._display import Display, choose_display
-from furu_plan.runs._intake import Intake
 from furu_plan.runs._options import (
     COUNT,
     FLAG,
@@ -31,7 +30,7 @@ from furu_plan.runs._pool import (
     Task,
 )
 from furu_plan.runs._report import View, count, duration, failure_text
-from furu_plan.runs._run import INTERRUPTED, ControlledRun, RunInterrupted, failed_before
+from furu_plan.runs._run import INTERRUPTED, ControlledRun, RunInterrupted
 from furu_plan.runs._signals import signals_forwarded
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "Display",
     "Ended",
     "GivenBack",
-    "Intake",
     "OptionParser",
     "Place",
     "Pool",
@@ -61,7 +59,6 @@ __all__ = [
     "choose_display",
     "count",
     "duration",
-    "failed_before",
     "failure_text",
     "is_count",
     "parse_options",

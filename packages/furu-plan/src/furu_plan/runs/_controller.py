@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from furu_core import Settings
+from furu_core import settings as current_settings
 from furu_core.errors import FuruExecutorError, FuruWaitTimeout
 from furu_core.executors import (
     EventKind,
@@ -27,11 +28,12 @@ from furu_core.executors import (
     short_name_of,
 )
 from furu_plan._frontier import Frontier
-from furu_plan._node import PlanNode
+from furu_plan._node import PlanNode, Status
+from furu_plan._plan import DependencyPlan
 from furu_plan._retries import RetryLedger, Verdict
 from furu_plan._stages import Reopening, Stage
 from furu_plan._waits import Waits
-from furu_plan.runs._display import Display
+from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._intake import Intake
 from furu_plan.runs._pool import Broken, Ended, GivenBack, Place, Pool, PoolEvent, Task
 from furu_plan.runs._report import View
@@ -57,16 +59,15 @@ class Controller:
     Args:
         run_id: the run.
         frontier: what there is to do.
-        ledger: decides what follows from failures.
-        limits: spec key to the number of its nodes that may be computed at once.
-        places: spec key to its places, for those whose nodes not every worker can compute.
         pool: computes; closed at the end.
         events: where what happens is written; closed at the end.
-        display: shows it; closed at the end.
-        settings: how to wait for what others compute.
+        settings: how to wait for what others compute, and the bounds of retries; default: the
+            current settings.
         keep_going: a failed node ends only what depends on it.
-        roots: hashes of what the run is for.
-        failures: nodes that had failed before the run and are not tried again.
+        limits: spec key to the number of its nodes that may be computed at once; others have none.
+        places: spec key to its places, for those whose nodes not every worker can compute.
+        ledger: decides what follows from failures; default: one for these settings that has seen none.
+        display: shows how the run stands; closed at the end. Default: what fits the console.
     """
 
     def __init__(
@@ -74,27 +75,29 @@ class Controller:
         *,
         run_id: str,
         frontier: Frontier,
-        ledger: RetryLedger,
-        limits: Mapping[str, int],
-        places: Mapping[str, tuple[Place, ...]],
         pool: Pool,
         events: EventLog,
-        display: Display,
-        settings: Settings,
-        keep_going: bool,
-        roots: tuple[str, ...],
-        failures: list[Failure],
+        settings: Settings | None = None,
+        keep_going: bool = False,
+        limits: Mapping[str, int] | None = None,
+        places: Mapping[str, tuple[Place, ...]] | None = None,
+        ledger: RetryLedger | None = None,
+        display: Display | None = None,
     ) -> None:
+        settings = current_settings() if settings is None else settings
         self._run_id = run_id
-        self._roots = roots
+        self._roots = frontier.plan.roots
         self._frontier = frontier
-        self._ledger = ledger
+        self._ledger = RetryLedger(settings, keep_going=keep_going) if ledger is None else ledger
         self._pool = pool
         self._events = events
         self._intake = Intake(
-            frontier, limits, places, on_start=lambda node: self._note(EventKind.NODE_STARTED, node)
+            frontier,
+            limits or {},
+            places or {},
+            on_start=lambda node: self._note(EventKind.NODE_STARTED, node),
         )
-        self._display = display
+        self._display = choose_display(wanted=None, live=True) if display is None else display
         self._keep_going = keep_going
         self._longest_look = settings.poll_interval_secs
         self._look_pause = min(_FIRST_LOOK_SECS, self._longest_look)
@@ -106,13 +109,13 @@ class Controller:
         self._wish = Wish.GO_ON
         self._obeyed = Wish.GO_ON
         self._kill_at: float | None = None
-        self._accepting = keep_going or not failures
+        self.failures = _failed_before(frontier.plan)
+        self._accepting = keep_going or not self.failures
         self._always_rerun = bool(settings.always_rerun)
         self._running = 0
         self._ended = False
         self.computed = 0
         self.cancelled = 0
-        self.failures = failures
         self.cause: Exception | None = None
         self.state = RunState.RUNNING
 
@@ -379,3 +382,13 @@ class Controller:
             left=elapsed / progress * rest if progress > 0 else None,
             note="" if self._accepting else "stopping",
         )
+
+
+def _failed_before(plan: DependencyPlan) -> list[Failure]:
+    """Nodes that failed in an earlier run and are not to be tried again."""
+    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
+    unknown = "it failed before, and FURU_RETRY_FAILED is off"
+    return [
+        node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
+        for node in failed
+    ]

@@ -11,9 +11,7 @@ from signal import Signals
 from typing import Any, Final, Self
 
 from furu_core.errors import FuruRunCancelled, FuruRunError
-from furu_core.executors import Failure, FailureKind, Roots, Run, RunState, RunStatus
-from furu_plan._node import Status
-from furu_plan._plan import DependencyPlan
+from furu_core.executors import Roots, Run, RunState, RunStatus
 from furu_plan.runs._controller import Controller, Wish
 from furu_plan.runs._report import count, duration, failure_text
 from furu_plan.runs._signals import signals_forwarded
@@ -167,13 +165,3 @@ class ControlledRun(Run):
             cause = self._controller.cause
             text += f"; {type(cause).__name__}: {cause}"
         return text
-
-
-def failed_before(plan: DependencyPlan) -> list[Failure]:
-    """Nodes that failed in an earlier run and are not to be tried again."""
-    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
-    unknown = "it failed before, and FURU_RETRY_FAILED is off"
-    return [
-        node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
-        for node in failed
-    ]
