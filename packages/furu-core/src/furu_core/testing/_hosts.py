@@ -1,22 +1,15 @@
-"""What tests of furu and of its plugins are written with.
-
-The fixture `furu_store` is there for the tests of a module, or of a `conftest.py`, that imports it. A
-`Host` runs functions in processes that a test may kill, stop and continue, if wanted under a host
-name and in a PID namespace of their own, as on another machine.
-"""
+"""Machines as a store sees them: processes that a test may kill, stop and continue."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -25,54 +18,9 @@ from typing import Any, Final, Self
 import attrs
 import pytest
 
-from furu_core import _settings
+from furu_core.testing._waiting import WAIT_SECS
 
-__all__ = [
-    "AT_END",
-    "Child",
-    "Ended",
-    "Host",
-    "KillAtEvent",
-    "KillAtLine",
-    "cached_view",
-    "furu_store",
-    "needs_cached_views",
-    "needs_namespaces",
-    "wait_until",
-]
-
-WAIT_SECS: Final = 60.0
-
-
-@pytest.fixture
-def furu_store(tmp_path: Path) -> Iterator[Path]:
-    """An empty store for one test, in this process."""
-    store = tmp_path / "furu-store"
-    with _settings.use(path=store):
-        yield store
-
-
-def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECS) -> None:
-    """Wait until a condition holds.
-
-    Args:
-        what: what is waited for, for the error message.
-        true: the condition.
-        seconds: the deadline.
-
-    Raises:
-        TimeoutError: it does not hold in time.
-
-    Example:
-        >>> wait_until("nothing", lambda: True)
-    """
-    deadline = time.monotonic() + seconds
-    pause = 0.001
-    while not true():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(pause)
-        pause = min(2 * pause, 0.02)
+_UNSHARE: Final = ("unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 @attrs.frozen
@@ -311,46 +259,6 @@ class Host:
         return answer
 
 
-_UNSHARE: Final = ("unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
-
-
-@contextmanager
-def cached_view(folder: Path, view: Path, *, seconds: float) -> Iterator[Path]:
-    """Mount a folder a second time, behind caches, as a host on a network filesystem sees it.
-
-    A name that was looked up before another view created it stays absent in this one for a while,
-    though a listing shows it at once.
-
-    Args:
-        folder: what is mounted.
-        view: where to.
-        seconds: how long the view believes what it saw.
-    """
-    view.mkdir(parents=True, exist_ok=True)
-    options = f"attr_timeout={seconds},entry_timeout={seconds},negative_timeout={seconds}"
-    subprocess.run(["bindfs", "-o", options, folder, view], check=True, capture_output=True)
-    try:
-        yield view
-    finally:
-        # Lazily, because a process that was killed a moment ago may still hold a file.
-        unmount = ["umount", "-l"] if os.getuid() == 0 else ["fusermount", "-u", "-z"]
-        subprocess.run([*unmount, view], check=True, capture_output=True)
-
-
-@cache
-def _lacks_cached_views() -> str:
-    if shutil.which("bindfs") is None:
-        return "needs bindfs: apt-get install bindfs"
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("back", "view"):
-            Path(folder, name).mkdir()
-        try:
-            with cached_view(Path(folder, "back"), Path(folder, "view"), seconds=1):
-                return ""
-        except (OSError, subprocess.CalledProcessError):
-            return "needs bindfs to work: a machine with /dev/fuse, and the right to mount"
-
-
 @cache
 def _lacks_namespaces() -> str:
     try:
@@ -360,12 +268,6 @@ def _lacks_namespaces() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "needs namespaces: run as root on Linux with `unshare` (util-linux)"
     return ""
-
-
-def needs_cached_views() -> None:
-    """Skip where folders cannot be mounted behind caches."""
-    if reason := _lacks_cached_views():
-        pytest.skip(reason)
 
 
 def needs_namespaces() -> None:
