@@ -106,9 +106,8 @@ class Ruler:
         """Whether it can still do anything."""
         if self.ended is not None:
             return False
-        if self.process is not None and process_is_gone(self.process):
-            return False
         if self.submission is not None:
+            # First, because a job that was put back into the queue goes on in another process.
             match liveness([self.submission])[self.submission]:
                 case Liveness.ALIVE:
                     return True
@@ -116,6 +115,8 @@ class Ruler:
                     return False
                 case Liveness.UNKNOWN:
                     pass
+        if self.process is not None and process_is_gone(self.process):
+            return False
         return self.silent_secs <= _SILENT_LEASES * lease_secs
 
 

@@ -7,7 +7,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from signal import Signals
 from types import FrameType
 from typing import Final
 
@@ -25,7 +30,10 @@ from furu_core.executors import (
 )
 from furu_plan import Status, build_plan
 from furu_slurm import (
+    ANY_RESTART,
     Call,
+    Cluster,
+    JobEnvironment,
     SlurmSpec,
     check_spec_keys,
     new_token,
@@ -33,10 +41,13 @@ from furu_slurm import (
     worker_log_folder,
     write_job_environment,
 )
+from furu_slurm.errors import FuruSlurmError
 from furu_slurm_pool._control import (
+    Controlled,
     claim,
     cluster_of,
     control,
+    margin_secs,
     prepare,
     refuse_if_alive,
     unfinished,
@@ -52,8 +63,11 @@ _log = logging.getLogger("furu.pool")
 
 CONTROL: Final = "furu_slurm_pool._detached:control_as_job"
 CONTROLLER_KEY: Final = "controller"
-_HAND_OVER_SECS: Final = 60  # before its walltime ends
+_HAND_OVER_SECS: Final = 60  # for the process that submitted the job to be its predecessor
 _PAUSE_SECS: Final = 0.2
+_REQUEUES: Final = 5
+_REQUEUE_PAUSE_SECS: Final = 2.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 FAILED: Final = 1
 
 
@@ -81,16 +95,17 @@ def submit_controller_of(
     """Have a job control the run in a folder, whose controllers so far are dead."""
     write_job_environment(folder)
     reign = claim(folder, after)
+    spec = controller_spec(request)
     (job_id,) = cluster_of(request).submit(
-        spec=controller_spec(request),
+        spec=spec,
         token=new_token(),
         name=f"furu-pool-controller-{folder.name}",
         folder=worker_log_folder(request.submitit_root, CONTROLLER_KEY, folder.name),
         calls=[Call(CONTROL, [str(folder)])],
         requeue=request.cluster == "slurm",
-        signal_before_secs=_HAND_OVER_SECS,
+        signal_before_secs=int(margin_secs(spec)),
     )
-    submission = Submission(EXECUTOR, job_id, -1)
+    submission = Submission(EXECUTOR, job_id, ANY_RESTART)
     try:
         # None: the job has begun already, and is the controller.
         take_over(str(folder), reign.number, submission, for_job=True)
@@ -132,36 +147,105 @@ def _predecessor(folder: Path) -> int | None:
 
 
 def control_as_job(run_folder: str) -> int:
-    """Control a run, as a job; the exit status."""
+    """Control a run, as a job; the exit status.
+
+    Out of walltime, preempted or requeued, the job hands the run over to its own next start: workers
+    go on meanwhile. When somebody ended the job on purpose, the run is cancelled.
+    """
     folder = Path(run_folder)
-    try:
-        with importing_user_code(WorkerContext(EXECUTOR, folder.name, CONTROLLER_KEY)):
-            request, roots = read_request(folder)
-        request = attrs.evolve(request, progress=False)
-        after = _predecessor(folder)
-        if after is None:
-            return 0
-        controlled = control(request, roots, folder, claim(folder, after))
-    except FuruError as error:
-        print(f"furu: the controller cannot begin: {error}", file=sys.stderr, flush=True)
-        return FAILED
-    job = this_job()
-    run = SlurmPoolRun(roots, request, controlled)
+    with _signals_noted() as told:
+        try:
+            with importing_user_code(WorkerContext(EXECUTOR, folder.name, CONTROLLER_KEY)):
+                request, roots = read_request(folder)
+            request = attrs.evolve(request, progress=False)
+            after = _predecessor(folder)
+            if after is None:
+                return 0
+            controlled = control(request, roots, folder, claim(folder, after))
+        except FuruError as error:
+            print(f"furu: the controller cannot begin: {error}", file=sys.stderr, flush=True)
+            return FAILED
+        early = [told.get() for _ in range(told.qsize())]
+        if signal.SIGUSR2 in early:
+            # Handing over now might go on for ever.
+            minutes = controller_spec(request).time_min
+            print(
+                f"furu: a walltime of {minutes:g} min ends before this controller has begun: give "
+                f"specs[{CONTROLLER_KEY!r}] more, and start the run again",
+                file=sys.stderr,
+                flush=True,
+            )
+            return FAILED
+        run = SlurmPoolRun(roots, request, controlled)
+        run.start(within=run.concluded())
+        for number in early:
+            told.put(number)
+        return _see_to(run, controlled, cluster_of(request), told)
 
-    def hand_over(_number: int, _frame: FrameType | None) -> None:
-        controlled.pool.hand_over()
 
+@contextmanager
+def _signals_noted() -> Iterator[SimpleQueue[Signals | None]]:
+    """Note the signals that announce an end, from the first: none may kill what just begins."""
+    told: SimpleQueue[Signals | None] = SimpleQueue()  # which handlers may put into at any moment
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        told.put(Signals(number))
+
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGUSR2, hand_over)
-    run.start(within=run.concluded())
+        before = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
-        run.wait()
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _see_to(
+    run: SlurmPoolRun, controlled: Controlled, cluster: Cluster, told: SimpleQueue[Signals | None]
+) -> int:
+    """Wait for the run's end, and heed the scheduler's signals meanwhile; the exit status."""
+    job = this_job()
+    again = False  # whether the scheduler will start this job again by itself
+    # In another thread, where it handles no signals.
+    with ThreadPoolExecutor(1, thread_name_prefix="furu-wait") as thread:
+        ended = thread.submit(run.wait)
+        ended.add_done_callback(lambda _: told.put(None))
+        while (number := told.get()) is not None:
+            again = again or (number is not signal.SIGUSR2 and _starts_again(cluster, job))
+            if again or number is signal.SIGUSR2:
+                controlled.pool.hand_over()
+            else:
+                run.cancel()
+    try:
+        ended.result()
     except FuruRunError as error:
         if controlled.pool.is_over and not controlled.reign.is_over():
-            _log.warning("the walltime of this controller ends; its job goes back to the queue")
-            if job is not None and job.cluster == "slurm":
-                cluster_of(request).requeue(job.job_id)
-            return 0
+            return 0 if again else _back_into_the_queue(cluster, job)
         print(f"furu: {error}", file=sys.stderr, flush=True)
         return FAILED
     return 0
+
+
+def _starts_again(cluster: Cluster, job: JobEnvironment | None) -> bool:
+    """Whether a job that is being ended was preempted or requeued; False when somebody cancelled it."""
+    if job is None:
+        return False
+    info = cluster.jobs(fresh=True).job(job.job_id)
+    return info is not None and info.restarts > job.restarts
+
+
+def _back_into_the_queue(cluster: Cluster, job: JobEnvironment | None) -> int:
+    """Have this job, whose walltime ends, started again; the exit status."""
+    _log.warning("the walltime of this controller ends; its job goes back to the queue")
+    for _ in range(_REQUEUES if job is not None and job.cluster == "slurm" else 0):
+        assert job is not None
+        try:
+            cluster.requeue(job.job_id)
+        except FuruSlurmError as error:
+            _log.warning("%s", error)
+            time.sleep(_REQUEUE_PAUSE_SECS)
+        else:
+            return 0
+    print("furu: nobody controls the run now: furu pool resume", file=sys.stderr, flush=True)
+    return FAILED

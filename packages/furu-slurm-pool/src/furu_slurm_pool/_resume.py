@@ -9,9 +9,9 @@ from typing import Final
 import furu_core
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import RunState
-from furu_slurm import restore_job_environment
+from furu_slurm import Cluster, restore_job_environment
 from furu_slurm_pool._control import claim, cluster_of, control, refuse_if_alive
-from furu_slurm_pool._controllers import ask_to_stop, ruler
+from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._detached import submit_controller_of
 from furu_slurm_pool._fleet import noted_jobs
 from furu_slurm_pool._folders import order_stop
@@ -20,6 +20,7 @@ from furu_slurm_pool._pool_run import SlurmPoolRun
 from furu_slurm_pool._request import read_options, read_request
 
 _STOP_SECS: Final = 60.0
+_LOOK_SECS: Final = 0.1
 
 
 def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | ObservedPoolRun:
@@ -64,25 +65,42 @@ def stop_run(folder: Path) -> str:
         return f"has ended already: {controller.ended.value}"
     cluster = cluster_of(read_options(folder))
     if not controller.lives(furu_core.settings().lease_secs):
-        reign = claim(folder, controller.number)
-        order_stop(str(folder))
-        jobs = noted_jobs(str(folder))
-        cluster.cancel(jobs)
-        reign.end(RunState.CANCELLED)
-        return f"had no controller; {len(jobs)} workers were cancelled"
-    ask_to_stop(str(folder), controller.number)
-    if controller.process is None and controller.submission is not None:
-        cluster.cancel([controller.submission.id])  # a job that waits cannot listen
-        claim(folder, controller.number).end(RunState.CANCELLED)
-        return f"was to be controlled by job {controller.submission.id}, which was cancelled"
+        return f"had no controller; {_stop_workers(folder, cluster, controller)} were cancelled"
     deadline = time.monotonic() + _STOP_SECS
+    asked = 0
     while time.monotonic() < deadline:
-        now = ruler(str(folder))
-        if now is not None and now.ended is not None:
+        now = ruler(str(folder)) or controller
+        if now.ended is not None:
             return f"is over: {now.ended.value}"
-        time.sleep(0.1)
+        if now.number > asked:
+            asked = now.number
+            ask_to_stop(str(folder), asked)
+        job_id = None if now.submission is None else now.submission.id
+        if job_id is not None and _waits(cluster, job_id):
+            cluster.cancel([job_id])  # a job that waits cannot listen
+            workers = _stop_workers(folder, cluster, now)
+            return (
+                f"was to be controlled by job {job_id}, which was cancelled, and {workers} with it"
+            )
+        time.sleep(_LOOK_SECS)
     raise FuruExecutorError(
         f"run {folder.name} was asked to stop, and {_STOP_SECS:.0f} s later its controller, "
         f"{controller}, has not ended it",
         hint="see `furu pool status`; end that process, and stop the run again",
     )
+
+
+def _waits(cluster: Cluster, job_id: str) -> bool:
+    """Whether a job is in the queue, before its first start or a later one."""
+    info = cluster.jobs().job(job_id)
+    return info is not None and info.state.waiting
+
+
+def _stop_workers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
+    """End a run whose controller cannot; its workers, counted in words."""
+    reign = claim(folder, controller.number)
+    order_stop(str(folder))
+    jobs = noted_jobs(str(folder))
+    cluster.cancel(jobs)
+    reign.end(RunState.CANCELLED)
+    return f"{len(jobs)} workers"

@@ -171,6 +171,22 @@ class Checkpoints(Furu[int]):
         return step
 
 
+class Saves(Furu[int]):
+    """Works for so many seconds, each of which it saves."""
+
+    secs: int
+    folder: Path = field(exclude_from_hash=True)
+
+    def _create(self) -> int:
+        count(self.folder, "saves")
+        path = self.checkpoint_dir / "secs"
+        while (done := int(path.read_text()) if path.exists() else 0) < self.secs:
+            time.sleep(1)
+            count(self.folder, "saved")
+            path.write_text(str(done + 1))
+        return done
+
+
 class Waiting(Furu[int]):
     """Says that it has begun, and waits until it may end."""
 
