@@ -83,6 +83,9 @@ class EventKind(Enum):
     RUN_ENDED = "run ended"
 
 
+_KINDS: Final = {kind.value: kind for kind in EventKind}
+
+
 @attrs.frozen
 class Event:
     """Something that happened in a run.
@@ -127,15 +130,19 @@ class EventLog:
 
 
 def read_events(folder: Path) -> Iterator[Event]:
-    """The events of a run so far, a line that is being written left out."""
+    """The events of a run so far, a line that is being written left out.
+
+    Kinds of events that only a newer furu knows are left out as well.
+    """
     try:
         lines = (folder / EVENTS_FILE).read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return
     for line in lines:
         if line.endswith(b"\n"):
-            when, kind, node_hash, node, detail = json.loads(line)
-            yield Event(when, EventKind(kind), node_hash, node, detail)
+            when, kind, node_hash, node, detail, *_ = json.loads(line)
+            if kind in _KINDS:
+                yield Event(when, _KINDS[kind], node_hash, node, detail)
 
 
 class Run(ABC):
