@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import attrs
 
@@ -11,7 +12,7 @@ from furu_core._outcomes import Failure, NodeResult, Outcome
 from furu_core._places import Placed
 from furu_core._process import ProcessId, this_process
 from furu_core._records import FailureKind
-from furu_core._states import NodeState
+from furu_core._states import NodeInfo, NodeState
 from furu_core._worker import record_death
 
 
@@ -48,6 +49,44 @@ def death_result(
         message: what was seen.
         rerun: the node's artifact was there before.
     """
+
+    def is_its(info: NodeInfo) -> bool:
+        return info.holder is not None and _is(info.holder.process, pid)
+
+    return _dead(node, is_its, kind, message, rerun=rerun)
+
+
+def lost_result(
+    node: Placed, run_id: str, kind: FailureKind, message: str, *, rerun: bool = False
+) -> NodeResult:
+    """As `death_result`, for a process of a run that was perhaps on another host, or never began.
+
+    For executors that learn from their backend that a job or worker is gone, and have one attempt at
+    a node at a time.
+
+    Args:
+        node: what it was at.
+        run_id: the run.
+        kind: `LOST`, or `CANCELLED` when it was ended on purpose.
+        message: what was seen.
+        rerun: the node's artifact was there before.
+    """
+
+    def is_its(info: NodeInfo) -> bool:
+        going = info.state in (NodeState.RUNNING, NodeState.STALE)  # else it is one that had ended
+        return going and info.holder is not None and info.holder.run_id == run_id
+
+    return _dead(node, is_its, kind, message, rerun=rerun)
+
+
+def _dead(
+    node: Placed,
+    is_its: Callable[[NodeInfo], bool],
+    kind: FailureKind,
+    message: str,
+    *,
+    rerun: bool,
+) -> NodeResult:
     info = _places.info_of(node)
     node_hash = _places.paths_of(node).hash
     if info.state is NodeState.DONE and not rerun:
@@ -55,7 +94,7 @@ def death_result(
     failure = None
     attempt = None
     # Another run's attempt at the same node is not ours to end.
-    if info.holder is not None and _is(info.holder.process, pid):
+    if is_its(info):
         attempt = info.attempt
         failure = record_death(node, attempt, kind, message)
         if failure is None and not rerun:

@@ -6,7 +6,7 @@
 from furu_core._class_names import import_roots
 from furu_core._console import console
 from furu_core._context import ExecContext, exec_context, in_executor
-from furu_core._deaths import death_result, exit_text
+from furu_core._deaths import death_result, exit_text, lost_result
 from furu_core._executor import (
     Event,
     EventKind,
@@ -30,6 +30,7 @@ from furu_core._layout import named as short_name_of
 from furu_core._layout import short_name
 from furu_core._logging import console_through
 from furu_core._mounts import is_local as is_local_folder
+from furu_core._node_process import Died, NodeOrder, NodeProcess, Origin, node_order, origin_here
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
 from furu_core._places import NodePlace, absent, place_of, state_at
@@ -57,6 +58,7 @@ from furu_core._worker import (
 from furu_core.errors import NodeCancelled, NodeLost
 
 __all__ = [
+    "Died",
     "Event",
     "EventKind",
     "EventLog",
@@ -73,9 +75,12 @@ __all__ = [
     "NodeCancelled",
     "NodeInfo",
     "NodeLost",
+    "NodeOrder",
     "NodePlace",
+    "NodeProcess",
     "NodeResult",
     "NodeState",
+    "Origin",
     "Outcome",
     "Packer",
     "ProcessId",
@@ -105,12 +110,15 @@ __all__ = [
     "kill_sessions",
     "liveness",
     "load_executor",
+    "lost_result",
     "made_progress",
     "matches_rerun",
     "named_roots",
     "new_run_folder",
+    "node_order",
     "note_rerun",
     "note_submission",
+    "origin_here",
     "place_of",
     "process_is_gone",
     "process_provenance",
