@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from furu_core.testing._conformance_commands import Commands
+from furu_core.testing._conformance_config import Configuration
+from furu_core.testing._conformance_failures import Failures
 from furu_core.testing._conformance_graphs import Graphs
+from furu_core.testing._conformance_others import Others
+from furu_core.testing._conformance_runs import Runs
+from furu_core.testing._conformance_strictness import Strictness
 
 
-class ExecutorConformance(Graphs):
+class ExecutorConformance(Graphs, Strictness, Failures, Runs, Commands, Configuration, Others):
     """Shows that an executor keeps furu's promises; inherit it in a test module of yours.
 
     ::

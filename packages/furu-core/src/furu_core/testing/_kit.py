@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ import furu_core
 from furu_core import _registry
 from furu_core._executor import Event, EventKind, Executor, Run, RunState
 from furu_core._layout import short_name
+from furu_core._outcomes import Failure
+from furu_core._records import FailureKind
 from furu_core._states import StateReader
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.testing import _distribution, _processes
@@ -198,7 +201,7 @@ class ConformanceKit:
     at_once: ClassVar[int] = 2
     other_spec_key: ClassVar[str] = "other"
     width: ClassVar[int] = 100
-    depth: ClassVar[int] = 300
+    depth: ClassVar[int] = 200
 
     store: Path
     folder: Path
@@ -350,10 +353,11 @@ class ConformanceKit:
     def command(self, roots: str, *arguments: str, **environment: str) -> Command:
         """Start `furu run` for roots that are written in Python, with `nodes` imported."""
         text = f"from furu_core.testing.nodes import *\n\nroots = {roots}\n"
-        (self.folder / "experiment.py").write_text(text)
+        module = f"experiment_{zlib.crc32(text.encode())}"  # the same for the same roots
+        (self.folder / f"{module}.py").write_text(text)
         given = [*self.command_options, *arguments]
         command = Command(
-            ["-c", _FURU, "run", "experiment:roots", "--executor", self.name, *given],
+            ["-c", _FURU, "run", f"{module}:roots", "--executor", self.name, *given],
             self.folder,
             {
                 **self.environment(),
@@ -424,6 +428,17 @@ class ConformanceKit:
             if not self.belongs_to_cluster(pid, process.command)
         ]
 
+    def nothing_staged(self, promised: str) -> None:
+        """See that no attempt has left its staging folder, or its note of a job, behind."""
+        __tracebackhide__ = True
+        data = self.store / "data"
+        left = [
+            str(path.relative_to(data))
+            for pattern in ("*/files", "submission.json")
+            for path in data.glob(f"**/.attempts/*/{pattern}")
+        ]
+        promise(not left, f"{promised}; left in the store: {', '.join(left)}")
+
     def nothing_lives(self, promised: str) -> None:
         """See that the processes of a run end."""
         __tracebackhide__ = True
@@ -433,12 +448,29 @@ class ConformanceKit:
             pytest.fail(f"{promised}; left are {', '.join(map(str, self.processes()))}")
 
 
+def failure_of(error: FuruRunError, node: Any, kind: FailureKind, promised: str) -> Failure:
+    """The failure of a node among those of a run, which is to be of a kind."""
+    __tracebackhide__ = True
+    found = {failure.hash: failure for failure in error.failures}
+    promise(
+        node.furu_hash in found,
+        f"P8: an error names each node that failed; {short_name(node)} is not among the failures "
+        f"of: {error}",
+    )
+    failure: Failure = found[node.furu_hash]
+    promise(
+        failure.kind is kind,
+        f"{promised}; expected a failure of kind {kind.value}, got {failure.kind.value}: {failure}",
+    )
+    return failure
+
+
 def kinds(events: Sequence[Event], node: Any) -> list[EventKind]:
     """The kinds of a node's events, in their order."""
     return [event.kind for event in events if event.hash == node.furu_hash]
 
 
-def ended_as(run: Run, state: RunState) -> None:
+def says(run: Run, state: RunState) -> None:
     """See that a run says how it ended."""
     __tracebackhide__ = True
     said = run.status().state

@@ -24,6 +24,7 @@ __all__ = [
     "Asks",
     "AsksInLoad",
     "AsksInValidate",
+    "Exits",
     "Fails",
     "LoadsEverywhere",
     "Saves",
@@ -97,6 +98,19 @@ class Fails(Furu[int]):
         with marked(self.label) as number:
             if number <= self.times:
                 raise ValueError(f"attempt {number} of {self.label} fails on purpose")
+            return number
+
+
+class Exits(Furu[int]):
+    """Ends its process with exit status 0 so many times, as if all were well, then works."""
+
+    label: str
+    times: int = 1
+
+    def _create(self) -> int:
+        with marked(self.label) as number:
+            if number <= self.times:
+                os._exit(0)
             return number
 
 
