@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -41,6 +42,14 @@ CODEC = """
 """
 
 
+def forget() -> None:
+    """Have the codecs looked up anew."""
+    _registry.installed.cache_clear()
+    _registry._named.cache_clear()
+    _registry._codec_of.cache_clear()
+    _registry._warn.cache_clear()
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Puts a distribution with one codec on the import path."""
@@ -49,7 +58,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(str(site))
     before = set(sys.modules)
 
-    def make(distribution: str, code: str, target: str = "FractionCodec") -> None:
+    def make(
+        distribution: str, code: str, target: str = "FractionCodec", name: str = "fraction"
+    ) -> None:
         module = distribution.replace("-", "_")
         (site / f"{module}.py").write_text(dedent(code))
         info = site / f"{module}-1.0.dist-info"
@@ -57,11 +68,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
         )
-        (info / "entry_points.txt").write_text(f"[furu.codecs]\nmine = {module}:{target}\n")
-        _registry.installed.cache_clear()
+        (info / "entry_points.txt").write_text(f"[furu.codecs]\n{name} = {module}:{target}\n")
+        forget()
 
     yield make
-    _registry.installed.cache_clear()
+    forget()
     for name in set(sys.modules) - before:
         if getattr(sys.modules[name], "__file__", None) and str(site) in str(
             sys.modules[name].__file__
@@ -125,7 +136,7 @@ def test_a_codec_that_is_gone_is_named_with_its_distribution(
     install("fraction-codec", CODEC)
     entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("/site")])
-    _registry.installed.cache_clear()
+    forget()
     with pytest.raises(
         FuruResultError, match=r"'fraction' of fraction-codec.*pip install fraction"
     ):
@@ -149,33 +160,90 @@ def test_a_codec_that_calls_its_file_damaged_is_believed(install: Install, folde
 
 
 @pytest.mark.parametrize(
-    ("code", "target", "reason"),
+    ("code", "name", "reason"),
     [
-        ("import absent_module", "FractionCodec", "absent_module"),
-        ("class FractionCodec: pass", "FractionCodec", "no furu_core.codecs.Codec"),
-        (CODEC.replace('"fraction"', '"json"'), "FractionCodec", "one of furu's own"),
-        (CODEC.replace('".frac"', '"frac"'), "FractionCodec", "starts with a dot"),
+        ("import absent_module", "fraction", "absent_module"),
+        ("class FractionCodec: pass", "fraction", "no subclass of furu_core.codecs.Codec"),
+        (CODEC.replace('"fraction"', '"json"'), "json", "one of furu's own"),
+        (CODEC.replace('".frac"', '"frac"'), "fraction", "starts with a dot"),
+        (CODEC, "frac", "a class whose `name` is 'fraction'"),
+        (CODEC.replace("def load", "def read"), "fraction", "lacks the method load"),
     ],
 )
 def test_a_broken_codec_harms_only_what_needs_it(
-    code: str, target: str, reason: str, install: Install, folder: Path
+    code: str,
+    name: str,
+    reason: str,
+    install: Install,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    install("broken-codec", code, target)
+    install("broken-codec", code, name=name)
     entry = _codecs.store((1, Fraction(1, 3)), folder, folder.parent)
     assert _codecs.load(entry, folder, folder.parent) == (1, Fraction(1, 3))
+    (warning,) = caplog.messages
+    assert f"the codec {name!r} of broken-codec 1.0" in warning
+    assert reason in warning
     with pytest.raises(FuruResultError, match=reason) as caught:
         _codecs.store((1, lambda: 0), folder, folder.parent)
     assert "broken-codec" in str(caught.value)
+    assert len(caplog.messages) == 1
 
 
-def test_two_distributions_with_one_codec_name_are_both_named(
+def test_a_result_of_a_codec_that_is_broken_now_names_the_distribution_and_the_next_step(
     install: Install, folder: Path
 ) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    del sys.modules["fraction_codec"]
+    site = next(path for path in sys.path if path.endswith("/site"))
+    Path(site, "fraction_codec.py").write_text("raise OSError('no licence')")
+    forget()
+    with pytest.raises(FuruResultError, match="OSError: no licence") as caught:
+        _codecs.load(entry, folder, folder.parent)
+    assert "the codec 'fraction' of fraction-codec 1.0 cannot be imported" in caught.value.message
+    assert "pip install --upgrade fraction-codec" in caught.value.hint
+
+
+def test_of_two_distributions_with_one_codec_name_neither_stores_and_both_load_their_own(
+    install: Install, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     install("first-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    assert entry.distribution == "first-codec"
     install("second-codec", CODEC)
-    (broken,) = _registry.installed().broken
-    assert broken.distribution == "second-codec"
-    assert "first-codec brings a codec 'fraction' too" in broken.reason
+    assert not _registry.installed().codecs
+    assert len(_registry.installed().broken) == len(caplog.messages) == 2
+    for message in caplog.messages:
+        assert "first-codec 1.0" in message
+        assert "second-codec 1.0" in message
+        assert "pip uninstall" in message
+    assert _codecs.load(entry, folder, folder.parent) == Fraction(1, 3)
+    assert "second_codec" not in sys.modules
+    elsewhere = attrs.evolve(entry, distribution="third-codec")
+    with pytest.raises(FuruResultError, match="same name as that of second-codec"):
+        _codecs.load(elsewhere, folder, folder.parent)
+
+
+def test_loading_a_result_imports_the_one_codec_it_needs(install: Install, folder: Path) -> None:
+    install("fraction-codec", CODEC)
+    entry = _codecs.store(Fraction(1, 3), folder, folder.parent)
+    install("other-codec", CODEC.replace('"fraction"', '"other"'), name="other")
+    assert _codecs.load(entry, folder, folder.parent) == Fraction(1, 3)
+    assert "other_codec" not in sys.modules
+
+
+def test_a_codec_that_fails_when_it_is_asked_costs_no_result(
+    install: Install, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install("fraction-codec", CODEC.replace("return type(value) is Fraction", "return 1 / 0"))
+    for number in range(3):
+        entry = _codecs.store((number, Fraction(1, 3)), folder, folder.parent)
+        assert _codecs.load(entry, folder, folder.parent) == (number, Fraction(1, 3))
+    said = [message for message in caplog.messages if "Fraction" in message]
+    assert len(said) == 1
+    assert "'fraction' of fraction-codec" in said[0]
+    assert "ZeroDivisionError" in said[0]
 
 
 def test_a_codec_that_fails_is_named(install: Install, folder: Path) -> None:

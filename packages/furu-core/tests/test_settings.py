@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from furu_core import _settings
+from furu_core import _plugin_settings, _settings
 from furu_core._settings import Settings, read, to_env
 from furu_core.errors import FuruSettingsError
 
@@ -197,7 +197,7 @@ def test_a_backend_owns_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise ValueError("expected a folder")
         return str(base / text)
 
-    monkeypatch.setattr(_settings, "_plugin_settings", {})
+    monkeypatch.setattr(_plugin_settings, "known", {})
     _settings.register_setting("FURU_QUEUE_PATH", normalise)
     settings = read({"FURU_QUEUE_PATH": "q"}, tmp_path)
     assert settings.extra == {"FURU_QUEUE_PATH": str(tmp_path / "q")}
@@ -212,7 +212,7 @@ def test_a_backends_table_travels_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.furu.queue.specs.gpu]\ntime_min = 5\n")
-    monkeypatch.setattr(_settings, "_plugin_settings", {})
+    monkeypatch.setattr(_plugin_settings, "known", {})
     assert read({}, tmp_path).extra == {}  # one project serves machines without that backend
     assert not caplog.records
     _settings.register_setting("FURU_QUEUE", lambda text, _base: text)

@@ -1,85 +1,36 @@
-"""Executors by name: found among the entry points of installed distributions, loaded one at a time."""
+"""Executors by name; each is imported when it is asked for."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Final
 
-import attrs
-
+from furu_core import _plugins
 from furu_core._executor import Executor, Liveness
+from furu_core._plugins import BrokenPlugin, Group, InstalledPlugin
 from furu_core._records import Submission
 from furu_core.errors import FuruExecutorError
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-GROUP: Final = "furu.executors"
 _log = logging.getLogger("furu.executors")
-
-
-@attrs.frozen
-class InstalledExecutor:
-    """An executor that some distribution registers.
-
-    Attributes:
-        name: what `furu run --executor` calls it.
-        target: module and attribute.
-        distribution: name of the distribution.
-        version: its version.
-        problem: why it cannot be used; empty when it can.
-    """
-
-    name: str
-    target: str
-    distribution: str
-    version: str
-    problem: str = ""
 
 
 def load_executor(name: str) -> type[Executor]:
     """The executor class registered as `name`; no other one is imported.
 
     Raises:
-        FuruExecutorError: it is unknown, registered twice, cannot be imported, or is no executor.
+        FuruExecutorError: it is unknown, registered twice, made for another furu, cannot be imported,
+            or is no executor.
     """
-    points = [point for point in _entry_points() if point.name == name]
-    if not points:
-        known = sorted({point.name for point in _entry_points()})
-        raise FuruExecutorError(
-            f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",
-            hint="install the distribution that brings it, for instance furu-local for 'local'",
-        )
-    if len({point.value for point in points}) > 1 or len({_owner(point) for point in points}) > 1:
-        owners = " and ".join(sorted(_owner(point) for point in points))
-        raise FuruExecutorError(
-            f"the executor {name!r} is registered by {owners}", hint="uninstall one of them"
-        )
-    return _load(points[0])
+    executor = _load(name)
+    if executor is None:
+        raise _unknown(name)
+    return executor
 
 
-def installed_executors() -> list[InstalledExecutor]:
+def installed_executors() -> list[InstalledPlugin]:
     """All registered executors, each one tried."""
-    found = []
-    for point in sorted(_entry_points(), key=lambda point: (point.name, _owner(point))):
-        try:
-            load_executor(point.name)
-            problem = ""
-        except FuruExecutorError as error:
-            problem = str(error)
-        dist = point.dist
-        found.append(
-            InstalledExecutor(
-                point.name,
-                point.value,
-                "unknown" if dist is None else dist.name,
-                "" if dist is None else dist.version,
-                problem,
-            )
-        )
-    return found
+    return _plugins.examined(Group.EXECUTORS, lambda plugin: plugin.load_class(Executor))
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -92,7 +43,7 @@ def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
         own = [submission for submission in submissions if submission.executor == name]
         backend = _backend(name)
         if backend is not None:
-            answers.update(backend.liveness(own))
+            answers.update(_told(backend, own))
     return answers
 
 
@@ -101,41 +52,53 @@ def is_gone(submission: Submission | None) -> bool:
     return submission is not None and liveness([submission])[submission] is Liveness.GONE
 
 
-def _entry_points() -> list[EntryPoint]:
-    from importlib.metadata import entry_points  # costs 20 ms, and a cache hit has no executor
+def _load(name: str) -> type[Executor] | None:
+    try:
+        plugin = _plugins.find(Group.EXECUTORS, name)
+        found: type[Executor] | None = None if plugin is None else plugin.load_class(Executor)
+        return found
+    except BrokenPlugin as error:
+        raise FuruExecutorError(error.message, hint=error.hint) from error.__cause__
 
-    return list(entry_points(group=GROUP))
+
+def _unknown(name: str) -> FuruExecutorError:
+    from difflib import get_close_matches
+
+    known = sorted({plugin.name for plugin in _plugins.registered(Group.EXECUTORS)})
+    likely = get_close_matches(name, known, n=1)
+    return FuruExecutorError(
+        f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",
+        hint=f"did you mean {likely[0]!r}?"
+        if likely
+        else "install the distribution that brings it, for instance furu-local for 'local'",
+    )
 
 
 @cache
 def _backend(name: str) -> type[Executor] | None:
     """The executor called `name`, or None; remembered, since a plan asks for each queued node."""
     try:
-        return load_executor(name)
+        executor = _load(name)
     except FuruExecutorError as error:
-        _log.debug("%s", error)
+        _log.warning("cannot ask about the jobs of %s: %s", name, error)
         return None
+    if executor is None:
+        _log.debug("cannot ask about the jobs of %s, which is not installed", name)
+    return executor
+
+
+def _told(backend: type[Executor], submissions: list[Submission]) -> dict[Submission, Liveness]:
+    try:
+        told = backend.liveness(submissions)
+        return {submission: Liveness(said) for submission, said in told.items()}
+    except Exception as error:  # noqa: BLE001 - foreign code; one backend must not end every plan
+        _warn(
+            f"the executor {backend.name!r} cannot tell whether its jobs live: "
+            f"{type(error).__name__}: {error}"
+        )
+        return {}
 
 
 @cache
-def _load(point: EntryPoint) -> type[Executor]:
-    owner = _owner(point)
-    try:
-        loaded = point.load()
-    except Exception as error:  # whatever a third party's module raises while it is imported
-        raise FuruExecutorError(
-            f"the executor {point.name!r} of {owner} cannot be imported: "
-            f"{type(error).__name__}: {error}",
-            hint=f"reinstall {owner} so that it fits this furu, or uninstall it",
-        ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Executor)):
-        raise FuruExecutorError(
-            f"the executor {point.name!r} of {owner} is {point.value}, which is no subclass of "
-            "furu_core.executors.Executor",
-            hint=f"report it to the authors of {owner}",
-        )
-    return loaded
-
-
-def _owner(point: EntryPoint) -> str:
-    return "an unknown distribution" if point.dist is None else point.dist.name
+def _warn(text: str) -> None:
+    _log.warning("%s", text)  # once, as a plan is asked again and again

@@ -25,8 +25,9 @@ from furu_core.errors import FuruSettingsError
 if TYPE_CHECKING:
     import logging
 
+    from furu_core._plugins import InstalledPlugin
+
 PREFIX: Final = "FURU_"
-PLUGIN_GROUP: Final = "furu.settings"
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # What furu itself hands to child processes; names under the prefix belong to the execution context.
@@ -154,7 +155,6 @@ _current: Settings | None = None
 _env_of: tuple[Settings, dict[str, str]] | None = None
 _default_env: dict[str, str] | None = None
 _observers: list[Callable[[Settings], None]] = []
-_plugin_settings: dict[str, Callable[[str, Path], str]] = {}
 _warned: set[str] = set()
 
 
@@ -244,7 +244,16 @@ def register_setting(name: str, normalise: Callable[[str, Path], str]) -> None:
             relative paths count from, gives the text that means the same everywhere, and raises
             ValueError saying what it expects.
     """
-    _plugin_settings[name] = normalise
+    from furu_core import _plugin_settings
+
+    _plugin_settings.register(name, normalise)
+
+
+def examined_plugins() -> list[InstalledPlugin]:
+    """All settings that other distributions register, each one tried."""
+    from furu_core import _plugin_settings
+
+    return _plugin_settings.examined(_fault_of_name)
 
 
 def to_env(settings: Settings) -> dict[str, str]:
@@ -321,17 +330,14 @@ def _read_one(
         values[key] = _parse(said, raw, key, base)
         return
     variable = PREFIX + key.upper()
-    normalise = _plugin_normaliser(variable)
-    if normalise is None:
+    from furu_core import _plugin_settings  # most projects have no settings but furu's own
+
+    plugin = _plugin_settings.find(variable)
+    if plugin is None:
         _unknown(said, key, is_table=isinstance(raw, Mapping))
-        return
-    try:
+    elif not plugin.broken:
         text = json.dumps(raw) if isinstance(raw, Mapping | list) else str(raw)
-        extra[variable] = normalise(text, base)
-    except ValueError as error:
-        raise FuruSettingsError(
-            f"{said} is {raw!r}: {error}", hint="correct it or leave it out"
-        ) from None
+        extra[variable] = plugin.normalised(f"{said} is {raw!r}", text, base)
 
 
 def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
@@ -370,7 +376,9 @@ def _likely(key: str) -> str | None:
     """The setting that `key` is a near miss of: a typing error, or its first or last words."""
     import difflib
 
-    names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings)]
+    from furu_core import _plugin_settings
+
+    names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings.known)]
     key = key.lower().removeprefix(PREFIX.lower())
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
     if close:
@@ -382,14 +390,13 @@ def _is_internal(name: str) -> bool:
     return name in INTERNAL_VARIABLES or name.startswith(INTERNAL_PREFIX)
 
 
-def _plugin_normaliser(variable: str) -> Callable[[str, Path], str] | None:
-    if variable not in _plugin_settings:
-        from importlib.metadata import entry_points
-
-        for entry in entry_points(group=PLUGIN_GROUP):
-            if entry.name == variable:
-                _plugin_settings[variable] = entry.load()
-    return _plugin_settings.get(variable)
+def _fault_of_name(variable: str) -> str:
+    """What is wrong with the name of a plugin's setting; empty if nothing is."""
+    if not variable.startswith(PREFIX) or variable != variable.upper():
+        return f"needs a name in capitals that begins with {PREFIX}"
+    if variable.removeprefix(PREFIX).lower() in _KNOWN or _is_internal(variable):
+        return "has the name of one of furu's own settings"
+    return ""
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -1,7 +1,7 @@
 """What authors of codecs build on.
 
 A codec stores values of certain types in a file of its own format. A distribution brings one by an
-entry point, and it is asked before furu's own::
+entry point, named as the codec, and it is asked before furu's own::
 
     [project.entry-points."furu.codecs"]
     tensor = "my_package.codecs:TensorCodec"
@@ -26,7 +26,7 @@ class Codec(ABC):
     instance, made without arguments, serves all threads of a process.
 
     Attributes:
-        name: names the format in the artifact's manifest, for ever.
+        name: names the format in the artifact's manifest, for ever; also that of the entry point.
         suffix: of the file, with its dot.
         version: of the format; `load` is given the version that a file was saved with, and files of
             a higher one are refused before.

@@ -34,12 +34,13 @@ from furu_core._node_process import Died, NodeOrder, NodeProcess, Origin, node_o
 from furu_core._outcomes import Failure, Holder, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
 from furu_core._places import NodePlace, absent, place_of, state_at
+from furu_core._plugins import InstalledPlugin
 from furu_core._process import ProcessId, process_with_pid, this_process
 from furu_core._process import is_gone as process_is_gone
 from furu_core._provenance import adopt as adopt_provenance
 from furu_core._provenance import process_provenance
 from furu_core._records import FailureKind, Submission
-from furu_core._registry import InstalledExecutor, installed_executors, liveness, load_executor
+from furu_core._registry import installed_executors, liveness, load_executor
 from furu_core._reruns import matches_rerun
 from furu_core._reruns import reran as note_rerun
 from furu_core._settings import to_env as settings_to_env
@@ -70,7 +71,7 @@ __all__ = [
     "GraphWriter",
     "Guard",
     "Holder",
-    "InstalledExecutor",
+    "InstalledPlugin",
     "Liveness",
     "NodeCancelled",
     "NodeInfo",

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import attrs
 import click
 
-from furu_core._cli._output import json_option, print_json
+from furu_core._cli._output import json_option, only_json, print_json
 
 
 @click.command("executors")
 @json_option
 def command(as_json: bool) -> None:
-    """List the installed executors and the distributions that bring them."""
+    """List the installed executors, the distributions that bring them, and their health."""
     from furu_core import _registry
+    from furu_core._cli import _health
 
-    found = _registry.installed_executors()
+    with only_json(active=True):
+        found = _registry.installed_executors()
     if as_json:
-        print_json([attrs.asdict(executor) for executor in found])
-        return
-    if not found:
+        print_json(_health.records(found))
+    elif found:
+        _health.show(found)
+    else:
         click.echo("no executor is installed; furu-local brings one for this machine", err=True)
-    for executor in found:
-        source = f"{executor.distribution} {executor.version}"
-        said = f"  broken: {executor.problem}" if executor.problem else ""
-        click.echo(f"{executor.name:<16} {source:<28}{said}".rstrip())

@@ -1,22 +1,17 @@
-"""A command group that imports a command when it is called, and takes commands of plugins.
-
-A distribution adds a command by an entry point of the group ``furu.commands``, named as the command,
-whose object is a click command.
-"""
+"""A command group that imports a command when it is called, and takes commands of plugins."""
 
 from __future__ import annotations
 
 import importlib
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from furu_core._cli import _status
-from furu_core.errors import FuruUsageError
 
-GROUP: Final = "furu.commands"
+if TYPE_CHECKING:
+    from furu_core._cli._commands import Commands
 
 
 class LazyGroup(click.Group):
@@ -32,7 +27,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands, those of plugins included."""
-        return sorted({*self._modules, *(point.name for point in self._plugins)})
+        return sorted({*self._modules, *self.plugins.names()})
 
     def get_command(
         self,
@@ -44,8 +39,7 @@ class LazyGroup(click.Group):
             command = importlib.import_module(self._modules[cmd_name]).command
             assert isinstance(command, click.Command)
             return command
-        points = [point for point in self._plugins if point.name == cmd_name]
-        return _load(points) if points else None
+        return self.plugins.command(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does, but a closed pipe ends the command as SIGPIPE would."""
@@ -54,6 +48,16 @@ class LazyGroup(click.Group):
         except BrokenPipeError:  # click would exit with 1, as if the command had failed
             _status.silence_stdout()
             raise click.exceptions.Exit(_status.BROKEN_PIPE) from None
+        except Exception as error:
+            if ctx.invoked_subcommand not in {None, *self._modules}:
+                self.plugins.sign(error, str(ctx.invoked_subcommand))
+            raise
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, with a line about plugins that add no command though they are to."""
+        if self.plugins.broken():
+            self.epilog = "Some plugins are broken; `furu plugins` says why and what to do."
+        super().format_epilog(ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -70,40 +74,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     @cached_property
-    def _plugins(self) -> list[EntryPoint]:
-        return [point for point in entry_points(group=GROUP) if point.name not in self._modules]
+    def plugins(self) -> Commands:
+        """The commands of other distributions."""
+        from furu_core._cli._commands import (
+            Commands,
+        )  # takes 20 ms, and most commands are furu's own
 
-
-def _load(points: list[EntryPoint]) -> click.Command:
-    owners = sorted({_owner(point) for point in points})
-    if len(owners) > 1:
-        return _broken(points[0].name, owners, "more than one distribution registers it")
-    try:
-        command = points[0].load()
-    except Exception as error:  # noqa: BLE001 - whatever a third party's module raises on import
-        return _broken(points[0].name, owners, f"{type(error).__name__}: {error}")
-    if not isinstance(command, click.Command):
-        return _broken(points[0].name, owners, f"{points[0].value} is no click command")
-    return command
-
-
-def _broken(name: str, owners: list[str], reason: str) -> click.Command:
-    """A command that stands in for one that cannot be loaded, lest it take the others with it."""
-
-    def fail(*_args: Any, **_options: Any) -> None:
-        raise FuruUsageError(
-            f"the command {name!r} of {' and '.join(owners)} cannot be loaded: {reason}",
-            hint=f"reinstall or uninstall {' or '.join(owners)}",
-        )
-
-    return click.Command(
-        name,
-        callback=fail,
-        params=[click.Argument(["rest"], nargs=-1, type=click.UNPROCESSED)],
-        context_settings={"ignore_unknown_options": True, "help_option_names": []},
-        short_help=f"(broken: {' and '.join(owners)})",
-    )
-
-
-def _owner(point: EntryPoint) -> str:
-    return "an unknown distribution" if point.dist is None else point.dist.name
+        return Commands(frozenset(self._modules))

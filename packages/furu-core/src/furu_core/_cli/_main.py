@@ -38,6 +38,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "executors": "furu_core._cli._executors",
         "log": "furu_core._cli._log",
         "ls": "furu_core._cli._ls",
+        "plugins": "furu_core._cli._plugins",
         "rm": "furu_core._cli._rm",
         "run": "furu_core._cli._run",
         "show": "furu_core._cli._show",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import _whole_files
 from furu_core._codecs._paths import Base
 from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
+
+if TYPE_CHECKING:
+    from furu_core.codecs import Codec
 
 _VERSION: Final = 1  # of the JSON and pickle formats
 
@@ -79,10 +82,8 @@ def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
 
 
 def _file(entry: ResultEntry, folder: str) -> object:
-    from furu_core._codecs import _registry  # plain JSON, which is most results, needs no codec
-
     path = f"{folder}/{entry.file}"
-    codec = _registry.find(entry.codec, entry.distribution, path=path)
+    codec = _codec(entry, path)
     _refuse_newer(entry, path, codec.version, entry.distribution or "furu-core")
     try:
         return codec.load(Path(path), entry.version)
@@ -100,6 +101,17 @@ def _file(entry: ResultEntry, folder: str) -> object:
             f"the codec {entry.codec!r} failed to load {path}: {type(error).__name__}: {error}",
             hint="delete the artifact with `furu rm` and compute it again",
         ) from error
+
+
+def _codec(entry: ResultEntry, path: str) -> Codec:
+    from furu_core._codecs._own import OWN_CODECS  # plain JSON, which is most results, needs none
+
+    for own in OWN_CODECS:
+        if own.name == entry.codec and not entry.distribution:
+            return own
+    from furu_core._codecs import _registry  # what other distributions bring takes time to find
+
+    return _registry.find(entry.codec, entry.distribution or "furu-core", path=path)
 
 
 def _refuse_newer(entry: ResultEntry, path: str, version: int, distribution: str) -> None:

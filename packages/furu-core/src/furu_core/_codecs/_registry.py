@@ -1,17 +1,20 @@
-"""Codecs of other distributions, found by entry point."""
+"""Codecs of other distributions: all are asked before a value is stored, one is needed to load it."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+import logging
+from typing import Final
 
 import attrs
 
-from furu_core._codecs._own import OWN_CODECS, OWN_NAMES
-from furu_core.codecs import Codec
+from furu_core import _plugins, _requirements
+from furu_core._codecs._own import OWN_NAMES
+from furu_core._plugins import BrokenPlugin, Group, InstalledPlugin, Plugin
+from furu_core.codecs import Codec, NotExact
 from furu_core.errors import FuruResultError
 
-GROUP: Final = "furu.codecs"
+_log: Final = logging.getLogger("furu.codecs")
 
 
 @attrs.frozen
@@ -28,53 +31,36 @@ class Installed:
 
 
 @attrs.frozen
-class Broken:
-    """An entry point that could not be made into a codec.
-
-    Attributes:
-        name: of the entry point.
-        distribution: the distribution's name.
-        reason: what is wrong, in words.
-    """
-
-    name: str
-    distribution: str
-    reason: str
-
-
-@attrs.frozen
 class Registry:
     """What is installed, in the order in which it is asked."""
 
     codecs: tuple[Installed, ...]
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenPlugin, ...]
 
 
 @functools.cache
 def installed() -> Registry:
-    """The codecs of other distributions, by name; looked up once in a process."""
-    from importlib.metadata import entry_points  # costs more than a cached result does
-
-    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, _distribution(point)))
+    """The codecs of other distributions, by name; looked up once in a process, which warns of broken ones."""
+    plugins = _plugins.registered(Group.CODECS)
     codecs: list[Installed] = []
-    broken: list[Broken] = []
-    for point in points:
-        distribution = _distribution(point)
+    broken: list[BrokenPlugin] = []
+    for plugin in plugins:
         try:
-            codec = point.load()()
-        except Exception as error:  # noqa: BLE001 - foreign code; reported when it is needed
-            broken.append(Broken(point.name, distribution, f"{type(error).__name__}: {error}"))
-            continue
-        problem = _problem(codec, codecs)
-        if problem:
-            broken.append(Broken(point.name, distribution, problem))
-        else:
-            codecs.append(Installed(codec, distribution))
+            _plugins.refuse_clash(plugin, plugins)
+            codecs.append(Installed(_codec_of(plugin), plugin.distribution))
+        except BrokenPlugin as error:
+            _log.warning("%s; until then results are stored without it", error)
+            broken.append(error)
     return Registry(tuple(codecs), tuple(broken))
 
 
+def examined() -> list[InstalledPlugin]:
+    """All codecs that other distributions register, each one tried."""
+    return _plugins.examined(Group.CODECS, _codec_of)
+
+
 def find(name: str, distribution: str, *, path: str) -> Codec:
-    """The codec that a result was stored with.
+    """The codec of another distribution that a result was stored with; no other one is imported.
 
     Args:
         name: the codec's name.
@@ -84,24 +70,35 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
     Raises:
         FuruResultError: it is not installed here, or broken.
     """
-    for own in OWN_CODECS:
-        if own.name == name and not distribution:
-            return own
-    registry = installed()
-    for entry in registry.codecs:
-        if entry.codec.name == name:
-            return entry.codec
-    for broken in registry.broken:
-        if broken.distribution == distribution:
-            raise FuruResultError(
-                f"{path} was stored by the codec {name!r} of {distribution}, whose entry point "
-                f"{broken.name!r} is broken here: {broken.reason}",
-                hint=f"repair the installation of {distribution}",
-            )
-    raise FuruResultError(
-        f"{path} was stored by the codec {name!r} of {distribution}, which is not installed here",
-        hint=f"install it: pip install {distribution}",
-    )
+    stored = f"{path} was stored by the codec {name!r} of {distribution}"
+    try:
+        return _named(name, _requirements.name_of(distribution))
+    except BrokenPlugin as error:
+        raise FuruResultError(
+            f"{stored}, which cannot be used here: {error.message}", hint=error.hint
+        ) from error.__cause__
+    except LookupError:
+        raise FuruResultError(
+            f"{stored}, which is not installed here",
+            hint=f"install it: {_requirements.command('install', [distribution])}",
+        ) from None
+
+
+def accepts(entry: Installed, value: object) -> bool:
+    """Whether a codec would store a value; one that fails to tell would not."""
+    try:
+        return bool(entry.codec.accepts(value))
+    except NotExact:
+        return False
+    except Exception as error:
+        if not entry.distribution:
+            raise
+        # It is asked about every value, so its fault must not cost results it has nothing to do with.
+        _warn(
+            f"the codec {entry.codec.name!r} of {entry.distribution} failed to say whether it takes a "
+            f"{type(value).__qualname__}, which is stored without it: {type(error).__name__}: {error}"
+        )
+        return False
 
 
 def broken_note() -> str:
@@ -109,25 +106,40 @@ def broken_note() -> str:
     found = installed().broken
     if not found:
         return ""
-    names = "; ".join(f"{item.name!r} of {item.distribution}: {item.reason}" for item in found)
-    return f" (codecs that could not be asked: {names})"
+    return f" (codecs that could not be asked: {'; '.join(error.message for error in found)})"
 
 
-def _problem(codec: Any, others: list[Installed]) -> str:
-    if not isinstance(codec, Codec):
-        return f"{type(codec).__qualname__} is no furu_core.codecs.Codec"
-    name, suffix = getattr(codec, "name", None), getattr(codec, "suffix", None)
-    if not isinstance(name, str) or not name:
-        return "its codec has no name"
+@functools.cache
+def _named(name: str, distribution: str) -> Codec:
+    """The codec of a name, of this distribution where more than one has such a codec.
+
+    Raises:
+        LookupError: there is none; not remembered, since it may be installed meanwhile.
+        BrokenPlugin: it cannot be used.
+    """
+    found = [plugin for plugin in _plugins.registered(Group.CODECS) if plugin.name == name]
+    same = [one for one in found if _requirements.name_of(one.distribution) == distribution]
+    found = same or found  # else another distribution took the codec over
+    if not found:
+        raise LookupError(name)
+    _plugins.refuse_clash(found[0], found)
+    return _codec_of(found[0])
+
+
+@functools.cache
+def _codec_of(plugin: Plugin) -> Codec:
+    codec: type[Codec] = plugin.load_class(Codec)
+    if codec.name in OWN_NAMES:
+        raise BrokenPlugin(plugin, "has the name of one of furu's own codecs")
+    suffix = getattr(codec, "suffix", None)
     if not isinstance(suffix, str) or not suffix.startswith(".") or "/" in suffix:
-        return f"its codec {name!r} needs a suffix that starts with a dot, got {suffix!r}"
-    if name in OWN_NAMES:
-        return f"the name {name!r} is one of furu's own codecs"
-    for other in others:
-        if other.codec.name == name:
-            return f"{other.distribution} brings a codec {name!r} too; uninstall one of them"
-    return ""
+        raise BrokenPlugin(plugin, f"needs a `suffix` that starts with a dot, got {suffix!r}")
+    try:
+        return codec()
+    except Exception as error:  # whatever a third party's class raises
+        raise BrokenPlugin(plugin, f"cannot be made: {type(error).__name__}: {error}") from error
 
 
-def _distribution(point: Any) -> str:
-    return "" if point.dist is None else str(point.dist.name)
+@functools.cache
+def _warn(text: str) -> None:
+    _log.warning("%s", text)  # once, since many values of a kind may follow

@@ -174,7 +174,7 @@ class _Store:
             codec = installed.codec
             file = f"{stem}{codec.suffix}"
             try:
-                if not codec.accepts(value):
+                if not _registry.accepts(installed, value):
                     continue
                 codec.save(value, Path(self.folder, file))
             except NotExact:
