@@ -5,7 +5,6 @@
 
 from furu_core._class_names import import_roots
 from furu_core._console import console
-from furu_core._context import ExecContext, exec_context, in_executor
 from furu_core._deaths import death_result, exit_text, lost_result
 from furu_core._executor import (
     Event,
@@ -56,14 +55,12 @@ from furu_core._worker import (
     run_node,
     worker_session,
 )
-from furu_core.errors import NodeCancelled, NodeLost
 
 __all__ = [
     "Died",
     "Event",
     "EventKind",
     "EventLog",
-    "ExecContext",
     "Executor",
     "Failure",
     "FailureKind",
@@ -73,9 +70,7 @@ __all__ = [
     "Holder",
     "InstalledPlugin",
     "Liveness",
-    "NodeCancelled",
     "NodeInfo",
-    "NodeLost",
     "NodeOrder",
     "NodePlace",
     "NodeProcess",
@@ -99,12 +94,10 @@ __all__ = [
     "console_through",
     "death_result",
     "dependencies",
-    "exec_context",
     "exit_text",
     "has_validator",
     "import_roots",
     "importing_user_code",
-    "in_executor",
     "installed_executors",
     "invalidate_if_bad",
     "is_local_folder",

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 from furu_core import Furu
-from furu_core.executors import NodeCancelled, Unpacker, WorkerContext, run_node, worker_session
+from furu_core.errors import NodeCancelled
+from furu_core.executors import Unpacker, WorkerContext, run_node, worker_session
 
 
 class Ends(Furu[str]):

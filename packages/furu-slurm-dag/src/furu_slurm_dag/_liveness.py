@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from furu_core.executors import Liveness, Submission, exec_context
+from furu_core import exec_context
+from furu_core.executors import Liveness, Submission
 from furu_slurm import Cluster, JobInfo, SlurmCluster, Snapshot
 from furu_slurm_dag._files import (
     ANY_RESTART,
