@@ -145,7 +145,7 @@ class Runs(ConformanceKit):
         for node in begun:
             self.await_mark(node.label)
         going.run.cancel()
-        going.finish()
+        going.finish(_CANCELLED)
         promise(
             isinstance(going.error, FuruRunCancelled),
             f"{_CANCELLED}; it raised {type(going.error).__name__}: {going.error}",
@@ -176,7 +176,7 @@ class Runs(ConformanceKit):
                 going = self.going(node)
                 self.await_mark("waits", number, promised="P5: what was cancelled can be computed")
                 going.run.cancel()
-                going.finish()
+                going.finish(_CANCELLED)
             self.let_go()
             self.completed(node, promised="P5: to be cancelled costs a node nothing")
 

@@ -87,16 +87,15 @@ class Going:
         """Whether it has not ended."""
         return self._thread.is_alive()
 
-    def finish(self) -> Going:
-        """Wait for the end; a run that has none fails the test."""
+    def finish(self, promised: str = "P6: nothing waits for ever") -> Going:
+        """Wait for the end; a run that has none fails the test with what was promised."""
         __tracebackhide__ = True
         self._thread.join(self._patience)
         if self._thread.is_alive():
             stands = "" if self._run is None else f"; it says {self._run.status()}"
             where = "wait" if self._submitted.is_set() else "submit"
             pytest.fail(
-                "P6: nothing waits for ever; the run has not ended (its "
-                f"{where}() has not returned) after {self._patience:g} s{stands}"
+                f"{promised}; the run has not ended (its {where}() has not returned) after {self._patience:g} s{stands}"
             )
         return self
 
@@ -314,7 +313,7 @@ class ConformanceKit:
     def well_ended(self, going: Going, *, promised: str = "") -> Run:
         """The run, when it has ended well and all of its roots are there."""
         __tracebackhide__ = True
-        going.finish()
+        going.finish(promised or "P6: nothing waits for ever")
         promised = promised or "P5: nodes that do not fail are computed"
         promise(
             going.error is None,
@@ -326,7 +325,7 @@ class ConformanceKit:
         promise(
             not absent,
             "P8: a run whose roots are not all there ends in an error; wait() returned and there "
-            f"is no artifact of {', '.join(absent)}",
+            f"is no artifact of {', '.join(absent[:5])}",
         )
         return run
 
@@ -338,7 +337,7 @@ class ConformanceKit:
     def badly_ended(self, going: Going, *, promised: str = "") -> FuruRunError:
         """The error of a run, when it has ended with one."""
         __tracebackhide__ = True
-        going.finish()
+        going.finish(promised or "P6: nothing waits for ever")
         promised = promised or "P8: a run whose roots are not all there ends in an error"
         promise(going.error is not None, f"{promised}; wait() returned as if all were well")
         error = going.error
