@@ -19,6 +19,7 @@ from furu_core.executors import (
     Run,
     StateReader,
     Submission,
+    liveness,
     note_submission,
     remove_submission,
     submission_of,
@@ -131,3 +132,32 @@ def test_a_node_that_is_only_queued_is_computed_when_asked_for() -> None:
     Queue.answers["7"] = Liveness.ALIVE
     assert Node().get() == 1
     assert state(Node()) is NodeState.DONE
+
+
+class Faulty(Queue):
+    """An executor by a stranger that answers with what it should not, or not at all."""
+
+    name = "faulty"
+    answer: object = None
+
+    @classmethod
+    def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+        if isinstance(cls.answer, Exception):
+            raise cls.answer
+        return dict.fromkeys(submissions, cls.answer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", [OSError("the scheduler is away"), False, "dead"])
+def test_an_executor_that_fails_to_tell_leaves_its_jobs_unknown_and_is_warned_of_once(
+    answer: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_registry, "_backend", {"queue": Queue, "faulty": Faulty}.get)
+    monkeypatch.setattr(Faulty, "answer", answer)
+    monkeypatch.setattr(Queue, "answers", {"1": Liveness.GONE})
+    _registry._warn.cache_clear()
+    sound, faulty = Submission("queue", "1"), Submission("faulty", "2")
+    for _ in range(3):
+        told = liveness([sound, faulty])
+        assert told == {sound: Liveness.GONE, faulty: Liveness.UNKNOWN}
+    (said,) = caplog.messages
+    assert said.startswith("the executor 'faulty' cannot tell whether its jobs live: ")

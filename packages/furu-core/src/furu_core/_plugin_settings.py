@@ -87,6 +87,11 @@ def find(variable: str) -> PluginSetting | None:
     return known[variable]
 
 
+def names() -> set[str]:
+    """The variables that distributions own; none is imported."""
+    return {*known, *(plugin.name for plugin in _plugins.registered(Group.SETTINGS))}
+
+
 def examined(fault_of_name: Callable[[str], str]) -> list[InstalledPlugin]:
     """All settings that other distributions register, each one tried.
 

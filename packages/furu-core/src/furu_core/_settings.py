@@ -378,7 +378,7 @@ def _likely(key: str) -> str | None:
 
     from furu_core import _plugin_settings
 
-    names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings.known)]
+    names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings.names())]
     key = key.lower().removeprefix(PREFIX.lower())
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
     if close:
