@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_nodes import Keyed, Saves, counted
+from pool_nodes import Above, Keyed, Leaf, Saves, Waiting, counted
 
 import furu_core
+from furu_core.errors import FuruRunError
 from furu_core.executors import EventKind
-from furu_slurm import SlurmSpec
+from furu_core.testing import wait_until
+from furu_slurm import SlurmCluster, SlurmSpec
+from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
 
 SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
@@ -56,3 +62,83 @@ def test_p5_workers_leave_before_their_walltime_ends_and_the_next_ones_go_on(
     assert {row["state"] for row in rows} == {"COMPLETED"}, rows
     logs = "".join(path.read_text() for path in (store / "submitit").rglob("*_log.out"))
     assert "its walltime ends" in logs
+
+
+# Few jobs
+
+
+def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
+    store: Path,
+    tmp_path: Path,
+    own_slurm: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = own_slurm(nodes=2, max_submit_jobs=2)
+    submissions: list[int] = []
+    submit = SlurmCluster.submit
+
+    def counting(self: SlurmCluster, **fields: Any) -> list[str]:
+        submissions.append(len(fields["calls"]))
+        return submit(self, **fields)
+
+    monkeypatch.setattr(SlurmCluster, "submit", counting)
+    nodes = [Waiting(n=n, folder=tmp_path) for n in range(6)]
+    run = start(nodes, max_workers_total=6)
+    wait_until("two nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2, 60)
+    wait_until("the limit to be said", lambda: "going on with 2 workers" in caplog.text)
+    assert len(cluster.jobs()) == 2
+    (tmp_path / "go").touch()
+    assert run.wait(100).results() == list(range(6))
+    assert len([one for one in caplog.messages if "takes no more jobs" in one]) == 1
+    assert submissions[:3] == [6, 3, 1]
+    assert len(submissions) < 12
+    cluster.wait_idle()
+
+    # While other jobs of the user are all that Slurm takes, a run waits for their end.
+    monkeypatch.setattr("furu_slurm_pool._scaling._PAUSE_SECS", 1.0)
+    others = [cluster.sbatch("sleep 600", "--ntasks=1") for _ in range(2)]
+    run = start(Leaf(x=7))
+    wait_until("the limit to be said", lambda: "going on with 0 workers" in caplog.text)
+    cluster.run("scancel", *others)
+    assert run.wait(100).results() == 7
+    cluster.wait_idle()
+
+    # A limit that nothing will lift is an error.
+    user = pwd.getpwuid(os.getuid()).pw_name
+    cluster.run("sacctmgr", "-i", "modify", "user", user, "set", "MaxSubmitJobs=0")
+    run = start(Leaf(x=8))
+    with pytest.raises(FuruRunError, match="no job at all") as caught:
+        run.wait(100)
+    assert isinstance(caught.value.__cause__, FuruSubmitRefused)
+
+
+# Little information
+
+
+def test_p7_without_accounting_and_with_a_short_memory_slurm_is_told_from_dead_workers(
+    store: Path, tmp_path: Path, own_slurm: Any
+) -> None:
+    """No sacct, and squeue forgets jobs seconds after their end."""
+    cluster = own_slurm(nodes=2, accounting=False, min_job_age=2)
+    nodes = [Waiting(n=n, folder=tmp_path) for n in range(3)]
+    with furu_core.use_settings(lease_secs=600.0):  # so that nothing but Slurm's word tells
+        run = start([*nodes, Above(below=nodes[0])], max_workers_total=3)
+        wait_until("all to begin", lambda: len(list(tmp_path.glob("began-*"))) == 3, 60)
+        pids = (tmp_path / "began-0").read_text().split()
+        (tmp_path / "began-0").unlink()
+        os.kill(int(pids[1]), signal.SIGKILL)
+        wait_until("the first to begin again", lambda: (tmp_path / "began-0").exists(), 60)
+        (job, *_) = sorted(row["id"] for row in jobs_of(run, cluster) if row["state"] == "RUNNING")
+        for n in (1, 2):
+            (tmp_path / f"began-{n}").unlink()
+        cluster.run("scancel", job)
+        wait_until(
+            "another to begin again",
+            lambda: any((tmp_path / f"began-{n}").exists() for n in (1, 2)),
+            60,
+        )
+        (tmp_path / "go").touch()
+        assert run.wait(100).results() == [0, 1, 2, 0]
+    assert sum(counted(tmp_path, f"attempts-{n}") for n in range(3)) == 5
+    cluster.wait_idle()

@@ -286,6 +286,7 @@ def _fleet(request: Request, settings: Settings, folder: Path, reign: Reign, wok
         log_folder=lambda key: worker_log_folder(request.submitit_root, key, folder.name),
         arguments=arguments,
         margin_secs=lambda key: margin_secs(request.specs[key]),
+        idle_secs=request.idle_timeout_sec,
         lease_secs=settings.lease_secs,
         poll_secs=min(request.poll_interval_sec, 2.0),
         wake=wake,

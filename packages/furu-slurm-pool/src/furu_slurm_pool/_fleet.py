@@ -1,18 +1,11 @@
-"""The workers of a run, as jobs: how many there are to be, and which of them live.
-
-::
-
-    runs/<run id>/workers/<worker>.json     written before the job is submitted
-                          <worker>.<id>     an empty file that names the job, once its id is known
+"""The workers of a run: how many there are to be, and which of them live.
 
 What the scheduler is asked happens in a thread of its own, so that a slow answer delays no node.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -21,96 +14,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
-
-from furu_slurm import Call, Cluster, JobInfo, Snapshot, Specs, job_log, new_token
+from furu_slurm import Call, Cluster, JobInfo, JobState, Snapshot, Specs, new_token
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
+from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._heartbeats import Watch
-from furu_slurm_pool._moves import is_hidden, listed
-from furu_slurm_pool._queue import declare_dead, queue_folder
+from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
+from furu_slurm_pool._workers import Gone, Worker
 
 _log = logging.getLogger("furu.pool")
 
-VERSION: Final = 1
 WORK: Final = "furu_slurm_pool._worker:work"
 _SILENT_LEASES: Final = 3.0  # without a sign of life, after which a worker's job is cancelled
-_LIMIT_PAUSE_SECS: Final = 30.0  # after the scheduler took no more jobs
+_LEFT_SECS: Final = 10.0  # after which one that left is not counted, whatever the scheduler says
+_GHOST_SECS: Final = 60.0  # after which its job is cancelled
+_LIMIT_WORD_SECS: Final = 300.0
 _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _STARTS: Final = 3  # workers in a row that die before they can do anything
 _TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
 _TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
+_WORD_SECS: Final = 3.0  # after which is said what the end waits for
+_EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
+_SWEEP_PAUSE_SECS: Final = 0.2
+_SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
 _MISSING_LOOKS: Final = 2  # a job that is found in none of so many answers is gone
 _HOPELESS_LOOKS: Final = 2
-
-
-@attrs.define(eq=False)
-class Worker:
-    """One worker, as its controller sees it.
-
-    Attributes:
-        name: in the run.
-        spec_key: of the nodes it computes.
-        token: of its submission.
-        index: in the array of that submission; -1 when it is alone.
-        folder: of its log.
-        job_id: None until the scheduler has told.
-        info: what the scheduler said last.
-        submitted: when its submission was over, by `time.monotonic`.
-        begun: whether it has given a sign of life.
-        adopted: whether another controller submitted it.
-        leaving: whether it was asked to leave.
-        cancelled: when its job was cancelled, by `time.monotonic`.
-        missed: in how many answers in a row it was not found.
-        hopeless: in how many it was said to wait for ever.
-    """
-
-    name: str
-    spec_key: str
-    token: str
-    index: int
-    folder: str
-    job_id: str | None = None
-    info: JobInfo | None = None
-    submitted: float | None = None
-    begun: bool = False
-    adopted: bool = False
-    leaving: bool = False
-    cancelled: float | None = None
-    missed: int = 0
-    hopeless: int = 0
-
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        folder = Path(self.folder)
-        return folder if self.job_id is None else job_log(folder, self.job_id)
-
-    @property
-    def pending(self) -> bool:
-        """Whether it has not begun, as far as is known."""
-        if self.begun or self.cancelled is not None:
-            return False
-        return self.info is None or self.info.state.waiting
-
-    def __str__(self) -> str:
-        return self.name if self.job_id is None else f"{self.name} (job {self.job_id})"
-
-
-@attrs.frozen
-class Gone:
-    """A worker that does nothing any more.
-
-    Attributes:
-        worker: which.
-        why: how one knows.
-    """
-
-    worker: Worker
-    why: str
 
 
 class StartsFail(Exception):
@@ -138,6 +69,7 @@ class Fleet:
         log_folder: spec key to the folder of its workers' logs.
         arguments: what a worker is started with, by its name and spec key.
         margin_secs: spec key to the seconds before its walltime's end at which a worker is signalled.
+        idle_secs: seconds without work after which a worker leaves.
         lease_secs: seconds without a sign of life that mean nothing yet.
         poll_secs: seconds between two questions to the scheduler.
         wake: called, from another thread, when there is an answer.
@@ -155,6 +87,7 @@ class Fleet:
         log_folder: Callable[[str], Path],
         arguments: Callable[[str, str], tuple[str, ...]],
         margin_secs: Callable[[str], float],
+        idle_secs: float,
         lease_secs: float,
         poll_secs: float,
         wake: Callable[[], None],
@@ -174,6 +107,9 @@ class Fleet:
         self._watch = Watch(run_folder)
         self._workers: dict[str, Worker] = {}  # those that may do something yet, oldest first
         self._count = 0
+        self._recent = RecentDemand(idle_secs)
+        self._allowance = Allowance()
+        self._limit_said: float | None = None
         # Two, so that jobs can be cancelled while a submission gets no answer.
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="furu-scheduler")
         self._asked: Future[Snapshot] | None = None
@@ -200,18 +136,8 @@ class Fleet:
 
     def adopt(self) -> None:
         """Take over the workers of the run that were submitted before, by any controller."""
-        names = listed(f"{self._run_folder}/workers")
-        job_ids = _job_ids(names)
-        for name in sorted(names):
-            if not name.endswith(".json") or is_hidden(name):
-                continue
-            worker = self._read(name.removesuffix(".json"))
-            if worker is None or worker.name in self._workers:
-                continue
-            worker.job_id = job_ids.get(worker.name)
-            worker.submitted = time.monotonic()
-            worker.adopted = True
-            self._workers[worker.name] = worker
+        for worker in _workers.noted(self._run_folder):
+            self._workers.setdefault(worker.name, worker)
 
     # How many there are to be
 
@@ -226,13 +152,18 @@ class Fleet:
         wanted = shares(demand, self._most)
         for key in {worker.spec_key for worker in self._workers.values()}:
             self._dismiss(key, wanted.get(key, 0))
-        self._submit(wanted)
+        recent = self._recent.with_current(demand)
+        kept = shares(recent, self._most) if len(recent) <= self._most else wanted
+        self._submit(wanted, kept)
 
     def _staying(self, key: str) -> list[Worker]:
         return [
             worker
             for worker in self._workers.values()
-            if worker.spec_key == key and not worker.leaving and worker.cancelled is None
+            if worker.spec_key == key
+            and not worker.leaving
+            and worker.cancelled is None
+            and not _has_been_gone(worker, _LEFT_SECS)
         ]
 
     def _dismiss(self, key: str, wanted: int) -> None:
@@ -250,27 +181,33 @@ class Fleet:
         if newest:
             self.cancel(newest)
 
-    def _submit(self, wanted: Mapping[str, int]) -> None:
+    def _submit(self, wanted: Mapping[str, int], kept: Mapping[str, int]) -> None:
         if self._submitting is not None or time.monotonic() < self._next_submission:
             return
         lacking = {key: n - len(self._staying(key)) for key, n in wanted.items()}
-        room = self._most - len(self._workers)
+        there = [w for w in self._workers.values() if not _has_been_gone(w, _LEFT_SECS)]
+        room = self._most - len(there)
         for key, missing in sorted(lacking.items(), key=lambda item: -item[1]):
             if missing <= 0:
                 return
             if room <= 0:
-                self._make_room(wanted)
+                self._make_room(missing, wanted, kept)
                 return
-            self._start(key, min(missing, room, self._cluster.max_array_size()))
-            return  # one submission at a time; the next round sees to the other keys
+            count = min(missing, room, self._cluster.max_array_size())
+            count = self._allowance.of(key, count)
+            if count:
+                self._start(key, count)
+                return  # one submission at a time; the next round sees to the other keys
 
-    def _make_room(self, wanted: Mapping[str, int]) -> None:
+    def _make_room(self, most: int, wanted: Mapping[str, int], kept: Mapping[str, int]) -> None:
         """Ask workers of spec keys that have more than their share to leave between two tasks."""
         if any(worker.leaving for worker in self._workers.values()):
             return
         for key in {worker.spec_key for worker in self._workers.values()}:
             staying = [worker for worker in self._staying(key) if worker.begun]
-            for worker in staying[: max(0, len(staying) - wanted.get(key, 0))]:
+            surplus = len(staying) - max(wanted.get(key, 0), kept.get(key, 0))
+            for worker in staying[: max(0, min(surplus, most))]:
+                most -= 1
                 worker.leaving = True
                 order_leave(self._run_folder, worker.name)
 
@@ -284,24 +221,41 @@ class Fleet:
             place = index if count > 1 else -1
             workers.append(Worker(name, key, token, place, str(folder)))
         for worker in workers:
-            self._write(worker)
+            _workers.note(self._run_folder, worker)
             self._workers[worker.name] = worker
         calls = [Call(WORK, self._arguments(worker.name, key)) for worker in workers]
         spec = self._specs[key]
         margin = max(1, int(self._margin_secs(key)))
 
         def submit() -> list[str]:
-            return self._cluster.submit(
-                spec=spec,
-                token=token,
-                name=f"furu-pool-{key}-{self._run_id}",
-                folder=folder,
-                calls=calls,
-                requeue=False,
-                signal_before_secs=margin,
-            )
+            try:
+                return self._cluster.submit(
+                    spec=spec,
+                    token=token,
+                    # The run first: long names are cut.
+                    name=f"furu-pool-{self._run_id}-{key}",
+                    folder=folder,
+                    calls=calls,
+                    requeue=False,
+                    signal_before_secs=margin,
+                )
+            except FuruSubmitLimit as error:
+                if count == 1:
+                    self._check_limit(error)
+                raise
 
         self._submitting = workers, self._in_thread(submit)
+
+    def _check_limit(self, error: FuruSubmitLimit) -> None:
+        """See that there is something to wait for."""
+        snapshot = self._cluster.jobs(fresh=True)
+        if snapshot.known and not any(info.state.live for info in snapshot.found.values()):
+            raise FuruSubmitRefused(
+                f"Slurm takes no job at all, though none of this user's is in its queue: {error.said}",
+                token=error.token,
+                said=error.said,
+                hint="ask for the limits of your account: sacctmgr show assoc where user=$USER",
+            ) from error
 
     # Looking
 
@@ -315,9 +269,13 @@ class Fleet:
         self._hear_submission()
         self._hear_cancellations()
         self._watch.look()
+        now = time.monotonic()
         for worker in self._workers.values():
-            if not worker.begun and self._watch.silence(worker.name) is not None:
-                self.heard_of(worker.name)
+            if self._watch.silence(worker.name) is None:
+                continue
+            self.heard_of(worker.name)
+            present = self._watch.is_present(worker.name)
+            worker.left = None if present else worker.left or now
         return self._hear_snapshot()
 
     def heard_of(self, name: str) -> None:
@@ -337,8 +295,9 @@ class Fleet:
         if error is None:
             self._down_since, self._was_up = None, True
             for worker, job_id in zip(workers, future.result(), strict=True):
-                self._known(worker, job_id)
+                _workers.note_job(self._run_folder, worker, job_id)
                 worker.submitted = now
+            self._allowance.taken(workers[0].spec_key, len(workers))
             self._next_ask = 0.0
             return
         if isinstance(error, FuruSlurmUnavailable):
@@ -351,11 +310,22 @@ class Fleet:
             return
         for worker in workers:
             self.forget(worker)
-        if isinstance(error, FuruSubmitLimit) and self._workers:
-            _log.warning("%s; going on with %d workers", error, len(self._workers))
-            self._next_submission = now + _LIMIT_PAUSE_SECS
+        if isinstance(error, FuruSubmitLimit):
+            if not self._allowance.refused(workers[0].spec_key, len(workers)):
+                self._say_limit(error)
             return
         raise error
+
+    def _say_limit(self, error: FuruSubmitLimit) -> None:
+        """Say that there will be fewer workers: once, and while there is none now and then."""
+        now = time.monotonic()
+        count = len(self._workers)
+        if self._limit_said is None or (not count and now - self._limit_said > _LIMIT_WORD_SECS):
+            self._limit_said = now
+            _log.warning(
+                "run %s: %s; going on with %d workers, and with more when Slurm takes them",
+                *(self._run_id, error.message, count),
+            )
 
     def _hear_cancellations(self) -> None:
         for future in [future for future in self._cancelling if future.done()]:
@@ -408,7 +378,7 @@ class Fleet:
             if info is not None:
                 worker.info, worker.missed = info, 0
                 if worker.job_id is None:
-                    self._known(worker, info.job_id)
+                    _workers.note_job(self._run_folder, worker, info.job_id)
                 if info.state.ended:
                     gone.append(self._gone(worker, f"its job has ended as {info.state.value}"))
                     continue
@@ -433,6 +403,9 @@ class Fleet:
 
     def _mind_silence(self, worker: Worker, gone: list[Gone]) -> None:
         """Cancel a worker that runs, as the scheduler says, and gives no sign of life."""
+        if _has_been_gone(worker, _GHOST_SECS) and worker.cancelled is None:
+            # A controller of Slurm that was killed may go on to believe in a job that has ended.
+            self.cancel([worker])
         silence = self._watch.silence(worker.name)
         limit = _SILENT_LEASES * self._lease_secs
         if silence is None or silence <= limit:
@@ -490,9 +463,10 @@ class Fleet:
             hurried: waits for so many seconds or less; whether somebody wants the end at once.
         """
         self._ended_for_good = True
-        cancel_at = time.monotonic() + patience
+        began = time.monotonic()
+        cancel_at = began + patience
         give_up_at = cancel_at + _KILL_SECS
-        hurry = False
+        hurry = said = False
         while self._workers or self._submitting is not None:
             with suppress(Exception):  # the run has ended; what fails now is no news to it
                 self.look()
@@ -505,10 +479,46 @@ class Fleet:
             self.cancel([w for w in rest if w.job_id is not None and (late or w.pending)])
             if now > give_up_at or (hurry and self._submitting is None):
                 break
+            if self._workers and not said and now > began + _WORD_SECS:
+                said = True
+                self._say_who_is_left("waits for", f", for {give_up_at - now:.0f} s at most")
+        if self._workers and not hurry:
+            self._say_who_is_left("has ended without", ", which leave when they find that out")
+        self._sweep(hurried, hurry=hurry)
         self._thread.shutdown(wait=not hurry)
 
     def _has_left(self, worker: Worker) -> bool:
         return worker.begun and not self._watch.is_present(worker.name)
+
+    def _say_who_is_left(self, how: str, rest: str) -> None:
+        why = " (Slurm does not answer)" if self._down_since is not None else ""
+        names = ", ".join(str(worker) for worker in list(self._workers.values())[:_SHOWN])
+        more = len(self._workers) - _SHOWN
+        names += f" and {more} more" if more > 0 else ""
+        _log.warning("run %s %s its workers %s%s%s", self._run_id, how, names, why, rest)
+
+    def _sweep(self, hurried: Callable[[float], bool], *, hurry: bool) -> None:
+        """Cancel the jobs of the run that Slurm still believes in, whatever is known of them here."""
+        if self._cluster.name != "slurm" or self._down_since is not None:
+            return
+        cancel_at = time.monotonic() + _EXIT_SECS
+        while left := self._jobs_left():
+            hurry = hurried(_SWEEP_PAUSE_SECS) or hurry
+            if hurry or time.monotonic() > cancel_at:
+                self._cancelling.append(self._in_thread(lambda: self._cluster.cancel(left)))
+                return
+
+    def _jobs_left(self) -> list[str]:
+        asked = self._in_thread(lambda: self._cluster.jobs(fresh=True))
+        with suppress(Exception):  # the run has ended, and without an answer nothing can be done
+            return [
+                info.job_id
+                for info in asked.result(_EXIT_SECS).found.values()
+                if info.name.startswith(f"furu-pool-{self._run_id}-")
+                and info.state.live
+                and info.state is not JobState.COMPLETING
+            ]
+        return []
 
     def abandon(self) -> None:
         """Let go of all workers, because somebody else controls them now."""
@@ -522,74 +532,12 @@ class Fleet:
         future.add_done_callback(lambda _: self._wake())
         return future
 
-    def _write(self, worker: Worker) -> None:
-        record = {
-            "version": VERSION,
-            "spec_key": worker.spec_key,
-            "token": worker.token,
-            "index": worker.index,
-            "folder": worker.folder,
-        }
-        path = f"{self._run_folder}/workers/{worker.name}.json"
-        with open(path, "x", encoding="utf-8") as file:
-            json.dump(record, file)
-
-    def _read(self, name: str) -> Worker | None:
-        try:
-            with open(f"{self._run_folder}/workers/{name}.json", "rb") as file:
-                raw = json.load(file)
-            return Worker(name, raw["spec_key"], raw["token"], int(raw["index"]), raw["folder"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # it was being written when its controller died: nothing was submitted
-
-    def _known(self, worker: Worker, job_id: str) -> None:
-        worker.job_id = job_id
-        with suppress(OSError):
-            open(f"{self._run_folder}/workers/{worker.name}.{job_id}", "w").close()
-
     def forget(self, worker: Worker) -> None:
         """Remove the note of a worker that is not there, and whose tasks have been seen to."""
         self._workers.pop(worker.name, None)
-        for suffix in ("json", worker.job_id):
-            with suppress(OSError):
-                os.unlink(f"{self._run_folder}/workers/{worker.name}.{suffix}")
+        _workers.remove_note(self._run_folder, worker)
 
 
-def shares(demand: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many workers each spec key is to have: as many as it has nodes, and a fair share at least.
-
-    Example:
-        >>> shares({"default": 100, "gpu": 2}, 8)
-        {'default': 6, 'gpu': 2}
-    """
-    given = dict.fromkeys(demand, 0)
-    left = most
-    while left > 0:
-        lacking = [key for key in demand if given[key] < demand[key]]
-        if not lacking:
-            break
-        each = max(1, left // len(lacking))
-        for key in lacking:
-            more = min(each, demand[key] - given[key], left)
-            given[key] += more
-            left -= more
-    return given
-
-
-def noted_jobs(run_folder: str) -> list[str]:
-    """The jobs of all workers of a run that may live."""
-    return list(_job_ids(listed(f"{run_folder}/workers")).values())
-
-
-def _job_ids(names: list[str]) -> dict[str, str]:
-    """By worker, from the names of the files in the folder of workers."""
-    return dict(name.split(".", 1) for name in names if not name.endswith(".json"))
-
-
-def give_up(run_folder: str, worker: Worker) -> list[str]:
-    """Take a dead worker's folder away from it, or keep it from making one; the tasks it had."""
-    queue = queue_folder(run_folder, worker.spec_key)
-    names = declare_dead(queue, worker.name)
-    with suppress(OSError):
-        os.makedirs(f"{queue.dead}/{worker.name}", exist_ok=True)
-    return names
+def _has_been_gone(worker: Worker, secs: float) -> bool:
+    """Whether a worker has given no sign of life for so long that it has ended by itself."""
+    return worker.left is not None and time.monotonic() - worker.left > secs

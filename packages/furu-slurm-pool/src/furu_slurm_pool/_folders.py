@@ -10,7 +10,7 @@
                   queue/<spec key>/            see `_queue`
                   verdicts/, heartbeats/       see there; workers
                   orders/                      what workers are to do, see `orders`; the controller
-                  workers/<worker>.json        see `_fleet`; the controller
+                  workers/<worker>.json        see `_workers`; the controller
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from furu_slurm import Cluster, restore_job_environment
 from furu_slurm_pool._control import claim, cluster_of, control, refuse_if_alive
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._detached import submit_controller_of
-from furu_slurm_pool._fleet import noted_jobs
 from furu_slurm_pool._folders import order_stop
 from furu_slurm_pool._observed import ObservedPoolRun
 from furu_slurm_pool._pool_run import SlurmPoolRun
 from furu_slurm_pool._request import read_options, read_request
+from furu_slurm_pool._workers import noted_jobs
 
 _STOP_SECS: Final = 60.0
 _LOOK_SECS: Final = 0.1

@@ -1,0 +1,175 @@
+"""The workers of a run, as jobs, and what is noted of them on disk.
+
+::
+
+    runs/<run id>/workers/<worker>.json     written before the job is submitted
+                          <worker>.<id>     an empty file that names the job, once its id is known
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from furu_slurm import JobInfo, job_log
+from furu_slurm_pool._moves import is_hidden, listed
+from furu_slurm_pool._queue import declare_dead, queue_folder
+
+VERSION: Final = 1
+
+
+@attrs.define(eq=False)
+class Worker:
+    """One worker, as its controller sees it.
+
+    Attributes:
+        name: in the run.
+        spec_key: of the nodes it computes.
+        token: of its submission.
+        index: in the array of that submission; -1 when it is alone.
+        folder: of its log.
+        job_id: None until the scheduler has told.
+        info: what the scheduler said last.
+        submitted: when its submission was over, by `time.monotonic`.
+        begun: whether it has given a sign of life.
+        left: since when, by `time.monotonic`, it gives none any more, as those that ended by themselves.
+        adopted: whether another controller submitted it.
+        leaving: whether it was asked to leave.
+        cancelled: when its job was cancelled, by `time.monotonic`.
+        missed: in how many answers in a row it was not found.
+        hopeless: in how many it was said to wait for ever.
+    """
+
+    name: str
+    spec_key: str
+    token: str
+    index: int
+    folder: str
+    job_id: str | None = None
+    info: JobInfo | None = None
+    submitted: float | None = None
+    begun: bool = False
+    left: float | None = None
+    adopted: bool = False
+    leaving: bool = False
+    cancelled: float | None = None
+    missed: int = 0
+    hopeless: int = 0
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        folder = Path(self.folder)
+        return folder if self.job_id is None else job_log(folder, self.job_id)
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has not begun, as far as is known."""
+        if self.begun or self.cancelled is not None:
+            return False
+        return self.info is None or self.info.state.waiting
+
+    def __str__(self) -> str:
+        return self.name if self.job_id is None else f"{self.name} (job {self.job_id})"
+
+
+@attrs.frozen
+class Gone:
+    """A worker that does nothing any more.
+
+    Attributes:
+        worker: which.
+        why: how one knows.
+    """
+
+    worker: Worker
+    why: str
+
+
+# Notes
+
+
+def note(run_folder: str, worker: Worker) -> None:
+    """Note a worker that is about to be submitted.
+
+    Raises:
+        OSError: it cannot be noted.
+    """
+    record = {
+        "version": VERSION,
+        "spec_key": worker.spec_key,
+        "token": worker.token,
+        "index": worker.index,
+        "folder": worker.folder,
+    }
+    with open(f"{_folder(run_folder)}/{worker.name}.json", "x", encoding="utf-8") as file:
+        json.dump(record, file)
+
+
+def note_job(run_folder: str, worker: Worker, job_id: str) -> None:
+    """Note the job that a worker is."""
+    worker.job_id = job_id
+    with suppress(OSError):
+        open(f"{_folder(run_folder)}/{worker.name}.{job_id}", "w").close()
+
+
+def remove_note(run_folder: str, worker: Worker) -> None:
+    """Remove what is noted of a worker."""
+    for suffix in ("json", worker.job_id):
+        with suppress(OSError):
+            os.unlink(f"{_folder(run_folder)}/{worker.name}.{suffix}")
+
+
+def noted(run_folder: str) -> list[Worker]:
+    """The workers that were submitted, by any controller of the run, the oldest first."""
+    names = listed(_folder(run_folder))
+    job_ids = _job_ids(names)
+    found = []
+    for name in sorted(names):
+        if not name.endswith(".json") or is_hidden(name):
+            continue
+        worker = _read(run_folder, name.removesuffix(".json"))
+        if worker is not None:
+            worker.job_id = job_ids.get(worker.name)
+            worker.submitted = time.monotonic()
+            worker.adopted = True
+            found.append(worker)
+    return found
+
+
+def noted_jobs(run_folder: str) -> list[str]:
+    """The jobs of all workers of a run that may live."""
+    return list(_job_ids(listed(_folder(run_folder))).values())
+
+
+def _folder(run_folder: str) -> str:
+    return f"{run_folder}/workers"
+
+
+def _job_ids(names: list[str]) -> dict[str, str]:
+    """By worker, from the names of the files in the folder of workers."""
+    return dict(name.split(".", 1) for name in names if not name.endswith(".json"))
+
+
+def _read(run_folder: str, name: str) -> Worker | None:
+    try:
+        with open(f"{_folder(run_folder)}/{name}.json", "rb") as file:
+            raw = json.load(file)
+        return Worker(name, raw["spec_key"], raw["token"], int(raw["index"]), raw["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it was being written when its controller died: nothing was submitted
+
+
+def give_up(run_folder: str, worker: Worker) -> list[str]:
+    """Take a dead worker's folder away from it, or keep it from making one; the tasks it had."""
+    queue = queue_folder(run_folder, worker.spec_key)
+    names = declare_dead(queue, worker.name)
+    with suppress(OSError):
+        os.makedirs(f"{queue.dead}/{worker.name}", exist_ok=True)
+    return names
