@@ -2,9 +2,13 @@
 
 An executor whose controller is a process of the user's brings a `Pool`, which is whatever computes
 nodes, and leaves the rest to `Controller` and `ControlledRun`: what is ready, what becomes of failures,
-whom to wait for, what to tell the user, and how a run ends.
+whom to wait for, what to tell the user, and how a run ends. `start_run` puts them together. Where a
+scheduler or framework computes, a `Backend` is all that is needed: a `BackendPool` makes a pool of it, and
+a `BackendExecutor` an executor.
 """
 
+from furu_plan.runs._backend import Answer, Backend, BackendPool, Report
+from furu_plan.runs._backend_executor import BackendExecutor, BackendOptions
 from furu_plan.runs._controller import Controller, Wish
 from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._options import (
@@ -32,25 +36,35 @@ from furu_plan.runs._pool import (
 from furu_plan.runs._report import View, count, duration, failure_text
 from furu_plan.runs._run import INTERRUPTED, ControlledRun, RunInterrupted
 from furu_plan.runs._signals import signals_forwarded
+from furu_plan.runs._start import RUN_OPTIONS, NewRun, RunOptions, start_run
 
 __all__ = [
     "COUNT",
     "FLAG",
     "INTERRUPTED",
+    "RUN_OPTIONS",
     "SECONDS",
     "TEXT",
     "WINDOW",
+    "Answer",
+    "Backend",
+    "BackendExecutor",
+    "BackendOptions",
+    "BackendPool",
     "Broken",
     "ControlledRun",
     "Controller",
     "Display",
     "Ended",
     "GivenBack",
+    "NewRun",
     "OptionParser",
     "Place",
     "Pool",
     "PoolEvent",
+    "Report",
     "RunInterrupted",
+    "RunOptions",
     "Source",
     "Task",
     "View",
@@ -64,4 +78,5 @@ __all__ = [
     "parse_options",
     "parse_pairs",
     "signals_forwarded",
+    "start_run",
 ]

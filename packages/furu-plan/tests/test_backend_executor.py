@@ -1,0 +1,219 @@
+"""Executors that bring a backend and nothing else: what the pool and the executor around it do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Unpack
+
+import attrs
+import pytest
+
+from furu_core import NodeState, use_settings
+from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError, FuruUsageError
+from furu_core.executors import (
+    Died,
+    EventKind,
+    FailureKind,
+    NodeProcess,
+    RunState,
+    StateReader,
+    WorkerContext,
+    node_order,
+    origin_here,
+)
+from furu_core.testing import wait_until
+from furu_core.testing.nodes import Step
+from furu_plan.runs import (
+    TEXT,
+    Answer,
+    BackendExecutor,
+    BackendOptions,
+    NewRun,
+    Place,
+    Report,
+    Task,
+)
+
+GONE = FuruExecutorError("the machine room is on fire", hint="run")
+
+
+@attrs.define
+class Room:
+    """A backend that computes in processes of this machine, save for what a test scripts."""
+
+    run: NewRun
+    rooms: dict[Place | None, int]
+    script: dict[str, list[Answer]] = attrs.field(factory=dict)
+    most_at_once: int = 0
+    at_once: int = 0
+    gone: bool = False
+    stopped: set[int] = attrs.field(factory=set)
+    closed: bool = False
+    forgetful: bool = False  # of what it stops, as most schedulers are
+    reports: dict[int, Report] = attrs.field(factory=dict)
+
+    def room(self, place: Place | None) -> int:
+        if self.gone:
+            raise GONE
+        return self.rooms.get(place, 0)
+
+    def start(self, task: Task, report: Report) -> None:
+        self.reports[task.number] = report
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        threading.Thread(target=self._compute, args=(task, report)).start()
+
+    def stop(self, tasks: Sequence[Task]) -> None:
+        self.stopped.update(task.number for task in tasks)
+        if self.forgetful:
+            for task in tasks:
+                self.reports[task.number](Died(FailureKind.CANCELLED, "it is not known any more"))
+
+    def lack(self, place: Place | None) -> str:
+        return f"there is no {place or 'computer'}"
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _compute(self, task: Task, report: Report) -> None:
+        scripted = self.script.get(task.node.obj.label, [])  # type: ignore[attr-defined]
+        if scripted:
+            answer = scripted.pop(0)
+        else:
+            worker = WorkerContext("rooms", self.run.id, task.node.spec_key)
+            with NodeProcess(
+                origin_here(self.run.settings), log=self.run.folder / "log"
+            ) as process:
+                answer = process.compute(
+                    node_order(task.node.obj, worker),
+                    unwanted=lambda: task.number in self.stopped or self.closed,
+                )
+        self.at_once -= 1
+        report(answer)
+
+
+class Rooms(BackendExecutor):
+    """The executor of such a backend."""
+
+    name = "rooms"
+    parsers: ClassVar = {"colour": TEXT}
+
+    def __init__(
+        self, *, colour: str = "", script: Any = None, **options: Unpack[BackendOptions]
+    ) -> None:
+        super().__init__(**options)
+        self.colour = colour
+        self.script = script or {}
+        self.rooms: dict[Place | None, int] = {None: 2, "big": 1}
+        self.made: list[Room] = []
+
+    def backend(self, run: NewRun) -> Room:
+        self.made.append(Room(run, self.rooms, self.script))
+        return self.made[-1]
+
+    def places(self) -> dict[str, Place]:
+        return {"huge": "big"}
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path) -> Iterator[None]:
+    with use_settings(path=tmp_path / "store", poll_interval_secs=0.05):
+        yield
+
+
+def kinds(run: Any) -> list[EventKind]:
+    return [event.kind for event in run.events()]
+
+
+def test_a_backend_is_all_that_an_executor_needs() -> None:
+    executor = Rooms.from_options({"colour": "red", "max_workers": "2", "progress": "0"})
+    assert executor.colour == "red"
+    leaves = tuple(Step(label=f"leaf-{n}", key="huge" if n % 2 else "default") for n in range(4))
+    run = executor.submit(Step(label="top", needs=leaves))
+    assert run.results() == 5
+    assert run.status().computed == 5
+    assert executor.made[0].closed
+    assert executor.made[0].most_at_once <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"max_workers": "0"}, "max_workers is 0"), ({"window_size": "x"}, "window_size")],
+)
+def test_an_option_that_makes_no_sense_is_an_error(options: dict[str, str], says: str) -> None:
+    with pytest.raises((FuruUsageError, FuruExecutorError), match=says):
+        Rooms.from_options(options)
+
+
+def test_there_are_never_more_tasks_than_room_for_them() -> None:
+    executor = Rooms(max_workers=1, progress=False)
+    executor.submit([Step(label=f"{n}") for n in range(3)]).wait()
+    assert executor.made[0].most_at_once == 1
+
+
+def test_P5_a_task_whose_worker_died_is_tried_again_so_often_and_no_more() -> None:
+    lost = Died(FailureKind.LOST, "the roof fell in")
+    run = Rooms(script={"a": [lost]}, progress=False).submit(Step(label="a")).wait()
+    assert kinds(run).count(EventKind.NODE_RETRIED) == 1
+    with use_settings(max_lost_retries=1), pytest.raises(FuruRunError) as caught:
+        Rooms(script={"b": [lost] * 9}, progress=False).submit(Step(label="b")).wait()
+    (failure,) = caught.value.failures
+    assert (failure.kind, failure.message) == (FailureKind.LOST, "the roof fell in")
+
+
+def test_P5_what_keeps_a_backend_from_computing_is_no_failure_to_try_again() -> None:
+    bad = ImportError("no module named furniture")
+    with pytest.raises(FuruRunError) as caught:
+        Rooms(script={"a": [bad] * 9}, progress=False).submit(Step(label="a")).wait()
+    (failure,) = caught.value.failures
+    assert (failure.kind, failure.error_type) == (FailureKind.PROTOCOL, "ImportError")
+    assert "furniture" in str(caught.value)
+
+
+@pytest.mark.parametrize(("place", "what"), [("big", "big"), (None, "computer")])
+def test_P6_a_run_for_whose_nodes_there_is_no_worker_ends_and_says_what_is_missing(
+    place: str | None, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = Rooms(worker_timeout=0.0, progress=False)
+    executor.rooms[place] = 0
+    keys = ["default", "huge"] if place else ["default"]
+    with pytest.raises(FuruRunError, match=f"there is no {what}"):
+        executor.submit([Step(label=key, key=key) for key in keys]).wait()
+    assert f"there is no {what}" in caplog.text
+    assert Step(label="default").exists() is (place is not None)  # that ran while there was room
+
+
+def test_P6_workers_that_come_late_are_waited_for() -> None:
+    executor = Rooms(progress=False)
+    executor.rooms["big"] = 0
+    run = executor.submit(Step(label="late", key="huge"))
+    wait_until("the backend", lambda: executor.made)
+    executor.rooms["big"] = 1
+    run.wait()
+
+
+def test_P6_a_backend_that_is_gone_ends_the_run() -> None:
+    executor = Rooms(progress=False)
+    run = executor.submit(Step(label="a", waits=True))
+    wait_until("the node", lambda: StateReader().state(Step(label="a", waits=True)).attempt)
+    executor.made[0].gone = True
+    with pytest.raises(FuruRunError, match="the machine room is on fire"):
+        run.wait()
+    assert executor.made[0].closed
+    assert run.status().state is RunState.FAILED
+
+
+def test_P6_cancel_reports_the_end_once_the_node_has_ended() -> None:
+    executor = Rooms(progress=False)
+    node = Step(label="a", waits=True)
+    run = executor.submit(node)
+    wait_until("the node", lambda: StateReader().state(node).state is NodeState.RUNNING)
+    room = executor.made[0]
+    room.forgetful = True
+    run.cancel()
+    with pytest.raises(FuruRunCancelled):
+        run.wait()
+    assert StateReader().state(node).state is NodeState.CANCELLED
+    assert kinds(run)[-2:] == [EventKind.NODE_CANCELLED, EventKind.RUN_ENDED]
