@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -277,6 +278,41 @@ class SlurmCluster:
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {seconds:g} s for slurmctld{self.log_tail()}")
             time.sleep(0.1)
+
+    def make_ghost(self, job_id: str, end: Callable[[], object], seconds: float = 60.0) -> None:
+        """End a job, and kill slurmctld before it saves that; started again, it believes in the job.
+
+        Args:
+            job_id: one that runs.
+            end: ends it, within a second or two.
+            seconds: how long to wait for that.
+        """
+        state = self.folder / "state" / "job_state"
+        log = self.folder / "log" / "slurmctld.log"
+        ended = re.compile(rf"_job_complete: JobId={re.escape(job_id)}\b.* done")
+        # After it has saved its state, slurmctld does not do so again for five seconds.
+        self.wait_for_state(self.sbatch("true", "--ntasks=1"), "COMPLETED")
+        before = time.time()
+        self._await(
+            "slurmctld to save its state", lambda: state.stat().st_mtime > before - 1, seconds
+        )
+        end()
+        self._await(
+            f"the end of job {job_id}", lambda: ended.search(log.read_text("utf-8")), seconds
+        )
+        self.stop_controller(kill=True)
+        self.start_controller()
+        if self.state(job_id) != "RUNNING":
+            raise AssertionError(
+                f"slurmctld knows that job {job_id} has ended: the machine is slow"
+            )
+
+    def _await(self, what: str, happened: Callable[[], object], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s for {what}{self.log_tail()}")
+            time.sleep(0.01)
 
     def stop_accounting(self) -> None:
         """Stop slurmdbd, so that `sacct` fails."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +14,13 @@ from furu_core import NodeState, Settings
 from furu_core.executors import (
     Failure,
     FailureKind,
-    NodePlace,
     StateReader,
     made_progress,
     place_of,
 )
 from furu_plan import DependencyPlan, PlanNode, Status
 from furu_slurm import JobInfo, JobState, Snapshot, job_log
+from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
 from furu_slurm_dag._job import Status as JobStatus
 from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
@@ -29,62 +28,9 @@ from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
 _VISIBLE_SECS: Final = 60.0
 _HOPELESS_SECS: Final = 60.0  # a job that waits for what no node has is given up after that
 _SETTLE_SECS: Final = 1.0
+# A controller of Slurm that was killed may forget ends of jobs, and believe in them until their walltime.
+_GHOST_SECS: Final = 120.0
 _TAIL: Final = 4096  # bytes of a log in which a job's last word stands
-
-
-class Stage(Enum):
-    """How a node stands."""
-
-    WAITING = "waiting"  # to be submitted, or waits for somebody who computes it without a job
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    NEVER_RAN = "never ran"  # because something that it depends on failed
-    CANCELLED = "cancelled"
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will become of the node in this run."""
-        return self in (Stage.DONE, Stage.FAILED, Stage.NEVER_RAN, Stage.CANCELLED)
-
-    @property
-    def bad(self) -> bool:
-        """Whether nodes that depend on it can never run."""
-        return self.over and self is not Stage.DONE
-
-
-@attrs.define
-class Entry:
-    """A node that is not there yet when the run begins, or was not.
-
-    Attributes:
-        node: as planned.
-        place: where it stands in the store.
-        stage: how it stands.
-        job: the job that computes it.
-        wired: the jobs that one waits for, by the hashes of their nodes.
-        adopted: whether somebody else submitted that.
-        failure: why it failed.
-        because: short name of the node that failed, for one that never ran.
-        computed: whether this run's job, or one that it adopted, computed it.
-        lost: how many of its jobs ended without a word.
-        ended: since when its job is known to be over and nothing seen of a result.
-        hopeless: since when its job waits for what no node has.
-    """
-
-    node: PlanNode
-    place: NodePlace
-    stage: Stage = Stage.WAITING
-    job: Job | None = None
-    wired: Mapping[str, str] = attrs.field(factory=dict)
-    adopted: bool = False
-    failure: Failure | None = None
-    because: str = ""
-    computed: bool = False
-    lost: int = 0
-    ended: float | None = None
-    hopeless: float | None = None
 
 
 Told = Callable[[Entry], None]
@@ -111,7 +57,7 @@ class Board:
         self._visible_secs = max(settings.lease_secs, _VISIBLE_SECS)
         self.entries: dict[str, Entry] = {}
         self.order: list[Entry] = []  # dependencies first
-        self.hopeless: list[str] = []  # jobs to be cancelled
+        self.surplus: list[str] = []  # jobs to be cancelled
         self.there_before = 0
         self._add(plan.nodes)
 
@@ -194,8 +140,8 @@ class Board:
         self._reader.refresh()
         for entry in list(self.order):
             if entry.stage.over:
-                continue
-            if entry.job is None:
+                self._look_back(entry, snapshot)
+            elif entry.job is None:
                 self._look_elsewhere(entry)
             elif self._reader.done(entry.node.obj) and not entry.node.rerun:
                 self._is_done(entry)
@@ -216,6 +162,10 @@ class Board:
             entry.ended = None
             self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)
             self._mind_hopeless(entry, job, info)
+            if entry.stage is Stage.QUEUED and info.reason == "Dependency":
+                self._mind_ghosts_below(entry, job)
+            elif entry.stage is Stage.RUNNING:
+                self._mind_ghost(entry, job, snapshot)
             return
         if entry.node.rerun and info is not None and info.state is JobState.COMPLETED:
             self._is_done(entry)
@@ -233,8 +183,42 @@ class Board:
         entry.hopeless = now if entry.hopeless is None else entry.hopeless
         if now - entry.hopeless > _HOPELESS_SECS:
             text = f"job {job.job_id} waited for what will not come by itself: {info.reason}"
-            self.hopeless.append(job.job_id)
+            self.surplus.append(job.job_id)
             self._fail(entry, self._failure(entry, FailureKind.PROTOCOL, text))
+
+    def _look_back(self, entry: Entry, snapshot: Snapshot) -> None:
+        """See that the job of a node that is there has ended, in Slurm's eyes as well."""
+        if entry.stage is not Stage.DONE or entry.job is None or entry.adopted:
+            return
+        info = snapshot.job(entry.job.job_id)
+        if info is None or not _is_long_ago(entry.since):
+            return
+        if info.state is JobState.RUNNING or (info.state.waiting and "held" in info.reason.lower()):
+            self.surplus.append(info.job_id)
+            entry.job = None
+
+    def _mind_ghosts_below(self, entry: Entry, job: Job) -> None:
+        """Submit a node anew whose job waits for jobs, though all their nodes have long been there."""
+        if not entry.wired and not entry.adopted:
+            return  # a dependency of the user's own
+        below = [self.entries[one] for one in entry.node.dependencies if one in self.entries]
+        there = all(one.stage is Stage.DONE for one in below)
+        if there and _is_long_ago(max([entry.since, *(one.since for one in below)])):
+            self.surplus.append(job.job_id)
+            self._again(entry)
+
+    def _mind_ghost(self, entry: Entry, job: Job, snapshot: Snapshot) -> None:
+        """Judge a job that said its last word long ago, though Slurm says that it runs."""
+        if not _is_long_ago(max(entry.since, entry.read)):
+            return
+        ledger = read_ledger(run_folder(job.name.run_id), entry.node.hash)
+        if ledger is None or not ledger.ended or ledger.token != job.name.token:
+            entry.read, entry.last_word = time.monotonic(), False
+        elif not entry.last_word:
+            entry.read, entry.last_word = time.monotonic(), True
+        else:
+            self.surplus.append(job.job_id)
+            self._judge(entry, job, None, snapshot, waited=_GHOST_SECS)
 
     def _judge(
         self, entry: Entry, job: Job, info: JobInfo | None, snapshot: Snapshot, *, waited: float
@@ -433,6 +417,7 @@ class Board:
     def _set(self, entry: Entry, stage: Stage) -> None:
         if entry.stage is not stage:
             entry.stage = stage
+            entry.since = time.monotonic()
             self._told(entry)
 
     def log_of(self, entry: Entry) -> Path | None:
@@ -466,3 +451,7 @@ def _says_more(info: JobInfo | None, ledger: Ledger | None) -> bool:
     if info.state is JobState.COMPLETED:
         return True
     return info.exit_code in (JobStatus.FAILED, JobStatus.BLOCKED)
+
+
+def _is_long_ago(moment: float) -> bool:
+    return time.monotonic() - moment > _GHOST_SECS

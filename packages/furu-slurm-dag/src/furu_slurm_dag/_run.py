@@ -50,7 +50,8 @@ from furu_slurm import (
     write_job_environment,
 )
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
-from furu_slurm_dag._board import Board, Entry, Stage
+from furu_slurm_dag._board import Board
+from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import NAME
 from furu_slurm_dag._liveness import liveness
 from furu_slurm_dag._options import PARSERS, GivenSpecs, Options
@@ -358,8 +359,8 @@ class SlurmDagSubmission(Run):
                 return True
             self._look()
             board = self._board
-            hopeless, board.hopeless = board.hopeless, []
-            self._cancel_jobs(hopeless)
+            surplus, board.surplus = board.surplus, []
+            self._cancel_jobs(surplus)
             if self._roots_are_there():
                 return self._end(RunState.DONE)
             if self._stops():
