@@ -32,6 +32,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def garble(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
 def empty_manifest(node: Furu[Any]) -> None:
     (node.furu_dir / ".furu/manifest.json").write_bytes(b"")
 
@@ -54,6 +58,8 @@ def spoil(node: Furu[Any], how: str) -> None:
     """Make the artifact of a computed node bad."""
     if how == "False":
         nodes.verdict["a"] = [False, False]  # at load, and once more under the claim
+    elif how == "a garbled result":
+        garble(node.furu_dir / ".furu/result.json")
     elif how == "raising":
         nodes.verdict["a"] = [OSError("gone"), ValueError("still bad")]
     else:
@@ -62,8 +68,11 @@ def spoil(node: Furu[Any], how: str) -> None:
 
 BAD = [(Judged, "False"), (Judged, "raising"), *((Unjudged, how) for how in DAMAGE)]
 
+# What the sizes in the manifest do not show, so that it is met by whoever loads the result.
+SHOWN_BY_LOADING = [(Unjudged, "a garbled result")]
 
-@pytest.mark.parametrize(("cls", "how"), BAD)
+
+@pytest.mark.parametrize(("cls", "how"), [*BAD, *SHOWN_BY_LOADING])
 def test_a_bad_artifact_is_computed_again_once_interactively(
     store: Path, cls: Any, how: str
 ) -> None:
@@ -75,7 +84,7 @@ def test_a_bad_artifact_is_computed_again_once_interactively(
     assert not list(store.rglob(".attempts/*/*")), "nothing of the bad one stays beside the new one"
 
 
-@pytest.mark.parametrize(("cls", "how"), BAD)
+@pytest.mark.parametrize(("cls", "how"), [*BAD, *SHOWN_BY_LOADING])
 def test_a_bad_dependency_is_moved_aside_in_executors_and_named(
     store: Path, session: Any, cls: Any, how: str
 ) -> None:

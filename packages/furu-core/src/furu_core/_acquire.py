@@ -66,7 +66,7 @@ def acquire(
             # Listed only now: whoever held the attempts before may have published in between.
             if rerun or not _artifacts.is_published(paths):
                 return attempt
-            if suspect and _artifacts.bad_reason(obj, paths) is not None:
+            if suspect and _artifacts.bad_reason(obj, paths, by_loading=True) is not None:
                 _publishing.move_aside(attempt)
                 return attempt
         except BaseException:

@@ -71,12 +71,27 @@ def _value(obj: Furu[Any], manifest: _manifest.Manifest, folder: str) -> Any:
         raise
 
 
-def bad_reason(obj: Furu[Any], paths: NodePaths) -> str | None:
-    """What is wrong with the artifact of `obj`, by manifest and `_validate`; None when nothing is."""
+def bad_reason(obj: Furu[Any], paths: NodePaths, *, by_loading: bool = False) -> str | None:
+    """What is wrong with the artifact of `obj`; None when nothing is.
+
+    Args:
+        obj: the node.
+        paths: its folders.
+        by_loading: load its stored value, beside asking the manifest and `_validate`: damage that
+            left a file as long as it was shows in no other way.
+    """
     try:
-        return None if _manifest_of(paths.artifact) is None else _hooks.invalid_reason(obj)
+        manifest = _manifest_of(paths.artifact)
+        if manifest is None:
+            return None
+        reason = _hooks.invalid_reason(obj)
+        if reason is None and by_loading and not _hooks.overrides(type(obj), "_load"):
+            _value(obj, manifest, paths.artifact)
+        return reason
     except BadArtifact as bad:
         return str(bad)
+    except FuruResultError:
+        return None  # what cannot be loaded here may be perfectly good
 
 
 def is_published(paths: NodePaths) -> bool:
