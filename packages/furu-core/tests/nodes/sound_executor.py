@@ -17,6 +17,7 @@ from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import sound_worker
 
 import furu_core
@@ -134,11 +135,14 @@ class Processes:
     def begin(self, worker: Process, task: Task) -> None:
         node = task.node
         worker.task, worker.since = task, time.monotonic()
-        context = WorkerContext(self.context.executor, self.context.run_id, node.spec_key)
+        context = self.context_of(task)
         with suppress(OSError):  # it died, which `wait` notices
             worker.channel.send(
                 sound_worker.Work(pickle.dumps(node.obj), node.hash, node.name, node.rerun, context)
             )
+
+    def context_of(self, task: Task) -> WorkerContext:
+        return attrs.evolve(self.context, spec_key=task.node.spec_key)
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
         ready = wait([self.waking, *(worker.channel for worker in self.workers)], timeout)
@@ -230,11 +234,10 @@ class SoundExecutor(Executor):
         named = named_roots(roots)
         plan = self.plan(named)
         run_id, folder = new_run_folder(self.name, named)
-        frontier = Frontier(plan, window=self.window_size)
         context = WorkerContext(self.name, run_id)
         controller = Controller(
             run_id=run_id,
-            frontier=frontier,
+            frontier=self.frontier(plan),
             ledger=self.ledger(settings),
             pool=self.pool(context, self.environment(settings), folder),
             events=self.events(folder),
@@ -250,6 +253,9 @@ class SoundExecutor(Executor):
 
     def plan(self, roots: Roots) -> DependencyPlan:
         return build_plan(roots)
+
+    def frontier(self, plan: DependencyPlan) -> Frontier:
+        return Frontier(plan, window=self.window_size)
 
     def ledger(self, settings: Settings) -> RetryLedger:
         return RetryLedger(settings, keep_going=self.keep_going)

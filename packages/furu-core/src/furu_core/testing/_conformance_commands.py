@@ -9,7 +9,9 @@ import pytest
 
 from furu_core._layout import short_name
 from furu_core.testing import _processes
-from furu_core.testing._kit import Command, ConformanceKit, Said, promise
+from furu_core.testing._kit import ConformanceKit
+from furu_core.testing._promises import promise
+from furu_core.testing._watched import Command, Said
 from furu_core.testing.nodes import Fails, Step
 
 _STATUS = "P8: the exit status tells the truth"

@@ -8,7 +8,8 @@ from importlib import import_module
 import pytest
 
 import furu_core
-from furu_core.testing._kit import ConformanceKit, promise
+from furu_core.testing._kit import ConformanceKit
+from furu_core.testing._promises import promise
 from furu_core.testing.nodes import Tells
 
 _SETTINGS = "P7: workers have the settings of the program that runs the graph"

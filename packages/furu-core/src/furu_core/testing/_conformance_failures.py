@@ -11,7 +11,8 @@ from furu_core._executor import EventKind, RunState
 from furu_core._layout import short_name
 from furu_core._records import FailureKind
 from furu_core.errors import FuruRunError
-from furu_core.testing._kit import ConformanceKit, failure_of, promise, says
+from furu_core.testing._kit import ConformanceKit
+from furu_core.testing._promises import failure_of, promise, says
 from furu_core.testing.nodes import Asks, Exits, Fails, Saves, Step
 
 _COMPUTE = "P5: a node whose code raises is tried again max_compute_retries times, and no more"
@@ -262,5 +263,5 @@ class Failures(ConformanceKit):
             "P8: a node is done when its artifact is there, whatever the exit status of its "
             "worker says; it ended with 0 in the middle of a node"
         )
-        self.completed(Step(label="top", needs=(Exits(label="exits"),)), promised=promised)
+        self.completed(Exits(label="exits"), promised=promised)
         self._was_tried("exits", 2, promised)

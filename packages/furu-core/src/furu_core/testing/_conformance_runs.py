@@ -9,7 +9,8 @@ import pytest
 from furu_core._executor import EventKind, RunState, read_events
 from furu_core._states import NodeState, StateReader
 from furu_core.errors import FuruRunCancelled
-from furu_core.testing._kit import ConformanceKit, kinds, promise, says
+from furu_core.testing._kit import ConformanceKit
+from furu_core.testing._promises import kinds, promise, says
 from furu_core.testing.nodes import Fails, Step
 
 _EVENTS = "P8: events tell what happened, all of it and in its order"
@@ -159,7 +160,7 @@ class Runs(ConformanceKit):
                 f"P5: a cancelled node has neither failed nor is it queued; {node.label} is {state}",
             )
         self.nothing_lives("P6: a cancelled run leaves no process behind")
-        self.nothing_staged("P1: a cancelled node leaves no half result behind")
+        self.nothing_staged("P1: a cancelled node leaves no half result and no job behind")
         self.let_go()
         promise(
             "later" not in self.times(), f"{_CANCELLED}; a node began after cancel() had returned"
@@ -192,7 +193,7 @@ class Runs(ConformanceKit):
         bad = Fails(label="bad", times=99)
         with self.settings(max_compute_retries=0):
             self.failed([Step(label="leaf"), bad])
-        self.nothing_staged("P1: a failed node leaves no half result behind")
+        self.nothing_staged("P1: a failed node leaves no half result and no job behind")
         self.completed([Step(label="leaf"), Step(label="top", needs=(Step(label="leaf"),))])
         self.nothing_staged("P7: a run leaves nothing to clean up")
         self.nothing_lives("P6: a run leaves no process behind when it has ended")

@@ -9,7 +9,8 @@ import pytest
 import furu_core
 from furu_core._layout import short_name
 from furu_core._records import FailureKind
-from furu_core.testing._kit import ConformanceKit, failure_of, promise
+from furu_core.testing._kit import ConformanceKit
+from furu_core.testing._promises import failure_of, promise
 from furu_core.testing.nodes import (
     WAYS,
     Asks,
@@ -29,14 +30,20 @@ class Strictness(ConformanceKit):
     """`get()` loads and never computes; a node that breaks the rule fails."""
 
     def _not_computed(self, asked: Step, how: str) -> None:
+        __tracebackhide__ = True
         promise(
             asked.label not in self.times(),
             f"{_STRICT}; a node's code asked {how} for what it had not declared, and it was "
             "computed",
         )
 
-    def _broke_a_rule(self, root: Any, culprit: Any, error_type: str, how: str) -> None:
-        error = self.failed(root, promised=f"{_REFUSED}; it asked {how}")
+    def _broke_a_rule(
+        self, root: Any, culprit: Any, asked: Step, error_type: str, how: str
+    ) -> None:
+        __tracebackhide__ = True
+        going = self.going(root).finish()
+        self._not_computed(asked, how)
+        error = self.badly_ended(going, promised=f"{_REFUSED}; it asked {how}")
         failure = failure_of(error, culprit, FailureKind.PROTOCOL, f"{_STRICT} ({how})")
         promise(
             failure.error_type == error_type,
@@ -57,10 +64,10 @@ class Strictness(ConformanceKit):
     ) -> None:
         node = Asks(label="asks", how=how, swallow=True)
         if how == "directly" or "attribution" not in self.lacks:
-            self._broke_a_rule(node, node, "FuruMissingArtifact", how)
+            self._broke_a_rule(node, node, node.asked, "FuruMissingArtifact", how)
         else:
             self.going(node).finish()
-        self._not_computed(node.asked, how)
+            self._not_computed(node.asked, how)
 
     def test_the_error_of_an_undeclared_dependency_says_who_asked_for_what(self) -> None:
         node = Asks(label="asks")
@@ -79,14 +86,12 @@ class Strictness(ConformanceKit):
     ) -> None:
         inner = AsksInLoad(label="inner", swallow=swallow)
         outer = Step(label="outer", needs=(inner,))
-        self._broke_a_rule(outer, outer, "FuruMissingArtifact", "in _load")
-        self._not_computed(inner.asked, "in _load")
+        self._broke_a_rule(outer, outer, inner.asked, "FuruMissingArtifact", "in _load")
 
     @pytest.mark.parametrize("swallow", [False, True])
     def test_a_validate_method_that_asks_for_more_fails_its_node(self, swallow: bool) -> None:
         node = AsksInValidate(label="asks", swallow=swallow)
-        self._broke_a_rule(node, node, "FuruMissingArtifact", "in _validate")
-        self._not_computed(node.asked, "in _validate")
+        self._broke_a_rule(node, node, node.asked, "FuruMissingArtifact", "in _validate")
 
     def test_what_was_declared_loads_in_threads_and_children(self) -> None:
         node = LoadsEverywhere(label="loads", needs=Step(label="needed"))
@@ -107,8 +112,8 @@ class Strictness(ConformanceKit):
 
     def test_force_does_not_compute_what_has_another_spec_key(self) -> None:
         node = Asks(label="asks", force=True, key="elsewhere", swallow=True)
-        self._broke_a_rule(node, node, "FuruSpecMismatch", "with force=True")
-        self._not_computed(node.asked, "with force=True for another spec key")
+        how = "with force=True for what has another spec key"
+        self._broke_a_rule(node, node, node.asked, "FuruSpecMismatch", how)
 
     def test_nodes_are_computed_in_the_name_of_their_run_and_spec_key(self) -> None:
         roots = [Step(label="plain"), Step(label="special", key=self.other_spec_key)]
@@ -125,8 +130,8 @@ class Strictness(ConformanceKit):
 
     def test_a_node_cannot_start_a_run(self) -> None:
         node = StartsRun(label="starts", executor=self.name)
-        self._broke_a_rule(node, node, "FuruNestedRun", "for a run in its own code")
-        promise("starts-inner" not in self.times(), f"{_STRICT}; the inner run computed its root")
+        inner = Step(label="starts-inner")
+        self._broke_a_rule(node, node, inner, "FuruNestedRun", "for a run in its own code")
 
     def test_after_a_run_the_program_is_not_strict(self) -> None:
         self.completed(Step(label="inside"))

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import attrs
 import pytest
 
 import furu_core
 from furu_core import _registry
-from furu_core._executor import Event, EventKind, Executor, Run, RunState
+from furu_core._executor import Executor, Liveness, Run
 from furu_core._layout import short_name
-from furu_core._outcomes import Failure
-from furu_core._records import FailureKind
+from furu_core._records import Submission
 from furu_core._states import StateReader
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.testing import _distribution, _processes
 from furu_core.testing._marks import Mark, read_marks, touch
+from furu_core.testing._promises import promise
 from furu_core.testing._waiting import wait_until
+from furu_core.testing._watched import Command, Going
 
-_CLEAN_UP_SECS: Final = 10.0
 _FURU: Final = "from furu_core._cli import main; main()"
 #: What an executor may say that it cannot do, in `lacks`.
 CAPABILITIES: Final = (
@@ -43,150 +41,6 @@ CAPABILITIES: Final = (
     "interrupting",  # Ctrl-C of the command ends what it runs
     "folder",  # workers start in the working directory of the program
 )
-
-
-def promise(holds: object, text: str) -> None:
-    """Fail a test unless a promise holds.
-
-    Args:
-        holds: whether it does.
-        text: the promise by its number and in plain words, and what was seen instead.
-    """
-    __tracebackhide__ = True
-    if not holds:
-        pytest.fail(text)
-
-
-class Going:
-    """A run in a thread of its own, so that neither `submit` nor `wait` can hang a test."""
-
-    def __init__(self, executor: Executor, roots: Any, patience: float) -> None:
-        self.error: BaseException | None = None
-        self._run: Run | None = None
-        self._patience = patience
-        self._submitted = threading.Event()
-        self._thread = threading.Thread(
-            target=self._go, args=(executor, roots), name="conformance-run", daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def run(self) -> Run:
-        """The run, once `submit` has returned it."""
-        promise(
-            self._submitted.wait(self._patience),
-            f"P6: submit() has not returned after {self._patience:g} s",
-        )
-        if self._run is None:
-            assert self.error is not None
-            raise self.error
-        return self._run
-
-    @property
-    def going(self) -> bool:
-        """Whether it has not ended."""
-        return self._thread.is_alive()
-
-    def finish(self, promised: str = "P6: nothing waits for ever") -> Going:
-        """Wait for the end; a run that has none fails the test with what was promised."""
-        __tracebackhide__ = True
-        self._thread.join(self._patience)
-        if self._thread.is_alive():
-            stands = "" if self._run is None else f"; it says {self._run.status()}"
-            where = "wait" if self._submitted.is_set() else "submit"
-            pytest.fail(
-                f"{promised}; the run has not ended (its {where}() has not returned) after {self._patience:g} s{stands}"
-            )
-        return self
-
-    def end(self) -> None:
-        """Get rid of it, whatever it does."""
-        if self._thread.is_alive() and self._run is not None:
-            for _ in range(2):
-                with suppress(Exception):  # a broken executor may raise anything
-                    self._run.cancel()
-        self._thread.join(_CLEAN_UP_SECS)
-
-    def _go(self, executor: Executor, roots: Any) -> None:
-        try:
-            self._run = executor.submit(roots)
-            self._submitted.set()
-            self._run.wait()
-        except BaseException as error:  # noqa: BLE001 - looked at by whoever waits for the end
-            self.error = error
-        finally:
-            self._submitted.set()
-
-
-@attrs.frozen
-class Said:
-    """How a command ended.
-
-    Attributes:
-        status: its exit status; negative for the signal that killed it.
-        out: its standard output.
-        err: its standard error.
-    """
-
-    status: int
-    out: str
-    err: str
-
-    def __str__(self) -> str:
-        return f"exit status {self.status}, stdout {self.out!r}, stderr {self.err!r}"
-
-
-class Command:
-    """A `furu run` in a process group of its own."""
-
-    def __init__(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
-    ) -> None:
-        # Files, not pipes: a process that is left behind would keep a pipe open.
-        self._log = log
-        with open(f"{log}.out", "wb") as out, open(f"{log}.err", "wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=_heed_signals,  # noqa: PLW1509 - it takes no lock
-            )
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self.process.send_signal(number)
-
-    def finish(self, seconds: float, promised: str) -> Said:
-        """Wait for its end; one that does not end fails the test with what was promised."""
-        __tracebackhide__ = True
-        try:
-            status = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            said = self.said(0)
-            self.end()
-            pytest.fail(f"{promised}; it has not ended after {seconds:g} s: {said.err!r}")
-        return self.said(status)
-
-    def said(self, status: int) -> Said:
-        """What it has written so far."""
-        texts = [Path(f"{self._log}.{name}").read_text(errors="replace") for name in ("out", "err")]
-        return Said(status, *texts)
-
-    def end(self) -> None:
-        """Get rid of it."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(_CLEAN_UP_SECS)
-
-
-def _heed_signals() -> None:
-    # A test runner in the background, or under nohup, would hand on that signals are ignored.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 class ConformanceKit:
@@ -314,6 +168,7 @@ class ConformanceKit:
         """The run, when it has ended well and all of its roots are there."""
         __tracebackhide__ = True
         going.finish(promised or "P6: nothing waits for ever")
+        self.in_order()
         promised = promised or "P5: nodes that do not fail are computed"
         promise(
             going.error is None,
@@ -328,6 +183,16 @@ class ConformanceKit:
             f"is no artifact of {', '.join(absent[:5])}",
         )
         return run
+
+    def in_order(self) -> None:
+        """See that no node began too early."""
+        __tracebackhide__ = True
+        early = [f"{mark.label} before {mark.missing}" for mark in self.marks() if mark.missing]
+        promise(
+            not early,
+            "P3: a node begins when all that it needs is there; begun too early: "
+            f"{'; '.join(early[:5])}",
+        )
 
     def failed(self, roots: Any, *, promised: str = "", **options: Any) -> FuruRunError:
         """The error of a run that has failed."""
@@ -389,21 +254,42 @@ class ConformanceKit:
     def await_mark(self, label: str, number: int = 1, *, promised: str = "") -> Mark:
         """Wait until a node is computed for the n-th time."""
         __tracebackhide__ = True
-        self.await_that(
-            lambda: len(self.marks(label)) >= number,
-            f"{promised or 'P6: nothing waits for ever'}; computation {number} of {label!r} has "
-            "not begun",
-        )
-        return next(mark for mark in self.marks(label) if mark.number == number)
 
-    def await_that(self, true: Callable[[], object], promised: str) -> None:
-        """Wait until something holds; if it does not in time, fail with what was promised."""
+        def found() -> list[Mark]:
+            return [mark for mark in self.marks(label) if mark.number == number]
+
+        promised = promised or "P6: nothing waits for ever"
+        self.await_that(found, f"{promised}; computation {number} of {label!r} has not begun")
+        return found()[0]
+
+    def await_that(
+        self, true: Callable[[], object], promised: str, *, after_the_end: bool = False
+    ) -> None:
+        """Wait until something holds; if it does not in time, fail with what was promised.
+
+        Args:
+            true: whether it holds.
+            promised: the promise, and what is missing.
+            after_the_end: it may also come to hold when all runs of the test have ended.
+        """
         __tracebackhide__ = True
-        try:
-            wait_until(promised, true, seconds=self.patience_secs)
-        except TimeoutError:
-            detail = "".join(f"\n{self._stands(one)}" for one in self._started)
-            pytest.fail(f"{promised} after {self.patience_secs:g} s{detail}")
+        over = False
+
+        def holds() -> bool:
+            nonlocal over
+            over = not after_the_end and not self._goes_on()
+            return bool(true())
+
+        if not _comes_true(lambda: holds() or over, self.patience_secs) or not true():
+            how_long = ", and nothing goes on" if over else f" after {self.patience_secs:g} s"
+            stand = "".join(f"; {self._stands(one)}" for one in self._started)
+            pytest.fail(f"{promised}{how_long}{stand}")
+
+    def _goes_on(self) -> bool:
+        return not self._started or any(
+            one.going if isinstance(one, Going) else one.process.poll() is None
+            for one in self._started
+        )
 
     @staticmethod
     def _stands(one: Going | Command) -> str:
@@ -428,49 +314,35 @@ class ConformanceKit:
         ]
 
     def nothing_staged(self, promised: str) -> None:
-        """See that no attempt has left its staging folder, or its note of a job, behind."""
+        """See that no attempt has left its staging folder, or the note of a job, behind."""
         __tracebackhide__ = True
-        data = self.store / "data"
-        left = [
-            str(path.relative_to(data))
-            for pattern in ("*/files", "submission.json")
-            for path in data.glob(f"**/.attempts/*/{pattern}")
-        ]
-        promise(not left, f"{promised}; left in the store: {', '.join(left)}")
+        if not _comes_true(lambda: not self._staged(), self.patience_secs / 2):
+            left = [str(path.relative_to(self.store)) for path in self._staged()]
+            pytest.fail(f"{promised}; left in the store: {', '.join(left)}")
+
+    def _staged(self) -> list[Path]:
+        attempts = [*(self.store / "data").glob("**/.attempts/*")]
+        staging = [path for folder in attempts for path in folder.glob("*/files")]
+        notes = [path for folder in attempts for path in folder.glob("submission.json")]
+        return [*staging, *(path for path in notes if not _is_of_the_past(path))]
 
     def nothing_lives(self, promised: str) -> None:
         """See that the processes of a run end."""
         __tracebackhide__ = True
-        try:
-            wait_until("processes", lambda: not self.processes(), seconds=self.patience_secs / 2)
-        except TimeoutError:
+        if not _comes_true(lambda: not self.processes(), self.patience_secs / 2):
             pytest.fail(f"{promised}; left are {', '.join(map(str, self.processes()))}")
 
 
-def failure_of(error: FuruRunError, node: Any, kind: FailureKind, promised: str) -> Failure:
-    """The failure of a node among those of a run, which is to be of a kind."""
-    __tracebackhide__ = True
-    found = {failure.hash: failure for failure in error.failures}
-    promise(
-        node.furu_hash in found,
-        f"P8: an error names each node that failed; {short_name(node)} is not among the failures "
-        f"of: {error}",
-    )
-    failure: Failure = found[node.furu_hash]
-    promise(
-        failure.kind is kind,
-        f"{promised}; expected a failure of kind {kind.value}, got {failure.kind.value}: {failure}",
-    )
-    return failure
+def _is_of_the_past(note: Path) -> bool:
+    """Whether a job that was submitted for a node is known to be gone."""
+    said = json.loads(note.read_text())
+    submission = Submission(said["executor"], said["id"], said["restarts"])
+    return _registry.liveness([submission])[submission] is Liveness.GONE
 
 
-def kinds(events: Sequence[Event], node: Any) -> list[EventKind]:
-    """The kinds of a node's events, in their order."""
-    return [event.kind for event in events if event.hash == node.furu_hash]
-
-
-def says(run: Run, state: RunState) -> None:
-    """See that a run says how it ended."""
-    __tracebackhide__ = True
-    said = run.status().state
-    promise(said is state, f"P8: status() tells how the run ended: {state}; it says {said}")
+def _comes_true(true: Callable[[], object], seconds: float) -> bool:
+    try:
+        wait_until("it", true, seconds=seconds)
+    except TimeoutError:
+        return False
+    return True
