@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from furu_local._run import LocalExecutor, LocalRun, run_local
+    from furu_local._run import LocalExecutor, run_local
 
-__all__ = ["LocalExecutor", "LocalRun", "run_local"]
+__all__ = ["LocalExecutor", "run_local"]
 
 
 def __getattr__(name: str) -> Any:

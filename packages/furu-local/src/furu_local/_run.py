@@ -5,34 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
+from functools import partial
 from typing import Any, ClassVar, Final, Literal
 
-import attrs
-
 import furu_core
-from furu_core import Furu, Settings, use_settings
-from furu_core.executors import (
-    EventLog,
-    Executor,
-    named_roots,
-    new_run_folder,
-    refuse_nested_run,
-    settings_to_env,
-)
+from furu_core import Furu, use_settings
+from furu_core.executors import Executor, settings_to_env
 from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
 from furu_local._options import PARSERS, Options, WorkerKind, checked_options
 from furu_local._process import launch_of
 from furu_local._processes import ProcessPool
 from furu_local._threads import InlinePool, ThreadPool
-from furu_plan import DependencyPlan, Frontier, Window, build_plan
-from furu_plan.runs import (
-    ControlledRun,
-    Controller,
-    Pool,
-    choose_display,
-    parse_options,
-)
+from furu_plan import Window
+from furu_plan.runs import ControlledRun, NewRun, Pool, parse_options, start_run
 
 NAME: Final = "local"
 
@@ -48,7 +33,7 @@ def run_local(
     devices: Mapping[str, DeviceRequest] | None = None,
     retry_failed: bool | None = None,
     progress: bool | None = None,
-) -> LocalRun:
+) -> ControlledRun:
     """Compute roots and everything they depend on, on this machine, and wait for the end.
 
     In the main thread Ctrl-C, SIGTERM and SIGHUP stop the run: nothing new starts, the nodes being
@@ -146,93 +131,54 @@ class LocalExecutor(Executor):
         """
         return cls(**parse_options(NAME, PARSERS, options))
 
-    def submit(self, roots: Any) -> LocalRun:
+    def submit(self, roots: Any) -> ControlledRun:
         """Start computing `roots` and everything they depend on, and return the run.
 
         With ``worker="inline"`` the run has ended when this returns; `wait` tells how.
         """
-        refuse_nested_run()
         options = self._options
-        settings = furu_core.settings()
-        if options.retry_failed is not None:
-            settings = attrs.evolve(settings, retry_failed=options.retry_failed)
-        named = named_roots(roots)
-        plan = build_plan(named, settings=settings)
-        run_id, folder = new_run_folder(self.name, named)
-        pool = _pool(options, self._slots, settings, run_id, folder)
-        controller = _controller(plan, options, self._slots, settings, run_id, folder, pool)
-        run = LocalRun(run_id, folder, named, controller, _how(options))
-        here = options.worker is WorkerKind.INLINE
-        run.start(here=here, within=_in_threads(options, settings))
-        return run
+        slots = self._slots
+        return start_run(
+            self.name,
+            roots,
+            partial(_pool, options, slots),
+            how=_how(options),
+            limits=options.limits,
+            places=slots,
+            here=options.worker is WorkerKind.INLINE,
+            within=_in_threads(options),
+            window_size=options.window_size,
+            keep_going=options.keep_going,
+            retry_failed=options.retry_failed,
+            progress=options.progress,
+        )
 
 
-class LocalRun(ControlledRun):
-    """A run on this machine.
-
-    It ends with the process that started it. While its workers are threads, `get()` computes nowhere
-    in this process.
-    """
-
-
-def _how(options: Options) -> str | None:
-    """How nodes are computed, in words; None where nothing is to be said."""
-    if options.progress is False:
-        return None
+def _how(options: Options) -> str:
+    """How nodes are computed, in words."""
     inline = options.worker is WorkerKind.INLINE
     one = options.max_workers == 1 or inline
     number = "one at a time" if one else f"up to {options.max_workers} at once"
     return f"{number} ({options.worker.value})"
 
 
-def _in_threads(options: Options, settings: Settings) -> AbstractContextManager[Any] | None:
+def _in_threads(options: Options) -> AbstractContextManager[Any] | None:
     """What gives workers that are threads of this process the run's own settings."""
     shared = options.worker is not WorkerKind.PROCESS
-    if shared and settings.retry_failed != furu_core.settings().retry_failed:
-        return use_settings(retry_failed=settings.retry_failed)
+    if shared and options.retry_failed not in (None, furu_core.settings().retry_failed):
+        return use_settings(retry_failed=options.retry_failed)
     return None
 
 
-def _pool(
-    options: Options,
-    slots: Mapping[str, tuple[Slot, ...]],
-    settings: Settings,
-    run_id: str,
-    folder: Path,
-) -> Pool:
+def _pool(options: Options, slots: Mapping[str, tuple[Slot, ...]], run: NewRun) -> Pool:
     match options.worker:
         case WorkerKind.PROCESS:
             # A node of a surrounding run would be named by these, and is none of the workers'.
             outer = {k: v for k, v in os.environ.items() if not k.startswith("FURU_EXEC_")}
-            launch = launch_of({**outer, **settings_to_env(settings)}, folder)
+            launch = launch_of({**outer, **settings_to_env(run.settings)}, run.folder)
             places = tuple(dict.fromkeys(slot for group in slots.values() for slot in group))
-            return ProcessPool(options.max_workers, launch, NAME, run_id, places)
+            return ProcessPool(options.max_workers, launch, NAME, run.id, places)
         case WorkerKind.THREAD:
-            return ThreadPool(options.max_workers, NAME, run_id)
+            return ThreadPool(options.max_workers, NAME, run.id)
         case WorkerKind.INLINE:
-            return InlinePool(NAME, run_id)
-
-
-def _controller(
-    plan: DependencyPlan,
-    options: Options,
-    slots: Mapping[str, tuple[Slot, ...]],
-    settings: Settings,
-    run_id: str,
-    folder: Path,
-    pool: Pool,
-) -> Controller:
-    frontier = Frontier(plan, window=options.window_size)
-    return Controller(
-        run_id=run_id,
-        frontier=frontier,
-        limits=options.limits,
-        places=slots,
-        pool=pool,
-        events=EventLog(folder),
-        display=choose_display(
-            wanted=options.progress, live=options.worker is not WorkerKind.INLINE
-        ),
-        settings=settings,
-        keep_going=options.keep_going,
-    )
+            return InlinePool(NAME, run.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
 
@@ -68,9 +69,11 @@ def start_run(
     how: str = "",
     limits: Mapping[str, int] | None = None,
     places: Mapping[str, tuple[Place, ...]] | None = None,
+    here: bool = False,
+    within: AbstractContextManager[Any] | None = None,
     **options: Unpack[RunOptions],
 ) -> ControlledRun:
-    """Start a run that a thread of this process controls; for an executor's `submit`.
+    """Start a run that this process controls, in a thread of its own; for an executor's `submit`.
 
     Args:
         executor: the executor's name.
@@ -80,6 +83,8 @@ def start_run(
         how: how nodes are computed, in words for the console.
         limits: spec key to the number of its nodes that may be computed at once.
         places: spec key to its places, for those whose nodes not every worker can compute.
+        here: control it in the calling thread, until its end.
+        within: what is entered around the run, in the thread that controls it.
         **options: ``window_size``, how many roots are worked on at once; ``keep_going``, whether a
             node that failed for good ends only what depends on it; ``retry_failed``, in place of the
             setting; ``progress``, of which False shows nothing but warnings.
@@ -109,8 +114,8 @@ def start_run(
         keep_going=options.get("keep_going", False),
         limits=limits,
         places=places,
-        display=choose_display(wanted=progress, live=True),
+        display=choose_display(wanted=progress, live=not here),
     )
     run = ControlledRun(run_id, folder, named, controller, None if progress is False else how)
-    run.start()
+    run.start(here=here, within=within)
     return run
