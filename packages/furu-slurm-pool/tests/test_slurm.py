@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_nodes import Above, Dies, Keyed, Leaf, Sum, Undeclared, Waiting, counted
+from pool_nodes import Above, Dies, Keyed, Leaf, Outsourced, Sum, Undeclared, Waiting, counted
 from pool_programs import Program
 
 import furu_core
@@ -79,6 +79,21 @@ def test_p7_a_cancelled_job_costs_its_node_one_retry(
     (tmp_path / "go").touch()
     assert run.wait(100).results() == 0
     assert counted(tmp_path, "attempts-0") == 2
+    slurm.wait_idle()
+
+
+def test_p5_a_cancelled_job_whose_child_processes_die_first_is_lost_and_no_failure_of_the_node(
+    store: Path, tmp_path: Path, slurm: Any
+) -> None:
+    node = Outsourced(folder=tmp_path)
+    with furu_core.use_settings(max_compute_retries=0):
+        run = start(node, max_workers_total=1)
+        wait_until("the node to begin", lambda: counted(tmp_path, "outsourced") == 1, 60)
+        (job,) = [row["id"] for row in jobs_of(run, slurm)]
+        slurm.run("scancel", job)
+        wait_until("the node to begin again", lambda: counted(tmp_path, "outsourced") == 2, 60)
+        (tmp_path / "go").touch()
+        assert run.wait(100).results() == 1
     slurm.wait_idle()
 
 

@@ -18,6 +18,7 @@ from furu_core.testing import wait_until
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
+from furu_slurm_pool._folders import order_leave
 
 SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
 BRIEF = SlurmSpec(cpus=1, mem_gb=1, time_min=1)
@@ -142,3 +143,24 @@ def test_p7_without_accounting_and_with_a_short_memory_slurm_is_told_from_dead_w
         assert run.wait(100).results() == [0, 1, 2, 0]
     assert sum(counted(tmp_path, f"attempts-{n}") for n in range(3)) == 5
     cluster.wait_idle()
+
+
+@pytest.mark.slow
+def test_p6_a_job_whose_end_slurm_forgot_is_no_worker_and_is_cancelled_at_the_end(
+    store: Path, tmp_path: Path, own_slurm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the wrong moment, Slurm believes in a job that has ended, until its walltime."""
+    monkeypatch.setattr("furu_slurm_pool._fleet._LEFT_SECS", 2.0)
+    cluster = own_slurm(nodes=2)
+    nodes = [Waiting(folder=tmp_path), Keyed(n=1), Keyed(n=2)]
+    run = start(nodes, max_workers_total=1)
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+    (job,) = [row["id"] for row in jobs_of(run, cluster)]
+
+    (worker,) = (path.stem for path in run.run_dir.glob("workers/*.json"))
+    order_leave(str(run.run_dir), worker)  # when it has done what it has
+    cluster.make_ghost(job, (tmp_path / "go").touch)
+    _, first, second = run.wait(60).results()
+    assert job not in (first.split()[2], second.split()[2])
+    assert counted(tmp_path, "attempts-0") == 1
+    cluster.wait_idle(10)

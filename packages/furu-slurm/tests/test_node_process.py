@@ -47,6 +47,18 @@ def test_nodes_are_computed_one_after_the_other_in_one_child(host: Host, graph: 
     assert [node.get() for node in wanted] == [0, 1, 2]
 
 
+def test_p5_a_node_whose_child_is_ended_a_moment_before_itself_is_lost(
+    host: Host, graph: Any
+) -> None:
+    """A scheduler that ends a job tells its processes one by one."""
+    wanted = [nodes.LosesChild(myself_too=True), nodes.LosesChild(myself_too=False)]
+    lost, failed = host.run("process_parents:compute", *graph(*wanted))
+    assert (lost["outcome"], lost["kind"]) == ("failed", "lost")
+    assert (failed["outcome"], failed["kind"]) == ("failed", "compute")
+    states = [StateReader().state(node).state for node in wanted]
+    assert states == [NodeState.STALE, NodeState.FAILED]
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

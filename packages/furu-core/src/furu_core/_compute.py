@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,13 +59,20 @@ _MESSAGE_CHARACTERS: Final = 2000
 _REASON_CHARACTERS: Final = 600
 
 
-def compute(obj: Furu[Any], attempt: Attempt, *, rerun: bool = False) -> bool:
+def compute(
+    obj: Furu[Any],
+    attempt: Attempt,
+    *,
+    rerun: bool = False,
+    ending: Callable[[], NodeCancelled | None] | None = None,
+) -> bool:
     """Run the code of `obj` in `attempt`, publish the result, and end the attempt.
 
     Args:
         obj: the node.
         attempt: held by the caller; it has ended when this returns or raises.
         rerun: replace an artifact that is there.
+        ending: asked when the node's code has failed: whether its process is being ended, which is why.
 
     Returns:
         Whether this attempt published. False: another one did meanwhile, and this one's work is
@@ -89,7 +96,7 @@ def compute(obj: Furu[Any], attempt: Attempt, *, rerun: bool = False) -> bool:
     except BaseException as error:
         if not published and (rerun or not _finished_elsewhere(attempt, error)):
             try:
-                failure = _ended(obj, attempt, error)
+                failure = _ended(obj, attempt, error, ending)
             except BaseException:
                 # Too little is left, of the stack for instance, to record how it ended.
                 _attempts.release(attempt)
@@ -270,7 +277,12 @@ def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     return not broke_a_rule and _artifacts.is_published(attempt.paths)
 
 
-def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
+def _ended(
+    obj: Furu[Any],
+    attempt: Attempt,
+    error: BaseException,
+    ending: Callable[[], NodeCancelled | None] | None,
+) -> BaseException:
     """End the attempt with what `error` means for it, and return what to raise."""
     violation = None
     with suppress(OSError, ValueError):
@@ -281,6 +293,9 @@ def _ended(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseExcept
         error = _superseded(
             obj, attempt
         )  # its files are gone, and whatever it raised is due to that
+    elif ending is not None and classify(error)[1] is FailureKind.COMPUTE:
+        # The processes that the node's code started may have been ended before its own.
+        error = ending() or error
     log = _attempts.log_of(attempt.folder)
     result = _translated(obj, attempt, error)
     status, kind = classify(error)

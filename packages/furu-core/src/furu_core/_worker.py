@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,12 @@ def _exec_context(worker: WorkerContext) -> ExecContext:
     )
 
 
-def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
+def run_node(
+    obj: Furu[Any],
+    *,
+    rerun: bool = False,
+    ending: Callable[[], NodeCancelled | None] | None = None,
+) -> NodeResult:
     """Make one attempt at a node, in the session of the calling worker.
 
     It never raises for what the node's code does, save that `KeyboardInterrupt` passes through
@@ -113,6 +118,8 @@ def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
     Args:
         obj: the node; its dependencies are there.
         rerun: compute it although its artifact is there.
+        ending: asked when the node's code has failed, before that is recorded: whether the calling
+            process is being ended, with all that the node's code started, so that this is why.
     """
     began = time.monotonic()
     paths = node_paths(obj)
@@ -125,7 +132,7 @@ def run_node(obj: Furu[Any], *, rerun: bool = False) -> NodeResult:
         if isinstance(claimed, Attempt):
             attempt = claimed.record.number
             _logging.event("get", short_name(obj), "missing", "create")
-            published = _compute.compute(obj, claimed, rerun=rerun)
+            published = _compute.compute(obj, claimed, rerun=rerun, ending=ending)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
                 _reruns.reran(obj.furu_hash)

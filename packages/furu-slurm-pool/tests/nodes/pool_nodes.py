@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -262,6 +263,18 @@ class StartsRun(Furu[int]):
         from furu_slurm_pool import run_slurm_pool
 
         return run_slurm_pool(Leaf(x=self.x), specs={"default": {}}, cluster="local").results()
+
+
+class Outsourced(Furu[int]):
+    """Has a child process of its own do the work."""
+
+    folder: Path = field(exclude_from_hash=True)
+
+    def _create(self) -> int:
+        count(self.folder, "outsourced")
+        script = f"while [ ! -e {self.folder}/go ]; do sleep 0.05; done"
+        subprocess.run(["sh", "-c", script], check=True)
+        return 1
 
 
 class Stubborn(Furu[int]):

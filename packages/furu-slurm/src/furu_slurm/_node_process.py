@@ -57,6 +57,10 @@ _MEMORY: Final = 1 << 15
 _REASON: Final = slice(1, 1 << 10)
 _PLACE: Final = 1 << 10
 _END_SECS: Final = 3.0  # for exit handlers of the user's code
+_MOMENT_SECS: Final = 0.3  # within which all processes of a job are told to end
+_TOLD_SECS: Final = (
+    5.0  # for which a node that fails has failed because its process was told to end
+)
 _LOOK_SECS: Final = 0.2  # between two looks at the child where nothing tells of its end
 
 
@@ -440,6 +444,7 @@ class _Worker:
         self._context = context
         self._reader = reader
         self._interruptible = False
+        self._told_to_end = -_TOLD_SECS
         signal.signal(signal.SIGTERM, self._on_sigterm)
         os.register_at_fork(after_in_child=self._in_child)
 
@@ -474,6 +479,7 @@ class _Worker:
         answer: NodeResult | None = None
         try:
             try:
+                self._told_to_end = -_TOLD_SECS
                 self._interruptible = True
                 if self._memory[0] != _Wish.GO_ON:  # it was said before anybody listened
                     self._interruptible = False
@@ -488,7 +494,7 @@ class _Worker:
                     answer = _unreadable(error)
                 else:
                     _note_place(self._memory, place_of(obj))
-                    answer = run_node(obj, rerun=rerun)
+                    answer = run_node(obj, rerun=rerun, ending=self._ending)
             finally:
                 self._interruptible = False
         except NodeCancelled as error:
@@ -512,7 +518,20 @@ class _Worker:
         lost = self._memory[0] == _Wish.LOSE
         return (NodeLost if lost else NodeCancelled)(_reason(self._memory))
 
+    def _ending(self) -> NodeCancelled | None:
+        """Why this process is about to end, if it is; whoever ends a job tells its processes one by one."""
+        self._interruptible = False  # from here on it would hit the recording
+        deadline = time.monotonic() + _MOMENT_SECS
+        while (now := time.monotonic()) < deadline:
+            if self._memory[0] != _Wish.GO_ON:
+                return self._interruption()
+            if now - self._told_to_end < _TOLD_SECS:
+                return NodeLost("its processes were told to end")
+            time.sleep(0.01)
+        return None
+
     def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        self._told_to_end = time.monotonic()
         # A scheduler that ends a job sends it to all processes; only the parent knows what it means.
         if self._interruptible and self._memory[0] != _Wish.GO_ON:
             self._interruptible = False  # a second one must not hit while the first is recorded

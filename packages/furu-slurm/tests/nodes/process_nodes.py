@@ -54,6 +54,18 @@ class Ends(Furu[str]):
         return "alive"
 
 
+class LosesChild(Furu[int]):
+    """Its own child process is told to end, and a moment later, or never, so is itself."""
+
+    myself_too: bool
+
+    def _create(self) -> int:
+        if self.myself_too:
+            subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -TERM {os.getpid()}"])
+        subprocess.run(["sh", "-c", "kill -TERM $$"], check=True)
+        return 1
+
+
 def _fork_and_return() -> None:
     pid = os.fork()
     if pid:
