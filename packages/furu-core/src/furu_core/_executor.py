@@ -117,7 +117,14 @@ class EventLog:
         self._fd = os.open(folder / EVENTS_FILE, flags, 0o666)
 
     def write(self, kind: EventKind, *, hash: str = "", node: str = "", detail: str = "") -> Event:
-        """Append one event, and return it."""
+        """Append one event, and return it.
+
+        Args:
+            kind: what happened.
+            hash: of the node, for events of nodes.
+            node: its short name.
+            detail: further facts, for people.
+        """
         event = Event(time.time(), kind, hash, node, detail)
         line = json.dumps([event.time, kind.value, hash, node, detail]) + "\n"
         with suppress(OSError):  # a full disk must not end a run whose results are elsewhere

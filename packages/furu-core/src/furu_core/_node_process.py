@@ -134,6 +134,11 @@ def origin_here(settings: Settings | None = None) -> Origin:
 def node_order(obj: Furu[Any], worker: WorkerContext, *, rerun: bool = False) -> NodeOrder:
     """An attempt at `obj`, for a `NodeProcess`.
 
+    Args:
+        obj: the node; its dependencies are there when the attempt begins.
+        worker: what the process belongs to meanwhile.
+        rerun: compute it although its artifact is there.
+
     Raises:
         FuruImportNameError: no other process could import a class of it.
     """

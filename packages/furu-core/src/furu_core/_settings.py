@@ -260,8 +260,9 @@ def to_env(settings: Settings) -> dict[str, str]:
     """All settings as environment variables: whoever starts with them has equal settings.
 
     Example:
-        >>> from furu_core._settings import Settings, to_env
-        >>> to_env(Settings(path="/data/furu"))["FURU_PATH"]
+        >>> from furu_core import Settings
+        >>> from furu_core.executors import settings_to_env
+        >>> settings_to_env(Settings(path="/data/furu"))["FURU_PATH"]
         '/data/furu'
     """
     env = {PREFIX + name.upper(): _show(getattr(settings, name)) for name in _KNOWN}

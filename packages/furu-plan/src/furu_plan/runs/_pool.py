@@ -31,7 +31,12 @@ class Task:
 
 @attrs.frozen
 class Ended:
-    """A task has ended, one way or the other."""
+    """A task has ended, one way or the other.
+
+    Attributes:
+        task: the task.
+        result: what its attempt came to; a worker that died has one as well, see `lost_result`.
+    """
 
     task: Task
     result: NodeResult
@@ -39,7 +44,11 @@ class Ended:
 
 @attrs.frozen
 class GivenBack:
-    """A task was not begun, and is not going to be."""
+    """A task was not begun, and is not going to be; its node is ready again.
+
+    Attributes:
+        task: the task.
+    """
 
     task: Task
 
@@ -61,7 +70,7 @@ PoolEvent: TypeAlias = Ended | GivenBack | Broken
 
 
 class Source(Protocol):
-    """Where a pool takes tasks from."""
+    """Where a pool takes tasks from; only good while the pool's `feed` runs."""
 
     def ready(self, place: Place | None) -> int:
         """How many tasks could be taken now for a worker at this place, or for one without."""
@@ -76,7 +85,12 @@ class Source(Protocol):
 
 
 class Pool(Protocol):
-    """Workers that do tasks."""
+    """Workers that do tasks.
+
+    A controller calls `feed` and `wait` in turn, from one thread, and so everything but `wake`. Of each
+    task that was taken, `wait` or `kill` tells once: that it ended, or that it was given back. An error
+    that a method raises ends the run.
+    """
 
     @property
     def busy(self) -> int:
