@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from importlib import import_module
 
 import pytest
@@ -54,12 +54,13 @@ class Configuration(ConformanceKit):
     def test_modules_that_the_program_can_import_workers_can(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # A name of its own, since a program knows a class by one file only.
+        module = f"conformance_own_{os.urandom(4).hex()}"
         library = self.folder / "library"
         library.mkdir()
-        (library / "conformance_own.py").write_text(_OWN)
+        (library / f"{module}.py").write_text(_OWN)
         monkeypatch.syspath_prepend(library)
-        monkeypatch.delitem(sys.modules, "conformance_own", raising=False)
-        node = import_module("conformance_own").Own()
+        node = import_module(module).Own()
         run = self.completed(
             node,
             promised="P7: workers can import what the program can, though it changed sys.path",

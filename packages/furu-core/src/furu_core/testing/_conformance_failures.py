@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from importlib import import_module
 
 import pytest
@@ -199,10 +199,11 @@ class Failures(ConformanceKit):
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.needs("killing")
-        (self.folder / "conformance_fragile.py").write_text(_FRAGILE)
+        # A name of its own, since a program knows a class by one file only.
+        module = f"conformance_fragile_{os.urandom(4).hex()}"
+        (self.folder / f"{module}.py").write_text(_FRAGILE)
         monkeypatch.syspath_prepend(self.folder)
-        monkeypatch.delitem(sys.modules, "conformance_fragile", raising=False)
-        node = import_module("conformance_fragile").Fragile()
+        node = import_module(module).Fragile()
         (self.folder / "broken").touch()
         going = self.going(node).finish()
         if going.error is None:
