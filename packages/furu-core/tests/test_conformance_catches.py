@@ -183,6 +183,21 @@ CASES: list[tuple[type[SoundExecutor], str, str]] = [
         "test_liveness_tells_running_work_from_work_that_has_ended",
         "P4: liveness() tells whether submitted work can still compute anything; a node is computed",
     ),
+    (
+        broken.ForgetsReruns,
+        "test_what_is_to_be_computed_anew_is_computed_once_more",
+        "P4: what FURU_ALWAYS_RERUN names is computed anew",
+    ),
+    (
+        broken.TakesAnyOption,
+        "test_an_option_that_it_does_not_know_is_refused",
+        "P8: from_options raises FuruExecutorError for an option that it does not know",
+    ),
+    (
+        broken.IsNeverIdle,
+        "test_waiting_for_work_costs_no_processor",
+        "P6: waiting on work costs no busy loop",
+    ),
 ]
 
 # Where the suite's own deadline is what ends the test.
@@ -207,13 +222,12 @@ class TestIt(ExecutorConformance):
 """
 
 
-def run_suite(folder: Path, cls: type, test: str, patience: float) -> tuple[int, str]:
-    """The exit status and output of pytest for one test of the suite."""
-    file = folder / "test_it.py"
-    file.write_text(_FILE.format(cls=cls.__name__, patience=patience))
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+def run_pytest(folder: Path, text: str, *args: str) -> tuple[int, str]:
+    """The exit status and output of pytest for a test module."""
+    (folder / "test_it.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -rs -p no:cacheprovider\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"{file}::TestIt::{test}"],
+        [sys.executable, "-m", "pytest", "-q", *args],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.PIPE,
@@ -229,7 +243,8 @@ def run_suite(folder: Path, cls: type, test: str, patience: float) -> tuple[int,
 def test_a_fault_is_caught_by_a_test_that_names_the_promise(
     tmp_path: Path, cls: type[SoundExecutor], test: str, said: str
 ) -> None:
-    status, output = run_suite(tmp_path, cls, test, patience=10.0 if cls in LATE else 60.0)
+    text = _FILE.format(cls=cls.__name__, patience=10.0 if cls in LATE else 60.0)
+    status, output = run_pytest(tmp_path, text, f"test_it.py::TestIt::{test}")
     assert status == pytest.ExitCode.TESTS_FAILED, output
     assert f"Failed: {said}" in output
     assert "1 failed" in output
@@ -237,3 +252,29 @@ def test_a_fault_is_caught_by_a_test_that_names_the_promise(
 
 def test_every_broken_executor_has_a_case() -> None:
     assert {case[0] for case in CASES} == set(broken.all_broken())
+
+
+_BAD_FILE = """
+from furu_core.testing import ExecutorConformance
+
+class TestIt(ExecutorConformance):
+    executor = "local"
+    lacks = {{"{lack}": "for a reason of its own"}}
+"""
+
+
+def test_a_capability_that_is_misspelt_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    _, output = run_pytest(tmp_path, _BAD_FILE.format(lack="windwos"))
+    assert "TestIt.lacks names 'windwos'; it may name 'background', 'killing'" in output
+
+
+def test_what_an_executor_lacks_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    _, output = run_pytest(tmp_path, _BAD_FILE.format(lack="windows"), "-k", "window")
+    assert "4 skipped" in output
+    assert "local lacks windows: for a reason of its own" in output
+
+
+def test_a_suite_that_names_no_executor_says_so(tmp_path: Path) -> None:
+    text = _BAD_FILE.format(lack="windows").replace('executor = "local"', "")
+    _, output = run_pytest(tmp_path, text, "-k", "twice")
+    assert "TestIt must say its `executor`" in output

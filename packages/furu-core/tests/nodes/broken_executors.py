@@ -119,6 +119,36 @@ class IgnoresWindow(SoundExecutor):
         return Frontier(plan, window="bfs")
 
 
+class ForgetsReruns(SoundExecutor):
+    """Never computes anew what is there."""
+
+    name = "forgets-reruns"
+
+    def pool(
+        self, context: WorkerContext, environment: Mapping[str, str], folder: Path
+    ) -> Processes:
+        return _OncePool(self.worker, self.max_workers, context, environment, folder)
+
+
+class _OncePool(Processes):
+    def begin(self, worker: Process, task: Task) -> None:
+        super().begin(worker, attrs.evolve(task, node=attrs.evolve(task.node, rerun=False)))
+        worker.task = task
+
+
+class TakesAnyOption(SoundExecutor):
+    """Ignores options that it does not know."""
+
+    name = "takes-any-option"
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> SoundExecutor:
+        return super().from_options({key: options[key] for key in options if key in _OPTIONS})
+
+
+_OPTIONS = ("max_workers", "window_size", "keep_going")
+
+
 # Strictness
 
 
@@ -299,6 +329,22 @@ class IgnoresCancel(SoundExecutor):
 class _StubbornRun(ControlledRun):
     def cancel(self) -> None:
         """Go on."""
+
+
+class IsNeverIdle(SoundExecutor):
+    """Looks for news all the time."""
+
+    name = "is-never-idle"
+
+    def pool(
+        self, context: WorkerContext, environment: Mapping[str, str], folder: Path
+    ) -> Processes:
+        return _RestlessPool(self.worker, self.max_workers, context, environment, folder)
+
+
+class _RestlessPool(Processes):
+    def wait(self, timeout: float | None) -> list[PoolEvent]:
+        return super().wait(0.0)
 
 
 class LeaksProcesses(SoundExecutor):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from furu_core.errors import FuruDependencyError, FuruExecutorError
 from furu_core.testing._kit import ConformanceKit
 from furu_core.testing._promises import promise
 from furu_core.testing.nodes import Step, Value
@@ -114,6 +115,41 @@ class Graphs(ConformanceKit):
             self.times() == {"base": 1, "middle": 1, "top": 2, "new": 1},
             f"{_AGAIN}; computed: {self.times()}",
         )
+
+    def test_what_is_to_be_computed_anew_is_computed_once_more(self) -> None:
+        top = Step(label="top", needs=(Step(label="left"), Step(label="right")))
+        self.completed(top)
+        with self.settings(always_rerun=("ALL",)):
+            run = self.completed(top)
+        promise(
+            set(self.times().values()) == {2},
+            "P4: what FURU_ALWAYS_RERUN names is computed anew, once in each run (PlanNode.rerun); "
+            f"expected 2 computations of each node, got {self.times()}",
+        )
+        promise(run.results() == 3, "P8: results() gives what nodes returned")
+
+    def test_roots_that_are_no_nodes_are_refused_by_their_place(self) -> None:
+        going = self.going([Step(label="a"), 7]).finish()
+        promise(
+            isinstance(going.error, FuruDependencyError) and "roots[1]" in str(going.error),
+            "P8: an error says what was expected and where: FuruDependencyError naming roots[1] "
+            f"(named_roots); got {going.error!r}",
+        )
+
+    def test_an_option_that_it_does_not_know_is_refused(self) -> None:
+        try:
+            self.make_executor(no_such_option="1")
+        except FuruExecutorError as error:
+            promise(
+                "no_such_option" in str(error),
+                f"P8: an error names the option that is wrong; it reads: {error}",
+            )
+        else:
+            promise(
+                False,
+                "P8: from_options raises FuruExecutorError for an option that it does not know; it "
+                "took 'no_such_option'",
+            )
 
     def test_nodes_that_need_nothing_of_each_other_are_computed_at_once(self) -> None:
         self.needs_at_once(2)

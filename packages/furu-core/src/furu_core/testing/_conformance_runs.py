@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Final
 
 import pytest
 
@@ -15,6 +17,8 @@ from furu_core.testing.nodes import Fails, Step
 
 _EVENTS = "P8: events tell what happened, all of it and in its order"
 _CANCELLED = "P6: cancel() ends a run in bounded time, and wait() raises FuruRunCancelled"
+_LOOK_SECS: Final = 2.0
+_IDLE: Final = 0.08  # of a processor; a loop that never waits takes all that it gets
 
 
 class Runs(ConformanceKit):
@@ -135,6 +139,22 @@ class Runs(ConformanceKit):
         )
         self.let_go()
         self.well_ended(going, promised="P6: a wait that is given up does not end the run")
+
+    def test_waiting_for_work_costs_no_processor(self) -> None:
+        self.needs("background")
+        going = self.going(Step(label="waits", waits=True))
+        self.await_mark("waits")
+        began = time.process_time()
+        with pytest.raises(TimeoutError):
+            going.run.wait(_LOOK_SECS)
+        spent = time.process_time() - began
+        promise(
+            spent < _IDLE * _LOOK_SECS,
+            "P6: waiting on work costs no busy loop; the program was busy for "
+            f"{spent:.2f} of {_LOOK_SECS:g} s in which it had nothing to do",
+        )
+        self.let_go()
+        self.well_ended(going)
 
     # Cancelling
 
