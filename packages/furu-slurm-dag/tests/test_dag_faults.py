@@ -386,7 +386,7 @@ def test_p6_a_controller_that_is_down_is_an_error_in_bounded_time(
 ) -> None:
     cluster = own_slurm()
     monkeypatch.setattr(
-        "furu_slurm_dag._run.SlurmCluster", lambda: programs.SlurmCluster(patience_secs=5.0)
+        "furu_slurm_dag._executor.SlurmCluster", lambda: programs.SlurmCluster(patience_secs=5.0)
     )
     cluster.stop_controller()
     with pytest.raises(FuruSlurmUnavailable):

@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from furu_slurm_dag._run import (
-        SlurmDagExecutor,
-        SlurmDagStatus,
-        SlurmDagSubmission,
-        WaitInterrupted,
-        submit_slurm_dag,
-    )
+    from furu_slurm_dag._executor import SlurmDagExecutor, submit_slurm_dag
+    from furu_slurm_dag._run import SlurmDagStatus, SlurmDagSubmission, WaitInterrupted
 
 __all__ = [
     "SlurmDagExecutor",
@@ -25,9 +20,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # A job imports this package as well, and would wait for all that submits jobs.
     if name in __all__:
-        from furu_slurm_dag import _run
+        from furu_slurm_dag import _executor, _run
 
-        return getattr(_run, name)
+        return getattr(_run if hasattr(_run, name) else _executor, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

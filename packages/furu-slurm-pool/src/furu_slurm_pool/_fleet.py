@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_slurm import Call, Cluster, JobInfo, JobState, Snapshot, Specs, new_token
+from furu_slurm import Call, Cluster, JobState, Snapshot, Specs, new_token
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._heartbeats import Watch
 from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
-from furu_slurm_pool._workers import Gone, Worker
+from furu_slurm_pool._starts import Starts, hopeless
+from furu_slurm_pool._workers import Gone, Worker, found_in
 
 _log = logging.getLogger("furu.pool")
 
@@ -31,9 +31,6 @@ _GHOST_SECS: Final = 60.0  # after which its job is cancelled
 _LIMIT_WORD_SECS: Final = 300.0
 _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
-_STARTS: Final = 3  # workers in a row that die before they can do anything
-_TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
-_TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
 _WORD_SECS: Final = 3.0  # after which is said what the end waits for
 _EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
@@ -42,18 +39,6 @@ _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
 _MISSING_LOOKS: Final = 2  # a job that is found in none of so many answers is gone
 _HOPELESS_LOOKS: Final = 2
-
-
-class StartsFail(Exception):
-    """Workers end again and again before they can do anything.
-
-    Attributes:
-        worker: the last of them.
-    """
-
-    def __init__(self, message: str, worker: Worker) -> None:
-        super().__init__(message)
-        self.worker = worker
 
 
 class Fleet:
@@ -119,8 +104,7 @@ class Fleet:
         self._next_submission = 0.0
         self._down_since: float | None = None
         self._was_up = False  # whether the scheduler has ever answered
-        self._failed: Counter[str] = Counter()
-        self._taken: Counter[str] = Counter()
+        self._starts = Starts()
         self._surplus_since: dict[str, float] = {}
         self._ended_for_good = False
 
@@ -163,7 +147,7 @@ class Fleet:
             if worker.spec_key == key
             and not worker.leaving
             and worker.cancelled is None
-            and not _has_been_gone(worker, _LEFT_SECS)
+            and not worker.has_left_for(_LEFT_SECS)
         ]
 
     def _dismiss(self, key: str, wanted: int) -> None:
@@ -185,7 +169,7 @@ class Fleet:
         if self._submitting is not None or time.monotonic() < self._next_submission:
             return
         lacking = {key: n - len(self._staying(key)) for key, n in wanted.items()}
-        there = [w for w in self._workers.values() if not _has_been_gone(w, _LEFT_SECS)]
+        there = [w for w in self._workers.values() if not w.has_left_for(_LEFT_SECS)]
         room = self._most - len(there)
         for key, missing in sorted(lacking.items(), key=lambda item: -item[1]):
             if missing <= 0:
@@ -283,7 +267,7 @@ class Fleet:
         worker = self._workers.get(name)
         if worker is not None and not worker.begun:
             worker.begun = True
-            self._failed[worker.spec_key] = self._taken[worker.spec_key] = 0
+            self._starts.begun(worker.spec_key)
 
     def _hear_submission(self) -> None:
         if self._submitting is None or not self._submitting[1].done():
@@ -374,7 +358,7 @@ class Fleet:
         for worker in list(self._workers.values()):
             if worker.submitted is None or worker.submitted > snapshot.taken:
                 continue  # it was submitted after this was asked
-            info = self._find(worker, snapshot)
+            info = found_in(snapshot, worker)
             if info is not None:
                 worker.info, worker.missed = info, 0
                 if worker.job_id is None:
@@ -384,7 +368,7 @@ class Fleet:
                     continue
                 worker.hopeless = worker.hopeless + 1 if info.hopeless else 0
                 if worker.hopeless >= _HOPELESS_LOOKS:
-                    self._refuse(worker, info)
+                    raise hopeless(worker, info)
                 self._mind_silence(worker, gone)
                 continue
             worker.missed += 1
@@ -392,18 +376,9 @@ class Fleet:
                 gone.append(self._gone(worker, "the scheduler does not know its job any more"))
         return gone
 
-    def _find(self, worker: Worker, snapshot: Snapshot) -> JobInfo | None:
-        if worker.job_id is not None:
-            return snapshot.job(worker.job_id)
-        for info in snapshot.by_token(worker.token):
-            place = info.job_id.partition("_")[2]
-            if worker.index < 0 or place == str(worker.index):
-                return info
-        return None
-
     def _mind_silence(self, worker: Worker, gone: list[Gone]) -> None:
         """Cancel a worker that runs, as the scheduler says, and gives no sign of life."""
-        if _has_been_gone(worker, _GHOST_SECS) and worker.cancelled is None:
+        if worker.has_left_for(_GHOST_SECS) and worker.cancelled is None:
             # A controller of Slurm that was killed may go on to believe in a job that has ended.
             self.cancel([worker])
         silence = self._watch.silence(worker.name)
@@ -420,27 +395,10 @@ class Fleet:
             why = f"it gave no sign of life for {silence:.0f} s, and its job does not end"
             gone.append(self._gone(worker, why))
 
-    def _refuse(self, worker: Worker, info: JobInfo) -> None:
-        raise FuruSubmitRefused(
-            f"the workers for spec key {worker.spec_key!r} would wait for ever: job {info.job_id} "
-            f"is pending because of {info.reason}",
-            token=worker.token,
-            said=info.reason,
-            hint=f"mend specs[{worker.spec_key!r}]: no node of its partition can run this",
-        )
-
     def _gone(self, worker: Worker, why: str) -> Gone:
         del self._workers[worker.name]
-        if worker.begun or worker.adopted or worker.cancelled is not None:
-            return Gone(worker, why)
-        state = "" if worker.info is None else worker.info.state.value
-        counter, limit = (self._failed, _STARTS)
-        if state in _TAKEN:
-            counter, limit = (self._taken, _TAKEN_STARTS)
-        counter[worker.spec_key] += 1
-        if counter[worker.spec_key] >= limit:
-            raise StartsFail(f"{worker}: {why}; so did {limit - 1} before it", worker)
-        _log.warning("worker %s did not start: %s (log: %s)", worker, why, worker.log)
+        if not (worker.begun or worker.adopted or worker.cancelled is not None):
+            self._starts.failed(worker, why)
         return Gone(worker, why)
 
     # Ending
@@ -536,8 +494,3 @@ class Fleet:
         """Remove the note of a worker that is not there, and whose tasks have been seen to."""
         self._workers.pop(worker.name, None)
         _workers.remove_note(self._run_folder, worker)
-
-
-def _has_been_gone(worker: Worker, secs: float) -> bool:
-    """Whether a worker has given no sign of life for so long that it has ended by itself."""
-    return worker.left is not None and time.monotonic() - worker.left > secs

@@ -30,11 +30,12 @@ from furu_plan import PlanNode
 from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source, Task
 from furu_slurm_pool import _queue, _tasks, _verdicts
 from furu_slurm_pool._controllers import Reign
-from furu_slurm_pool._fleet import Fleet, StartsFail
+from furu_slurm_pool._fleet import Fleet
 from furu_slurm_pool._folders import graph_file, open_queue, order_stop
 from furu_slurm_pool._inheritance import Inheritance, read_verdicts
 from furu_slurm_pool._moves import listed
 from furu_slurm_pool._queue import QueueFolder
+from furu_slurm_pool._starts import StartsFail
 from furu_slurm_pool._tasks import QueuedTask
 from furu_slurm_pool._verdicts import Kind, TaskVerdict
 from furu_slurm_pool._workers import Gone, Worker, give_up

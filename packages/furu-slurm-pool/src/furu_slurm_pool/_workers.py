@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from furu_slurm import JobInfo, job_log
+from furu_slurm import JobInfo, Snapshot, job_log
 from furu_slurm_pool._moves import is_hidden, listed
 from furu_slurm_pool._queue import declare_dead, queue_folder
 
@@ -75,6 +75,10 @@ class Worker:
             return False
         return self.info is None or self.info.state.waiting
 
+    def has_left_for(self, secs: float) -> bool:
+        """Whether it has given no sign of life for so long, and so has ended by itself."""
+        return self.left is not None and time.monotonic() - self.left > secs
+
     def __str__(self) -> str:
         return self.name if self.job_id is None else f"{self.name} (job {self.job_id})"
 
@@ -90,6 +94,17 @@ class Gone:
 
     worker: Worker
     why: str
+
+
+def found_in(snapshot: Snapshot, worker: Worker) -> JobInfo | None:
+    """How a worker's job stands, found by its token where its id is not known."""
+    if worker.job_id is not None:
+        return snapshot.job(worker.job_id)
+    for info in snapshot.by_token(worker.token):
+        place = info.job_id.partition("_")[2]
+        if worker.index < 0 or place == str(worker.index):
+            return info
+    return None
 
 
 # Notes

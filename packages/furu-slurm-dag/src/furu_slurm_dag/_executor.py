@@ -1,0 +1,161 @@
+"""The ways to submit a graph as Slurm jobs, one per node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+
+import furu_core
+from furu_core import Furu, use_settings
+from furu_core.executors import (
+    Executor,
+    Liveness,
+    Submission,
+    named_roots,
+    new_run_folder,
+    refuse_nested_run,
+)
+from furu_plan import Status, build_plan
+from furu_plan.runs import (
+    parse_options,
+)
+from furu_slurm import (
+    SlurmCluster,
+    check_spec_keys,
+    resolve_specs,
+    submitit_root,
+    write_job_environment,
+)
+from furu_slurm_dag._files import NAME
+from furu_slurm_dag._liveness import liveness
+from furu_slurm_dag._options import PARSERS, GivenSpecs, Options
+from furu_slurm_dag._run import SlurmDagSubmission
+from furu_slurm_dag._submit import Submitter, refuse_elsewhere
+
+
+def submit_slurm_dag(
+    roots: Furu[Any] | Iterable[Furu[Any]] | Mapping[str, Furu[Any]],
+    *,
+    specs: GivenSpecs | None = None,
+    submitit_root: Path | str | None = None,
+    signal_before_secs: int = 60,
+    poll_interval_sec: float = 2.0,
+    keep_going: bool = False,
+    retry_failed: bool | None = None,
+    progress: bool | None = None,
+) -> SlurmDagSubmission:
+    """Submit one Slurm job for each node that is to be computed, and return at once.
+
+    A job waits for those of its node's dependencies. Nodes of one class that wait for the same others
+    share an array of jobs. Jobs that still live from an earlier submission, by whomever, are adopted.
+
+    Args:
+        roots: one Furu object, an iterable of them, or a dict of named ones.
+        specs: what jobs ask for, by spec key, with one for ``"default"``; those of keys that are not
+            given come from ``[tool.furu.slurm.specs]`` of `pyproject.toml`.
+        submitit_root: the folder of the jobs' logs. Default: `FURU_SUBMITIT_PATH`, else a folder in
+            the store.
+        signal_before_secs: how long before their walltime's end jobs interrupt their nodes, which go
+            on from their `checkpoint_dir` in the next job.
+        poll_interval_sec: seconds between two looks of `wait`.
+        keep_going: when a node fails in a way that trying again cannot mend, `wait` lets what does
+            not depend on it go on. What depends on any failed node never runs.
+        retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
+        progress: False says nothing on the console.
+
+    Raises:
+        FuruSpecError: a spec makes no sense, or a node's spec key has none.
+        FuruExecutorError: a node is computed by somebody whose end no job can wait for.
+        FuruSubmitRefused: Slurm would never run a job; those before it are submitted.
+        FuruSlurmUnavailable: Slurm does not answer.
+        FuruNestedRun: the caller is itself the code of a node.
+
+    Example:
+        >>> from furu_slurm import SlurmSpec
+        >>> from furu_slurm_dag import submit_slurm_dag
+        >>> submit_slurm_dag([], specs={"default": SlurmSpec(time_min=-1)})
+        Traceback (most recent call last):
+            ...
+        furu_slurm.errors.FuruSpecError: ...
+    """
+    executor = SlurmDagExecutor(
+        specs=specs,
+        submitit_root=submitit_root,
+        signal_before_secs=signal_before_secs,
+        poll_interval_sec=poll_interval_sec,
+        keep_going=keep_going,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
+    return executor.submit(roots)
+
+
+class SlurmDagExecutor(Executor):
+    """Runs graphs on Slurm, one job per node; its arguments are those of `submit_slurm_dag`."""
+
+    name: ClassVar[str] = NAME
+
+    def __init__(
+        self,
+        *,
+        specs: GivenSpecs | None = None,
+        submitit_root: Path | str | None = None,
+        signal_before_secs: int = 60,
+        poll_interval_sec: float = 2.0,
+        keep_going: bool = False,
+        retry_failed: bool | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        self._options = Options(
+            specs=specs,
+            submitit_root=None if submitit_root is None else Path(submitit_root),
+            signal_before_secs=signal_before_secs,
+            poll_interval_sec=poll_interval_sec,
+            keep_going=bool(keep_going),
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> SlurmDagExecutor:
+        """Make an executor from options by name; of the command line all values are strings.
+
+        Raises:
+            FuruExecutorError: an option is unknown or cannot be read.
+            FuruUsageError: an option makes no sense.
+
+        Example:
+            >>> executor = SlurmDagExecutor.from_options({"poll_interval_sec": "0.5"})
+        """
+        return cls(**parse_options(NAME, PARSERS, options))
+
+    @classmethod
+    def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+        """Whether jobs that such an executor submitted can still compute anything."""
+        return liveness(submissions)
+
+    def submit(self, roots: Any) -> SlurmDagSubmission:
+        """Submit the jobs of `roots` and of everything they depend on, and return the run."""
+        refuse_nested_run()
+        options = self._options
+        specs = resolve_specs(options.specs)
+        settings = furu_core.settings()
+        if options.retry_failed is not None:
+            settings = attrs.evolve(settings, retry_failed=options.retry_failed)
+        named = named_roots(roots)
+        plan = build_plan(named, settings=settings)
+        check_spec_keys(specs, plan.topo_order_todo())
+        for node in plan.with_status(Status.IN_PROGRESS):
+            refuse_elsewhere(node)
+        cluster = SlurmCluster()
+        logs = submitit_root(options.submitit_root)
+        run_id, folder = new_run_folder(self.name, named)
+        with use_settings(retry_failed=settings.retry_failed):
+            write_job_environment(folder)
+        submitter = Submitter(cluster, specs, logs, run_id, folder, options.signal_before_secs)
+        run = SlurmDagSubmission(run_id, folder, named, plan, options, cluster, submitter, settings)
+        run.start()
+        return run

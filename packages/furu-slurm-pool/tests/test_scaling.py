@@ -1,0 +1,85 @@
+"""How many workers there are to be: fair shares, what keys keep, and what the scheduler allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pool_nodes import Keyed
+
+from furu_slurm import LocalCluster, SlurmSpec
+from furu_slurm_pool import run_slurm_pool
+from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_shares_are_fair_and_no_larger_than_what_is_needed() -> None:
+    assert shares({"a": 100, "b": 2}, 8) == {"a": 6, "b": 2}
+    assert shares({"a": 100, "b": 100}, 8) == {"a": 4, "b": 4}
+    assert shares({"a": 1, "b": 1, "c": 1}, 2) == {"a": 1, "b": 1, "c": 0}
+    assert shares({"a": 0}, 8) == {"a": 0}
+
+
+def test_a_demand_counts_for_a_while_after_it_has_fallen() -> None:
+    clock = Clock()
+    recent = RecentDemand(60.0, clock)
+    assert recent.with_current({"a": 8}) == {"a": 8}
+    clock.now += 50
+    assert recent.with_current({"b": 3}) == {"a": 8, "b": 3}
+    clock.now += 20
+    assert recent.with_current({"a": 2, "b": 3}) == {"a": 2, "b": 3}
+    clock.now += 61
+    assert recent.with_current({}) == {}
+
+
+def test_how_many_jobs_are_allowed_is_found_out_by_halves() -> None:
+    clock = Clock()
+    allowance = Allowance(clock)
+    assert allowance.of("a", 8) == 8
+    assert allowance.refused("a", 8)
+    assert allowance.of("a", 8) == 4
+    assert allowance.refused("a", 4)
+    allowance.taken("a", 2)
+    assert allowance.of("a", 8) == 4
+    assert not allowance.refused("a", 1)
+    assert allowance.of("a", 8) == 0
+    assert allowance.of("b", 8) == 8
+    clock.now += 31
+    assert allowance.of("a", 8) == 1
+
+
+def test_layers_of_two_spec_keys_by_turns_do_not_swap_workers_at_each(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[int] = []
+    submit = LocalCluster.submit
+
+    def counting(self: LocalCluster, **fields: Any) -> list[str]:
+        submitted.append(len(fields["calls"]))
+        return submit(self, **fields)
+
+    monkeypatch.setattr(LocalCluster, "submit", counting)
+    below: tuple[Keyed, ...] = ()
+    for layer in range(10):
+        key = ("default", "gpu")[layer % 2]
+        below = tuple(Keyed(n=10 * layer + n, key=key, below=below) for n in range(4))
+    run = run_slurm_pool(
+        below,
+        specs={"default": SlurmSpec(), "gpu": SlurmSpec()},
+        cluster="local",
+        max_workers_total=4,
+        poll_interval_sec=0.2,
+        progress=False,
+    )
+    assert run.status().computed == 40
+    assert sum(submitted) <= 8  # four of the first key, two of which make room for two of the other
