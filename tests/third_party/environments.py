@@ -69,6 +69,11 @@ class Environment:
         """Run a program."""
         return self._run([self.python, "-c", code], environ)
 
+    def shell(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of shell with the environment activated."""
+        path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return self._run(["bash", "-c", line], {"PATH": path, "COLUMNS": "200"})
+
     def _run(
         self, command: list[str | Path], environ: dict[str, str]
     ) -> subprocess.CompletedProcess[str]:

@@ -19,19 +19,54 @@ from typing import Any, TypeVar
 
 import click
 
-from furu_core._cli._output import duration, json_option, only_json, print_json
+from furu_core import _browse
+from furu_core._browse import StoredClass, StoredNode
+from furu_core._cli._output import duration, json_option, only_json, print_json, size
 from furu_core._cli._target import load_roots as resolve_roots
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
+    "StoredClass",
+    "StoredNode",
     "duration",
     "json_option",
     "only_json",
     "print_json",
     "resolve_roots",
+    "size",
+    "stored_classes",
+    "stored_node",
     "target_options",
 ]
+
+
+def stored_classes(name: str | None = None) -> list[StoredClass]:
+    """The classes that have nodes in the current store; nothing of theirs is imported.
+
+    Args:
+        name: only those that it means: a class name, with as much of its module as is needed.
+
+    Raises:
+        FuruUsageError: the store has none of that name.
+
+    Example:
+        >>> sizes = {cls.name: len(cls.published()) for cls in stored_classes()}
+    """
+    return list(_browse.classes()) if name is None else _browse.classes_called(name)
+
+
+def stored_node(name: str) -> StoredNode:
+    """The node in the current store that a name means; nothing of its class is imported.
+
+    Args:
+        name: a hash, the beginning of one, a short name such as ``Train(3fa9c1)``, or the name of a
+            class that has one node only.
+
+    Raises:
+        FuruUsageError: it means none, or several; the error names them, or similar ones.
+    """
+    return _browse.find(name)
 
 
 def target_options(command: F) -> F:

@@ -21,8 +21,9 @@ def show(plugins: Sequence[InstalledPlugin], margin: str = "") -> None:
     """Print one line a plugin, and for a broken one what is wrong and what to do."""
     names = max(len(plugin.name) for plugin in plugins)
     origins = max(len(_origin(plugin)) for plugin in plugins)
+    ok = "ok    " if any(plugin.problem for plugin in plugins) else "ok"
     for plugin in plugins:
-        health = click.style("broken", fg="red") if plugin.problem else "ok    "
+        health = click.style("broken", fg="red") if plugin.problem else ok
         line = f"{plugin.name:<{names}}  {_origin(plugin):<{origins}}  {health}  {plugin.target}"
         click.echo(margin + line)
         if plugin.problem:
