@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -203,6 +204,38 @@ def test_p7_slurms_controller_may_be_away_for_a_while(
     assert run.wait(100).results() == [0, 1, 0]
     assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(2))
     cluster.wait_idle()
+
+
+@pytest.mark.slow
+def test_p6_a_controller_that_is_told_to_end_while_slurm_is_away_says_what_it_waits_for(
+    store: Path, tmp_path: Path, own_slurm: Any, program: Callable[..., Program]
+) -> None:
+    """Who runs hears it from the run's folder; a job that waits can only be waited for, and not long."""
+    code = f"""
+        from pathlib import Path
+        from pool_nodes import Waiting
+        from furu_slurm_pool import run_slurm_pool
+
+        if __name__ == "__main__":
+            run_slurm_pool(
+                [Waiting(n=n, folder=Path({str(tmp_path)!r})) for n in range(2)],
+                specs={{"default": {{"cpus": 1, "mem_gb": 1, "time_min": 10}}}},
+                max_workers_total=2, poll_interval_sec=0.5, progress=False,
+            )
+    """
+    cluster = own_slurm(nodes=1, cpus=1)
+    run = program(code)
+    wait_until("a node to begin", lambda: len(list(tmp_path.glob("began-*"))) == 1, 60)
+    wait_until("the other job to wait", lambda: len(cluster.jobs()) == 2)
+    cluster.stop_controller()
+    run.signal(signal.SIGTERM)
+    status, output = run.finish(100)
+    assert status == 130, output
+    assert re.search(r"waits for its workers w1-0002 \(job 1_1\).* s at most", output), output
+    assert "which leave when they find that out" in output
+    wait_until("the worker to end", lambda: not list((store / "runs").glob("*/heartbeats/*")))
+    cluster.start_controller()
+    cluster.wait_idle(60)
 
 
 def test_pending_workers_are_counted_and_cancelled_when_they_are_not_needed(
