@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import furu_core
+
 TESTS = Path(__file__).parent / "tests"
 if str(TESTS) not in sys.path:
     sys.path.insert(0, str(TESTS))
@@ -20,12 +22,15 @@ collect_ignore = [str(path) for path in TESTS.glob("slurm_*.py")]
 
 
 @pytest.fixture(autouse=True)
-def _store_of_a_doctest(request: pytest.FixtureRequest) -> None:
+def _store_of_a_doctest(request: pytest.FixtureRequest) -> Iterator[None]:
     """Give each docstring's example a store of its own, instead of `furu-data` in the workspace."""
-    if isinstance(request.node, pytest.DoctestItem):
-        path: Path = request.getfixturevalue("tmp_path")
-        patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-        patch.setenv("FURU_PATH", str(path / "furu-data"))
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    store = request.getfixturevalue("tmp_path") / "furu-data"
+    request.getfixturevalue("monkeypatch").setenv("FURU_PATH", str(store))
+    with furu_core.use_settings(path=store):  # this process may have read its settings before
+        yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
