@@ -55,6 +55,9 @@ class ExecutorConformance(Graphs, Strictness, Failures, Runs, Commands, Configur
         width: nodes of the widest graph; smaller where each one is expensive.
         depth: nodes of the longest chain.
 
+    What is known only when a cluster has started, such as an address among the options, a fixture of the
+    class may set on ``self``.
+
     What else differs between executors is a method to override:
 
     - `around()` is a context manager that each test runs in, to start a cluster in. In it, the settings

@@ -10,6 +10,7 @@ import furu_core
 from furu_core._layout import short_name
 from furu_core._records import FailureKind
 from furu_core.testing._kit import ConformanceKit
+from furu_core.testing._marks import noted
 from furu_core.testing._promises import failure_of, promise
 from furu_core.testing.nodes import (
     WAYS,
@@ -43,7 +44,9 @@ class Strictness(ConformanceKit):
         __tracebackhide__ = True
         going = self.going(root).finish()
         self._not_computed(asked, how)
-        error = self.badly_ended(going, promised=f"{_REFUSED}; it asked {how}")
+        swallowed = noted(self.store, f"swallowed-{asked.label}") or "nothing"
+        promised = f"{_REFUSED}; it asked {how} and swallowed {swallowed}"
+        error = self.badly_ended(going, promised=promised)
         failure = failure_of(error, culprit, FailureKind.PROTOCOL, f"{_STRICT} ({how})")
         promise(
             failure.error_type == error_type,
@@ -57,6 +60,7 @@ class Strictness(ConformanceKit):
             f"{_ONCE}; {short_name(culprit)} was computed {self.times()[culprit.label]} times",
         )
 
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     @pytest.mark.parametrize("how", list(WAYS))
     def test_what_was_not_declared_is_not_computed_though_the_error_is_swallowed(
@@ -93,6 +97,7 @@ class Strictness(ConformanceKit):
         node = AsksInValidate(label="asks", swallow=swallow)
         self._broke_a_rule(node, node, node.asked, "FuruMissingArtifact", "in _validate")
 
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
     def test_what_was_declared_loads_in_threads_and_children(self) -> None:
         node = LoadsEverywhere(label="loads", needs=Step(label="needed"))
         run = self.completed(

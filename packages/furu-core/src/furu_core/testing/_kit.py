@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import pytest
 
@@ -27,7 +28,14 @@ from furu_core.testing._promises import promise
 from furu_core.testing._waiting import wait_until
 from furu_core.testing._watched import Command, Going
 
-_FURU: Final = "from furu_core._cli import main; main()"
+# A test runner in the background, or under nohup, hands on that signals are ignored.
+_FURU: Final = """
+import signal
+from furu_core._cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+main()
+"""
 #: What an executor may say that it cannot do, in `lacks`.
 CAPABILITIES: Final = (
     "background",  # `submit` returns while the run goes on, so `cancel` and `wait` mean something
@@ -46,15 +54,15 @@ CAPABILITIES: Final = (
 class ConformanceKit:
     """What a suite says of its executor, and what its tests are written with."""
 
-    executor: ClassVar[str | type[Executor]]
-    options: ClassVar[Mapping[str, Any]] = {}
-    command_options: ClassVar[Sequence[str]] = ()
-    lacks: ClassVar[Mapping[str, str]] = {}
-    patience_secs: ClassVar[float] = 60.0
-    at_once: ClassVar[int] = 2
-    other_spec_key: ClassVar[str] = "other"
-    width: ClassVar[int] = 100
-    depth: ClassVar[int] = 200
+    executor: str | type[Executor]
+    options: Mapping[str, Any] = MappingProxyType({})
+    command_options: Sequence[str] = ()
+    lacks: Mapping[str, str] = MappingProxyType({})
+    patience_secs: float = 60.0
+    at_once: int = 2
+    other_spec_key: str = "other"
+    width: int = 100
+    depth: int = 200
 
     store: Path
     folder: Path

@@ -94,6 +94,19 @@ def read_marks(store: Path) -> list[Mark]:
     return sorted(found, key=lambda mark: (mark.began, mark.label, mark.number))
 
 
+def note(name: str, text: str) -> None:
+    """Leave a file for tests to read."""
+    path = box() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def noted(store: Path, name: str) -> str:
+    """What a node has left for tests to read; empty where it has not."""
+    path = box(store) / name
+    return path.read_text() if path.exists() else ""
+
+
 def touch(store: Path, name: str) -> None:
     """Leave an empty file for nodes to find."""
     path = box(store) / name

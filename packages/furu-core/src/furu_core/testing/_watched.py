@@ -116,7 +116,6 @@ class Command:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=_heed_signals,  # noqa: PLW1509 - it takes no lock
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -144,9 +143,3 @@ class Command:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(_CLEAN_UP_SECS)
-
-
-def _heed_signals() -> None:
-    # A test runner in the background, or under nohup, would hand on that signals are ignored.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import furu_core
 from furu_core import Furu, exec_context
-from furu_core.testing._marks import box, marked
+from furu_core.testing._marks import box, marked, note
 
 __all__ = [
     "WAYS",
@@ -369,7 +369,8 @@ def _ask(node: Step, how: str, *, swallow: bool, force: bool = False) -> int:
         return WAYS[how](node, force)
     try:
         return WAYS[how](node, force)
-    except Exception:  # noqa: BLE001 - careless code is what the suite is about
+    except Exception as error:  # noqa: BLE001 - careless code is what the suite is about
+        note(f"swallowed-{node.label}", f"{type(error).__name__}: {error}")
         return 0
 
 
