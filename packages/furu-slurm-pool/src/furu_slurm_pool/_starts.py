@@ -47,8 +47,10 @@ class Starts:
             StartsFail: so did too many before it.
         """
         state = "" if worker.info is None else worker.info.state.value
+        # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
+        forgotten = worker.missed > 0 and worker.pending
         counter, limit = (self._failed, _STARTS)
-        if state in _TAKEN:
+        if state in _TAKEN or forgotten:
             counter, limit = (self._taken, _TAKEN_STARTS)
         counter[worker.spec_key] += 1
         if counter[worker.spec_key] >= limit:

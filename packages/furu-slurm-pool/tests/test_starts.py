@@ -1,0 +1,52 @@
+"""Workers that end before they can do anything: which of them say that none ever will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from furu_slurm import JobInfo, JobState
+from furu_slurm_pool._starts import Starts, StartsFail
+from furu_slurm_pool._workers import Worker
+
+
+def worker(number: int, state: JobState | None, *, missed: int = 0) -> Worker:
+    info = None if state is None else JobInfo(str(number), "furu", state)
+    folder = str(Path("logs"))
+    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), info, missed=missed)
+
+
+def failures_borne(made: list[Worker]) -> int:
+    """How many of these may fail to start, one after the other, before that is an error."""
+    starts = Starts()
+    for number, one in enumerate(made):
+        try:
+            starts.failed(one, "it ended")
+        except StartsFail:
+            return number
+    return len(made)
+
+
+def test_p6_three_workers_that_fail_at_once_are_an_error() -> None:
+    assert failures_borne([worker(n, JobState.FAILED) for n in range(9)]) == 2
+
+
+@pytest.mark.parametrize("state", [None, JobState.PENDING])
+def test_p7_workers_whose_jobs_the_scheduler_forgot_in_the_queue_are_submitted_again(
+    state: JobState | None,
+) -> None:
+    assert failures_borne([worker(n, state, missed=2) for n in range(9)]) == 9
+    # Nor for ever, should it forget whatever it is told.
+    assert failures_borne([worker(n, state, missed=2) for n in range(99)]) < 99
+
+
+def test_workers_that_ran_and_are_forgotten_have_failed() -> None:
+    assert failures_borne([worker(n, JobState.RUNNING, missed=2) for n in range(9)]) == 2
+
+
+def test_one_that_begins_puts_an_end_to_the_row() -> None:
+    starts = Starts()
+    for number in range(9):
+        starts.failed(worker(number, JobState.FAILED), "it ended")
+        starts.begun("gpu")
