@@ -25,12 +25,12 @@ SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
 class Detached:
     """A run of two nodes, one after the other, whose controller and worker are at work."""
 
-    def __init__(self, tmp_path: Path, slurm: Any, **specs: SlurmSpec) -> None:
+    def __init__(self, tmp_path: Path, slurm: Any) -> None:
         self.folder = tmp_path
         self.slurm = slurm
         self.node = Above(below=Waiting(folder=tmp_path))
         self.executor = SlurmPoolExecutor(
-            specs={"default": SMALL, **specs},
+            specs={"default": SMALL},
             max_workers_total=1,
             poll_interval_sec=0.5,
             detach=True,
@@ -79,22 +79,13 @@ def furu(*arguments: str) -> str:
 
 
 @pytest.fixture
-def detached(store: Path, tmp_path: Path, slurm: Any) -> Callable[..., Detached]:
-    return lambda **specs: Detached(tmp_path, slurm, **specs)
+def detached(store: Path, tmp_path: Path, slurm: Any) -> Callable[[], Detached]:
+    return lambda: Detached(tmp_path, slurm)
 
 
 @pytest.mark.slow
-def test_p7_out_of_walltime_a_controller_goes_back_to_the_queue_and_its_workers_go_on(
-    detached: Callable[..., Detached],
-) -> None:
-    pool = detached(controller=SlurmSpec(cpus=1, mem_gb=1, time_min=1))
-    pool.await_next_controller(150)
-    assert f"{pool.run.id}  running" in furu("pool", "status")
-    pool.finish()
-
-
 def test_p7_a_requeued_controller_goes_on_with_the_run_when_it_starts_again(
-    detached: Callable[..., Detached],
+    detached: Callable[[], Detached],
 ) -> None:
     """As after a preemption: meanwhile the run has a controller, and nobody else becomes it."""
     pool = detached()
@@ -112,7 +103,7 @@ def test_p7_a_requeued_controller_goes_on_with_the_run_when_it_starts_again(
 
 
 def test_a_run_is_stopped_while_its_controller_waits_to_start_again(
-    detached: Callable[..., Detached],
+    detached: Callable[[], Detached],
 ) -> None:
     pool = detached()
     job = pool.controller_job
@@ -125,8 +116,9 @@ def test_a_run_is_stopped_while_its_controller_waits_to_start_again(
         pool.run.wait(10)
 
 
+@pytest.mark.slow
 def test_p7_a_cancelled_controller_cancels_its_workers_and_the_run_is_resumed(
-    detached: Callable[..., Detached],
+    detached: Callable[[], Detached],
 ) -> None:
     pool = detached()
     pool.slurm.run("scancel", pool.controller_job)

@@ -44,30 +44,41 @@ def jobs_of(run: SlurmPoolRun, slurm: Any) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_p5_workers_leave_before_their_walltime_ends_and_the_next_ones_go_on(
+def test_p5_workers_and_a_detached_controller_leave_before_their_walltime_ends_and_the_next_go_on(
     store: Path, tmp_path: Path, slurm: Any
 ) -> None:
     """No node is lost or computed twice; one that is longer goes on from its checkpoint."""
     long = Saves(secs=60, folder=tmp_path)
     short = [Keyed(n=n, secs=2.0, folder=tmp_path) for n in range(25)]
     with furu_core.use_settings(max_lost_retries=0):  # what there is of progress costs nothing
-        run = start([long, *short], specs={"default": BRIEF}).wait(250)
+        run = SlurmPoolExecutor(
+            specs={"default": BRIEF, "controller": BRIEF},
+            max_workers_total=2,
+            poll_interval_sec=0.5,
+            detach=True,
+        ).submit([long, *short])
+        run.wait(250)
     assert [counted(tmp_path, f"keyed-default-{n}") for n in range(25)] == [1] * 25
-    assert counted(tmp_path, "saves") == 2
-    assert 60 <= counted(tmp_path, "saved") <= 61
-    retried = [event for event in run.events() if event.kind is EventKind.NODE_RETRIED]
-    assert [event.hash for event in retried] == [long.furu_hash]
+    starts = counted(tmp_path, "saves")
+    assert starts > 1
+    assert 60 <= counted(tmp_path, "saved") <= 60 + starts
+    retried = {event.hash for event in run.events() if event.kind is EventKind.NODE_RETRIED}
+    assert retried == {long.furu_hash}
     slurm.wait_idle()
-    rows = jobs_of(run, slurm)
-    assert len(rows) > 2
+    rows = [row for row in slurm.squeue() if run.id in row["name"]]
+    (controller,) = [row for row in rows if "controller" in row["name"]]
+    assert int(controller["restarts"]) > 0
+    assert len(rows) > 3
     assert {row["state"] for row in rows} == {"COMPLETED"}, rows
     logs = "".join(path.read_text() for path in (store / "submitit").rglob("*_log.out"))
     assert "its walltime ends" in logs
+    assert "the walltime of this controller ends" in logs
 
 
 # Few jobs
 
 
+@pytest.mark.slow
 def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     store: Path,
     tmp_path: Path,
@@ -117,6 +128,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
 # Little information
 
 
+@pytest.mark.slow
 def test_p7_without_accounting_and_with_a_short_memory_slurm_is_told_from_dead_workers(
     store: Path, tmp_path: Path, own_slurm: Any
 ) -> None:
