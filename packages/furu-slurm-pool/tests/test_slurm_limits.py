@@ -158,11 +158,12 @@ def test_p7_without_accounting_and_with_a_short_memory_slurm_is_told_from_dead_w
 
 
 @pytest.mark.slow
-def test_p6_a_job_whose_end_slurm_forgot_is_no_worker_and_is_cancelled_at_the_end(
+def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     store: Path, tmp_path: Path, own_slurm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at the wrong moment, Slurm believes in a job that has ended, until its walltime."""
-    monkeypatch.setattr("furu_slurm_pool._fleet._LEFT_SECS", 2.0)
+    for name in ("_LEFT_SECS", "_GHOST_SECS"):
+        monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", 2.0)
     cluster = own_slurm(nodes=2)
     nodes = [Waiting(folder=tmp_path), Keyed(n=1), Keyed(n=2)]
     run = start(nodes, max_workers_total=1)

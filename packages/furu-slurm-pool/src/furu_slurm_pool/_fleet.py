@@ -26,8 +26,9 @@ _log = logging.getLogger("furu.pool")
 
 WORK: Final = "furu_slurm_pool._worker:work"
 _SILENT_LEASES: Final = 3.0  # without a sign of life, after which a worker's job is cancelled
-_LEFT_SECS: Final = 10.0  # after which one that left is not counted, whatever the scheduler says
-_GHOST_SECS: Final = 60.0  # after which its job is cancelled
+_LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
+_GHOST_SECS: Final = 20.0  # after which its job is cancelled
+_DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
 _LIMIT_WORD_SECS: Final = 300.0
 _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
@@ -169,7 +170,7 @@ class Fleet:
         if self._submitting is not None or time.monotonic() < self._next_submission:
             return
         lacking = {key: n - len(self._staying(key)) for key, n in wanted.items()}
-        there = [w for w in self._workers.values() if not w.has_left_for(_LEFT_SECS)]
+        there = [w for w in self._workers.values() if not w.has_left_for(_DENIED_SECS)]
         room = self._most - len(there)
         for key, missing in sorted(lacking.items(), key=lambda item: -item[1]):
             if missing <= 0:
