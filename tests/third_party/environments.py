@@ -15,7 +15,7 @@ from typing import Any
 from third_party.wheels import Distribution
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_SECS = 120
+DEADLINE_SECS = 240  # many times what a command takes, since the machine may be busy
 
 
 @dataclass(frozen=True)

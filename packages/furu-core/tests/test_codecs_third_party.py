@@ -151,6 +151,12 @@ def test_an_older_codec_refuses_files_of_a_newer_one(install: Install, folder: P
         _codecs.load(entry, folder, folder.parent)
 
 
+def test_a_codec_of_a_newer_furu_asks_for_an_upgrade(folder: Path) -> None:
+    entry = _codecs.store(np.arange(3), folder, folder.parent)
+    with pytest.raises(FuruResultError, match=r"'zarr'.*upgrade furu-core"):
+        _codecs.load(attrs.evolve(entry, codec="zarr"), folder, folder.parent)
+
+
 def test_a_codec_that_calls_its_file_damaged_is_believed(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
     entry = _codecs.store(Fraction(1, 3), folder, folder.parent)

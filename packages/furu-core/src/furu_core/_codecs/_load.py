@@ -106,12 +106,17 @@ def _file(entry: ResultEntry, folder: str) -> object:
 def _codec(entry: ResultEntry, path: str) -> Codec:
     from furu_core._codecs._own import OWN_CODECS  # plain JSON, which is most results, needs none
 
-    for own in OWN_CODECS:
-        if own.name == entry.codec and not entry.distribution:
-            return own
+    if not entry.distribution:
+        for own in OWN_CODECS:
+            if own.name == entry.codec:
+                return own
+        raise FuruResultError(
+            f"{path} was stored by the codec {entry.codec!r}, which this furu-core does not have",
+            hint="upgrade furu-core here",
+        )
     from furu_core._codecs import _registry  # what other distributions bring takes time to find
 
-    return _registry.find(entry.codec, entry.distribution or "furu-core", path=path)
+    return _registry.find(entry.codec, entry.distribution, path=path)
 
 
 def _refuse_newer(entry: ResultEntry, path: str, version: int, distribution: str) -> None:
