@@ -130,7 +130,7 @@ class Saves(Furu[int]):
         step = int(path.read_text()) if path.exists() else 0
         if step < self.steps:
             path.write_text(str(step + 1))
-        with marked(self.label):
+        with marked(self.label, **_context()):
             if step < self.steps:
                 _wait_for(f"{self.label} to be killed", lambda: _is_let_go(self.label))
             return step
