@@ -47,7 +47,7 @@ _BOOT: Final = (
 _LOOK_SECS: Final = 0.2  # between two looks at whether the node is still wanted
 _GRACE_SECS: Final = 4.0  # for a node that was interrupted, before it is killed
 _END_SECS: Final = 3.0  # for exit handlers of the user's code
-_IDLE_SECS: Final = 15.0  # without a node; whoever started the process may have forgotten it
+_IDLE_SECS: Final = 5.0  # without a node; whoever started the process may have forgotten it
 _FORKED: Final = 80  # the exit status when a fork in the node's code came back from it
 _NO_CONNECTION: Final = 81  # and when the node's code closed the socket
 _LEFT: Final = 82  # and when there was nothing to do
@@ -351,6 +351,8 @@ class _Server:
         self._pid = os.getpid()
         self._interruptible = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        # Whoever started this may ignore what a terminal sends, and the node's children would as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.register_at_fork(after_in_child=self._in_child)
 
     def serve(self) -> None:

@@ -55,7 +55,10 @@ class BackendExecutor(Executor):
 
     @abstractmethod
     def backend(self, run: NewRun) -> Backend:
-        """What computes the nodes of a run; it gets its workers when `room` is first asked for."""
+        """What computes the nodes of a run.
+
+        It is connected when `room` is first asked for, as `submit` does if there is anything to do.
+        """
 
     def places(self) -> Mapping[str, Place]:
         """Spec key to the place of its nodes, for those whose nodes not every worker can compute."""
@@ -73,12 +76,23 @@ class BackendExecutor(Executor):
         return cls(**parse_options(cls.name, {**cls.parsers, **common}, options))
 
     def submit(self, roots: Any) -> ControlledRun:
-        """Start computing `roots` and everything they depend on, and return the run."""
+        """Start computing `roots` and everything they depend on, and return the run.
+
+        Raises:
+            FuruExecutorError: there is something to compute, and the backend cannot be reached.
+        """
         places = self.places()
 
         def make_pool(run: NewRun) -> BackendPool:
+            backend = self.backend(run)
+            if run.todo:
+                try:
+                    backend.room(None)
+                except BaseException:
+                    backend.close()
+                    raise
             return BackendPool(
-                self.backend(run),
+                backend,
                 run.id,
                 places=tuple(dict.fromkeys(places.values())),
                 max_workers=self.max_workers,

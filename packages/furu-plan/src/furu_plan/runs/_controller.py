@@ -165,6 +165,7 @@ class Controller:
                 self.state = RunState.FAILED
         except Exception as error:  # noqa: BLE001 - `wait` raises it; the workers must end first
             self.cause = error
+            _log.error("run %s ends: %s: %s", self._run_id, type(error).__name__, error)
             self._take_stock(self._pool.kill())
             self.state = RunState.FAILED
         finally:

@@ -14,6 +14,7 @@ from furu_core import settings as current_settings
 from furu_core.executors import EventLog, named_roots, new_run_folder, refuse_nested_run
 from furu_plan._build import build_plan
 from furu_plan._frontier import Frontier
+from furu_plan._node import Status
 from furu_plan._windows import Window
 from furu_plan.runs._controller import Controller
 from furu_plan.runs._display import choose_display
@@ -54,11 +55,13 @@ class NewRun:
         id: the run's.
         folder: its folder.
         settings: its settings.
+        todo: how many nodes there are to compute, as far as is known.
     """
 
     id: str
     folder: Path
     settings: Settings
+    todo: int
 
 
 def start_run(
@@ -78,8 +81,7 @@ def start_run(
     Args:
         executor: the executor's name.
         roots: one Furu object, an iterable of them, or a dict of named ones.
-        make_pool: makes what computes. What needs workers waits for the pool's first `feed`: with
-            everything there, that finds nothing to do.
+        make_pool: makes what computes.
         how: how nodes are computed, in words for the console.
         limits: spec key to the number of its nodes that may be computed at once.
         places: spec key to its places, for those whose nodes not every worker can compute.
@@ -108,7 +110,7 @@ def start_run(
     controller = Controller(
         run_id=run_id,
         frontier=Frontier(plan, window=window),
-        pool=make_pool(NewRun(run_id, folder, settings)),
+        pool=make_pool(NewRun(run_id, folder, settings, len(plan.with_status(Status.TODO)))),
         events=EventLog(folder),
         settings=settings,
         keep_going=options.get("keep_going", False),
