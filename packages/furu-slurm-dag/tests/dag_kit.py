@@ -8,7 +8,7 @@ from typing import Any
 import dag_nodes as nodes
 
 from furu_core import Furu
-from furu_core.executors import NodeState, StateReader
+from furu_core.executors import EventKind, NodeState, Run, StateReader
 from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_dag import SlurmDagSubmission, submit_slurm_dag
@@ -55,3 +55,9 @@ def states(*wanted: Furu[Any]) -> list[NodeState]:
     """How nodes stand in the store."""
     reader = StateReader()
     return [reader.state(node).state for node in wanted]
+
+
+def retried(run: Run, node: Furu[Any]) -> list[str]:
+    """Why a node was tried again, as the events of a run tell."""
+    tries = [event for event in run.events() if event.kind is EventKind.NODE_RETRIED]
+    return [event.detail for event in tries if event.hash == node.furu_hash]

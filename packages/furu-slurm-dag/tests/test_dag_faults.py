@@ -15,7 +15,7 @@ from typing import Any
 import dag_nodes as nodes
 import dag_programs as programs
 import pytest
-from dag_kit import WAIT_SECS, Box, states, submit
+from dag_kit import WAIT_SECS, Box, retried, states, submit
 
 import furu_core
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruStoreError
@@ -227,11 +227,14 @@ def test_p5_a_preempted_job_goes_on_from_its_checkpoint(
 ) -> None:
     cluster = own_slurm(nodes=1, cpus=1)
     box.tell("long", "steps", "6")
-    run = submit(box.step("long"))
+    step = box.step("long")
+    run = submit(step)
     wait_until("a step", lambda: (box.folder / "long.ran").exists(), 60)
     cluster.sbatch("sleep 2", "--partition=urgent", "--ntasks=1")
     assert run.wait(WAIT_SECS).results() == 1
     assert box.starts("long") == 2
+    (why,) = retried(run, step)
+    assert "preempted" in why
     assert len((box.folder / "long.ran").read_text().splitlines()) <= 7
 
 
@@ -268,6 +271,7 @@ def test_p5_a_job_whose_own_process_is_killed_is_submitted_once_more(
     after = run.job_id_by_hash
     assert all(before[node_hash] != after[node_hash] for node_hash in before)
     assert [box.starts("one"), box.starts("root")] == [2, 1]
+    assert retried(run, step) == ["it is submitted once more"]
 
 
 # Dependencies

@@ -70,7 +70,7 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     failure = Failure(FailureKind.COMPUTE, "ValueError", "bad", "B(12ab)", "12ab", Path("/log"))
     for ledger in (
         files.Ledger(),
-        files.Ledger(Spent(1, 2), "tok", 3, True, True, failure, "A(34cd)"),
+        files.Ledger(Spent(1, 2), "tok", 3, True, True, failure, "A(34cd)", ("lost once",)),
     ):
         files.write_ledger(tmp_path, "12ab", ledger)
         assert files.read_ledger(tmp_path, "12ab") == ledger

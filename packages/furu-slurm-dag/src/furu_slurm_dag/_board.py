@@ -34,6 +34,7 @@ _TAIL: Final = 4096  # bytes of a log in which a job's last word stands
 
 
 Told = Callable[[Entry], None]
+Retried = Callable[[Entry, str], None]
 
 
 class Board:
@@ -44,15 +45,22 @@ class Board:
         submitter: knows where logs are, and finds jobs that others submitted.
         settings: for budgets and waits.
         told: called for each node that comes to stand otherwise.
+        retried: called for each time that a job tried its node again, with the reason.
     """
 
     def __init__(
-        self, plan: DependencyPlan, submitter: Submitter, settings: Settings, told: Told
+        self,
+        plan: DependencyPlan,
+        submitter: Submitter,
+        settings: Settings,
+        told: Told,
+        retried: Retried,
     ) -> None:
         self._plan = plan
         self._submitter = submitter
         self._settings = settings
         self._told = told
+        self._retried = retried
         self._reader = StateReader()
         self._visible_secs = max(settings.lease_secs, _VISIBLE_SECS)
         self.entries: dict[str, Entry] = {}
@@ -211,7 +219,7 @@ class Board:
         """Judge a job that said its last word long ago, though Slurm says that it runs."""
         if not _is_long_ago(max(entry.since, entry.read)):
             return
-        ledger = read_ledger(run_folder(job.name.run_id), entry.node.hash)
+        ledger = self._listen(entry, job)
         if ledger is None or not ledger.ended or ledger.token != job.name.token:
             entry.read, entry.last_word = time.monotonic(), False
         elif not entry.last_word:
@@ -224,8 +232,7 @@ class Board:
         self, entry: Entry, job: Job, info: JobInfo | None, snapshot: Snapshot, *, waited: float
     ) -> None:
         """What became of a node whose job is over and whose artifact is not to be seen."""
-        folder = run_folder(job.name.run_id)
-        ledger = read_ledger(folder, entry.node.hash)
+        ledger = self._listen(entry, job)
         if ledger is not None and ledger.token != job.name.token:
             ledger = None  # of an earlier job of this run
         if ledger is not None and ledger.failure is not None:
@@ -398,7 +405,21 @@ class Board:
                 placed.add(node_hash)
                 yield entry
 
+    def _listen(self, entry: Entry, job: Job) -> Ledger | None:
+        """What a job says itself; told of it is that it began, and how often it tried its node again."""
+        ledger = read_ledger(run_folder(job.name.run_id), entry.node.hash)
+        if ledger is not None:
+            began = ledger.token == job.name.token and not ledger.blocked_by
+            if began and entry.stage is Stage.QUEUED:
+                self._set(entry, Stage.RUNNING)  # it was quicker than two looks
+            for why in ledger.retries[entry.retries :]:
+                self._retried(entry, why)
+            entry.retries = max(entry.retries, len(ledger.retries))
+        return ledger
+
     def _is_done(self, entry: Entry) -> None:
+        if entry.job is not None:
+            self._listen(entry, entry.job)
         entry.computed = entry.job is not None
         self._set(entry, Stage.DONE)
 

@@ -55,6 +55,7 @@ class Entry:
         since: when it came to stand as it stands, by `time.monotonic`.
         read: when it was looked what its job, which runs, says itself.
         last_word: whether that was its last word.
+        retries: how many times it was told that its jobs tried it again.
     """
 
     node: PlanNode
@@ -72,3 +73,4 @@ class Entry:
     since: float = attrs.field(factory=time.monotonic)
     read: float = 0.0
     last_word: bool = False
+    retries: int = 0

@@ -32,6 +32,9 @@ NAME: Final = "slurm-dag"
 GRAPH: Final = "graph.jsonl"
 ANY_RESTART: Final = -1  # of a note, which holds for the job however often it is restarted
 VERSION: Final = 1
+# A node may go on from its checkpoint for years, and its file is written anew each time.
+_MOST_RETRIES: Final = 100
+_LONGEST_WHY: Final = 300
 
 
 @attrs.frozen
@@ -220,6 +223,7 @@ class Ledger:
         terminated: whether Slurm told it to end, and it did not know why.
         failure: why the node failed for good.
         blocked_by: short name of a dependency that failed, so that the node could not begin.
+        retries: why the node was tried again, each of the first hundred times.
     """
 
     spent: Spent = attrs.field(factory=Spent)
@@ -229,6 +233,11 @@ class Ledger:
     terminated: bool = False
     failure: Failure | None = None
     blocked_by: str = ""
+    retries: tuple[str, ...] = ()
+
+    def tried_again(self, why: str) -> Ledger:
+        """The same when the node is tried once more."""
+        return attrs.evolve(self, retries=(*self.retries, why[:_LONGEST_WHY])[:_MOST_RETRIES])
 
 
 def write_ledger(folder: Path, node_hash: str, ledger: Ledger) -> None:
@@ -247,6 +256,7 @@ def write_ledger(folder: Path, node_hash: str, ledger: Ledger) -> None:
         "ended": ledger.ended,
         "terminated": ledger.terminated,
         "blocked_by": ledger.blocked_by,
+        "retries": ledger.retries,
         "failure": None
         if failure is None
         else {
@@ -280,6 +290,7 @@ def read_ledger(folder: Path, node_hash: str) -> Ledger | None:
             raw["terminated"],
             failure,
             raw["blocked_by"],
+            tuple(raw.get("retries", ())),
         )
     except (FuruStoreError, KeyError, TypeError, ValueError):
         return None

@@ -34,6 +34,7 @@ from furu_core.executors import (
     Outcome,
     WorkerContext,
     absent,
+    is_local_folder,
     made_progress,
     state_at,
     worker_session,
@@ -176,7 +177,7 @@ class _Job:
             run_id=self._batch.run_id,
             spec_key=self._batch.spec_key,
             echo=True,
-            known_done_wait_secs=max(self._settings.lease_secs, _CACHE_SECS),
+            known_done_wait_secs=self._hidden_secs(),
             submission=submission,
         )
         # A session, so that this job is known to be alive to what is asked here.
@@ -207,6 +208,7 @@ class _Job:
             spent=Spent() if before is None else before.spent,
             token=self._name.token,
             restarts=self._job.restarts,
+            retries=() if before is None else before.retries,
         )
         self._retries = RetryLedger(
             self._settings, keep_going=True, spent={self._place.hash: self._ledger.spent}
@@ -219,6 +221,9 @@ class _Job:
             decision = self._decide(failure)
             if decision.verdict is not Verdict.RETRY:
                 return failure
+            if before.token != self._name.token:
+                # Whoever submitted the node once more has told of it.
+                self._ledger = attrs.evolve(self._ledger, retries=before.retries)
             self._say(f"{failure.message} ({decision.reason}); it is tried again")
         self._write()
         return None
@@ -403,6 +408,8 @@ class _Job:
         progress = lost and made_progress(self._place)
         decision = self._retries.decide(self._place.hash, failure.kind, progress=progress)
         self._ledger = attrs.evolve(self._ledger, spent=decision.spent)
+        if decision.verdict in (Verdict.RETRY, Verdict.FREE):
+            self._ledger = self._ledger.tried_again(f"{decision.reason}: {failure}")
         return decision
 
     def _write(self, *, ended: bool = False) -> None:
@@ -417,6 +424,11 @@ class _Job:
 
     def _is_finished(self) -> bool:
         return self._is_there() and not self._assignment.rerun
+
+    def _hidden_secs(self) -> float:
+        """For how long this host may not see an artifact that is there."""
+        # Where it sees all at once, a node that asks for what it has not declared fails at once.
+        return 0.0 if is_local_folder(self._settings.path) else self._visible_secs()
 
     def _visible_secs(self) -> float:
         return max(self._settings.lease_secs, _CACHE_SECS)

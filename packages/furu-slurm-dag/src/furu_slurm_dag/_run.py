@@ -115,7 +115,7 @@ class SlurmDagSubmission(Run):
         self._limit_said = -_WORD_SECS
         self._unanswered: float | None = None
         self._said = time.monotonic()
-        self._board = Board(plan, submitter, settings, self._told)
+        self._board = Board(plan, submitter, settings, self._told, self._tried_again)
 
     # What it is
 
@@ -208,7 +208,10 @@ class SlurmDagSubmission(Run):
         return super().results()
 
     def events(self) -> Iterator[Event]:
-        """What happened in the run, as far as `wait` and `status` saw it."""
+        """What happened in the run, as far as `wait` and `status` saw it.
+
+        What a job has tried again by itself is told when it ends, or minutes after.
+        """
         return super().events()
 
     # One look, and what follows
@@ -363,8 +366,10 @@ class SlurmDagSubmission(Run):
         """Write down that a node comes to stand otherwise."""
         job = "" if entry.job is None else f"job {entry.job.job_id}"
         match entry.stage:
+            case Stage.QUEUED if entry.adopted:
+                kind, detail = EventKind.NODE_WAITING, f"{job} was submitted before"
             case Stage.QUEUED:
-                kind, detail = EventKind.NODE_WAITING, f"{job} is in the queue"
+                return
             case Stage.RUNNING:
                 kind, detail = EventKind.NODE_STARTED, job
             case Stage.DONE:
@@ -379,6 +384,12 @@ class SlurmDagSubmission(Run):
                 kind, detail = EventKind.NODE_CANCELLED, job
             case Stage.WAITING:
                 kind, detail = EventKind.NODE_RETRIED, "it is submitted once more"
+        self._event(kind, entry, detail)
+
+    def _tried_again(self, entry: Entry, why: str) -> None:
+        self._event(EventKind.NODE_RETRIED, entry, why)
+
+    def _event(self, kind: EventKind, entry: Entry, detail: str) -> None:
         self._events.write(kind, hash=entry.node.hash, node=entry.node.name, detail=detail)
 
     def _report(self) -> None:
