@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,40 @@ def test_p7_jobs_that_slurm_has_purged_are_judged_by_the_store(
         assert states(source, other) == [NodeState.FAILED, NodeState.DONE]
     assert [box.starts("source"), box.starts("other")] == [1, 2]
     cluster.wait_idle()
+
+
+def test_p6_a_job_that_slurm_has_set_aside_is_submitted_anew_and_one_that_a_user_holds_is_not(
+    slurm: Any, store: Path, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = box.step("source")
+    first, second = box.step("first", source), box.step("second", source)
+    hold = box.tell("source", "hold")
+    run = submit([first, second])
+    box.await_start("source")
+    before = run.job_id_by_hash
+    dropped, held = before[first.furu_hash], before[second.furu_hash]
+    slurm.run("scontrol", "hold", dropped, held)
+    # Slurm drops jobs that it could not start, which cannot be brought about at will.
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    drop = f"s/^{dropped}|\\(.*\\)JobHeld[A-Z][a-z]*/{dropped}|\\1launch failed requeued held/"
+    squeue.write_text(f"#!/bin/sh\n{shutil.which('squeue')} \"$@\" | sed '{drop}'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=os.pathsep)
+
+    def is_submitted_anew() -> bool:
+        with suppress(TimeoutError):
+            run.wait(0.1)
+        return run.job_id_by_hash.get(first.furu_hash, dropped) != dropped
+
+    wait_until("the job that was set aside to be submitted anew", is_submitted_anew, WAIT_SECS)
+    hold.unlink()
+    wait_until("the source to be there", source.exists, WAIT_SECS)
+    assert run.job_id_by_hash[second.furu_hash] == held
+    slurm.run("scontrol", "release", held)
+    assert run.wait(WAIT_SECS).results() == [2, 2]
+    assert [box.starts(name) for name in ("source", "first", "second")] == [1, 1, 1]
+    slurm.wait_idle()
 
 
 def _parent(pid: int) -> int:

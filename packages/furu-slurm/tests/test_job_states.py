@@ -66,6 +66,13 @@ def test_a_job_that_no_node_can_ever_run_is_told_from_one_that_waits() -> None:
     assert [info.hopeless for info in parse_squeue("\n".join(lines))] == [True, False]
 
 
+def test_a_job_that_slurm_has_set_aside_is_told_from_one_that_somebody_holds() -> None:
+    reasons = ["launch failed requeued held", "JobHoldMaxRequeue", "JobHeldUser", "JobHeldAdmin"]
+    lines = [f"{n}|PENDING|0|0|{why}|x.y|" for n, why in enumerate(reasons)]
+    dropped = [info.dropped for info in parse_squeue("\n".join(lines))]
+    assert dropped == [True, True, False, False]
+
+
 def test_one_look_serves_everybody_for_a_while(fake: FakeSlurm) -> None:
     fake.queue("5|RUNNING|0|0|None|a.tok|")
     cluster, other = SlurmCluster(), SlurmCluster()

@@ -169,6 +169,10 @@ class Board:
         if info is not None and info.state.live:
             entry.ended = None
             self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)
+            if info.dropped:
+                self.surplus.append(job.job_id)
+                self._lost(entry, job, info, began=False)
+                return
             self._mind_hopeless(entry, job, info)
             if entry.stage is Stage.QUEUED and info.reason == "Dependency":
                 self._mind_ghosts_below(entry, job)

@@ -154,6 +154,13 @@ class JobInfo:
         """Whether it waits for what will not come by itself, such as a node larger than any."""
         return self.state is JobState.PENDING and self.reason in _HOPELESS
 
+    @property
+    def dropped(self) -> bool:
+        """Whether Slurm itself has set it aside, for want of luck in starting it; nobody asked for that."""
+        return self.state.waiting and (
+            self.reason == "JobHoldMaxRequeue" or self.reason.lower().endswith("requeued held")
+        )
+
 
 @attrs.frozen(slots=False)
 class Snapshot:
