@@ -20,7 +20,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test lint types check bench check-wheels release-check demo-slurm chaos slurm-up slurm-down lock clean FORCE
+.PHONY: help setup demo test lint types check bench check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,7 @@ format: $(STAMP) ## format, and repair what can be repaired
 
 types: $(STAMP) ## check types
 	@$(RUN) -m mypy
+	@cd examples/furu-dask && ../../$(RUN) -m mypy
 
 check: lint types test ## lint, types and test
 
@@ -59,6 +60,9 @@ check-wheels: $(STAMP) ## build the wheels, check them, and try them outside the
 
 release-check: $(STAMP) ## build sdists and wheels, and run the packages' tests against them
 	@$(RUN) tools/release_check.py $(PYTEST) $(ARGS)
+
+test-furu-dask: $(STAMP) ## test the executor of examples/furu-dask as a stranger's package (ARGS as for test)
+	@$(RUN) tools/try_furu_dask.py $(PYTEST) $(ARGS)
 
 demo-slurm: $(STAMP) ## run the digits experiment on a real Slurm cluster, under each executor
 	@$(RUN) tests/slurm_demo.py
