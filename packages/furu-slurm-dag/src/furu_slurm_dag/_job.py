@@ -40,7 +40,7 @@ from furu_core.executors import (
     worker_session,
 )
 from furu_plan import Decision, RetryLedger, Spent, Verdict
-from furu_slurm import ChildDied, JobEnvironment, NodeProcess, SlurmCluster, this_job
+from furu_slurm import ChildDied, JobEnvironment, NodeChild, SlurmCluster, this_job
 from furu_slurm_dag._files import (
     GRAPH,
     NAME,
@@ -102,9 +102,9 @@ class _Signals:
     ending: bool = False  # the walltime ends soon
     terminated: bool = False
 
-    def wait(self, *others: NodeProcess, timeout: float) -> None:
+    def wait(self, *others: NodeChild, timeout: float) -> None:
         """Wait until a signal comes, a node process has something to tell, or time is up."""
-        watched: list[int | NodeProcess] = [self.wake, *others]
+        watched: list[int | NodeChild] = [self.wake, *others]
         select.select(watched, [], [], max(0.0, timeout))
         self._drain()
 
@@ -190,7 +190,7 @@ class _Job:
                     return self._done("it was there already")
                 self._await_dependencies(signals)
                 graph = self._folder / GRAPH
-                with NodeProcess(context, graph, wait_secs=_CACHE_SECS) as process:
+                with NodeChild(context, graph, wait_secs=_CACHE_SECS) as process:
                     return self._compute(process, signals)
             except _Blocked as blocked:
                 return self._blocked(blocked)
@@ -258,7 +258,7 @@ class _Job:
 
     # The node
 
-    def _compute(self, process: NodeProcess, signals: _Signals) -> int:
+    def _compute(self, process: NodeChild, signals: _Signals) -> int:
         while True:
             self._say(f"computing {self._place.name}")
             process.start(self._assignment.offset, rerun=self._assignment.rerun)
@@ -321,7 +321,7 @@ class _Job:
 
     # The end
 
-    def _interrupted(self, process: NodeProcess, signals: _Signals) -> NodeResult | None:
+    def _interrupted(self, process: NodeChild, signals: _Signals) -> NodeResult | None:
         """Interrupt the node, and kill it if it does not end in time."""
         left = self._job.seconds_left
         if signals.terminated:

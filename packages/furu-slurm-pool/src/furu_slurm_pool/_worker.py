@@ -28,7 +28,7 @@ from furu_core.executors import (
     WorkerContext,
     this_process,
 )
-from furu_slurm import ChildDied, NodeProcess, this_job
+from furu_slurm import ChildDied, NodeChild, this_job
 from furu_slurm_pool import _verdicts
 from furu_slurm_pool._folders import graph_file, orders_for
 from furu_slurm_pool._heartbeats import Heartbeat
@@ -132,7 +132,7 @@ class _Worker:
             submission=None if job is None else Submission(EXECUTOR, job.job_id, job.restarts),
         )
         self._graph = ""
-        self._process: NodeProcess | None = None
+        self._process: NodeChild | None = None
         self._fate = _Fate.GO_ON
         self._why = ""
         self._signalled: signal.Signals | None = None
@@ -294,7 +294,7 @@ class _Worker:
             elif interrupted is not None and now - interrupted >= _INTERRUPT_SECS:
                 process.kill()
 
-    def _wait_for(self, process: NodeProcess, seconds: float) -> NodeResult | None:
+    def _wait_for(self, process: NodeChild, seconds: float) -> NodeResult | None:
         """The node's end, or None when time is up or a signal came."""
         answer = process.poll(0.0)
         if answer is None and self._signalled is None:
@@ -306,13 +306,13 @@ class _Worker:
             answer = process.poll(0.0)
         return answer.result if isinstance(answer, ChildDied) else answer
 
-    def _process_for(self, graph: str) -> NodeProcess:
+    def _process_for(self, graph: str) -> NodeChild:
         if self._process is None or graph != self._graph:
             if self._process is not None:
                 self._process.close()
             self._graph = graph
             path = Path(graph_file(self._setup.run_folder, graph))
-            self._process = NodeProcess(self._context, path, wait_secs=self._wait_secs)
+            self._process = NodeChild(self._context, path, wait_secs=self._wait_secs)
         return self._process
 
     # Telling

@@ -18,7 +18,7 @@ if _TYPE_CHECKING:
     from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
     from furu_slurm._liveness import ANY_RESTART, liveness
     from furu_slurm._local import LocalCluster
-    from furu_slurm._node_process import ChildDied, NodeProcess
+    from furu_slurm._node_child import ChildDied, NodeChild
     from furu_slurm._slurm import SlurmCluster
     from furu_slurm._spec import SlurmSpec
     from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
@@ -34,7 +34,7 @@ __all__ = [
     "JobInfo",
     "JobState",
     "LocalCluster",
-    "NodeProcess",
+    "NodeChild",
     "SlurmCluster",
     "SlurmSpec",
     "Snapshot",
@@ -66,7 +66,7 @@ _MODULES = {
     "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
     "_liveness": ("ANY_RESTART", "liveness"),
     "_local": ("LocalCluster",),
-    "_node_process": ("ChildDied", "NodeProcess"),
+    "_node_child": ("ChildDied", "NodeChild"),
     "_slurm": ("SlurmCluster",),
     "_spec": ("SlurmSpec",),
     "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from furu_core.executors import Submission, WorkerContext
 from furu_core.testing import wait_until
-from furu_slurm._node_process import ChildDied, NodeProcess
+from furu_slurm._node_child import ChildDied, NodeChild
 
 CONTEXT = WorkerContext("test", "run-1", submission=Submission("test", "7"))
 
@@ -36,7 +36,7 @@ def told(answer: Any) -> dict[str, Any]:
 def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
     """Compute nodes one after the other."""
     answers = []
-    with NodeProcess(CONTEXT, Path(graph)) as process:
+    with NodeChild(CONTEXT, Path(graph)) as process:
         for offset in offsets:
             process.start(offset)
             answers.append(told(process.poll(None)) | {"pid": process.pid})
@@ -46,7 +46,7 @@ def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
 
 def count(graph: str, offsets: list[int]) -> float:
     """Nodes per second."""
-    with NodeProcess(CONTEXT, Path(graph)) as process:
+    with NodeChild(CONTEXT, Path(graph)) as process:
         process.start(offsets[0])
         assert process.poll(60.0) is not None
         began = time.monotonic()
@@ -60,7 +60,7 @@ def count(graph: str, offsets: list[int]) -> float:
 def interrupt(graph: str, offset: int, note: str, how: str, after: int) -> list[dict[str, Any]]:
     """Interrupt a node once it has begun, and compute another one afterwards."""
     answers = []
-    with NodeProcess(CONTEXT, Path(graph)) as process:
+    with NodeChild(CONTEXT, Path(graph)) as process:
         process.start(offset)
         assert process.poll(0.0) is None
         wait_until("the node to begin", lambda: os.path.exists(note))
@@ -80,6 +80,6 @@ def interrupt(graph: str, offset: int, note: str, how: str, after: int) -> list[
 
 def wait_for_ever(graph: str, offset: int) -> None:
     """Start a node and wait, to be killed meanwhile."""
-    with NodeProcess(CONTEXT, Path(graph)) as process:
+    with NodeChild(CONTEXT, Path(graph)) as process:
         process.start(offset)
         process.poll(None)

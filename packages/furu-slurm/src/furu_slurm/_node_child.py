@@ -99,7 +99,7 @@ class ChildDied:
     result: NodeResult
 
 
-class NodeProcess:
+class NodeChild:
     """Computes nodes one after the other in a forked child.
 
     The calling process must have one thread, so that the child inherits no lock that nobody will
