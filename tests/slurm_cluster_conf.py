@@ -66,7 +66,7 @@ class Options:
     cpus: int = 8
     node_options: Mapping[str, NodeOptions] = attrs.field(factory=dict)
     max_array_size: int = 1001
-    min_job_age: int = 300
+    min_job_age: int = 3600  # longer than any test, of which some look at their jobs at the end
     slurmd_timeout: int = 60
     requeue_secs: int = attrs.field(default=5, validator=attrs.validators.ge(5))
     kill_wait: int = 2

@@ -49,15 +49,19 @@ def is_running(pid: int) -> bool:
 
 
 def knowing(store: Path) -> list[Process]:
-    """The living processes, save this one, that were started with a store in their environment."""
+    """The living processes that were started with a store in their environment.
+
+    This one is left out, and what `multiprocessing` started for it: that serves later tests as well.
+    """
     variable = f"FURU_PATH={store}".encode()
-    return [
+    found = [
         Process(pid, _command(pid))
         for pid in _pids()
         if pid != os.getpid()
         and variable in _bytes(pid, "environ").split(b"\0")
         and is_running(pid)
     ]
+    return [one for one in found if not (_is_servant(one) and _parent(one.pid) == os.getpid())]
 
 
 def started_since(before: frozenset[int]) -> list[Process]:
@@ -77,7 +81,11 @@ def started_since(before: frozenset[int]) -> list[Process]:
                 stack.append(pid)
                 if is_running(pid):
                     found.append(Process(pid, _command(pid)))
-    return [one for one in found if not any(servant in one.command for servant in _SERVANTS)]
+    return [one for one in found if not _is_servant(one)]
+
+
+def _is_servant(process: Process) -> bool:
+    return any(servant in process.command for servant in _SERVANTS)
 
 
 def all_pids() -> frozenset[int]:
