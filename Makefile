@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 STAMP := $(VENV)/.furu-setup
 
-# Two cores and tests of very uneven length: whoever is idle takes over waiting tests.
-PYTEST := -q -n auto --dist worksteal
+# Many tests wait for what they killed to be missed, so there are two at once for each core; and they are of very
+# uneven length: whoever is idle takes over waiting ones.
+PYTEST := -q -n $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --dist worksteal
 
 # What `make demo` runs, and where.
 DEMO_DIR := examples/digits
