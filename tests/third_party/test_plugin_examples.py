@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -45,8 +46,9 @@ def test_an_example_passes_its_own_tests_as_an_installed_wheel(
     example: tuple[Path, Environment],
 ) -> None:
     source, environment = example
-    options = f"--config-file {source / 'pyproject.toml'} -p no:cacheprovider --basetemp tmp -q"
-    done = environment.shell(f"cp -r {source}/tests . && python -m pytest {options} tests")
+    config, tests = quote(str(source / "pyproject.toml")), quote(str(source / "tests"))
+    options = f"--config-file {config} -p no:cacheprovider --basetemp tmp -q"
+    done = environment.shell(f"cp -r {tests} . && python -m pytest {options} tests")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
 

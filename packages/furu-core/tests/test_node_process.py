@@ -97,7 +97,8 @@ def test_a_process_that_left_for_want_of_work_or_died_is_replaced(process: NodeP
     assert process.pid is not None
     pid = process.pid
     os.kill(pid, signal.SIGKILL)  # between two nodes, so no node is lost
-    wait_until("the process to end", lambda: not is_running(pid))
+    gone = os.WEXITED | os.WNOHANG | os.WNOWAIT  # a zombie may have threads that are ending yet
+    wait_until("the process to end", lambda: os.waitid(os.P_PID, pid, gone) is not None)
     answer = process.compute(node_order(ends("value"), WORKER))
     assert isinstance(answer, NodeResult)
     assert answer.outcome is Outcome.COMPUTED

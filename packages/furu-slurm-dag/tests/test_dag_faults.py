@@ -180,7 +180,7 @@ def test_a_submit_limit_is_said_and_the_wait_goes_on_in_waves(
 def test_what_is_too_long_a_list_to_wait_for_is_submitted_when_less_is_left(
     slurm: Any, store: Path, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_submit, "LONGEST", 15)
+    monkeypatch.setattr(_submit, "LONGEST", 14)  # enough for one job of four digits, not for four
     sources = [box.step(f"source {number}") for number in range(4)]
     pairs = [box.step(f"pair {number}", source) for number, source in enumerate(sources)]
     root = box.step("root", *pairs)
@@ -353,7 +353,10 @@ def test_p4_a_job_whose_node_somebody_else_computes_waits_for_it(
     assert child.result() == 1
     assert run.wait(WAIT_SECS).results() == 1
     assert box.starts("one") == 2
-    assert "computed by somebody else" in _text(log / f"{job_id}_0_log.out")
+    wait_until(
+        "the job to say what it found",
+        lambda: "computed by somebody else" in _text(log / f"{job_id}_0_log.out"),
+    )
 
 
 # What is wrong from the start

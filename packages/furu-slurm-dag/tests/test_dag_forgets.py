@@ -83,8 +83,9 @@ def test_p7_jobs_that_slurm_has_purged_are_judged_by_the_store(
     run = submit(box.step("root", source, other))
     box.await_start("other")
     # Nor does it know of a job that is killed.
-    parent = _parent(int((box.folder / "other.starts").read_text()))
-    os.kill(parent, signal.SIGKILL)
+    node = int((box.folder / "other.starts").read_text())
+    os.kill(_parent(node), signal.SIGKILL)
+    wait_until("its node to end with it", lambda: not _lives(node))
     hold_other.unlink()
     if ends == "well":
         assert run.wait(WAIT_SECS).results() == 3
@@ -131,5 +132,16 @@ def test_p6_a_job_that_slurm_has_set_aside_is_submitted_anew_and_one_that_a_user
     slurm.wait_idle()
 
 
+def _lives(pid: int) -> bool:
+    try:
+        return _stat(pid)[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
