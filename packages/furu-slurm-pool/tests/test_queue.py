@@ -151,6 +151,17 @@ def test_a_claim_whose_reply_was_lost_counts(
     assert desk.claim(1) == names[2:]
 
 
+def test_p4_a_listing_that_shows_a_claimed_task_once_more_claims_it_once(
+    queue: QueueFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that changes while it is listed, or a cache between hosts, may show a name again."""
+    names = fill(queue, 2)
+    monkeypatch.setattr(_queue, "waiting", lambda _: sorted(names * 2))
+    desk = Desk(queue, "w1")
+    assert [*desk.claim(9), *desk.claim(9)] == names
+    assert desk.claim(9) == []
+
+
 def test_a_claim_that_somebody_else_got_does_not_count(
     queue: QueueFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

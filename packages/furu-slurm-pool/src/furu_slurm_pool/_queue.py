@@ -151,6 +151,7 @@ class Desk:
         os.mkdir(self.folder)
         self._names: list[str] = []
         self._next = 0
+        self._claimed: set[str] = set()  # ever; listings may show them once more
         self._colleagues = 1
 
     def is_mine(self) -> bool:
@@ -222,12 +223,16 @@ class Desk:
         return len(names)
 
     def _take(self, name: str) -> bool:
+        if name in self._claimed:
+            return False
         try:
             os.rename(f"{self._queue.todo}/{name}", self.path(name))
         except FileNotFoundError:
             # Most often somebody else took it. It is here only if the server did what it was asked,
             # its reply was lost, and it was asked again.
-            return os.path.lexists(self.path(name))
+            if not os.path.lexists(self.path(name)):
+                return False
+        self._claimed.add(name)
         return True
 
 
