@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from furu_core.executors import EventKind
 from furu_core.testing import cached_view, needs_cached_views, needs_namespaces, wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
+from furu_slurm_pool._resume import stop_run
 
 SPEC = {"cpus": 1, "mem_gb": 1, "time_min": 10}
 SPECS = {"default": SlurmSpec(**SPEC), "gpu": SlurmSpec(partition="gpu", **SPEC)}
@@ -214,9 +216,12 @@ def test_p7_chaos_on_a_cluster(
     """
     controller = program(code)
     done: dict[str, int] = {}
+    forgetful = -math.inf  # when Slurm last forgot what had happened a moment before
     deadline = time.monotonic() + 60 + count
     while controller.process.poll() is None and time.monotonic() < deadline:
         wait_until("a moment to pass", _after(chance.uniform(1.0, 3.0)))
+        if controller.process.poll() is not None:
+            break
         what = chance.choice(["kill", "kill", "scancel", "stop", "node", "slurmctld", "controller"])
         done[what] = done.get(what, 0) + 1
         workers = _workers(tmp_path)
@@ -227,6 +232,7 @@ def test_p7_chaos_on_a_cluster(
             cluster.stop_controller(kill=True)
             wait_until("a moment to pass", _after(5.0))
             cluster.start_controller()
+            forgetful = time.monotonic()
         elif what == "node":
             node = chance.choice(cluster.nodes)
             cluster.crash(node)
@@ -246,7 +252,9 @@ def test_p7_chaos_on_a_cluster(
     for n in range(count):
         node = Keyed(n=n, key=("default", "gpu")[n % 2], secs=0.2 * (n % 6))
         assert node.get().startswith("slurm-pool ")
-    assert len(list((store / "runs").iterdir())) == 1
+    (folder,) = (store / "runs").iterdir()
+    if time.monotonic() - forgetful < 20:  # a moment before the end, or after it
+        stop_run(folder)
     cluster.wait_idle()
 
 

@@ -19,6 +19,7 @@ from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
 from furu_slurm_pool._folders import order_leave
+from furu_slurm_pool._resume import stop_run
 
 SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
 BRIEF = SlurmSpec(cpus=1, mem_gb=1, time_min=1)
@@ -177,3 +178,40 @@ def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     assert job not in (first.split()[2], second.split()[2])
     assert counted(tmp_path, "attempts-0") == 1
     cluster.wait_idle(10)
+
+
+@pytest.mark.slow
+def test_p6_a_run_that_ends_while_slurm_is_down_leaves_no_jobs(
+    store: Path, tmp_path: Path, own_slurm: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = own_slurm(nodes=2)
+    run = start(Waiting(folder=tmp_path))
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+    cluster.stop_controller(kill=True)
+    (tmp_path / "go").touch()
+    wait_until("the run to wait", lambda: "Slurm is to say whether jobs" in caplog.text, 60)
+    cluster.start_controller()
+    assert run.wait(60).results() == 0
+    cluster.wait_idle(10)
+
+
+@pytest.mark.slow
+def test_p6_a_job_whose_end_slurm_forgot_after_the_run_is_ended_by_furu_pool_stop(
+    store: Path, tmp_path: Path, own_slurm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if all jobs had ended when the run looked for the last time.
+    monkeypatch.setattr("furu_slurm_pool._fleet.left_over", lambda *_: [])
+    cluster = own_slurm(nodes=2)
+    run = start(Waiting(folder=tmp_path), max_workers_total=1)
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+    (job,) = [row["id"] for row in jobs_of(run, cluster)]
+    cluster.make_ghost(job, (tmp_path / "go").touch)
+    assert run.wait(60).results() == 0
+    assert (
+        stop_run(run.run_dir)
+        == f"has ended already: done; of its jobs Slurm still had {job}: cancelled"
+    )
+    cluster.wait_idle(10)
+    assert stop_run(run.run_dir) == "has ended already: done"
+    cluster.stop_controller()
+    assert "left is not known: Slurm does not answer" in stop_run(run.run_dir)

@@ -6,18 +6,22 @@ What the scheduler is asked happens in a thread of its own, so that a slow answe
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from furu_slurm import Call, Cluster, JobState, Snapshot, Specs, new_token
+from furu_slurm import Call, Cluster, Snapshot, Specs, new_token
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._heartbeats import Watch
+from furu_slurm_pool._leftovers import left_over, worker_job_name
 from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
 from furu_slurm_pool._starts import Starts, hopeless
 from furu_slurm_pool._workers import Gone, Worker, found_in
@@ -34,7 +38,8 @@ _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
 _WORD_SECS: Final = 3.0  # after which is said what the end waits for
-_EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
+_NO_ANSWER_WORD_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
+_EXIT_SECS: Final = 3.0  # for an answer when there is a hurry
 _SWEEP_PAUSE_SECS: Final = 0.2
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
@@ -217,8 +222,7 @@ class Fleet:
                 return self._cluster.submit(
                     spec=spec,
                     token=token,
-                    # The run first: long names are cut.
-                    name=f"furu-pool-{self._run_id}-{key}",
+                    name=worker_job_name(self._run_id, key),
                     folder=folder,
                     calls=calls,
                     requeue=False,
@@ -458,26 +462,30 @@ class Fleet:
 
     def _sweep(self, hurried: Callable[[float], bool], *, hurry: bool) -> None:
         """Cancel the jobs of the run that Slurm still believes in, whatever is known of them here."""
-        if self._cluster.name != "slurm" or self._down_since is not None:
+        if self._cluster.name != "slurm" or not self._was_up:
             return
-        cancel_at = time.monotonic() + _EXIT_SECS
-        while left := self._jobs_left():
-            hurry = hurried(_SWEEP_PAUSE_SECS) or hurry
-            if hurry or time.monotonic() > cancel_at:
-                self._cancelling.append(self._in_thread(lambda: self._cluster.cancel(left)))
-                return
-
-    def _jobs_left(self) -> list[str]:
-        asked = self._in_thread(lambda: self._cluster.jobs(fresh=True))
-        with suppress(Exception):  # the run has ended, and without an answer nothing can be done
-            return [
-                info.job_id
-                for info in asked.result(_EXIT_SECS).found.values()
-                if info.name.startswith(f"furu-pool-{self._run_id}-")
-                and info.state.live
-                and info.state is not JobState.COMPLETING
-            ]
-        return []
+        stopped = threading.Event()
+        asked = self._in_thread(lambda: left_over(self._cluster, self._run_id, stopped))
+        word_at = time.monotonic() + _NO_ANSWER_WORD_SECS
+        while not (asked.done() or hurry):
+            hurry = hurried(_SWEEP_PAUSE_SECS)
+            if time.monotonic() > word_at:
+                word_at = math.inf
+                _log.warning(
+                    "run %s has ended; Slurm is to say whether jobs of it are left", self._run_id
+                )
+        stopped.set()
+        jobs: list[str] | None = None
+        with suppress(Exception):  # what fails now is no news to the run
+            jobs = asked.result(_EXIT_SECS)
+        if jobs is None:
+            _log.warning(
+                "run %s has ended, and Slurm does not answer; should `squeue` show jobs of it later, "
+                "this ends them: furu pool stop %s",
+                *(self._run_id, self._run_id),
+            )
+        elif jobs:
+            self._cancelling.append(self._in_thread(partial(self._cluster.cancel, jobs)))
 
     def abandon(self) -> None:
         """Let go of all workers, because somebody else controls them now."""

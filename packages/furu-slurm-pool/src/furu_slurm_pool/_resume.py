@@ -10,10 +10,12 @@ import furu_core
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import RunState
 from furu_slurm import Cluster, restore_job_environment
+from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_pool._control import claim, cluster_of, control, refuse_if_alive
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._detached import submit_controller_of
 from furu_slurm_pool._folders import order_stop
+from furu_slurm_pool._leftovers import live_jobs
 from furu_slurm_pool._observed import ObservedPoolRun
 from furu_slurm_pool._pool_run import SlurmPoolRun
 from furu_slurm_pool._request import read_options, read_request
@@ -61,9 +63,10 @@ def stop_run(folder: Path) -> str:
         raise FuruExecutorError(
             f"{folder} is no run on a pool", hint="`furu pool status` lists those that there are"
         )
-    if controller.ended is not None:
-        return f"has ended already: {controller.ended.value}"
     cluster = cluster_of(read_options(folder))
+    if controller.ended is not None:
+        rest = _stop_leftovers(folder, cluster, controller)
+        return f"has ended already: {controller.ended.value}{rest}"
     if not controller.lives(furu_core.settings().lease_secs):
         return f"had no controller; {_stop_workers(folder, cluster, controller)} were cancelled"
     deadline = time.monotonic() + _STOP_SECS
@@ -104,3 +107,18 @@ def _stop_workers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
     cluster.cancel(jobs)
     reign.end(RunState.CANCELLED)
     return f"{len(jobs)} workers"
+
+
+def _stop_leftovers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
+    """Cancel what Slurm still believes in of a run that has ended; in words, what that was."""
+    if cluster.name != "slurm":
+        return ""
+    try:
+        jobs = live_jobs(cluster, folder.name)
+        now = ruler(str(folder))
+        if now is not None and now.number != controller.number:
+            return ", and goes on under another controller"
+        cluster.cancel(jobs)
+    except FuruSlurmUnavailable as error:
+        return f"; whether Slurm has jobs of it left is not known: {error.message}"
+    return f"; of its jobs Slurm still had {', '.join(jobs)}: cancelled" if jobs else ""

@@ -1,0 +1,73 @@
+"""Jobs that Slurm believes in though their run has ended.
+
+Killed before it saved its state, Slurm's controller does not know that a job has ended, and shows it as running
+until its walltime is over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from furu_slurm import Cluster, JobState
+from furu_slurm.errors import FuruSlurmUnavailable
+
+_ANSWER_SECS: Final = 30.0  # for Slurm to answer
+_EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
+_PAUSE_SECS: Final = 0.2
+
+
+def worker_job_name(run_id: str, spec_key: str) -> str:
+    """What the jobs of a run's workers are called, before their token."""
+    return f"{_prefix(run_id)}{spec_key}"  # the run first: long names are cut
+
+
+def live_jobs(cluster: Cluster, run_id: str) -> list[str]:
+    """The jobs of a run's workers that the scheduler believes in.
+
+    Raises:
+        FuruSlurmUnavailable: it does not answer.
+    """
+    snapshot = cluster.jobs(fresh=True)
+    if not snapshot.known:
+        raise FuruSlurmUnavailable(
+            f"Slurm does not answer ({snapshot.problem})", hint="try again when `sinfo` answers"
+        )
+    return [
+        info.job_id
+        for info in snapshot.found.values()
+        if info.name.startswith(_prefix(run_id))
+        and info.state.live
+        and info.state is not JobState.COMPLETING
+    ]
+
+
+def left_over(cluster: Cluster, run_id: str, stopped: threading.Event) -> list[str] | None:
+    """The jobs of a run whose workers have left, and that do not end as they should.
+
+    Args:
+        cluster: where they ran.
+        run_id: the run.
+        stopped: set by somebody who does not want to wait any longer.
+
+    Returns:
+        Their ids; None when the scheduler does not answer for long.
+    """
+    limit = time.monotonic() + _ANSWER_SECS
+    first = True
+    while True:
+        try:
+            jobs = live_jobs(cluster, run_id)
+        except FuruSlurmUnavailable:
+            jobs = None
+        now = time.monotonic()
+        if first and jobs is not None:
+            first, limit = False, now + _EXIT_SECS
+        if jobs == [] or stopped.is_set() or now > limit:
+            return jobs
+        stopped.wait(_PAUSE_SECS)
+
+
+def _prefix(run_id: str) -> str:
+    return f"furu-pool-{run_id}-"
