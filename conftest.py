@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,24 @@ if str(TESTS) not in sys.path:
 pytest_plugins = ["slurm_cluster_fixtures"]
 # Collected for doctests, they would be imported a second time under other names.
 collect_ignore = [str(path) for path in TESTS.glob("slurm_*.py")]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that no process is left with one when the others are done.
+
+    xdist cuts the list into one stretch for each of its processes, so each stretch begins with some.
+    """
+    stretches = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if stretches == 1:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = (item for item in items if not item.get_closest_marker("slow"))
+    ordered: list[pytest.Item] = []
+    for n in range(stretches):
+        ordered += slow[n::stretches]
+        ordered += islice(others, max(0, len(items) * (n + 1) // stretches - len(ordered)))
+    items[:] = ordered
 
 
 @pytest.fixture(autouse=True)

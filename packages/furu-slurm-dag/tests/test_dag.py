@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,17 @@ def test_cancel_ends_the_jobs_and_the_same_command_starts_them_again(
     assert submit(root).wait(WAIT_SECS).results() == 5
 
 
-def test_an_interrupted_wait_leaves_the_jobs_running(slurm: Any, store: Path, box: Box) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts this process, even if a shell began it in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_wait_leaves_the_jobs_running(
+    slurm: Any, store: Path, box: Box, interruptible: None
+) -> None:
     step = box.step("long")
     hold = box.tell("long", "hold")
     run = submit(step)
