@@ -105,7 +105,8 @@ def write_configuration(options: Options, ports: Mapping[str, int], user: str) -
         user: as whom the daemons run.
     """
     folder = Path(options.folder)
-    for name in ("state", "log", "mysql", "spool", *(f"spool/{n}" for n in options.node_names)):
+    names = ("state", "log", "mysql", "mysql-tmp", "spool")
+    for name in (*names, *(f"spool/{n}" for n in options.node_names)):
         (folder / name).mkdir()
     for name in options.node_names:
         os.mkfifo(pipe(folder, name), 0o600)

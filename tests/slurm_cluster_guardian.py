@@ -230,13 +230,11 @@ class Guardian:
                     f"--seed-file={folder / 'munge.seed'}",
                 ]
             case "mariadb-install-db":
-                options = (f"--datadir={folder / 'mysql'}", f"--user={self.user}")
-                return [name, "--no-defaults", *options, *_SMALL, "--skip-test-db"]
+                return [name, *self._mysql(), "--skip-test-db"]
             case "mariadbd":
                 return [
-                    *(name, "--no-defaults", f"--datadir={folder / 'mysql'}"),
-                    *(f"--socket={folder / 'mysql.socket'}", f"--user={self.user}"),
-                    *("--skip-networking", "--skip-grant-tables", *_SMALL),
+                    *(name, *self._mysql(), f"--socket={folder / 'mysql.socket'}"),
+                    *("--skip-networking", "--skip-grant-tables"),
                     f"--pid-file={folder / 'mysql.pid'}",
                 ]
             case "slurmdbd":
@@ -245,6 +243,14 @@ class Guardian:
                 return [name, "-D", "-f", str(self.conf)]
             case _:
                 return self._slurmd(name)
+
+    def _mysql(self) -> list[str]:
+        folders = [
+            f"--datadir={self.folder / 'mysql'}",
+            # Each server that starts removes from this folder what looks like a server's.
+            f"--tmpdir={self.folder / 'mysql-tmp'}",
+        ]
+        return ["--no-defaults", *folders, f"--user={self.user}", *_SMALL]
 
     def _slurmd(self, name: str) -> list[str]:
         """A shell that starts slurmd, and again whenever somebody writes to the node's pipe.
@@ -364,8 +370,10 @@ class Guardian:
     def _log_tail(self, name: str) -> str:
         text = ""
         for path in sorted((self.folder / "log").glob(f"*{name}*")):
-            lines = path.read_text("utf-8", "replace").splitlines()[-15:]
-            text += f"\n--- end of {path.name}:\n" + "\n".join(lines)
+            lines = path.read_text("utf-8", "replace").splitlines()
+            if len(lines) > _HEAD + _TAIL:
+                lines = [*lines[:_HEAD], "...", *lines[-_TAIL:]]
+            text += f"\n--- {path.name}:\n" + "\n".join(lines)
         return text
 
     def watched_is_gone(self) -> bool:
@@ -501,6 +509,8 @@ class Guardian:
             stream.write(json.dumps(reply).encode() + b"\n")
 
 
+_HEAD: Final = 15  # lines of a log that are shown, for its first error
+_TAIL: Final = 15
 _SMALL: Final = (
     "--innodb-log-file-size=4M",
     "--innodb-buffer-pool-size=64M",
