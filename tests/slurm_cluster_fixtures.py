@@ -34,6 +34,8 @@ class Shared:
     watched: int
 
 
+# Clusters start, and jobs wait for those of other tests, many times as long where the machine is busy.
+TIMEOUT_SECS: Final = 1200
 SHARED: Final = pytest.StashKey[Shared]()
 
 
@@ -44,6 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SHARED] = Shared(folder, os.getpid())
     else:
         config.stash[SHARED] = Shared(Path(given["slurm_folder"]), given["slurm_watched"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests on a cluster more time than others, unless they say themselves how much."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if {"shared_slurm", "own_slurm"} & {*fixtures} and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECS))
 
 
 @pytest.hookimpl(optionalhook=True)

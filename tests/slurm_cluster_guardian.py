@@ -34,7 +34,8 @@ from slurm_cluster_conf import NodeOptions, Options, pipe, write_configuration
 
 CONTROL: Final = "control"  # the socket that answers requests
 LOCK: Final = "guardian.lock"  # locked as long as the guardian lives
-START_SECS: Final = 60.0
+START_SECS: Final = 200.0
+END_SECS: Final = 120.0
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -80,7 +81,7 @@ def descendants(pid: int) -> list[int]:
 
 def kill_descendants() -> None:
     """Kill everything below this process and wait for it; what is killed may fork until it dies."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + END_SECS
     while time.monotonic() < deadline:
         reap()
         if not (left := descendants(os.getpid())):
@@ -296,7 +297,7 @@ class Guardian:
                 file.write(b"again\n")
             return True
 
-        self.wait(f"the shell of {node}", told, node, seconds=20)
+        self.wait(f"the shell of {node}", told, node, seconds=END_SECS)
 
     def running(self, name: str) -> bool:
         self.statuses |= reap()
@@ -324,14 +325,18 @@ class Guardian:
             os.kill(pid, number)
         if number not in (signal.SIGSTOP, signal.SIGCONT):
             gone = (lambda: not self.slurmd_pid(name)) if node else lambda: not self.running(name)
-            self.wait(f"the end of {name}", gone, name, seconds=20, ending=True)
+            self.wait(f"the end of {name}", gone, name, seconds=END_SECS, ending=True)
 
     def crash(self, node: str) -> None:
         """End a node as a power cut does: slurmd and all its jobs at once."""
         if self.running(node):
             os.kill(self.pids[node], signal.SIGTERM)
             self.wait(
-                f"the end of {node}", lambda: not self.running(node), node, seconds=20, ending=True
+                f"the end of {node}",
+                lambda: not self.running(node),
+                node,
+                seconds=END_SECS,
+                ending=True,
             )
 
     # ----- waiting

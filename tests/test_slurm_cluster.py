@@ -12,14 +12,15 @@ import pytest
 
 import slurm_cluster
 from furu_core.testing import cached_view, needs_cached_views, needs_namespaces, wait_until
-from slurm_cluster import NodeOptions, SlurmCluster
-from slurm_cluster_fixtures import OwnSlurm
+from slurm_cluster import WAIT_SECS, NodeOptions, SlurmCluster
+from slurm_cluster_fixtures import TIMEOUT_SECS, OwnSlurm
 
 LONG = "exec sleep 600"
 
 
 def read(path: Path) -> str:
-    wait_until(f"{path.name} to have content", lambda: path.exists() and path.read_text())
+    whole = lambda: path.exists() and path.read_text().endswith("\n")  # noqa: E731
+    wait_until(f"{path.name} to have content", whole, WAIT_SECS)
     return path.read_text()
 
 
@@ -39,7 +40,11 @@ def test_a_job_runs_and_accounting_knows_it(slurm: SlurmCluster, tmp_path: Path)
     assert (tmp_path / "out").read_text() == "done\n"
 
     expected = {"jobname": "trivial", "state": "COMPLETED", "partition": "cpu", "exitcode": "0:0"}
-    wait_until("accounting to know all of it", lambda: expected.items() <= accounted(slurm).items())
+    wait_until(
+        "accounting to know all of it",
+        lambda: expected.items() <= accounted(slurm).items(),
+        WAIT_SECS,
+    )
 
 
 def test_the_gpu_partition_schedules_what_asks_for_gpus(
@@ -83,7 +88,7 @@ def test_a_requeued_job_starts_again_within_seconds(slurm: SlurmCluster, tmp_pat
     job = slurm.sbatch(script, "--requeue")
     assert read(out) == "0\n"
     slurm.run("scontrol", "requeue", job)
-    wait_until("the second start", lambda: out.read_text() == "0\n1\n")
+    wait_until("the second start", lambda: out.read_text() == "0\n1\n", WAIT_SECS)
     assert row(slurm, job)["restarts"] == "1"
 
 
@@ -135,7 +140,9 @@ def test_nodes_and_the_controller_can_be_lost(own_slurm: OwnSlurm, tmp_path: Pat
     # The power cut: job and slurmd are gone, and the job goes to another node.
     slurm.crash("n1")
     slurm.down("n1")
-    wait_until("the job to start elsewhere", lambda: len(out.read_text().splitlines()) == 2)
+    wait_until(
+        "the job to start elsewhere", lambda: len(out.read_text().splitlines()) == 2, WAIT_SECS
+    )
     assert out.read_text().splitlines()[1] in {"n2 1", "n3 1"}
     slurm.start_slurmd("n1")
     slurm.resume("n1")
@@ -171,7 +178,7 @@ def check_views(slurm: SlurmCluster, folder: Path, log: Path) -> None:
         test -e /proc/{os.getpid()}/cmdline || echo alone
     """
     job = slurm.sbatch(script, "--nodelist=n2", f"--output={log}")
-    wait_until("the job to look", lambda: "out" in os.listdir(folder))
+    wait_until("the job to look", lambda: "out" in os.listdir(folder), WAIT_SECS)
     assert out.read_text() == "elsewhere\nabsent\n"
     late.touch()
     slurm.wait_for_state(job, "COMPLETED")
@@ -179,7 +186,7 @@ def check_views(slurm: SlurmCluster, folder: Path, log: Path) -> None:
     slurm.kill_slurmd("n2")
     slurm.start_slurmd("n2")
     slurm.sbatch("hostname", "--nodelist=n2", f"--output={log}")
-    wait_until("the next job", lambda: log.read_text() == "elsewhere\n")
+    wait_until("the next job", lambda: log.read_text() == "elsewhere\n", WAIT_SECS)
 
 
 def test_limits_and_two_clusters_at_once(own_slurm: OwnSlurm, tmp_path: Path) -> None:
@@ -203,6 +210,7 @@ def test_limits_and_two_clusters_at_once(own_slurm: OwnSlurm, tmp_path: Path) ->
     other.wait_for_state(job, "RUNNING")
 
 
+@pytest.mark.timeout(TIMEOUT_SECS)
 def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path) -> None:
     if reason := slurm_cluster.missing_programs():
         pytest.skip(reason)
@@ -225,11 +233,12 @@ sys.stdin.read()
         folder, *pids = run.stdout.readline().split()
         assert len(pids) > 6
         run.send_signal(signal.SIGKILL)
-        wait_until("the folder to go", lambda: not Path(folder).exists())
+        wait_until("the folder to go", lambda: not Path(folder).exists(), WAIT_SECS)
         left = [pid for pid in pids if Path("/proc", pid, "cwd").exists()]
         assert not left
 
 
+@pytest.mark.timeout(TIMEOUT_SECS)
 def test_a_cluster_that_does_not_come_up_says_why(tmp_path: Path) -> None:
     if reason := slurm_cluster.missing_programs():
         pytest.skip(reason)
