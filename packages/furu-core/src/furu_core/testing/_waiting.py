@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-WAIT_SECS: Final = 60.0
+WAIT_SECS: Final = 180.0  # many times what a wait takes, since the machine may be busy
 
 
 def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECS) -> None:
