@@ -115,6 +115,17 @@ def test_other_ways_to_say_memory_and_processors_replace_the_fields(
     assert option(fake, "cpus-per-gpu") == "4"
 
 
+def test_what_submitit_advises_is_a_warning_or_where_warnings_are_errors_one_of_the_spec(
+    fake: FakeSlurm, tmp_path: Path
+) -> None:
+    fake.command("sbatch", SUBMITTED)
+    spec = SlurmSpec(extra={"cpus_per_gpu": 4})
+    with pytest.warns(UserWarning, match="gpus_per_task"):
+        submit(tmp_path, spec=spec)
+    with pytest.raises(FuruSpecError, match="gpus_per_task"):
+        submit(tmp_path, spec=spec)
+
+
 def test_the_users_sbatch_settings_stay_and_never_rename_a_job(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -100,13 +99,13 @@ class Script(SlurmExecutor):
 
     def _text(self, parameters: Mapping[str, Any], command: str) -> str:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # submitit's advice on parameters that users chose
-                self.update_parameters(**self._convert_parameters(dict(parameters)))
-                if self._count > 1:
-                    self.parameters["map_count"] = self._count
-                return self._make_submission_file_text(command, "")
-        except (TypeError, ValueError) as error:
+            # Its advice on parameters that users chose reaches them as it is: to silence warnings here,
+            # in a thread, would now and then change those of the whole program.
+            self.update_parameters(**self._convert_parameters(dict(parameters)))
+            if self._count > 1:
+                self.parameters["map_count"] = self._count
+            return self._make_submission_file_text(command, "")
+        except (TypeError, ValueError, Warning) as error:
             raise FuruSpecError(
                 f"submitit does not take a parameter of the spec: {error}", hint="correct its extra"
             ) from error
