@@ -33,7 +33,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = tmp_path / "store"
     monkeypatch.setenv("FURU_PATH", str(path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
-    with furu_core.use_settings(path=path, max_wait_secs=60.0, poll_interval_secs=0.05):
+    with furu_core.use_settings(path=path, max_wait_secs=200.0, poll_interval_secs=0.05):
         yield path
 
 

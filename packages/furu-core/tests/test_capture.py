@@ -15,7 +15,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def run(
         capture_output=True,
         text=True,
         check=check,
-        timeout=60,
+        timeout=200,
     )
 
 
@@ -112,7 +111,7 @@ def test_on_a_terminal_echoed_output_keeps_its_order(tmp_path: Path) -> None:
         while chunk := os.read(leader, 4096):
             shown += chunk
     os.close(leader)
-    assert process.wait(60) == 0
+    assert process.wait(200) == 0
     lines = shown.decode().split("\r\n")[:-1]
     inner = [line for i in range(20) for line in (f"python {i}", f"native {i}")]
     assert lines == ["before", *inner, "after"]
@@ -136,7 +135,7 @@ def test_echoed_native_output_is_shown_while_the_node_still_runs(tmp_path: Path)
         assert process.stderr.readline() == b"soon\n"  # the node waits for what follows here
         process.stdin.write(b"go on\n")
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(200) == 0
 
 
 def test_the_output_of_a_nested_node_goes_to_its_own_log(tmp_path: Path) -> None:
@@ -411,21 +410,34 @@ def test_a_thread_that_outlives_its_node_prints_to_where_it_would_without(
 ) -> None:
     go = threading.Event()
     with node_log(tmp_path / "a.log", echo=False, scope="thread"):
-        thread = threading.Thread(target=lambda: (go.wait(30), print("late")))
+        thread = threading.Thread(target=lambda: (go.wait(120), print("late")))
         thread.start()
     go.set()
-    thread.join(30)
+    thread.join(120)
     assert (tmp_path / "a.log").read_text() == ""
     assert capsys.readouterr().out == "late\n"
 
 
 def test_a_node_that_raises_gives_everything_back(tmp_path: Path) -> None:
-    before = (sys.stdout, sys.stderr, os.fstat(1), os.fstat(2), len(os.listdir("/proc/self/fd")))
-    with pytest.raises(KeyboardInterrupt), node_log(tmp_path / "a.log", echo=True):
-        raise KeyboardInterrupt
-    assert (sys.stdout, sys.stderr) == before[:2]
-    assert os.fstat(1).st_ino == before[2].st_ino
-    assert len(os.listdir("/proc/self/fd")) == before[4]
+    run(
+        tmp_path,
+        """
+        # By itself: what earlier tests left behind may close or open descriptors at any time.
+        def descriptors():
+            return os.listdir("/proc/self/fd")
+
+        before = (sys.stdout, sys.stderr, os.fstat(1), os.fstat(2), descriptors())
+        try:
+            with node_log("a.log", echo=True):
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            pass
+        assert (sys.stdout, sys.stderr) == before[:2]
+        assert os.fstat(1).st_ino == before[2].st_ino
+        assert os.fstat(2).st_ino == before[3].st_ino
+        assert descriptors() == before[4], (descriptors(), before[4])
+        """,
+    )
 
 
 def test_a_log_that_cannot_be_opened_leaves_the_process_as_it_was(tmp_path: Path) -> None:
@@ -436,15 +448,37 @@ def test_a_log_that_cannot_be_opened_leaves_the_process_as_it_was(tmp_path: Path
 
 
 @pytest.mark.parametrize("echo", [False, True])
-def test_capturing_costs_a_small_part_of_a_cold_node(tmp_path: Path, echo: bool) -> None:
-    def median(repeats: int) -> float:
-        taken = []
-        for number in range(repeats):
-            begun = time.perf_counter()
-            with node_log(tmp_path / f"{echo}{number}.log", echo=echo):
-                pass
-            taken.append(time.perf_counter() - begun)
-        return sorted(taken)[repeats // 2]
+def test_capturing_opens_the_log_and_neither_sleeps_nor_starts_a_process(
+    tmp_path: Path, echo: bool
+) -> None:
+    """It is a small part of a short node; told by what it does, since a busy disk takes its time."""
+    run(
+        tmp_path,
+        f"""
+        events = []
+        mine = threading.get_ident()
 
-    median(20)
-    assert median(300) < 1.5e-3  # 0.1 ms on an idle machine; here only against an accident
+        def hook(event, args):
+            if threading.get_ident() == mine and counting:
+                events.append(event)
+
+        counting = False
+        sys.addaudithook(hook)
+        with node_log("warm.log", echo={echo}):
+            pass
+        before = threading.active_count()
+        counting = True
+        for number in range(100):
+            with node_log(f"{{number}}.log", echo={echo}):
+                pass
+        counting = False
+        assert threading.active_count() <= before, threading.enumerate()
+        often = {{event: events.count(event) for event in events}}
+        assert often == {{
+            "open": 100 * {1 + echo},  # once more for what is to be echoed
+            "fcntl.fcntl": 200,  # where descriptors 1 and 2 led
+            "os.putenv": 100,  # for child processes
+            "os.unsetenv": 100,
+        }}
+        """,
+    )

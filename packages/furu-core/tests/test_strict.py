@@ -7,6 +7,7 @@ are real.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ import strict_nodes as nodes
 from strict_nodes import Asks, AsksItself, GpuLeaf, Leaf, LoadsOther, Uses, ValidatesOther
 
 import furu_core
-from furu_core import Furu, exec_context, in_executor
+from furu_core import Furu, _context, exec_context, in_executor
 from furu_core.errors import (
     FuruComputeError,
     FuruMissingArtifact,
@@ -49,11 +50,17 @@ def records(store: Path, node: Furu[Any]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in found]
 
 
+def told_by(node: Furu[Any]) -> str:
+    """What a node that should have failed returned, perhaps what it swallowed, and its log."""
+    log = node.furu_dir / ".furu" / "furu.log" if node.exists() else None
+    return f"it returned {node.get()}; its log: {log.read_text()}" if log else "it is not there"
+
+
 def assert_broke_a_rule(store: Path, node: Furu[Any], result: NodeResult, error: str) -> None:
     """The node failed for good, said so on disk, and published nothing."""
-    assert result.outcome is Outcome.FAILED, result
+    assert result.outcome is Outcome.FAILED, f"{result}; {told_by(node)}"
     assert result.failure is not None
-    assert result.failure.kind is FailureKind.PROTOCOL
+    assert result.failure.kind is FailureKind.PROTOCOL, result
     assert result.failure.error_type == error
     assert not node.exists()
     assert node.status() is NodeState.FAILED
@@ -214,6 +221,32 @@ def test_a_later_attempt_is_not_blamed_for_an_earlier_one(store: Path, session: 
     assert node.get() == 10
 
 
+def test_P6_a_child_that_is_forked_while_another_thread_begins_a_node_computes_its_own(
+    store: Path,
+) -> None:
+    """What guards the beginnings of nodes may be held at the fork by a thread that has no successor."""
+    begins, forked = threading.Event(), threading.Event()
+
+    def begin() -> None:
+        with _context._mutex:
+            begins.set()
+            assert forked.wait(120), "no child was forked"
+
+    with ThreadPoolExecutor(1) as pool:
+        beginning = pool.submit(begin)
+        assert begins.wait(120), "the other thread did not begin"
+        child = multiprocessing.get_context("fork").Process(target=Leaf(n=6).get)
+        child.start()
+        forked.set()
+        beginning.result()
+    child.join(150)
+    lives = child.is_alive()
+    child.kill()
+    child.join()
+    assert not lives, "the child waits for what nobody releases"
+    assert Leaf(n=6).exists()
+
+
 def test_a_second_node_of_one_worker_is_named_by_the_children_of_a_running_forkserver(
     store: Path, session: Any
 ) -> None:
@@ -270,12 +303,12 @@ def test_other_threads_of_an_ordinary_program_stay_interactive(store: Path, sess
     def work() -> bool:
         with session(whole_process=False):
             entered.set()
-            assert left.wait(30), "the main thread did not finish"
+            assert left.wait(120), "the main thread did not finish"
             return in_executor()
 
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(work)
-        assert entered.wait(30), "the worker did not start"
+        assert entered.wait(120), "the worker did not start"
         assert not in_executor()
         assert Leaf(n=1).get() == 10
         left.set()

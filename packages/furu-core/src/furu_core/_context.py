@@ -136,6 +136,16 @@ _mutex = threading.Lock()
 _sharing = 0
 _unshared: dict[str, str | None] = {}
 
+
+def _after_fork() -> None:
+    # Another thread may have held it at the fork, and is not there to release it.
+    global _mutex
+    _mutex = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 if "multiprocessing.util" in sys.modules:  # as it is in every process that multiprocessing starts
     _adopt_what_the_parent_told()
     # When it unpickles what it is to run, the child imports this module before it has its identity.

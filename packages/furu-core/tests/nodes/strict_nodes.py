@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -178,12 +179,17 @@ class Asks(Furu[Any]):
             return WAYS[self.how](leaf, act)
         try:
             return WAYS[self.how](leaf, act)
-        except Exception:
-            return "swallowed"
-        except BaseException:
+        except Exception as error:
+            return _told(error)
+        except BaseException as error:
             if self.swallow == "BaseException":
-                return "swallowed"
+                return _told(error)
             raise
+
+
+def _told(error: BaseException) -> str:
+    """What was swallowed, so that a test which finds it published can say what it was."""
+    return f"swallowed {''.join(traceback.format_exception(error))}"
 
 
 class AsksDeclared(Furu[int]):
