@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -36,7 +37,7 @@ class Node(Furu[int]):
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")
-    settings = {"lease_secs": 60, "poll_interval_secs": 0.2}
+    settings = {"lease_secs": HOUR, "poll_interval_secs": 0.2}
     with Host(folder, modules=["raced_nodes"], sys_path=[NODES], settings=settings) as started:
         yield started
 
@@ -83,6 +84,12 @@ def leave_attempt(
     return folder
 
 
+def attempt_of_gate(outside: Path) -> str:
+    """The folder of the only attempt at the gate."""
+    (folder,) = (outside / "store").glob("data/**/Gate/.attempts/*/1")
+    return str(folder)
+
+
 def touch(folder: str, when: float) -> None:
     for name in (_records.RECORD_FILE, _lease.LEASE_FILE, ""):
         if os.path.exists(f"{folder}/{name}"):
@@ -101,9 +108,8 @@ def test_a_node_whose_holder_was_killed_on_this_host_is_computed_at_once(
     first.kill()
     assert first.wait().killed
     (outside / "go-second").touch()
-    second = host.run("raced_nodes:get_gate_and_measure", str(outside), "second", path=store)
-    assert second["value"] == "second second"
-    assert second["wall"] < 30  # far less than the lease
+    # It ends within the test's patience, which is far less than the lease.
+    assert host.run("raced_nodes:get_gate", str(outside), "second", path=store) == "second second"
 
 
 def test_a_node_whose_host_went_down_is_computed_when_the_lease_has_run_out(
@@ -111,17 +117,20 @@ def test_a_node_whose_host_went_down_is_computed_when_the_lease_has_run_out(
 ) -> None:
     needs_namespaces()
     store = outside / "store"
-    settings = {"lease_secs": 2.0}
-    with Host(store, sys_path=[NODES], name="lost-host", settings=settings) as lost:
+    (outside / "go-second").touch()
+    with Host(store, sys_path=[NODES], name="lost-host", settings={"lease_secs": HOUR}) as lost:
         lost.start("raced_nodes:get_gate", str(outside), "first")
         wait_for(outside, "begun by first")
-        seen = host.run("raced_nodes:gate_state", str(outside), path=str(store))
-        assert seen["state"] == "running"
-        assert "lost-host" in seen["holder"]
         lost.crash()
-    (outside / "go-second").touch()
-    second = host.run("raced_nodes:get_gate_and_measure", str(outside), "second", path=str(store))
-    assert second["value"] == "second second"
+    seen = host.run("raced_nodes:gate_state", str(outside), path=str(store))
+    assert seen["state"] == "running"
+    assert "lost-host" in seen["holder"]
+    waits = host.log().count("wait for")
+    second = host.start("raced_nodes:get_gate", str(outside), "second", path=str(store))
+    wait_until("the wait to begin", lambda: host.log().count("wait for") > waits)
+    assert "second" not in (outside / "notes").read_text()
+    touch(attempt_of_gate(outside), time.time() - 2 * HOUR)
+    assert second.result() == "second second"
 
 
 def test_a_zombie_is_dead(host: Host, outside: Path) -> None:
@@ -219,6 +228,7 @@ def test_a_live_holder_is_waited_for_and_announced_once(host: Host, outside: Pat
     store = str(outside / "store")
     # The host's log is shared by the tests of this module, so these are the only waits at INFO.
     before = host.log().count("wait for")
+    began = time.monotonic()
     first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
     wait_for(outside, "begun by first")
     second = host.start(
@@ -231,7 +241,9 @@ def test_a_live_holder_is_waited_for_and_announced_once(host: Host, outside: Pat
     (outside / "go-first").touch()
     assert first.result() == second.result()["value"] == "first first"
     lines = [line for line in host.log().splitlines() if "wait for" in line]
-    assert len(lines) == before + 1
+    # Once, and then once a minute, where the machine takes as long as that.
+    minutes = int((time.monotonic() - began) / 60)
+    assert before < len(lines) <= before + 1 + minutes
     assert f"process {first.pid}" in host.log().replace("\n", " ")
 
 
@@ -257,18 +269,27 @@ def test_a_heartbeat_keeps_a_holder_alive_for_longer_than_its_lease(
     """Its process cannot be looked up, so its heartbeat alone shows that it lives."""
     needs_namespaces()
     store = outside / "store"
-    lease_secs = 4.0
-    with Host(store, sys_path=[NODES], name="far-host", settings={"lease_secs": lease_secs}) as far:
+    with Host(store, sys_path=[NODES], name="far-host", settings={"lease_secs": 4.0}) as far:
         first = far.start("raced_nodes:get_gate", str(outside), "first")
         wait_for(outside, "begun by first")
-        second = host.run(
-            "raced_nodes:get_gate_and_measure",
-            str(outside), "second", path=str(store), max_wait_secs=2.5 * lease_secs,
-        )  # fmt: skip
-        assert "far-host" in second["holder"]
+
+        def seen() -> dict[str, str]:
+            found: dict[str, str] = host.run(
+                "raced_nodes:gate_state", str(outside), path=str(store)
+            )
+            return found
+
+        lease = Path(attempt_of_gate(outside), _lease.LEASE_FILE)
+        wait_until("the heartbeat to begin", lease.exists)
+        long_ago = time.time() - HOUR
+        for _ in range(2):  # as if it had not been touched for so long, which nobody sees meanwhile
+            os.utime(lease, (long_ago, long_ago))
+            wait_until("a heartbeat", lambda: lease.stat().st_mtime > long_ago + HOUR / 2)
+        # Not at the first look where this machine stalls for longer than the lease.
+        wait_until("a look that finds it alive", lambda: seen()["state"] == "running")
+        assert "far-host" in seen()["holder"]
         (outside / "go-first").touch()
         assert first.result() == "first first"
-    assert "second" not in (outside / "notes").read_text()
 
 
 def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
@@ -295,7 +316,8 @@ def test_no_wait_at_all_is_possible(furu_store: Path) -> None:
     assert "another-host" in str(timeout.value)
 
 
-def test_waiting_costs_next_to_no_processor_time(host: Host, outside: Path) -> None:
+def test_a_wait_looks_once_an_interval(host: Host, outside: Path) -> None:
+    """So it costs next to no processor time, however much the machine takes for one look."""
     store = str(outside / "store")
     first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
     wait_for(outside, "begun by first")
@@ -304,7 +326,8 @@ def test_waiting_costs_next_to_no_processor_time(host: Host, outside: Path) -> N
         str(outside), "second", path=store, max_wait_secs=3.0, log_level="ERROR",
         poll_interval_secs=1.0,
     )  # fmt: skip
-    assert second["cpu"] < 0.05 * second["wall"] + 0.05
+    growing = math.ceil(math.log(1.0 / 0.005, 1.5))  # the first pauses grow up to the interval
+    assert 2 <= second["looks"] <= 1 + growing + second["wall"]
     (outside / "go-first").touch()
     first.result()
 
