@@ -32,5 +32,5 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = tmp_path / "store"
     path.mkdir()
     monkeypatch.setenv("FURU_PATH", str(path))
-    with furu_core.use_settings(path=path, poll_interval_secs=0.1, max_wait_secs=60.0):
+    with furu_core.use_settings(path=path, poll_interval_secs=0.1, max_wait_secs=600.0):
         yield path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_dag import SlurmDagSubmission, submit_slurm_dag
 
-SMALL = SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=5)
-WAIT_SECS = 120.0
+SMALL = SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=60)
+WAIT_SECS = 400.0  # jobs may wait for those of other tests, and the machine may be busy
 
 
 def submit(roots: Any, **options: Any) -> SlurmDagSubmission:
@@ -48,7 +50,7 @@ class Box:
 
     def await_start(self, name: str, number: int = 1) -> None:
         """Wait until a node's code has started so many times."""
-        wait_until(f"start {number} of {name}", lambda: self.starts(name) >= number, 90)
+        wait_until(f"start {number} of {name}", lambda: self.starts(name) >= number, WAIT_SECS)
 
 
 def states(*wanted: Furu[Any]) -> list[NodeState]:
@@ -61,3 +63,20 @@ def retried(run: Run, node: Furu[Any]) -> list[str]:
     """Why a node was tried again, as the events of a run tell."""
     tries = [event for event in run.events() if event.kind is EventKind.NODE_RETRIED]
     return [event.detail for event in tries if event.hash == node.furu_hash]
+
+
+def kill_parent(node: int) -> None:
+    """Kill the job's own process, and wait until that of the node has ended with it."""
+    os.kill(int(_stat(node)[1]), signal.SIGKILL)
+    wait_until("its node to end with it", lambda: not _lives(node))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return _stat(pid)[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

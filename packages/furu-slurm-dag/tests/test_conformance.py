@@ -9,7 +9,7 @@ import pytest
 
 from furu_core.testing import ExecutorConformance
 
-_SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 10}
+_SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 60}
 _SPECS: Final = {"default": _SMALL, "other": _SMALL}
 _OPTIONS: Final = {"specs": _SPECS, "poll_interval_sec": 0.5, "progress": False}
 _LACKS: Final = {
@@ -28,7 +28,7 @@ class TestSlurm(ExecutorConformance):
     lacks = _LACKS
     width = 10
     depth = 8  # Slurm takes seconds to see that a job need not wait any more
-    patience_secs = 90.0  # jobs may wait for those of other tests
+    patience_secs = 300.0  # jobs may wait for those of other tests
 
     @pytest.fixture(autouse=True)
     def _cluster(self, slurm: Any) -> None:

@@ -67,9 +67,14 @@ def test_a_diamond_is_one_job_per_node_each_after_its_dependencies(
     assert {jobs[left.furu_hash], jobs[right.furu_hash]} == {f"{array}_0", f"{array}_1"}
     logs = store / "submitit" / "nodes" / "default" / run.run_id
     for job_id in jobs.values():
-        text = (logs / f"{job_id}_0_log.out").read_text()
-        assert "is there: computed" in text
+        log = logs / f"{job_id}_0_log.out"
+        # The root is there a moment before its job says so.
+        wait_until("a job to say how it ended", lambda log=log: "is there: computed" in text(log))
     assert "this is source" in (logs / f"{jobs[source.furu_hash]}_0_log.out").read_text()
+
+
+def text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def _await_partition(slurm: Any, job_id: str, partition: str) -> None:
@@ -108,7 +113,7 @@ def test_nodes_that_are_there_are_computed_anew_where_the_settings_say_so(
 def test_nodes_of_two_spec_keys_land_on_their_partitions(slurm: Any, store: Path, box: Box) -> None:
     first = box.step("first")
     second = nodes.GpuStep(name="second", box=box.folder, after=(first,))
-    gpu = SlurmSpec(partition="gpu", gpus=1, cpus=1, mem_gb=0.5, time_min=5)
+    gpu = SlurmSpec(partition="gpu", gpus=1, cpus=1, mem_gb=0.5, time_min=60)
     run = submit(second, specs={"default": SMALL, "gpu": gpu})
     assert run.wait(WAIT_SECS).results() == 2
     for key, node in (("default", first), ("gpu", second)):
@@ -291,6 +296,15 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def interrupt_what_heeds_it() -> None:
+    """Interrupt this process, once it waits: before that it would be the test that is interrupted."""
+    wait_until(
+        "Ctrl-C to be heeded",
+        lambda: signal.getsignal(signal.SIGINT) is not signal.default_int_handler,
+    )
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_an_interrupted_wait_leaves_the_jobs_running(
     slurm: Any, store: Path, box: Box, interruptible: None
 ) -> None:
@@ -298,7 +312,7 @@ def test_an_interrupted_wait_leaves_the_jobs_running(
     hold = box.tell("long", "hold")
     run = submit(step)
     box.await_start("long")
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Thread(target=interrupt_what_heeds_it).start()
     with pytest.raises(WaitInterrupted, match="go on") as caught:
         run.wait(WAIT_SECS)
     assert f"scancel {run.job_id_by_hash[step.furu_hash]}" in str(caught.value)

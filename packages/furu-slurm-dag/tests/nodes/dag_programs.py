@@ -12,7 +12,7 @@ from dag_nodes import Number, Step, Total
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm_dag import submit_slurm_dag
 
-SMALL = {"default": SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=5)}
+SMALL = {"default": SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=60)}
 
 
 def get(name: str, box: str) -> int:
@@ -33,7 +33,7 @@ def chain(box: str, length: int) -> Step:
 def run_chain(box: str, length: int) -> int:
     """Submit a chain and wait for it."""
     run = submit_slurm_dag(chain(box, length), specs=SMALL, poll_interval_sec=0.3)
-    result: int = run.wait(150).results()
+    result: int = run.wait(400).results()
     return result
 
 
@@ -60,5 +60,5 @@ def run_total(note: str, count: int) -> int:
     """Compute many numbers and their sum."""
     numbers = tuple(Number(x=x, note=Path(note)) for x in range(count))
     run = submit_slurm_dag(Total(numbers=numbers), specs=SMALL, poll_interval_sec=0.3)
-    result: int = run.wait(200).results()
+    result: int = run.wait(400).results()
     return result
