@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -36,10 +37,10 @@ LEASE_SECS: Final = 6.0
 MARK: Final = "CHAOS_FOLDER"
 TICK_SECS: Final = 0.05
 COUNT_SECS: Final = 3.0  # between two counts of the jobs
-SILENT_SECS: Final = 180.0  # without any result, after which a run hangs
-CANCEL_SECS: Final = 60.0  # for a command to end after SIGTERM
+SILENT_SECS: Final = 300.0  # without any result, after which a run hangs
+CANCEL_SECS: Final = 180.0  # for a command to end after SIGTERM
 SHOWN: Final = 5
-CLEAR_SECS: Final = 90.0  # for what was killed last to be gone
+CLEAR_SECS: Final = 240.0  # for what was killed last to be gone
 PROJECT: Final = """\
 [tool.furu]
 path = "{store}"
@@ -111,14 +112,21 @@ class Experiment:
     Args:
         folder: of the experiment's code.
         logs: where its output goes.
+        runs: where its runs have their folders.
         environment: its environment.
         rng: says how long it takes until somebody starts it again.
     """
 
     def __init__(
-        self, folder: Path, logs: Path, environment: dict[str, str], rng: random.Random
+        self,
+        folder: Path,
+        logs: Path,
+        runs: Path,
+        environment: dict[str, str],
+        rng: random.Random,
     ) -> None:
         self._folder = folder
+        self._runs = runs
         self._logs = logs
         self._environment = environment
         self._rng = rng
@@ -126,12 +134,14 @@ class Experiment:
         self._again_at = 0.0
         self._command: list[str] = []
         self._interrupted_at: float | None = None
+        self._graphs = 0
         self.starts = 0
         self.kills = 0
         self.interrupts = 0
 
     def begin(self, target: list[str]) -> None:
         """Start a graph's run."""
+        self._graphs += 1
         self._command = [str(Path(sys.executable).with_name("furu")), *target]
         self._start()
 
@@ -156,23 +166,42 @@ class Experiment:
 
     def kill(self) -> bool:
         """Kill it; it is started again after a while."""
-        if self._process is None:
+        process = self._process
+        if process is None or not self._halt():
             return False
-        self._process.kill()
-        if self._process.wait() != -signal.SIGKILL:
-            return False  # it had just ended by itself
+        process.kill()
+        process.wait()
         self.kills += 1
         self._rest()
         return True
 
     def interrupt(self) -> bool:
         """Have it cancel the run and end; it is started again after that."""
-        if self._process is None or self._interrupted_at is not None:
+        process = self._process
+        if process is None or self._interrupted_at is not None or not self._halt():
             return False
-        self._process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
         self._interrupted_at = time.monotonic()
         self.interrupts += 1
         return True
+
+    def _halt(self) -> bool:
+        """Stop it, unless its run has ended: started once more, it would begin another one."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            return False
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if not self._is_noted():
+            return self._process.poll() is None
+        self._process.send_signal(signal.SIGCONT)
+        return False
+
+    def _is_noted(self) -> bool:
+        """Whether the run of the graph that was begun last has noted that it is done."""
+        done = {path.parents[2] for path in self._runs.glob("*/controllers/*/ended-done")}
+        return len(done) >= self._graphs
 
     def _rest(self) -> None:
         """Let it be started again after a while."""
@@ -197,6 +226,8 @@ class Experiment:
                 raise Failed(f"SIGTERM does not end the command, see {self.log}:\n{self.tail()}")
             return False
         if status and since is not None:
+            if self._is_noted():  # it was told to end when there was little left to do
+                return True
             self._rest()
             return False
         if status:
@@ -262,6 +293,7 @@ class Chaos:
             experiment = Experiment(
                 self._folder / "experiment",
                 self._folder / "logs",
+                self._folder / "store" / "runs",
                 self._environment(cluster),
                 random.Random(self._options.seed),
             )
