@@ -73,17 +73,35 @@ def test_a_job_that_slurm_has_set_aside_is_told_from_one_that_somebody_holds() -
     assert dropped == [True, True, False, False]
 
 
-def test_one_look_serves_everybody_for_a_while(fake: FakeSlurm) -> None:
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time passes between two looks, however slow the machine is."""
+    monkeypatch.setattr("furu_slurm._queue.time", FrozenTime())
+
+
+class FrozenTime:
+    """Stands for the module `time` where only one of its clocks is read."""
+
+    def monotonic(self) -> float:
+        return 1000.0
+
+
+def test_one_look_serves_everybody_for_a_while(fake: FakeSlurm, moment: None) -> None:
     fake.queue("5|RUNNING|0|0|None|a.tok|")
     cluster, other = SlurmCluster(), SlurmCluster()
     for _ in range(10):
         assert cluster.jobs().job("5") == other.jobs().job("5")
     assert len(fake.calls("squeue")) == 1
+
+
+def test_who_wants_a_fresh_look_gets_one(fake: FakeSlurm) -> None:
+    cluster = SlurmCluster()
+    cluster.jobs()
     cluster.jobs(fresh=True)
     assert len(fake.calls("squeue")) == 2
 
 
-def test_threads_that_ask_at_once_share_a_look(fake: FakeSlurm) -> None:
+def test_threads_that_ask_at_once_share_a_look(fake: FakeSlurm, moment: None) -> None:
     queue = Queue()
     threads = [threading.Thread(target=queue.look) for _ in range(8)]
     for thread in threads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from slurm_cluster import SlurmCluster as TestCluster
     from slurm_cluster_fixtures import OwnSlurm
 
-SMALL = SlurmSpec(cpus=1, mem_gb=0.1, time_min=5)
+SMALL = SlurmSpec(cpus=1, mem_gb=0.1, time_min=60)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def ended(*job_ids: str) -> list[JobInfo]:
         infos[:] = [info for job_id in job_ids if (info := snapshot.job(job_id)) is not None]
         return len(infos) == len(job_ids) and all(info.state.ended for info in infos)
 
-    wait_until(f"the end of {job_ids}", over, seconds=120)
+    wait_until(f"the end of {job_ids}", over, seconds=400)
     return infos
 
 
@@ -104,9 +104,10 @@ def test_a_job_is_what_its_submitter_was(
     assert found["imported"] == []
     assert 0 < found["seconds_left"] <= 1800
     assert job_log(folder, job_id).read_text() == f"reported by {job_id}\n"
-    wait_until("the accounting", lambda: slurm.sacct(job_id))
-    (row,) = slurm.sacct(job_id)
-    assert row["state"] == "COMPLETED"
+    wait_until(
+        "the accounting to know of the end",
+        lambda: [row["state"] for row in slurm.sacct(job_id)] == ["COMPLETED"],
+    )
 
 
 def test_elements_of_an_array_have_the_ids_that_listings_show(
@@ -180,6 +181,12 @@ def test_the_signal_before_the_end_reaches_the_job_and_no_child_of_it(
     assert (tmp_path / "torn down").exists() == teardown
 
 
+def was_put_back(job_id: str) -> bool:
+    info = SlurmCluster().jobs(fresh=True).job(job_id)
+    assert info is not None
+    return info.restarts == 1 and info.state in (JobState.PENDING, JobState.RUNNING)
+
+
 def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
     slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -193,7 +200,7 @@ def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
     )
     assert set(liveness([first, job]).values()) == {Liveness.ALIVE}
     SlurmCluster().requeue(job_id)
-    wait_until("the job to wait", lambda: state(job_id) is JobState.PENDING)
+    wait_until("the job to wait, or to start again", lambda: was_put_back(job_id))
     assert liveness([first, job]) == {first: Liveness.GONE, job: Liveness.ALIVE}
     SlurmCluster().cancel([job_id])
     ended(job_id)
@@ -224,7 +231,7 @@ def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
-    monkeypatch.setenv("SBATCH_PARTITION", "urgent")
+    monkeypatch.setenv("SBATCH_PARTITION", "gpu")
     arguments = (str(run_folder), str(tmp_path / "out"))
     token = new_token()
     (job_id,) = submit(folder, Call("job_functions:report", arguments), token=token)
@@ -232,7 +239,7 @@ def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
     assert info.token == token
     shown = slurm.run("scontrol", "show", "job", job_id)
     assert "NumCPUs=1" in shown
-    assert "Partition=urgent" in shown  # the spec names none
+    assert "Partition=gpu" in shown  # the spec names none
     spec = SlurmSpec(cpus=1, mem_gb=0.1, partition="cpu")
     (job_id,) = submit(folder, Call("job_functions:report", arguments), spec=spec)
     assert "Partition=cpu" in slurm.run("scontrol", "show", "job", job_id)
@@ -252,10 +259,8 @@ def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
 def test_what_slurm_refuses_is_an_error_in_its_words(
     spec: SlurmSpec, words: str, slurm: TestCluster, run_folder: Path, folder: Path
 ) -> None:
-    began = time.monotonic()
     with pytest.raises(FuruSubmitRefused, match=words):
         submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
-    assert time.monotonic() - began < 30
 
 
 def test_a_job_that_slurm_takes_and_can_never_run_is_told_from_one_that_waits_P6(
@@ -320,10 +325,8 @@ def test_a_controller_that_stops_for_a_while_is_waited_for_P7(
     assert not snapshot.known
     submission = Submission("slurm-pool", before)
     assert liveness([submission]) == {submission: Liveness.UNKNOWN}
-    began = time.monotonic()
     with pytest.raises(FuruSlurmUnavailable) as caught:
         submit(folder, Call("job_functions:report", arguments), patience=2.0)
-    assert time.monotonic() - began < 60
     assert "does not answer" in str(caught.value)
     cluster.start_controller()
     token = new_token()
@@ -343,38 +346,41 @@ def test_limits_of_the_cluster_are_found_out_and_said(
     call = Call("job_functions:until_killed", (str(run_folder), "out"))
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"additional_parameters": {"hold": True}})
     job_ids = submit(folder, call, call, spec=spec)
-    began = time.monotonic()
     with pytest.raises(FuruSubmitLimit) as caught:
         submit(folder, call, call, spec=spec)
     assert "Submit" in caught.value.said or "submit" in caught.value.said
-    assert time.monotonic() - began < 30
     assert [state(job_id) for job_id in job_ids] == [JobState.PENDING] * 2
+
+
+@pytest.fixture
+def sbatch_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a line for each call of sbatch."""
+    program = shutil.which("sbatch")
+    (shim := tmp_path / "bin" / "sbatch").parent.mkdir()
+    shim.write_text(f"#!/bin/sh\necho called >> '{tmp_path}/calls'\nexec {program} \"$@\"\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent), prepend=os.pathsep)
+    return tmp_path / "calls"
 
 
 @pytest.mark.slow
 def test_two_thousand_jobs_take_two_calls_of_sbatch(
-    slurm: TestCluster, run_folder: Path, folder: Path
+    slurm: TestCluster, run_folder: Path, folder: Path, sbatch_calls: Path
 ) -> None:
     cluster = SlurmCluster()
     size = min(1000, cluster.max_array_size())
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"additional_parameters": {"hold": True}})
     calls = [Call("job_functions:report", (str(run_folder), f"out{n}")) for n in range(2000)]
     tokens = [new_token() for _ in range(0, 2000, size)]
-    began = time.monotonic()
     job_ids = [
         job_id
         for token, start in zip(tokens, range(0, 2000, size), strict=True)
         for job_id in submit(folder, *calls[start : start + size], spec=spec, token=token)
     ]
-    submitted = time.monotonic() - began
+    assert len(sbatch_calls.read_text().splitlines()) == 2
     snapshot = cluster.jobs(fresh=True)
-    asked = time.monotonic() - began - submitted
     assert all(snapshot.job(job_id) is not None for job_id in job_ids)
     answers = liveness([Submission("slurm-dag", f"r1/{tokens[0]}:{i}") for i in range(size)])
     assert set(answers.values()) == {Liveness.ALIVE}
-    began = time.monotonic()
     cluster.cancel(job_ids)
-    cancelled = time.monotonic() - began
     assert [info.state for info in ended(job_ids[0], job_ids[-1])] == [JobState.CANCELLED] * 2
-    print(f"submitted in {submitted:.2f} s, asked in {asked:.2f} s, cancelled in {cancelled:.2f} s")
-    assert submitted < 20

@@ -51,7 +51,7 @@ def until_signalled(run_folder: str, to: str) -> int:
     seen: list[int] = []
     signal.signal(signal.SIGUSR2, lambda number, _frame: seen.append(number))
     Path(f"{to}.ready").touch()
-    wait_until("SIGUSR2", lambda: seen, seconds=120)
+    wait_until("SIGUSR2", lambda: seen, seconds=900)
     Path(to).write_text(str(seen[0]))
     return 7
 

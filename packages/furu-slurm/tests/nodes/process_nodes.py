@@ -12,6 +12,7 @@ from pathlib import Path
 
 from furu_core import Furu
 from furu_core.errors import FuruMissingArtifact
+from furu_slurm import _node_child
 
 
 class Value(Furu[int]):
@@ -60,6 +61,8 @@ class LosesChild(Furu[int]):
     myself_too: bool
 
     def _create(self) -> int:
+        # A moment is short, for a node that fails ends only after it; a busy machine takes longer.
+        _node_child._MOMENT_SECS = 60.0 if self.myself_too else 0.3
         if self.myself_too:
             subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -TERM {os.getpid()}"])
         subprocess.run(["sh", "-c", "kill -TERM $$"], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -45,16 +46,18 @@ def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
 
 
 def count(graph: str, offsets: list[int]) -> float:
-    """Nodes per second."""
+    """Nodes per second, while nothing else holds the machine up."""
     with NodeChild(CONTEXT, Path(graph)) as process:
         process.start(offsets[0])
-        assert process.poll(60.0) is not None
-        began = time.monotonic()
+        assert process.poll(180.0) is not None
+        took = []
         for offset in offsets[1:]:
+            began = time.monotonic()
             process.start(offset)
             answer = process.poll(None)
+            took.append(time.monotonic() - began)
             assert told(answer)["outcome"] == "computed", told(answer)
-        return (len(offsets) - 1) / (time.monotonic() - began)
+        return 1 / statistics.median(took)
 
 
 def interrupt(graph: str, offset: int, note: str, how: str, after: int) -> list[dict[str, Any]]:
@@ -72,9 +75,9 @@ def interrupt(graph: str, offset: int, note: str, how: str, after: int) -> list[
             process.kill()
         else:
             process.interrupt("out of walltime", lost=how == "lost")
-        answers.append(told(process.poll(60.0)))
+        answers.append(told(process.poll(180.0)))
         process.start(after)
-        answers.append(told(process.poll(60.0)))
+        answers.append(told(process.poll(180.0)))
     return answers
 
 
