@@ -42,7 +42,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FURU_POLL_INTERVAL_SECS", "0.1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     with furu_core.use_settings(
-        path=path, poll_interval_secs=0.1, max_wait_secs=120.0, always_rerun=()
+        path=path, poll_interval_secs=0.1, max_wait_secs=600.0, always_rerun=()
     ):
         yield path
     for pid in processes_about(path):  # of a test that failed, or was interrupted
@@ -72,7 +72,7 @@ def nothing_left(store: Path) -> Callable[[], None]:
 
     def check() -> None:
         try:
-            wait_until("all processes to end", lambda: not processes_about(store), seconds=30)
+            wait_until("all processes to end", lambda: not processes_about(store))
         except TimeoutError as error:
             raise AssertionError(f"left behind: {processes_about(store)}") from error
 

@@ -9,7 +9,7 @@ import pytest
 
 from furu_core.testing import ExecutorConformance, Mark
 
-_SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 10}
+_SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 60}
 _SPECS: Final = {"default": _SMALL, "other": _SMALL}
 _OPTIONS: Final = {
     "specs": _SPECS,
@@ -34,7 +34,7 @@ class TestSlurm(ExecutorConformance):
     executor = "slurm-pool"
     options = _OPTIONS
     command_options = _COMMAND_OPTIONS
-    patience_secs = 90.0  # submitted jobs may wait for those of other tests
+    patience_secs = 300.0  # submitted jobs may wait for those of other tests
 
     @pytest.fixture(autouse=True)
     def _cluster(self, slurm: Any) -> None:

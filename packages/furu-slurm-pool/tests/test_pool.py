@@ -229,10 +229,11 @@ def test_p6_a_worker_that_died_before_it_began_is_replaced_soon(
 ) -> None:
     once = f"mkdir {tmp_path / 'died'} 2>{os.devnull} && kill -9 $$"
     began = time.monotonic()
-    run = run_pool(Leaf(x=1), specs={"default": SlurmSpec(setup=[once])})
+    with furu_core.use_settings(lease_secs=3600.0):
+        run = run_pool(Leaf(x=1), specs={"default": SlurmSpec(setup=[once])})
     assert run.results() == 1
     assert (tmp_path / "died").exists()
-    assert time.monotonic() - began < 30  # nothing else happens, so nothing else wakes the loop
+    assert time.monotonic() - began < 150  # nothing else happens, so nothing else wakes the loop
 
 
 def test_p5_deaths_of_workers_are_bounded(store: Path, tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_brief_nodes_are_computed_once_each(store: Path, tmp_path: Path) -> None
 
 
 def test_a_dependent_starts_soon_after_its_dependency(store: Path) -> None:
-    poll = 1.0
+    poll = 6.0  # so long that a busy machine cannot be mistaken for one that waits
     chain: Timed | None = None
     links = []
     for n in range(12):

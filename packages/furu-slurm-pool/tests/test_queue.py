@@ -193,9 +193,9 @@ def test_eight_processes_at_once_claim_each_task_once(queue: QueueFolder, most: 
     ]
     for worker in workers:
         worker.start()
-    claimed = Counter(name for _ in workers for name in results.get(timeout=60))
+    claimed = Counter(name for _ in workers for name in results.get(timeout=200))
     for worker in workers:
-        worker.join(60)
+        worker.join(200)
     assert claimed == Counter(names)
     assert _queue.waiting(queue) == []
 
@@ -222,7 +222,7 @@ def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> 
         _wait_for_files(f"{queue.path}/done", 20 * number + chance.randrange(1, 20))
         for worker in workers:
             os.kill(worker.pid, signal.SIGKILL)
-            worker.join(60)
+            worker.join(200)
     left = [name for worker in os.listdir(queue.claimed) for name in _left(queue, worker)]
     done = os.listdir(f"{queue.path}/done")
     waiting = _queue.waiting(queue)
@@ -255,7 +255,7 @@ def test_p7_a_controller_killed_while_it_queues_leaves_whole_tasks(queue: QueueF
         writer.start()
         _wait_for_files(queue.todo, before + 5)
         os.kill(writer.pid, signal.SIGKILL)
-        writer.join(60)
+        writer.join(200)
     for name in _queue.waiting(queue):
         with open(f"{queue.todo}/{name}", "rb") as file:
             assert json.load(file)["hash"] == _tasks.hash_of(name)

@@ -19,7 +19,8 @@ from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._controllers import Ruler, ruler
 from furu_slurm_pool.errors import FuruRunAlive
 
-SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
+WAIT_SECS = 400.0  # jobs may wait for those of other tests, and the machine may be busy
+SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=60)
 
 
 class Detached:
@@ -36,7 +37,7 @@ class Detached:
             detach=True,
         )
         self.run = self.executor.submit(self.node)
-        wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+        wait_until("the node to begin", lambda: (tmp_path / "began-0").exists())
         self.first = self.controller.number
 
     @property
@@ -53,13 +54,13 @@ class Detached:
     def jobs(self) -> list[dict[str, str]]:
         return [row for row in self.slurm.squeue() if self.run.id in row["name"]]
 
-    def await_next_controller(self, seconds: float = 60.0) -> None:
+    def await_next_controller(self, seconds: float = WAIT_SECS) -> None:
         wait_until("the next controller", lambda: self.controller.number > self.first, seconds)
 
     def finish(self) -> None:
         """Let the node end; it has been computed once, by one worker."""
         (self.folder / "go").touch()
-        assert self.run.wait(100).results() == 0
+        assert self.run.wait(WAIT_SECS).results() == 0
         assert counted(self.folder, "attempts-0") == 1
         assert len([row for row in self.jobs() if "controller" not in row["name"]]) == 1
         self.slurm.wait_idle()
@@ -71,7 +72,7 @@ def furu(*arguments: str) -> str:
         [Path(sys.executable).with_name("furu"), *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_SECS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -113,7 +114,7 @@ def test_a_run_is_stopped_while_its_controller_waits_to_start_again(
     assert f"was to be controlled by job {job}, which was cancelled, and 1 workers with it" in told
     pool.slurm.wait_idle()
     with pytest.raises(FuruRunCancelled):
-        pool.run.wait(10)
+        pool.run.wait(WAIT_SECS)
 
 
 @pytest.mark.slow
@@ -123,10 +124,10 @@ def test_p7_a_cancelled_controller_cancels_its_workers_and_the_run_is_resumed(
     pool = detached()
     pool.slurm.run("scancel", pool.controller_job)
     with pytest.raises(FuruRunCancelled):
-        pool.run.wait(60)
+        pool.run.wait(WAIT_SECS)
     pool.slurm.wait_idle()
     (pool.folder / "go").touch()
     assert "is controlled by a job" in furu("pool", "resume", pool.run.id, "--detach")
-    assert pool.run.wait(100).results() == 0
+    assert pool.run.wait(WAIT_SECS).results() == 0
     assert counted(pool.folder, "attempts-0") == 2
     pool.slurm.wait_idle()

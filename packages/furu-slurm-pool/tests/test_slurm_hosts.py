@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
 from furu_slurm_pool._resume import stop_run
 
-SPEC = {"cpus": 1, "mem_gb": 1, "time_min": 10}
+WAIT_SECS = 900.0  # jobs may wait for those of other tests, and the machine may be busy
+SPEC = {"cpus": 1, "mem_gb": 1, "time_min": 60}
 SPECS = {"default": SlurmSpec(**SPEC), "gpu": SlurmSpec(partition="gpu", **SPEC)}
 
 
@@ -63,7 +65,7 @@ def other_hosts(
         )
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
         with furu_core.use_settings(
-            path=view / "store", poll_interval_secs=0.1, lease_secs=30.0, max_wait_secs=200.0
+            path=view / "store", poll_interval_secs=0.1, lease_secs=30.0, max_wait_secs=600.0
         ):
             yield cluster, view, back
 
@@ -85,7 +87,7 @@ def test_p7_caches_between_hosts_cost_no_node_and_no_spurious_error(
             )
             for n in range(12)
         )
-    run = start(below).wait(250)
+    run = start(below).wait(WAIT_SECS)
     assert run.status().computed == run.status().total
     kinds = [event.kind for event in run.events()]
     assert EventKind.NODE_RETRIED not in kinds
@@ -103,12 +105,12 @@ def test_p7_a_dead_workers_node_is_taken_over_by_slurms_word_on_another_host(
     (back / "counts").mkdir()
     with furu_core.use_settings(lease_secs=600.0):
         run = start(Waiting(folder=view / "counts"), max_workers_total=1)
-        wait_until("the node to begin", (back / "counts" / "began-0").exists, 100)
+        wait_until("the node to begin", (back / "counts" / "began-0").exists, WAIT_SECS)
         (job,) = [row["id"] for row in cluster.jobs()]
         for pid in _workers(view):
             _signal(pid, signal.SIGKILL)
         (back / "counts" / "go").touch()
-        assert run.wait(200).results() == 0
+        assert run.wait(WAIT_SECS).results() == 0
         assert [row["id"] for row in cluster.squeue()] != [job]
     assert counted(back / "counts", "attempts-0") == 2
     cluster.wait_idle()
@@ -119,7 +121,7 @@ def test_p3_what_was_not_declared_is_an_error_behind_caches_as_well(
     other_hosts: tuple[Any, Path, Path],
 ) -> None:
     with pytest.raises(FuruRunError, match="FuruMissingArtifact"):
-        start(Undeclared()).wait(200)
+        start(Undeclared()).wait(WAIT_SECS)
 
 
 @pytest.mark.slow
@@ -140,7 +142,7 @@ def test_p8_a_store_that_nodes_do_not_see_is_an_error_that_names_the_log(
     )
     run = start(Leaf(x=1), max_workers_total=1, submitit_root=tmp_path / "logs")
     with pytest.raises(FuruRunError, match="did 2 before it") as caught:
-        run.wait(280)
+        run.wait(WAIT_SECS)
     cause = caught.value.__cause__
     assert isinstance(cause, FuruExecutorError)
     log = Path(str(cause).rpartition("read ")[2])
@@ -171,7 +173,7 @@ def test_many_nodes_of_two_spec_keys_are_computed_once_each(
             for n in range(width)
         )
         everything += below
-    run = start(below, max_workers_total=8).wait(280)
+    run = start(below, max_workers_total=8).wait(WAIT_SECS)
     assert run.status().computed + run.status().loaded >= len(below)
     computed = {event.hash for event in run.events() if event.kind is EventKind.NODE_COMPUTED}
     for node in everything:
@@ -226,8 +228,8 @@ def test_p7_chaos_on_a_cluster(
         done[what] = done.get(what, 0) + 1
         workers = _workers(tmp_path)
         if what == "controller" and controller.process.poll() is None:
-            controller.kill()
-            controller = program("")
+            if controller.kill_before_its_end(store / "runs"):
+                controller = program("")
         elif what == "slurmctld":
             cluster.stop_controller(kill=True)
             wait_until("a moment to pass", _after(5.0))
@@ -240,20 +242,22 @@ def test_p7_chaos_on_a_cluster(
             cluster.start_slurmd(node)
             cluster.resume(node)
         elif what == "scancel" and (jobs := [row["id"] for row in cluster.jobs()]):
-            cluster.run("scancel", chance.choice(jobs))
+            with suppress(AssertionError):  # it has just ended
+                cluster.run("scancel", chance.choice(jobs))
         elif what in ("kill", "stop") and workers:
             pid = chance.choice(workers)
             _signal(pid, signal.SIGKILL if what == "kill" else signal.SIGSTOP)
             if what == "stop":
                 wait_until("a moment to pass", _after(chance.uniform(1.0, 7.0)))
                 _signal(pid, signal.SIGCONT)
-    status, output = controller.finish(200)
+    status, output = controller.finish(600)
+    ended = time.monotonic()
     assert status == 0, f"seed {seed}, {done}:\n{output}"
     for n in range(count):
         node = Keyed(n=n, key=("default", "gpu")[n % 2], secs=0.2 * (n % 6))
         assert node.get().startswith("slurm-pool ")
     (folder,) = (store / "runs").iterdir()
-    if time.monotonic() - forgetful < 20:  # a moment before the end, or after it
+    if ended - forgetful < 60:  # a moment before the end, or after it
         stop_run(folder)
     cluster.wait_idle()
 

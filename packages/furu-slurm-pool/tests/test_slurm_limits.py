@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import signal
@@ -20,8 +21,10 @@ from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._resume import stop_run
+from slurm_cluster import GHOSTLY
 
-SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=10)
+WAIT_SECS = 600.0  # jobs may wait for those of other tests, and the machine may be busy
+SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=60)
 BRIEF = SlurmSpec(cpus=1, mem_gb=1, time_min=1)
 
 
@@ -58,7 +61,7 @@ def test_p5_workers_and_a_detached_controller_leave_before_their_walltime_ends_a
             poll_interval_sec=0.5,
             detach=True,
         ).submit([long, *short])
-        run.wait(250)
+        run.wait(WAIT_SECS)
     assert [counted(tmp_path, f"keyed-default-{n}") for n in range(25)] == [1] * 25
     starts = counted(tmp_path, "saves")
     assert starts > 1
@@ -70,7 +73,10 @@ def test_p5_workers_and_a_detached_controller_leave_before_their_walltime_ends_a
     (controller,) = [row for row in rows if "controller" in row["name"]]
     assert int(controller["restarts"]) > 0
     assert len(rows) > 3
-    assert {row["state"] for row in rows} == {"COMPLETED"}, rows
+    # Those that the run still had at its end may be cancelled then; none is killed before.
+    states = [row["state"] for row in rows]
+    assert {*states} <= {"COMPLETED", "CANCELLED"}, rows
+    assert states.count("CANCELLED") <= 2, rows
     logs = "".join(path.read_text() for path in (store / "submitit").rglob("*_log.out"))
     assert "its walltime ends" in logs
     assert "the walltime of this controller ends" in logs
@@ -98,11 +104,11 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     monkeypatch.setattr(SlurmCluster, "submit", counting)
     nodes = [Waiting(n=n, folder=tmp_path) for n in range(6)]
     run = start(nodes, max_workers_total=6)
-    wait_until("two nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2, 60)
+    wait_until("two nodes to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
     wait_until("the limit to be said", lambda: "going on with 2 workers" in caplog.text)
     assert len(cluster.jobs()) == 2
     (tmp_path / "go").touch()
-    assert run.wait(100).results() == list(range(6))
+    assert run.wait(WAIT_SECS).results() == list(range(6))
     assert len([one for one in caplog.messages if "takes no more jobs" in one]) == 1
     assert submissions[:3] == [6, 3, 1]
     assert len(submissions) < 12
@@ -114,7 +120,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     run = start(Leaf(x=7))
     wait_until("the limit to be said", lambda: "going on with 0 workers" in caplog.text)
     cluster.run("scancel", *others)
-    assert run.wait(100).results() == 7
+    assert run.wait(WAIT_SECS).results() == 7
     cluster.wait_idle()
 
     # A limit that nothing will lift is an error.
@@ -122,7 +128,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     cluster.run("sacctmgr", "-i", "modify", "user", user, "set", "MaxSubmitJobs=0")
     run = start(Leaf(x=8))
     with pytest.raises(FuruRunError, match="no job at all") as caught:
-        run.wait(100)
+        run.wait(WAIT_SECS)
     assert isinstance(caught.value.__cause__, FuruSubmitRefused)
 
 
@@ -138,11 +144,11 @@ def test_p7_without_accounting_and_with_a_short_memory_slurm_is_told_from_dead_w
     nodes = [Waiting(n=n, folder=tmp_path) for n in range(3)]
     with furu_core.use_settings(lease_secs=600.0):  # so that nothing but Slurm's word tells
         run = start([*nodes, Above(below=nodes[0])], max_workers_total=3)
-        wait_until("all to begin", lambda: len(list(tmp_path.glob("began-*"))) == 3, 60)
+        wait_until("all to begin", lambda: len(list(tmp_path.glob("began-*"))) == 3)
         pids = (tmp_path / "began-0").read_text().split()
         (tmp_path / "began-0").unlink()
         os.kill(int(pids[1]), signal.SIGKILL)
-        wait_until("the first to begin again", lambda: (tmp_path / "began-0").exists(), 60)
+        wait_until("the first to begin again", lambda: (tmp_path / "began-0").exists())
         (job, *_) = sorted(row["id"] for row in jobs_of(run, cluster) if row["state"] == "RUNNING")
         for n in (1, 2):
             (tmp_path / f"began-{n}").unlink()
@@ -150,10 +156,9 @@ def test_p7_without_accounting_and_with_a_short_memory_slurm_is_told_from_dead_w
         wait_until(
             "another to begin again",
             lambda: any((tmp_path / f"began-{n}").exists() for n in (1, 2)),
-            60,
         )
         (tmp_path / "go").touch()
-        assert run.wait(100).results() == [0, 1, 2, 0]
+        assert run.wait(WAIT_SECS).results() == [0, 1, 2, 0]
     assert sum(counted(tmp_path, f"attempts-{n}") for n in range(3)) == 5
     cluster.wait_idle()
 
@@ -163,36 +168,43 @@ def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     store: Path, tmp_path: Path, own_slurm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at the wrong moment, Slurm believes in a job that has ended, until its walltime."""
-    for name in ("_LEFT_SECS", "_GHOST_SECS"):
-        monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", 2.0)
-    cluster = own_slurm(nodes=2)
+    cluster = own_slurm(nodes=2, conf=GHOSTLY)
     nodes = [Waiting(folder=tmp_path), Keyed(n=1), Keyed(n=2)]
     run = start(nodes, max_workers_total=1)
-    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists())
     (job,) = [row["id"] for row in jobs_of(run, cluster)]
 
     (worker,) = (path.stem for path in run.run_dir.glob("workers/*.json"))
     order_leave(str(run.run_dir), worker)  # when it has done what it has
+    for name in ("_LEFT_SECS", "_GHOST_SECS"):  # until Slurm is back nobody is to give the job up
+        monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", math.inf)
     cluster.make_ghost(job, (tmp_path / "go").touch)
-    _, first, second = run.wait(60).results()
+    for name in ("_LEFT_SECS", "_GHOST_SECS"):
+        monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", 2.0)
+    _, first, second = run.wait(WAIT_SECS).results()
     assert job not in (first.split()[2], second.split()[2])
     assert counted(tmp_path, "attempts-0") == 1
-    cluster.wait_idle(10)
+    cluster.wait_idle(120)
 
 
 @pytest.mark.slow
 def test_p6_a_run_that_ends_while_slurm_is_down_leaves_no_jobs(
-    store: Path, tmp_path: Path, own_slurm: Any, caplog: pytest.LogCaptureFixture
+    store: Path,
+    tmp_path: Path,
+    own_slurm: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr("furu_slurm_pool._leftovers._ANSWER_SECS", WAIT_SECS)
     cluster = own_slurm(nodes=2)
     run = start(Waiting(folder=tmp_path))
-    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists())
     cluster.stop_controller(kill=True)
     (tmp_path / "go").touch()
-    wait_until("the run to wait", lambda: "Slurm is to say whether jobs" in caplog.text, 60)
+    wait_until("the run to wait", lambda: "Slurm is to say whether jobs" in caplog.text)
     cluster.start_controller()
-    assert run.wait(60).results() == 0
-    cluster.wait_idle(10)
+    assert run.wait(WAIT_SECS).results() == 0
+    cluster.wait_idle(120)
 
 
 @pytest.mark.slow
@@ -201,17 +213,19 @@ def test_p6_a_job_whose_end_slurm_forgot_after_the_run_is_ended_by_furu_pool_sto
 ) -> None:
     # As if all jobs had ended when the run looked for the last time.
     monkeypatch.setattr("furu_slurm_pool._fleet.left_over", lambda *_: [])
-    cluster = own_slurm(nodes=2)
+    # Nor is a worker cancelled that takes long to leave.
+    monkeypatch.setattr("furu_slurm_pool._control._LEAVE_SECS", WAIT_SECS)
+    cluster = own_slurm(nodes=2, conf=GHOSTLY)
     run = start(Waiting(folder=tmp_path), max_workers_total=1)
-    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists(), 60)
+    wait_until("the node to begin", lambda: (tmp_path / "began-0").exists())
     (job,) = [row["id"] for row in jobs_of(run, cluster)]
     cluster.make_ghost(job, (tmp_path / "go").touch)
-    assert run.wait(60).results() == 0
+    assert run.wait(WAIT_SECS).results() == 0
     assert (
         stop_run(run.run_dir)
         == f"has ended already: done; of its jobs Slurm still had {job}: cancelled"
     )
-    cluster.wait_idle(10)
+    cluster.wait_idle(120)
     assert stop_run(run.run_dir) == "has ended already: done"
     cluster.stop_controller()
     assert "left is not known: Slurm does not answer" in stop_run(run.run_dir)

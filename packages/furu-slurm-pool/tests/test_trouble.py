@@ -55,7 +55,7 @@ def test_p5_an_unreadable_task_stops_the_run_and_is_named(
     task.write_text(damage)
     (tmp_path / "go").touch()
     with pytest.raises(FuruRunError, match="UnreadableTask") as caught:
-        run.wait(60)
+        run.wait(180)
     assert f"hash {Leaf(x=1).furu_hash}" in str(caught.value)
     assert task.name in str(caught.value)
     nothing_left()
@@ -63,13 +63,13 @@ def test_p5_an_unreadable_task_stops_the_run_and_is_named(
 
 def test_a_damaged_verdict_loses_no_node(store: Path, tmp_path: Path) -> None:
     """What it told is found out by looking."""
-    with furu_core.use_settings(lease_secs=1.0):
+    with furu_core.use_settings(lease_secs=4.0):
         run = start([Waiting(folder=tmp_path), Leaf(x=1)])
         wait_until("the first to begin", lambda: (tmp_path / "began-0").exists())
         (tmp_path / "x").write_text("no json")
         (tmp_path / "x").rename(run.run_dir / "verdicts" / "w1-0001.000000.json")
         (tmp_path / "go").touch()
-        assert run.wait(60).results() == [0, 1]
+        assert run.wait(180).results() == [0, 1]
     assert counted(tmp_path, "attempts-0") == 1
 
 
@@ -116,7 +116,7 @@ def test_p8_a_full_disk_in_the_run_folder_loses_nothing_and_hangs_nowhere(
     store: Path, tmp_path: Path, small_disk: Path, nothing_left: Callable[[], None]
 ) -> None:
     roots = [Above(below=Waiting(folder=tmp_path)), Leaf(x=1)]
-    with furu_core.use_settings(lease_secs=2.0):
+    with furu_core.use_settings(lease_secs=5.0):
         run = start(roots, run_root=small_disk, submitit_root=tmp_path)
         wait_until("a node to begin", lambda: (tmp_path / "began-0").exists())
         with _kept_full(small_disk):
@@ -124,13 +124,13 @@ def test_p8_a_full_disk_in_the_run_folder_loses_nothing_and_hangs_nowhere(
             # What workers could not tell is found out by looking, so the run may even get through.
             cause = None
             try:
-                run.wait(100)
+                run.wait(180)
             except FuruRunError as error:
                 cause = error.__cause__
             assert cause is None or isinstance(cause, FuruStoreError), cause
         nothing_left()
         again = start(roots, run_root=small_disk, submitit_root=tmp_path)
-        assert again.wait(60).results() == [0, 1]
+        assert again.wait(180).results() == [0, 1]
     assert counted(tmp_path, "attempts-0") == 1
 
 
@@ -157,7 +157,7 @@ def _kept_full(folder: Path) -> Iterator[None]:
     thread = threading.Thread(target=fill)
     thread.start()
     try:
-        assert full.wait(30)
+        assert full.wait(180)
         yield
     finally:
         done.set()
@@ -171,7 +171,7 @@ def test_p8_workers_that_cannot_start_are_an_error_that_names_the_log(
     spec = SlurmSpec(setup=("echo module not found", "exit 7"))
     run = start(Leaf(x=1), specs={"default": spec})
     with pytest.raises(FuruRunError, match="did 2 before it") as caught:
-        run.wait(60)
+        run.wait(180)
     cause = caught.value.__cause__
     assert isinstance(cause, FuruExecutorError)
     assert "module not found" in Path(str(cause).rpartition("read ")[2]).read_text()
@@ -180,7 +180,7 @@ def test_p8_workers_that_cannot_start_are_an_error_that_names_the_log(
 
 def test_the_worker_itself_imports_nothing_of_the_users(store: Path) -> None:
     """Its node's process alone does, and it is not the one that gives signs of life."""
-    assert start(Imports()).wait(60).results() == 1
+    assert start(Imports()).wait(180).results() == 1
     assert "pool_nodes" not in Path(_worker.__file__).read_text()
 
 
@@ -204,7 +204,7 @@ def test_a_worker_without_work_leaves_and_another_comes_when_there_is_some(
         lambda: any("without work" in log.read_text() for log in logs.glob("*_log.out")),
     )
     (tmp_path / "go").touch()
-    assert run.wait(60).results()[3] == 0
+    assert run.wait(180).results()[3] == 0
     assert not late.exists()
 
 
@@ -255,6 +255,7 @@ def _made_worker(store: Path, monkeypatch: Any, job: Any, name: str = "w1") -> A
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_p7_chaos_among_local_workers_and_controllers(
     program: Callable[..., Program],
     store: Path,
@@ -301,8 +302,8 @@ def test_p7_chaos_among_local_workers_and_controllers(
             break
         what = chance.choice(["worker", "worker", "stop", "controller"])
         if what == "controller":
-            controller.kill()
-            controller = program("")
+            if controller.kill_before_its_end(store / "runs"):
+                controller = program("")
             continue
         pids = _workers_of(store)
         if pids:
@@ -312,7 +313,7 @@ def test_p7_chaos_among_local_workers_and_controllers(
             if what == "stop":
                 wait_until("a moment to pass", _after(chance.uniform(0.1, 4.0)))
                 _signal(pid, signal.SIGCONT)
-    status, output = controller.finish(200)
+    status, output = controller.finish(500)
     assert status == 0, f"seed {seed}:\n{output}"
     for layer in range(4):
         for n in range(40):

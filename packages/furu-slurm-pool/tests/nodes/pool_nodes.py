@@ -25,7 +25,7 @@ def counted(folder: Path, name: str) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def wait_for(path: Path, seconds: float = 120.0) -> None:
+def wait_for(path: Path, seconds: float = 900.0) -> None:
     """Wait until a file is there."""
     deadline = time.monotonic() + seconds
     while not path.exists():
@@ -152,7 +152,7 @@ class Dies(Furu[int]):
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "worker":
                 os.kill(os.getppid(), signal.SIGKILL)
-                time.sleep(60)
+                time.sleep(600)
         return attempt
 
 
@@ -168,7 +168,7 @@ class Checkpoints(Furu[int]):
         if step < self.steps:
             path.write_text(str(step + 1))
             os.kill(os.getppid() if self.worker else os.getpid(), signal.SIGKILL)
-            time.sleep(60)
+            time.sleep(600)
         return step
 
 
@@ -210,7 +210,7 @@ class Together(Furu[int]):
 
     def _create(self) -> int:
         (self.folder / f"here-{self.n}").touch()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 250
         while len(list(self.folder.glob("here-*"))) < self.of:
             if time.monotonic() > deadline:
                 raise TimeoutError("the others did not come")
@@ -283,8 +283,8 @@ class Stubborn(Furu[int]):
     folder: Path = field(exclude_from_hash=True)
 
     def _create(self) -> int:
-        (self.folder / "began-stubborn").write_text(str(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (self.folder / "began-stubborn").write_text(str(os.getpid()))
         while True:
             time.sleep(600)
 
