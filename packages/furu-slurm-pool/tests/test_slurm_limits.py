@@ -6,6 +6,7 @@ import math
 import os
 import pwd
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pool_nodes import Above, Keyed, Leaf, Saves, Waiting, counted
 
 import furu_core
 from furu_core.errors import FuruRunError
-from furu_core.executors import EventKind
+from furu_core.executors import EventKind, Run
 from furu_core.testing import wait_until
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
@@ -40,8 +41,8 @@ def start(roots: Any, **options: Any) -> SlurmPoolRun:
     return run
 
 
-def jobs_of(run: SlurmPoolRun, slurm: Any) -> list[dict[str, str]]:
-    return [row for row in slurm.squeue() if run.run_id in row["name"]]
+def jobs_of(run: Run, slurm: Any) -> list[dict[str, str]]:
+    return [row for row in slurm.squeue() if run.id in row["name"]]
 
 
 # Walltime
@@ -52,26 +53,34 @@ def test_p5_workers_and_a_detached_controller_leave_before_their_walltime_ends_a
     store: Path, tmp_path: Path, slurm: Any
 ) -> None:
     """No node is lost or computed twice; one that is longer goes on from its checkpoint."""
-    long = Saves(secs=60, folder=tmp_path)
+    long = Saves(steps=240, folder=tmp_path)
     short = [Keyed(n=n, secs=2.0, folder=tmp_path) for n in range(25)]
     with furu_core.use_settings(max_lost_retries=0):  # what there is of progress costs nothing
         run = SlurmPoolExecutor(
-            specs={"default": BRIEF, "controller": BRIEF},
+            specs={"default": BRIEF, "controller": SMALL},
             max_workers_total=2,
             poll_interval_sec=0.5,
             detach=True,
         ).submit([long, *short])
+        wait_until("a node to begin", lambda: counted(tmp_path, "saves"))
+        (controller,) = [row["id"] for row in jobs_of(run, slurm) if "controller" in row["name"]]
+        # So that it is told within half a minute; to a short walltime that might be too early.
+        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 80))
+        slurm.run("scontrol", "update", f"jobid={controller}", f"endtime={end}")
+        wait_until("it to go back", lambda: slurm.squeue(controller)[0]["restarts"] == "1")
+        slurm.run("scontrol", "update", f"jobid={controller}", "timelimit=60")
         run.wait(WAIT_SECS)
     assert [counted(tmp_path, f"keyed-default-{n}") for n in range(25)] == [1] * 25
     starts = counted(tmp_path, "saves")
     assert starts > 1
-    assert 60 <= counted(tmp_path, "saved") <= 60 + starts
+    assert 240 <= counted(tmp_path, "saved") <= 240 + starts
     retried = {event.hash for event in run.events() if event.kind is EventKind.NODE_RETRIED}
     assert retried == {long.furu_hash}
     slurm.wait_idle()
-    rows = [row for row in slurm.squeue() if run.id in row["name"]]
-    (controller,) = [row for row in rows if "controller" in row["name"]]
-    assert int(controller["restarts"]) > 0
+    rows = jobs_of(run, slurm)
+    (last,) = [row for row in rows if "controller" in row["name"]]
+    assert last["id"] == controller
+    assert int(last["restarts"]) > 0
     assert len(rows) > 3
     # Those that the run still had at its end may be cancelled then; none is killed before.
     states = [row["state"] for row in rows]

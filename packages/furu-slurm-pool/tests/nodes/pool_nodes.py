@@ -173,16 +173,16 @@ class Checkpoints(Furu[int]):
 
 
 class Saves(Furu[int]):
-    """Works for so many seconds, each of which it saves."""
+    """Works for so many quarters of a second, each of which it saves."""
 
-    secs: int
+    steps: int
     folder: Path = field(exclude_from_hash=True)
 
     def _create(self) -> int:
         count(self.folder, "saves")
-        path = self.checkpoint_dir / "secs"
-        while (done := int(path.read_text()) if path.exists() else 0) < self.secs:
-            time.sleep(1)
+        path = self.checkpoint_dir / "steps"
+        while (done := int(path.read_text()) if path.exists() else 0) < self.steps:
+            time.sleep(0.25)
             count(self.folder, "saved")
             path.write_text(str(done + 1))
         return done
