@@ -61,7 +61,7 @@ def run(
     env["PYTHONPATH"] = os.pathsep.join(str(entry) for entry in (*path, *furu))
     done = subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True,
-        timeout=120, input=stdin,
+        timeout=250, input=stdin,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stderr
     return done.stderr if fails else done.stdout.strip()
@@ -288,7 +288,7 @@ def test_a_class_at_the_prompt_says_what_to_do(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONSTARTUP": "", "TERM": "dumb", "PYTHON_BASIC_REPL": "1"}
     done = subprocess.run(
         [sys.executable, "-i"], cwd=tmp_path, env=env, capture_output=True, text=True, input=code,
-        timeout=120,
+        timeout=250,
     )  # fmt: skip
     assert "the interactive prompt" in done.stderr
     assert "move the class into a module" in done.stderr

@@ -51,7 +51,7 @@ def run(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[st
     paths = [entry for entry in (path, os.environ.get("PYTHONPATH")) if entry]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
-        [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=200
     )
 
 

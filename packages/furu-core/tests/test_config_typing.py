@@ -60,7 +60,7 @@ def test_mypy_knows_fields_results_and_mistakes(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(USER)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "user.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=170,
+        cwd=tmp_path, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     said = {
         int(match[1]): match[2]

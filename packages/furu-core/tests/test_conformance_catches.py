@@ -233,19 +233,24 @@ def run_pytest(folder: Path, text: str, *args: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=400,
         check=False,
     )
     return done.returncode, done.stdout
 
 
+@pytest.mark.timeout(900)  # of which none is needed, unless the machine is very slow
 @pytest.mark.parametrize(("cls", "test", "said"), CASES, ids=[case[0].name for case in CASES])
 def test_a_fault_is_caught_by_a_test_that_names_the_promise(
     tmp_path: Path, cls: type[SoundExecutor], test: str, said: str
 ) -> None:
-    text = _FILE.format(cls=cls.__name__, patience=10.0 if cls in LATE else 60.0)
-    status, output = run_pytest(tmp_path, text, f"test_it.py::TestIt::{test}")
-    assert status == pytest.ExitCode.TESTS_FAILED, output
+    # On a slow machine a short deadline may end the test before the fault shows.
+    for patience in (10.0, 90.0) if cls in LATE else (90.0,):
+        text = _FILE.format(cls=cls.__name__, patience=patience)
+        status, output = run_pytest(tmp_path, text, f"test_it.py::TestIt::{test}")
+        if f"Failed: {said}" in output:
+            break
+    assert status == pytest.ExitCode.TESTS_FAILED, f"exit status {status}:\n{output}"
     assert f"Failed: {said}" in output
     assert "1 failed" in output
 

@@ -373,7 +373,7 @@ def furu(*args: str, store: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "FURU_PATH": str(store), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 

@@ -28,7 +28,7 @@ def run(folder: Path, body: str, **env: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=200,
     )
 
 
@@ -67,7 +67,7 @@ def test_on_a_terminal_the_line_is_coloured_and_not_wrapped(tmp_path: Path) -> N
     ) as process:
         os.close(follower)
         shown = os.read(leader, 4096).decode()
-        assert process.wait(60) == 0
+        assert process.wait(200) == 0
     os.close(leader)
     assert "\x1b[" in shown
     assert shown.count("\n") == 1

@@ -34,6 +34,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "init", "-q", "-b", "trunk")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_provenance, "_project", lambda cwd: cwd)
+    monkeypatch.setattr(_provenance, "GIT_TIMEOUT_SECS", 120.0)  # a busy machine is no hanging git
     return tmp_path
 
 

@@ -39,7 +39,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FURU_POLL_INTERVAL_SECS", "0.1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     with furu_core.use_settings(
-        path=path, poll_interval_secs=0.1, max_wait_secs=60.0, always_rerun=()
+        path=path, poll_interval_secs=0.1, max_wait_secs=200.0, always_rerun=()
     ):
         yield path
 
@@ -66,7 +66,7 @@ def program(tmp_path: Path, store: Path) -> Iterator[Callable[..., Program]]:
     for one in started:
         if one.process.poll() is None:
             one.process.kill()
-        one.process.communicate(timeout=30)
+        one.process.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def nothing_left(store: Path) -> Callable[[], None]:
 
     def check() -> None:
         try:
-            wait_until("all processes to end", lambda: not processes_about(store), seconds=20)
+            wait_until("all processes to end", lambda: not processes_about(store))
         except TimeoutError as error:
             raise AssertionError(f"left behind: {processes_about(store)}") from error
 

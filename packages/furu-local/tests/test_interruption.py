@@ -64,7 +64,6 @@ def begun(
         wait_until(
             "nodes to begin",
             lambda: len(pids_in(folder)) >= number,
-            seconds=60,
         )
     except TimeoutError:
         started.process.kill()
@@ -123,9 +122,9 @@ def test_a_second_signal_kills_nodes_that_cannot_be_interrupted(
     started = begun(program, tmp_path, how, 1)
     started.signal(signal.SIGINT)
     # The first has been taken when the run has said so.
-    wait_until("the run to say so", lambda: _has_said(started, "cancelled"), seconds=30)
+    wait_until("the run to say so", lambda: _has_said(started, "cancelled"))
     started.signal(signal.SIGINT)
-    status, _, _ = started.finish(20)
+    status, _, _ = started.finish()
     assert status == 130
     nothing_left()
 
@@ -135,7 +134,7 @@ def test_a_node_that_cannot_be_interrupted_is_killed_when_its_time_is_up(
 ) -> None:
     started = begun(program, tmp_path, "swallows", 1)
     started.signal(signal.SIGINT)
-    status, _, err = started.finish(30)
+    status, _, err = started.finish()
     assert status == 130, err
     nothing_left()
 
@@ -151,7 +150,7 @@ def test_no_process_outlives_a_controller_that_was_killed(
 ) -> None:
     if how == "child":
         started = program(RUN, str(tmp_path), how)
-        wait_until("the child to begin", lambda: (tmp_path / "child").exists(), seconds=60)
+        wait_until("the child to begin", lambda: (tmp_path / "child").exists())
     else:
         started = begun(program, tmp_path, how, 1)
     started.signal(signal.SIGKILL)
@@ -195,7 +194,7 @@ def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connection
             time.sleep(0.01)
         pid = os.fork()
         if pid == 0:
-            time.sleep(60)
+            time.sleep(600)
             os._exit(0)
         (folder / "forked").write_text(str(pid))
         run.wait()
@@ -207,11 +206,10 @@ def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connection
     child = int(forked.read_text())
     try:
         os.kill(started.pid, signal.SIGKILL)
-        started.process.wait(30)
+        started.process.wait(120)
         wait_until(
             "the workers' ends",
             lambda: not any("furu_local" in line for line in processes_about(store).values()),
-            seconds=20,
         )
         assert is_running(child)
     finally:
@@ -226,7 +224,7 @@ def test_after_a_killed_controller_the_same_command_takes_over_at_once(
     started.signal(signal.SIGKILL)
     started.finish()
     (tmp_path / "go").touch()
-    status, out, err = program("", str(tmp_path), "waiting").finish(60)
+    status, out, err = program("", str(tmp_path), "waiting").finish()
     assert (status, out) == (0, "results [0, 1, 2, 3]\n"), err
 
 
@@ -266,7 +264,7 @@ def test_a_child_that_a_killed_node_left_behind_is_killed_with_its_worker(
     os.kill(holder, signal.SIGKILL)
     wait_until("the child's end", lambda: not is_running(pid))
     (tmp_path / "go").touch()
-    run.wait(60)
+    run.wait(200)
 
 
 @pytest.mark.parametrize("worker", ["process", "thread"])
@@ -277,7 +275,7 @@ def test_cancel_stops_a_run_from_any_thread(store: Path, tmp_path: Path, worker:
     wait_until("both to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
     threading.Thread(target=run.cancel).start()
     with pytest.raises(FuruRunCancelled, match=run.id):
-        run.wait(30)
+        run.wait(200)
     assert run.status().state is RunState.CANCELLED
     assert states(tmp_path).count(NodeState.CANCELLED) == 2
 
@@ -306,7 +304,7 @@ def test_a_signal_that_the_program_ignores_stays_ignored(
     wait_until("it to begin", lambda: (tmp_path / "began-0").exists())
     os.kill(os.getpid(), signal.SIGHUP)
     (tmp_path / "go").touch()
-    assert run.wait(60).results() == 0
+    assert run.wait(200).results() == 0
 
 
 def test_a_run_in_another_thread_works_without_handlers(store: Path, worker: str) -> None:
@@ -315,7 +313,7 @@ def test_a_run_in_another_thread_works_without_handlers(store: Path, worker: str
         target=lambda: found.append(run_local(Leaf(x=2), worker=worker).results())
     )
     thread.start()
-    thread.join(60)
+    thread.join(200)
     assert found == [2]
 
 

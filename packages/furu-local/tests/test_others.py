@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def test_two_runs_of_overlapping_graphs_compute_each_node_once(
 ) -> None:
     """P4: 40 nodes each, 20 of them the same."""
     programs = [program(OVERLAP, str(tmp_path), str(first)) for first in (0, 20)]
-    ends = [started.finish(120) for started in programs]
+    ends = [started.finish(250) for started in programs]
     assert [status for status, _, _ in ends] == [0, 0], ends
     assert all(counted(tmp_path, f"flaky-0-{n}") == 1 for n in range(60))
     nothing_left()
@@ -89,7 +88,7 @@ def test_a_node_whose_holder_dies_is_taken_over(
     began.write_text("")
     (tmp_path / "go").touch()
     started.signal(signal.SIGKILL)
-    assert run.wait(60).results() == 0
+    assert run.wait(200).results() == 0
     started.finish()
 
 
@@ -116,16 +115,16 @@ def test_nodes_whose_holders_died_cost_no_lease_each(store: Path, tmp_path: Path
     if pid == 0:
         os.setsid()
         try:
-            LocalExecutor(max_workers=2, progress=False).submit(nodes).wait()
+            with furu_core.use_settings(lease_secs=3600):
+                LocalExecutor(max_workers=2, progress=False).submit(nodes).wait()
         finally:
             os._exit(0)
     wait_until("both to begin", lambda: len(list(tmp_path.glob("began-*"))) == 2)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     (tmp_path / "go").touch()
-    began = time.monotonic()
+    # The leases last longer than this test may take.
     assert run_local(nodes, max_workers=2).results() == [0, 1]
-    assert time.monotonic() - began < furu_core.settings().lease_secs / 2
 
 
 def test_a_node_that_is_computed_meanwhile_is_loaded(store: Path, worker: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from local_nodes import Above, Context, Leaf, Link, Noisy, Sum, Together, Value,
 import furu_core
 from furu_core.errors import FuruDependencyError, FuruRunError, FuruUsageError
 from furu_core.executors import EventKind, RunState, read_events
-from furu_core.testing import wait_until
 from furu_local import LocalExecutor, run_local
 
 
@@ -147,7 +145,7 @@ def test_the_window_decides_how_many_roots_are_begun(
 
 def test_submit_returns_while_the_run_goes_on(store: Path) -> None:
     run = LocalExecutor(max_workers=2).submit([Leaf(x=n) for n in range(10)])
-    assert run.wait(60) is run
+    assert run.wait(200) is run
     assert run.status().state is RunState.DONE
     assert run.results() == list(range(10))
 
@@ -157,7 +155,7 @@ def test_a_run_that_takes_longer_than_the_timeout_says_so(store: Path, tmp_path:
     with pytest.raises(TimeoutError, match=run.id):
         run.wait(0.01)
     (tmp_path / "here-1").touch()
-    assert run.wait(60).results() == [0]
+    assert run.wait(200).results() == [0]
 
 
 def test_core_runs_it_by_its_name(store: Path) -> None:
@@ -229,16 +227,3 @@ def test_options_that_make_no_sense_are_refused(store: Path, options: dict[str, 
     with pytest.raises(FuruUsageError, match=r"is|are|need"):
         run_local(Leaf(x=1), **options)  # type: ignore[arg-type]
     assert not store.exists()
-
-
-def test_time_without_work_costs_no_processor(store: Path, tmp_path: Path) -> None:
-    run = LocalExecutor(max_workers=2, progress=False).submit(
-        [Together(n=n, of=3, folder=tmp_path) for n in range(2)]
-    )
-    wait_until("both nodes to begin", lambda: len(list(tmp_path.glob("here-*"))) == 2)
-    began = time.process_time()
-    with pytest.raises(TimeoutError):
-        run.wait(1.0)
-    assert time.process_time() - began < 0.2
-    (tmp_path / "here-2").touch()
-    run.wait(60)

@@ -52,6 +52,8 @@ class Room:
     stopped: set[int] = attrs.field(factory=set)
     closed: bool = False
     forgetful: bool = False  # of what it stops, as most schedulers are
+    threads: list[threading.Thread] = attrs.field(factory=list)
+    counting: Any = attrs.field(factory=threading.Lock)
     reports: dict[int, Report] = attrs.field(factory=dict)
 
     def room(self, place: Place | None) -> int:
@@ -61,9 +63,11 @@ class Room:
 
     def start(self, task: Task, report: Report) -> None:
         self.reports[task.number] = report
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        threading.Thread(target=self._compute, args=(task, report)).start()
+        with self.counting:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        self.threads.append(threading.Thread(target=self._compute, args=(task, report)))
+        self.threads[-1].start()
 
     def stop(self, tasks: Sequence[Task]) -> None:
         self.stopped.update(task.number for task in tasks)
@@ -90,8 +94,12 @@ class Room:
                     node_order(task.node.obj, worker),
                     unwanted=lambda: task.number in self.stopped or self.closed,
                 )
-        self.at_once -= 1
+        with self.counting:
+            self.at_once -= 1
         report(answer)
+
+
+ROOMS: list[Room] = []  # of the test that runs
 
 
 class Rooms(BackendExecutor):
@@ -111,6 +119,7 @@ class Rooms(BackendExecutor):
 
     def backend(self, run: NewRun) -> Room:
         self.made.append(Room(run, self.rooms, self.script))
+        ROOMS.append(self.made[-1])
         return self.made[-1]
 
     def places(self) -> dict[str, Place]:
@@ -121,6 +130,9 @@ class Rooms(BackendExecutor):
 def _store(tmp_path: Path) -> Iterator[None]:
     with use_settings(path=tmp_path / "store", poll_interval_secs=0.05):
         yield
+        for thread in [thread for room in ROOMS for thread in room.threads]:
+            thread.join(120)  # lest what it does meets the next test
+        ROOMS.clear()
 
 
 def kinds(run: Any) -> list[EventKind]:

@@ -26,7 +26,7 @@ def counted(folder: Path, name: str) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def wait_for(path: Path, seconds: float = 60.0) -> None:
+def wait_for(path: Path, seconds: float = 200.0) -> None:
     """Wait until a file is there."""
     deadline = time.monotonic() + seconds
     while not path.exists():
@@ -121,7 +121,7 @@ class Dies(Furu[int]):
                 raise GeneratorExit
             case "terminate":
                 os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(30)
+                time.sleep(200)
             case "close standard":
                 for fd in range(3):
                     os.close(fd)
@@ -134,7 +134,7 @@ class Dies(Furu[int]):
                 os.wait()
             case "thread exit":
                 threading.Thread(target=os._exit, args=(7,)).start()
-                time.sleep(30)
+                time.sleep(200)
         return attempt
 
 
@@ -173,7 +173,7 @@ class Together(Furu[int]):
 
     def _create(self) -> int:
         (self.folder / f"here-{self.n}").touch()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 200
         while len(list(self.folder.glob("here-*"))) < self.of:
             if time.monotonic() > deadline:
                 raise TimeoutError("the others did not come")
@@ -219,7 +219,7 @@ class Gpu(Furu[str]):
             busy = self.folder / f"busy-{seen}"
             busy.mkdir()  # two nodes on one device would both want it
             (self.folder / f"gpu-{self.n}").touch()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 200
             while len(list(self.folder.glob("gpu-*"))) < self.of:
                 if time.monotonic() > deadline:
                     raise TimeoutError("the others did not come")

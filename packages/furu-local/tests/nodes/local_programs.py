@@ -44,7 +44,7 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
-    def finish(self, seconds: float = 60.0) -> tuple[int, str, str]:
+    def finish(self, seconds: float = 200.0) -> tuple[int, str, str]:
         """Its exit status, output and error output."""
         out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out, err

@@ -58,7 +58,7 @@ class ConformanceKit:
     options: Mapping[str, Any] = MappingProxyType({})
     command_options: Sequence[str] = ()
     lacks: Mapping[str, str] = MappingProxyType({})
-    patience_secs: float = 60.0
+    patience_secs: float = 120.0
     at_once: int = 2
     other_spec_key: str = "other"
     width: int = 100

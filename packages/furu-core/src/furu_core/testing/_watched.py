@@ -18,6 +18,7 @@ from furu_core._executor import Executor, Run
 from furu_core.testing._promises import promise
 
 _CLEAN_UP_SECS: Final = 5.0
+_DEATH_SECS: Final = 60.0  # a killed process that waits for a slow disk dies when that answers
 
 
 class Going:
@@ -142,4 +143,4 @@ class Command:
         """Get rid of it."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(_CLEAN_UP_SECS)
+        self.process.wait(_DEATH_SECS)
