@@ -367,6 +367,15 @@ def test_a_script_runs_this_python_with_its_flags(
     assert f"-m furu_slurm._entry '{tmp_path}/with space/logs/tok.json'" in script
 
 
+def test_a_script_with_a_teardown_heeds_signals_before_it_begins_anything(
+    fake: FakeSlurm, tmp_path: Path
+) -> None:
+    fake.command("sbatch", SUBMITTED)
+    submit(tmp_path, spec=SlurmSpec(extra={"teardown": ["echo over"]}), token="tok")
+    script = (tmp_path / "logs" / "tok.sh").read_text()
+    assert script.index("\ntrap : TERM") < script.index(" -m furu_slurm._entry ")
+
+
 def test_ids_of_one_array_are_cancelled_together(fake: FakeSlurm) -> None:
     SlurmCluster().cancel(["5", "7_0", "7_1", "7_2", "7_9", "8_4"])
     assert fake.calls("scancel") == ["--quiet 5 7_[0-2,9] 8_4"]

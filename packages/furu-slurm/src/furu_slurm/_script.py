@@ -122,10 +122,11 @@ class Script(SlurmExecutor):
         # take the job along before it has said how it ended.
         wait = "wait $furu_job; furu_status=$?"
         script = [
-            f"{start} &",
-            "furu_job=$!",
+            # First, for Slurm may tell a job at any moment that has a short walltime.
             f"trap 'kill -{END_SIGNAL} $furu_job 2>/dev/null' {END_SIGNAL}",
             "trap : TERM",
+            f"{start} &",
+            "furu_job=$!",
             f"{wait}",
             f"while kill -0 $furu_job 2>/dev/null; do {wait}; done",
             f"{wait}",
