@@ -29,7 +29,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("pack
 NEED_SLURM = {"docs/clusters.md", "packages/furu-slurm-dag/README.md"}
 # The conformance suite is run on them, more than once.
 SLOW = {"docs/executors.md"}
-DEADLINE_SECS = 120
+DEADLINE_SECS = 300  # for one command; many times what it takes, since the machine may be busy
+PAGE_SECS = 900  # for all of a page
 SLOW_DEADLINE_SECS = 1200
 SITE = ".site"  # in a page's folder: where the distribution that it makes is installed
 THIRD_PARTY = {"pytest"}
@@ -145,7 +146,7 @@ def pages() -> list[Any]:
             id=(name := page.relative_to(ROOT).as_posix()),
             marks=[pytest.mark.slow, pytest.mark.timeout(2 * SLOW_DEADLINE_SECS)]
             if name in SLOW
-            else [],
+            else [pytest.mark.timeout(PAGE_SECS)],
         )
         for page in PAGES
     ]

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# Programs that start workers, on a machine that may be busy; several in one test.
+pytestmark = pytest.mark.timeout(900)
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DIGITS = EXAMPLES / "digits"
 
@@ -90,7 +93,7 @@ def test_loading_digits_imports_nothing_heavy(env: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_digits_are_read_well_and_the_second_run_computes_nothing(env: dict[str, str]) -> None:
     furu = [str(Path(sys.executable).with_name("furu")), "run", "digits:report", "-j", "2"]
     first = run(*furu, env=env, cwd=DIGITS).stdout

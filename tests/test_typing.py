@@ -178,7 +178,7 @@ def test_a_users_module_is_checked_as_it_reads(tmp_path: Path, version: str) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=280,
     )
     assert not done.stderr, done.stderr
     said: dict[int, str] = {}

@@ -13,6 +13,19 @@ from third_party import environments, zoo
 from third_party.environments import Environment, With
 from third_party.wheels import Distribution
 
+# For the fixtures that a test is the first to ask for, or whose makers it waits for: wheels are
+# built and installed, which takes half a minute, and minutes where the disk is slow.
+FIXTURES_SECS = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the time that fixtures take not count as that of the first test which asks for them."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(FIXTURES_SECS + 300))
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -79,7 +92,7 @@ def workstation_with(base_environment: Path, tmp_path: Path) -> With:
 
 def once(folder: Path, fill: Callable[[Path], Path]) -> Path:
     """Have a folder filled by one of the workers, and wait for it in the others."""
-    with FileLock(f"{folder}.lock", timeout=environments.DEADLINE_SECS):
+    with FileLock(f"{folder}.lock", timeout=FIXTURES_SECS):
         done = folder.with_suffix(".done")
         if not done.exists():
             fill(folder)

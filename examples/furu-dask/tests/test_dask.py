@@ -143,16 +143,16 @@ def test_Ctrl_C_ends_a_program_with_an_own_cluster_at_once_and_with_130(node: He
     with start(node, "wait") as program:
         pid = computed(node)
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does, so Dask's workers get it too
-        assert program.wait(60) == 130
+        assert program.wait(200) == 130
         assert program.stderr is not None
         assert b"Traceback" not in program.stderr.read()
-    assert not psutil.pid_exists(pid)
+    wait_until("the node's process to be gone", lambda: not psutil.pid_exists(pid))
     assert StateReader().state(node).state is NodeState.CANCELLED
 
 
 def test_P6_a_program_that_ends_without_waiting_ends_its_run(node: Held) -> None:
     with start(node, "leave") as program:
-        assert program.wait(60) == 0
+        assert program.wait(200) == 0
         assert program.stderr is not None
         assert b"ended without waiting" in program.stderr.read()
 

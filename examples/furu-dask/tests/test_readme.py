@@ -57,6 +57,7 @@ def test_the_files_and_commands_of_the_readme_work(
             )
 
 
+@pytest.mark.timeout(900)  # two runs, on a machine that may be busy
 def test_the_digits_example_runs_on_dask(tmp_path: Path) -> None:
     if not DIGITS.exists():
         pytest.skip("the digits example is not beside this one")
