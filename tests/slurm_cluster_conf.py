@@ -67,9 +67,9 @@ class Options:
     node_options: Mapping[str, NodeOptions] = attrs.field(factory=dict)
     max_array_size: int = 1001
     min_job_age: int = 3600  # longer than any test, of which some look at their jobs at the end
-    slurmd_timeout: int = 60
+    slurmd_timeout: int = 300  # as by default; a machine that stalls loses no nodes
     requeue_secs: int = attrs.field(default=5, validator=attrs.validators.ge(5))
-    kill_wait: int = 30  # as on most clusters; a busy machine needs seconds to end well what is told to
+    kill_wait: int = 30  # a busy machine needs seconds to end well what is told to
     max_submit_jobs: int | None = None
     conf: Mapping[str, str] = attrs.field(factory=dict)
 
