@@ -52,7 +52,8 @@ def test_both_spec_keys_land_on_their_partitions(store: Path, slurm: Any) -> Non
         assert (executor, key) == ("slurm-pool", node.key)
         assert partitions[job] == ("gpu" if key == "gpu" else "cpu")
         log = store / "submitit" / "workers" / key / run.run_id / f"{job}_0_log.out"
-        assert "furu: worker" in log.read_text()
+        # Its last sign of life may have gone a moment before.
+        wait_until("the worker's last word", lambda log=log: "furu: worker" in log.read_text())
     slurm.wait_idle()
 
 
