@@ -44,7 +44,9 @@ class Step(Furu[int]):
         while (at := int(done.read_text()) if done.exists() else 0) < steps:
             time.sleep(1)
             self._note("ran")
-            done.write_text(str(at + 1))
+            new = done.with_suffix(".new")  # it may be interrupted at any moment
+            new.write_text(str(at + 1))
+            new.replace(done)
 
     def _file(self, kind: str) -> Path:
         return self.box / f"{self.name}.{kind}"

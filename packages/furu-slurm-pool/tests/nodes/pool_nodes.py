@@ -184,7 +184,9 @@ class Saves(Furu[int]):
         while (done := int(path.read_text()) if path.exists() else 0) < self.steps:
             time.sleep(0.25)
             count(self.folder, "saved")
-            path.write_text(str(done + 1))
+            new = path.with_suffix(".new")  # it may be interrupted at any moment
+            new.write_text(str(done + 1))
+            new.replace(path)
         return done
 
 
@@ -196,7 +198,9 @@ class Waiting(Furu[int]):
 
     def _create(self) -> int:
         count(self.folder, f"attempts-{self.n}")
-        (self.folder / f"began-{self.n}").write_text(f"{os.getpid()} {os.getppid()}")
+        new = self.folder / f"new-{self.n}"  # whoever sees the other one finds all in it
+        new.write_text(f"{os.getpid()} {os.getppid()}")
+        new.rename(self.folder / f"began-{self.n}")
         wait_for(self.folder / "go")
         return self.n
 
