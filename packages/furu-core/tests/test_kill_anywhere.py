@@ -27,7 +27,7 @@ from furu_core import (
 )
 from furu_core.testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
-pytestmark = pytest.mark.timeout(600)  # hundreds of processes, on a machine that may be busy
+pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine that may be busy
 
 NODES = Path(__file__).parent / "nodes"
 RANDOM_KILLS = 210

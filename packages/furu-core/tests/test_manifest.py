@@ -108,7 +108,9 @@ names = st.binary(min_size=1, max_size=20).map(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(found=st.sets(names, min_size=1, max_size=4))
 def test_any_file_name_is_listed_as_it_is(

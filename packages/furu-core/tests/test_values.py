@@ -22,7 +22,7 @@ import attrs
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from furu_core import Furu
@@ -254,26 +254,26 @@ def shuffled(value: Any, rng: random.Random) -> Any:
 
 
 @given(values, values)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_p2_values_have_one_hash_if_and_only_if_they_are_the_same(a: Any, b: Any) -> None:
     same_hash = Holder(value=a).furu_hash == Holder(value=b).furu_hash
     assert same_hash == (key(a) == key(b))
 
 
 @given(st.lists(scalars, max_size=3), st.lists(scalars, max_size=3))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_p2_no_two_lists_of_scalars_run_together(a: list[Any], b: list[Any]) -> None:
     assert (Holder(value=a) == Holder(value=b)) == (key(a) == key(b))
 
 
 @given(values, st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_p2_the_order_of_dicts_and_sets_changes_no_hash(value: Any, rng: random.Random) -> None:
     assert Holder(value=value).furu_hash == Holder(value=shuffled(value, rng)).furu_hash
 
 
 @given(values)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_tagged_json_gives_back_type_and_value(value: Any) -> None:
     back = loads(dumps(value))
     assert key(back) == key(value)
@@ -282,7 +282,7 @@ def test_tagged_json_gives_back_type_and_value(value: Any) -> None:
 
 
 @given(values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_config_comes_back_from_pickle_dicts_and_packing(value: Any) -> None:
     config = Holder(value=value)
     for back in (
@@ -297,7 +297,7 @@ def test_a_config_comes_back_from_pickle_dicts_and_packing(value: Any) -> None:
 
 
 @given(values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_to_python_evaluates_to_an_equal_config(value: Any) -> None:
     config = Holder(value=value)
     text = python_text(config)
