@@ -14,7 +14,7 @@ import worker_nodes as nodes
 from worker_nodes import Ends
 
 import furu_core
-from furu_core import NodeState
+from furu_core import NodeState, _node_process
 from furu_core.executors import (
     Died,
     FailureKind,
@@ -50,7 +50,6 @@ def test_a_process_computes_one_node_after_the_other_with_the_settings_of_its_or
     process: NodeProcess,
 ) -> None:
     first = process.compute(node_order(ends("value"), WORKER))
-    pid = process.pid
     again = process.compute(node_order(ends("value"), WORKER))
     anew = process.compute(node_order(ends("value"), WORKER, rerun=True))
     assert [
@@ -61,7 +60,14 @@ def test_a_process_computes_one_node_after_the_other_with_the_settings_of_its_or
         Outcome.COMPUTED,
     ]
     assert ends("value").get() == "value"
-    assert process.pid == pid
+
+    def stays() -> bool:
+        before = process.pid
+        process.compute(node_order(ends("value"), WORKER))
+        return before is not None and process.pid == before
+
+    # Not where this machine takes longer from one to the next than a process waits for work.
+    wait_until("a process to compute one node after the other", stays)
 
 
 def test_P5_what_a_node_raises_is_told_with_its_kind_and_the_process_goes_on(
@@ -71,7 +77,12 @@ def test_P5_what_a_node_raises_is_told_with_its_kind_and_the_process_goes_on(
     assert isinstance(answer, NodeResult)
     assert answer.failure is not None
     assert (answer.failure.kind, answer.failure.message) == (FailureKind.COMPUTE, "bad value")
-    assert process.pid is not None
+
+    def goes_on() -> bool:
+        process.compute(node_order(ends("raise"), WORKER))
+        return process.pid is not None
+
+    wait_until("a process that has outlived an error", goes_on)  # it leaves for want of work
 
 
 def test_P5_a_node_that_kills_its_process_is_told_as_lost_and_recorded_by_whoever_hears_of_it(
@@ -123,8 +134,10 @@ def test_a_death_right_after_publishing_is_no_failure(process: NodeProcess) -> N
 
 
 def test_a_node_that_is_not_wanted_any_more_is_interrupted(
-    process: NodeProcess, tmp_path: Path
+    process: NodeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Else it is killed where the disk takes long to write down what became of it.
+    monkeypatch.setattr(_node_process, "_GRACE_SECS", 120.0)
     node = ends("wait", tmp_path)
     answer = process.compute(node_order(node, WORKER), unwanted=lambda: started(tmp_path))
     assert isinstance(answer, NodeResult)
