@@ -77,6 +77,7 @@ def test_every_public_module_says_what_is_public() -> None:
         assert lacking == [], name
 
 
+@pytest.mark.source_tree
 def test_no_module_is_public_by_accident() -> None:
     """One whose name has no underscore is public, and so is in the page."""
     public = set()
