@@ -35,7 +35,8 @@ import furu_core
 from furu_core import grid
 from furu_core.errors import FuruRunError, FuruUsageError
 from furu_core.executors import EventKind, RunState
-from furu_slurm import SlurmSpec
+from furu_core.testing import wait_until
+from furu_slurm import LocalCluster, SlurmSpec
 from furu_slurm.errors import FuruSpecError
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun, run_slurm_pool
 
@@ -274,6 +275,23 @@ def test_p3_an_undeclared_dependency_stops_the_run_and_says_all_there_is_to_know
     assert failure.log is not None
     assert failure.log.exists()
     nothing_left()
+
+
+def test_p8_a_worker_that_fails_before_its_submitter_knows_its_job_is_named_with_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = LocalCluster.submit
+
+    def submit_slowly(self: LocalCluster, **fields: Any) -> list[str]:
+        found = submit(self, **fields)
+        wait_until("a verdict", lambda: any(store.glob("runs/*/verdicts/*")))
+        until = time.monotonic() + 1
+        wait_until("a moment to pass", lambda: time.monotonic() > until)
+        return found
+
+    monkeypatch.setattr(LocalCluster, "submit", submit_slowly)
+    with pytest.raises(FuruRunError, match=r"worker w1-0001 \(job local-"):
+        run_pool(Undeclared(), max_workers_total=1)
 
 
 def test_a_run_inside_of_a_node_is_refused(store: Path) -> None:

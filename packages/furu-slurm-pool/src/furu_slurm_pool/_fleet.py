@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
 _WORD_SECS: Final = 3.0  # after which is said what the end waits for
 _NO_ANSWER_WORD_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
 _EXIT_SECS: Final = 3.0  # for an answer when there is a hurry
+_TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SWEEP_PAUSE_SECS: Final = 0.2
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
@@ -123,6 +124,16 @@ class Fleet:
     def worker(self, name: str) -> Worker | None:
         """One of them."""
         return self._workers.get(name)
+
+    def await_job_of(self, worker: Worker) -> None:
+        """Hear what a worker's job is called, should it have told something before its submitter knew."""
+        if worker.job_id is not None or self._submitting is None:
+            return
+        workers, future = self._submitting
+        if any(one is worker for one in workers):
+            wait([future], _TOLD_EARLY_SECS)
+            if future.done() and future.exception() is None:
+                self._hear_submission()
 
     def adopt(self) -> None:
         """Take over the workers of the run that were submitted before, by any controller."""

@@ -392,6 +392,8 @@ class QueuePool:
     def _explained(self, out: _Out, failure: Failure, name: str) -> Failure:
         """A failure of a rule, with all that leads to its cause."""
         worker = self._fleet.worker(name)
+        if worker is not None:
+            self._fleet.await_job_of(worker)
         path = f"{out.queue.claimed}/{name}/{out.name}"
         message = (
             f"{failure.message} (task {path}, hash {out.task.node.hash}, spec key "
