@@ -6,7 +6,6 @@ What the scheduler is asked happens in a thread of its own, so that a slow answe
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +20,7 @@ from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitR
 from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._heartbeats import Watch
-from furu_slurm_pool._leftovers import left_over, worker_job_name
+from furu_slurm_pool._leftovers import await_jobs, left_over, worker_job_name
 from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
 from furu_slurm_pool._starts import Starts, hopeless
 from furu_slurm_pool._workers import Gone, Worker, found_in
@@ -38,10 +37,7 @@ _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
 _WORD_SECS: Final = 3.0  # after which is said what the end waits for
-_NO_ANSWER_WORD_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
-_EXIT_SECS: Final = 3.0  # for an answer when there is a hurry
 _TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
-_SWEEP_PAUSE_SECS: Final = 0.2
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
 _MISSING_LOOKS: Final = 2  # a job that is found in none of so many answers is gone
@@ -477,26 +473,9 @@ class Fleet:
             return
         stopped = threading.Event()
         asked = self._in_thread(lambda: left_over(self._cluster, self._run_id, stopped))
-        word_at = time.monotonic() + _NO_ANSWER_WORD_SECS
-        while not (asked.done() or hurry):
-            hurry = hurried(_SWEEP_PAUSE_SECS)
-            if time.monotonic() > word_at:
-                word_at = math.inf
-                _log.warning(
-                    "run %s has ended; Slurm is to say whether jobs of it are left", self._run_id
-                )
-        stopped.set()
-        jobs: list[str] | None = None
-        with suppress(Exception):  # what fails now is no news to the run
-            jobs = asked.result(_EXIT_SECS)
-        if jobs is None:
-            _log.warning(
-                "run %s has ended, and Slurm does not answer; should `squeue` show jobs of it later, "
-                "this ends them: furu pool stop %s",
-                *(self._run_id, self._run_id),
-            )
-        elif jobs:
-            self._cancelling.append(self._in_thread(partial(self._cluster.cancel, jobs)))
+        jobs = await_jobs(asked, self._run_id, hurried, hurry=hurry, stopped=stopped)
+        if jobs:
+            self._in_thread(partial(self._cluster.cancel, jobs))
 
     def abandon(self) -> None:
         """Let go of all workers, because somebody else controls them now."""

@@ -6,16 +6,25 @@ until its walltime is over.
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
 from furu_slurm import Cluster, JobState
 from furu_slurm.errors import FuruSlurmUnavailable
 
+_log = logging.getLogger("furu.pool")
+
 _ANSWER_SECS: Final = 30.0  # for Slurm to answer
 _EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
 _PAUSE_SECS: Final = 0.2
+_WORD_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
+_LAST_SECS: Final = 3.0  # for an answer when there is a hurry
 
 
 def worker_job_name(run_id: str, spec_key: str) -> str:
@@ -67,6 +76,42 @@ def left_over(cluster: Cluster, run_id: str, stopped: threading.Event) -> list[s
         if jobs == [] or stopped.is_set() or now > limit:
             return jobs
         stopped.wait(_PAUSE_SECS)
+
+
+def await_jobs(
+    asked: Future[list[str] | None],
+    run_id: str,
+    hurried: Callable[[float], bool],
+    *,
+    hurry: bool,
+    stopped: threading.Event,
+) -> list[str]:
+    """What `left_over`, asked in another thread, finds; none, and a warning, when nobody answers.
+
+    Args:
+        asked: its answer.
+        run_id: the run.
+        hurried: waits for so many seconds or less; whether somebody wants the end at once.
+        hurry: whether somebody does already.
+        stopped: to be set then.
+    """
+    word_at = time.monotonic() + _WORD_SECS
+    while not (asked.done() or hurry):
+        hurry = hurried(_PAUSE_SECS)
+        if time.monotonic() > word_at:
+            word_at = math.inf
+            _log.warning("run %s has ended; Slurm is to say whether jobs of it are left", run_id)
+    stopped.set()
+    jobs = None
+    with suppress(Exception):  # what fails now is no news to the run
+        jobs = asked.result(_LAST_SECS)
+    if jobs is None:
+        _log.warning(
+            "run %s has ended, and Slurm does not answer; should `squeue` show jobs of it later, this "
+            "ends them: furu pool stop %s",
+            *(run_id, run_id),
+        )
+    return jobs or []
 
 
 def _prefix(run_id: str) -> str:

@@ -1,0 +1,77 @@
+"""P6: what is looked for when a run has ended, and how long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from furu_slurm import JobInfo, JobState, LocalCluster, Snapshot
+from furu_slurm.errors import FuruSlurmUnavailable
+from furu_slurm_pool import _leftovers
+from furu_slurm_pool._leftovers import await_jobs, left_over, live_jobs, worker_job_name
+
+RUN = "20260101-000000-abcdef"
+UNKNOWN = Snapshot(False, problem="squeue: timed out")
+
+
+def snapshot(**states: JobState) -> Snapshot:
+    """Jobs of the run's workers, by id without its first letter."""
+    infos = [
+        JobInfo(job_id=name[1:], name=f"{worker_job_name(RUN, 'gpu')}.tok", state=state)
+        for name, state in states.items()
+    ]
+    return Snapshot(True, found={info.job_id: info for info in infos})
+
+
+class Scripted(LocalCluster):
+    """A scheduler that gives prepared answers, the last one again and again."""
+
+    def __init__(self, *answers: Snapshot) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_leftovers, "_PAUSE_SECS", 0.001)
+
+
+def test_only_live_jobs_of_the_runs_workers_are_left() -> None:
+    jobs = snapshot(_1=JobState.RUNNING, _2=JobState.COMPLETED, _3=JobState.COMPLETING)
+    other = JobInfo(job_id="9", name=f"furu-pool-controller-{RUN}.tok", state=JobState.RUNNING)
+    assert live_jobs(Scripted(Snapshot(True, found={**jobs.found, "9": other})), RUN) == ["1"]
+    with pytest.raises(FuruSlurmUnavailable, match="timed out"):
+        live_jobs(Scripted(UNKNOWN), RUN)
+
+
+def test_jobs_have_a_moment_to_end_once_slurm_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = threading.Event()
+    running, ended = snapshot(_1=JobState.RUNNING), snapshot(_1=JobState.COMPLETED)
+    assert left_over(Scripted(UNKNOWN, running, ended), RUN, stopped) == []
+    monkeypatch.setattr(_leftovers, "_EXIT_SECS", 0.05)
+    assert left_over(Scripted(UNKNOWN, running), RUN, stopped) == ["1"]
+
+
+def test_p6_an_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_leftovers, "_ANSWER_SECS", 0.05)
+    assert left_over(Scripted(UNKNOWN), RUN, threading.Event()) is None
+
+
+@pytest.mark.parametrize("answer", [UNKNOWN, snapshot(_1=JobState.RUNNING)])
+def test_p6_somebody_in_a_hurry_waits_no_longer(
+    answer: Snapshot, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is known by then counts; else the way out is named."""
+    stopped = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        asked: Future[Any] = pool.submit(left_over, Scripted(answer), RUN, stopped)
+        jobs = await_jobs(asked, RUN, lambda _: True, hurry=False, stopped=stopped)
+    assert jobs == (["1"] if answer.known else [])
+    assert (f"furu pool stop {RUN}" in caplog.text) is not answer.known
