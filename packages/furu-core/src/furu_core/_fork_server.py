@@ -67,11 +67,13 @@ def _warm_up(modules: list[str]) -> None:
     import shutil  # noqa: F401
 
     import cattrs.preconf.json  # noqa: F401
-    import filelock  # noqa: F401
     import rich.console  # noqa: F401
 
-    from furu_core import _acquire, _compute  # noqa: F401
+    from furu_core import _acquire, _compute, _forks  # noqa: F401
     from furu_core._codecs import _load, _registry, _store  # noqa: F401
+
+    _forks.prepare_for_filelock()
+    import filelock  # noqa: F401
 
     _registry.installed()
     _provenance.process_provenance()

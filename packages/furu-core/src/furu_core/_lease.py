@@ -54,6 +54,9 @@ class Lease:
 
     def begin_beating(self) -> None:
         """Start the heartbeat, unless the lease was released meanwhile."""
+        from furu_core import _forks
+
+        _forks.prepare_for_filelock()
         from filelock import SoftFileLease  # costs 60 ms, which short nodes need not pay
 
         with self._mutex:
