@@ -1,8 +1,8 @@
 """Preparing for filelock, so that threads which fork at the same moment wait for each other.
 
-From Python 3.12 on it forbids them to: while one thread forks, its audit hook raises RuntimeError out of
-another's `os.fork`, and so out of a node's code. Hooks are asked in the order in which they came, so
-one that came before lets the second thread wait until the first has its child.
+From Python 3.12 on it forbids them to: while one thread forks, its audit hook raises RuntimeError
+out of another's `os.fork`, and so out of a node's code. Hooks are asked in the order in which they
+came, so one that came before lets the second thread wait until the first has its child.
 """
 
 from __future__ import annotations

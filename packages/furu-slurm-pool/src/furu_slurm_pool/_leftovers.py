@@ -1,7 +1,7 @@
 """Jobs that Slurm believes in though their run has ended.
 
-Killed before it saved its state, Slurm's controller does not know that a job has ended, and shows it as running
-until its walltime is over.
+Killed before it saved its state, Slurm's controller does not know that a job has ended, and shows it
+as running until its walltime is over.
 """
 
 from __future__ import annotations
