@@ -16,6 +16,8 @@ DEMO := run digits:report -j 2
 DEMO_REPORT := from digits import report; print('The report:', report.get())
 
 unexport VIRTUAL_ENV
+# Tests and jobs start thousands of interpreters: without bytecode each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -72,10 +74,10 @@ chaos: $(STAMP) ## kill whatever can be killed while a run goes on (ARGS="--seed
 	@$(RUN) tests/chaos/run.py $(ARGS)
 
 slurm-up: $(STAMP) ## start a Slurm cluster to try things on: eval "$(make slurm-up)"
-	@$(RUN) tests/slurm_cluster.py up
+	@$(RUN) -m furu_testing.slurm up
 
 slurm-down: $(STAMP) ## end it
-	@$(RUN) tests/slurm_cluster.py down
+	@$(RUN) -m furu_testing.slurm down
 
 # An environment that is there will do: with a new package in the workspace, the old lock makes none.
 lock: $(if $(wildcard $(RUN)),,$(STAMP)) ## lock the newest versions that fit

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-import furu_core
+from furu_testing import Scripts
 
-TESTS = Path(__file__).parent / "tests"
-if str(TESTS) not in sys.path:
-    sys.path.insert(0, str(TESTS))
-
-pytest_plugins = ["slurm_cluster_fixtures"]
-# Collected for doctests, they would be imported a second time under other names.
-collect_ignore = [str(path) for path in TESTS.glob("slurm_*.py")]
+pytest_plugins = ["furu_testing.slurm.fixtures"]
+# The one cannot be imported, and says why; the other is no test.
+collect_ignore = ["packages/furu-core/src/furu_core/testing.py", "tests/slurm_demo.py"]
 
 
 @pytest.hookimpl(trylast=True)
@@ -41,15 +37,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_settings_from_outside(furu_environment: None) -> None:
+    pass
+
+
+@pytest.fixture
+def store(furu_store: Path) -> Path:
+    """An empty store, for this process and for those that the test starts."""
+    return furu_store
+
+
+@pytest.fixture
+def program(furu_program: Scripts) -> Scripts:
+    """Starts scripts in a project of their own."""
+    return furu_program
+
+
+@pytest.fixture
+def nothing_left(furu_nothing_left: Callable[[], None]) -> Callable[[], None]:
+    """Waits until no process of the test's store is left."""
+    return furu_nothing_left
+
+
+@pytest.fixture(autouse=True)
 def _store_of_a_doctest(request: pytest.FixtureRequest) -> Iterator[None]:
     """Give each docstring's example a store of its own, instead of `furu-data` in the workspace."""
     if not isinstance(request.node, pytest.DoctestItem):
         yield
         return
-    store = request.getfixturevalue("tmp_path") / "furu-data"
-    request.getfixturevalue("monkeypatch").setenv("FURU_PATH", str(store))
-    with furu_core.use_settings(path=store):  # this process may have read its settings before
-        yield
+    request.getfixturevalue("furu_store")
+    yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -21,7 +21,7 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
-from slurm_cluster import missing_programs, running
+from furu_testing.slurm import missing_programs, running
 
 DIGITS: Final = Path(__file__).parents[1] / "examples" / "digits"
 EXECUTORS: Final = {

@@ -11,13 +11,13 @@ import attrs
 import pytest
 
 import furu_core.executors
-import furu_core.testing
 import furu_plan
 import furu_plan.runs
+import furu_testing
 
 PAGE = (Path(__file__).parents[1] / "docs" / "executor-reference.md").read_text(encoding="utf-8")
 INTERFACE = [furu_core.executors, furu_plan, furu_plan.runs]
-MODULES = [*INTERFACE, furu_core.testing]
+MODULES = [*INTERFACE, furu_testing]
 # Constants and aliases of types have no docstring that Python keeps.
 PLAIN = {"AT_END", "COUNT", "FLAG", "INTERRUPTED", "RUN_OPTIONS", "SECONDS", "TEXT", "WINDOW"} | {
     "Answer", "Place", "PoolEvent", "Report", "Window", "console"
@@ -41,7 +41,7 @@ def rows(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("modules", "text"),
-    [(INTERFACE, OF_INTERFACE), ([furu_core.testing], OF_TESTING)],
+    [(INTERFACE, OF_INTERFACE), ([furu_testing], OF_TESTING)],
     ids=["interface", "testing"],
 )
 def test_every_public_name_has_a_row_and_nothing_else_has(

@@ -18,6 +18,7 @@ PACKAGES = Path(__file__).parent.parent / "packages"
 MAY_IMPORT = {
     "furu_core": set(),
     "furu_plan": {"furu_core"},
+    "furu_testing": {"furu_core", "furu_plan"},
     "furu_local": {"furu_core", "furu_plan"},
     "furu_slurm": {"furu_core", "furu_plan"},
     "furu_slurm_dag": {"furu_core", "furu_plan", "furu_slurm"},

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from furu_core.testing import wait_until
-from slurm_cluster import SlurmCluster
+from furu_testing import wait_until
+from furu_testing.slurm import SlurmTestCluster
 from slurm_demo import EXECUTORS, run_digits
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_digits_finds_the_same_under_all_three_executors(
-    own_slurm: Callable[..., SlurmCluster], tmp_path: Path
+    own_slurm: Callable[..., SlurmTestCluster], tmp_path: Path
 ) -> None:
     slurm = own_slurm(cpus=4)
     outcomes = {
@@ -29,7 +29,7 @@ def test_digits_finds_the_same_under_all_three_executors(
     check_workers(slurm, tmp_path / "slurm-pool")
 
 
-def check_jobs_of_nodes(slurm: SlurmCluster, store: Path) -> None:
+def check_jobs_of_nodes(slurm: SlurmTestCluster, store: Path) -> None:
     logs = sorted((store / "submitit" / "nodes" / "default").glob("*/*_log.out"))
     assert len(logs) == 63, logs
     rows = {row["id"]: row for row in slurm.squeue()}
@@ -43,6 +43,6 @@ def check_jobs_of_nodes(slurm: SlurmCluster, store: Path) -> None:
     )
 
 
-def check_workers(slurm: SlurmCluster, store: Path) -> None:
+def check_workers(slurm: SlurmTestCluster, store: Path) -> None:
     logs = sorted((store / "submitit" / "workers" / "default").glob("*/*_log.out"))
     assert 1 <= len(logs) <= 3, logs

@@ -70,7 +70,7 @@ def test_every_public_module_says_what_is_public() -> None:
     modules = ["furu_core", "furu_plan", "furu_plan.runs", "furu_local", "furu_slurm"]
     modules += ["furu_slurm_dag", "furu_slurm_pool"]
     modules += [f"furu_core.{name}" for name in ("codecs", "command", "errors", "executors")]
-    modules += ["furu_core.testing"]
+    modules += ["furu_testing"]
     for name in modules:
         module = import_module(name)
         lacking = [item for item in module.__all__ if not hasattr(module, item)]
@@ -91,7 +91,7 @@ def test_no_module_is_public_by_accident() -> None:
         "furu_slurm_dag", "furu_slurm_pool", "furu_slurm.errors", "furu_slurm_pool.errors"
     }  # fmt: skip
     named |= {f"furu_core.{name}" for name in ("codecs", "command", "errors", "executors")}
-    named |= {"furu_core.testing", "furu_core.testing.nodes"}
+    named |= {"furu_testing", "furu_testing.nodes"}
     assert public == named
 
 

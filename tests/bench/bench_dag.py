@@ -21,7 +21,7 @@ from furu_core import Furu, use_settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from slurm_cluster import SlurmCluster, missing_programs, running
+from furu_testing.slurm import SlurmTestCluster, missing_programs, running
 
 COUNT = 2_000
 
@@ -51,7 +51,7 @@ def ours(store: str) -> float:
     return spent
 
 
-def bare(slurm: SlurmCluster) -> float:
+def bare(slurm: SlurmTestCluster) -> float:
     """Seconds for as many jobs with sbatch alone."""
     began = time.perf_counter()
     halves = [slurm.sbatch("true", "--hold", f"--array=0-{COUNT // 2 - 1}") for _ in range(2)]

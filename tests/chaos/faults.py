@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from slurm_cluster import SlurmCluster
+from furu_testing.slurm import SlurmTestCluster
 
 _ENTRY: Final = b"furu_slurm._entry"
 _PATIENCE_SECS: Final = 10.0  # for something to turn up that a fault can hit
@@ -112,7 +112,7 @@ class WorkerProcess:
     job_id: str
 
 
-def worker_processes(cluster: SlurmCluster) -> list[WorkerProcess]:
+def worker_processes(cluster: SlurmTestCluster) -> list[WorkerProcess]:
     """The workers that live on a cluster, in the order of their jobs."""
     parents: dict[int, int] = {}
     for pid in cluster.processes():
@@ -157,7 +157,7 @@ class Injector:
 
     def __init__(
         self,
-        cluster: SlurmCluster,
+        cluster: SlurmTestCluster,
         controller: Victim,
         *,
         lease: float,

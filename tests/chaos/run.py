@@ -30,7 +30,7 @@ from chaos import findings  # noqa: E402
 from chaos.faults import Fault, Injector, blows  # noqa: E402
 from chaos.findings import Finding  # noqa: E402
 from chaos.witness import Witness  # noqa: E402
-from slurm_cluster import SlurmCluster, missing_programs, running  # noqa: E402
+from furu_testing.slurm import SlurmTestCluster, missing_programs, running  # noqa: E402
 
 WORKERS: Final = 8
 LEASE_SECS: Final = 6.0
@@ -322,13 +322,15 @@ class Chaos:
         self._print(injector, found)
         return bad
 
-    def _environment(self, cluster: SlurmCluster) -> dict[str, str]:
+    def _environment(self, cluster: SlurmTestCluster) -> dict[str, str]:
         kept = {k: v for k, v in cluster.environment.items() if not k.startswith("FURU_")}
         return {**kept, MARK: str(self._folder), "PYTHONFAULTHANDLER": "1"}
 
     # ----- while it runs
 
-    def _compute(self, cluster: SlurmCluster, experiment: Experiment, injector: Injector) -> None:
+    def _compute(
+        self, cluster: SlurmTestCluster, experiment: Experiment, injector: Injector
+    ) -> None:
         options = self._options
         coming = blows(options.seed, options.every)
         blow = next(coming)
@@ -373,7 +375,7 @@ class Chaos:
         with furu_core.use_settings(path=self._folder / "store", lease_secs=LEASE_SECS):
             yield
 
-    def _watch(self, cluster: SlurmCluster, experiment: Experiment, injector: Injector) -> None:
+    def _watch(self, cluster: SlurmTestCluster, experiment: Experiment, injector: Injector) -> None:
         self._witness.look()
         now = time.monotonic()
         if now - self._witness.last > SILENT_SECS:
@@ -397,7 +399,7 @@ class Chaos:
     # ----- when it is over
 
     def _findings(
-        self, cluster: SlurmCluster, experiment: Experiment, failure: str
+        self, cluster: SlurmTestCluster, experiment: Experiment, failure: str
     ) -> list[Finding]:
         seconds = time.monotonic() - self._began
         deadline = time.monotonic() + CLEAR_SECS
@@ -424,7 +426,7 @@ class Chaos:
                 Finding("seconds until nothing was left", f"{cleared:.1f}"),
             ]
 
-    def _keep(self, cluster: SlurmCluster) -> None:
+    def _keep(self, cluster: SlurmTestCluster) -> None:
         """Save what ends with the cluster."""
         shutil.copytree(cluster.folder / "log", self._folder / "slurm", dirs_exist_ok=True)
         with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):

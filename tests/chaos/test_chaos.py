@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from slurm_cluster import missing_programs
+from furu_testing.slurm import missing_programs
 
 PROGRAM: Final = Path(__file__).with_name("run.py")
 

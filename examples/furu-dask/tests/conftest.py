@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from furu_core.testing import wait_until
+from furu_testing import wait_until
 
 
 class DaskCluster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import DaskCluster
 
-from furu_core.testing import ExecutorConformance
+from furu_testing import ExecutorConformance
 
 
 class TestDask(ExecutorConformance):

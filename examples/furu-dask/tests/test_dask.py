@@ -27,7 +27,7 @@ from furu_core.executors import (
     Submission,
     liveness,
 )
-from furu_core.testing import wait_until
+from furu_testing import wait_until
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from sound_executor import SoundExecutor
 
-from furu_core.testing import ExecutorConformance
+from furu_testing import ExecutorConformance
 
 
 class TestSound(ExecutorConformance):

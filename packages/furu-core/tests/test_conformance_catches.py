@@ -212,7 +212,7 @@ LATE = {
 }
 _FILE = """
 from broken_executors import {cls}
-from furu_core.testing import ExecutorConformance
+from furu_testing import ExecutorConformance
 
 class TestIt(ExecutorConformance):
     executor = {cls}
@@ -260,7 +260,7 @@ def test_every_broken_executor_has_a_case() -> None:
 
 
 _BAD_FILE = """
-from furu_core.testing import ExecutorConformance
+from furu_testing import ExecutorConformance
 
 class TestIt(ExecutorConformance):
     executor = "local"

@@ -15,7 +15,7 @@ import furu_core
 from furu_core import Furu, NodeState
 from furu_core.errors import FuruComputeError, FuruFormatError, FuruStoreError, FuruWaitTimeout
 from furu_core.executors import Outcome, StateReader, invalidate_if_bad, run_node
-from furu_core.testing import wait_until
+from furu_testing import wait_until
 
 NEWER = 999
 

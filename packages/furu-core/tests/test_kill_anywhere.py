@@ -25,7 +25,7 @@ from furu_core import (
     _records,
     _whole_files,
 )
-from furu_core.testing import AT_END, Child, Host, KillAtEvent, KillAtLine
+from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
 pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine that may be busy
 

@@ -27,7 +27,7 @@ from furu_core.executors import (
     node_order,
     origin_here,
 )
-from furu_core.testing import Host, wait_until
+from furu_testing import Host, wait_until
 
 WORKER = WorkerContext(executor="test", run_id="run-1")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from furu_core.testing import (
+from furu_testing import (
     Child,
     Host,
     cached_view,

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from furu_core._guardian import processes_of
 from furu_core.executors import kill_sessions
-from furu_core.testing import wait_until
+from furu_testing import wait_until
 
 
 def groups(session: int) -> set[int]:

@@ -24,7 +24,7 @@ from furu_core.executors import (
     remove_submission,
     submission_of,
 )
-from furu_core.testing import furu_store
+from furu_testing import furu_store
 
 __all__ = ["furu_store"]
 

@@ -17,7 +17,7 @@ from furu_core._process import ProcessId
 from furu_core._records import AttemptRecord, AttemptStatus
 from furu_core.errors import FuruComputeError, FuruWaitTimeout
 from furu_core.executors import NodeState, StateReader
-from furu_core.testing import Host, furu_store, needs_namespaces, wait_until
+from furu_testing import Host, furu_store, needs_namespaces, wait_until
 
 __all__ = ["furu_store"]
 pytestmark = pytest.mark.timeout(300)

@@ -24,7 +24,7 @@ from furu_core.executors import (
     record_death,
     run_node,
 )
-from furu_core.testing import Host, wait_until
+from furu_testing import Host, wait_until
 
 
 @pytest.fixture

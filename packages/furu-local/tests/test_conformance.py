@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from furu_core.testing import ExecutorConformance
+from furu_testing import ExecutorConformance
 
 _ONE_PROCESS = "the workers are the program itself, which would die with them"
 

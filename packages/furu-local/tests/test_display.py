@@ -8,21 +8,19 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from local_nodes import Leaf
-from local_programs import NODES, Program
 
 from furu_core.executors import Failure, FailureKind
 from furu_local import run_local
 from furu_plan.runs._display import Lines, NoDisplay, Screen, choose_display
 from furu_plan.runs._report import View, duration, failure_text, progress_line, running_text
+from furu_testing import Scripts
 
-SLOW = f"""
+SLOW = """
     import sys
-    sys.path.insert(0, {str(NODES)!r})
     from pathlib import Path
     from local_nodes import *
     from furu_local import run_local
@@ -32,7 +30,7 @@ SLOW = f"""
         (folder / "go").touch()
         nodes = [Alone(n=n, key="slow", secs=0.3, folder=folder) for n in range(6)]
         nodes += [Noisy(), Flaky(times=1, folder=folder)]
-        print("results", run_local(nodes, max_workers=2, limits={{"slow": 1}}).results())
+        print("results", run_local(nodes, max_workers=2, limits={"slow": 1}).results())
 """
 
 
@@ -81,7 +79,7 @@ def test_a_terminal_shows_what_is_done_what_runs_and_the_time_left(
 
 
 def test_elsewhere_there_are_a_few_lines_and_stdout_has_the_results_alone(
-    program: Callable[..., Program], tmp_path: Path
+    program: Scripts, tmp_path: Path
 ) -> None:
     began = time.monotonic()
     status, out, err = program(SLOW, str(tmp_path)).finish()

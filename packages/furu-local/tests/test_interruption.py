@@ -10,17 +10,15 @@ from pathlib import Path
 
 import pytest
 from local_nodes import Leaf, LeavesChild, Waiting, counted
-from local_programs import NODES, Program, processes_about
 
 from furu_core import NodeState
 from furu_core.errors import FuruRunCancelled
 from furu_core.executors import EventKind, RunState, StateReader
-from furu_core.testing import wait_until
 from furu_local import LocalExecutor, run_local
+from furu_testing import Program, Scripts, processes_of, wait_until
 
-RUN = f"""
+RUN = """
     import sys
-    sys.path.insert(0, {str(NODES)!r})
     from pathlib import Path
     from local_nodes import *
     from furu_local import run_local
@@ -29,10 +27,10 @@ RUN = f"""
         folder = Path(sys.argv[1])
         how = sys.argv[2]
         kind = sys.argv[3] if len(sys.argv) > 3 else "process"
-        nodes = {{
+        nodes = {
             "waiting": [Waiting(n=n, folder=folder) for n in range(4)],
             "child": [LeavesChild(folder=folder, wait=True)],
-        }}.get(how) or [Stubborn(how=how, folder=folder)]
+        }.get(how) or [Stubborn(how=how, folder=folder)]
         print("results", run_local(nodes, max_workers=2, worker=kind).results())
 """
 
@@ -55,9 +53,7 @@ def states(folder: Path) -> list[NodeState]:
     return [reader.state(Waiting(n=n, folder=folder)).state for n in range(4)]
 
 
-def begun(
-    program: Callable[..., Program], folder: Path, how: str, number: int, *args: str
-) -> Program:
+def begun(program: Scripts, folder: Path, how: str, number: int, *args: str) -> Program:
     """A program of which so many nodes have begun."""
     started = program(RUN, str(folder), how, *args)
     try:
@@ -73,7 +69,7 @@ def begun(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_run_and_its_nodes_are_recorded_as_cancelled(
-    program: Callable[..., Program],
+    program: Scripts,
     tmp_path: Path,
     nothing_left: Callable[[], None],
     number: signal.Signals,
@@ -93,7 +89,7 @@ def test_a_signal_stops_the_run_and_its_nodes_are_recorded_as_cancelled(
 
 @pytest.mark.parametrize("kind", ["thread", "inline"])
 def test_nodes_in_the_program_itself_are_interrupted_too(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None], kind: str
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None], kind: str
 ) -> None:
     begin = 2 if kind == "thread" else 1
     started = begun(program, tmp_path, "waiting", begin, kind)
@@ -104,9 +100,7 @@ def test_nodes_in_the_program_itself_are_interrupted_too(
     assert states(tmp_path).count(NodeState.CANCELLED) == begin
 
 
-def test_the_same_command_finishes_what_was_interrupted(
-    program: Callable[..., Program], tmp_path: Path
-) -> None:
+def test_the_same_command_finishes_what_was_interrupted(program: Scripts, tmp_path: Path) -> None:
     started = begun(program, tmp_path, "waiting", 2)
     started.signal(signal.SIGINT)
     assert started.finish()[0] == 130
@@ -117,12 +111,12 @@ def test_the_same_command_finishes_what_was_interrupted(
 
 @pytest.mark.parametrize("how", ["swallows", "ignores", "holds the lock"])
 def test_a_second_signal_kills_nodes_that_cannot_be_interrupted(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None], how: str
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None], how: str
 ) -> None:
     started = begun(program, tmp_path, how, 1)
     started.signal(signal.SIGINT)
     # The first has been taken when the run has said so.
-    wait_until("the run to say so", lambda: _has_said(started, "cancelled"))
+    wait_until("the run to say so", lambda: "cancelled" in started.output)
     started.signal(signal.SIGINT)
     status, _, _ = started.finish()
     assert status == 130
@@ -130,7 +124,7 @@ def test_a_second_signal_kills_nodes_that_cannot_be_interrupted(
 
 
 def test_a_node_that_cannot_be_interrupted_is_killed_when_its_time_is_up(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     started = begun(program, tmp_path, "swallows", 1)
     started.signal(signal.SIGINT)
@@ -139,14 +133,9 @@ def test_a_node_that_cannot_be_interrupted_is_killed_when_its_time_is_up(
     nothing_left()
 
 
-def _has_said(started: Program, word: str) -> bool:
-    assert started.process.stderr is not None
-    return word in started.process.stderr.readline()
-
-
 @pytest.mark.parametrize("how", ["waiting", "swallows", "holds the lock", "child"])
 def test_no_process_outlives_a_controller_that_was_killed(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None], how: str
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None], how: str
 ) -> None:
     if how == "child":
         started = program(RUN, str(tmp_path), how)
@@ -159,7 +148,7 @@ def test_no_process_outlives_a_controller_that_was_killed(
 
 
 def test_no_process_outlives_a_controller_although_its_workers_are_stopped(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     started = begun(program, tmp_path, "waiting", 2)
     for pid in set(pids_in(tmp_path)):
@@ -170,10 +159,10 @@ def test_no_process_outlives_a_controller_although_its_workers_are_stopped(
 
 
 def test_workers_end_by_themselves_when_the_guardian_was_killed_first(
-    program: Callable[..., Program], tmp_path: Path, store: Path, nothing_left: Callable[[], None]
+    program: Scripts, tmp_path: Path, store: Path, nothing_left: Callable[[], None]
 ) -> None:
     started = begun(program, tmp_path, "waiting", 2)
-    guardians = [pid for pid, line in processes_about(store).items() if "_guardian" in line]
+    guardians = [one.pid for one in processes_of(store) if "_guardian" in one.command]
     assert len(guardians) == 1
     os.kill(guardians[0], signal.SIGKILL)
     started.signal(signal.SIGKILL)
@@ -182,7 +171,7 @@ def test_workers_end_by_themselves_when_the_guardian_was_killed_first(
 
 
 def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connections(
-    program: Callable[..., Program], tmp_path: Path, store: Path
+    program: Scripts, tmp_path: Path, store: Path
 ) -> None:
     code = RUN.replace(
         'print("results", run_local(nodes, max_workers=2, worker=kind).results())',
@@ -209,7 +198,7 @@ def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connection
         started.process.wait(120)
         wait_until(
             "the workers' ends",
-            lambda: not any("furu_local" in line for line in processes_about(store).values()),
+            lambda: not any("furu_local" in one.command for one in processes_of(store)),
         )
         assert is_running(child)
     finally:
@@ -217,7 +206,7 @@ def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connection
 
 
 def test_after_a_killed_controller_the_same_command_takes_over_at_once(
-    program: Callable[..., Program], tmp_path: Path, store: Path
+    program: Scripts, tmp_path: Path, store: Path
 ) -> None:
     """P7: the holders are dead, so nobody waits for their leases."""
     started = begun(program, tmp_path, "waiting", 2)
@@ -318,7 +307,7 @@ def test_a_run_in_another_thread_works_without_handlers(store: Path, worker: str
 
 
 def test_a_program_that_ends_without_waiting_still_gets_its_results(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     code = RUN.replace(
         'print("results", run_local(nodes, max_workers=2, worker=kind).results())',
@@ -332,7 +321,7 @@ def test_a_program_that_ends_without_waiting_still_gets_its_results(
 
 
 def test_a_script_without_a_main_guard_is_told_so_and_runs_once(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     code = f"""
     from pathlib import Path
@@ -358,7 +347,7 @@ def test_a_script_without_a_main_guard_is_told_so_and_runs_once(
 
 
 def test_classes_of_the_program_itself_are_computed_in_workers(
-    program: Callable[..., Program],
+    program: Scripts,
 ) -> None:
     code = """
     from furu_core import Furu

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 from local_nodes import Above, Flaky, Leaf, Sum, Waiting, counted
-from local_programs import NODES, Program
 
 import furu_core
 from furu_core.errors import FuruRunError
 from furu_core.executors import EventKind, read_events
-from furu_core.testing import wait_until
 from furu_local import LocalExecutor, run_local
+from furu_testing import Scripts, wait_until
 
-OVERLAP = f"""
+OVERLAP = """
     import sys
-    sys.path.insert(0, {str(NODES)!r})
     from pathlib import Path
     from local_nodes import *
     from furu_local import run_local
@@ -33,7 +31,7 @@ OVERLAP = f"""
 
 
 def test_two_runs_of_overlapping_graphs_compute_each_node_once(
-    program: Callable[..., Program], tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     """P4: 40 nodes each, 20 of them the same."""
     programs = [program(OVERLAP, str(tmp_path), str(first)) for first in (0, 20)]
@@ -43,9 +41,8 @@ def test_two_runs_of_overlapping_graphs_compute_each_node_once(
     nothing_left()
 
 
-WAITS = f"""
+WAITS = """
     import sys
-    sys.path.insert(0, {str(NODES)!r})
     from pathlib import Path
     from local_nodes import *
     Waiting(folder=Path(sys.argv[1])).get()
@@ -53,7 +50,7 @@ WAITS = f"""
 
 
 def test_a_node_that_somebody_computes_is_waited_for_and_holds_no_worker(
-    program: Callable[..., Program], store: Path, tmp_path: Path, worker: str
+    program: Scripts, store: Path, tmp_path: Path, worker: str
 ) -> None:
     """P6: it is announced, and the only worker computes other nodes meanwhile."""
     started = program(WAITS, str(tmp_path))
@@ -78,7 +75,7 @@ def test_a_node_that_somebody_computes_is_waited_for_and_holds_no_worker(
 
 
 def test_a_node_whose_holder_dies_is_taken_over(
-    program: Callable[..., Program], store: Path, tmp_path: Path
+    program: Scripts, store: Path, tmp_path: Path
 ) -> None:
     """P6 and P7: long before its lease runs out."""
     started = program(WAITS, str(tmp_path))
@@ -93,7 +90,7 @@ def test_a_node_whose_holder_dies_is_taken_over(
 
 
 def test_a_wait_that_is_too_long_ends_with_the_name_of_the_holder(
-    program: Callable[..., Program], store: Path, tmp_path: Path
+    program: Scripts, store: Path, tmp_path: Path
 ) -> None:
     """P6: FURU_MAX_WAIT_SECS."""
     started = program(WAITS, str(tmp_path))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
 import pytest
 
-from furu_core import use_settings
 from furu_core.executors import NodeInfo, NodeState
 from furu_plan import DependencyPlan, PlanNode, Status
 
@@ -76,10 +74,3 @@ class FakeGraph:
 @pytest.fixture(scope="session")
 def graph() -> Callable[..., FakeGraph]:
     return FakeGraph
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Path]:
-    """An empty store, and settings of its own."""
-    with use_settings(path=tmp_path / "store", retry_failed=True, always_rerun=()):
-        yield tmp_path / "store"

@@ -23,8 +23,6 @@ from furu_core.executors import (
     node_order,
     origin_here,
 )
-from furu_core.testing import wait_until
-from furu_core.testing.nodes import Step
 from furu_plan.runs import (
     TEXT,
     Answer,
@@ -35,6 +33,8 @@ from furu_plan.runs import (
     Report,
     Task,
 )
+from furu_testing import wait_until
+from furu_testing.nodes import Step
 
 GONE = FuruExecutorError("the machine room is on fire", hint="run")
 

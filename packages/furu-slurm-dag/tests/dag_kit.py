@@ -11,9 +11,9 @@ import dag_nodes as nodes
 
 from furu_core import Furu
 from furu_core.executors import EventKind, NodeState, Run, StateReader
-from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_dag import SlurmDagSubmission, submit_slurm_dag
+from furu_testing import wait_until
 
 SMALL = SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=60)
 WAIT_SECS = 400.0  # jobs may wait for those of other tests, and the machine may be busy

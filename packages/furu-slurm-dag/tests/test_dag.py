@@ -16,9 +16,9 @@ from dag_kit import SMALL, WAIT_SECS, Box, states, submit
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
 from furu_core.executors import EventKind, FailureKind, NodeState, RunState
-from furu_core.testing import Host, wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_dag import WaitInterrupted
+from furu_testing import Host, wait_until
 
 
 @pytest.fixture

@@ -19,17 +19,17 @@ from dag_kit import WAIT_SECS, Box, kill_parent, retried, states, submit
 import furu_core
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruStoreError
 from furu_core.executors import FailureKind, NodeState
-from furu_core.testing import (
+from furu_slurm import SlurmCluster, SlurmSpec
+from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitRefused
+from furu_slurm_dag import _submit
+from furu_testing import (
     Host,
     cached_view,
     needs_cached_views,
     needs_namespaces,
     wait_until,
 )
-from furu_slurm import SlurmCluster, SlurmSpec
-from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitRefused
-from furu_slurm_dag import _submit
-from slurm_cluster import NodeOptions
+from furu_testing.slurm import NodeOptions
 
 FOLDER = Path(nodes.__file__).parent
 WIDE = int(os.environ.get("WIDE", "150"))  # WIDE=2000 takes two cores a quarter of an hour

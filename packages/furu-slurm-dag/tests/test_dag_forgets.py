@@ -15,9 +15,9 @@ import furu_core
 from furu_core import NodeState
 from furu_core.errors import FuruRunError
 from furu_core.executors import FailureKind
-from furu_core.testing import wait_until
 from furu_slurm_dag import _submit
-from slurm_cluster import GHOSTLY
+from furu_testing import wait_until
+from furu_testing.slurm import GHOSTLY
 
 
 @pytest.fixture

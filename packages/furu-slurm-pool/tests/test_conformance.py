@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from furu_core.testing import ExecutorConformance, Mark
+from furu_testing import ExecutorConformance, Mark
 
 _SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 60}
 _SPECS: Final = {"default": _SMALL, "other": _SMALL}

@@ -35,10 +35,10 @@ import furu_core
 from furu_core import grid
 from furu_core.errors import FuruRunError, FuruUsageError
 from furu_core.executors import EventKind, RunState
-from furu_core.testing import wait_until
 from furu_slurm import LocalCluster, SlurmSpec
 from furu_slurm.errors import FuruSpecError
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun, run_slurm_pool
+from furu_testing import wait_until
 
 SPECS = {"default": SlurmSpec(), "gpu": SlurmSpec(gpus=1)}
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from furu_core.testing import wait_until
 from furu_slurm_pool import _queue, _tasks
 from furu_slurm_pool._queue import Desk, QueueFolder
 from furu_slurm_pool._tasks import QueuedTask, UnreadableTask
+from furu_testing import wait_until
 
 FORK = multiprocessing.get_context("fork")
 

@@ -14,15 +14,14 @@ from pathlib import Path
 import attrs
 import pytest
 from pool_nodes import Flaky, Leaf, Waiting, counted
-from pool_programs import Program
 
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.executors import RunState, this_process
-from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolExecutor, run_slurm_pool
 from furu_slurm_pool._controllers import Ruler, ruler
 from furu_slurm_pool.errors import FuruRunAlive
+from furu_testing import Scripts, wait_until
 
 SPECS = {"default": SlurmSpec()}
 PROGRAM = """
@@ -69,7 +68,7 @@ def newest(store: Path) -> Ruler | None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_p7_a_signal_cancels_the_workers_and_the_same_command_goes_on(
-    program: Callable[..., Program],
+    program: Scripts,
     store: Path,
     tmp_path: Path,
     nothing_left: Callable[[], None],
@@ -78,7 +77,8 @@ def test_p7_a_signal_cancels_the_workers_and_the_same_command_goes_on(
     first = program(PROGRAM, str(tmp_path), "waiting")
     wait_until("two nodes to begin", lambda: len(began(tmp_path)) == 2)
     first.signal(number)
-    status, output = first.finish()
+    said = first.finish()
+    status, output = said.status, said.text
     assert status == 130, output
     assert "cancelled: nothing new starts" in output
     nothing_left()
@@ -86,7 +86,8 @@ def test_p7_a_signal_cancels_the_workers_and_the_same_command_goes_on(
     assert found is not None
     assert found.ended is RunState.CANCELLED
     (tmp_path / "go").touch()
-    status, output = program("", str(tmp_path), "waiting").finish()
+    said = program("", str(tmp_path), "waiting").finish()
+    status, output = said.status, said.text
     assert status == 0, output
     assert "result 15 7" in output
     assert len(list((store / "runs").iterdir())) == 1
@@ -94,7 +95,7 @@ def test_p7_a_signal_cancels_the_workers_and_the_same_command_goes_on(
 
 
 def test_p6_a_second_signal_ends_a_node_that_does_not_listen_at_once(
-    program: Callable[..., Program], store: Path, tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     run = program(PROGRAM, str(tmp_path), "stubborn")
     wait_until("the node to begin", lambda: began(tmp_path))
@@ -106,7 +107,7 @@ def test_p6_a_second_signal_ends_a_node_that_does_not_listen_at_once(
 
 
 def test_p7_a_killed_controller_is_succeeded_and_its_workers_go_on(
-    program: Callable[..., Program], store: Path, tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     first = program(PROGRAM, str(tmp_path), "waiting")
     wait_until("two nodes to begin", lambda: len(began(tmp_path)) == 2)
@@ -116,7 +117,8 @@ def test_p7_a_killed_controller_is_succeeded_and_its_workers_go_on(
     second = program("", str(tmp_path), "waiting")
     wait_until("somebody to take over", lambda: (newest(store) or first).number == 2)  # type: ignore[union-attr]
     (tmp_path / "go").touch()
-    status, output = second.finish()
+    said = second.finish()
+    status, output = said.status, said.text
     assert status == 0, output
     assert "result 15 7" in output
     assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(6))
@@ -127,7 +129,7 @@ def test_p7_a_killed_controller_is_succeeded_and_its_workers_go_on(
 
 
 def test_p7_what_ended_while_there_was_no_controller_counts(
-    program: Callable[..., Program], store: Path, tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     first = program(PROGRAM, str(tmp_path), "waiting")
     wait_until("two nodes to begin", lambda: len(began(tmp_path)) == 2)
@@ -135,7 +137,8 @@ def test_p7_what_ended_while_there_was_no_controller_counts(
     (tmp_path / "go").touch()
     # The workers do all that is queued.
     wait_until("all nodes to begin", lambda: len(began(tmp_path)) == 6)
-    status, output = program("", str(tmp_path), "waiting").finish()
+    said = program("", str(tmp_path), "waiting").finish()
+    status, output = said.status, said.text
     assert status == 0, output
     assert "result 15 " in output
     assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(6))
@@ -143,7 +146,7 @@ def test_p7_what_ended_while_there_was_no_controller_counts(
 
 
 def test_p5_budgets_are_kept_when_a_controller_is_killed(
-    program: Callable[..., Program], store: Path, tmp_path: Path
+    program: Scripts, store: Path, tmp_path: Path
 ) -> None:
     """Four attempts in all, whoever counts them, and whenever the controller dies."""
     for number in range(1, 4):
@@ -161,18 +164,20 @@ def test_p5_budgets_are_kept_when_a_controller_is_killed(
             controller.kill()
     for number in range(1, 10):
         (tmp_path / f"go-{number}").touch()
-    status, output = program("", str(tmp_path), "flaky").finish()
+    said = program("", str(tmp_path), "flaky").finish()
+    status, output = said.status, said.text
     assert status == 1
     assert "FuruRunError" in output
     assert counted(tmp_path, "flaky-waiting") == 4
 
 
 def test_while_its_controller_lives_a_run_is_refused_by_name(
-    program: Callable[..., Program], store: Path, tmp_path: Path
+    program: Scripts, store: Path, tmp_path: Path
 ) -> None:
     first = program(PROGRAM, str(tmp_path), "waiting")
     wait_until("two nodes to begin", lambda: len(began(tmp_path)) == 2)
-    status, output = program("", str(tmp_path), "waiting").finish()
+    said = program("", str(tmp_path), "waiting").finish()
+    status, output = said.status, said.text
     assert status == 1
     assert "FuruRunAlive" in output
     assert f"process {first.pid} on " in output
@@ -182,7 +187,7 @@ def test_while_its_controller_lives_a_run_is_refused_by_name(
 
 
 def test_p4_a_controller_that_was_given_up_and_wakes_harms_nobody(
-    program: Callable[..., Program], store: Path, tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     first = program(PROGRAM, str(tmp_path), "waiting")
     wait_until("two nodes to begin", lambda: len(began(tmp_path)) == 2)
@@ -192,11 +197,13 @@ def test_p4_a_controller_that_was_given_up_and_wakes_harms_nobody(
     second = program("", str(tmp_path), "waiting")
     wait_until("somebody to take over", lambda: newest(store).number == 2)  # type: ignore[union-attr]
     first.signal(signal.SIGCONT)
-    status, output = first.finish()
+    said = first.finish()
+    status, output = said.status, said.text
     assert status == 1
     assert "another process controls this run now" in output
     (tmp_path / "go").touch()
-    status, output = second.finish()
+    said = second.finish()
+    status, output = said.status, said.text
     assert status == 0, output
     assert "result 15 7" in output
     assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(6))
@@ -312,7 +319,7 @@ def furu(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_tells_stops_and_resumes(
-    program: Callable[..., Program], store: Path, tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     assert "no runs on a pool" in furu("pool", "status").stdout
     run = program(PROGRAM, str(tmp_path), "waiting")
@@ -344,7 +351,7 @@ def test_the_command_tells_stops_and_resumes(
 
 
 def test_a_run_without_a_controller_is_stopped_with_its_workers(
-    program: Callable[..., Program], store: Path, tmp_path: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, tmp_path: Path, nothing_left: Callable[[], None]
 ) -> None:
     run = program(PROGRAM, str(tmp_path), "waiting")
     wait_until("two nodes to begin", lambda: len(began(tmp_path)) == 2)

@@ -6,21 +6,19 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pool_nodes import Above, Dies, Keyed, Leaf, Outsourced, Sum, Undeclared, Waiting, counted
-from pool_programs import Program
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
 from furu_core.executors import EventKind
-from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
+from furu_testing import Scripts, wait_until
 
 WAIT_SECS = 400.0  # jobs may wait for those of other tests, and the machine may be busy
 SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=60)
@@ -102,7 +100,7 @@ def test_p5_a_cancelled_job_whose_child_processes_die_first_is_lost_and_no_failu
 
 
 def test_p7_a_killed_controller_is_succeeded_and_adopts_its_jobs(
-    store: Path, tmp_path: Path, slurm: Any, program: Callable[..., Program]
+    store: Path, tmp_path: Path, slurm: Any, program: Scripts
 ) -> None:
     code = f"""
         from pathlib import Path
@@ -129,7 +127,8 @@ def test_p7_a_killed_controller_is_succeeded_and_adopts_its_jobs(
     second = program("")
     wait_until("somebody to take over", lambda: (folder / "controllers" / "2").exists())
     (tmp_path / "go").touch()
-    status, output = second.finish()
+    said = second.finish()
+    status, output = said.status, said.text
     assert status == 0, output
     assert "result 6" in output
     assert all(counted(tmp_path, f"attempts-{n}") == 1 for n in range(4))
@@ -215,7 +214,7 @@ def test_p7_slurms_controller_may_be_away_for_a_while(
 
 @pytest.mark.slow
 def test_p6_a_controller_that_is_told_to_end_while_slurm_is_away_says_what_it_waits_for(
-    store: Path, tmp_path: Path, own_slurm: Any, program: Callable[..., Program]
+    store: Path, tmp_path: Path, own_slurm: Any, program: Scripts
 ) -> None:
     """Who runs hears it from the run's folder; a job that waits can only be waited for, and not long."""
     code = f"""
@@ -236,7 +235,8 @@ def test_p6_a_controller_that_is_told_to_end_while_slurm_is_away_says_what_it_wa
     wait_until("the other job to wait", lambda: len(cluster.jobs()) == 2)
     cluster.stop_controller()
     run.signal(signal.SIGTERM)
-    status, output = run.finish()
+    said = run.finish()
+    status, output = said.status, said.text
     assert status == 130, output
     assert re.search(r"waits for its workers .*w1-0002 \(job 1_1\).* s at most", output), output
     assert "which leave when they find that out" in output

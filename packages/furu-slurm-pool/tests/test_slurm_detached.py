@@ -13,11 +13,11 @@ from pool_nodes import Above, Waiting, counted
 
 from furu_core.errors import FuruRunCancelled
 from furu_core.executors import RunState
-from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._controllers import Ruler, ruler
 from furu_slurm_pool.errors import FuruRunAlive
+from furu_testing import wait_until
 
 WAIT_SECS = 400.0  # jobs may wait for those of other tests, and the machine may be busy
 SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=60)

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pool_kit import kill_before_its_end
 from pool_nodes import Keyed, Leaf, Undeclared, Waiting, counted
-from pool_programs import Program
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
 from furu_core.executors import EventKind
-from furu_core.testing import cached_view, needs_cached_views, needs_namespaces, wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
 from furu_slurm_pool._resume import stop_run
+from furu_testing import Scripts, cached_view, needs_cached_views, needs_namespaces, wait_until
 
 WAIT_SECS = 900.0  # jobs may wait for those of other tests, and the machine may be busy
 SPEC = {"cpus": 1, "mem_gb": 1, "time_min": 60}
@@ -50,7 +50,7 @@ def other_hosts(
 
     The cluster, the folder, and where it is without caches.
     """
-    from slurm_cluster import NodeOptions
+    from furu_testing.slurm import NodeOptions
 
     needs_cached_views()
     needs_namespaces()
@@ -128,7 +128,7 @@ def test_p3_what_was_not_declared_is_an_error_behind_caches_as_well(
 def test_p8_a_store_that_nodes_do_not_see_is_an_error_that_names_the_log(
     store: Path, tmp_path: Path, own_slurm: Any
 ) -> None:
-    from slurm_cluster import NodeOptions
+    from furu_testing.slurm import NodeOptions
 
     needs_cached_views()
     needs_namespaces()
@@ -186,7 +186,7 @@ def test_many_nodes_of_two_spec_keys_are_computed_once_each(
 
 @pytest.mark.slow
 def test_p7_chaos_on_a_cluster(
-    program: Callable[..., Program],
+    program: Scripts,
     store: Path,
     tmp_path: Path,
     own_slurm: Any,
@@ -228,7 +228,7 @@ def test_p7_chaos_on_a_cluster(
         done[what] = done.get(what, 0) + 1
         workers = _workers(tmp_path)
         if what == "controller" and controller.process.poll() is None:
-            if controller.kill_before_its_end(store / "runs"):
+            if kill_before_its_end(controller, store):
                 controller = program("")
         elif what == "slurmctld":
             cluster.stop_controller(kill=True)
@@ -250,7 +250,8 @@ def test_p7_chaos_on_a_cluster(
             if what == "stop":
                 wait_until("a moment to pass", _after(chance.uniform(1.0, 7.0)))
                 _signal(pid, signal.SIGCONT)
-    status, output = controller.finish(600)
+    said = controller.finish(600)
+    status, output = said.status, said.text
     ended = time.monotonic()
     assert status == 0, f"seed {seed}, {done}:\n{output}"
     for n in range(count):

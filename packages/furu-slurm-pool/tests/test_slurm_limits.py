@@ -16,13 +16,13 @@ from pool_nodes import Above, Keyed, Leaf, Saves, Waiting, counted
 import furu_core
 from furu_core.errors import FuruRunError
 from furu_core.executors import EventKind, Run
-from furu_core.testing import wait_until
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._resume import stop_run
-from slurm_cluster import GHOSTLY
+from furu_testing import wait_until
+from furu_testing.slurm import GHOSTLY
 
 WAIT_SECS = 600.0  # jobs may wait for those of other tests, and the machine may be busy
 SMALL = SlurmSpec(cpus=1, mem_gb=1, time_min=60)

@@ -15,15 +15,15 @@ from typing import Any
 
 import attrs
 import pytest
+from pool_kit import kill_before_its_end
 from pool_nodes import Above, Imports, Keyed, Leaf, Waiting, counted
-from pool_programs import Program
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError, FuruStoreError
-from furu_core.testing import wait_until
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolExecutor, SlurmPoolRun, _worker
 from furu_slurm_pool._folders import open_queue
+from furu_testing import Scripts, wait_until
 
 SPECS = {"default": SlurmSpec(), "gpu": SlurmSpec()}
 
@@ -74,7 +74,7 @@ def test_a_damaged_verdict_loses_no_node(store: Path, tmp_path: Path) -> None:
 
 
 def test_p5_a_class_that_workers_cannot_import_stops_the_run(
-    program: Callable[..., Program], store: Path, nothing_left: Callable[[], None]
+    program: Scripts, store: Path, nothing_left: Callable[[], None]
 ) -> None:
     code = """
         import sys, types
@@ -91,7 +91,8 @@ def test_p5_a_class_that_workers_cannot_import_stops_the_run(
         if __name__ == "__main__":
             run_slurm_pool(module.Here(), specs={"default": {}}, cluster="local", progress=False)
     """
-    status, output = program(code).finish()
+    said = program(code).finish()
+    status, output = said.status, said.text
     assert status == 1
     assert "made_up" in output
     assert "Error" in output
@@ -257,7 +258,7 @@ def _made_worker(store: Path, monkeypatch: Any, job: Any, name: str = "w1") -> A
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_p7_chaos_among_local_workers_and_controllers(
-    program: Callable[..., Program],
+    program: Scripts,
     store: Path,
     tmp_path: Path,
     nothing_left: Callable[[], None],
@@ -302,7 +303,7 @@ def test_p7_chaos_among_local_workers_and_controllers(
             break
         what = chance.choice(["worker", "worker", "stop", "controller"])
         if what == "controller":
-            if controller.kill_before_its_end(store / "runs"):
+            if kill_before_its_end(controller, store):
                 controller = program("")
             continue
         pids = _workers_of(store)
@@ -313,7 +314,8 @@ def test_p7_chaos_among_local_workers_and_controllers(
             if what == "stop":
                 wait_until("a moment to pass", _after(chance.uniform(0.1, 4.0)))
                 _signal(pid, signal.SIGCONT)
-    status, output = controller.finish(500)
+    said = controller.finish(500)
+    status, output = said.status, said.text
     assert status == 0, f"seed {seed}:\n{output}"
     for layer in range(4):
         for n in range(40):

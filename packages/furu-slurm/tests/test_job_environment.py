@@ -16,7 +16,6 @@ import pytest
 import furu_core
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 from furu_core.executors import Liveness, Submission
-from furu_core.testing import wait_until
 from furu_slurm import (
     Call,
     LocalCluster,
@@ -30,6 +29,7 @@ from furu_slurm import (
 from furu_slurm._calls import calls_file, read_calls, write_calls
 from furu_slurm._environment import job_environment
 from furu_slurm.errors import FuruSlurmError
+from furu_testing import wait_until
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from furu_core import Furu, NodeState
 from furu_core.executors import GraphWriter, StateReader, made_progress
-from furu_core.testing import Host, furu_store, wait_until
+from furu_testing import Host, furu_store, wait_until
 
 __all__ = ["furu_store"]
 

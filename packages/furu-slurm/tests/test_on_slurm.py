@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from furu_core.executors import Liveness, Submission
-from furu_core.testing import wait_until
 from furu_slurm import (
     ANY_RESTART,
     Call,
@@ -32,10 +31,11 @@ from furu_slurm.errors import (
     FuruSubmitLimit,
     FuruSubmitRefused,
 )
+from furu_testing import wait_until
 
 if TYPE_CHECKING:
-    from slurm_cluster import SlurmCluster as TestCluster
-    from slurm_cluster_fixtures import OwnSlurm
+    from furu_testing.slurm import SlurmTestCluster
+    from furu_testing.slurm.fixtures import OwnSlurm
 
 SMALL = SlurmSpec(cpus=1, mem_gb=0.1, time_min=60)
 
@@ -78,7 +78,7 @@ def state(job_id: str) -> JobState | None:
 
 
 def test_a_job_is_what_its_submitter_was(
-    slurm: TestCluster,
+    slurm: SlurmTestCluster,
     run_folder: Path,
     folder: Path,
     tmp_path: Path,
@@ -111,7 +111,7 @@ def test_a_job_is_what_its_submitter_was(
 
 
 def test_elements_of_an_array_have_the_ids_that_listings_show(
-    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
     calls = [
         Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"), str(n)))
@@ -127,7 +127,7 @@ def test_elements_of_an_array_have_the_ids_that_listings_show(
 
 
 def test_dependents_of_a_job_that_fails_are_cancelled_instead_of_pending_for_ever_P6(
-    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
     def job(name: str, status: int = 0, **changes: Any) -> str:
         arguments = (str(run_folder), str(tmp_path / name), str(status))
@@ -149,7 +149,7 @@ def test_dependents_of_a_job_that_fails_are_cancelled_instead_of_pending_for_eve
 
 
 def test_an_own_dependency_of_a_spec_is_waited_for_as_well(
-    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
     blocker = slurm.sbatch("sleep 600")
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"dependency": f"afterany:{blocker}"})
@@ -166,7 +166,7 @@ def test_an_own_dependency_of_a_spec_is_waited_for_as_well(
 
 @pytest.mark.parametrize("teardown", [False, True])
 def test_the_signal_before_the_end_reaches_the_job_and_no_child_of_it(
-    teardown: bool, slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+    teardown: bool, slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
     extra = {"teardown": [f"touch '{tmp_path}/torn down'"]} if teardown else {}
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra=extra)
@@ -188,7 +188,7 @@ def was_put_back(job_id: str) -> bool:
 
 
 def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
-    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
     token = new_token()
     call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
@@ -208,7 +208,7 @@ def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
 
 
 def test_a_job_that_is_not_to_be_requeued_cannot_be(
-    slurm: TestCluster, run_folder: Path, folder: Path, tmp_path: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
     call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
     (job_id,) = submit(folder, call, requeue=False)
@@ -218,7 +218,7 @@ def test_a_job_that_is_not_to_be_requeued_cannot_be(
 
 
 def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
-    slurm: TestCluster,
+    slurm: SlurmTestCluster,
     run_folder: Path,
     folder: Path,
     tmp_path: Path,
@@ -257,14 +257,14 @@ def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
     ids=["partition", "memory", "gpus", "feature", "option"],
 )
 def test_what_slurm_refuses_is_an_error_in_its_words(
-    spec: SlurmSpec, words: str, slurm: TestCluster, run_folder: Path, folder: Path
+    spec: SlurmSpec, words: str, slurm: SlurmTestCluster, run_folder: Path, folder: Path
 ) -> None:
     with pytest.raises(FuruSubmitRefused, match=words):
         submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
 
 
 def test_a_job_that_slurm_takes_and_can_never_run_is_told_from_one_that_waits_P6(
-    slurm: TestCluster, run_folder: Path, folder: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path
 ) -> None:
     spec = SlurmSpec(cpus=1000, mem_gb=0.1)
     (job_id,) = submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
@@ -277,7 +277,7 @@ def test_a_job_that_slurm_takes_and_can_never_run_is_told_from_one_that_waits_P6
 
 
 def test_a_job_whose_machine_does_not_see_the_folder_of_logs_says_so_P8(
-    slurm: TestCluster, run_folder: Path, folder: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path
 ) -> None:
     blocker = slurm.sbatch("sleep 600")
     call = Call("job_functions:report", (str(run_folder), "out"))
@@ -290,7 +290,7 @@ def test_a_job_whose_machine_does_not_see_the_folder_of_logs_says_so_P8(
 
 
 def test_a_job_whose_confirmation_got_lost_runs_all_the_same_and_once_P7(
-    slurm: TestCluster,
+    slurm: SlurmTestCluster,
     run_folder: Path,
     folder: Path,
     tmp_path: Path,
@@ -365,7 +365,7 @@ def sbatch_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_two_thousand_jobs_take_two_calls_of_sbatch(
-    slurm: TestCluster, run_folder: Path, folder: Path, sbatch_calls: Path
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path, sbatch_calls: Path
 ) -> None:
     cluster = SlurmCluster()
     size = min(1000, cluster.max_array_size())

@@ -11,7 +11,7 @@ from typing import Any
 from furu_core import Furu, _acquire, _attempts, _layout, _process
 from furu_core.errors import FuruWaitTimeout
 from furu_core.executors import StateReader
-from furu_core.testing import wait_until
+from furu_testing import wait_until
 
 
 def note(outside: str, line: str) -> None:

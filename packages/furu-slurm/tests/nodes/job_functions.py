@@ -46,7 +46,7 @@ def report(run_folder: str, to: str, status: str = "0") -> int:
 
 def until_signalled(run_folder: str, to: str) -> int:
     """Wait for SIGUSR2 and say so."""
-    from furu_core.testing import wait_until
+    from furu_testing import wait_until
 
     seen: list[int] = []
     signal.signal(signal.SIGUSR2, lambda number, _frame: seen.append(number))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from furu_core.executors import Submission, WorkerContext
-from furu_core.testing import wait_until
 from furu_slurm._node_child import ChildDied, NodeChild
+from furu_testing import wait_until
 
 CONTEXT = WorkerContext("test", "run-1", submission=Submission("test", "7"))
 

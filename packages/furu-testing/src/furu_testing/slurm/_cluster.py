@@ -1,19 +1,19 @@
 """Real Slurm clusters on this machine, for tests and for trying by hand.
 
 The fixtures `slurm` (one cluster for the whole test run) and `own_slurm` (clusters of a test's own) are
-defined in `slurm_cluster_fixtures.py`; ``python tests/slurm_cluster.py up`` starts a cluster by hand.
+defined in `furu_testing.slurm.fixtures`; ``python -m furu_testing.slurm up`` starts a cluster
+by hand.
 
 A cluster has four nodes ``n1`` to ``n4`` of 8 CPUs and 128 GB each, whatever the machine has, and the
 partitions ``cpu`` (default), ``gpu`` (n3 and n4, two GPUs each that are none) and ``urgent``, whose
 jobs send jobs of the others back to the queue. All its files are in one folder, all its daemons are
-processes of this user, and both are gone when it ends; see `slurm_cluster_guardian.py`.
+processes of this user, and both are gone when it ends; see `_guardian.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -25,25 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from slurm_cluster_conf import NodeOptions, Options
-from slurm_cluster_guardian import CONTROL, LOCK
-
-__all__ = [
-    "GHOSTLY",
-    "NodeOptions",
-    "Options",
-    "SlurmCluster",
-    "missing_programs",
-    "running",
-    "shared",
-    "start",
-]
+from furu_testing.slurm._configuration import Options
+from furu_testing.slurm._guardian import CONTROL, LOCK
 
 PREFIX: Final = "furu-slurm-"
 NEEDS: Final = "needs Slurm"
@@ -71,7 +60,7 @@ _SQUEUE: Final = {
 }
 _SACCT: Final = ("JobID", "JobName", "State", "ExitCode", "Partition", "NodeList")
 
-# Of a cluster on which `SlurmCluster.make_ghost` is to work, however slow the machine is.
+# Of a cluster on which `SlurmTestCluster.make_ghost` is to work, however slow the machine is.
 GHOSTLY: Final = {"BatchStartTimeout": "600"}
 
 
@@ -85,7 +74,7 @@ def missing_programs() -> str:
 
 
 @attrs.frozen
-class SlurmCluster:
+class SlurmTestCluster:
     """A running cluster.
 
     Attributes:
@@ -422,16 +411,15 @@ def sweep() -> None:
             shutil.rmtree(lock.parent, ignore_errors=True)
 
 
-def start(options: Options, *, key: str = "") -> SlurmCluster:
+def start(options: Options, *, key: str = "") -> SlurmTestCluster:
     """Start a cluster and wait until its nodes are idle.
 
     Raises:
         RuntimeError: it does not come up, with the end of the log of what does not.
     """
-    guardian = Path(__file__).with_name("slurm_cluster_guardian.py")
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), _SBIN))
     process = subprocess.Popen(
-        [sys.executable, str(guardian), options.to_json()],
+        [sys.executable, "-m", "furu_testing.slurm._guardian", options.to_json()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -448,11 +436,11 @@ def start(options: Options, *, key: str = "") -> SlurmCluster:
     if "error" in reply:
         shutil.rmtree(options.folder, ignore_errors=True)  # of a guardian that died it is left
         raise RuntimeError(f"no Slurm cluster: {reply['error']}")
-    return SlurmCluster(Path(options.folder), key, nodes=tuple(options.node_names))
+    return SlurmTestCluster(Path(options.folder), key, nodes=tuple(options.node_names))
 
 
 @contextlib.contextmanager
-def running(**options: Any) -> Iterator[SlurmCluster]:
+def running(**options: Any) -> Iterator[SlurmTestCluster]:
     """A cluster of one's own, which ends with the block or with this process.
 
     Args:
@@ -473,7 +461,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def shared(folder: Path, watched: int) -> SlurmCluster:
+def shared(folder: Path, watched: int) -> SlurmTestCluster:
     """The cluster in a folder, started by the first that asks for it."""
     sweep()
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -482,38 +470,10 @@ def shared(folder: Path, watched: int) -> SlurmCluster:
         if failure.exists():
             raise RuntimeError(failure.read_text("utf-8"))
         if (folder / CONTROL).exists():
-            return SlurmCluster(folder)
+            return SlurmTestCluster(folder)
         try:
             return start(Options(str(folder), watched=watched))
         except RuntimeError as error:
             folder.mkdir(mode=0o700, exist_ok=True)
             failure.write_text(str(error), "utf-8")
             raise
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``up`` starts a cluster for trying by hand, ``down`` ends it."""
-    checkout = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
-    folder = base_folder() / f"{PREFIX}{checkout}"
-    if list(arguments) == ["down"]:
-        if not (folder / CONTROL).exists():
-            print("no cluster runs")
-            return 0
-        SlurmCluster(folder).end()
-        print("the cluster has ended")
-        return 0
-    if list(arguments) != ["up"]:
-        print("usage: slurm_cluster.py up|down", file=sys.stderr)
-        return 2
-    if reason := missing_programs():
-        print(reason, file=sys.stderr)
-        return 1
-    cluster = shared(folder, 0)
-    print(f"# partitions: {', '.join(cluster.partitions)}; logs: {folder / 'log'}")
-    print("# end it with: make slurm-down")
-    print(f"export SLURM_CONF={cluster.conf}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -13,17 +13,17 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from slurm_cluster import (
+from furu_testing.slurm._cluster import (
     NEEDS,
     PREFIX,
-    SlurmCluster,
+    SlurmTestCluster,
     base_folder,
     missing_programs,
     running,
     shared,
 )
 
-OwnSlurm = Callable[..., SlurmCluster]
+OwnSlurm = Callable[..., SlurmTestCluster]
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         if (here.folder / "failure").exists():
             shutil.rmtree(here.folder)
         else:
-            SlurmCluster(here.folder).end()
+            SlurmTestCluster(here.folder).end()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -85,13 +85,13 @@ def pytest_runtest_makereport(
     if report.skipped and isinstance(report.longrepr, tuple) and NEEDS in report.longrepr[2]:
         report.longrepr = (__file__, None, report.longrepr[2])  # type: ignore[assignment]
     arguments: dict[str, object] = getattr(item, "funcargs", {})
-    if report.failed and isinstance(slurm := arguments.get("slurm"), SlurmCluster):
+    if report.failed and isinstance(slurm := arguments.get("slurm"), SlurmTestCluster):
         report.sections.append(("end of slurmctld's log", slurm.log_tail(40)))
     return report
 
 
 @pytest.fixture(scope="session")
-def shared_slurm(request: pytest.FixtureRequest) -> SlurmCluster:
+def shared_slurm(request: pytest.FixtureRequest) -> SlurmTestCluster:
     """The cluster of the whole test run; tests take `slurm` instead."""
     if reason := missing_programs():
         pytest.skip(reason)
@@ -100,7 +100,9 @@ def shared_slurm(request: pytest.FixtureRequest) -> SlurmCluster:
 
 
 @pytest.fixture
-def slurm(shared_slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+def slurm(
+    shared_slurm: SlurmTestCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SlurmTestCluster]:
     """A running cluster, also for this process and what it starts: ``SLURM_CONF`` is set.
 
     Other tests use it at the same time, so nothing may be done to it that hurts them. The object
@@ -116,14 +118,14 @@ def slurm(shared_slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
     """Starts clusters of this test's own, which it may hurt: ``own_slurm(max_array_size=11)``.
 
-    The keywords are the fields of `slurm_cluster.Options`. The environment is set for the
+    The keywords are the fields of `Options`. The environment is set for the
     one started last.
     """
     if reason := missing_programs():
         pytest.skip(reason)
     with contextlib.ExitStack() as stack:
 
-        def begin(**options: Any) -> SlurmCluster:
+        def begin(**options: Any) -> SlurmTestCluster:
             cluster = stack.enter_context(running(**options))
             enter(cluster, monkeypatch)
             return cluster
@@ -131,7 +133,7 @@ def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
         yield begin
 
 
-def enter(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def enter(cluster: SlurmTestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("SLURM_", "SBATCH_")):
             monkeypatch.delenv(name)

@@ -1,6 +1,6 @@
 """The process that owns a test cluster: it starts the daemons, and when it ends, nothing is left of them.
 
-`slurm_cluster.py` starts it in a session of its own, so that a Ctrl-C meant for pytest does not reach
+`start` starts it in a session of its own, so that a Ctrl-C meant for pytest does not reach
 the daemons, and asks it over a socket in the cluster's folder to start and kill single ones. It ends
 the cluster when it is told to, and when the process it watches is gone, however that one died.
 
@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from slurm_cluster_conf import NodeOptions, Options, pipe, write_configuration
+from furu_testing.slurm._configuration import NodeOptions, Options, pipe, write_configuration
 
 CONTROL: Final = "control"  # the socket that answers requests
 LOCK: Final = "guardian.lock"  # locked as long as the guardian lives

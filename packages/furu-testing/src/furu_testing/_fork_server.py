@@ -1,4 +1,4 @@
-"""A warm process that forks children which may be killed; `furu_core.testing.Host` talks to it.
+"""A warm process that forks children which may be killed; `furu_testing.Host` talks to it.
 
 It reads one JSON request a line and answers each with one line::
 
@@ -26,8 +26,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import IO, Any, Final
 
-from furu_core import _process, _provenance, _records, _settings
-from furu_core._records import AttemptRecord, AttemptStatus
+import furu_core
+from furu_core.executors import preload
 
 
 def main() -> None:
@@ -63,24 +63,7 @@ def main() -> None:
 
 
 def _warm_up(modules: list[str]) -> None:
-    # What is imported when it is needed would be imported by every child anew.
-    import shutil  # noqa: F401
-
-    import cattrs.preconf.json  # noqa: F401
-    import rich.console  # noqa: F401
-
-    from furu_core import _acquire, _compute, _forks  # noqa: F401
-    from furu_core._codecs import _load, _registry, _store  # noqa: F401
-
-    _forks.prepare_for_filelock()
-    import filelock  # noqa: F401
-
-    _registry.installed()
-    _provenance.process_provenance()
-    _settings.current()
-    me = _process.this_process()
-    record = AttemptRecord(1, "", "", AttemptStatus.RUNNING, me, 0.0, 1.0)
-    _records.parse(_records.encode(record), "")
+    preload()
     for module in modules:
         importlib.import_module(module)
     gc.freeze()  # lest each child copies what the collector of the server touches
@@ -121,12 +104,12 @@ def _run_child(request: dict[str, Any], scratch: str) -> None:
     try:
         module, _, name = request["call"].partition(":")
         function = getattr(importlib.import_module(module), name)
-        _settings.configure(**request["settings"])
+        furu_core.configure(**request["settings"])
         died = _count_or_die(request["die"])
         answer["value"] = function(*request["args"])
         answer["steps"] = died()
         status = 0
-    except BaseException as error:  # noqa: BLE001 - the test that asked is to judge it
+    except BaseException as error:
         answer["error"] = type(error).__name__
         answer["message"] = str(error)
         answer["traceback"] = traceback.format_exc()

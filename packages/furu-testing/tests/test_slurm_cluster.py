@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-import slurm_cluster
-from furu_core.testing import cached_view, needs_cached_views, needs_namespaces, wait_until
-from slurm_cluster import WAIT_SECS, NodeOptions, SlurmCluster
-from slurm_cluster_fixtures import TIMEOUT_SECS, OwnSlurm
+from furu_testing import cached_view, needs_cached_views, needs_namespaces, wait_until
+from furu_testing.slurm import (
+    NodeOptions,
+    Options,
+    SlurmTestCluster,
+    _cluster,
+    free_folder,
+    missing_programs,
+    start,
+)
+from furu_testing.slurm._cluster import WAIT_SECS
+from furu_testing.slurm.fixtures import TIMEOUT_SECS, OwnSlurm
 
 LONG = "exec sleep 600"
 
@@ -24,17 +32,17 @@ def read(path: Path) -> str:
     return path.read_text()
 
 
-def row(slurm: SlurmCluster, job: str) -> dict[str, str]:
+def row(slurm: SlurmTestCluster, job: str) -> dict[str, str]:
     (found,) = slurm.squeue(job)
     return found
 
 
-def accounted(slurm: SlurmCluster) -> dict[str, str]:
+def accounted(slurm: SlurmTestCluster) -> dict[str, str]:
     rows = slurm.sacct()
     return rows[0] if rows else {}
 
 
-def test_a_job_runs_and_accounting_knows_it(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_a_job_runs_and_accounting_knows_it(slurm: SlurmTestCluster, tmp_path: Path) -> None:
     job = slurm.sbatch("echo done", f"--output={tmp_path / 'out'}", "--job-name=trivial")
     assert slurm.wait_for_state(job, "COMPLETED") == "COMPLETED"
     assert (tmp_path / "out").read_text() == "done\n"
@@ -48,7 +56,7 @@ def test_a_job_runs_and_accounting_knows_it(slurm: SlurmCluster, tmp_path: Path)
 
 
 def test_the_gpu_partition_schedules_what_asks_for_gpus(
-    slurm: SlurmCluster, tmp_path: Path
+    slurm: SlurmTestCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     script = 'echo "$SLURM_JOB_PARTITION $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES"'
@@ -59,12 +67,14 @@ def test_the_gpu_partition_schedules_what_asks_for_gpus(
     assert devices in {"0", "1"}
 
 
-def test_four_nodes_of_eight_cpus_are_there_whatever_the_machine_has(slurm: SlurmCluster) -> None:
+def test_four_nodes_of_eight_cpus_are_there_whatever_the_machine_has(
+    slurm: SlurmTestCluster,
+) -> None:
     rows = slurm.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%N %c %m").splitlines()
     assert rows == [f"n{number} 8 131072" for number in (1, 2, 3, 4)]
 
 
-def test_array_elements_have_rows_of_their_own(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_array_elements_have_rows_of_their_own(slurm: SlurmTestCluster, tmp_path: Path) -> None:
     out = tmp_path / "%a"
     job = slurm.sbatch("echo $SLURM_ARRAY_TASK_ID", "--array=0-3", f"--output={out}")
     assert len(slurm.squeue(job)) == 4
@@ -73,7 +83,7 @@ def test_array_elements_have_rows_of_their_own(slurm: SlurmCluster, tmp_path: Pa
     assert {found["id"] for found in slurm.squeue(job)} == {f"{job}_{n}" for n in range(4)}
 
 
-def test_dependents_of_a_failed_job_are_cancelled(slurm: SlurmCluster) -> None:
+def test_dependents_of_a_failed_job_are_cancelled(slurm: SlurmTestCluster) -> None:
     failing = slurm.sbatch("exit 3", "--hold")
     dependent = slurm.sbatch("true", f"--dependency=afterok:{failing}", "--kill-on-invalid-dep=yes")
     assert "afterok" in row(slurm, dependent)["dependency"]
@@ -82,7 +92,9 @@ def test_dependents_of_a_failed_job_are_cancelled(slurm: SlurmCluster) -> None:
     slurm.wait_for_state(dependent, "CANCELLED")
 
 
-def test_a_requeued_job_starts_again_within_seconds(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_a_requeued_job_starts_again_within_seconds(
+    slurm: SlurmTestCluster, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     script = f'echo "${{SLURM_RESTART_COUNT:-0}}" >> {out}; {LONG}'
     job = slurm.sbatch(script, "--requeue")
@@ -93,7 +105,7 @@ def test_a_requeued_job_starts_again_within_seconds(slurm: SlurmCluster, tmp_pat
 
 
 def test_jobs_are_told_apart_from_those_of_other_tests(
-    slurm: SlurmCluster, shared_slurm: SlurmCluster, tmp_path: Path
+    slurm: SlurmTestCluster, shared_slurm: SlurmTestCluster, tmp_path: Path
 ) -> None:
     inner = f"sbatch --parsable --output=/dev/null --wrap='{LONG}' > {tmp_path / 'inner'}"
     slurm.sbatch(inner)
@@ -108,14 +120,14 @@ def test_jobs_are_told_apart_from_those_of_other_tests(
 
 
 def test_the_environment_names_this_cluster_and_no_other(
-    slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+    slurm: SlurmTestCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert os.environ["SLURM_CONF"] == str(slurm.conf)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert "SLURM_JOB_ID" not in slurm.environment
 
 
-def test_a_command_that_fails_says_why(slurm: SlurmCluster) -> None:
+def test_a_command_that_fails_says_why(slurm: SlurmTestCluster) -> None:
     with pytest.raises(AssertionError, match=r"sbatch.*invalid partition"):
         slurm.sbatch("true", "--partition=nowhere")
 
@@ -168,7 +180,7 @@ def test_nodes_can_be_hosts_of_their_own_behind_caches(own_slurm: OwnSlurm, tmp_
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 
-def check_views(slurm: SlurmCluster, folder: Path, log: Path) -> None:
+def check_views(slurm: SlurmTestCluster, folder: Path, log: Path) -> None:
     out, late = folder / "out", folder / "late"
     # A name that was looked up before it was there stays absent, though a listing shows it.
     script = f"""
@@ -212,19 +224,18 @@ def test_limits_and_two_clusters_at_once(own_slurm: OwnSlurm, tmp_path: Path) ->
 
 @pytest.mark.timeout(TIMEOUT_SECS)
 def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path) -> None:
-    if reason := slurm_cluster.missing_programs():
+    if reason := missing_programs():
         pytest.skip(reason)
     script = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
-from slurm_cluster import Options, free_folder, start
+from furu_testing.slurm import Options, free_folder, start
 slurm = start(Options(str(free_folder()), watched=os.getpid(), accounting=False, nodes=1))
 slurm.wait_for_state(slurm.sbatch("setsid sleep 600 & exec sleep 600"), "RUNNING")
 print(slurm.folder, *slurm.processes(), flush=True)
 sys.stdin.read()
 """
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(Path(__file__).parent)],
+        [sys.executable, "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -240,22 +251,22 @@ sys.stdin.read()
 
 @pytest.mark.timeout(TIMEOUT_SECS)
 def test_a_cluster_that_does_not_come_up_says_why(tmp_path: Path) -> None:
-    if reason := slurm_cluster.missing_programs():
+    if reason := missing_programs():
         pytest.skip(reason)
-    folder = slurm_cluster.free_folder()
-    options = slurm_cluster.Options(
+    folder = free_folder()
+    options = Options(
         str(folder), watched=os.getpid(), accounting=False, conf={"SelectType": "select/none"}
     )
     with pytest.raises(RuntimeError, match=r"slurmctld ended with 1(.|\n)*select/none"):
-        slurm_cluster.start(options)
+        start(options)
     assert not folder.exists()
 
 
 def test_where_slurm_is_missing_one_line_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slurm_cluster, "_SBIN", "/nowhere")
+    monkeypatch.setattr(_cluster, "_SBIN", "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
-    reason = slurm_cluster.missing_programs()
+    reason = missing_programs()
     assert "apt-get install slurmctld" in reason
     assert "\n" not in reason

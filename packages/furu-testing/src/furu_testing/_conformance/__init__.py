@@ -1,0 +1,1 @@
+"""The conformance suite for executors, a module for each kind of promise."""

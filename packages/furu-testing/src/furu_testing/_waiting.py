@@ -1,0 +1,32 @@
+"""Waiting for something in a test: with a deadline, and saying for what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+WAIT_SECS: Final = 180.0  # many times what a wait takes, since the machine may be busy
+
+
+def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECS) -> None:
+    """Wait until a condition holds.
+
+    Args:
+        what: what is waited for, for the error message.
+        true: the condition.
+        seconds: the deadline.
+
+    Raises:
+        TimeoutError: it does not hold in time.
+
+    Example:
+        >>> wait_until("nothing", lambda: True)
+    """
+    deadline = time.monotonic() + seconds
+    pause = 0.001
+    while not true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:g} s for {what}")
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
