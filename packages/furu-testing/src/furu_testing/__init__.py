@@ -26,7 +26,17 @@ if TYPE_CHECKING:
         KillAtLine,
         needs_namespaces,
     )
-    from furu_testing._marks import Mark, marked, note, noted, read_marks, touch
+    from furu_testing._marks import (
+        Mark,
+        await_mark,
+        let_go,
+        marked,
+        note,
+        noted,
+        read_marks,
+        times,
+        touch,
+    )
     from furu_testing._processes import Process, is_running, processes_of
     from furu_testing._programs import Program, Said, Scripts
     from furu_testing._stores import (
@@ -50,7 +60,17 @@ _MODULES: Final = {
         "KillAtLine",
         "needs_namespaces",
     ),
-    "_marks": ("Mark", "marked", "note", "noted", "read_marks", "touch"),
+    "_marks": (
+        "Mark",
+        "await_mark",
+        "let_go",
+        "marked",
+        "note",
+        "noted",
+        "read_marks",
+        "times",
+        "touch",
+    ),
     "_processes": ("Process", "is_running", "processes_of"),
     "_programs": ("Program", "Said", "Scripts"),
     "_stores": ("furu_environment", "furu_nothing_left", "furu_program", "furu_store"),
@@ -73,6 +93,7 @@ __all__ = [
     "Program",
     "Said",
     "Scripts",
+    "await_mark",
     "cached_view",
     "depends_on",
     "furu_environment",
@@ -80,6 +101,7 @@ __all__ = [
     "furu_program",
     "furu_store",
     "is_running",
+    "let_go",
     "marked",
     "needs_cached_views",
     "needs_namespaces",
@@ -87,6 +109,7 @@ __all__ = [
     "noted",
     "processes_of",
     "read_marks",
+    "times",
     "touch",
     "wait_until",
 ]

@@ -18,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 import furu_core
+from furu_testing._waiting import WAIT_SECS, wait_until
 
 _FOLDER: Final = "conformance"
 
@@ -92,6 +93,33 @@ def read_marks(store: Path) -> list[Mark]:
             )
         )
     return sorted(found, key=lambda mark: (mark.began, mark.label, mark.number))
+
+
+def times(store: Path) -> dict[str, int]:
+    """How often each node below a store was computed, by label."""
+    counts: dict[str, int] = {}
+    for mark in read_marks(store):
+        counts[mark.label] = counts.get(mark.label, 0) + 1
+    return counts
+
+
+def await_mark(store: Path, label: str, number: int = 1, seconds: float = WAIT_SECS) -> Mark:
+    """Wait until the computation of a node with a number begins.
+
+    Raises:
+        TimeoutError: it does not in time.
+    """
+
+    def found() -> list[Mark]:
+        return [one for one in read_marks(store) if (one.label, one.number) == (label, number)]
+
+    wait_until(f"computation {number} of {label!r}", found, seconds)
+    return found()[0]
+
+
+def let_go(store: Path, label: str = "") -> None:
+    """Let nodes that wait end, or the one with a label."""
+    touch(store, f"go-{label}" if label else "go")
 
 
 def note(name: str, text: str) -> None:

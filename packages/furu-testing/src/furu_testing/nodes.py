@@ -1,13 +1,14 @@
-"""The nodes that the conformance suite computes.
+"""The nodes that the conformance suite computes, and further ones that tests of executors share.
 
-They are installed with furu-core, so a worker on any machine can import them. Each of them leaves a mark
-for every time that its code runs; a label names it in marks and messages.
+They are installed with furu-testing and need no pytest, so a worker on any machine can import them. Those
+with a label leave a mark for every time that their code runs; the label names them in marks and messages.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -20,17 +21,21 @@ from furu_core import Furu, exec_context
 from furu_testing._marks import box, marked, note
 
 __all__ = [
+    "DEATHS",
     "WAYS",
+    "Above",
     "Asks",
     "AsksInLoad",
     "AsksInValidate",
-    "Exits",
+    "Dies",
     "Fails",
+    "Leaf",
     "LoadsEverywhere",
     "Saves",
     "Spoils",
     "StartsRun",
     "Step",
+    "Sum",
     "Tells",
     "Unsure",
     "Value",
@@ -81,6 +86,40 @@ class Step(Furu[int]):
             return 1 + sum(node.get() for node in self.needs)
 
 
+class Leaf(Furu[int]):
+    """Returns its number."""
+
+    x: int = 0
+
+    def _create(self) -> int:
+        return self.x
+
+
+class Sum(Furu[int]):
+    """The sum of what it needs.
+
+    Attributes:
+        parts: what it needs.
+        tag: tells it from another one that needs the same.
+    """
+
+    parts: tuple[Furu[int], ...]
+    tag: str = ""
+
+    def _create(self) -> int:
+        return sum(part.get() for part in self.parts)
+
+
+class Above(Furu[int]):
+    """Adds a number to what another node returns."""
+
+    below: Furu[int]
+    n: int = 0
+
+    def _create(self) -> int:
+        return self.below.get() + self.n
+
+
 class Fails(Furu[int]):
     """Raises so many times, then works.
 
@@ -101,16 +140,29 @@ class Fails(Furu[int]):
             return number
 
 
-class Exits(Furu[int]):
-    """Ends its process with exit status 0 so many times, as if all were well, then works."""
+class Dies(Furu[int]):
+    """Ends its own process, or the one that watches over it, so many times, then works.
+
+    Attributes:
+        label: its name.
+        how: a key of `DEATHS`.
+        times: how often.
+        key: its spec key.
+    """
 
     label: str
-    times: int = 1
+    how: str = "kill"
+    times: int = 1_000_000
+    key: str = "default"
+
+    @property
+    def _executor_spec_key(self) -> str:
+        return self.key
 
     def _create(self) -> int:
-        with marked(self.label) as number:
+        with marked(self.label, **_context()) as number:
             if number <= self.times:
-                os._exit(0)
+                DEATHS[self.how]()
             return number
 
 
@@ -281,6 +333,29 @@ class StartsRun(Furu[int]):
             furu_core.run(inner, executor=self.executor)
             return 0
 
+
+# Ways in which a process dies.
+
+
+def _parent() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(_GIVE_UP_SECS)
+
+
+def _exit_in_thread() -> None:
+    threading.Thread(target=os._exit, args=(7,)).start()
+    time.sleep(_GIVE_UP_SECS)
+
+
+DEATHS: Final[dict[str, Callable[[], object]]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "parent": _parent,
+    "exit": lambda: os._exit(3),
+    "exit well": lambda: os._exit(0),
+    "exit in a thread": _exit_in_thread,
+    "system exit": lambda: sys.exit("that is all"),
+}
 
 # Ways in which a node's code asks for another node; each returns its value, or raises.
 

@@ -12,7 +12,7 @@ from furu_core.executors import EventKind, FailureKind, RunState, short_name
 from furu_testing._conformance._going import Going
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import failure_of, promise, says
-from furu_testing.nodes import Asks, Exits, Fails, Saves, Step
+from furu_testing.nodes import Asks, Dies, Fails, Saves, Step
 
 _COMPUTE = "P5: a node whose code raises is tried again max_compute_retries times, and no more"
 _LOST = "P5: a node whose worker died is tried again max_lost_retries times in a row, and no more"
@@ -272,5 +272,5 @@ class Failures(ConformanceKit):
             "P8: a node is done when its artifact is there, whatever the exit status of its "
             "worker says; it ended with 0 in the middle of a node"
         )
-        self.completed(Exits(label="exits"), promised=promised)
+        self.completed(Dies(label="exits", how="exit well", times=1), promised=promised)
         self._was_tried("exits", 2, promised)

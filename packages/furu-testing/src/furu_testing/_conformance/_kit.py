@@ -27,11 +27,11 @@ from furu_core.executors import (
     load_executor,
     short_name,
 )
-from furu_testing import _processes
+from furu_testing import _marks, _processes
 from furu_testing._conformance import _distribution
 from furu_testing._conformance._going import Going
 from furu_testing._conformance._promises import promise
-from furu_testing._marks import Mark, read_marks, touch
+from furu_testing._marks import Mark, read_marks
 from furu_testing._programs import Program, Said
 from furu_testing._waiting import wait_until
 
@@ -253,7 +253,7 @@ class ConformanceKit:
 
     def let_go(self, label: str = "") -> None:
         """Let waiting nodes end, or the one with a label."""
-        touch(self.store, f"go-{label}" if label else "go")
+        _marks.let_go(self.store, label)
 
     def marks(self, label: str = "") -> list[Mark]:
         """The computations so far, of all nodes or of one."""
@@ -261,10 +261,7 @@ class ConformanceKit:
 
     def times(self) -> dict[str, int]:
         """How often each node was computed."""
-        counts: dict[str, int] = {}
-        for mark in self.marks():
-            counts[mark.label] = counts.get(mark.label, 0) + 1
-        return counts
+        return _marks.times(self.store)
 
     def await_mark(self, label: str, number: int = 1, *, promised: str = "") -> Mark:
         """Wait until a node is computed for the n-th time."""
