@@ -289,7 +289,7 @@ class Chaos:
 
     def run(self) -> bool:
         """Do it all; whether anything does not hold."""
-        with running(requeue_secs=5) as cluster:
+        with running(requeue_secs=5, accounting=True) as cluster:
             experiment = Experiment(
                 self._folder / "experiment",
                 self._folder / "logs",

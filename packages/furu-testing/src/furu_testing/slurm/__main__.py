@@ -14,7 +14,7 @@ from furu_testing.slurm._cluster import (
     missing_programs,
     shared,
 )
-from furu_testing.slurm._guardian import CONTROL
+from furu_testing.slurm._configuration import CONTROL
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -472,7 +472,7 @@ def shared(folder: Path, watched: int) -> SlurmTestCluster:
         if (folder / CONTROL).exists():
             return SlurmTestCluster(folder)
         try:
-            return start(Options(str(folder), watched=watched))
+            return start(Options(str(folder), watched=watched, accounting=True))
         except RuntimeError as error:
             folder.mkdir(mode=0o700, exist_ok=True)
             failure.write_text(str(error), "utf-8")

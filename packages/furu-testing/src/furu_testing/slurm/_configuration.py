@@ -7,9 +7,12 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+CONTROL: Final = "control"  # the socket of the guardian, which answers requests
+LOCK: Final = "guardian.lock"  # locked as long as the guardian lives
 
 
 def _texts(given: Iterable[object]) -> tuple[str, ...]:
@@ -46,7 +49,9 @@ class Options:
     Attributes:
         folder: an empty folder for all its files.
         watched: the process with which the cluster ends; 0 for none.
-        accounting: whether there is slurmdbd, and so `sacct`.
+        max_submit_jobs: how many jobs the user may have in the queue at once.
+        accounting: whether there is slurmdbd, and so `sacct`; by default where there is a limit, for the
+            start takes several times as long.
         nodes: how many; the last two have GPUs.
         cpus: how many each node claims to have, whatever the machine has.
         node_options: what is different with some of them, by their names.
@@ -55,13 +60,13 @@ class Options:
         slurmd_timeout: seconds after which a node that does not answer is down.
         requeue_secs: how long a requeued job waits; Slurm takes less than 5 for 120.
         kill_wait: seconds from SIGTERM to SIGKILL.
-        max_submit_jobs: how many jobs the user may have in the queue at once.
         conf: further lines of slurm.conf, or other values for those that are there.
     """
 
     folder: str
     watched: int = 0
-    accounting: bool = True
+    max_submit_jobs: int | None = None
+    accounting: bool = attrs.field()
     nodes: int = 4
     cpus: int = 8
     node_options: Mapping[str, NodeOptions] = attrs.field(factory=dict)
@@ -70,8 +75,11 @@ class Options:
     slurmd_timeout: int = 300  # as by default; a machine that stalls loses no nodes
     requeue_secs: int = attrs.field(default=5, validator=attrs.validators.ge(5))
     kill_wait: int = 30  # a busy machine needs seconds to end well what is told to
-    max_submit_jobs: int | None = None
     conf: Mapping[str, str] = attrs.field(factory=dict)
+
+    @accounting.default
+    def _accounting(self) -> bool:
+        return self.max_submit_jobs is not None  # only slurmdbd knows limits
 
     def to_json(self) -> str:
         return json.dumps(attrs.asdict(self))

@@ -30,10 +30,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from furu_testing.slurm._configuration import NodeOptions, Options, pipe, write_configuration
+from furu_testing.slurm._configuration import (
+    CONTROL,
+    LOCK,
+    NodeOptions,
+    Options,
+    pipe,
+    write_configuration,
+)
 
-CONTROL: Final = "control"  # the socket that answers requests
-LOCK: Final = "guardian.lock"  # locked as long as the guardian lives
 START_SECS: Final = 200.0
 END_SECS: Final = 120.0
 
