@@ -11,17 +11,17 @@ if _sys.platform == "win32":
         "furu does not support Windows", hint="use it on Linux or macOS, or in WSL"
     )
 
-from furu_core._config_class import field
 from furu_core._context import ExecContext, exec_context, in_executor
-from furu_core._furu import Furu
 from furu_core._settings import Settings, configure
 from furu_core._settings import current as settings
 from furu_core._settings import use as use_settings
 
 if _TYPE_CHECKING:
+    from furu_core._config_class import field
+    from furu_core._furu import Furu
     from furu_core._grid import grid
+    from furu_core._outcomes import NodeState
     from furu_core._run import run
-    from furu_core._states import NodeState
 
 __all__ = [
     "ExecContext",
@@ -38,9 +38,12 @@ __all__ = [
     "use_settings",
 ]
 
-# What a program that only loads results never uses is imported when it is first asked for.
+# What a program that only loads results never uses is imported when it is first asked for; and the class
+# itself, because a scheduler's job watches over nodes and knows none of their classes.
 _LATE = {
-    "NodeState": "furu_core._states",
+    "Furu": "furu_core._furu",
+    "NodeState": "furu_core._outcomes",
+    "field": "furu_core._config_class",
     "grid": "furu_core._grid",
     "run": "furu_core._run",
 }
@@ -53,3 +56,7 @@ def __getattr__(name: str) -> _Any:
 
     found = globals()[name] = getattr(import_module(_LATE[name]), name)
     return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,12 +10,12 @@ from furu_core import (
     _context,
     _leftovers,
     _publishing,
-    _registry,
     _settings,
 )
 from furu_core._attempts import Attempt, LatestAttempt, Origin
 from furu_core._layout import NodePaths, short_name
-from furu_core._records import AttemptStatus, FailureKind
+from furu_core._outcomes import FailureKind
+from furu_core._records import AttemptStatus
 from furu_core.errors import FuruComputeError
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ def _origin() -> Origin:
 
 def _proven_dead(newest: LatestAttempt) -> bool:
     """Whether a scheduler's word supersedes the lease."""
-    return newest.record is not None and _registry.is_gone(newest.record.submission)
+    if newest.record is None or newest.record.submission is None:
+        return False
+    from furu_core import _registry  # and with it all of executors: only for an attempt of a job
+
+    return _registry.is_gone(newest.record.submission)
 
 
 def failed_earlier(newest: LatestAttempt | None) -> bool:

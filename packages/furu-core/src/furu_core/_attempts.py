@@ -20,7 +20,6 @@ attempt without a record. Taking over from a dead holder means claiming ``n + 1`
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
 import time
@@ -33,13 +32,12 @@ import attrs
 from furu_core import _context, _lease, _logging, _process, _records, _whole_files
 from furu_core._layout import CHECKPOINT, LOG_FILE, META, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
+from furu_core._outcomes import FailureKind, Holder, Submission
 from furu_core._records import (
     AttemptRecord,
     AttemptStatus,
     DamagedRecord,
     Ended,
-    FailureKind,
-    Submission,
 )
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
@@ -166,6 +164,14 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
             return LatestAttempt(number, folder, record, None)
         return LatestAttempt(number, folder, record, _judge(folder, record))
     return None
+
+
+def holder_of(attempt: LatestAttempt) -> Holder:
+    """Who holds an attempt, as far as its record tells."""
+    record = attempt.record
+    if record is None:
+        return Holder(None)
+    return Holder(record.holder, record.submission, record.executor, record.run_id, record.started)
 
 
 def latest_of_any_furu(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
@@ -548,5 +554,7 @@ def _fingerprint(folder: str) -> str:
                 entries.append(f"{where}\0{stat.st_size}\0{stat.st_mtime_ns}")
     if not entries:
         return ""
+    import hashlib  # few nodes leave a checkpoint
+
     text = "\n".join(sorted(entries)).encode(errors="surrogateescape")
     return hashlib.sha256(text).hexdigest()[:16]

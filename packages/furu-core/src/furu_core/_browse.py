@@ -20,8 +20,8 @@ import attrs
 
 from furu_core import _attempts, _layout, _manifest, _records, _settings, _states
 from furu_core._layout import ATTEMPTS, META, NodePaths
+from furu_core._outcomes import NodeInfo, NodeState
 from furu_core._records import AttemptRecord, DamagedRecord
-from furu_core._states import NodeInfo, NodeState
 from furu_core.errors import FuruUsageError
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}")

@@ -31,7 +31,8 @@ from furu_core import (
 )
 from furu_core._attempts import Attempt
 from furu_core._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
-from furu_core._records import AttemptStatus, Ended, FailureKind
+from furu_core._outcomes import FailureKind
+from furu_core._records import AttemptStatus, Ended
 from furu_core._store_errors import store_error
 from furu_core.errors import (
     FuruComputeError,

@@ -15,6 +15,7 @@ import attrs
 
 from furu_core import _class_names
 from furu_core._annotations import Annotations, Convert
+from furu_core._config_lookup import config_class as config_class  # noqa: PLC0414 - it belongs here as well
 from furu_core.errors import FuruDefinitionError
 
 T = TypeVar("T")
@@ -98,23 +99,6 @@ class ConfigClass:
 
     def __repr__(self) -> str:
         return f"ConfigClass({self.cls.__module__}.{self.cls.__qualname__})"
-
-
-def config_class(cls_or_obj: object) -> ConfigClass:
-    """The record of a config class, or of an object's class.
-
-    Raises:
-        TypeError: it is neither a config class nor an object of one.
-    """
-    try:
-        return cls_or_obj.__furu_class__  # type: ignore[attr-defined, no-any-return]
-    except AttributeError:
-        raise TypeError(f"{cls_or_obj!r} is no Furu class and no Furu object") from None
-
-
-def is_furu(value: object) -> bool:
-    """Whether a value is a Furu object."""
-    return hasattr(type(value), "__furu_class__")
 
 
 @overload

@@ -26,7 +26,7 @@ from furu_core._layout import short_name
 if TYPE_CHECKING:
     from furu_core._attempts import Attempt
     from furu_core._furu import Furu
-    from furu_core._records import Submission
+    from furu_core._outcomes import Submission
 
 CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
@@ -98,7 +98,7 @@ def _inherited_context() -> ExecContext:
     fields = json.loads(raw)
     job = fields["submission"]
     if job is not None:
-        from furu_core._records import Submission  # a program that only loads has no job
+        from furu_core._outcomes import Submission  # a program that only loads has no job
 
         fields["submission"] = Submission(**job)
     fields["chain"] = tuple(fields["chain"])

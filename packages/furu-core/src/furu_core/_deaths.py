@@ -7,12 +7,10 @@ from collections.abc import Callable
 
 import attrs
 
-from furu_core import _places
-from furu_core._outcomes import Failure, NodeResult, Outcome
-from furu_core._places import Placed
+from furu_core._outcomes import Failure, FailureKind, NodeInfo, NodeResult, NodeState, Outcome
+from furu_core._places import Placed, name_of, paths_of
 from furu_core._process import ProcessId, this_process
-from furu_core._records import FailureKind
-from furu_core._states import NodeInfo, NodeState
+from furu_core._states import info_of
 from furu_core._worker import record_death
 
 
@@ -87,8 +85,8 @@ def _dead(
     *,
     rerun: bool,
 ) -> NodeResult:
-    info = _places.info_of(node)
-    node_hash = _places.paths_of(node).hash
+    info = info_of(node)
+    node_hash = paths_of(node).hash
     if info.state is NodeState.DONE and not rerun:
         return NodeResult(node_hash, Outcome.COMPUTED)  # it died right after publishing
     failure = None
@@ -100,7 +98,7 @@ def _dead(
         if failure is None and not rerun:
             return NodeResult(node_hash, Outcome.COMPUTED)
     if failure is None:
-        failure = Failure(kind, "", message, _places.name_of(node), node_hash)
+        failure = Failure(kind, "", message, name_of(node), node_hash)
     outcome = Outcome.CANCELLED if kind is FailureKind.CANCELLED else Outcome.FAILED
     return NodeResult(node_hash, outcome, attempt, failure)
 

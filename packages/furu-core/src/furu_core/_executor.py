@@ -14,10 +14,15 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
-from furu_core import _context, _layout, _process
+from furu_core import (
+    _context,
+    _layout,
+    _logging,  # noqa: F401 - whoever runs graphs has something to say, and the console is to show it
+    _process,
+)
 from furu_core._grid import Roots
-from furu_core._outcomes import Failure
-from furu_core._records import Submission, replace_file
+from furu_core._outcomes import Failure, Submission
+from furu_core._records import replace_file
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruExecutorError, FuruNestedRun
 

@@ -15,7 +15,7 @@ from furu_core._store_errors import store_error
 from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
-    from furu_core._states import NodeState
+    from furu_core._outcomes import NodeState
 
 T_co = TypeVar("T_co", covariant=True)
 

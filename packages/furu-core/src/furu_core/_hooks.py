@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from furu_core._config_class import config_class
+from furu_core._config_lookup import config_class
 from furu_core._context import validating
 from furu_core._identity import nested
 from furu_core._layout import short_name

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from furu_core._config_class import Rule, config_class
+from furu_core._config_class import Rule
+from furu_core._config_lookup import config_class
 from furu_core._encoding import ENCODERS, Seen, encode, encode_nested, encode_value
 from furu_core._refused import MAX_DEPTH, Refused
 from furu_core.errors import FuruValueError

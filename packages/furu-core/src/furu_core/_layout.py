@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _config_class, _settings
+from furu_core import _settings
+from furu_core._config_lookup import config_class
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -67,7 +68,7 @@ def node_paths(obj: Furu[Any]) -> NodePaths:
 
 def class_dir(cls: type) -> str:
     """The folder of a config class in the current store."""
-    relpath = _config_class.config_class(cls).relpath
+    relpath = config_class(cls).relpath
     return f"{_settings.current().path}/data/{relpath}"
 
 

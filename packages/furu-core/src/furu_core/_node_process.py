@@ -30,11 +30,11 @@ from furu_core._class_names import import_roots
 from furu_core._deaths import exit_text
 from furu_core._guard import Guard
 from furu_core._guardian import kill_sessions
-from furu_core._outcomes import Failure, NodeResult, Outcome
+from furu_core._outcomes import Failure, FailureKind, NodeResult, Outcome
 from furu_core._pack import Packer, Unpacker
-from furu_core._records import FailureKind
 from furu_core._settings import Settings
-from furu_core._worker import WorkerContext, importing_user_code, run_node, worker_session
+from furu_core._worker import run_node
+from furu_core._worker_session import WorkerContext, importing_user_code, worker_session
 from furu_core.errors import FuruError, NodeCancelled
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class NodeProcess:
         >>> import tempfile
         >>> from furu_core import use_settings
         >>> from furu_core.executors import NodeProcess, WorkerContext, node_order, origin_here
-        >>> from furu_core.testing.nodes import Value
+        >>> from furu_testing.nodes import Value
         >>> with use_settings(path=tempfile.mkdtemp()):
         ...     with NodeProcess(origin_here()) as process:
         ...         result = process.compute(node_order(Value(x=3), WorkerContext("mine", "run-1")))

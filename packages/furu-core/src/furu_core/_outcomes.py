@@ -1,4 +1,4 @@
-"""What became of a node: who computes it, why it failed, how one attempt ended."""
+"""The words for nodes: who computes one, why it failed, how an attempt ended, how it stands now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from pathlib import Path
 import attrs
 
 from furu_core._process import ProcessId
-from furu_core._records import FailureKind, Submission
+
+
+@attrs.frozen
+class Submission:
+    """A node's or worker's job in the words of the executor that started it.
+
+    Attributes:
+        executor: the executor's registered name.
+        id: what the backend calls the job.
+        restarts: how often the backend had restarted the job when this was written.
+    """
+
+    executor: str
+    id: str
+    restarts: int = 0
 
 
 @attrs.frozen
@@ -34,6 +48,15 @@ class Holder:
         if self.submission is not None:
             who = f"{self.submission.executor} job {self.submission.id}"
         return f"{who} of run {self.run_id}" if self.run_id else who
+
+
+class FailureKind(Enum):
+    """Why a node has no result; retries are counted by it."""
+
+    COMPUTE = "compute"
+    LOST = "lost"
+    PROTOCOL = "protocol"
+    CANCELLED = "cancelled"
 
 
 @attrs.frozen
@@ -93,3 +116,34 @@ class NodeResult:
     seconds: float = 0.0
     culprit: str | None = None
     holder: Holder | None = None
+
+
+class NodeState(Enum):
+    """How a node stands in the store."""
+
+    DONE = "done"
+    RUNNING = "running"
+    QUEUED = "queued"
+    STALE = "stale"  # whoever computed it died
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ABSENT = "absent"
+
+
+@attrs.frozen
+class NodeInfo:
+    """How one node stands.
+
+    Attributes:
+        state: in a word.
+        attempt: the number of the newest attempt, where one is on disk.
+        holder: who computes it, or computed it last.
+        failure: why it failed, for failed and cancelled nodes.
+        reason: how one knows that its holder lives or died.
+    """
+
+    state: NodeState
+    attempt: int | None = None
+    holder: Holder | None = None
+    failure: Failure | None = None
+    reason: str = ""

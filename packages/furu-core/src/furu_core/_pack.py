@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from furu_core._class_names import is_of_script, name_of, resolve
-from furu_core._config_class import config_class
+from furu_core._config_lookup import config_class
 from furu_core._identity import furu_hash, nested, variant
 from furu_core._tagged_json import Writer, read
 from furu_core.errors import FuruFormatError, FuruImportNameError, FuruValueError

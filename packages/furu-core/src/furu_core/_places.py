@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from furu_core import _config_class, _layout, _settings, _states
+from furu_core import _layout, _settings
+from furu_core._config_lookup import config_class
 from furu_core._layout import NodePaths
-from furu_core._states import NodeInfo, NodeState
+from furu_core._store_errors import store_error
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -48,17 +49,8 @@ Placed: TypeAlias = "Furu[Any] | NodePlace"
 
 def place_of(obj: Furu[Any]) -> NodePlace:
     """Where `obj` stands in any store."""
-    relpath = _config_class.config_class(type(obj)).relpath
+    relpath = config_class(type(obj)).relpath
     return NodePlace(relpath, obj.furu_hash, _layout.short_name(obj))
-
-
-def state_at(place: NodePlace) -> NodeInfo:
-    """How the node at a place stands now.
-
-    Raises:
-        FuruFormatError: a newer furu wrote its record.
-    """
-    return info_of(place)
 
 
 def absent(places: Iterable[NodePlace]) -> list[NodePlace]:
@@ -71,17 +63,9 @@ def absent(places: Iterable[NodePlace]) -> list[NodePlace]:
         by_folder.setdefault(place.folder, []).append(place)
     found = []
     for members in by_folder.values():
-        there = _states.listed(paths_of(members[0]).class_dir)
+        there = listed(paths_of(members[0]).class_dir)
         found += [place for place in members if place.hash not in there]
     return found
-
-
-def info_of(node: Placed) -> NodeInfo:
-    """How a node stands now."""
-    paths = paths_of(node)
-    if os.path.isdir(paths.artifact):
-        return NodeInfo(NodeState.DONE)
-    return _states.look(paths, name_of(node))
 
 
 def paths_of(node: Placed) -> NodePaths:
@@ -94,3 +78,17 @@ def paths_of(node: Placed) -> NodePaths:
 def name_of(node: Placed) -> str:
     """The short name of a node."""
     return node.name if isinstance(node, NodePlace) else _layout.short_name(node)
+
+
+def listed(folder: str) -> frozenset[str]:
+    """The names in a folder; none if there is no such folder.
+
+    Raises:
+        FuruStoreError: it cannot be read.
+    """
+    try:
+        return frozenset(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise store_error(error, folder, doing="read") from error

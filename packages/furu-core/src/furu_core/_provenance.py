@@ -13,7 +13,6 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -135,6 +134,8 @@ def adopt(record: Mapping[str, Any]) -> None:
 
 def capture() -> Provenance:
     """Find out the provenance of this process, afresh."""
+    from datetime import UTC, datetime  # workers adopt what was captured
+
     try:
         folder = Path.cwd()
     except OSError:  # the working directory was deleted

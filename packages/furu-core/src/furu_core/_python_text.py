@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from furu_core._class_names import name_of
-from furu_core._config_class import config_class, is_furu
+from furu_core._config_lookup import config_class, is_furu
 from furu_core._identity import furu_hash, nested, occurrences
 from furu_core._kinds import kind_of
 from furu_core._pack import closure, node_key

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from furu_core import _whole_files
+from furu_core._outcomes import FailureKind, Submission
 from furu_core._process import ProcessId
 from furu_core.errors import FuruFormatError
 
@@ -35,30 +36,6 @@ class AttemptStatus(Enum):
     CANCELLED = "cancelled"
     PUBLISHED = "published"
     INVALID = "invalid"  # a bad artifact, its own or a dependency's, was moved aside
-
-
-class FailureKind(Enum):
-    """Why a node has no result; retries are counted by it."""
-
-    COMPUTE = "compute"
-    LOST = "lost"
-    PROTOCOL = "protocol"
-    CANCELLED = "cancelled"
-
-
-@attrs.frozen
-class Submission:
-    """A node's or worker's job in the words of the executor that started it.
-
-    Attributes:
-        executor: the executor's registered name.
-        id: what the backend calls the job.
-        restarts: how often the backend had restarted the job when this was written.
-    """
-
-    executor: str
-    id: str
-    restarts: int = 0
 
 
 @attrs.frozen

@@ -8,8 +8,8 @@ from functools import cache
 
 from furu_core import _plugins
 from furu_core._executor import Executor, Liveness
+from furu_core._outcomes import Submission
 from furu_core._plugins import BrokenPlugin, Group, InstalledPlugin
-from furu_core._records import Submission
 from furu_core.errors import FuruExecutorError
 
 _log = logging.getLogger("furu.executors")

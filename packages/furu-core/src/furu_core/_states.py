@@ -8,52 +8,18 @@ artifact needs a look into its record.
 from __future__ import annotations
 
 import os
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from furu_core import _attempts, _registry, _settings, _submissions
-from furu_core._attempts import LatestAttempt
+from furu_core._attempts import LatestAttempt, holder_of
 from furu_core._executor import Liveness
 from furu_core._layout import ATTEMPTS, NodePaths, class_dir, short_name
-from furu_core._outcomes import Failure, Holder
+from furu_core._outcomes import Failure, Holder, NodeInfo, NodeState
+from furu_core._places import NodePlace, Placed, listed, name_of, paths_of
 from furu_core._records import AttemptStatus
-from furu_core._store_errors import store_error
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
-
-
-class NodeState(Enum):
-    """How a node stands in the store."""
-
-    DONE = "done"
-    RUNNING = "running"
-    QUEUED = "queued"
-    STALE = "stale"  # whoever computed it died
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    ABSENT = "absent"
-
-
-@attrs.frozen
-class NodeInfo:
-    """How one node stands.
-
-    Attributes:
-        state: in a word.
-        attempt: the number of the newest attempt, where one is on disk.
-        holder: who computes it, or computed it last.
-        failure: why it failed, for failed and cancelled nodes.
-        reason: how one knows that its holder lives or died.
-    """
-
-    state: NodeState
-    attempt: int | None = None
-    holder: Holder | None = None
-    failure: Failure | None = None
-    reason: str = ""
 
 
 _DONE = NodeInfo(NodeState.DONE)
@@ -136,14 +102,6 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
     return NodeInfo(_ENDED_STATES[newest.record.status], newest.number, holder, failure)
 
 
-def holder_of(attempt: LatestAttempt) -> Holder:
-    """Who holds an attempt, as far as its record tells."""
-    record = attempt.record
-    if record is None:
-        return Holder(None)
-    return Holder(record.holder, record.submission, record.executor, record.run_id, record.started)
-
-
 def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
     """How a node stands that no living attempt computes, if a job was submitted for it.
 
@@ -191,15 +149,19 @@ def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None
     )
 
 
-def listed(folder: str) -> frozenset[str]:
-    """The names in a folder; none if there is no such folder.
+# For executors, which know nodes by their places as well
+
+
+def state_at(place: NodePlace) -> NodeInfo:
+    """How the node at a place stands now.
 
     Raises:
-        FuruStoreError: it cannot be read.
+        FuruFormatError: a newer furu wrote its record.
     """
-    try:
-        return frozenset(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
-    except OSError as error:
-        raise store_error(error, folder, doing="read") from error
+    return info_of(place)
+
+
+def info_of(node: Placed) -> NodeInfo:
+    """How a node stands now, without listing its whole class."""
+    paths = paths_of(node)
+    return _DONE if os.path.isdir(paths.artifact) else look(paths, name_of(node))

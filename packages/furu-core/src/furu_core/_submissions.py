@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from furu_core._layout import NodePaths, node_paths
-from furu_core._records import Submission
+from furu_core._outcomes import Submission
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
 

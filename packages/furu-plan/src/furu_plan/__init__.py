@@ -16,14 +16,19 @@ lets `Waits` watch what someone else computes::
             ...  # frontier.done, failed, retry, elsewhere or reopen
 """
 
-from furu_plan._build import build_plan
-from furu_plan._frontier import Frontier
-from furu_plan._node import PlanNode, Status
-from furu_plan._plan import DependencyPlan
-from furu_plan._retries import Decision, RetryLedger, Spent, Verdict
-from furu_plan._stages import Reopening, Stage
-from furu_plan._waits import Reconciled, Waits, reconcile
-from furu_plan._windows import Window
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from furu_plan._build import build_plan
+    from furu_plan._frontier import Frontier
+    from furu_plan._node import PlanNode, Status
+    from furu_plan._plan import DependencyPlan
+    from furu_plan._retries import Decision, RetryLedger, Spent, Verdict
+    from furu_plan._stages import Reopening, Stage
+    from furu_plan._waits import Reconciled, Waits, reconcile
+    from furu_plan._windows import Window
 
 __all__ = [
     "Decision",
@@ -42,3 +47,27 @@ __all__ = [
     "build_plan",
     "reconcile",
 ]
+
+# A scheduler's job counts the failures of its node and plans nothing.
+_MODULES = {
+    "_build": ("build_plan",),
+    "_frontier": ("Frontier",),
+    "_node": ("PlanNode", "Status"),
+    "_plan": ("DependencyPlan",),
+    "_retries": ("Decision", "RetryLedger", "Spent", "Verdict"),
+    "_stages": ("Reopening", "Stage"),
+    "_waits": ("Reconciled", "Waits", "reconcile"),
+    "_windows": ("Window",),
+}
+_LATE = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,8 +15,9 @@ from typing import Any, get_type_hints
 import attrs
 import click
 
-from furu_core import _class_names, _config_class, _context
+from furu_core import _class_names, _context
 from furu_core._cli._values import convert, shown
+from furu_core._config_lookup import config_class, is_furu
 from furu_core._grid import Roots, named_roots
 from furu_core.errors import FuruDependencyError, FuruError, FuruUsageError, FuruValueError
 
@@ -81,7 +82,7 @@ def roots_of(value: Any, assignments: Mapping[str, Any], target: str) -> Roots:
                 hint="name a Furu class, an object, a list or dict of objects, or a function",
             )
         value = _called(target, lambda: value(**_fields(value, None, assignments, target)))
-    elif _config_class.is_furu(value):
+    elif is_furu(value):
         if assignments:
             fields = _fields(type(value), value, assignments, target)
             value = _called(target, lambda: attrs.evolve(value, **fields))
@@ -121,7 +122,7 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
 
 def _fields(cls: type, base: Any, assignments: Mapping[str, Any], target: str) -> dict[str, Any]:
     """Constructor arguments for a config class, from texts."""
-    known = {field.alias: field for field in _config_class.config_class(cls).fields}
+    known = {field.alias: field for field in config_class(cls).fields}
     hints = _hints(cls)
     values: dict[str, Any] = {}
     for name, given in assignments.items():
@@ -132,7 +133,7 @@ def _fields(cls: type, base: Any, assignments: Mapping[str, Any], target: str) -
             inner = field.make_default and field.make_default()
             if base is not None:
                 inner = getattr(base, field.name)
-            if not _config_class.is_furu(inner):
+            if not is_furu(inner):
                 raise FuruUsageError(
                     f"--set {name}.{next(iter(given))}: {cls.__name__}.{name} holds no Furu object",
                     hint="only fields of nested Furu objects can be set with a dot",
