@@ -4,6 +4,9 @@ Its process is small and imports none of the user's code: it watches over the ch
 node, counts failures, tries again, and goes back into the queue before its walltime ends. So the code
 of a node can take down the child and nothing else. The job ends with status 0 if and only if the
 node's artifact is there (P8).
+
+What only some jobs come to, such as waiting for others or asking Slurm for something, is called by way
+of the package that has it, which imports it then.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from typing import Final
 
 import attrs
 
-import furu_core
+import furu_core.executors
+import furu_slurm
 from furu_core.errors import FuruError
 from furu_core.executors import (
     Failure,
@@ -35,12 +39,10 @@ from furu_core.executors import (
     WorkerContext,
     absent,
     is_local_folder,
-    made_progress,
-    state_at,
     worker_session,
 )
 from furu_plan import Decision, RetryLedger, Spent, Verdict
-from furu_slurm import ChildDied, JobEnvironment, NodeChild, SlurmCluster, this_job
+from furu_slurm import ChildDied, JobEnvironment, NodeChild, this_job
 from furu_slurm_dag._files import (
     GRAPH,
     NAME,
@@ -235,7 +237,7 @@ class _Job:
         pause = 0.05
         while missing := absent(self._batch.dependencies):
             place = missing[0]
-            info = state_at(place)
+            info = furu_core.executors.state_at(place)
             now = time.monotonic()
             limit = self._settings.max_wait_secs
             match info.state:
@@ -305,7 +307,7 @@ class _Job:
         began = time.monotonic()
         pause = 0.05
         while True:
-            info = state_at(self._place)
+            info = furu_core.executors.state_at(self._place)
             if info.state is NodeState.DONE or self._is_there():
                 return self._done("computed by somebody else")
             if info.state is not NodeState.RUNNING:
@@ -371,7 +373,7 @@ class _Job:
         self._say(f"out of walltime ({decision.reason}): back into the queue")
         for _ in range(_REQUEUES):
             try:
-                SlurmCluster().requeue(self._job.job_id)
+                furu_slurm.SlurmCluster().requeue(self._job.job_id)
             except FuruError as error:
                 self._say(str(error))
                 time.sleep(_REQUEUE_PAUSE_SECS)
@@ -405,7 +407,7 @@ class _Job:
 
     def _decide(self, failure: Failure) -> Decision:
         lost = failure.kind is FailureKind.LOST
-        progress = lost and made_progress(self._place)
+        progress = lost and furu_core.executors.made_progress(self._place)
         decision = self._retries.decide(self._place.hash, failure.kind, progress=progress)
         self._ledger = attrs.evolve(self._ledger, spent=decision.spent)
         if decision.verdict in (Verdict.RETRY, Verdict.FREE):

@@ -7,7 +7,6 @@ signs of life, minds its walltime and the signals of the scheduler, and tells wh
 from __future__ import annotations
 
 import json
-import logging
 import os
 import select
 import signal
@@ -36,8 +35,6 @@ from furu_slurm_pool._moves import listed
 from furu_slurm_pool._queue import Desk, queue_folder
 from furu_slurm_pool._tasks import QueuedTask, UnreadableTask
 from furu_slurm_pool._verdicts import Kind, TaskVerdict, Verdicts
-
-_log = logging.getLogger("furu.pool")
 
 EXECUTOR: Final = "slurm-pool"
 _CACHE_SECS: Final = 60.0  # for which a network filesystem may hide what another host wrote

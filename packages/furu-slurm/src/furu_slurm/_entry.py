@@ -10,7 +10,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -57,6 +56,8 @@ def main(args: Sequence[str]) -> int:
     except FuruError as error:
         return _failed(error)
     except Exception:  # noqa: BLE001 - the log must have it, whatever it is
+        import traceback  # hardly any job needs it
+
         traceback.print_exc()
         return FAILED
 

@@ -13,16 +13,10 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-import furu_core
+import furu_core.executors
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
-from furu_core.executors import (
-    adopt_provenance,
-    import_roots,
-    process_provenance,
-    settings_to_env,
-    this_process,
-)
-from furu_slurm._local import local_job_id
+from furu_core.executors import adopt_provenance, this_process
+from furu_slurm._local_ids import local_job_id
 from furu_slurm._tokens import token_of
 
 FILE: Final = "environment.json"
@@ -118,14 +112,16 @@ def write_job_environment(run_folder: Path) -> Path:
             "the working directory was deleted, so jobs could not start in it",
             hint="change to a folder that is there",
         ) from error
+    # By way of the module: a job, which only reads what stands here, does not import them.
+    executors = furu_core.executors
     record = {
         "version": VERSION,
         "host": this_process().host,
         "cwd": cwd,
         "store": str(furu_core.settings().path),
-        "sys_path": import_roots(),
-        "settings": settings_to_env(furu_core.settings()),
-        "provenance": process_provenance().record,
+        "sys_path": executors.import_roots(),
+        "settings": executors.settings_to_env(furu_core.settings()),
+        "provenance": executors.process_provenance().record,
     }
     path = run_folder / FILE
     fresh = path.with_name(f"{FILE}.{os.getpid()}.new")

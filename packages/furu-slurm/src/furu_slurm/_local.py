@@ -9,25 +9,23 @@ import signal
 import subprocess
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
 from furu_core.errors import FuruStoreError
-from furu_core.executors import process_with_pid, this_process
 from furu_slurm._calls import Call, calls_file, write_calls
 from furu_slurm._cluster import Cluster
 from furu_slurm._commands import submit_environ
 from furu_slurm._folders import job_log
 from furu_slurm._interpreter import ENTRY, interpreter
+from furu_slurm._local_ids import is_here, is_local, local_job_id, pid_of
 from furu_slurm._spec import SlurmSpec
 from furu_slurm._states import JobInfo, JobState, Snapshot
 from furu_slurm._tokens import job_name
 from furu_slurm.errors import FuruSlurmError
 
-PREFIX: Final = "local-"
 ENV_MARK: Final = "SUBMITIT_EXECUTOR"
 _MANY: Final = 1000
 
@@ -132,7 +130,7 @@ class LocalCluster(Cluster):
                     code = status if status >= 0 else 128 - status
                     found[job_id] = JobInfo(job_id, _names[job_id], state, exit_code=code)
         for job_id in ended:
-            if is_local(job_id) and not _is_here(job_id):
+            if is_local(job_id) and not is_here(job_id):
                 reason = "a process of another machine"
                 found[job_id] = JobInfo(job_id, "", JobState.UNKNOWN, reason=reason)
         return Snapshot(True, taken=taken, found=found)
@@ -143,7 +141,7 @@ class LocalCluster(Cluster):
         Jobs of other machines are left alone.
         """
         for job_id in job_ids:
-            pid = _pid_of(job_id)
+            pid = pid_of(job_id)
             if pid is None or local_job_id(pid) != job_id:
                 continue
             kind = signal.SIGKILL if job_id in _cancelled else signal.SIGTERM
@@ -165,36 +163,6 @@ class LocalCluster(Cluster):
     def max_array_size(self) -> int:
         """How many calls one submission may have."""
         return _MANY
-
-
-def is_local(job_id: str) -> bool:
-    """Whether a job is a process of some machine, and not one of Slurm's."""
-    return job_id.startswith(PREFIX)
-
-
-def local_job_id(pid: int) -> str:
-    """The id of the job that a process of this machine is.
-
-    It names machine and start as well: pids are used again, and other machines have the same.
-    """
-    process = process_with_pid(pid)
-    start = "0" if process is None else re.sub(r"\W", "", process.start)
-    return f"{PREFIX}{pid}-{start}-{_place()}"
-
-
-def _place() -> str:
-    here = this_process()
-    text = f"{here.host} {here.boot} {here.pid_namespace}"
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
-def _pid_of(job_id: str) -> int | None:
-    parts = job_id.removeprefix(PREFIX).split("-")
-    return int(parts[0]) if _is_here(job_id) and parts[0].isdigit() else None
-
-
-def _is_here(job_id: str) -> bool:
-    return is_local(job_id) and job_id.endswith(f"-{_place()}")
 
 
 def _processes() -> Iterator[tuple[int, str, int]]:

@@ -22,7 +22,6 @@ import socket
 import struct
 import sys
 import time
-import traceback
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
@@ -31,22 +30,19 @@ from typing import Final, Self
 
 import attrs
 
+import furu_core.executors
 from furu_core.errors import FuruError, FuruExecutorError, NodeCancelled, NodeLost
 from furu_core.executors import (
     Failure,
     FailureKind,
-    GraphReader,
     Guard,
     NodePlace,
     NodeResult,
     Outcome,
     WorkerContext,
-    death_result,
-    exit_text,
     importing_user_code,
     kill_sessions,
     place_of,
-    run_node,
     worker_session,
 )
 
@@ -279,7 +275,9 @@ class NodeChild:
         code = self._bury()
         self._busy = False
         ends = _OWN_ENDS.get(_ExitCode.NO_CONNECTION if closed_only else code)
-        message = f"process {child.pid} of the node {ends or exit_text(code)}"
+        # By way of the module: most jobs see nobody die, and need not import this.
+        ends = ends or furu_core.executors.exit_text(code)
+        message = f"process {child.pid} of the node {ends}"
         wish = _Wish(self._memory[0])
         if wish is not _Wish.GO_ON:
             message = f"{_reason(self._memory)}, and its process had to be killed"
@@ -287,7 +285,9 @@ class NodeChild:
         place = self.place
         if place is None:
             return ChildDied(message, _result("", Failure(kind, "", message, "", "")))
-        result = death_result(place, child.pid, kind, message, rerun=self._rerun)
+        result = furu_core.executors.death_result(
+            place, child.pid, kind, message, rerun=self._rerun
+        )
         return ChildDied(message, result)
 
 
@@ -415,9 +415,10 @@ def _serve(
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    worker = _Worker(connection, memory, context, GraphReader(graph, wait_secs=wait_secs))
+    worker = _Worker(connection, memory, context)
     try:
         with worker_session(context):
+            worker.prepare(graph, wait_secs)
             worker.serve()
     finally:
         if os.getpid() == worker.pid:
@@ -432,21 +433,21 @@ class _Worker:
     """What the child does."""
 
     def __init__(
-        self,
-        connection: socket.socket,
-        memory: mmap.mmap,
-        context: WorkerContext,
-        reader: GraphReader,
+        self, connection: socket.socket, memory: mmap.mmap, context: WorkerContext
     ) -> None:
         self.pid = os.getpid()
         self._socket = connection
         self._memory = memory
         self._context = context
-        self._reader = reader
         self._interruptible = False
         self._told_to_end = -_TOLD_SECS
         signal.signal(signal.SIGTERM, self._on_sigterm)
         os.register_at_fork(after_in_child=self._in_child)
+
+    def prepare(self, graph: Path, wait_secs: float) -> None:
+        """Import what computes nodes, which the parent has not, before anything can be interrupted."""
+        self._reader = furu_core.executors.GraphReader(graph, wait_secs=wait_secs)
+        self._run_node = furu_core.executors.run_node
 
     def serve(self) -> None:
         """Compute until the parent closes the connection."""
@@ -490,11 +491,11 @@ class _Worker:
                 except NodeCancelled:
                     raise
                 except BaseException as error:  # noqa: BLE001 - a module may raise anything
-                    traceback.print_exc()
+                    _print_error()
                     answer = _unreadable(error)
                 else:
                     _note_place(self._memory, place_of(obj))
-                    answer = run_node(obj, rerun=rerun, ending=self._ending)
+                    answer = self._run_node(obj, rerun=rerun, ending=self._ending)
             finally:
                 self._interruptible = False
         except NodeCancelled as error:
@@ -505,7 +506,7 @@ class _Worker:
         except KeyboardInterrupt as error:
             answer = answer or self._told(FailureKind.CANCELLED, error)
         except BaseException as error:  # noqa: BLE001 - such as GeneratorExit, which nothing catches
-            traceback.print_exc()
+            _print_error()
             answer = self._told(FailureKind.COMPUTE, error)
         return answer
 
@@ -553,6 +554,13 @@ class _Worker:
         self._interruptible = False
         if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _print_error() -> None:
+    """Let the log of the job, or worker, have the whole of the error that is being handled."""
+    import traceback  # only who fails needs it
+
+    traceback.print_exc()
 
 
 def _unreadable(error: BaseException) -> NodeResult:
