@@ -1,22 +1,17 @@
-"""One node at a time: a hit, a hash, a miss, and what the import costs.
+"""One node at a time: a hit, a hash, a miss.
 
 The bare reference hashes the same values with hashlib over canonical JSON and makes the same file
-operations. Each figure is the best of some rounds, in which furu and the reference take turns. What
-the import costs is given in seconds of the processor, since it waits for nothing.
+operations. Each figure is the best of some rounds, in which furu and the reference take turns.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from bench.files import digest, load_node, make_node
@@ -114,7 +109,6 @@ def rows() -> Iterator[Row]:
     finally:
         logging.getLogger("furu").setLevel(level)
         shutil.rmtree(folder, ignore_errors=True)
-    yield _import_row()
 
 
 def _rows(folder: str) -> Iterator[Row]:
@@ -148,18 +142,3 @@ def _rows(folder: str) -> Iterator[Row]:
         ),
     )
     yield Row("cold trivial node, interactive", furu, bare, limit_seconds=1.5e-3)
-
-
-def _import_row() -> Row:
-    def seconds(code: str) -> float:
-        # Some environments forbid bytecode; what a user waits for is an import that has it.
-        environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "pyc"))}
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", code], check=True, env=environ)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-
-    pairs = [(seconds("import furu_core"), seconds("pass")) for _ in range(3 * ROUNDS)]
-    with_furu, without = (min(times) for times in zip(*pairs, strict=True))
-    return Row("import furu_core, above bare Python", with_furu - without, limit_seconds=0.07)

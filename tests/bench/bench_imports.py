@@ -1,0 +1,144 @@
+"""What imports cost: those of a program, and those of a job of either Slurm backend.
+
+All are seconds of the processor, since imports wait for nothing, and each is the least of some rounds,
+in which furu and bare Python take turns. A job is measured as it is: from the start of its process to
+the moment in which it forks the process of its first node, that is with all it does until then. The
+latter's own share goes up to the first line of the node's code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from bench.row import Row
+from bench.starting import Started
+from furu_core import use_settings
+
+ROUNDS = 20
+SPENT = "; import time; print('spent', time.process_time())"
+PACKAGE = "from furu_core import Furu" + SPENT
+BARE = "pass" + SPENT
+ATTRS = "import attrs" + SPENT
+JOB = """
+import os, sys, time
+
+fork = os.fork
+
+def told():
+    print("spent", time.process_time(), flush=True)
+    return fork()
+
+os.fork = told
+from furu_slurm._entry import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def rows() -> Iterator[Row]:
+    """The rows of the table."""
+    package, bare = least([[PACKAGE]] * ROUNDS, [BARE])
+    yield Row("import furu_core, above bare Python", package - bare, limit_seconds=0.07)
+    folder = tempfile.mkdtemp(prefix="furu-bench-")
+    os.mkdir(f"{folder}/furu")
+    try:
+        with use_settings(path=f"{folder}/furu", log_level="ERROR"):
+            yield from _job_rows(Path(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _job_rows(folder: Path) -> Iterator[Row]:
+    for name, prepare in (("slurm-dag", _dag_job), ("slurm-pool", _pool_job)):
+        jobs = [[JOB, prepare(folder / name, number), "0"] for number in range(ROUNDS)]
+        job, attrs = least(jobs, [ATTRS])
+        note = "reference: import attrs"
+        yield Row(f"start of a job of {name}", job, attrs, limit_seconds=0.15, note=note)
+        child = min(Started(number=number).get() for number in range(ROUNDS))
+        yield Row(f"then of its node's process, {name}", child, attrs, note=note)
+        shutil.rmtree(folder / "furu" / "data")
+
+
+def _dag_job(run: Path, number: int) -> str:
+    """The file of calls of a job that computes a node of its own."""
+    from furu_core.executors import place_of
+    from furu_slurm_dag._files import GRAPH, Assignment, Batch, write_batch
+    from furu_slurm_dag._job import FUNCTION, arguments
+
+    node = Started(number=number)
+    token = f"token{number}"
+    (run / "jobs").mkdir(parents=True, exist_ok=True)
+    assignment = Assignment(place_of(node), _written(run / GRAPH, node))
+    write_batch(run, Batch(token, run.name, "default", (assignment,)))
+    return _calls(run, token, FUNCTION, arguments(run, token, 1)[0])
+
+
+def _pool_job(run: Path, number: int) -> str:
+    """The file of calls of a worker; with its task, which is in a run of its own."""
+    from furu_slurm_pool import _folders, _queue, _tasks
+    from furu_slurm_pool._fleet import WORK
+    from furu_slurm_pool._worker import WorkerSetup
+
+    node = Started(number=number)
+    run = run / str(number)
+    _folders.make_folders(str(run))
+    place = _written(Path(_folders.graph_file(str(run), "1-1.jsonl")), node)
+    _queue.enqueue(
+        _folders.open_queue(str(run), "default"),
+        _tasks.name_of(1, 1, node.furu_hash),
+        _tasks.QueuedTask(node.furu_hash, "1-1.jsonl", place),
+    )
+    setup = WorkerSetup(str(run), run.name, "default", "w1", 0.1, 0.1, 5.0, True)
+    return _calls(run, f"token{number}", WORK, setup.arguments())
+
+
+def _written(path: Path, node: Started) -> int:
+    from furu_core.executors import GraphWriter
+
+    with GraphWriter(path) as writer:
+        return writer.add(node)
+
+
+def _calls(run: Path, token: str, function: str, arguments: tuple[str, ...]) -> str:
+    from furu_slurm import write_job_environment
+    from furu_slurm._calls import Call, calls_file, write_calls
+
+    write_job_environment(run)
+    path = calls_file(run, token)
+    write_calls(path, token, 60.0, [Call(function, arguments)])
+    return str(path)
+
+
+def least(furu: Iterable[list[str]], bare: list[str]) -> tuple[float, float]:
+    """The least seconds of some programs and of a bare one, in turn."""
+    pairs = [(seconds(program), seconds(bare)) for program in furu]
+    return min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+
+
+def seconds(program: list[str]) -> float:
+    """Seconds of the processor that a program says it has spent.
+
+    Args:
+        program: its code and arguments.
+    """
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", *program],
+        check=True,
+        env={**with_bytecode(), "SUBMITIT_EXECUTOR": "local"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
+    return float(said.partition("spent ")[2].split()[0])
+
+
+def with_bytecode() -> Mapping[str, str]:
+    """The environment of a user: some forbid bytecode, and then each import compiles."""
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "pyc"))}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environ
