@@ -18,6 +18,7 @@ class TestProcesses(ExecutorConformance):
 class TestThreads(ExecutorConformance):
     executor = "local"
     options: ClassVar = {"worker": "thread", "max_workers": 2, "progress": False}
+    own_code = ("strict", "worker", "cluster")
     command_options = ("-j", "2", "-o", "worker=thread")
     lacks: ClassVar = {
         "killing": _ONE_PROCESS,
@@ -28,6 +29,7 @@ class TestThreads(ExecutorConformance):
 class TestInline(ExecutorConformance):
     executor = "local"
     options: ClassVar = {"worker": "inline", "progress": False}
+    own_code = ("strict", "worker", "cluster")
     command_options = ("-o", "worker=inline")
     at_once = 1
     lacks: ClassVar = {

@@ -23,6 +23,7 @@ _LACKS: Final = {
 
 class TestSlurm(ExecutorConformance):
     executor = "slurm-dag"
+    own_code = ("graph", "failures", "cluster", "run", "command")
     options = _OPTIONS
     command_options = ("-o", f"specs={json.dumps(_SPECS)}", "-o", "poll_interval_sec=0.5")
     lacks = _LACKS

@@ -33,6 +33,7 @@ class TestLocal(ExecutorConformance):
 class TestSlurm(ExecutorConformance):
     executor = "slurm-pool"
     options = _OPTIONS
+    own_code = ("cluster", "command")
     command_options = _COMMAND_OPTIONS
     patience_secs = 300.0  # submitted jobs may wait for those of other tests
 

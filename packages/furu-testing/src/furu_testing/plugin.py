@@ -103,8 +103,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _lines(chosen: _Chosen) -> Iterator[str]:
     some = False
     for name, (ran, total, own) in sorted(chosen.items()):
-        what = "all" if ran == total else f"{ran} of {total} (own code: {', '.join(own)})"
+        what = f"all {total} tests" if ran == total else f"{ran} of {total} tests"
         some = some or ran != total
-        yield f"{name}: {what}{f' {total}' if ran == total else ''} tests"
+        yield f"{name}: {what}" + (f", own code: {', '.join(own)}" if ran != total else "")
     if some:
         yield "the others are of code that furu's own packages test; --conformance=all runs them"

@@ -11,6 +11,7 @@ from furu_core.executors import short_name
 from furu_testing import _processes
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import promise
+from furu_testing._conformance._tags import depends_on
 from furu_testing._programs import Program, Said
 from furu_testing.nodes import Fails, Step
 
@@ -23,6 +24,7 @@ _WORK = (
 )
 
 
+@depends_on("command")
 class Commands(ConformanceKit):
     """`furu run`: its exit status, its signals, and what is finished after it was killed."""
 

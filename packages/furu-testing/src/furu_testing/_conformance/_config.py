@@ -10,6 +10,7 @@ import pytest
 import furu_core
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import promise
+from furu_testing._conformance._tags import depends_on
 from furu_testing.nodes import Tells
 
 _SETTINGS = "P7: workers have the settings of the program that runs the graph"
@@ -23,6 +24,7 @@ class Own(Furu[int]):
 """
 
 
+@depends_on("worker")
 class Configuration(ConformanceKit):
     """What workers know of the program that runs the graph."""
 

@@ -12,6 +12,7 @@ from furu_core.executors import EventKind, FailureKind, RunState, short_name
 from furu_testing._conformance._going import Going
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import failure_of, promise, says
+from furu_testing._conformance._tags import depends_on
 from furu_testing.nodes import Asks, Dies, Fails, Saves, Step
 
 _COMPUTE = "P5: a node whose code raises is tried again max_compute_retries times, and no more"
@@ -32,6 +33,7 @@ class Fragile(Furu[int]):
 """
 
 
+@depends_on("failures")
 class Failures(ConformanceKit):
     """How failures are counted, what they end, and what is said about them."""
 
@@ -118,6 +120,7 @@ class Failures(ConformanceKit):
             "failed",
         )
 
+    @depends_on("run")
     def test_a_failed_run_says_so_each_time_it_is_asked(self) -> None:
         node = Fails(label="bad", times=99)
         with self.settings(max_compute_retries=0):
@@ -203,6 +206,7 @@ class Failures(ConformanceKit):
             "was not computed",
         )
 
+    @depends_on("worker")
     def test_a_class_that_workers_cannot_import_fails_once(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -229,6 +233,7 @@ class Failures(ConformanceKit):
 
     # Kind lost
 
+    @depends_on("cluster")
     def test_a_killed_worker_costs_its_node_one_try_and_others_none(self) -> None:
         self.needs("killing")
         others = [Step(label=f"other-{n}") for n in range(4)]
@@ -244,6 +249,7 @@ class Failures(ConformanceKit):
             "P8: events tell that a node was tried again; there is no NODE_RETRIED",
         )
 
+    @depends_on("cluster")
     def test_a_node_whose_workers_are_killed_is_tried_so_often_and_no_more(self) -> None:
         self.needs("killing")
         node = Step(label="victim", waits=True)
@@ -256,6 +262,7 @@ class Failures(ConformanceKit):
         failure_of(error, node, FailureKind.LOST, "P5: a killed worker is a failure of kind lost")
         self._was_tried("victim", 2, _LOST)
 
+    @depends_on("cluster")
     def test_progress_in_the_checkpoint_begins_the_count_anew(self) -> None:
         self.needs("killing")
         promised = "P5: max_lost_retries counts in a row without progress in checkpoint_dir"
@@ -266,6 +273,7 @@ class Failures(ConformanceKit):
             run = self.well_ended(going, promised=promised)
         promise(run.results() == 3, "P5: checkpoint_dir is handed to the next try; it was lost")
 
+    @depends_on("cluster")
     def test_a_worker_that_ends_well_without_an_artifact_has_not_done_its_node(self) -> None:
         self.needs("killing")
         promised = (

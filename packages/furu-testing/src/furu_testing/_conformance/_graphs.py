@@ -10,12 +10,14 @@ import pytest
 from furu_core.errors import FuruDependencyError, FuruExecutorError
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import promise
+from furu_testing._conformance._tags import depends_on
 from furu_testing.nodes import Step, Value
 
 _ONCE = "P4: one attempt publishes a node, and a run computes each node once"
 _AGAIN = "P7: what was published is never computed again"
 
 
+@depends_on("graph")
 class Graphs(ConformanceKit):
     """Order, once each, nothing again; results in the shape of the roots; windows."""
 
@@ -48,6 +50,7 @@ class Graphs(ConformanceKit):
             f"expected {expected}, got {results}",
         )
 
+    @depends_on("worker", "run")
     def test_a_root_that_is_given_twice_is_computed_once(self) -> None:
         results = self.completed([Step(label="a"), Step(label="b"), Step(label="a")]).results()
         promise(results == [1, 1, 1], f"P8: results() has one value for each root; got {results}")
@@ -74,6 +77,7 @@ class Graphs(ConformanceKit):
         promise(run.results() == self.depth, "P8: results() gives what nodes returned")
         self._computed_once({f"link-{n}" for n in range(self.depth)})
 
+    @depends_on("worker")
     def test_a_diamond_computes_what_is_shared_once_and_first(self) -> None:
         base = Step(label="base")
         sides = [Step(label=f"side-{n}", needs=(base,)) for n in range(6)]
@@ -136,6 +140,7 @@ class Graphs(ConformanceKit):
             f"(named_roots); got {going.error!r}",
         )
 
+    @depends_on("command", "cluster", "worker")
     def test_an_option_that_it_does_not_know_is_refused(self) -> None:
         try:
             self.make_executor(no_such_option="1")
@@ -151,6 +156,7 @@ class Graphs(ConformanceKit):
                 "took 'no_such_option'",
             )
 
+    @depends_on("cluster")
     def test_nodes_that_need_nothing_of_each_other_are_computed_at_once(self) -> None:
         self.needs_at_once(2)
         others = [Step(label="left", meets=("right",)), Step(label="right", meets=("left",))]
@@ -160,6 +166,7 @@ class Graphs(ConformanceKit):
             f"{self.at_once}, yet one was not begun before the other had ended",
         )
 
+    @depends_on("worker")
     def test_values_come_back_equal_in_value_and_type(self) -> None:
         values = [(1, 2), {1: "a"}, True, 1.0, b"x", None, Path("a"), {"k": [(), {3}]}]
         results = self.completed([Value(x=value) for value in values]).results()

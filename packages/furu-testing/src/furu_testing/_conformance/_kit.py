@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from furu_testing import _marks, _processes
 from furu_testing._conformance import _distribution
 from furu_testing._conformance._going import Going
 from furu_testing._conformance._promises import promise
+from furu_testing._conformance._tags import TAGS
 from furu_testing._marks import Mark, read_marks
 from furu_testing._programs import Program, Said
 from furu_testing._waiting import wait_until
@@ -57,6 +58,7 @@ class ConformanceKit:
     options: Mapping[str, Any] = MappingProxyType({})
     command_options: Sequence[str] = ()
     lacks: Mapping[str, str] = MappingProxyType({})
+    own_code: Collection[str] = tuple(TAGS)
     patience_secs: float = 120.0
     at_once: int = 2
     other_spec_key: str = "other"
@@ -75,6 +77,12 @@ class ConformanceKit:
             raise TypeError(
                 f"{cls.__name__}.lacks names {', '.join(map(repr, sorted(unknown)))}; "
                 f"it may name {', '.join(map(repr, CAPABILITIES))}"
+            )
+        if isinstance(cls.own_code, str) or (strange := set(cls.own_code) - set(TAGS)):
+            given = [cls.own_code] if isinstance(cls.own_code, str) else sorted(strange)
+            raise TypeError(
+                f"{cls.__name__}.own_code names {', '.join(map(repr, given))}; "
+                f"it is a tuple of {', '.join(map(repr, TAGS))}"
             )
 
     # What authors may override

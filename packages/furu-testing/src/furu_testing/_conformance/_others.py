@@ -7,6 +7,7 @@ from contextlib import suppress
 from furu_core.executors import EventKind, Liveness, Submission, load_executor
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import promise
+from furu_testing._conformance._tags import depends_on
 from furu_testing._hosts import Host
 from furu_testing._waiting import wait_until
 from furu_testing.nodes import Spoils, Step, Unsure
@@ -22,6 +23,7 @@ class Others(ConformanceKit):
 
     # Somebody else
 
+    @depends_on("graph")
     def test_a_node_that_somebody_else_computes_is_waited_for(self) -> None:
         self.needs("waiting")
         held = Step(label="held", waits=True)
@@ -44,6 +46,7 @@ class Others(ConformanceKit):
         promise(run.results() == [2, 1, 1, 1], f"P8: results() in order; got {run.results()}")
         promise(self.times()["held"] == 1, f"{_WAITED}; computed: {self.times()}")
 
+    @depends_on("graph", "cluster")
     def test_a_node_whose_holder_dies_is_taken_over(self) -> None:
         self.needs("waiting")
         with Host(self.store) as host:
@@ -63,6 +66,7 @@ class Others(ConformanceKit):
 
     # Bad artifacts
 
+    @depends_on("graph")
     def test_a_bad_artifact_is_computed_again(self) -> None:
         root, needed = Unsure(label="root"), Unsure(label="needed")
         top = Step(label="top", needs=(needed,))
@@ -74,6 +78,7 @@ class Others(ConformanceKit):
         results = self.completed([root, top], promised=_REPAIRED).results()
         promise(results == [2, 3], f"{_REPAIRED}; expected [2, 3], got {results}")
 
+    @depends_on("graph")
     def test_a_dependency_that_goes_bad_during_the_run_is_reopened_once(self) -> None:
         self.needs("reopening")
         needed = Unsure(label="needed")
@@ -92,6 +97,7 @@ class Others(ConformanceKit):
             "P8: events tell that a node was computed again; there is no NODE_REOPENED",
         )
 
+    @depends_on("graph")
     def test_a_dependency_that_stays_bad_ends_the_run(self) -> None:
         needed = Unsure(label="needed")
         self.completed(needed)
@@ -130,6 +136,7 @@ class Others(ConformanceKit):
         )
         return dict(told)
 
+    @depends_on("cluster")
     def test_liveness_of_what_it_never_submitted_is_not_alive(self) -> None:
         unknown = [Submission(self.name, name) for name in ("no-such-job", "", "1", "a/b c:7")]
         told = self._liveness(*unknown)
@@ -137,6 +144,7 @@ class Others(ConformanceKit):
         promise(not wrong, f"{_TOLD}; it says alive of jobs that never were: {wrong}")
         promise(self._liveness() == {}, f"{_TOLD}; asked about none, it says something")
 
+    @depends_on("cluster")
     def test_liveness_tells_running_work_from_work_that_has_ended(self) -> None:
         self.needs("background")
         self.completed(Step(label="first"))

@@ -15,6 +15,7 @@ from furu_core.errors import FuruRunCancelled
 from furu_core.executors import EventKind, NodeState, RunState, StateReader, read_events
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import kinds, promise, says
+from furu_testing._conformance._tags import depends_on
 from furu_testing.nodes import Fails, Step
 
 _EVENTS = "P8: events tell what happened, all of it and in its order"
@@ -25,6 +26,7 @@ _IDLE: Final = 0.08  # of a processor; a loop that never waits takes all that it
 _PART: Final = 0.25  # of what such a loop gets
 
 
+@depends_on("run")
 class Runs(ConformanceKit):
     """What a run says of itself, and cancelling it."""
 
@@ -169,6 +171,7 @@ class Runs(ConformanceKit):
 
     # Cancelling
 
+    @depends_on("cluster")
     def test_cancel_ends_a_run_and_begins_nothing_new(self) -> None:
         self.needs("background")
         begun = [Step(label=f"begun-{n}", waits=True) for n in range(self.at_once)]
@@ -200,6 +203,7 @@ class Runs(ConformanceKit):
             later, promised="P7: after a cancelled run the same command finishes the work"
         )
 
+    @depends_on("cluster")
     def test_cancelling_costs_no_tries(self) -> None:
         self.needs("background")
         node = Step(label="waits", waits=True)
@@ -220,6 +224,7 @@ class Runs(ConformanceKit):
         says(run, RunState.DONE)
         promise(run.results() == 1, "P8: cancel() after the end leaves the results as they are")
 
+    @depends_on("cluster")
     def test_a_run_leaves_nothing_behind(self) -> None:
         bad = Fails(label="bad", times=99)
         with self.settings(max_compute_retries=0):

@@ -10,6 +10,7 @@ import furu_core
 from furu_core.executors import FailureKind, short_name
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import failure_of, promise
+from furu_testing._conformance._tags import depends_on
 from furu_testing._marks import noted
 from furu_testing.nodes import (
     WAYS,
@@ -26,6 +27,7 @@ _REFUSED = "P3: a node whose code breaks a rule fails, though it swallows the er
 _ONCE = "P5: a broken rule (kind protocol) is never tried again"
 
 
+@depends_on("strict")
 class Strictness(ConformanceKit):
     """`get()` loads and never computes; a node that breaks the rule fails."""
 
@@ -119,6 +121,7 @@ class Strictness(ConformanceKit):
         how = "with force=True for what has another spec key"
         self._broke_a_rule(node, node, node.asked, "FuruSpecMismatch", how)
 
+    @depends_on("worker")
     def test_nodes_are_computed_in_the_name_of_their_run_and_spec_key(self) -> None:
         roots = [Step(label="plain"), Step(label="special", key=self.other_spec_key)]
         run = self.completed(roots)

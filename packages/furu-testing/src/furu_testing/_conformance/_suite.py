@@ -48,6 +48,17 @@ class ExecutorConformance(Graphs, Strictness, Failures, Runs, Commands, Configur
             ``"reopening"``: a dependency that turns out to be bad in a run is computed again in it.
             ``"interrupting"``: Ctrl-C ends what a command runs, not only the command.
             ``"folder"``: workers begin in the working directory of the program.
+        own_code: tags of the tests that run unless ``pytest --conformance=all`` is given: those that
+            the executor's own code can break. By default all of them. What it takes as it is from
+            furu's packages, they test:
+            ``"graph"``: which nodes are begun, when, and what comes back; `furu_plan.runs` brings it.
+            ``"failures"``: what is tried again, what a failure ends, and what is said of it; so do
+            `furu_plan.runs` and `RetryLedger`.
+            ``"strict"``: a worker's `get()` computes nothing; `NodeProcess` and `run_node` bring it.
+            ``"worker"``: what a worker knows: settings, imports, folder, in whose name it computes.
+            ``"cluster"``: what is known of workers from outside: that they died, live, are to end.
+            ``"run"``: what a run says of itself, and what it leaves behind.
+            ``"command"``: `furu run`: exit status, signals, and going on after a kill.
         patience_secs: seconds after which what has not happened counts as what never will. Take many
             times what a run of a few nodes needs.
         at_once: how many nodes are computed at once with `options`; with 1, some tests are skipped.

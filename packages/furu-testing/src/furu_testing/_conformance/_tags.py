@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -16,16 +17,31 @@ TAGS: Final = {
     "run": "what a run says of itself, and what it leaves behind",
     "command": "`furu run`: exit status, signals, and going on after a kill",
 }
-MARKER: Final = "furu_conformance"
+
+T = TypeVar("T", bound=Any)
 
 
-def depends_on(*tags: str) -> Any:
+def depends_on(*tags: str) -> Callable[[T], T]:
     """Tag a test, or all tests of a class: code of these parts can break it.
 
     Args:
         tags: of `TAGS`.
+
+    Raises:
+        TypeError: a tag is none, or there are none.
     """
-    unknown = set(tags) - set(TAGS)
-    if unknown or not tags:
+    if not tags or set(tags) - set(TAGS):
         raise TypeError(f"a test depends on one or more of {', '.join(TAGS)}; got {tags}")
-    return pytest.mark.furu_conformance(*tags)
+    mark = pytest.mark.furu_conformance(*tags)
+
+    def tag(what: T) -> T:
+        if not isinstance(what, type):
+            mark(what)
+            return what
+        # A mark of a class is one of all classes that inherit it, and so of all tests of a suite.
+        for name, test in vars(what).items():
+            if name.startswith("test_"):
+                mark(test)
+        return what
+
+    return tag
