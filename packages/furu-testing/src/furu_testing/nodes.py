@@ -127,14 +127,18 @@ class Fails(Furu[int]):
         label: its name.
         times: how often.
         needs: what it depends on.
+        waits: whether it raises only when a test lets it go, as a `Step`.
     """
 
     label: str
     times: int
     needs: tuple[Furu[int], ...] = ()
+    waits: bool = False
 
     def _create(self) -> int:
         with marked(self.label) as number:
+            if self.waits:
+                _wait_for(f"{self.label} to be let go", lambda: _is_let_go(self.label))
             if number <= self.times:
                 raise ValueError(f"attempt {number} of {self.label} fails on purpose")
             return number
