@@ -31,7 +31,17 @@ from furu_core.executors import (
 from furu_local._deaths import described_exit
 from furu_local._devices import Slot
 from furu_local._process import Launch, WorkerProcess
-from furu_local._wire import Finished, FromWorker, Ready, Recall, Returned, Setup, Stop, Unreadable
+from furu_local._wire import (
+    Finished,
+    FromWorker,
+    Leaving,
+    Ready,
+    Recall,
+    Returned,
+    Setup,
+    Stop,
+    Unreadable,
+)
 from furu_plan import PlanNode
 from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source
 
@@ -344,6 +354,11 @@ class ProcessPool:
                 worker.recalling = False
                 tasks = [worker.tasks.pop(number, None) for number in numbers]
                 return [GivenBack(task) for task in tasks if task is not None]
+            case Leaving():
+                worker.stopping = True
+                left = list(worker.tasks.values())
+                worker.tasks.clear()
+                return [GivenBack(task) for task in left]
             case Unreadable():
                 return self._unreadable(worker, message)
 

@@ -76,8 +76,12 @@ class Returned(NamedTuple):
     tasks: tuple[int, ...]
 
 
+class Leaving(NamedTuple):
+    """The worker's last message when it was terminated: it begins none of the tasks that it has."""
+
+
 ToWorker: TypeAlias = Setup | Work | Recall | Stop
-FromWorker: TypeAlias = Ready | Finished | Unreadable | Returned
+FromWorker: TypeAlias = Ready | Finished | Unreadable | Returned | Leaving
 
 
 class ExitCode(IntEnum):

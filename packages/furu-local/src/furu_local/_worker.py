@@ -37,6 +37,7 @@ from furu_local._wire import (
     ExitCode,
     Finished,
     FromWorker,
+    Leaving,
     Ready,
     Recall,
     Returned,
@@ -183,6 +184,9 @@ class _Worker:
             if answer is not None:
                 self._channel.send(answer)
             self._tidy(folder)
+        if self._cancelled:
+            # The controller may have sent a node since it heard of the last one.
+            self._channel.send(Leaving())
         self._session.close()
 
     def _compute(self, entry: _Entry) -> Finished | Unreadable | None:
