@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "executor-reference.md").read_text(
 INTERFACE = [furu_core.executors, furu_plan, furu_plan.runs]
 MODULES = [*INTERFACE, furu_testing]
 # Constants and aliases of types have no docstring that Python keeps.
-PLAIN = {"AT_END", "COUNT", "FLAG", "INTERRUPTED", "RUN_OPTIONS", "SECONDS", "TEXT", "WINDOW"} | {
+PLAIN = {"AT_END", "COUNT", "FLAG", "INTERRUPTED", "RUN_OPTIONS", "SECONDS", "TAGS", "TEXT", "WINDOW"} | {
     "Answer", "Place", "PoolEvent", "Report", "Window", "console"
 }  # fmt: skip
 

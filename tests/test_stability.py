@@ -70,7 +70,7 @@ def test_every_public_module_says_what_is_public() -> None:
     modules = ["furu_core", "furu_plan", "furu_plan.runs", "furu_local", "furu_slurm"]
     modules += ["furu_slurm_dag", "furu_slurm_pool"]
     modules += [f"furu_core.{name}" for name in ("codecs", "command", "errors", "executors")]
-    modules += ["furu_testing"]
+    modules += ["furu_testing", "furu_testing.nodes", "furu_testing.plugin", "furu_testing.slurm"]
     for name in modules:
         module = import_module(name)
         lacking = [item for item in module.__all__ if not hasattr(module, item)]
@@ -86,13 +86,20 @@ def test_no_module_is_public_by_accident() -> None:
             parts = path.relative_to(source).with_suffix("").parts
             if not any(part.startswith("_") and part != "__init__" for part in parts):
                 public.add(".".join(part for part in parts if part != "__init__"))
-    # `testing.nodes` are nodes, which are named like any user's.
     named = {"furu_core", "furu_plan", "furu_plan.runs", "furu_local", "furu_slurm"} | {
         "furu_slurm_dag", "furu_slurm_pool", "furu_slurm.errors", "furu_slurm_pool.errors"
     }  # fmt: skip
     named |= {f"furu_core.{name}" for name in ("codecs", "command", "errors", "executors")}
-    named |= {"furu_testing", "furu_testing.nodes"}
+    # `furu_core.testing` only says where its names went.
+    named |= {"furu_core.testing", "furu_testing", "furu_testing.nodes", "furu_testing.plugin"}
+    named |= {"furu_testing.slurm", "furu_testing.slurm.fixtures"}
     assert public == named
+
+
+@pytest.mark.parametrize("name", ["furu_core.testing", "furu_core.testing.nodes"])
+def test_the_former_place_of_the_testing_kit_says_where_it_went(name: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"pip install furu-testing.*from furu_testing"):
+        import_module(name)
 
 
 def test_a_plugin_pins_the_series_that_is_here() -> None:

@@ -128,8 +128,8 @@ CASES: Final = [
     Case(
         broken.RetriesProtocol,
         "failures",
-        "test_a_broken_rule_stops_the_run_at_once",
-        "P5: a failure of kind protocol",
+        "test_with_keep_going_a_broken_rule_ends_only_what_depends_on_it",
+        "P5: a failure of kind protocol is never tried again",
     ),
     Case(
         broken.CountsLostAsCompute,

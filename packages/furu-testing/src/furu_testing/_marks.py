@@ -36,6 +36,7 @@ class Mark:
         label: the node's label.
         number: counts the computations of the node from 1.
         pid: the process that computes.
+        parent: the one that started it, where each worker has a child compute.
         host: on which machine.
         began: seconds since the epoch.
         ended: when the node's code returned; None when it has not, or raised.
@@ -46,6 +47,7 @@ class Mark:
     label: str
     number: int
     pid: int
+    parent: int
     host: str
     began: float
     ended: float | None
@@ -60,6 +62,7 @@ def marked(label: str, *, missing: tuple[str, ...] = (), **facts: Any) -> Iterat
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "pid": os.getpid(),
+        "parent": os.getppid(),
         "host": socket.gethostname(),
         "began": time.time(),
         "missing": missing,
@@ -85,6 +88,7 @@ def read_marks(store: Path) -> list[Mark]:
                 label=label,
                 number=int(number),
                 pid=said["pid"],
+                parent=said["parent"],
                 host=said["host"],
                 began=said["began"],
                 ended=None if end is None else float(end.read_text()),

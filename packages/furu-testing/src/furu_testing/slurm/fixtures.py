@@ -23,6 +23,8 @@ from furu_testing.slurm._cluster import (
     shared,
 )
 
+__all__ = ["TIMEOUT_SECS", "OwnSlurm", "own_slurm", "shared_slurm", "slurm"]
+
 OwnSlurm = Callable[..., SlurmTestCluster]
 
 
