@@ -9,283 +9,171 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dag_nodes as nodes
 import pytest
-from dag_kit import SMALL, WAIT_SECS, Box, states, submit
+from dag_kit import SMALL, WAIT_SECS, log_of, states, submit
+from dag_programs import Speaks
 
 import furu_core
-from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
-from furu_core.executors import EventKind, FailureKind, NodeState, RunState
-from furu_slurm import SlurmSpec
+from furu_core.errors import FuruExecutorError, FuruRunError
+from furu_core.executors import FailureKind, NodeState, RunState, short_name
+from furu_slurm import JobInfo, SlurmCluster, SlurmSpec
 from furu_slurm_dag import WaitInterrupted
-from furu_testing import Host, wait_until
+from furu_testing import Host, await_mark, let_go, times, wait_until
+from furu_testing.nodes import Fails, Step
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    """Where nodes are told what to do."""
-    return Box(tmp_path / "box")
+def ended(job_ids: list[str]) -> list[JobInfo]:
+    """How jobs ended."""
+    infos: list[JobInfo | None] = []
+
+    def over() -> bool:
+        snapshot = SlurmCluster().jobs(fresh=True)
+        infos[:] = [snapshot.job(job_id) for job_id in job_ids]
+        return all(info is not None and info.state.ended for info in infos)
+
+    wait_until(f"the end of {job_ids}", over, WAIT_SECS)
+    return [info for info in infos if info is not None]
 
 
-def diamond(box: Box) -> tuple[nodes.Step, nodes.Step, nodes.Step, nodes.Step]:
-    source = box.step("source")
-    left, right = box.step("left", source), box.step("right", source)
-    return source, left, right, box.step("root", left, right)
-
-
-def exit_codes(slurm: Any, jobs: list[str]) -> list[str]:
-    """How jobs ended, by the accounting, once it knows of all."""
-    ended: dict[str, str] = {}
-
-    def known() -> bool:
-        for row in slurm.sacct(*jobs):
-            state = row["state"].split()[0]
-            if state not in ("PENDING", "RUNNING", "COMPLETING"):
-                ended[row["jobid"]] = f"{state} {row['exitcode']}"
-        return all(job in ended for job in jobs)
-
-    wait_until("the accounting", known)
-    return [ended[job] for job in jobs]
-
-
-def test_a_diamond_is_one_job_per_node_each_after_its_dependencies(
-    slurm: Any, store: Path, box: Box
+def test_a_diamond_is_one_job_per_node_each_after_its_dependencies_and_of_its_spec(
+    slurm: Any, store: Path, calls: list[dict[str, Any]]
 ) -> None:
-    source, left, right, root = diamond(box)
-    run = submit({"root": root})
+    source = Speaks(text="this is the source")
+    left, right = (Step(label=label, needs=(source,)) for label in ("left", "right"))
+    root = Step(label="root", needs=(left, right), key="gpu")
+    gpu = SlurmSpec(partition="gpu", gpus=1, cpus=1, mem_gb=0.5, time_min=60)
+    specs = {"default": SMALL, "gpu": gpu}
+    run = submit({"root": root}, specs=specs)
     jobs = run.job_id_by_hash
     assert len(set(jobs.values())) == 4
     assert run.root_job_ids == (jobs[root.furu_hash],)
     assert run.run_dir == store / "runs" / run.run_id
     assert len(run.plan) == 4
-    assert run.wait(WAIT_SECS).results() == {"root": 5}
-    assert [box.starts(name) for name in ("source", "left", "right", "root")] == [1, 1, 1, 1]
-    status = run.status()
-    assert (status.state, status.total, status.computed) == (RunState.DONE, 4, 4)
     # Left and right wait for the same node, so they share an array; the root waits for all of it.
     array, _, _ = jobs[left.furu_hash].partition("_")
     assert {jobs[left.furu_hash], jobs[right.furu_hash]} == {f"{array}_0", f"{array}_1"}
-    logs = store / "submitit" / "nodes" / "default" / run.run_id
-    for job_id in jobs.values():
-        log = logs / f"{job_id}_0_log.out"
+    assert [len(call["calls"]) for call in calls] == [1, 2, 1]
+    assert calls[-1]["dependency"] == f"afterok:{array}"
+    assert run.wait(WAIT_SECS).results() == {"root": 5}
+    assert times(store) == {"left": 1, "right": 1, "root": 1}
+    status = run.status()
+    assert (status.state, status.total, status.computed) == (RunState.DONE, 4, 4)
+    for node, key, partition in (
+        (source, "default", "cpu"),
+        (left, "default", "cpu"),
+        (root, "gpu", "gpu"),
+    ):
+        (row,) = slurm.squeue(jobs[node.furu_hash])
+        assert row["partition"] == partition
         # The root is there a moment before its job says so.
-        wait_until("a job to say how it ended", lambda log=log: "is there: computed" in text(log))
-    assert "this is source" in (logs / f"{jobs[source.furu_hash]}_0_log.out").read_text()
+        wait_until(
+            "a job to say how it ended",
+            lambda node=node, key=key: "is there: computed" in log_of(run, node, key),
+        )
+    assert "this is the source" in log_of(run, source)
 
-
-def text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def _await_partition(slurm: Any, job_id: str, partition: str) -> None:
-    def found() -> list[str]:
-        return [row["partition"] for row in slurm.sacct(job_id) if row["partition"]]
-
-    wait_until("the accounting", found)
-    assert found() == [partition]
-
-
-def test_what_is_there_needs_no_job(slurm: Any, store: Path, box: Box) -> None:
-    source, _, _, root = diamond(box)
-    submit(source).wait(WAIT_SECS)
-    run = submit(root)
-    assert source.furu_hash not in run.job_id_by_hash
-    assert run.wait(WAIT_SECS).results() == 5
-    again = submit(root)
+    again = submit(root, specs=specs)
     assert again.job_id_by_hash == {}
     assert again.wait(1.0).status().loaded == 1
 
 
-def test_nodes_that_are_there_are_computed_anew_where_the_settings_say_so(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    first = box.step("first")
-    second = box.step("second", first)
-    submit(second).wait(WAIT_SECS)
-    with furu_core.use_settings(always_rerun=["Step"]):
-        run = submit(second)
-        assert len(run.job_id_by_hash) == 2
-        assert run.wait(WAIT_SECS).status().computed == 2
-    assert [box.starts("first"), box.starts("second")] == [2, 2]
-    assert second.get() == 2
-
-
-def test_nodes_of_two_spec_keys_land_on_their_partitions(slurm: Any, store: Path, box: Box) -> None:
-    first = box.step("first")
-    second = nodes.GpuStep(name="second", box=box.folder, after=(first,))
-    gpu = SlurmSpec(partition="gpu", gpus=1, cpus=1, mem_gb=0.5, time_min=60)
-    run = submit(second, specs={"default": SMALL, "gpu": gpu})
-    assert run.wait(WAIT_SECS).results() == 2
-    for key, node in (("default", first), ("gpu", second)):
-        job_id = run.job_id_by_hash[node.furu_hash]
-        assert (store / "submitit" / "nodes" / key / run.id / f"{job_id}_0_log.out").exists()
-        _await_partition(slurm, job_id, "gpu" if key == "gpu" else "cpu")
-    with pytest.raises(FuruExecutorError, match="'gpu'") as caught:
-        submit(nodes.GpuStep(name="third", box=box.folder))
-    assert "GpuStep(" in str(caught.value)
-
-
 def test_p8_a_failure_in_the_middle_ends_its_dependents_and_the_exit_codes_tell(
-    slurm: Any, store: Path, box: Box
+    slurm: Any, store: Path
 ) -> None:
-    source, left, right, root = diamond(box)
-    fail = box.tell("left", "fail")
+    bad, good = Fails(label="bad", times=2), Step(label="good")
+    middle = Step(label="middle", needs=(bad, good))
+    root = Step(label="root", needs=(middle,))
     with furu_core.use_settings(max_compute_retries=1):
         run = submit(root)
-    with pytest.raises(FuruRunError) as caught:
+    with pytest.raises(FuruRunError, match="attempt 2 of bad fails on purpose") as caught:
         run.wait(WAIT_SECS)
-    message = str(caught.value)
-    assert "ValueError: left was told to fail" in message
-    assert f"Step({left.furu_hash[:6]})" in message
-    assert "furu.log" in message
     (failure,) = caught.value.failures
-    assert (failure.kind, failure.hash) == (FailureKind.COMPUTE, left.furu_hash)
+    assert (failure.kind, failure.hash) == (FailureKind.COMPUTE, bad.furu_hash)
     status = run.status()
     assert (status.state, status.failed, status.cancelled) == (RunState.FAILED, 1, ())
-    names = [f"Step({node.furu_hash[:6]})" for node in (root, left)]
-    assert status.never_ran == ((names[0], names[1]),)
-    assert box.starts("left") == 2  # the retry was in the job
-    assert states(source, left, right, root) == [
-        NodeState.DONE,
+    assert dict(status.never_ran) == {
+        short_name(middle): short_name(bad),
+        short_name(root): short_name(bad),
+    }
+    assert times(store) == {"bad": 2, "good": 1}  # the retry was in the job
+    assert "attempt 1 of bad fails on purpose" in log_of(run, bad)
+    assert "it is tried again" in log_of(run, bad)
+    assert states(bad, good, middle, root) == [
         NodeState.FAILED,
         NodeState.DONE,
         NodeState.STALE,
+        NodeState.STALE,
     ]
-    jobs = [run.job_id_by_hash[node.furu_hash] for node in (source, left, root)]
-    codes = exit_codes(slurm, jobs)
-    assert (codes[0], codes[1]) == ("COMPLETED 0:0", "FAILED 10:0")
-    assert codes[2].startswith("CANCELLED")
+    infos = ended([run.job_id_by_hash[node.furu_hash] for node in (bad, good, middle, root)])
+    assert [info.state.name for info in infos] == ["FAILED", "COMPLETED", "CANCELLED", "CANCELLED"]
+    assert [info.exit_code for info in infos[:2]] == [10, 0]
 
-    fail.unlink()
-    again = submit(root)
-    assert set(again.job_id_by_hash) == {left.furu_hash, root.furu_hash}
+    again = submit(middle)
+    assert set(again.job_id_by_hash) == {bad.furu_hash, middle.furu_hash}
     assert again.wait(WAIT_SECS).results() == 5
-    assert [box.starts(name) for name in ("source", "left", "right", "root")] == [1, 3, 1, 1]
+    assert times(store) == {"bad": 3, "good": 1, "middle": 1}
 
 
-def test_p5_a_node_that_kills_its_process_is_tried_again_in_its_job(
-    slurm: Any, store: Path, box: Box
+def test_p7_a_second_submission_adopts_the_jobs_that_live_and_fails_with_those_that_fail(
+    slurm: Any, store: Path
 ) -> None:
-    step = box.step("killed")
-    box.tell("killed", "kill", "2")
-    run = submit(step)
-    assert run.wait(WAIT_SECS).results() == 1
-    assert box.starts("killed") == 3
-    (log,) = (store / "submitit").rglob("*_log.out")
-    assert "SIGKILL, perhaps because memory ran out" in log.read_text()
-
-
-def test_p5_a_node_that_always_kills_its_process_fails_after_its_budget(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    step = box.step("killed")
-    box.tell("killed", "kill", "100")
-    with furu_core.use_settings(max_lost_retries=1):
-        run = submit(step)
-    with pytest.raises(FuruRunError, match="SIGKILL") as caught:
-        run.wait(WAIT_SECS)
-    assert caught.value.failures[0].kind is FailureKind.LOST
-    assert box.starts("killed") == 2
-
-
-def test_p7_a_job_that_is_requeued_in_the_middle_goes_on_from_its_checkpoint(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    step, root = box.step("long"), box.step("root", box.step("long"))
-    hold = box.tell("long", "hold")
-    box.tell("long", "steps", "2")
-    run = submit(root)
-    box.await_start("long")
-    slurm.run("scontrol", "requeue", run.job_id_by_hash[step.furu_hash])
-    box.await_start("long", 2)
-    hold.unlink()
-    assert run.wait(WAIT_SECS).results() == 2
-    assert [box.starts("long"), box.starts("root")] == [2, 1]
-    assert "lost its node (lost 1 of" in "".join(
-        path.read_text() for path in (store / "submitit").rglob("*_log.out")
-    )
-
-
-def test_p7_a_second_submission_adopts_the_jobs_that_live(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    source, _left, _right, root = diamond(box)
-    hold = box.tell("source", "hold")
-    first = submit(root)
-    box.await_start("source")
-    other = box.step("other", source)
-    second = submit([root, other])
-    assert second.job_id_by_hash[root.furu_hash] == first.job_id_by_hash[root.furu_hash]
-    assert second.job_id_by_hash[source.furu_hash] == first.job_id_by_hash[source.furu_hash]
-    assert second.job_id_by_hash[other.furu_hash] not in first.job_id_by_hash.values()
-    hold.unlink()
-    assert second.wait(WAIT_SECS).results() == [5, 2]
-    assert first.wait(WAIT_SECS).results() == 5
-    assert [box.starts(name) for name in ("source", "left", "right", "root", "other")] == [1] * 5
-
-
-def test_p7_an_adopted_job_that_fails_fails_the_run_that_waits_for_it(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    _source, left, _right, root = diamond(box)
-    hold = box.tell("source", "hold")
-    box.tell("left", "fail")
+    source = Step(label="source", waits=True)
+    bad, other = Fails(label="bad", times=99, needs=(source,)), Step(label="other", needs=(source,))
     with furu_core.use_settings(max_compute_retries=0):
-        submit(root)
-        box.await_start("source")
-        second = submit(root)
-        hold.unlink()
-        with pytest.raises(FuruRunError, match="left was told to fail") as caught:
-            second.wait(WAIT_SECS)
-    assert [failure.hash for failure in caught.value.failures] == [left.furu_hash]
-    assert box.starts("left") == 1
+        first = submit(bad)
+        await_mark(store, "source")
+        second = submit([bad, other])
+        jobs = second.job_id_by_hash
+        assert first.job_id_by_hash == {one: jobs[one] for one in (source.furu_hash, bad.furu_hash)}
+        assert jobs[other.furu_hash] not in first.job_id_by_hash.values()
+        let_go(store)
+        for run in (second, first):
+            with pytest.raises(FuruRunError, match="bad fails on purpose") as caught:
+                run.wait(WAIT_SECS)
+            assert [failure.hash for failure in caught.value.failures] == [bad.furu_hash]
+    assert other.exists()
+    assert times(store) == {"source": 1, "bad": 1, "other": 1}
 
 
-def test_a_node_that_somebody_else_computes_is_an_error_that_says_what_to_do(
-    slurm: Any, store: Path, box: Box
+def test_p4_a_node_that_somebody_else_computes_is_waited_for_by_its_own_job_only(
+    slurm: Any, store: Path
 ) -> None:
-    _source, _left, _right, root = diamond(box)
-    hold = box.tell("source", "hold")
-    folder = Path(nodes.__file__).parent
-    with Host(store, modules=["dag_nodes", "dag_programs"], sys_path=[folder]) as host:
-        child = host.start("dag_programs:get", "source", str(box.folder))
-        box.await_start("source")
+    held = Step(label="held", waits=True)
+    run = submit(held)
+    job_id = run.job_id_by_hash[held.furu_hash]
+    await_mark(store, "held")
+    slurm.run("scontrol", "requeuehold", job_id)
+    slurm.wait_for_state(job_id, "PENDING")
+    with Host(store) as host:
+        # A node that only waits in a queue is computed by whoever asks for it.
+        child = host.start("furu_testing.nodes:hold", "held")
+        await_mark(store, "held", 2)
+        root = Step(label="root", needs=(held,))
         with pytest.raises(FuruExecutorError, match="no job can wait for it") as caught:
             submit(root)
         assert "slurm-pool" in str(caught.value)
-        hold.unlink()
-        child.result()
-    assert submit(root).wait(WAIT_SECS).results() == 5
+        slurm.run("scontrol", "release", job_id)
+        wait_until("the job to wait", lambda: "computes Step(" in log_of(run, held), WAIT_SECS)
+        let_go(store)
+        assert child.result() == 1
+    assert run.wait(WAIT_SECS).results() == 1
+    wait_until(
+        "the job to say what it found", lambda: "computed by somebody else" in log_of(run, held)
+    )
+    assert submit(root).wait(WAIT_SECS).results() == 2
+    assert times(store) == {"held": 2, "root": 1}
 
 
-def test_a_job_that_somebody_cancels_ends_the_run_and_is_named(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    source, _left, _right, root = diamond(box)
-    box.tell("source", "hold")
-    run = submit(root)
-    box.await_start("source")
+def test_a_job_that_somebody_cancels_ends_the_run_and_is_named(slurm: Any, store: Path) -> None:
+    source = Step(label="source", waits=True)
+    run = submit(Step(label="root", needs=(source,)))
+    await_mark(store, "source")
     slurm.run("scancel", run.job_id_by_hash[source.furu_hash])
     with pytest.raises(FuruRunError, match="was cancelled") as caught:
         run.wait(WAIT_SECS)
     assert caught.value.failures[0].kind is FailureKind.CANCELLED
-    assert run.status().cancelled == (f"Step({source.furu_hash[:6]})",)
-    assert len(run.status().never_ran) == 3
-
-
-def test_cancel_ends_the_jobs_and_the_same_command_starts_them_again(
-    slurm: Any, store: Path, box: Box
-) -> None:
-    *_, root = diamond(box)
-    hold = box.tell("source", "hold")
-    run = submit(root)
-    box.await_start("source")
-    run.cancel()
-    with pytest.raises(FuruRunCancelled):
-        run.wait(WAIT_SECS)
-    slurm.wait_idle()
-    hold.unlink()
-    assert submit(root).wait(WAIT_SECS).results() == 5
+    assert run.status().cancelled == (short_name(source),)
+    assert len(run.status().never_ran) == 1
 
 
 @pytest.fixture
@@ -305,29 +193,18 @@ def interrupt_what_heeds_it() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupted_wait_leaves_the_jobs_running(
-    slurm: Any, store: Path, box: Box, interruptible: None
+def test_p6_a_wait_that_takes_too_long_or_is_interrupted_says_so_and_the_jobs_go_on(
+    slurm: Any, store: Path, interruptible: None
 ) -> None:
-    step = box.step("long")
-    hold = box.tell("long", "hold")
+    step = Step(label="long", waits=True)
     run = submit(step)
-    box.await_start("long")
+    await_mark(store, "long")
+    with pytest.raises(TimeoutError, match=run.id):
+        run.wait(0.1)
     threading.Thread(target=interrupt_what_heeds_it).start()
     with pytest.raises(WaitInterrupted, match="go on") as caught:
         run.wait(WAIT_SECS)
     assert f"scancel {run.job_id_by_hash[step.furu_hash]}" in str(caught.value)
-    hold.unlink()
+    let_go(store)
     assert run.wait(WAIT_SECS).results() == 1
-    assert box.starts("long") == 1
-    kinds = [event.kind for event in run.events()]
-    assert kinds[0] is EventKind.RUN_STARTED
-    assert kinds[-1] is EventKind.RUN_ENDED
-    assert EventKind.NODE_COMPUTED in kinds
-
-
-def test_p6_a_wait_that_takes_too_long_says_so(slurm: Any, store: Path, box: Box) -> None:
-    box.tell("long", "hold")
-    run = submit(box.step("long"))
-    with pytest.raises(TimeoutError, match=run.id):
-        run.wait(0.5)
-    run.cancel()
+    assert times(store) == {"long": 1}

@@ -6,12 +6,9 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import attrs
-import dag_nodes as nodes
 import pytest
-from dag_kit import Box
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruFormatError, FuruStoreError, FuruUsageError
@@ -23,24 +20,23 @@ from furu_slurm_dag import SlurmDagExecutor, submit_slurm_dag
 from furu_slurm_dag import _files as files
 from furu_slurm_dag._liveness import SUBMITTING_SECS, liveness
 from furu_slurm_dag._wiring import afterok, grouped
+from furu_testing.nodes import Fails, Step
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    """Where nodes would be told what to do."""
-    return Box(tmp_path / "box")
-
-
-def test_nodes_of_one_class_that_wait_for_the_same_are_one_group(store: Path, box: Box) -> None:
-    source, other = box.step("source"), box.step("other")
-    gpu = nodes.GpuStep(name="gpu", box=box.folder, after=(source,))
-    pairs = [box.step(f"pair {number}", source) for number in range(3)]
-    twice = box.step("twice", source, source)
-    last = box.step("last", *pairs, gpu, twice, other)
+def test_nodes_of_one_class_and_spec_key_that_wait_for_the_same_are_one_group(
+    store: Path,
+) -> None:
+    source, other = Step(label="source"), Step(label="other")
+    gpu = Step(label="gpu", needs=(source,), key="gpu")
+    fails = Fails(label="fails", times=0, needs=(source,))
+    pairs = [Step(label=f"pair {number}", needs=(source,)) for number in range(3)]
+    twice = Step(label="twice", needs=(source, source))
+    last = Step(label="last", needs=(*pairs, gpu, fails, twice, other))
     plan = build_plan(last)
     groups = grouped(plan.topo_order_todo(), set(plan.nodes))
-    names = [[node.obj.name for node in group.nodes] for group in groups]
+    names = [[node.obj.label for node in group.nodes] for group in groups]
     assert sorted(map(sorted, names)) == [
+        ["fails"],
         ["gpu"],
         ["last"],
         ["other", "source"],
@@ -50,7 +46,7 @@ def test_nodes_of_one_class_that_wait_for_the_same_are_one_group(store: Path, bo
     assert names[0][0] == "source"
     # What is there already is waited for by nobody.
     groups = grouped(plan.topo_order_todo(), set(plan.nodes) - {source.furu_hash})
-    assert [len(group.waits_for) for group in groups if group.nodes[0].obj is not last] == [0, 0]
+    assert [len(group.waits_for) for group in groups if group.nodes[0].obj is not last] == [0, 0, 0]
 
 
 def test_a_whole_array_is_waited_for_by_its_number_and_a_part_of_it_by_its_elements() -> None:
@@ -179,12 +175,16 @@ def test_options_are_read_from_a_command_line_and_checked() -> None:
         SlurmDagExecutor(signal_before_secs=0)
 
 
-def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(
-    store: Path, box: Box
-) -> None:
-    node: Any = nodes.GpuStep(name="one", box=box.folder)
+def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(store: Path) -> None:
+    node = Step(label="one", key="gpu")
     with pytest.raises(FuruSpecError, match="'gpu'"):
         submit_slurm_dag(node, specs={"default": SlurmSpec()})
     with pytest.raises(FuruSpecError, match="'default'"):
         submit_slurm_dag(node, specs={"gpu": SlurmSpec()})
-    assert not (furu_core.settings().path / "runs").exists()
+    # Those of the project count as well.
+    with (
+        furu_core.use_settings(extra={"FURU_SLURM": '{"specs": {"default": {"cpus": 1}}}'}),
+        pytest.raises(FuruSpecError, match="'gpu'"),
+    ):
+        SlurmDagExecutor.from_options({}).submit(node)
+    assert not (store / "runs").exists()

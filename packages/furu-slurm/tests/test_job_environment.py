@@ -59,7 +59,7 @@ def wait_for_end(job_id: str) -> None:
     wait_until(f"the end of {job_id}", over)
 
 
-def test_a_job_is_what_its_submitter_was(
+def test_a_job_is_what_its_submitter_was_and_its_status_what_its_function_returns_P8(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -69,14 +69,23 @@ def test_a_job_is_what_its_submitter_was(
     with furu_core.use_settings(lease_secs=77.0):
         write_job_environment(run_folder)
     spec = SlurmSpec(setup=["export HELLO='a b'"])
-    call = Call("job_functions:report", (str(run_folder), str(tmp_path / "out")))
-    (job_id,), folder = submit(run_folder, call, spec=spec)
-    wait_for_end(job_id)
-    log = job_log(folder, job_id).read_text()
-    assert log == f"reported by {job_id}\n", log
-    found = json.loads((tmp_path / "out").read_text())
+    calls = [
+        Call("job_functions:report", (str(run_folder), str(tmp_path / "0"))),
+        Call("job_functions:report", (str(run_folder), str(tmp_path / "2"), "2")),
+        Call("job_functions:nothing", (str(run_folder),)),
+    ]
+    job_ids, folder = submit(run_folder, *calls, spec=spec)
+    for job_id in job_ids:
+        wait_for_end(job_id)
+    snapshot = LocalCluster().jobs()
+    infos = [info for job_id in job_ids if (info := snapshot.job(job_id)) is not None]
+    assert [info.exit_code for info in infos] == [0, 2, 1]
+    assert [info.state.name for info in infos] == ["COMPLETED", "FAILED", "FAILED"]
+    log = job_log(folder, job_ids[0]).read_text()
+    assert log == f"reported by {job_ids[0]}\n", log
+    found = json.loads((tmp_path / "0").read_text())
     assert found["cluster"] == "local"
-    assert found["job_id"] == job_id
+    assert found["job_id"] == job_ids[0]
     assert found["cwd"] == str(elsewhere)
     assert found["path"] == str(run_folder.parent.parent)
     assert found["lease_secs"] == 77.0
@@ -88,51 +97,14 @@ def test_a_job_is_what_its_submitter_was(
     assert found["command"] == list(sys.orig_argv)
 
 
-def test_the_status_of_a_job_is_what_its_function_returns_P8(
-    run_folder: Path, tmp_path: Path
-) -> None:
-    calls = [
-        Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"), str(n)))
-        for n in range(3)
-    ]
-    job_ids, _ = submit(run_folder, *calls, Call("job_functions:nothing", (str(run_folder),)))
-    for job_id in job_ids:
-        wait_for_end(job_id)
-    snapshot = LocalCluster().jobs()
-    infos = [snapshot.job(job_id) for job_id in job_ids]
-    assert [info.exit_code for info in infos if info] == [0, 1, 2, 1]
-    assert [info.state.name for info in infos if info] == [
-        "COMPLETED",
-        "FAILED",
-        "FAILED",
-        "FAILED",
-    ]
-
-
-def test_processes_are_jobs_that_live_until_they_are_cancelled(
-    run_folder: Path, tmp_path: Path
-) -> None:
-    call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
-    token = new_token()
-    (job_id,), _ = submit(run_folder, call, token=token)
-    submission = Submission("slurm-pool", job_id)
-    wait_until("the job to start", (tmp_path / "out").exists)
-    assert liveness([submission]) == {submission: Liveness.ALIVE}
-    assert [info.job_id for info in LocalCluster().jobs().by_token(token)] == [job_id]
-    assert submit(run_folder, call, token=token)[0] == [job_id]  # and not a second one
-    LocalCluster().cancel([job_id, "local-1-1-00000000"])
-    wait_for_end(job_id)
-    assert liveness([submission]) == {submission: Liveness.GONE}
-
-
-def test_processes_are_found_by_a_program_that_did_not_start_them_P7(
+def test_processes_are_jobs_that_any_program_finds_and_live_until_they_are_cancelled_P7(
     run_folder: Path, tmp_path: Path
 ) -> None:
     code = (
         "import sys; from pathlib import Path; from furu_slurm import *; "
         "call = Call('job_functions:until_killed', sys.argv[1:]); "
         "print(*LocalCluster().submit(spec=SlurmSpec(), token='tok1', name='x', "
-        "folder=Path(sys.argv[2] + '.logs'), calls=[call]))"
+        "folder=Path(sys.argv[1]).parents[1] / 'submitit', calls=[call]))"
     )
     out = tmp_path / "out"
     job_id = subprocess.run(
@@ -141,10 +113,15 @@ def test_processes_are_found_by_a_program_that_did_not_start_them_P7(
         text=True,
         check=True,
     ).stdout.strip()
+    submission = Submission("slurm-pool", job_id)
     wait_until("the job to start", out.exists)
+    assert liveness([submission]) == {submission: Liveness.ALIVE}
     assert [info.job_id for info in LocalCluster().jobs().by_token("tok1")] == [job_id]
-    LocalCluster().cancel([job_id])
+    call = Call("job_functions:until_killed", (str(run_folder), str(out)))
+    assert submit(run_folder, call, token="tok1")[0] == [job_id]  # and not a second one
+    LocalCluster().cancel([job_id, "local-1-1-00000000"])
     wait_for_end(job_id)
+    assert liveness([submission]) == {submission: Liveness.GONE}
 
 
 def test_processes_wait_for_nothing_and_have_no_queue(run_folder: Path) -> None:

@@ -12,25 +12,32 @@ import pytest
 
 from furu_core import Furu, NodeState
 from furu_core.executors import GraphWriter, StateReader, made_progress
-from furu_testing import Host, furu_store, wait_until
-
-__all__ = ["furu_store"]
+from furu_testing import Child, Host, await_mark, is_running, noted, wait_until
+from furu_testing.nodes import Dies, Fails, Saves, Tells, Value
 
 NODES = Path(nodes.__file__).parent
+Graph = tuple[str, list[int]]
 
 
-@pytest.fixture
-def host(furu_store: Path) -> Iterator[Host]:
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Starts parents of node processes."""
-    with Host(furu_store, modules=["process_parents"], sys_path=[NODES]) as host:
+    store = tmp_path_factory.mktemp("store")
+    with Host(store, modules=["process_parents"], sys_path=[NODES]) as host:
         yield host
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Callable[..., tuple[str, list[int]]]:
+def start(host: Host, furu_store: Path) -> Callable[..., Child]:
+    """Starts a parent that uses the test's store."""
+    return lambda name, *args: host.start(f"process_parents:{name}", *args, path=str(furu_store))
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Callable[..., Graph]:
     """Writes nodes into a graph's file."""
 
-    def write(*wanted: Furu[Any]) -> tuple[str, list[int]]:
+    def write(*wanted: Furu[Any]) -> Graph:
         path = tmp_path / "graph.jsonl"
         with GraphWriter(path) as writer:
             return str(path), [writer.add(node) for node in wanted]
@@ -38,186 +45,111 @@ def graph(tmp_path: Path) -> Callable[..., tuple[str, list[int]]]:
     return write
 
 
-def test_nodes_are_computed_one_after_the_other_in_one_child(host: Host, graph: Any) -> None:
-    wanted = [nodes.Value(x=x) for x in range(3)]
-    answers = host.run("process_parents:compute", *graph(*wanted, wanted[0]))
-    assert [answer["outcome"] for answer in answers] == ["computed"] * 3 + ["loaded"]
-    assert [answer["hash"] for answer in answers[:3]] == [node.furu_hash for node in wanted]
+def test_nodes_are_computed_one_after_the_other_in_one_child_whatever_they_raise_or_leave_behind(
+    start: Callable[..., Child], graph: Callable[..., Graph]
+) -> None:
+    tells = Tells(label="tells")
+    wanted = [
+        Value(x=1),
+        Fails(label="raises", times=1),
+        Dies(label="exits", how="system exit"),
+        nodes.Leaves(),
+        tells,
+        nodes.Forks(),  # of which the second process publishes nothing
+        Value(x=1),
+    ]
+    answers = start("compute", *graph(*wanted)).result()
+    assert [answer["hash"] for answer in answers] == [node.furu_hash for node in wanted]
+    assert [answer["outcome"] for answer in answers] == [
+        *("computed", "failed", "failed", "computed", "computed", "computed", "loaded")
+    ]
+    assert [(answer["kind"], answer["error"]) for answer in answers[1:3]] == [
+        ("compute", "ValueError"),
+        ("compute", "SystemExit"),
+    ]
     assert len({answer["pid"] for answer in answers}) == 1
-    assert [node.get() for node in wanted] == [0, 1, 2]
+    assert tells.get()["folder"] == os.getcwd()
+    assert [wanted[0].get(), wanted[5].get()] == [1, 1]
 
 
 def test_p5_a_node_whose_child_is_ended_a_moment_before_itself_is_lost(
-    host: Host, graph: Any
+    start: Callable[..., Child], graph: Callable[..., Graph]
 ) -> None:
     """A scheduler that ends a job tells its processes one by one."""
     wanted = [nodes.LosesChild(myself_too=True), nodes.LosesChild(myself_too=False)]
-    lost, failed = host.run("process_parents:compute", *graph(*wanted))
+    lost, failed = start("compute", *graph(*wanted)).result()
     assert (lost["outcome"], lost["kind"]) == ("failed", "lost")
     assert (failed["outcome"], failed["kind"]) == ("failed", "compute")
     states = [StateReader().state(node).state for node in wanted]
     assert states == [NodeState.STALE, NodeState.FAILED]
 
 
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ("kill", "was killed by SIGKILL, perhaps because memory ran out"),
-        ("segfault", "was killed by SIGSEGV"),
-        ("exit", "ended with exit status 3 in the middle of the node"),
-        ("close", "the node's code closed file descriptors that are not its own"),
-    ],
-)
 def test_p5_a_child_that_dies_is_recorded_as_lost_and_the_next_node_gets_another(
-    host: Host, graph: Any, tmp_path: Path, how: str, said: str
+    start: Callable[..., Child], graph: Callable[..., Graph]
 ) -> None:
-    node = nodes.Ends(how=how, note=tmp_path / "note", times=2)
-    first, second, third, other = host.run(
-        "process_parents:compute", *graph(node, node, node, nodes.Value(x=1))
-    )
-    for number, answer in enumerate((first, second), start=1):
+    dying = {
+        Dies(label="killed", how="kill", times=1): "was killed by SIGKILL, perhaps because memory "
+        "ran out",
+        Dies(label="crashes", how="segfault", times=1): "was killed by SIGSEGV",
+        Dies(label="exits", how="exit", times=1): "ended with exit status 3 in the middle of the "
+        "node",
+        nodes.Closes(): "the node's code closed file descriptors that are not its own",
+    }
+    killed, crashes, *_ = dying
+    *deaths, again, value = start("compute", *graph(*dying, killed, Value(x=1))).result()
+    for answer, (node, said) in zip(deaths, dying.items(), strict=True):
         assert said in answer["died"]
         assert (answer["outcome"], answer["kind"]) == ("failed", "lost")
-        assert (answer["hash"], answer["attempt"]) == (node.furu_hash, number)
+        assert (answer["hash"], answer["attempt"]) == (node.furu_hash, 1)
         assert answer["log"].endswith("furu.log")
-    assert (third["died"], third["outcome"], third["attempt"]) == ("", "computed", 3)
-    assert other["outcome"] == "computed"
-    assert node.get() == "done"
-
-
-def test_p5_a_death_that_nobody_retries_is_recorded_with_its_attempt(
-    host: Host, graph: Any, tmp_path: Path
-) -> None:
-    node = nodes.Ends(how="kill", note=tmp_path / "note")
-    host.run("process_parents:compute", *graph(node))
-    info = StateReader().state(node)
+    assert (again["died"], again["outcome"], again["attempt"]) == ("", "computed", 2)
+    assert value["outcome"] == "computed"
+    assert killed.get() == 2
+    # A death that nobody retries is recorded with its attempt.
+    info = StateReader().state(crashes)
     assert info.state is NodeState.STALE
     assert info.failure is not None
-    assert "SIGKILL" in info.failure.message
-
-
-@pytest.mark.parametrize(("how", "error"), [("raise", "ValueError"), ("sys.exit", "SystemExit")])
-def test_what_a_node_raises_ends_the_node_and_not_the_child(
-    host: Host, graph: Any, tmp_path: Path, how: str, error: str
-) -> None:
-    node = nodes.Ends(how=how, note=tmp_path / "note")
-    first, second = host.run("process_parents:compute", *graph(node, nodes.Value(x=1)))
-    assert (first["died"], first["kind"], first["error"]) == ("", "compute", error)
-    assert (second["outcome"], second["pid"]) == ("computed", first["pid"])
-
-
-def test_a_fork_that_comes_back_from_the_nodes_code_publishes_nothing_of_its_own(
-    host: Host, graph: Any, tmp_path: Path
-) -> None:
-    node = nodes.Ends(how="fork", note=tmp_path / "note")
-    first, second = host.run("process_parents:compute", *graph(node, nodes.Value(x=1)))
-    assert (first["died"], first["outcome"]) == ("", "computed")
-    assert second["outcome"] == "computed"
-    assert node.get() == "alive"
-
-
-def test_p5_a_node_whose_class_cannot_be_imported_is_a_protocol_failure(
-    host: Host, graph: Any, tmp_path: Path
-) -> None:
-    path, offsets = graph(nodes.Value(x=1), nodes.Value(x=2))
-    text = Path(path).read_text()
-    second = text.splitlines(keepends=True)[2]
-    Path(path).write_text(text.replace(second, second.replace("process_nodes", "process_nodez")))
-    answers = host.run("process_parents:compute", path, [offsets[1], offsets[0]])
-    assert (answers[0]["outcome"], answers[0]["kind"]) == ("failed", "protocol")
-    assert "process_nodez" in answers[0]["message"]
-    assert answers[1]["outcome"] == "computed"
+    assert "SIGSEGV" in info.failure.message
 
 
 def test_p5_a_graph_that_is_not_there_or_damaged_is_a_protocol_failure(
-    host: Host, graph: Any, tmp_path: Path
+    start: Callable[..., Child], graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
-    path, offsets = graph(nodes.Value(x=1))
-    (answer,) = host.run("process_parents:compute", str(tmp_path / "nothing"), [17])
+    path, offsets = graph(Value(x=1))
+    (answer,) = start("compute", str(tmp_path / "nothing"), [17]).result()
     assert (answer["kind"], answer["error"]) == ("protocol", "FuruStoreError")
     Path(path).write_text(Path(path).read_text()[: offsets[0] + 5])
-    (answer,) = host.run("process_parents:compute", path, offsets)
+    (answer,) = start("compute", path, offsets).result()
     assert answer["kind"] == "protocol"
     assert path in answer["message"]
 
 
-def test_p3_a_missing_artifact_is_a_protocol_failure_though_the_node_swallows_the_error(
-    host: Host, graph: Any
+def test_p5_p6_an_interrupted_node_is_recorded_as_what_that_means_and_killed_where_it_goes_on(
+    start: Callable[..., Child], graph: Callable[..., Graph]
 ) -> None:
-    (answer,) = host.run("process_parents:compute", *graph(nodes.Asks(other=5)))
-    assert (answer["kind"], answer["error"]) == ("protocol", "FuruMissingArtifact")
-    assert StateReader().state(nodes.Asks(other=5)).state is NodeState.FAILED
-
-
-@pytest.mark.parametrize(
-    ("how", "state", "kind"),
-    [
-        ("cancelled", NodeState.CANCELLED, "cancelled"),
-        ("lost", NodeState.STALE, "lost"),
-        ("kill", NodeState.STALE, "lost"),
-    ],
-)
-def test_p5_an_interrupted_node_is_recorded_as_what_its_interruption_means(
-    host: Host, graph: Any, tmp_path: Path, how: str, state: NodeState, kind: str
-) -> None:
-    node = nodes.Sleeps(note=tmp_path / "note")
-    path, (offset, after) = graph(node, nodes.Value(x=1))
-    first, second = host.run(
-        "process_parents:interrupt", path, offset, str(tmp_path / "note"), how, after
-    )
-    assert first["kind"] == kind
-    assert second["outcome"] == "computed"
-    info = StateReader().state(node)
-    assert info.state is state
-    assert made_progress(node)
-    if how != "kill":
+    hows = ["cancelled", "lost", "killed"]
+    wanted = [*(Saves(label=how, steps=1) for how in hows), nodes.Clings(label="clings")]
+    path, offsets = graph(nodes.Leaves(), *wanted, Value(x=1))
+    left, *answers, value = start("interrupt", path, offsets, ["", *hows, "clings", ""]).result()
+    assert [left["outcome"], value["outcome"]] == ["computed", "computed"]
+    assert [answer["kind"] for answer in answers] == ["cancelled", "lost", "lost", "cancelled"]
+    infos = [StateReader().state(node) for node in wanted]
+    assert [info.state for info in infos] == [
+        *(NodeState.CANCELLED, NodeState.STALE, NodeState.STALE, NodeState.CANCELLED)
+    ]
+    for answer, info in zip(answers[:2], infos[:2], strict=True):
         assert info.failure is not None
         assert info.failure.message == "out of walltime"
-        assert first["died"] == ""
-
-
-def test_p6_a_node_that_swallows_its_interruption_is_killed(
-    host: Host, graph: Any, tmp_path: Path
-) -> None:
-    node = nodes.Sleeps(note=tmp_path / "note", swallows=True)
-    path, (offset, after) = graph(node, nodes.Value(x=1))
-    how = "kill after interrupt"
-    first, second = host.run(
-        "process_parents:interrupt", path, offset, str(tmp_path / "note"), how, after
-    )
-    assert first["died"] == "out of patience, and its process had to be killed"
-    assert (first["outcome"], second["outcome"]) == ("cancelled", "computed")
-    assert StateReader().state(node).state is NodeState.CANCELLED
+        assert answer["died"] == ""
+    assert answers[3]["died"] == "out of patience, and its process had to be killed"
+    assert all(made_progress(node) for node in wanted[:3])
 
 
 def test_p7_nothing_is_left_of_a_parent_that_was_killed(
-    host: Host, graph: Any, tmp_path: Path
+    start: Callable[..., Child], graph: Callable[..., Graph], furu_store: Path
 ) -> None:
-    note = tmp_path / "note"
-    path, (offset,) = graph(nodes.Sleeps(note=note))
-    parent = host.start("process_parents:wait_for_ever", path, offset)
-    wait_until("the node to begin", note.exists)
-    left = [int(pid) for pid in note.read_text().split()]
+    parent = start("wait_for_ever", *graph(nodes.Clings(label="clings")))
+    left = [await_mark(furu_store, "clings").pid, int(noted(furu_store, "child-of-clings"))]
     parent.kill()
     assert parent.wait().killed
-    wait_until("the child and its child to end", lambda: not any(map(_lives, left)))
-
-
-def test_what_a_node_leaves_changed_does_not_change_the_next_one(host: Host, graph: Any) -> None:
-    answers = host.run("process_parents:compute", *graph(nodes.Threads(), nodes.Value(x=1)))
-    assert [answer["outcome"] for answer in answers] == ["computed", "computed"]
-
-
-def test_brief_nodes_are_computed_many_a_second(host: Host, graph: Any) -> None:
-    path, offsets = graph(*(nodes.Value(x=x) for x in range(500)))
-    assert (
-        host.run("process_parents:count", path, offsets) > 20
-    )  # a thousand where nobody else computes
-
-
-def _lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z" and os.path.exists(f"/proc/{pid}")
+    wait_until("the child and its child to end", lambda: not any(map(is_running, left)))

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from furu_core.executors import Liveness, Submission
@@ -25,19 +26,14 @@ from furu_slurm import (
     submitit_root,
     write_job_environment,
 )
-from furu_slurm.errors import (
-    FuruSlurmError,
-    FuruSlurmUnavailable,
-    FuruSubmitLimit,
-    FuruSubmitRefused,
-)
+from furu_slurm.errors import FuruSlurmError, FuruSubmitRefused
 from furu_testing import wait_until
 
 if TYPE_CHECKING:
     from furu_testing.slurm import SlurmTestCluster
-    from furu_testing.slurm.fixtures import OwnSlurm
 
 SMALL = SlurmSpec(cpus=1, mem_gb=0.1, time_min=60)
+HELD = attrs.evolve(SMALL, extra={"additional_parameters": {"hold": True}})
 
 
 @pytest.fixture
@@ -53,10 +49,9 @@ def folder(furu_store: Path) -> Path:
     return node_log_folder(submitit_root(), "default", "r1")
 
 
-def submit(folder: Path, *calls: Call, patience: float = 60.0, **changes: Any) -> list[str]:
+def submit(folder: Path, *calls: Call, **changes: Any) -> list[str]:
     arguments: dict[str, Any] = {"spec": SMALL, "token": new_token(), "name": "Node(3fa9c1)"}
-    cluster = SlurmCluster(patience_secs=patience)
-    return cluster.submit(folder=folder, calls=calls, **(arguments | changes))
+    return SlurmCluster().submit(folder=folder, calls=calls, **(arguments | changes))
 
 
 def ended(*job_ids: str) -> list[JobInfo]:
@@ -77,7 +72,7 @@ def state(job_id: str) -> JobState | None:
     return None if info is None else info.state
 
 
-def test_a_job_is_what_its_submitter_was(
+def test_jobs_are_what_their_submitter_was_and_inside_a_job_what_their_own_spec_says(
     slurm: SlurmTestCluster,
     run_folder: Path,
     folder: Path,
@@ -87,65 +82,42 @@ def test_a_job_is_what_its_submitter_was(
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
+    for name, value in {
+        "SLURM_JOB_ID": "1",
+        "SLURM_NTASKS": "4",
+        "SLURM_CPUS_PER_TASK": "8",
+        "SBATCH_JOB_NAME": "mine",
+        "SBATCH_PARTITION": "gpu",
+    }.items():
+        monkeypatch.setenv(name, value)
     write_job_environment(run_folder)
     token = new_token()
-    spec = SlurmSpec(
-        partition="gpu", gpus=1, cpus=2, mem_gb=0.5, time_min=30, setup=["export HELLO=1"]
-    )
-    call = Call("job_functions:report", (str(run_folder), str(tmp_path / "out")))
-    (job_id,) = submit(folder, call, spec=spec, token=token)
-    (info,) = ended(job_id)
-    assert (info.state, info.exit_code, info.token) == (JobState.COMPLETED, 0, token)
-    found = json.loads((tmp_path / "out").read_text())
-    assert (found["job_id"], found["token"], found["restarts"]) == (job_id, token, 0)
+    spec = SlurmSpec(gpus=1, cpus=2, mem_gb=0.5, time_min=30, setup=["export HELLO=1"])
+    calls = [
+        Call("job_functions:report", (str(run_folder), str(tmp_path / status), status))
+        for status in ("0", "3")
+    ]
+    job_ids = submit(folder, *calls, spec=spec, token=token)
+    infos = ended(*job_ids)
+    assert [(info.state, info.exit_code) for info in infos] == [
+        (JobState.COMPLETED, 0),
+        (JobState.FAILED, 3),
+    ]
+    assert [i.job_id for i in SlurmCluster().jobs(fresh=True).by_token(token)] == job_ids
+    for status, job_id in zip(("0", "3"), job_ids, strict=True):
+        found = json.loads((tmp_path / status).read_text())
+        assert (found["job_id"], found["token"], found["restarts"]) == (job_id, token, 0)
+        assert job_log(folder, job_id).read_text() == f"reported by {job_id}\n"
     assert found["cwd"] == str(elsewhere)
     assert found["path"] == str(run_folder.parent.parent)
     assert found["hello"] == "1"
     assert found["imported"] == []
     assert 0 < found["seconds_left"] <= 1800
-    assert job_log(folder, job_id).read_text() == f"reported by {job_id}\n"
-    wait_until(
-        "the accounting to know of the end",
-        lambda: [row["state"] for row in slurm.sacct(job_id)] == ["COMPLETED"],
-    )
-
-
-def test_elements_of_an_array_have_the_ids_that_listings_show(
-    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
-) -> None:
-    calls = [
-        Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"), str(n)))
-        for n in range(3)
-    ]
-    token = new_token()
-    job_ids = submit(folder, *calls, token=token)
-    assert [info.exit_code for info in ended(*job_ids)] == [0, 1, 2]
-    for n, job_id in enumerate(job_ids):
-        assert json.loads((tmp_path / f"out{n}").read_text())["job_id"] == job_id
-        assert job_log(folder, job_id).exists()
-    assert [i.job_id for i in SlurmCluster().jobs(fresh=True).by_token(token)] == job_ids
-
-
-def test_dependents_of_a_job_that_fails_are_cancelled_instead_of_pending_for_ever_P6(
-    slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
-) -> None:
-    def job(name: str, status: int = 0, **changes: Any) -> str:
-        arguments = (str(run_folder), str(tmp_path / name), str(status))
-        return submit(folder, Call("job_functions:report", arguments), **changes)[0]
-
-    good, bad = job("good"), job("bad", 3)
-    after_good, after_bad = (
-        job("after good", dependency=f"afterok:{good}"),
-        job("after bad", dependency=f"afterok:{good}:{bad}"),
-    )
-    after_that = job("after that", dependency=f"afterok:{after_bad}")
-    infos = ended(good, bad, after_good, after_bad, after_that)
-    assert [info.state.name for info in infos] == [
-        *("COMPLETED", "FAILED", "COMPLETED", "CANCELLED", "CANCELLED")
-    ]
-    assert infos[1].exit_code == 3
-    assert infos[3].reason == "DependencyNeverSatisfied"
-    assert not (tmp_path / "after bad").exists()
+    shown = slurm.run("scontrol", "show", "job", job_ids[0])
+    assert "NumCPUs=2" in shown
+    assert "Partition=gpu" in shown  # the spec names none
+    (job_id,) = submit(folder, calls[0], spec=attrs.evolve(HELD, partition="cpu"))
+    assert "Partition=cpu" in slurm.run("scontrol", "show", "job", job_id)
 
 
 def test_an_own_dependency_of_a_spec_is_waited_for_as_well(
@@ -153,11 +125,9 @@ def test_an_own_dependency_of_a_spec_is_waited_for_as_well(
 ) -> None:
     blocker = slurm.sbatch("sleep 600")
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"dependency": f"afterany:{blocker}"})
-    arguments = (str(run_folder), str(tmp_path / "out"))
-    (first,) = submit(folder, Call("job_functions:report", arguments))
-    (job_id,) = submit(
-        folder, Call("job_functions:report", arguments), spec=spec, dependency=f"afterok:{first}"
-    )
+    first = slurm.sbatch("true")
+    call = Call("job_functions:report", (str(run_folder), str(tmp_path / "out")))
+    (job_id,) = submit(folder, call, spec=spec, dependency=f"afterok:{first}")
     ended(first)
     assert state(job_id) is JobState.PENDING
     SlurmCluster().cancel([blocker])
@@ -217,63 +187,18 @@ def test_a_job_that_is_not_to_be_requeued_cannot_be(
         SlurmCluster().requeue(job_id)
 
 
-def test_submitting_inside_a_job_gives_the_inner_job_what_its_own_spec_says(
-    slurm: SlurmTestCluster,
-    run_folder: Path,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_slurm_refuses_is_an_error_in_its_words(
+    slurm: SlurmTestCluster, run_folder: Path, folder: Path
 ) -> None:
-    for name, value in {
-        "SLURM_JOB_ID": "1",
-        "SLURM_NTASKS": "4",
-        "SLURM_CPUS_PER_TASK": "8",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
-    monkeypatch.setenv("SBATCH_PARTITION", "gpu")
-    arguments = (str(run_folder), str(tmp_path / "out"))
-    token = new_token()
-    (job_id,) = submit(folder, Call("job_functions:report", arguments), token=token)
-    (info,) = ended(job_id)
-    assert info.token == token
-    shown = slurm.run("scontrol", "show", "job", job_id)
-    assert "NumCPUs=1" in shown
-    assert "Partition=gpu" in shown  # the spec names none
-    spec = SlurmSpec(cpus=1, mem_gb=0.1, partition="cpu")
-    (job_id,) = submit(folder, Call("job_functions:report", arguments), spec=spec)
-    assert "Partition=cpu" in slurm.run("scontrol", "show", "job", job_id)
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
+    for spec, words in (
         (SlurmSpec(partition="nope"), "[Ii]nvalid partition"),
         (SlurmSpec(mem_gb=10_000_000), "node configuration is not available"),
         (SlurmSpec(extra={"gres": "gpu:99"}), "node configuration is not available"),
         (SlurmSpec(extra={"constraint": "nope"}), "Invalid feature"),
         (SlurmSpec(extra={"additional_parameters": {"frobnicate": 1}}), "unrecognized option"),
-    ],
-    ids=["partition", "memory", "gpus", "feature", "option"],
-)
-def test_what_slurm_refuses_is_an_error_in_its_words(
-    spec: SlurmSpec, words: str, slurm: SlurmTestCluster, run_folder: Path, folder: Path
-) -> None:
-    with pytest.raises(FuruSubmitRefused, match=words):
-        submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
-
-
-def test_a_job_that_slurm_takes_and_can_never_run_is_told_from_one_that_waits_P6(
-    slurm: SlurmTestCluster, run_folder: Path, folder: Path
-) -> None:
-    spec = SlurmSpec(cpus=1000, mem_gb=0.1)
-    (job_id,) = submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
-
-    def hopeless() -> bool:
-        info = SlurmCluster().jobs(fresh=True).job(job_id)
-        return info is not None and info.hopeless
-
-    wait_until("Slurm to look at the job", hopeless)
+    ):
+        with pytest.raises(FuruSubmitRefused, match=words):
+            submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
 
 
 def test_a_job_whose_machine_does_not_see_the_folder_of_logs_says_so_P8(
@@ -289,7 +214,7 @@ def test_a_job_whose_machine_does_not_see_the_folder_of_logs_says_so_P8(
     assert "does it see that folder?" in info.words
 
 
-def test_a_job_whose_confirmation_got_lost_runs_all_the_same_and_once_P7(
+def test_jobs_whose_confirmation_got_lost_are_found_and_submitted_once_P7(
     slurm: SlurmTestCluster,
     run_folder: Path,
     folder: Path,
@@ -308,48 +233,14 @@ def test_a_job_whose_confirmation_got_lost_runs_all_the_same_and_once_P7(
     calls = [
         Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"))) for n in range(2)
     ]
-    job_ids = submit(folder, *calls, token=token)
-    assert [info.exit_code for info in ended(*job_ids)] == [0, 0]
+    job_ids = submit(folder, *calls, spec=HELD, token=token)
     assert (tmp_path / "calls").read_text() == "x\n"
-    assert len(SlurmCluster().jobs(fresh=True).by_token(token)) == 2
-
-
-def test_a_controller_that_stops_for_a_while_is_waited_for_P7(
-    own_slurm: OwnSlurm, run_folder: Path, folder: Path, tmp_path: Path
-) -> None:
-    cluster = own_slurm(nodes=1, accounting=False)
-    arguments = (str(run_folder), str(tmp_path / "out"))
-    (before,) = submit(folder, Call("job_functions:until_killed", arguments))
-    cluster.stop_controller()
-    snapshot = SlurmCluster().jobs(fresh=True)
-    assert not snapshot.known
-    submission = Submission("slurm-pool", before)
-    assert liveness([submission]) == {submission: Liveness.UNKNOWN}
-    with pytest.raises(FuruSlurmUnavailable) as caught:
-        submit(folder, Call("job_functions:report", arguments), patience=2.0)
-    assert "does not answer" in str(caught.value)
-    cluster.start_controller()
-    token = new_token()
-    (job_id,) = submit(folder, Call("job_functions:report", arguments), token=token)
-    # Without accounting squeue's word stands alone.
-    assert ended(job_id)[0].state is JobState.COMPLETED
-    snapshot = SlurmCluster().jobs(["99999"], fresh=True)
-    assert snapshot.known
-    assert snapshot.job("99999") is None
-
-
-def test_limits_of_the_cluster_are_found_out_and_said(
-    own_slurm: OwnSlurm, run_folder: Path, folder: Path
-) -> None:
-    own_slurm(nodes=1, max_array_size=5, max_submit_jobs=3)
-    assert SlurmCluster().max_array_size() == 5
-    call = Call("job_functions:until_killed", (str(run_folder), "out"))
-    spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"additional_parameters": {"hold": True}})
-    job_ids = submit(folder, call, call, spec=spec)
-    with pytest.raises(FuruSubmitLimit) as caught:
-        submit(folder, call, call, spec=spec)
-    assert "Submit" in caught.value.said or "submit" in caught.value.said
-    assert [state(job_id) for job_id in job_ids] == [JobState.PENDING] * 2
+    (array,) = {job_id.partition("_")[0] for job_id in job_ids}
+    assert job_ids == [f"{array}_0", f"{array}_1"]
+    infos = SlurmCluster().jobs(fresh=True).by_token(token)
+    assert [(info.job_id, info.state) for info in infos] == [
+        (job_id, JobState.PENDING) for job_id in job_ids
+    ]
 
 
 @pytest.fixture
@@ -369,13 +260,12 @@ def test_two_thousand_jobs_take_two_calls_of_sbatch(
 ) -> None:
     cluster = SlurmCluster()
     size = min(1000, cluster.max_array_size())
-    spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"additional_parameters": {"hold": True}})
     calls = [Call("job_functions:report", (str(run_folder), f"out{n}")) for n in range(2000)]
     tokens = [new_token() for _ in range(0, 2000, size)]
     job_ids = [
         job_id
         for token, start in zip(tokens, range(0, 2000, size), strict=True)
-        for job_id in submit(folder, *calls[start : start + size], spec=spec, token=token)
+        for job_id in submit(folder, *calls[start : start + size], spec=HELD, token=token)
     ]
     assert len(sbatch_calls.read_text().splitlines()) == 2
     snapshot = cluster.jobs(fresh=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slurm_nodes import Heavy, Light
 
 import furu_core
 from furu_plan import build_plan
@@ -22,6 +21,7 @@ from furu_slurm import (
     worker_log_folder,
 )
 from furu_slurm.errors import FuruSlurmError, FuruSpecError
+from furu_testing.nodes import Step
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,12 @@ def test_specs_live_in_pyproject_and_those_given_come_first(
 
 
 def test_keys_without_a_spec_are_named_with_the_nodes_that_need_them(furu_store: Path) -> None:
-    plan = build_plan([Light(x=1), *(Heavy(x=x) for x in range(5))])
+    plan = build_plan(
+        [Step(label="light"), *(Step(label=f"heavy {n}", key="big") for n in range(5))]
+    )
     with pytest.raises(FuruSpecError) as caught:
         check_spec_keys({"default": SlurmSpec()}, plan.nodes.values())
-    assert "'big' (needed by Heavy(" in str(caught.value)
+    assert "'big' (needed by Step(" in str(caught.value)
     assert "and 2 more" in str(caught.value)
     check_spec_keys({"default": SlurmSpec(), "big": SlurmSpec()}, plan.nodes.values())
 

@@ -1,45 +1,39 @@
-"""What tests run in other processes."""
+"""What tests run in other processes: a node that speaks, and submitters."""
 
 from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
-from dag_nodes import Number, Step, Total
+from dag_kit import WAIT_SECS, submit
 
-from furu_slurm import SlurmCluster, SlurmSpec
-from furu_slurm_dag import submit_slurm_dag
-
-SMALL = {"default": SlurmSpec(partition="cpu", cpus=1, mem_gb=0.5, time_min=60)}
-
-
-def get(name: str, box: str) -> int:
-    """Compute a node interactively."""
-    result: int = Step(name=name, box=Path(box)).get()
-    return result
+from furu_core import Furu
+from furu_slurm import SlurmCluster
+from furu_testing.nodes import Step
 
 
-def chain(box: str, length: int) -> Step:
-    """Nodes that each come after the last, with one beside each."""
-    folder = Path(box)
-    last = Step(name="0", box=folder)
+class Speaks(Furu[int]):
+    """Prints something."""
+
+    text: str
+
+    def _create(self) -> int:
+        print(self.text)
+        return 1
+
+
+def chain(label: str, length: int) -> Step:
+    """Nodes that each come after the last; the first one waits."""
+    last = Step(label=f"{label}-0", waits=True)
     for number in range(1, length):
-        last = Step(name=str(number), box=folder, after=(last,))
+        last = Step(label=f"{label}-{number}", needs=(last,))
     return last
 
 
-def run_chain(box: str, length: int) -> int:
-    """Submit a chain and wait for it."""
-    run = submit_slurm_dag(chain(box, length), specs=SMALL, poll_interval_sec=0.3)
-    result: int = run.wait(400).results()
-    return result
-
-
-def submit_and_die(box: str, length: int, call: int, when: str) -> None:
+def submit_and_die(label: str, length: int, call: int, when: str) -> None:
     """Submit a chain, and be killed right before or after a call of sbatch."""
-    submit = SlurmCluster.submit
+    submit_once = SlurmCluster.submit
     calls = 0
 
     def counting(self: SlurmCluster, **fields: Any) -> list[str]:
@@ -47,18 +41,18 @@ def submit_and_die(box: str, length: int, call: int, when: str) -> None:
         calls += 1
         if calls == call and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        found = submit(self, **fields)
+        found = submit_once(self, **fields)
         if calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
 
     SlurmCluster.submit = counting  # type: ignore[method-assign]
-    submit_slurm_dag(chain(box, length), specs=SMALL)
+    submit(chain(label, length))
 
 
-def run_total(note: str, count: int) -> int:
-    """Compute many numbers and their sum."""
-    numbers = tuple(Number(x=x, note=Path(note)) for x in range(count))
-    run = submit_slurm_dag(Total(numbers=numbers), specs=SMALL, poll_interval_sec=0.3)
-    result: int = run.wait(400).results()
+def run_diamond(width: int) -> int:
+    """Submit a diamond and wait for it."""
+    base = Step(label="base")
+    sides = tuple(Step(label=f"side-{number}", needs=(base,)) for number in range(width))
+    result: int = submit(Step(label="top", needs=sides)).wait(WAIT_SECS).results()
     return result

@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 from furu_core import Furu
-from furu_core.errors import FuruMissingArtifact
 from furu_slurm import _node_child
+from furu_testing import marked, note
 
 
-class Value(Furu[int]):
-    x: int
+class Closes(Furu[int]):
+    """Closes file descriptors that are not its own."""
 
     def _create(self) -> int:
-        print(f"computing {self.x}")
-        return self.x
+        os.closerange(3, 100)
+        return 1
 
 
-class Ends(Furu[str]):
-    """Ends its process in one way, the first so many times."""
+class Forks(Furu[int]):
+    """Its code is left by two processes."""
 
-    how: str
-    note: Path
-    times: int = 1000
+    def _create(self) -> int:
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+        return 1
 
-    def _create(self) -> str:
-        with self.note.open("a") as file:
-            file.write("x")
-        if len(self.note.read_text()) > self.times:
-            return "done"
-        match self.how:
-            case "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "segfault":
-                ctypes.string_at(0)
-            case "exit":
-                os._exit(3)
-            case "sys.exit":
-                sys.exit("enough")
-            case "raise":
-                raise ValueError("bad value")
-            case "close":
-                os.closerange(3, 100)
-            case "fork":
-                _fork_and_return()
-            case _:
-                raise AssertionError(self.how)
-        return "alive"
+
+class Leaves(Furu[int]):
+    """Leaves its working directory and its SIGTERM handler changed."""
+
+    def _create(self) -> int:
+        os.chdir("/")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return 1
 
 
 class LosesChild(Furu[int]):
@@ -69,48 +53,17 @@ class LosesChild(Furu[int]):
         return 1
 
 
-def _fork_and_return() -> None:
-    pid = os.fork()
-    if pid:
-        os.waitpid(pid, 0)
+class Clings(Furu[int]):
+    """Has a child process, which it notes, and ends for nothing but a kill."""
 
-
-class Sleeps(Furu[int]):
-    """Tells that it has begun, with a child of its own beside it, and then sleeps."""
-
-    note: Path
-    swallows: bool = False
+    label: str
 
     def _create(self) -> int:
         child = subprocess.Popen(["sleep", "1000"])
-        (self.checkpoint_dir / "step").write_text("1")
-        temporary = self.note.with_suffix(".new")
-        temporary.write_text(f"{os.getpid()} {child.pid}")
-        temporary.rename(self.note)
-        while True:
-            try:
-                time.sleep(1000)
-            except BaseException:
-                if not self.swallows:
-                    raise
-
-
-class Asks(Furu[int]):
-    """Asks for what nobody has computed, and swallows the answer."""
-
-    other: int
-
-    def _create(self) -> int:
-        try:
-            return Value(x=self.other).get()
-        except FuruMissingArtifact:
-            return -1
-
-
-class Threads(Furu[int]):
-    """Leaves its working directory and its SIGTERM handler changed."""
-
-    def _create(self) -> int:
-        os.chdir("/")
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return 1
+        note(f"child-of-{self.label}", str(child.pid))
+        with marked(self.label):
+            while True:
+                try:
+                    time.sleep(1000)
+                except BaseException:
+                    pass

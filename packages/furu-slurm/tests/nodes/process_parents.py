@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import furu_core
 from furu_core.executors import Submission, WorkerContext
 from furu_slurm._node_child import ChildDied, NodeChild
-from furu_testing import wait_until
+from furu_testing import await_mark
 
 CONTEXT = WorkerContext("test", "run-1", submission=Submission("test", "7"))
 
@@ -41,48 +39,34 @@ def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
         for offset in offsets:
             process.start(offset)
             answers.append(told(process.poll(None)) | {"pid": process.pid})
-    assert "process_nodes" not in sys.modules
+    assert not {"process_nodes", "furu_testing.nodes"} & sys.modules.keys()
     return answers
 
 
-def count(graph: str, offsets: list[int]) -> float:
-    """Nodes per second, while nothing else holds the machine up."""
-    with NodeChild(CONTEXT, Path(graph)) as process:
-        process.start(offsets[0])
-        assert process.poll(180.0) is not None
-        took = []
-        for offset in offsets[1:]:
-            began = time.monotonic()
-            process.start(offset)
-            answer = process.poll(None)
-            took.append(time.monotonic() - began)
-            assert told(answer)["outcome"] == "computed", told(answer)
-        return 1 / statistics.median(took)
-
-
-def interrupt(graph: str, offset: int, note: str, how: str, after: int) -> list[dict[str, Any]]:
-    """Interrupt a node once it has begun, and compute another one afterwards."""
+def interrupt(graph: str, offsets: list[int], hows: list[str]) -> list[dict[str, Any]]:
+    """Compute nodes one after the other, whose labels say how they are interrupted; "" lets one end."""
     answers = []
     with NodeChild(CONTEXT, Path(graph)) as process:
-        process.start(offset)
-        assert process.poll(0.0) is None
-        wait_until("the node to begin", lambda: os.path.exists(note))
-        if how == "kill":
-            process.kill()
-        elif how == "kill after interrupt":
-            process.interrupt("out of patience")
-            assert process.poll(0.2) is None
-            process.kill()
-        else:
-            process.interrupt("out of walltime", lost=how == "lost")
-        answers.append(told(process.poll(180.0)))
-        process.start(after)
-        answers.append(told(process.poll(180.0)))
+        for offset, how in zip(offsets, hows, strict=True):
+            process.start(offset)
+            if how:
+                await_mark(furu_core.settings().path, how)
+                assert process.poll(0.0) is None
+            match how:
+                case "cancelled" | "lost":
+                    process.interrupt("out of walltime", lost=how == "lost")
+                case "killed":
+                    process.kill()
+                case "clings":
+                    process.interrupt("out of patience")
+                    assert process.poll(0.2) is None
+                    process.kill()
+            answers.append(told(process.poll(180.0)))
     return answers
 
 
-def wait_for_ever(graph: str, offset: int) -> None:
+def wait_for_ever(graph: str, offsets: list[int]) -> None:
     """Start a node and wait, to be killed meanwhile."""
     with NodeChild(CONTEXT, Path(graph)) as process:
-        process.start(offset)
+        process.start(offsets[0])
         process.poll(None)
