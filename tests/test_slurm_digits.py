@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from furu_testing import wait_until
 from furu_testing.slurm import SlurmTestCluster
-from slurm_demo import EXECUTORS, run_digits
+from slurm_demo import EXECUTORS, run_report
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+# The experiment on two of its trials; `make demo-slurm` runs the whole.
+SMALL = """
+from digits import FinalTest, Neighbours, Pixels, Ranking, Report, Validate, split
+
+features = Pixels(split=split)
+trials = tuple(Validate(features=features, model=Neighbours(k=k), folds=2) for k in (1, 3))
+ranking = Ranking(trials=trials)
+report = Report(ranking=ranking, test=FinalTest(ranking=ranking), plots=())
+"""
+NODES = 8
 
 
 def test_digits_finds_the_same_under_all_three_executors(
-    own_slurm: Callable[..., SlurmTestCluster], tmp_path: Path
+    slurm: SlurmTestCluster, tmp_path: Path
 ) -> None:
-    slurm = own_slurm(cpus=4)
-    outcomes = {
-        executor: run_digits(executor, tmp_path / executor, slurm.environment)
+    (tmp_path / "small_digits.py").write_text(SMALL)
+    environ = {**slurm.environment, "PYTHONPATH": str(tmp_path)}
+    outcomes = [
+        run_report(executor, tmp_path / executor, environ, "small_digits:report")
         for executor in EXECUTORS
-    }
-    assert {outcome.computed for outcome in outcomes.values()} == {63}
-    assert len({outcome.hash for outcome in outcomes.values()}) == 1
-    assert len({outcome.report for outcome in outcomes.values()}) == 1
+    ]
+    assert {outcome.computed for outcome in outcomes} == {NODES}
+    assert len({outcome.hash for outcome in outcomes}) == 1
+    assert len({outcome.report for outcome in outcomes}) == 1
     check_jobs_of_nodes(slurm, tmp_path / "slurm-dag")
-    check_workers(slurm, tmp_path / "slurm-pool")
+    logs = [*(tmp_path / "slurm-pool" / "submitit" / "workers" / "default").glob("*/*_log.out")]
+    assert 1 <= len(logs) <= 3, logs
 
 
 def check_jobs_of_nodes(slurm: SlurmTestCluster, store: Path) -> None:
-    logs = sorted((store / "submitit" / "nodes" / "default").glob("*/*_log.out"))
-    assert len(logs) == 63, logs
-    rows = {row["id"]: row for row in slurm.squeue()}
-    of_nodes = [row for row in rows.values() if str(store) in row["stdout"]]
-    assert len(of_nodes) == 63
-    assert {row["state"] for row in of_nodes} == {"COMPLETED"}
-    arrays = {row["id"].partition("_")[0] for row in of_nodes}
-    wait_until(
-        "accounting to know how all jobs ended",
-        lambda: [row["state"] for row in slurm.sacct(*arrays)].count("COMPLETED") == 63,
-    )
-
-
-def check_workers(slurm: SlurmTestCluster, store: Path) -> None:
-    logs = sorted((store / "submitit" / "workers" / "default").glob("*/*_log.out"))
-    assert 1 <= len(logs) <= 3, logs
+    logs = [*(store / "submitit" / "nodes" / "default").glob("*/*_log.out")]
+    assert len(logs) == NODES, logs
+    of_nodes = [row for row in slurm.squeue() if str(store) in row["stdout"]]
+    assert [row["state"] for row in of_nodes] == ["COMPLETED"] * NODES
