@@ -23,7 +23,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test lint types check bench check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
+.PHONY: help setup demo test test-all lint types check bench check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,8 +38,12 @@ $(STAMP): pyproject.toml uv.lock wheelhouse.sha256 tools/setup.py $(wildcard pac
 demo: $(STAMP) ## run the digits experiment; again, and everything is loaded
 	@cd $(DEMO_DIR) && ../../$(BIN)/furu $(DEMO) && ../../$(BIN)/python -c "$(DEMO_REPORT)"
 
-test: $(STAMP) ## run all tests (ARGS="-k lease" to choose)
+test: $(STAMP) ## run the tests (ARGS="-k lease" to choose)
 	@$(RUN) -m pytest $(PYTEST) $(ARGS)
+
+test-all: $(STAMP) ## run every test at its full size: for a night, and before a release
+	@FURU_TEST_THOROUGH=1 $(RUN) -m pytest $(PYTEST) --conformance=all $(ARGS)
+	@$(RUN) tools/try_furu_dask.py $(PYTEST) --conformance=all $(ARGS)
 
 lint: $(STAMP) ## check format and style, and that uv.lock fits
 	@$(RUN) -m uv lock --check --quiet 2>/dev/null || { echo "uv.lock does not fit pyproject.toml: run make lock"; exit 1; }
