@@ -12,7 +12,7 @@ from dag_kit import SMALL, WAIT_SECS, retried, states, submit
 import furu_core
 from furu_core.errors import FuruRunError
 from furu_core.executors import FailureKind, Liveness, NodeState, liveness, submission_of
-from furu_slurm import SlurmCluster
+from furu_slurm import JobState, SlurmCluster
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_dag import _submit
 from furu_testing import (
@@ -36,6 +36,12 @@ pytestmark = pytest.mark.slow
 def cluster(own_slurm: OwnSlurm) -> SlurmTestCluster:
     """A cluster that forgets jobs seconds after their end, and knows no accounting."""
     return own_slurm(nodes=2, cpus=2, min_job_age=2, conf=GHOSTLY)
+
+
+@pytest.fixture
+def limited(own_slurm: OwnSlurm) -> SlurmTestCluster:
+    """A cluster with small limits, whose accounting knows the jobs that it forgets."""
+    return own_slurm(nodes=2, max_array_size=4, max_submit_jobs=3, min_job_age=2, accounting=True)
 
 
 def node_of(cluster: SlurmTestCluster, job_id: str) -> str:
@@ -172,14 +178,13 @@ def test_p7_jobs_that_slurm_has_purged_are_judged_by_the_store(
     cluster.wait_idle()
 
 
-def test_limits_of_the_cluster_are_found_out_and_said_and_the_wait_goes_on_in_waves(
-    own_slurm: OwnSlurm,
+def test_limits_of_the_cluster_are_found_out_and_the_wait_goes_on_in_waves(
+    limited: SlurmTestCluster,
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     calls: list[dict[str, Any]],
 ) -> None:
-    cluster = own_slurm(max_array_size=4, max_submit_jobs=3)
     monkeypatch.setattr("furu_slurm_dag._run._AGAIN_SECS", 1.0)
     # They wait, or some would end before all is submitted.
     steps = tuple(Step(label=str(number), waits=True) for number in range(5))
@@ -190,7 +195,20 @@ def test_limits_of_the_cluster_are_found_out_and_said_and_the_wait_goes_on_in_wa
     let_go(store)
     assert run.wait(WAIT_SECS).results() == 6
     assert times(store) == dict.fromkeys([*"01234", "root"], 1)
-    cluster.wait_idle()
+    limited.wait_idle()
+    # What squeue has forgotten the accounting tells, a while after.
+    jobs = list(run.job_id_by_hash.values())
+    wait_until(
+        "squeue to forget the jobs",
+        lambda: not any(map(SlurmCluster().jobs().job, jobs)),
+        WAIT_SECS,
+    )
+
+    def told() -> list[JobState | None]:
+        snapshot = SlurmCluster().jobs(jobs)
+        return [info and info.state for info in map(snapshot.job, jobs)]
+
+    wait_until("the accounting", lambda: told() == [JobState.COMPLETED] * len(jobs), WAIT_SECS)
 
 
 def test_behind_caches_and_on_hosts_of_their_own_jobs_find_what_others_computed(
