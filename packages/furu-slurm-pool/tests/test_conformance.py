@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import Any, Final
 
 import pytest
@@ -28,6 +30,10 @@ class TestLocal(ExecutorConformance):
     executor = "slurm-pool"
     options = _OPTIONS | {"cluster": "local"}
     command_options = (*_COMMAND_OPTIONS, "-o", "cluster=local")
+
+    def kill_worker(self, mark: Mark) -> None:
+        """Kill the worker itself; its child, which computes, ends with it."""
+        os.kill(mark.parent, signal.SIGKILL)
 
 
 class TestSlurm(ExecutorConformance):

@@ -185,7 +185,7 @@ def _claim_all(path: str, worker: str, most: int, start: Any, results: Any) -> N
 
 @pytest.mark.parametrize("most", [1, 16])
 def test_eight_processes_at_once_claim_each_task_once(queue: QueueFolder, most: int) -> None:
-    names = fill(queue, 2_000)
+    names = fill(queue, 1_000)
     start, results = FORK.Barrier(8), FORK.Queue()
     workers = [
         FORK.Process(target=_claim_all, args=(queue.path, f"w{n}", most, start, results))
@@ -212,9 +212,9 @@ def _claim_for_ever(path: str, worker: str) -> None:
 def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> None:
     seed = int(os.environ.get("FURU_TEST_SEED", "4711"))
     chance = random.Random(seed)
-    names = fill(queue, 1_000)
+    names = fill(queue, 500)
     os.mkdir(f"{queue.path}/done")
-    for number in range(20):
+    for number in range(10):
         desks = [f"w{number}-{n}" for n in range(3)]
         workers = [FORK.Process(target=_claim_for_ever, args=(queue.path, desk)) for desk in desks]
         for worker in workers:
@@ -230,7 +230,7 @@ def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> 
     everywhere = Counter([*left, *done, *waiting])
     assert set(everywhere) <= set(names)
     assert max(everywhere.values()) == 1
-    assert len(names) - len(everywhere) <= 60
+    assert len(names) - len(everywhere) <= 30  # one for each worker
 
 
 def _wait_for_files(folder: str, count: int) -> None:
@@ -261,7 +261,7 @@ def test_p7_a_controller_killed_while_it_queues_leaves_whole_tasks(queue: QueueF
             assert json.load(file)["hash"] == _tasks.hash_of(name)
 
 
-def test_a_claim_costs_the_same_with_100_and_with_100_000_queued(
+def test_a_claim_costs_the_same_with_100_and_with_10_000_queued(
     tmp_path: Path,
 ) -> None:
     def calls_per_claim(count: int) -> tuple[int, int]:
@@ -289,4 +289,4 @@ def test_a_claim_costs_the_same_with_100_and_with_100_000_queued(
                 assert len(desk.claim(1)) == 1
         return listings, renames
 
-    assert calls_per_claim(100) == calls_per_claim(100_000)
+    assert calls_per_claim(100) == calls_per_claim(10_000)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from pool_nodes import Leaf
 
 import furu_core
 from furu_core.executors import (
@@ -30,6 +29,7 @@ from furu_slurm_pool._heartbeats import Heartbeat, Watch
 from furu_slurm_pool._inheritance import HeirsReader, Inheritance
 from furu_slurm_pool._queue import Desk
 from furu_slurm_pool._verdicts import Kind, TaskVerdict, UnreadableVerdict, Verdicts
+from furu_testing.nodes import Leaf
 
 
 @pytest.fixture

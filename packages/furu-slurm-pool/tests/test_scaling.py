@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_nodes import Keyed
+from pool_kit import RUN_SECS, start
 
-from furu_slurm import LocalCluster, SlurmSpec
-from furu_slurm_pool import run_slurm_pool
+from furu_slurm import LocalCluster
 from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
+from furu_testing import times
+from furu_testing.nodes import Step
 
 
 class Clock:
@@ -59,7 +60,7 @@ def test_how_many_jobs_are_allowed_is_found_out_by_halves() -> None:
 
 
 def test_layers_of_two_spec_keys_by_turns_do_not_swap_workers_at_each(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submitted: list[int] = []
     submit = LocalCluster.submit
@@ -69,17 +70,11 @@ def test_layers_of_two_spec_keys_by_turns_do_not_swap_workers_at_each(
         return submit(self, **fields)
 
     monkeypatch.setattr(LocalCluster, "submit", counting)
-    below: tuple[Keyed, ...] = ()
-    for layer in range(10):
+    below: tuple[Step, ...] = ()
+    for layer in range(8):
         key = ("default", "gpu")[layer % 2]
-        below = tuple(Keyed(n=10 * layer + n, key=key, below=below) for n in range(4))
-    run = run_slurm_pool(
-        below,
-        specs={"default": SlurmSpec(), "gpu": SlurmSpec()},
-        cluster="local",
-        max_workers_total=4,
-        poll_interval_sec=0.2,
-        progress=False,
-    )
-    assert run.status().computed == 40
-    assert sum(submitted) <= 8  # four of the first key, two of which make room for two of the other
+        below = tuple(Step(label=f"{layer}-{n}", key=key, needs=below) for n in range(2))
+    run = start(below).wait(RUN_SECS)
+    assert run.status().computed == 16
+    assert set(times(store).values()) == {1}
+    assert sum(submitted) <= 4  # two of the first key, one of which makes room for one of the other
