@@ -27,8 +27,8 @@ class TestSlurm(ExecutorConformance):
     options = _OPTIONS
     command_options = ("-o", f"specs={json.dumps(_SPECS)}", "-o", "poll_interval_sec=0.5")
     lacks = _LACKS
-    width = 10
-    depth = 8  # Slurm takes seconds to see that a job need not wait any more
+    width = 5
+    depth = 4  # Slurm takes seconds to see that a job need not wait any more
     patience_secs = 300.0  # jobs may wait for those of other tests
 
     @pytest.fixture(autouse=True)
