@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -114,10 +113,9 @@ def test_threads_that_ask_at_once_share_a_look(fake: FakeSlurm, moment: None) ->
 def test_a_slow_squeue_is_asked_less_often(fake: FakeSlurm) -> None:
     fake.command("squeue", "sleep 0.3")
     queue = Queue(interval=0.0)
-    deadline = time.monotonic() + 1.5
-    while time.monotonic() < deadline:
+    for _ in range(5):
         queue.look()
-    assert len(fake.calls("squeue")) <= 2
+    assert len(fake.calls("squeue")) <= 2  # one more where the machine stalls
 
 
 @pytest.mark.parametrize(("status", "longest"), [(0, 20.0), (1, 9.0)])

@@ -254,7 +254,6 @@ def sbatch_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "calls"
 
 
-@pytest.mark.slow
 def test_two_thousand_jobs_take_two_calls_of_sbatch(
     slurm: SlurmTestCluster, run_folder: Path, folder: Path, sbatch_calls: Path
 ) -> None:
