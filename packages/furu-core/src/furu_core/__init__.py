@@ -20,8 +20,8 @@ if _TYPE_CHECKING:
     from furu_core._config_class import field
     from furu_core._furu import Furu
     from furu_core._grid import grid
-    from furu_core._outcomes import NodeState
     from furu_core._run import run
+    from furu_core._states import NodeState
 
 __all__ = [
     "ExecContext",
@@ -42,7 +42,7 @@ __all__ = [
 # itself, because a scheduler's job watches over nodes and knows none of their classes.
 _LATE = {
     "Furu": "furu_core._furu",
-    "NodeState": "furu_core._outcomes",
+    "NodeState": "furu_core._states",
     "field": "furu_core._config_class",
     "grid": "furu_core._grid",
     "run": "furu_core._run",

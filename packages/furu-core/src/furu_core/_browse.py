@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _attempts, _layout, _manifest, _records, _settings, _states
+from furu_core import _attempts, _layout, _manifest, _records, _settings, _state_reader
 from furu_core._layout import ATTEMPTS, META, NodePaths
-from furu_core._outcomes import NodeInfo, NodeState
 from furu_core._records import AttemptRecord, DamagedRecord
+from furu_core._states import NodeInfo, NodeState
 from furu_core.errors import FuruUsageError
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
@@ -86,7 +86,7 @@ class StoredNode:
         """How the node stands."""
         if os.path.isdir(self.paths.artifact):
             return NodeInfo(NodeState.DONE)
-        return _states.look(self.paths, self.name)
+        return _state_reader.look(self.paths, self.name)
 
     def meta(self, file: str) -> Any:
         """The JSON of one of furu's files in the artifact; None where it is missing or damaged."""
@@ -167,7 +167,7 @@ def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]
         for node_hash in cls.attempted():
             if node_hash not in there:
                 node = StoredNode(cls, node_hash)
-                info = _states.look(node.paths, node.name)
+                info = _state_reader.look(node.paths, node.name)
                 if info.state is not NodeState.ABSENT:
                     yield node, info
 

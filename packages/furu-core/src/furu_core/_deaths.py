@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import attrs
 
-from furu_core._outcomes import Failure, FailureKind, NodeInfo, NodeResult, NodeState, Outcome
+from furu_core._outcomes import Failure, FailureKind, NodeResult, Outcome
 from furu_core._places import Placed, name_of, paths_of
 from furu_core._process import ProcessId, this_process
-from furu_core._states import info_of
+from furu_core._state_reader import info_of
+from furu_core._states import NodeInfo, NodeState
 from furu_core._worker import record_death
 
 

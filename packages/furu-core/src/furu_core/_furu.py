@@ -15,7 +15,7 @@ from furu_core._store_errors import store_error
 from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
-    from furu_core._outcomes import NodeState
+    from furu_core._states import NodeState
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -119,9 +119,11 @@ class Furu(Generic[T_co]):
 
     def status(self) -> NodeState:
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
-        from furu_core import _states  # here and below: what a hit does not need costs it nothing
+        from furu_core import (
+            _state_reader,
+        )  # here and below: what a hit does not need costs it nothing
 
-        return _states.state_of(self, node_paths(self)).state
+        return _state_reader.state_of(self, node_paths(self)).state
 
     def delete(self) -> bool:
         """Remove the result and what failed attempts left; whether there was anything to remove.

@@ -1,4 +1,4 @@
-"""The words for nodes: who computes one, why it failed, how an attempt ended, how it stands now."""
+"""What became of a node: who computes it, why it failed, how one attempt ended."""
 
 from __future__ import annotations
 
@@ -116,34 +116,3 @@ class NodeResult:
     seconds: float = 0.0
     culprit: str | None = None
     holder: Holder | None = None
-
-
-class NodeState(Enum):
-    """How a node stands in the store."""
-
-    DONE = "done"
-    RUNNING = "running"
-    QUEUED = "queued"
-    STALE = "stale"  # whoever computed it died
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    ABSENT = "absent"
-
-
-@attrs.frozen
-class NodeInfo:
-    """How one node stands.
-
-    Attributes:
-        state: in a word.
-        attempt: the number of the newest attempt, where one is on disk.
-        holder: who computes it, or computed it last.
-        failure: why it failed, for failed and cancelled nodes.
-        reason: how one knows that its holder lives or died.
-    """
-
-    state: NodeState
-    attempt: int | None = None
-    holder: Holder | None = None
-    failure: Failure | None = None
-    reason: str = ""

@@ -48,9 +48,7 @@ if _TYPE_CHECKING:
         Failure,
         FailureKind,
         Holder,
-        NodeInfo,
         NodeResult,
-        NodeState,
         Outcome,
         Submission,
     )
@@ -66,7 +64,8 @@ if _TYPE_CHECKING:
     from furu_core._reruns import matches_rerun
     from furu_core._reruns import reran as note_rerun
     from furu_core._settings import to_env as settings_to_env
-    from furu_core._states import StateReader, state_at
+    from furu_core._state_reader import StateReader, state_at
+    from furu_core._states import NodeInfo, NodeState
     from furu_core._submissions import note_submission, remove_submission, submission_of
     from furu_core._worker import (
         has_validator,
@@ -188,9 +187,7 @@ _MODULES = {
         "Failure",
         "FailureKind",
         "Holder",
-        "NodeInfo",
         "NodeResult",
-        "NodeState",
         "Outcome",
         "Submission",
     ),
@@ -203,7 +200,8 @@ _MODULES = {
     "_registry": ("installed_executors", "liveness", "load_executor"),
     "_reruns": ("matches_rerun", "reran as note_rerun"),
     "_settings": ("to_env as settings_to_env",),
-    "_states": ("StateReader", "state_at"),
+    "_state_reader": ("StateReader", "state_at"),
+    "_states": ("NodeInfo", "NodeState"),
     "_submissions": ("note_submission", "remove_submission", "submission_of"),
     "_worker": ("has_validator", "invalidate_if_bad", "made_progress", "record_death", "run_node"),
     "_worker_session": ("WorkerContext", "importing_user_code", "worker_session"),

@@ -11,7 +11,7 @@ import click
 from furu_core import _browse
 from furu_core._browse import StoredClass, StoredNode
 from furu_core._cli._output import json_option, print_json
-from furu_core._outcomes import NodeState
+from furu_core._states import NodeState
 
 
 @click.command("ls")

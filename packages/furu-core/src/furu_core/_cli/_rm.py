@@ -7,7 +7,7 @@ import click
 from furu_core import _browse, _publishing, _settings
 from furu_core._cli import _status
 from furu_core._cli._output import json_option, print_json
-from furu_core._outcomes import NodeState
+from furu_core._states import NodeState
 from furu_core.errors import FuruUsageError
 
 

@@ -13,7 +13,7 @@ from furu_core._browse import StoredNode
 from furu_core._cli._output import duration, json_option, print_json, size, when
 from furu_core._layout import CONFIG_FILE, METADATA_FILE
 from furu_core._manifest import DamagedArtifact
-from furu_core._outcomes import NodeState
+from furu_core._states import NodeState
 
 
 @click.command("show")
