@@ -11,31 +11,32 @@ import time
 from pathlib import Path
 
 import pytest
-from local_nodes import Leaf
 
 from furu_core.executors import Failure, FailureKind
 from furu_local import run_local
 from furu_plan.runs._display import Lines, NoDisplay, Screen, choose_display
 from furu_plan.runs._report import View, duration, failure_text, progress_line, running_text
-from furu_testing import Scripts
+from furu_testing import Scripts, let_go
+from furu_testing.nodes import Leaf
 
-SLOW = """
+SCRIPT = """
     import sys
-    from pathlib import Path
+    from furu_testing.nodes import *
     from local_nodes import *
     from furu_local import run_local
 
     if __name__ == "__main__":
-        folder = Path(sys.argv[1])
-        (folder / "go").touch()
-        nodes = [Alone(n=n, key="slow", secs=0.3, folder=folder) for n in range(6)]
-        nodes += [Noisy(), Flaky(times=1, folder=folder)]
-        print("results", run_local(nodes, max_workers=2, limits={"slow": 1}).results())
+        nodes = [Leaf(x=0), Leaf(x=1), Noisy(), Fails(label="bad", times=1)]
+        nodes += [Step(label=label, waits=True) for label in sys.argv[1:]]
+        print("results", run_local(nodes, max_workers=1).results())
 """
 
 
-def in_terminal(script: Path, *args: str) -> tuple[int, str, str]:
-    """Run a script whose stderr is a terminal: its exit status, stdout and what the terminal got."""
+def in_terminal(script: Path, *args: str, store: Path, awaited: list[str]) -> tuple[int, str, str]:
+    """Run a script whose stderr is a terminal: its exit status, stdout and what the terminal got.
+
+    Its nodes wait until the terminal has shown all that is awaited.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(script), *args],
@@ -56,6 +57,8 @@ def in_terminal(script: Path, *args: str) -> tuple[int, str, str]:
         if not data:
             break
         shown += data
+        if all(text.encode() in shown for text in awaited):
+            let_go(store)
     out, _ = process.communicate(timeout=200)
     os.close(ours)
     return process.returncode, out, shown.decode()
@@ -65,29 +68,25 @@ def test_a_terminal_shows_what_is_done_what_runs_and_the_time_left(
     store: Path, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SLOW))
-    status, out, shown = in_terminal(script, str(tmp_path))
+    script.write_text(textwrap.dedent(SCRIPT))
+    awaited = ["/5 done", "computing Step(", " left"]
+    status, out, shown = in_terminal(script, "waits", store=store, awaited=awaited)
     assert status == 0, shown
-    assert out == "results [0, 1, 2, 3, 4, 5, 0, 2]\n"
-    assert "/8 done" in shown
-    assert "computing Alone(" in shown
-    assert " left" in shown
-    assert "failure 1 of at most 4" in shown
-    assert "8 computed" in shown
+    assert out == "results [0, 1, 0, 2, 1]\n"
+    for text in (*awaited, "failure 1 of at most 4", "5 computed"):
+        assert text in shown
     assert "printed" not in shown
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")  # the cursor is shown again
 
 
-def test_elsewhere_there_are_a_few_lines_and_stdout_has_the_results_alone(
-    program: Scripts, tmp_path: Path
-) -> None:
+def test_elsewhere_there_are_a_few_lines_and_stdout_has_the_results_alone(program: Scripts) -> None:
     began = time.monotonic()
-    status, out, err = program(SLOW, str(tmp_path)).finish()
+    status, out, err = program(SCRIPT).finish()
     assert status == 0, err
-    assert out == "results [0, 1, 2, 3, 4, 5, 0, 2]\n"
-    assert "8 to compute" in err
+    assert out == "results [0, 1, 0, 2]\n"
+    assert "4 to compute" in err
     assert "failure 1 of at most 4" in err
-    assert "8 computed" in err
+    assert "4 computed" in err
     assert "\x1b" not in err
     # One after ten seconds and one each minute tell how the run stands, where it lasts for so long.
     progress = [line for line in err.splitlines() if " nodes there, " in line]

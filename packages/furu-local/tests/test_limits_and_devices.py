@@ -2,64 +2,80 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_nodes import Alone, Gpu, Leaf, Sum
+from local_nodes import Sees
 
 from furu_core.errors import FuruExecutorError, FuruUsageError
 from furu_local import LocalExecutor, run_local
 from furu_local._devices import Slot, resolve_devices
 from furu_local._options import PARSERS
 from furu_plan.runs import parse_options
+from furu_testing import Mark, await_mark, let_go, noted, read_marks, times, wait_until
+from furu_testing.nodes import Step
 
 
-@pytest.mark.parametrize("worker", ["process", "thread"])
-def test_no_more_nodes_of_a_spec_key_are_computed_than_its_limit(
-    store: Path, tmp_path: Path, worker: str
-) -> None:
-    nodes = [Alone(n=n, key="db", folder=tmp_path) for n in range(6)]
-    others = [Leaf(x=n) for n in range(20)]
-    run = run_local([*nodes, *others], worker=worker, max_workers=3, limits={"db": 1})
-    assert run.results() == [*range(6), *range(20)]
+def one_after_the_other(marks: list[Mark]) -> bool:
+    """Whether none of these computations began before the one before it had ended."""
+    return all(a.ended is not None and a.ended <= b.began for a, b in pairwise(marks))
 
 
-def test_a_limit_holds_for_brief_nodes_that_are_handed_out_ahead(
-    store: Path, tmp_path: Path
-) -> None:
-    brief = [Leaf(x=n) for n in range(50)]
-    nodes = [Alone(n=n, secs=0.001, folder=tmp_path) for n in range(30)]
-    run_local([*brief, *nodes], max_workers=3, limits={"default": 1})
+def test_no_more_nodes_of_a_spec_key_are_computed_than_its_limit(store: Path) -> None:
+    limited = [Step(label=f"db-{n}", key="db", waits=True) for n in range(3)]
+    others = [Step(label=f"other-{n}") for n in range(10)]
+    executor = LocalExecutor(worker="thread", max_workers=3, limits={"db": 1})
+    run = executor.submit([*limited, *others])
+    try:
+        await_mark(store, "db-0")
+        wait_until("the others", lambda: all(other.exists() for other in others))
+        assert set(times(store)) == {"db-0", *(other.label for other in others)}
+    finally:
+        let_go(store)
+    assert run.results() == [1] * 13
+
+
+def test_a_limit_holds_for_brief_nodes_which_are_else_handed_out_ahead(store: Path) -> None:
+    run_local([Step(label=str(n)) for n in range(25)], max_workers=2, limits={"default": 1})
+    marks = read_marks(store)
+    assert len(marks) == 25
+    assert one_after_the_other(marks)
 
 
 def test_each_device_is_used_by_one_node_at_a_time_which_sees_no_other(
-    store: Path, tmp_path: Path
-) -> None:
-    nodes = [Gpu(n=n, folder=tmp_path, of=2) for n in range(6)]
-    results = run_local([*nodes, Leaf(x=1)], max_workers=4, devices={"gpu": 2}).results()
-    seen = [result.split() for result in results[:6]]
-    assert {device for device, _ in seen} == {"0", "1"}
-    # A device has one process, and a process one device.
-    assert len({pid for _, pid in seen}) == 2
-    assert len({(device, pid) for device, pid in seen}) == 2
-
-
-def test_nodes_without_devices_see_what_the_user_sees(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    nodes = [Gpu(n=0), Gpu(n=1, key="default")]
-    seen = run_local(nodes, devices={"gpu": ["1"]}, max_workers=2).results()
-    assert [text.split()[0] for text in seen] == ["7", "5,7"]
+    """Within what the user allows, all of which a node without a device sees."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
+    nodes = [Sees(label=f"gpu-{n}", key="gpu", meets=(f"gpu-{1 - n}",)) for n in range(2)]
+    nodes += [Sees(label=f"gpu-{n}", key="gpu") for n in range(2, 6)]
+    run_local([*nodes, Sees(label="plain")], max_workers=3, devices={"gpu": ["0", "2"]})
+    seen: dict[str, list[Mark]] = {}
+    for mark in read_marks(store):
+        seen.setdefault(noted(store, f"sees-{mark.label}"), []).append(mark)
+    assert set(seen) == {"5", "7", "5,6,7"}
+    assert [mark.label for mark in seen.pop("5,6,7")] == ["plain"]
+    # A device has one process, and a process one device.
+    first, second = ({mark.pid for mark in marks} for marks in seen.values())
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert all(one_after_the_other(marks) for marks in seen.values())
 
 
-def test_devices_count_as_workers(store: Path, tmp_path: Path) -> None:
-    nodes = [Alone(n=n, folder=tmp_path) for n in range(3)]
-    gpu = [Gpu(n=n, of=1) for n in range(3)]
-    run = run_local(Sum(parts=tuple(nodes)), max_workers=1, devices={"gpu": 2})
-    assert run.results() == 3
-    assert len(run_local(gpu, max_workers=1, devices={"gpu": 2}).results()) == 3
+def test_devices_count_as_workers(store: Path) -> None:
+    nodes = [Step(label=f"gpu-{n}", key="gpu", waits=True) for n in range(2)]
+    executor = LocalExecutor(max_workers=1, devices={"gpu": 2})
+    run = executor.submit([*nodes, Step(label="plain")])
+    try:
+        await_mark(store, "gpu-0")
+        # Whoever would compute beside it is started with the first, each with a log of its own.
+        assert [log.name for log in run.folder.glob("worker-*")] == ["worker-1.log"]
+    finally:
+        let_go(store)
+    assert run.results() == [1, 1, 1]
+    assert one_after_the_other(read_marks(store))
 
 
 @pytest.mark.parametrize(
