@@ -418,12 +418,14 @@ def start(options: Options, *, key: str = "") -> SlurmTestCluster:
         RuntimeError: it does not come up, with the end of the log of what does not.
     """
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), _SBIN))
+    # Whoever ends the processes of a test's store must not end a cluster that outlives the test.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FURU_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "furu_testing.slurm._guardian", options.to_json()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "PATH": path},
+        env={**environment, "PATH": path},
     )
     assert process.stdout is not None
     with process.stdout:
