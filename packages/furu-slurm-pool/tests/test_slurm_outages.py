@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from pool_kit import JOBS_SECS, jobs_of, start_on_slurm
 
 from furu_core.errors import FuruRunCancelled, FuruRunError
+from furu_slurm import SlurmCluster
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._resume import stop_run
@@ -27,6 +29,7 @@ def cluster(own_slurm: Callable[..., Any]) -> Any:
     return own_slurm(nodes=2, cpus=1, conf=GHOSTLY)
 
 
+@pytest.mark.slow
 def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_not_when_one_begins(
     store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -53,6 +56,10 @@ def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_no
 
     cluster.stop_controller()
     wait_until("Slurm not to answer", lambda: not _answers(cluster))  # it ends what it has begun
+    impatient = partial(SlurmCluster, patience_secs=1.0)
+    monkeypatch.setattr("furu_slurm_pool._control.SlurmCluster", impatient)
+    # What was heard of Slurm a moment ago may still count as an answer.
+    monkeypatch.setattr("furu_slurm_pool._fleet._DOWN_SECS", 1.0)
     with pytest.raises(FuruRunError) as caught:
         start_on_slurm(Leaf(x=1)).wait(JOBS_SECS)
     assert isinstance(caught.value.__cause__, FuruSlurmUnavailable), caught.value
@@ -112,6 +119,7 @@ def test_pending_workers_are_counted_and_cancelled_when_they_are_not_needed(
 # Slurm forgets: killed at the wrong moment, it believes in a job that has ended, until its walltime
 
 
+@pytest.mark.slow
 def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +142,7 @@ def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     cluster.wait_idle()
 
 
+@pytest.mark.slow
 def test_p6_a_job_whose_end_slurm_forgot_after_the_run_is_ended_by_furu_pool_stop(
     store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
