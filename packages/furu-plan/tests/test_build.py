@@ -16,37 +16,24 @@ from furu_core import settings as current_settings
 from furu_core.errors import FuruCycleError, FuruDependencyError
 from furu_core.executors import Failure, FailureKind, Holder, NodeInfo, StateReader
 from furu_plan import DependencyPlan, Frontier, Status, build_plan
+from furu_testing.nodes import Above, Leaf, Step
 
 pytestmark = pytest.mark.usefixtures("store")
 
 
-class Node(Furu[str]):
-    name: str
-    below: tuple[Furu[Any], ...] = ()
-
-    def _create(self) -> str:
-        return self.name
-
-
 class Other(Furu[str]):
-    name: str
-    below: tuple[Furu[Any], ...] = ()
-
-
-class Gpu(Furu[str]):
-    name: str
-    _executor_spec_key = "gpu"
+    label: str
 
 
 class Declared(Furu[str]):
     """What it depends on is no part of its fields' values."""
 
-    name: str
+    label: str
     more: tuple[Furu[Any], ...] = field(default=(), exclude_from_hash=True)
     links: list[Any] = field(factory=list, exclude_from_hash=True)
 
     def _dependencies(self) -> Iterable[Furu[Any]]:
-        return [REGISTRY[name] for name in LINKS.get(self.name, ())]
+        return [REGISTRY[name] for name in LINKS.get(self.label, ())]
 
 
 REGISTRY: dict[str, Furu[Any]] = {}
@@ -71,21 +58,21 @@ class FakeReader(StateReader):
         pass
 
     def state(self, obj: Furu[Any]) -> NodeInfo:
-        self.asked.append(obj.name)  # type: ignore[attr-defined]
-        return self.states.get(obj.name, NodeInfo(NodeState.ABSENT))  # type: ignore[attr-defined]
+        self.asked.append(obj.label)  # type: ignore[attr-defined]
+        return self.states.get(obj.label, NodeInfo(NodeState.ABSENT))  # type: ignore[attr-defined]
 
 
 DONE = NodeInfo(NodeState.DONE)
 
 
 def names(nodes: Iterable[Any]) -> list[str]:
-    return [node.obj.name for node in nodes]
+    return [node.obj.label for node in nodes]
 
 
-def diamond() -> Node:
-    base = Node(name="base")
-    left, right = Node(name="left", below=(base,)), Node(name="right", below=(base,))
-    return Node(name="top", below=(left, right))
+def diamond() -> Step:
+    base = Step(label="base")
+    left, right = Step(label="left", needs=(base,)), Step(label="right", needs=(base,))
+    return Step(label="top", needs=(left, right))
 
 
 def plan_with(root: Furu[Any], **states: NodeState | NodeInfo) -> DependencyPlan:
@@ -106,21 +93,21 @@ def test_the_order_follows_the_fields_and_puts_dependencies_first() -> None:
 def test_a_node_knows_what_it_depends_on_and_what_depends_on_it() -> None:
     root = diamond()
     plan = build_plan([root])
-    left, right = root.below
-    base = left.below[0]  # type: ignore[attr-defined]
+    left, right = root.needs
+    base = left.needs[0]  # type: ignore[attr-defined]
     assert plan[root].dependencies == (left.furu_hash, right.furu_hash)
     assert plan[base].dependents == (left.furu_hash, right.furu_hash)
     assert plan[root].dependents == ()
 
 
 def test_equal_objects_are_one_dependency() -> None:
-    root = Node(name="r", below=(Node(name="a"), Node(name="a")))
+    root = Step(label="r", needs=(Step(label="a"), Step(label="a")))
     assert [len(node.dependencies) for node in build_plan(root)] == [0, 1]
 
 
 def test_roots_are_listed_once_in_the_order_given() -> None:
-    one, two = Node(name="1"), Node(name="2")
-    plan = build_plan([two, one, Node(name="2")])
+    one, two = Step(label="1"), Step(label="2")
+    plan = build_plan([two, one, Step(label="2")])
     assert plan.roots == (two.furu_hash, one.furu_hash)
     assert build_plan({"b": two, "a": one}).roots == (two.furu_hash, one.furu_hash)
     assert len(build_plan([])) == 0
@@ -139,7 +126,7 @@ def test_nothing_is_looked_at_below_what_is_done_running_or_failed(state: NodeSt
 
 def test_every_state_has_its_status() -> None:
     def status(state: NodeState) -> Status:
-        return next(iter(plan_with(Node(name="a"), a=state))).status
+        return next(iter(plan_with(Step(label="a"), a=state))).status
 
     assert {state: status(state) for state in NodeState} == {
         NodeState.DONE: Status.DONE,
@@ -157,20 +144,20 @@ def test_every_state_has_its_status() -> None:
 
 def test_queued_nodes_are_todo_for_who_computes_them_anyway() -> None:
     reader = FakeReader({"a": NodeInfo(NodeState.QUEUED)})
-    plan = build_plan(Node(name="a"), reader=reader, compute_queued=True)
+    plan = build_plan(Step(label="a"), reader=reader, compute_queued=True)
     assert names(plan.topo_order_todo()) == ["a"]
 
 
 def test_holders_and_failures_are_told() -> None:
     holder = Holder(None, run_id="r1")
-    failure = Failure(FailureKind.COMPUTE, "ValueError", "no", "Node(1)", "1")
-    root = Node(name="r", below=(Node(name="a"), Node(name="b")))
+    failure = Failure(FailureKind.COMPUTE, "ValueError", "no", "Step(1)", "1")
+    root = Step(label="r", needs=(Step(label="a"), Step(label="b")))
     plan = plan_with(
         root,
         a=NodeInfo(NodeState.RUNNING, 1, holder),
         b=NodeInfo(NodeState.FAILED, 1, None, failure),
     )
-    a, b = root.below
+    a, b = root.needs
     assert plan[a].holder == holder
     assert plan[b].failure == failure
     assert plan[b].status is Status.TODO
@@ -178,7 +165,7 @@ def test_holders_and_failures_are_told() -> None:
 
 def test_what_failed_while_retrying_is_off_is_failed_and_makes_nothing_ready() -> None:
     with use_settings(retry_failed=False):
-        plan = plan_with(Node(name="r", below=(Node(name="a"),)), a=NodeState.FAILED)
+        plan = plan_with(Step(label="r", needs=(Step(label="a"),)), a=NodeState.FAILED)
     assert plan.counts()[Status.FAILED] == 1
     assert plan.ready_todo() == []
 
@@ -186,27 +173,27 @@ def test_what_failed_while_retrying_is_off_is_failed_and_makes_nothing_ready() -
 def test_settings_can_be_given() -> None:
     given = attrs.evolve(current_settings(), retry_failed=False)
     reader = FakeReader({"a": NodeInfo(NodeState.FAILED)})
-    plan = build_plan(Node(name="a"), reader=reader, settings=given)
+    plan = build_plan(Step(label="a"), reader=reader, settings=given)
     assert plan.counts()[Status.FAILED] == 1
 
 
 def test_classes_named_by_always_rerun_are_todo_though_they_are_done() -> None:
-    root = Node(name="r", below=(Other(name="a"), Node(name="b")))
+    root = Step(label="r", needs=(Other(label="a"), Step(label="b")))
     states = dict.fromkeys("rab", DONE)
-    with use_settings(always_rerun=["Node"]):
+    with use_settings(always_rerun=["Step"]):
         plan = build_plan(root, reader=FakeReader(states))
     assert names(plan.topo_order_todo()) == ["b", "r"]
     assert all(node.rerun for node in plan.topo_order_todo())
     assert names(plan.with_status(Status.DONE)) == ["a"]
     with use_settings(always_rerun=["ALL"]):
         assert len(build_plan(root, reader=FakeReader(states)).topo_order_todo()) == 3
-    with use_settings(always_rerun=["Nodes"]):
+    with use_settings(always_rerun=["Steps"]):
         assert build_plan(root, reader=FakeReader(states)).topo_order_todo() == []
 
 
 def test_classes_named_by_always_rerun_are_found_below_what_is_done() -> None:
-    deep = Other(name="deep")
-    root = Node(name="r", below=(Node(name="middle", below=(deep,)),))
+    deep = Other(label="deep")
+    root = Step(label="r", needs=(Step(label="middle", needs=(deep,)),))
     with use_settings(always_rerun=["Other"]):
         plan = build_plan(root, reader=FakeReader(dict.fromkeys(("r", "middle", "deep"), DONE)))
     assert names(plan.topo_order_todo()) == ["deep"]
@@ -218,7 +205,7 @@ def test_classes_named_by_always_rerun_are_found_below_what_is_done() -> None:
 
 
 def test_a_root_that_lost_a_file_is_todo(store: Path) -> None:
-    whole, damaged = Node(name="whole"), Node(name="damaged")
+    whole, damaged = Step(label="whole"), Step(label="damaged")
     for node in (whole, damaged):
         node.get()
     (damaged.furu_dir / ".furu" / "result.json").write_text("")
@@ -227,46 +214,46 @@ def test_a_root_that_lost_a_file_is_todo(store: Path) -> None:
 
 
 def test_what_is_done_is_found_on_disk(store: Path) -> None:
-    done = Node(name="a")
+    done = Step(label="a")
     done.get()
-    plan = build_plan([Node(name="r", below=(done, Node(name="b")))])
+    plan = build_plan([Step(label="r", needs=(done, Step(label="b")))])
     assert names(plan.with_status(Status.DONE)) == ["a"]
     assert names(plan.topo_order_todo()) == ["b", "r"]
 
 
 def test_planning_writes_nothing(store: Path) -> None:
     build_plan(diamond())
-    assert not store.exists()
+    assert not list(store.iterdir())
 
 
 def test_spec_keys_are_told() -> None:
-    root = Node(name="r", below=(Gpu(name="g"),))
+    root = Step(label="r", needs=(Step(label="g", key="gpu"),))
     assert [node.spec_key for node in build_plan(root)] == ["gpu", "default"]
 
 
 def test_dependencies_beyond_the_fields_are_planned() -> None:
-    REGISTRY["b"] = Node(name="b")
+    REGISTRY["b"] = Step(label="b")
     LINKS["a"] = ["b"]
-    plan = build_plan(Declared(name="a"))
+    plan = build_plan(Declared(label="a"))
     assert names(plan.topo_order_todo()) == ["b", "a"]
 
 
 def test_a_dependency_that_is_no_furu_object_is_an_error_with_its_place() -> None:
-    REGISTRY["b"] = Node(name="b")
+    REGISTRY["b"] = Step(label="b")
     REGISTRY["c"] = "no"  # type: ignore[assignment]
     LINKS["a"] = ["b", "c"]
     with pytest.raises(FuruDependencyError, match=r"deps\[1\]"):
-        build_plan(Declared(name="a"))
+        build_plan(Declared(label="a"))
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 40])
 def test_a_cycle_is_an_error_that_names_it(length: int) -> None:
     members = [str(index) for index in range(length)]
     for index, name in enumerate(members):
-        REGISTRY[name] = Declared(name=name)
+        REGISTRY[name] = Declared(label=name)
         LINKS[name] = [members[(index + 1) % length]]
     with pytest.raises(FuruCycleError, match="depend on themselves") as caught:
-        build_plan([Node(name="start"), Node(name="r", below=(REGISTRY["0"],))])
+        build_plan([Step(label="start"), Step(label="r", needs=(REGISTRY["0"],))])
     cycle = caught.value.cycle
     assert len(cycle) == length + 1
     assert cycle[0] == cycle[-1]
@@ -275,44 +262,54 @@ def test_a_cycle_is_an_error_that_names_it(length: int) -> None:
 
 
 def test_a_cycle_below_what_is_done_is_none_of_the_plan_s_business() -> None:
-    REGISTRY["a"] = Declared(name="a")
+    REGISTRY["a"] = Declared(label="a")
     LINKS["a"] = ["a"]
-    assert plan_with(Node(name="r", below=(REGISTRY["a"],)), a=NodeState.DONE).ready_todo()
+    assert plan_with(Step(label="r", needs=(REGISTRY["a"],)), a=NodeState.DONE).ready_todo()
 
 
-def test_a_chain_of_ten_thousand_is_planned_without_recursion() -> None:
-    node = Node(name="0")
-    for index in range(1, 10_000):
-        node = Node(name=str(index), below=(node,))
+def test_a_chain_of_ten_thousand_is_planned_and_handed_out_without_recursion() -> None:
+    node: Leaf | Above = Leaf(x=0)
+    for n in range(1, 10_000):
+        node = Above(below=node, n=n)
     plan = build_plan(node)
-    assert names(plan.topo_order_todo()) == [str(index) for index in range(10_000)]
+    todo = plan.topo_order_todo()
+    assert [getattr(item.obj, "n", 0) for item in todo] == [*range(10_000)]
     assert plan.to_tree().count("\n") < 30
     assert plan.to_dot().count("->") == 9_999
+    frontier = Frontier(plan)
+    for item in todo:
+        assert frontier.take() == [item]
+        frontier.done(item.hash)
+    assert frontier.finished
+    frontier = Frontier(plan)
+    frontier.take()
+    assert len(frontier.failed(todo[0].hash)) == 9_999
+    assert frontier.finished
 
 
 def test_a_diamond_of_sixty_levels_has_each_node_once() -> None:
-    node: Furu[Any] = Node(name="0")
+    node: Furu[Any] = Step(label="0")
     for index in range(1, 61):
-        left, right = Node(name=f"{index}l", below=(node,)), Node(name=f"{index}r", below=(node,))
-        node = Node(name=str(index), below=(left, right))
+        left, right = Step(label=f"{index}l", needs=(node,)), Step(label=f"{index}r", needs=(node,))
+        node = Step(label=str(index), needs=(left, right))
     plan = build_plan(node)
     assert len(plan) == 181
     assert plan.to_tree(max_depth=1000).count("\n") < 400
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> tuple[list[Node], list[Node]]:
-    nodes: list[Node] = []
+def graphs(draw: st.DrawFn) -> tuple[list[Step], list[Step]]:
+    nodes: list[Step] = []
     for index in range(draw(st.integers(1, 15))):
         below = draw(st.lists(st.sampled_from(nodes), max_size=4)) if nodes else []
-        nodes.append(Node(name=str(index), below=tuple(below)))
+        nodes.append(Step(label=str(index), needs=tuple(below)))
     return nodes, draw(st.lists(st.sampled_from(nodes), max_size=4))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.sets(st.integers(0, 14)))
 def test_plans_are_in_topological_order_complete_and_minimal(
-    graph: tuple[list[Node], list[Node]], done: set[int]
+    graph: tuple[list[Step], list[Step]], done: set[int]
 ) -> None:
     _, roots = graph
     reader = FakeReader({str(index): DONE for index in done})
@@ -321,9 +318,9 @@ def test_plans_are_in_topological_order_complete_and_minimal(
     for node in plan:
         assert set(node.dependencies) <= seen
         seen.add(node.hash)
-        assert (node.status is Status.DONE) == (int(node.obj.name) in done)  # type: ignore[attr-defined]
+        assert (node.status is Status.DONE) == (int(node.obj.label) in done)  # type: ignore[attr-defined]
         if node.status is Status.TODO:
-            assert set(node.dependencies) == {item.furu_hash for item in node.obj.below}  # type: ignore[attr-defined]
+            assert set(node.dependencies) == {item.furu_hash for item in node.obj.needs}  # type: ignore[attr-defined]
         # Each is a root, or something that is computed needs it.
         needed = any(plan[other].status is Status.TODO for other in node.dependents)
         assert node.hash in plan.roots or needed
@@ -335,15 +332,15 @@ def test_plans_are_in_topological_order_complete_and_minimal(
 
 
 class Checked(Furu[str]):
-    name: str
-    below: tuple[Furu[Any], ...] = ()
+    label: str
+    needs: tuple[Furu[Any], ...] = ()
 
     def _create(self) -> str:
-        return self.name
+        return self.label
 
     def _validate(self) -> bool:
-        VALIDATED.append(self.name)
-        return self.name not in INVALID
+        VALIDATED.append(self.label)
+        return self.label not in INVALID
 
 
 VALIDATED: list[str] = []
@@ -353,9 +350,9 @@ INVALID: set[str] = set()
 @pytest.fixture
 def artifacts() -> Checked:
     """A root over two dependencies over one; all done."""
-    deep = Checked(name="deep")
-    one, two = Checked(name="one", below=(deep,)), Checked(name="two", below=(deep,))
-    root = Checked(name="root", below=(one, two))
+    deep = Checked(label="deep")
+    one, two = Checked(label="one", needs=(deep,)), Checked(label="two", needs=(deep,))
+    root = Checked(label="root", needs=(one, two))
     INVALID.clear()
     for obj in (deep, one, two, root):
         obj.get()
