@@ -31,8 +31,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_testing.slurm._configuration import Options
-from furu_testing.slurm._guardian import CONTROL, LOCK
+from furu_testing.slurm._configuration import CONTROL, LOCK, Options
 
 PREFIX: Final = "furu-slurm-"
 NEEDS: Final = "needs Slurm"
