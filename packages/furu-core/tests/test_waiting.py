@@ -346,3 +346,19 @@ def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
     assert newest.alive
     with _settings.use(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout):
         Node().get()
+
+
+def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_none(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for dead, its number would be counted on and left behind, for numbers begin anew."""
+    folder = leave_attempt(Node())
+    judge = _attempts._judge
+
+    def cleaned_up_before(judged: str, record: AttemptRecord) -> _lease.Judgement:
+        _attempts.remove_all(_layout.node_paths(Node()))  # as its holder does who has published
+        return judge(judged, record)
+
+    monkeypatch.setattr(_attempts, "_judge", cleaned_up_before)
+    assert _attempts.latest(_layout.node_paths(Node()), lease_secs=HOUR) is None
+    assert not os.path.exists(folder)

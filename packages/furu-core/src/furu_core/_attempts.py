@@ -162,7 +162,13 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
             raise store_error(error, folder, doing="read") from error
         if record.status is not AttemptStatus.RUNNING:
             return LatestAttempt(number, folder, record, None)
-        return LatestAttempt(number, folder, record, _judge(folder, record))
+        judgement = _judge(folder, record)
+        # Whoever took the one that was published for dead would claim the next number, and leave it
+        # behind: the numbers begin anew by then.
+        if judgement.life is Life.DEAD and not os.path.isdir(folder):
+            if number not in numbers(paths):
+                continue
+        return LatestAttempt(number, folder, record, judgement)
     return None
 
 
