@@ -165,9 +165,9 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
         judgement = _judge(folder, record)
         # Whoever took the one that was published for dead would claim the next number, and leave it
         # behind: the numbers begin anew by then.
-        if judgement.life is Life.DEAD and not os.path.isdir(folder):
-            if number not in numbers(paths):
-                continue
+        gone = judgement.life is Life.DEAD and not os.path.isdir(folder)
+        if gone and number not in numbers(paths):
+            continue
         return LatestAttempt(number, folder, record, judgement)
     return None
 
