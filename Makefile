@@ -42,7 +42,7 @@ test: $(STAMP) ## run the tests (ARGS="-k lease" to choose)
 	@$(RUN) -m pytest $(PYTEST) $(ARGS)
 
 test-all: $(STAMP) ## run every test at its full size: for a night, and before a release
-	@FURU_TEST_THOROUGH=1 $(RUN) -m pytest $(PYTEST) --conformance=all $(ARGS)
+	@TEST_THOROUGH=1 $(RUN) -m pytest $(PYTEST) --conformance=all $(ARGS)
 	@$(RUN) tools/try_furu_dask.py $(PYTEST) --conformance=all $(ARGS)
 
 lint: $(STAMP) ## check format and style, and that uv.lock fits

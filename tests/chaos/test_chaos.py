@@ -21,7 +21,7 @@ PROGRAM: Final = Path(__file__).with_name("run.py")
 def test_p1_p4_p7_whatever_is_killed_all_roots_get_done_and_nothing_is_lost_or_left() -> None:
     if reason := missing_programs():
         pytest.skip(reason)
-    seed = os.environ.get("FURU_TEST_SEED") or str(random.randrange(1_000_000))
+    seed = os.environ.get("TEST_SEED") or str(random.randrange(1_000_000))
     size = [
         "--minutes=0.4",
         "--deadline=15",

@@ -30,7 +30,7 @@ from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine that may be busy
 
 NODES = Path(__file__).parent / "nodes"
-THOROUGH = bool(os.environ.get("FURU_TEST_THOROUGH"))
+THOROUGH = bool(os.environ.get("TEST_THOROUGH"))
 RANDOM_KILLS = 1000 if THOROUGH else 60
 LINES_APART = 1 if THOROUGH else 4  # of lines before which a process is killed
 STORE_CODE = tuple(

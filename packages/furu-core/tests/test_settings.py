@@ -221,6 +221,28 @@ def test_a_backends_table_travels_as_json(
     assert read(to_env(settings), Path("/")).extra == settings.extra
 
 
+def test_a_worker_asks_nobody_for_settings_that_furu_has_written_and_for_others_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def normalise(text: str, base: Path) -> str:
+        asked.append(text)
+        return str(base / text)
+
+    monkeypatch.setattr(_plugin_settings, "known", {})
+    _settings.register_setting("FURU_QUEUE_PATH", normalise)
+    given = to_env(read({"FURU_QUEUE_PATH": "q"}, tmp_path))
+    assert asked == ["q"]
+    assert read(given, Path("/")).extra == {"FURU_QUEUE_PATH": str(tmp_path / "q")}
+    assert asked == ["q"]
+    # A job's own setup has changed it, or set another one.
+    assert read({**given, "FURU_QUEUE_PATH": "r"}, Path("/")).extra == {"FURU_QUEUE_PATH": "/r"}
+    assert asked == ["q", "r"]
+    with pytest.raises(FuruSettingsError, match="did you mean FURU_QUEUE_PATH"):
+        read({**given, "FURU_QEUE_PATH": "q"}, tmp_path)
+
+
 def test_use_changes_settings_for_the_block_only(tmp_path: Path) -> None:
     before = _settings.current()
     with _settings.use(path=tmp_path, max_lost_retries=1) as inside:

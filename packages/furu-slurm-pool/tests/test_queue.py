@@ -210,7 +210,7 @@ def _claim_for_ever(path: str, worker: str) -> None:
 
 
 def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> None:
-    seed = int(os.environ.get("FURU_TEST_SEED", "4711"))
+    seed = int(os.environ.get("TEST_SEED", "4711"))
     chance = random.Random(seed)
     names = fill(queue, 500)
     os.mkdir(f"{queue.path}/done")

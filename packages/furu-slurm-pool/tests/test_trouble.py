@@ -211,7 +211,7 @@ def test_p7_chaos_among_local_workers_and_controllers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Workers and controllers are killed at random; every node is there in the end, and whole."""
-    seed = int(os.environ.get("FURU_TEST_SEED", "4711"))
+    seed = int(os.environ.get("TEST_SEED", "4711"))
     chance = random.Random(seed)
     monkeypatch.setenv("FURU_MAX_LOST_RETRIES", "50")
     monkeypatch.setenv("FURU_LEASE_SECS", "3")

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,7 +267,7 @@ def to_env(settings: Settings) -> dict[str, str]:
         '/data/furu'
     """
     env = {PREFIX + name.upper(): _show(getattr(settings, name)) for name in _KNOWN}
-    return {**env, **settings.extra, COMPLETE: "1"}
+    return {**env, **settings.extra, COMPLETE: _seal(settings.extra)}
 
 
 def read(environ: Mapping[str, str], cwd: Path) -> Settings:
@@ -280,13 +281,26 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
     extra: dict[str, str] = {}
     if marker is not None and COMPLETE not in environ:
         _read_pyproject(marker, values, extra)
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and not _is_internal(name):
-            # Settings are in capitals; any other spelling is only nearly a setting.
-            key = name[len(PREFIX) :]
-            key = key.lower() if key.isupper() else f"{PREFIX}{key}"
+    # Settings are in capitals; any other spelling is only nearly a setting.
+    given = {
+        name: key.lower() if (key := name[len(PREFIX) :]).isupper() else name
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and not _is_internal(name)
+    }
+    strangers = {name: environ[name] for name, key in given.items() if key not in _KNOWN}
+    # What `to_env` wrote means the same everywhere, and nobody need be asked for it: looking for those
+    # who own it takes a job half as long as all that it imports.
+    written = strangers if environ.get(COMPLETE) == _seal(strangers) else {}
+    extra |= written
+    for name, key in given.items():
+        if name not in written:
             _read_one(name, environ[name], key, cwd, values, extra)
     return Settings(**values, extra=extra)
+
+
+def _seal(extra: Mapping[str, str]) -> str:
+    """What tells that settings of other distributions are as `to_env` wrote them."""
+    return f"{zlib.crc32(repr(sorted(extra.items())).encode()):08x}"
 
 
 def project_root(cwd: Path) -> Path:

@@ -20,8 +20,7 @@ from furu_testing._waiting import wait_until
 def furu_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of furu, and no choice of devices, from outside."""
     for name in list(os.environ):
-        # FURU_TEST_* sizes tests, and is read by them.
-        if name.startswith(("FURU_", "CUDA_")) and not name.startswith("FURU_TEST_"):
+        if name.startswith(("FURU_", "CUDA_")):
             monkeypatch.delenv(name)
 
 

@@ -1,0 +1,100 @@
+"""What a job of either Slurm backend has imported when it starts the process of a node: next to nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from furu_core.executors import NodePlace
+from furu_slurm import write_job_environment
+from furu_slurm._calls import Call, write_calls
+from furu_slurm_dag._files import Assignment, Batch, write_batch
+from furu_slurm_dag._job import FUNCTION, arguments
+from furu_slurm_pool import _folders, _queue, _tasks
+from furu_slurm_pool._fleet import WORK
+from furu_slurm_pool._tasks import QueuedTask
+from furu_slurm_pool._worker import WorkerSetup
+
+# Runs a job until it is about to fork, and tells what is loaded by then.
+TOLD: Final = """
+import os, sys
+
+def tell():
+    print(*sys.modules, flush=True)
+    os._exit(0)
+
+os.fork = tell
+from furu_slurm._entry import main
+sys.exit(main(sys.argv[1:]))
+"""
+# Each takes longer than all that a job does before its node's process starts.
+HEAVY: Final = {"cattrs", "click", "difflib", "filelock", "hashlib", "logging", "numpy", "rich"} | {
+    "secrets", "shutil", "submitit", "traceback"
+}  # fmt: skip
+# What the node's own process needs, or who plans and submits; one module of each is enough to tell.
+NOT_FOR_JOBS: Final = {
+    "furu_core._attempts",
+    "furu_core._codecs",
+    "furu_core._compute",
+    "furu_core._config_class",
+    "furu_core._executor",
+    "furu_core._furu",
+    "furu_core._plugins",
+    "furu_plan._build",
+    "furu_slurm._local",
+    "furu_slurm._slurm",
+    "furu_slurm._spec",
+    "furu_slurm_dag._executor",
+    "furu_slurm_dag._submit",
+    "furu_slurm_pool._fleet",
+    "furu_slurm_pool._pool",
+    "furu_slurm_pool._run",
+}
+HASH: Final = "0" * 32
+
+
+def has_imported_little(folder: Path, call: Call, *needed: str) -> None:
+    """Run a job until it starts the process of a node, and see what is loaded by then."""
+    write_job_environment(folder)
+    calls = folder / "token.json"
+    write_calls(calls, "token", 60.0, [call])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", TOLD, str(calls), "0"],
+        env={**os.environ, "SUBMITIT_EXECUTOR": "local"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # What workers print ends before the last line.
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {*needed, "furu_slurm._node_child"} <= loaded
+    assert not loaded & HEAVY
+    assert not loaded & NOT_FOR_JOBS
+    own = sorted(name for name in loaded if name.startswith("furu"))
+    assert len(own) <= 33, own
+
+
+def test_the_job_of_a_node_has_imported_little_when_it_starts_the_nodes_process(
+    store: Path,
+) -> None:
+    folder = store / "runs" / "run"
+    (folder / "jobs").mkdir(parents=True)
+    node = Assignment(NodePlace("mine/Node", HASH, "Node(000000)"), offset=0)
+    write_batch(folder, Batch("token", "run", "default", (node,)))
+    (given,) = arguments(folder, "token", 1)
+    has_imported_little(folder, Call(FUNCTION, given), "furu_slurm_dag._job")
+
+
+def test_a_worker_has_imported_little_when_it_starts_on_its_first_task(store: Path) -> None:
+    folder = store / "runs" / "run"
+    _folders.make_folders(str(folder))
+    _queue.enqueue(
+        _folders.open_queue(str(folder), "default"),
+        _tasks.name_of(1, 1, HASH),
+        QueuedTask(HASH, "1-1.jsonl", 0),
+    )
+    setup = WorkerSetup(str(folder), "run", "default", "w1", 60.0, 1.0, 5.0, True)
+    has_imported_little(folder, Call(WORK, setup.arguments()), "furu_slurm_pool._worker")
