@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tomllib
-import venv
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,17 +52,21 @@ def build(to: Path, *options: str) -> list[Wheel]:
 
 def fresh_environment(folder: Path) -> Path:
     """Make a virtual environment with this Python and return its interpreter."""
-    venv.create(folder, with_pip=True)
+    call(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, folder)
     return folder / "bin" / "python"
 
 
 def install(python: Path, *what: str | Path, find_links: Sequence[Path] = ()) -> None:
-    """Install with pip from the wheelhouse, or from the index where the wheelhouse lacks some."""
+    """Install from the wheelhouse, or from pip's index where the wheelhouse lacks some.
+
+    uv needs a tenth of pip's processor time for that.
+    """
     links = [f"--find-links={folder}" for folder in (*find_links, WHEELHOUSE)]
+    into = ("uv", "pip", "install", "--quiet", "--python", python, "--offline", "--no-index")
     try:
-        pip(python, "install", "--no-index", *links, *what, silent=True)
+        call(sys.executable, "-m", *into, *links, *what, silent=True)
     except subprocess.CalledProcessError:
-        pip(python, "install", *links, *what)
+        pip(Path(sys.executable), "--python", python, "install", *links, *what)
 
 
 def outside(folder: Path, *command: str | Path, show: bool = False) -> str:
