@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -367,22 +366,13 @@ def test_a_path_that_is_too_long_is_named(tmp_path: Path, session: Any, path: st
 # The command
 
 
-def furu(*args: str, store: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-c", "from furu_core._cli import main; main()", *args],
-        env={**os.environ, "FURU_PATH": str(store), "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-
-
 @pytest.mark.skipif(
     importlib.util.find_spec("furu_local") is None, reason="needs the executor of furu-local"
 )
 @pytest.mark.parametrize("problem", ["full", "read-only", "a file"])
-def test_the_command_shows_one_paragraph_and_none_of_our_inside(disk: Path, problem: str) -> None:
+def test_the_command_shows_one_paragraph_and_none_of_our_inside(
+    disk: Path, fresh: Any, problem: str
+) -> None:
     store = disk / "store"
     Value(n=0).get()
     (disk / "file").write_text("")
@@ -394,15 +384,16 @@ def test_the_command_shows_one_paragraph_and_none_of_our_inside(disk: Path, prob
         case _:
             store = disk / "file"
     for arguments in (["run", "disk_nodes:Value", "--set", "n=5"], ["rm", Value().furu_hash, "-y"]):
-        done = furu(*arguments, store=store)
-        text = done.stdout + done.stderr
+        done = fresh.furu(tuple(arguments), Path(nodes.__file__).parent, FURU_PATH=str(store))
+        text = done.text
         assert "Traceback" not in text, text
         if arguments[0] == "run":
-            assert done.returncode not in (0, 130), text
+            assert done.status not in (0, 130), text
             assert "FURU_PATH" in text, text
     remount(disk, "rw")
     if problem == "full":
         (disk / "filler").unlink()
-    done = furu("run", "disk_nodes:Value", "--set", "n=5", store=disk / "store")
-    assert done.returncode == 0, done.stderr
+    again = ("run", "disk_nodes:Value", "--set", "n=5")
+    done = fresh.furu(again, Path(nodes.__file__).parent, FURU_PATH=str(disk / "store"))
+    assert done.status == 0, done.err
     assert Value(n=5).get() == "value 5"

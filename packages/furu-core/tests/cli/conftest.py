@@ -7,12 +7,14 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from furu_testing import Said
 
 TRAIN = """
 from __future__ import annotations
@@ -156,28 +158,31 @@ COMMAND = "from furu_core._cli import main; main()"
 
 
 class Project:
-    """A project folder with a package `exp`, and a distribution that exists for it alone."""
+    """A project folder with a package `exp`, and a distribution that exists for it alone.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where.
+        fresh: runs the command.
+    """
+
+    def __init__(self, folder: Path, fresh: Any) -> None:
         self.folder = folder / "project"
         self.store = self.folder / "furu-data"
-        site = folder / "site"
+        self._fresh = fresh
+        self._site = folder / "site"
         self.env = {name: os.environ[name] for name in os.environ if not name.startswith("FURU_")}
-        # Each test starts several interpreters; compiling furu anew in each would be most of the time.
-        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.env["PYTHONPYCACHEPREFIX"] = f"{tempfile.gettempdir()}/furu-tests-{os.getuid()}"
         self.env["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(site), os.environ.get("PYTHONPATH")])
+            filter(None, [str(self._site), os.environ.get("PYTHONPATH")])
         )
         self.write("pyproject.toml", "")
         self.write("exp/__init__.py", "")
         self.write("exp/train.py", TRAIN)
-        info = site / "some_tests-1.0.dist-info"
+        info = self._site / "some_tests-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-tests\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(ENTRY_POINTS)
-        (site / "inline_for_tests.py").write_text(INLINE)
-        (site / "hello_for_tests.py").write_text(HELLO)
+        (self._site / "inline_for_tests.py").write_text(INLINE)
+        (self._site / "hello_for_tests.py").write_text(HELLO)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project."""
@@ -188,51 +193,36 @@ class Project:
 
     def python(self, code: str) -> str:
         """Run code in the project, as a user would without the command."""
-        return self._run([sys.executable, "-c", textwrap.dedent(code)], check=True).stdout
+        printed: str = self._fresh.python(textwrap.dedent(code), self.folder, path=self._site)
+        return printed
 
-    def furu(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run the command; options are `cwd`, `check`, `stdin` and environment variables."""
-        # -P, because the folder of an installed script is not that of the project either.
-        return self._run([sys.executable, "-P", "-c", COMMAND, *args], **options)
+    def furu(self, *args: str, cwd: Path | None = None, **options: str) -> Said:
+        """Run the command; options are `stdin` and environment variables."""
+        said: Said = self._fresh.furu(args, cwd or self.folder, path=self._site, **options)
+        return said
 
     def json(self, *args: str, **options: Any) -> Any:
         """Run the command with ``--json`` and return its document."""
-        done = self.furu(*args, "--json", **options)
-        return json.loads(done.stdout)
+        return json.loads(self.furu(*args, "--json", **options).out)
 
-    def shell(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell in which ``furu`` is the command."""
+    def shell(self, line: str) -> Said:
+        """Run a line of shell in which ``furu`` is the command in an interpreter of its own."""
+        # -P, because the folder of an installed script is not that of the project either.
         command = f"furu() {{ {shlex.quote(sys.executable)} -P -c '{COMMAND}' \"$@\"; }}\n{line}"
-        return self._run(["bash", "-c", command])
-
-    def _run(
-        self,
-        command: list[str],
-        *,
-        check: bool = False,
-        cwd: Path | None = None,
-        stdin: str = "",
-        **env: str,
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=cwd or self.folder,
-            env={**self.env, **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=60,
-        )
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, fresh: Any) -> Project:
     """A fresh project."""
-    return Project(tmp_path)
+    return Project(tmp_path, fresh)
 
 
 @pytest.fixture(scope="session")
-def make_project() -> type[Project]:
+def make_project(fresh: Any) -> Callable[[Path], Project]:
     """Makes projects for fixtures that outlive one test."""
-    return Project
+    return lambda folder: Project(folder, fresh)

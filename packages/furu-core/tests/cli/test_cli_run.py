@@ -15,15 +15,15 @@ RUN = ("run", "--executor", "inline")
 
 
 def test_a_target_is_computed_once_and_loaded_ever_after(project: Any) -> None:
-    first = project.furu(*RUN, "exp.train:one")
-    assert first.returncode == 0, first.stderr
-    lines = first.stdout.splitlines()
+    first = project.shell(f"furu {' '.join(RUN)} exp.train:one")
+    assert first.status == 0, first.err
+    lines = first.out.splitlines()
     assert lines[-1] == "2 nodes: 2 computed, 0 loaded, 0 failed"
     name, path = lines[-2].split("  ")
     assert name.startswith("Train(")
     assert Path(path).is_dir()
     second = project.furu(*RUN, "exp.train:one")
-    assert second.stdout.splitlines()[-1] == "2 nodes: 0 computed, 2 loaded, 0 failed"
+    assert second.out.splitlines()[-1] == "2 nodes: 0 computed, 2 loaded, 0 failed"
 
 
 @pytest.mark.parametrize(
@@ -111,20 +111,20 @@ def test_what_is_typed_wrong_is_one_clear_paragraph_and_status_2(
     project: Any, args: list[str], message: str
 ) -> None:
     done = project.furu(*RUN, *args)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hint: " in done.stderr
+    assert done.status == 2, done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert "hint: " in done.err
 
 
 def test_an_error_in_the_user_s_module_shows_the_user_s_traceback_only(project: Any) -> None:
     project.write("exp/bad.py", "import exp.train\ndef f():\n    1 / 0\nf()\n")
     done = project.furu(*RUN, "exp.bad:one")
-    assert done.returncode == 1
-    assert "error: importing exp.bad raised ZeroDivisionError" in done.stderr
-    assert 'exp/bad.py", line 3' in done.stderr
-    assert "furu_core" not in done.stderr
-    assert "importlib" not in done.stderr
+    assert done.status == 1
+    assert "error: importing exp.bad raised ZeroDivisionError" in done.err
+    assert 'exp/bad.py", line 3' in done.err
+    assert "furu_core" not in done.err
+    assert "importlib" not in done.err
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_a_module_that_cannot_be_imported_fails_with_status_1(
 ) -> None:
     project.write("exp/bad.py", source)
     done = project.furu(*RUN, "exp.bad:one")
-    assert done.returncode == 1
-    assert f"error: importing exp.bad {message}" in done.stderr
+    assert done.status == 1
+    assert f"error: importing exp.bad {message}" in done.err
 
 
 def test_a_script_that_runs_when_it_is_imported_is_told_of_the_main_guard(project: Any) -> None:
@@ -151,24 +151,24 @@ def test_a_script_that_runs_when_it_is_imported_is_told_of_the_main_guard(projec
         "import furu_core\nfrom exp.train import one\nfuru_core.run(one, executor='inline')\n",
     )
     done = project.furu(*RUN, "script:one")
-    assert done.returncode == 2
-    assert 'if __name__ == "__main__":' in done.stderr
+    assert done.status == 2
+    assert 'if __name__ == "__main__":' in done.err
 
 
 def test_an_error_in_the_user_s_function_is_shown_as_such(project: Any) -> None:
     done = project.furu(*RUN, "exp.train:fails")
-    assert done.returncode == 1
-    assert "exp.train:fails raised KeyError" in done.stderr
-    assert "in the user's function" in done.stderr
+    assert done.status == 1
+    assert "exp.train:fails raised KeyError" in done.err
+    assert "in the user's function" in done.err
 
 
 def test_a_failed_run_ends_with_1_and_says_why(project: Any) -> None:
     """P8."""
     done = project.furu(*RUN, "exp.train:broken")
-    assert done.returncode == 1
-    assert "not there" in done.stdout
-    assert "1 node: 0 computed, 0 loaded, 1 failed" in done.stdout
-    assert "error: 1 node failed" in done.stderr
+    assert done.status == 1
+    assert "not there" in done.out
+    assert "1 node: 0 computed, 0 loaded, 1 failed" in done.out
+    assert "error: 1 node failed" in done.err
     report = project.json(*RUN, "exp.train:broken")
     assert report["ok"] is False
     assert report["failures"][0]["message"] == "nothing to divide by"
@@ -178,14 +178,14 @@ def test_a_failed_run_ends_with_1_and_says_why(project: Any) -> None:
 def test_a_run_that_claims_success_without_its_roots_ends_with_1(project: Any) -> None:
     """P8: the exit status does not depend on what an executor believes."""
     done = project.furu("run", "--executor", "lying", "exp.train:one")
-    assert done.returncode == 1
-    assert "is not there" in done.stderr
+    assert done.status == 1
+    assert "is not there" in done.err
 
 
 def test_a_cancelled_run_ends_with_130(project: Any) -> None:
     done = project.furu("run", "--executor", "interrupted", "exp.train:one")
-    assert done.returncode == 130
-    assert "error: the run was cancelled" in done.stderr
+    assert done.status == 130
+    assert "error: the run was cancelled" in done.err
 
 
 def test_with_json_stdout_holds_one_document_and_nothing_else(project: Any) -> None:
@@ -194,10 +194,10 @@ def test_with_json_stdout_holds_one_document_and_nothing_else(project: Any) -> N
         "import os\nprint('loud')\nos.write(1, b'native')\nfrom exp.train import one\n",
     )
     done = project.furu(*RUN, "exp.loud:one", "--json")
-    report = json.loads(done.stdout)
+    report = json.loads(done.out)
     assert report["nodes"] == {"total": 2, "computed": 2, "loaded": 0, "failed": 0}
-    assert "loud" in done.stderr
-    assert "an executor that prints" in done.stderr
+    assert "loud" in done.err
+    assert "an executor that prints" in done.err
 
 
 def test_options_reach_the_executor(project: Any) -> None:
@@ -205,7 +205,7 @@ def test_options_reach_the_executor(project: Any) -> None:
         *RUN, "exp.train:one", "-j", "3", "--keep-going", "--window", "dfs", "-o", "my-key=v=1"
     )
     expected = {"keep_going": "1", "max_workers": "3", "my_key": "v=1", "window_size": "dfs"}
-    assert f"options {sorted(expected.items())}" in done.stdout
+    assert f"options {sorted(expected.items())}" in done.out
 
 
 class Colour(enum.Enum):
