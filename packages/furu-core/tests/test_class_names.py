@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,10 +87,11 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize(("marks", "file", "module"), LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_p2_the_same_file_gives_the_same_hash_however_it_is_started(
-    tmp_path: Path, marks: tuple[str, ...], file: str, module: str
+    tmp_path: Path, fresh: Any, layout: str
 ) -> None:
+    marks, file, module = LAYOUTS[layout]
     project = tmp_path / "project"
     script = write(project / file, TRAIN)
     for mark in marks:
@@ -97,13 +99,16 @@ def test_p2_the_same_file_gives_the_same_hash_however_it_is_started(
     folder, above = script.parent, script.parent.parent
     found = {
         "script": run(file, cwd=project),
-        "script from its folder": run("train.py", cwd=folder),
-        "script from elsewhere": run(str(script), cwd=tmp_path),
         "module": run("-m", "exp.train", cwd=above),
-        "module from elsewhere": run("-m", "exp.train", cwd=tmp_path, path=(above,)),
-        "imported": run("-c", "import exp.train as t; t.show()", cwd=above),
-        "imported by its own name": run("-c", "import train as t; t.show()", cwd=folder),
+        "imported": fresh.python("import exp.train as t; t.show()", above).strip(),
+        "imported by its own name": fresh.python("import train as t; t.show()", folder).strip(),
     }
+    if layout in ("pyproject", "neither", "src package"):  # where a folder could mislead
+        found |= {
+            "script from its folder": run("train.py", cwd=folder),
+            "script from elsewhere": run(str(script), cwd=tmp_path),
+            "module from elsewhere": run("-m", "exp.train", cwd=tmp_path, path=(above,)),
+        }
     assert len(set(found.values())) == 1, found
     assert found["script"].split(maxsplit=2)[2] == f"{module}:Train"
 
@@ -206,7 +211,7 @@ def test_classes_of_the_script_can_be_sent_to_another_process(
     assert run(str(child), message, cwd=tmp_path / "child") == f"True {module} A"
 
 
-def test_p2_a_package_that_is_run_gives_one_hash(tmp_path: Path) -> None:
+def test_p2_a_package_that_is_run_gives_one_hash(tmp_path: Path, fresh: Any) -> None:
     code = CLASS + "\nif __name__ != 'exp.__main__':\n    print(Train().furu_hash)\n"
     write(tmp_path / "exp/__init__.py", "")
     write(tmp_path / "exp/__main__.py", code)
@@ -215,7 +220,7 @@ def test_p2_a_package_that_is_run_gives_one_hash(tmp_path: Path) -> None:
         run("-m", "exp", cwd=tmp_path),
         run("exp", cwd=tmp_path),
         run("exp/__main__.py", cwd=tmp_path),
-        run("-c", program, cwd=tmp_path),
+        fresh.python(program, tmp_path).strip(),
     }
     assert len(hashes) == 1
 

@@ -383,8 +383,9 @@ def test_the_command_shows_one_paragraph_and_none_of_our_inside(
             remount(disk, "ro")
         case _:
             store = disk / "file"
-    for arguments in (["run", "disk_nodes:Value", "--set", "n=5"], ["rm", Value().furu_hash, "-y"]):
-        done = fresh.furu(tuple(arguments), Path(nodes.__file__).parent, FURU_PATH=str(store))
+    run = ("run", "disk_nodes:Value", "--set", "n=5", "-o", "worker=inline")
+    for arguments in (run, ("rm", Value().furu_hash, "-y")):
+        done = fresh.furu(arguments, Path(nodes.__file__).parent, FURU_PATH=str(store))
         text = done.text
         assert "Traceback" not in text, text
         if arguments[0] == "run":
@@ -393,7 +394,6 @@ def test_the_command_shows_one_paragraph_and_none_of_our_inside(
     remount(disk, "rw")
     if problem == "full":
         (disk / "filler").unlink()
-    again = ("run", "disk_nodes:Value", "--set", "n=5")
-    done = fresh.furu(again, Path(nodes.__file__).parent, FURU_PATH=str(disk / "store"))
+    done = fresh.furu(run, Path(nodes.__file__).parent, FURU_PATH=str(disk / "store"))
     assert done.status == 0, done.err
     assert Value(n=5).get() == "value 5"

@@ -93,14 +93,14 @@ def test_p2_the_hash_of_a_config_never_changes_between_releases() -> None:
     )
 
 
-def test_p2_the_order_of_fields_and_arguments_changes_no_hash(tmp_path: Path) -> None:
+def test_p2_the_order_of_fields_and_arguments_changes_no_hash(tmp_path: Path, fresh: Any) -> None:
     results = []
     for number, order in enumerate(("a: int = 1\n    b: int = 2", "b: int = 2\n    a: int = 1")):
         folder = tmp_path / str(number)
         folder.mkdir()
         code = f"from furu_core import Furu\nclass C(Furu[int]):\n    {order}\n"
         (folder / "ordered.py").write_text(code)
-        results.append(run_python(["-c", "from ordered import C; print(C().furu_hash)"], folder))
+        results.append(fresh.python("from ordered import C; print(C().furu_hash)", folder))
     assert results[0] == results[1]
 
 
@@ -145,7 +145,9 @@ def test_objects_of_one_hash_that_differ_in_excluded_fields_stay_apart_in_one_ta
     assert len(class_of.to_dict()["nodes"]) == 4  # with their common base
 
 
-def test_a_field_that_is_omitted_at_its_default_keeps_the_hash_from_before(tmp_path: Path) -> None:
+def test_a_field_that_is_omitted_at_its_default_keeps_the_hash_from_before(
+    tmp_path: Path, fresh: Any
+) -> None:
     hashes = []
     for number, lines in enumerate(
         (
@@ -161,13 +163,13 @@ def test_a_field_that_is_omitted_at_its_default_keeps_the_hash_from_before(tmp_p
         program = (
             "import json; from grown import C; print(C().furu_hash, json.dumps(C().to_dict()))"
         )
-        hashes.append(run_python(["-c", program], folder))
+        hashes.append(fresh.python(program, folder).strip())
     before, after = hashes
     assert before.split()[0] == after.split()[0]
     # What was recorded before the field was added can still be read.
     record = before.partition(" ")[2]
     program = f"import json; from grown import C; print(C.from_dict(json.loads({record!r})).new)"
-    assert run_python(["-c", program], tmp_path / "1") == "[]"
+    assert fresh.python(program, tmp_path / "1") == "[]\n"
 
 
 def test_an_omitted_default_is_compared_as_the_constructor_makes_it() -> None:
@@ -249,7 +251,6 @@ def run_python(arguments: list[str], cwd: Path, python: str = sys.executable, **
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "PYTHONDONTWRITEBYTECODE": "1",
         **env,
     }
     done = subprocess.run(
@@ -259,18 +260,19 @@ def run_python(arguments: list[str], cwd: Path, python: str = sys.executable, **
     return done.stdout.strip()
 
 
-def interpreters() -> dict[str, str | None]:
-    """For each supported version of Python an interpreter, if this machine has one that starts."""
-    found: dict[str, str | None] = {}
-    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")]
-    for version in ("3.11", "3.12", "3.13"):
-        candidates = [
-            Path(folder) / f"python{version}" for folder in os.environ["PATH"].split(os.pathsep)
-        ]
-        for root in roots:
-            candidates += sorted(root.glob(f"{version}.*/bin/python{version}"))
-        found[version] = next((str(c) for c in candidates if c.exists() and starts(c)), None)
-    return found
+OTHERS = [
+    version for version in ("3.11", "3.12", "3.13") if version != f"3.{sys.version_info.minor}"
+]
+
+
+def interpreter(version: str) -> str | None:
+    """An interpreter of a version of Python, if this machine has one that starts."""
+    candidates = [
+        Path(folder) / f"python{version}" for folder in os.environ["PATH"].split(os.pathsep)
+    ]
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    candidates += sorted(versions.glob(f"{version}.*/bin/python{version}"))
+    return next((str(c) for c in candidates if c.exists() and starts(c)), None)
 
 
 def starts(python: Path) -> bool:
@@ -290,19 +292,19 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return project, run_python(["values.py"], project, PYTHONHASHSEED="0")
 
 
-@pytest.mark.parametrize("seed", ["1", "4242", "random"])
+@pytest.mark.parametrize("seed", ["1", "random"])
 def test_p2_hashes_do_not_depend_on_the_hash_seed(reference: tuple[Path, str], seed: str) -> None:
     project, hashes = reference
     assert run_python(["values.py"], project, PYTHONHASHSEED=seed) == hashes
     assert len(set(hashes.split())) == len(hashes.split())
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_p2_hashes_are_the_same_under_every_python(
+@pytest.mark.parametrize("version", OTHERS)
+def test_p2_hashes_are_the_same_under_every_other_python(
     reference: tuple[Path, str], version: str
 ) -> None:
     project, hashes = reference
-    python = interpreters()[version]
+    python = interpreter(version)
     if python is None:
         pytest.skip(f"no interpreter of Python {version} on this machine")
     path = str(project / "libraries")
@@ -355,7 +357,8 @@ def test_p2_a_hash_is_computed_once(encodings: list[object]) -> None:
     assert len(encodings) == count + 1
 
 
-@pytest.mark.parametrize("obj", [chain(10_000), diamond(60)], ids=["chain", "diamond"])
+# More levels than Python recurses.
+@pytest.mark.parametrize("obj", [chain(2_000), diamond(60)], ids=["chain", "diamond"])
 def test_p2_deep_and_shared_configs_come_back_from_everywhere(obj: Furu[int]) -> None:
     blob = pickle.dumps(obj)
     text = json.dumps(obj.to_dict())
@@ -413,14 +416,17 @@ def test_destroying_a_deep_chain_does_not_crash(tmp_path: Path) -> None:
         textwrap.dedent(
             """
             from __future__ import annotations
-            import copy, gc, pickle
+            import copy, gc, pickle, resource
             from furu_core import Furu
+            # With an eighth of the usual stack, an eighth of the levels is as deep.
+            hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+            resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, hard))
             class Link(Furu[int]):
                 previous: Link | None = None
                 number: int = 0
             def chain():
                 link = Link()
-                for number in range(50_000):
+                for number in range(10_000):
                     link = Link(previous=link, number=number)
                 return link
             unhashed = chain()

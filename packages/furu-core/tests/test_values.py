@@ -10,6 +10,7 @@ import enum
 import fractions
 import json
 import math
+import os
 import pathlib
 import pickle
 import random
@@ -32,6 +33,18 @@ from furu_core._values import NotExact, dumps, from_json, loads, to_json
 from furu_core.errors import FuruValueError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
+# Each day draws others, so in the end many times as many have had their turn.
+TIMES = 1.0 if os.environ.get("TEST_THOROUGH") else 0.2
+
+
+def examples(number: int) -> settings:
+    """So many examples where a test runs at its full size."""
+    return settings(
+        max_examples=int(number * TIMES),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 class Holder(Furu[int]):
@@ -254,26 +267,26 @@ def shuffled(value: Any, rng: random.Random) -> Any:
 
 
 @given(values, values)
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(600)
 def test_p2_values_have_one_hash_if_and_only_if_they_are_the_same(a: Any, b: Any) -> None:
     same_hash = Holder(value=a).furu_hash == Holder(value=b).furu_hash
     assert same_hash == (key(a) == key(b))
 
 
 @given(st.lists(scalars, max_size=3), st.lists(scalars, max_size=3))
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(600)
 def test_p2_no_two_lists_of_scalars_run_together(a: list[Any], b: list[Any]) -> None:
     assert (Holder(value=a) == Holder(value=b)) == (key(a) == key(b))
 
 
 @given(values, st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 def test_p2_the_order_of_dicts_and_sets_changes_no_hash(value: Any, rng: random.Random) -> None:
     assert Holder(value=value).furu_hash == Holder(value=shuffled(value, rng)).furu_hash
 
 
 @given(values)
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(500)
 def test_tagged_json_gives_back_type_and_value(value: Any) -> None:
     back = loads(dumps(value))
     assert key(back) == key(value)
@@ -282,7 +295,7 @@ def test_tagged_json_gives_back_type_and_value(value: Any) -> None:
 
 
 @given(values)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 def test_a_config_comes_back_from_pickle_dicts_and_packing(value: Any) -> None:
     config = Holder(value=value)
     for back in (
@@ -297,7 +310,7 @@ def test_a_config_comes_back_from_pickle_dicts_and_packing(value: Any) -> None:
 
 
 @given(values)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 def test_to_python_evaluates_to_an_equal_config(value: Any) -> None:
     config = Holder(value=value)
     text = python_text(config)

@@ -204,52 +204,6 @@ class AsksDeclared(Furu[int]):
         return Leaf(n=self.n).get()
 
 
-class LoadsOther(Furu[int]):
-    """Its `_load` asks for another node."""
-
-    n: int = 1
-
-    def _create(self) -> int:
-        (self.furu_dir / "own.txt").write_text("1")
-        return 1
-
-    def _load(self) -> int:
-        return Leaf(n=self.n).get()
-
-
-class ValidatesOther(Furu[int]):
-    """Its `_validate` asks for another node."""
-
-    n: int = 1
-    swallow: bool = False
-
-    def _create(self) -> int:
-        return 1
-
-    def _validate(self) -> bool:
-        try:
-            return Leaf(n=self.n).get() == self.n * 10
-        except Exception:
-            if self.swallow:
-                return True
-            raise
-
-
-class Uses(Furu[Any]):
-    """Loads its one dependency."""
-
-    of: Furu[Any]
-    swallow: bool = False
-
-    def _create(self) -> Any:
-        try:
-            return self.of.get()
-        except Exception:
-            if self.swallow:
-                return "swallowed"
-            raise
-
-
 class AsksItself(Furu[Any]):
     """Asks for itself."""
 
