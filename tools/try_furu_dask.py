@@ -13,12 +13,13 @@ from release import build, outside
 from wheelhouse import ROOT, WHEELHOUSE, call
 
 DISTRIBUTION = ROOT / "examples" / "furu-dask"
-TESTED_WITH = ("pytest", "pytest-timeout", "pytest-xdist")
+TESTED_WITH = ("furu-testing", "pytest", "pytest-timeout", "pytest-xdist")
 DIGITS_NEEDS = ("furu-local", "scikit-learn", "matplotlib")
 
 WHERE = """\
-import sys, furu_dask
-assert furu_dask.__file__.startswith(sys.prefix), furu_dask.__file__
+import sys, furu_dask, furu_testing
+for module in (furu_dask, furu_testing):
+    assert module.__file__.startswith(sys.prefix), module.__file__
 """
 
 
@@ -35,7 +36,6 @@ def main() -> int:
         call(
             *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python),
             *("--offline", "--no-index", "--find-links", WHEELHOUSE, "--find-links", dist),
-            "--compile-bytecode",  # each test starts several processes that import Dask
             *("furu-dask", *TESTED_WITH, *DIGITS_NEEDS),
         )
         outside(DISTRIBUTION, python, "-c", WHERE)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from conftest import DaskCluster
 
+from conftest import DaskCluster
 from furu_testing import ExecutorConformance
 
 
 class TestDask(ExecutorConformance):
     executor = "dask"
+    # The rest is of `BackendExecutor` and `NodeProcess`, which furu's own tests look at.
+    own_code = ("worker", "cluster", "command")
 
     @pytest.fixture(autouse=True)
     def _on_the_shared_cluster(self, shared_cluster: DaskCluster) -> None:
-        self.options = {"address": shared_cluster.address, "progress": False}
-        self.command_options = ["-o", f"address={shared_cluster.address}"]
+        address = shared_cluster.address
+        self.options = {"address": address, "max_workers": self.at_once, "progress": False}
+        self.command_options = ["-o", f"address={address}", "-j", str(self.at_once)]

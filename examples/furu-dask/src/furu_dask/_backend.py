@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, rpc
 from distributed.utils import LoopRunner
 
 from furu_core.errors import FuruExecutorError
@@ -200,10 +200,12 @@ def _processing(address: str) -> tuple[str, set[str]]:
     """Which scheduler is at an address, and what its workers compute."""
 
     async def ask() -> tuple[str, set[str]]:
-        options = {"timeout": _ANSWER_SECS, "set_as_default": False, "asynchronous": True}
-        async with Client(address, **options) as client:
-            processing = await client.processing()
-            identity = await client.scheduler.identity(n_workers=0)
+        # No `Client`: one that cannot connect closes itself whenever it is collected as garbage, and
+        # waits for ever if this thread is starting a loop then.
+        how = Security().get_connection_args("client")
+        async with rpc(address, timeout=_ANSWER_SECS, connection_args=how) as scheduler:
+            processing = await scheduler.processing(workers=None)
+            identity = await scheduler.identity(n_workers=0)
         return identity["id"], {key for keys in processing.values() for key in keys}
 
     answer: tuple[str, set[str]] = LoopRunner().run_sync(ask, callback_timeout=_ANSWER_SECS)
