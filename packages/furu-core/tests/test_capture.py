@@ -173,29 +173,42 @@ def test_inside_a_node_without_echo_no_nested_node_echoes(tmp_path: Path) -> Non
     assert (tmp_path / "b.log").read_text() == "B\n"
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("echo", [False, True])
-def test_child_processes_write_to_the_log(tmp_path: Path, method: str, echo: bool) -> None:
+@pytest.mark.parametrize(
+    ("method", "echoes"),
+    [
+        ("fork", (False, True)),
+        ("spawn", (False, True)),
+        # Its server keeps what it was started with.
+        ("forkserver", (False,)),
+        ("forkserver", (True,)),
+    ],
+)
+def test_child_processes_write_to_the_log(
+    tmp_path: Path, method: str, echoes: tuple[bool, ...]
+) -> None:
     done = run(
         tmp_path,
         f"""
-        def child():
-            print("from the child")
-            os.write(1, b"natively\\n")
+        def child(echo):
+            print("from the child", echo)
+            os.write(1, b"natively %d\\n" % echo)
             logging.getLogger("exp").info("a record")
 
         if __name__ == "__main__":
-            with node_log("a.log", echo={echo}):
-                process = multiprocessing.get_context("{method}").Process(target=child)
-                process.start(); process.join()
-                assert process.exitcode == 0
+            for echo in {echoes}:
+                with node_log(f"{{echo}}.log", echo=echo):
+                    context = multiprocessing.get_context("{method}")
+                    process = context.Process(target=child, args=(echo,))
+                    process.start(); process.join()
+                    assert process.exitcode == 0
         """,
     )
-    log = (tmp_path / "a.log").read_text()
-    for said in ("from the child\n", "natively\n"):
-        assert log.count(said) == 1
-        assert (done.stdout + done.stderr).count(said) == echo
-    assert log.count("INFO exp: a record\n") == 1
+    for echo in echoes:
+        log = (tmp_path / f"{echo}.log").read_text()
+        for said in (f"from the child {echo}\n", f"natively {echo:d}\n"):
+            assert log.count(said) == 1
+            assert (done.stdout + done.stderr).count(said) == echo
+        assert log.count("INFO exp: a record\n") == 1
 
 
 def test_a_child_that_sets_up_logging_itself_has_its_way(tmp_path: Path) -> None:
@@ -247,19 +260,20 @@ def test_a_grandchild_that_outlives_the_node_disturbs_nobody(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "| true"])
-@pytest.mark.parametrize("echo", [False, True])
-def test_a_closed_or_broken_console_fails_no_node(tmp_path: Path, shell: str, echo: bool) -> None:
-    body = f"""
-    with node_log("a.log", echo={echo}):
-        for i in range(2000): print("line", i)
-    with node_log("b.log", echo={echo}):
-        print("again"); print("on stderr", file=sys.stderr)
+def test_a_closed_or_broken_console_fails_no_node(tmp_path: Path, shell: str) -> None:
+    body = """
+    for echo in (False, True):
+        with node_log(f"a-{echo}.log", echo=echo):
+            for i in range(2000): print("line", i)
+        with node_log(f"b-{echo}.log", echo=echo):
+            print("again"); print("on stderr", file=sys.stderr)
     open("reached", "w").close()
     """
     run(tmp_path, body, shell=shell, check=False)
     assert (tmp_path / "reached").exists()
-    assert (tmp_path / "a.log").read_text().count("line") == 2000
-    assert (tmp_path / "b.log").read_text() == "again\non stderr\n"
+    for echo in (False, True):
+        assert (tmp_path / f"a-{echo}.log").read_text().count("line") == 2000
+        assert (tmp_path / f"b-{echo}.log").read_text() == "again\non stderr\n"
 
 
 def test_a_descriptor_that_is_not_standard_output_is_left_alone(tmp_path: Path) -> None:
@@ -447,14 +461,11 @@ def test_a_log_that_cannot_be_opened_leaves_the_process_as_it_was(tmp_path: Path
     assert (sys.stdout, os.fstat(1).st_ino) == before
 
 
-@pytest.mark.parametrize("echo", [False, True])
-def test_capturing_opens_the_log_and_neither_sleeps_nor_starts_a_process(
-    tmp_path: Path, echo: bool
-) -> None:
+def test_capturing_opens_the_log_and_neither_sleeps_nor_starts_a_process(tmp_path: Path) -> None:
     """It is a small part of a short node; told by what it does, since a busy disk takes its time."""
     run(
         tmp_path,
-        f"""
+        """
         events = []
         mine = threading.get_ident()
 
@@ -464,21 +475,23 @@ def test_capturing_opens_the_log_and_neither_sleeps_nor_starts_a_process(
 
         counting = False
         sys.addaudithook(hook)
-        with node_log("warm.log", echo={echo}):
-            pass
-        before = threading.active_count()
-        counting = True
-        for number in range(100):
-            with node_log(f"{{number}}.log", echo={echo}):
+        for echo in (False, True):
+            events.clear()
+            with node_log("warm.log", echo=echo):
                 pass
-        counting = False
-        assert threading.active_count() <= before, threading.enumerate()
-        often = {{event: events.count(event) for event in events}}
-        assert often == {{
-            "open": 100 * {1 + echo},  # once more for what is to be echoed
-            "fcntl.fcntl": 200,  # where descriptors 1 and 2 led
-            "os.putenv": 100,  # for child processes
-            "os.unsetenv": 100,
-        }}
+            before = threading.active_count()
+            counting = True
+            for number in range(100):
+                with node_log(f"{number}.log", echo=echo):
+                    pass
+            counting = False
+            assert threading.active_count() <= before, threading.enumerate()
+            often = {event: events.count(event) for event in events}
+            assert often == {
+                "open": 100 * (1 + echo),  # once more for what is to be echoed
+                "fcntl.fcntl": 200,  # where descriptors 1 and 2 led
+                "os.putenv": 100,  # for child processes
+                "os.unsetenv": 100,
+            }
         """,
     )

@@ -289,7 +289,7 @@ def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None
         # At the end of the stack an attempt cannot be recorded any more; it must not seem to run.
         assert node.status() in (NodeState.FAILED, NodeState.STALE, NodeState.ABSENT)
         node = node.before
-    assert max(path.stat().st_size for path in store.rglob("furu.log")) < 100_000
+    assert max(path.stat().st_size for path in store.rglob("furu.log")) < 20_000
 
 
 def test_a_result_that_cannot_be_stored_is_an_error_that_says_what_to_do(store: Path) -> None:

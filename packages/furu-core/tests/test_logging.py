@@ -42,7 +42,6 @@ event("get", "Train(3fa9c1)", "done", "load", logging.DEBUG)
     ("level", "lines"),
     [
         ("INFO", ["get Train(3fa9c1) missing -> create"]),
-        ("DEBUG", ["get Train(3fa9c1) missing -> create", "get Train(3fa9c1) done -> load"]),
         ("WARNING", []),
     ],
 )
@@ -52,8 +51,15 @@ def test_one_compact_line_says_what_is_done(tmp_path: Path, level: str, lines: l
     assert done.stdout == ""
 
 
-def test_rich_is_imported_for_nobody_who_does_not_look(tmp_path: Path) -> None:
-    run(tmp_path, MISS_AND_HIT + "assert 'rich' not in sys.modules", FURU_LOG_LEVEL="DEBUG")
+def test_hits_are_said_when_debugging_and_rich_is_imported_for_nobody_who_does_not_look(
+    tmp_path: Path,
+) -> None:
+    no_rich = "assert 'rich' not in sys.modules"
+    done = run(tmp_path, MISS_AND_HIT + no_rich, FURU_LOG_LEVEL="DEBUG")
+    assert done.stderr.splitlines() == [
+        "get Train(3fa9c1) missing -> create",
+        "get Train(3fa9c1) done -> load",
+    ]
 
 
 def test_on_a_terminal_the_line_is_coloured_and_not_wrapped(tmp_path: Path) -> None:
@@ -74,18 +80,19 @@ def test_on_a_terminal_the_line_is_coloured_and_not_wrapped(tmp_path: Path) -> N
 
 
 def test_a_node_s_own_log_has_its_lines_and_the_console_too_if_it_echoes(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+        for echo in (False, True):
+            with node_log(f"{echo}.log", echo=echo):
+                event("get", f"{echo}(3fa9c1)", "missing", "create")
+        """,
+    )
     for echo in (False, True):
-        done = run(
-            tmp_path,
-            f"""
-            with node_log("{echo}.log", echo={echo}):
-                event("get", "B(3fa9c1)", "missing", "create")
-            """,
-        )
         log = (tmp_path / f"{echo}.log").read_text()
-        assert log.endswith("INFO furu: get B(3fa9c1) missing -> create\n")
-        assert done.stderr.count("get B(3fa9c1)") == echo
-        assert log.count("get B(3fa9c1)") == 1
+        assert log.endswith(f"INFO furu: get {echo}(3fa9c1) missing -> create\n")
+        assert done.stderr.count(f"get {echo}(3fa9c1)") == echo
+        assert log.count(f"get {echo}(3fa9c1)") == 1
 
 
 def test_an_application_with_handlers_of_its_own_gets_each_record_once(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-import worker_nodes as nodes
-from worker_nodes import Ends
 
 import furu_core
 from furu_core import NodeState, _node_process
@@ -26,8 +25,11 @@ from furu_core.executors import (
     lost_result,
     node_order,
     origin_here,
+    run_node,
+    short_name,
 )
-from furu_testing import Host, wait_until
+from furu_testing import Host, await_mark, is_running, times, wait_until
+from furu_testing.nodes import Dies, Fails, Step, Value
 
 WORKER = WorkerContext(executor="test", run_id="run-1")
 
@@ -38,20 +40,17 @@ def process(store: Path) -> Iterator[NodeProcess]:
         yield process
 
 
-def ends(how: str, folder: Path = Path()) -> Ends:
-    return Ends(how=how, folder=folder)
-
-
-def started(folder: Path) -> bool:
-    return (folder / "started").exists()
+VALUE = Value(x="value")
+FAILS = Fails(label="bad", times=99)
+WAITS = Step(label="waits", waits=True)
 
 
 def test_a_process_computes_one_node_after_the_other_with_the_settings_of_its_origin(
     process: NodeProcess,
 ) -> None:
-    first = process.compute(node_order(ends("value"), WORKER))
-    again = process.compute(node_order(ends("value"), WORKER))
-    anew = process.compute(node_order(ends("value"), WORKER, rerun=True))
+    first = process.compute(node_order(VALUE, WORKER))
+    again = process.compute(node_order(VALUE, WORKER))
+    anew = process.compute(node_order(VALUE, WORKER, rerun=True))
     assert [
         answer.outcome for answer in (first, again, anew) if isinstance(answer, NodeResult)
     ] == [
@@ -59,11 +58,11 @@ def test_a_process_computes_one_node_after_the_other_with_the_settings_of_its_or
         Outcome.LOADED,
         Outcome.COMPUTED,
     ]
-    assert ends("value").get() == "value"
+    assert VALUE.get() == "value"
 
     def stays() -> bool:
         before = process.pid
-        process.compute(node_order(ends("value"), WORKER))
+        process.compute(node_order(VALUE, WORKER))
         return before is not None and process.pid == before
 
     # Not where this machine takes longer from one to the next than a process waits for work.
@@ -73,13 +72,16 @@ def test_a_process_computes_one_node_after_the_other_with_the_settings_of_its_or
 def test_P5_what_a_node_raises_is_told_with_its_kind_and_the_process_goes_on(
     process: NodeProcess,
 ) -> None:
-    answer = process.compute(node_order(ends("raise"), WORKER))
+    answer = process.compute(node_order(FAILS, WORKER))
     assert isinstance(answer, NodeResult)
     assert answer.failure is not None
-    assert (answer.failure.kind, answer.failure.message) == (FailureKind.COMPUTE, "bad value")
+    assert (answer.failure.kind, answer.failure.message) == (
+        FailureKind.COMPUTE,
+        "attempt 1 of bad fails on purpose",
+    )
 
     def goes_on() -> bool:
-        process.compute(node_order(ends("raise"), WORKER))
+        process.compute(node_order(FAILS, WORKER))
         return process.pid is not None
 
     wait_until("a process that has outlived an error", goes_on)  # it leaves for want of work
@@ -88,7 +90,7 @@ def test_P5_what_a_node_raises_is_told_with_its_kind_and_the_process_goes_on(
 def test_P5_a_node_that_kills_its_process_is_told_as_lost_and_recorded_by_whoever_hears_of_it(
     process: NodeProcess,
 ) -> None:
-    node = ends("kill")
+    node = Dies(label="dies")
     answer = process.compute(node_order(node, WORKER))
     assert isinstance(answer, Died)
     assert answer.kind is FailureKind.LOST
@@ -100,24 +102,26 @@ def test_P5_a_node_that_kills_its_process_is_told_as_lost_and_recorded_by_whoeve
     assert info.state is NodeState.STALE
     assert info.failure is not None
     assert "SIGKILL" in info.failure.message
+    _is_replaced(process)
 
 
-def test_a_process_that_left_for_want_of_work_or_died_is_replaced(process: NodeProcess) -> None:
-    process.compute(node_order(ends("kill"), WORKER))
-    process.compute(node_order(ends("raise"), WORKER))
+def _is_replaced(process: NodeProcess) -> None:
+    """A process that left for want of work or died is."""
+    process.compute(node_order(FAILS, WORKER))
     assert process.pid is not None
     pid = process.pid
     os.kill(pid, signal.SIGKILL)  # between two nodes, so no node is lost
     gone = os.WEXITED | os.WNOHANG | os.WNOWAIT  # a zombie may have threads that are ending yet
     wait_until("the process to end", lambda: os.waitid(os.P_PID, pid, gone) is not None)
-    answer = process.compute(node_order(ends("value"), WORKER))
+    answer = process.compute(node_order(VALUE, WORKER))
     assert isinstance(answer, NodeResult)
     assert answer.outcome is Outcome.COMPUTED
 
 
-def test_a_death_is_not_recorded_with_the_attempt_of_another_run(process: NodeProcess) -> None:
-    node = ends("raise")
-    process.compute(node_order(node, WORKER))
+def test_a_death_is_not_recorded_with_the_attempt_of_another_run(store: Path, session: Any) -> None:
+    node = FAILS
+    with session():
+        run_node(node)
     for run_id in ("run-1", "run-2"):  # the one has ended, the other never began
         result = lost_result(node, run_id, FailureKind.LOST, "its job is gone")
         assert (result.outcome, result.attempt) == (Outcome.FAILED, None)
@@ -126,20 +130,21 @@ def test_a_death_is_not_recorded_with_the_attempt_of_another_run(process: NodePr
     assert StateReader().state(node).state is NodeState.FAILED
 
 
-def test_a_death_right_after_publishing_is_no_failure(process: NodeProcess) -> None:
-    node = ends("value")
-    process.compute(node_order(node, WORKER))
+def test_a_death_right_after_publishing_is_no_failure(store: Path, session: Any) -> None:
+    node = VALUE
+    with session():
+        run_node(node)
     result = lost_result(node, "run-1", FailureKind.LOST, "its job is gone")
     assert result.outcome is Outcome.COMPUTED
 
 
 def test_a_node_that_is_not_wanted_any_more_is_interrupted(
-    process: NodeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    process: NodeProcess, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else it is killed where the disk takes long to write down what became of it.
     monkeypatch.setattr(_node_process, "_GRACE_SECS", 120.0)
-    node = ends("wait", tmp_path)
-    answer = process.compute(node_order(node, WORKER), unwanted=lambda: started(tmp_path))
+    node = WAITS
+    answer = process.compute(node_order(node, WORKER), unwanted=lambda: "waits" in times(store))
     assert isinstance(answer, NodeResult)
     assert answer.outcome is Outcome.CANCELLED
     assert StateReader().state(node).state is NodeState.CANCELLED
@@ -147,82 +152,64 @@ def test_a_node_that_is_not_wanted_any_more_is_interrupted(
 
 
 def test_P6_a_process_that_does_not_let_itself_be_interrupted_is_killed(
-    process: NodeProcess, tmp_path: Path
+    process: NodeProcess, store: Path
 ) -> None:
     def unwanted() -> bool:
-        if started(tmp_path):
+        begun = "waits" in times(store)
+        if begun:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGSTOP)
-        return started(tmp_path)
+        return begun
 
-    answer = process.compute(node_order(ends("wait", tmp_path), WORKER), unwanted=unwanted)
+    answer = process.compute(node_order(WAITS, WORKER), unwanted=unwanted)
     assert isinstance(answer, Died)
     assert answer.kind is FailureKind.CANCELLED
     assert process.pid is None
 
 
 def test_P5_a_node_that_cannot_be_imported_is_a_failure_of_protocol(
-    process: NodeProcess, monkeypatch: pytest.MonkeyPatch
+    process: NodeProcess,
 ) -> None:
-    order = node_order(ends("value"), WORKER)
-    broken = order.packed.replace(b"worker_nodes", b"no_such_node")
+    order = node_order(VALUE, WORKER)
+    broken = order.packed.replace(b"furu_testing.nodes", b"no_such_module_at_")
     answer = process.compute(type(order)(broken, order.hash, order.worker))
     assert isinstance(answer, NodeResult)
     assert answer.failure is not None
     assert answer.failure.kind is FailureKind.PROTOCOL
-    assert "no_such_node" in answer.failure.message
+    assert "no_such_module_at_" in answer.failure.message
 
 
-def wait_in_a_process(folder: str) -> None:
+def wait_in_a_process() -> None:
     """Have a node computed that does not end, in a process that a test kills."""
     with NodeProcess(origin_here()) as process:
-        process.compute(node_order(ends("value"), WORKER))
-        (Path(folder) / "pid").write_text(str(process.pid))
-        process.compute(node_order(ends("wait", Path(folder)), WORKER))
+        process.compute(node_order(WAITS, WORKER))
 
 
-def test_P7_the_process_ends_with_the_one_that_started_it(store: Path, tmp_path: Path) -> None:
-    paths = [Path(nodes.__file__).parent, Path(__file__).parent]
-    with Host(store, sys_path=paths) as host:
-        child = host.start("test_node_process:wait_in_a_process", str(tmp_path))
-        wait_until("the node to begin", lambda: started(tmp_path))
-        pid = int((tmp_path / "pid").read_text())
+def test_P7_the_process_ends_with_the_one_that_started_it(store: Path) -> None:
+    with Host(store, sys_path=[Path(__file__).parent]) as host:
+        child = host.start("test_node_process:wait_in_a_process")
+        pid = await_mark(store, "waits").pid
+        assert pid != child.pid
         child.kill()
         wait_until("its process to end", lambda: not is_running(pid))
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def test_what_belongs_to_no_node_is_printed_to_the_log(store: Path, tmp_path: Path) -> None:
-    with NodeProcess(origin_here(), log=tmp_path / "worker.log") as process:
-        process.compute(node_order(ends("value"), WORKER))
-    assert "Ends" in (tmp_path / "worker.log").read_text()
-
-
-def test_processes_of_several_threads_do_not_disturb_each_other(store: Path) -> None:
-    outcomes: list[Outcome] = []
-
-    def compute(x: int) -> None:
-        with NodeProcess(origin_here()) as process:
-            node = Ends(how="value", counts=bool(x))
-            answer = process.compute(node_order(node, WORKER))
+def test_processes_of_several_threads_print_what_belongs_to_no_node_each_to_its_log(
+    store: Path, tmp_path: Path
+) -> None:
+    def compute(x: int) -> Outcome:
+        with NodeProcess(origin_here(), log=tmp_path / f"{x}.log") as process:
+            answer = process.compute(node_order(Value(x=x), WORKER))
             assert isinstance(answer, NodeResult)
-            outcomes.append(answer.outcome)
+            return answer.outcome
 
-    threads = [threading.Thread(target=compute, args=(x,)) for x in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert outcomes == [Outcome.COMPUTED] * 2
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(compute, range(2))) == [Outcome.COMPUTED] * 2
+    for x in range(2):
+        assert short_name(Value(x=x)) in (tmp_path / f"{x}.log").read_text()
 
 
 def test_the_folders_of_the_interpreter_stay_its_own(store: Path) -> None:
     origin = origin_here(furu_core.settings())
     assert not [root for root in origin.roots if root.startswith(sys.prefix)]
-    assert str(Path(nodes.__file__).parent) in origin.roots
+    assert str(Path(__file__).parent / "nodes") in origin.roots

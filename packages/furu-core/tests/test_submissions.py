@@ -24,18 +24,7 @@ from furu_core.executors import (
     remove_submission,
     submission_of,
 )
-from furu_testing import furu_store
-
-__all__ = ["furu_store"]
-
-
-class Node(Furu[int]):
-    fail: bool = False
-
-    def _create(self) -> int:
-        if self.fail:
-            raise ValueError("as told")
-        return 1
+from furu_testing.nodes import Fails, Leaf
 
 
 class Queue(Executor):
@@ -53,45 +42,45 @@ class Queue(Executor):
 
 
 @pytest.fixture(autouse=True)
-def _queue(furu_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _queue(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_registry, "_backend", {"queue": Queue}.get)
     monkeypatch.setattr(Queue, "answers", {})
 
 
-def state(node: Node) -> NodeState:
+def state(node: Furu[int]) -> NodeState:
     return StateReader().state(node).state
 
 
 def test_a_note_comes_back_and_goes() -> None:
-    assert submission_of(Node()) is None
-    assert note_submission(Node(), Submission("queue", "7", 2))
-    assert submission_of(Node()) == Submission("queue", "7", 2)
-    remove_submission(Node())
-    assert submission_of(Node()) is None
+    assert submission_of(Leaf(x=1)) is None
+    assert note_submission(Leaf(x=1), Submission("queue", "7", 2))
+    assert submission_of(Leaf(x=1)) == Submission("queue", "7", 2)
+    remove_submission(Leaf(x=1))
+    assert submission_of(Leaf(x=1)) is None
 
 
 def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:
     first, second, third = (Submission("queue", str(number)) for number in range(3))
-    assert note_submission(Node(), first)
-    assert not note_submission(Node(), second)
-    assert note_submission(Node(), second, over=first)
-    assert not note_submission(Node(), third, over=first)
-    assert submission_of(Node()) == second
-    assert [path.name for path in Path(node_paths(Node()).attempts).iterdir()] == [
+    assert note_submission(Leaf(x=1), first)
+    assert not note_submission(Leaf(x=1), second)
+    assert note_submission(Leaf(x=1), second, over=first)
+    assert not note_submission(Leaf(x=1), third, over=first)
+    assert submission_of(Leaf(x=1)) == second
+    assert [path.name for path in Path(node_paths(Leaf(x=1)).attempts).iterdir()] == [
         "submission.json"
     ]
 
 
 def test_of_submitters_at_once_one_succeeds() -> None:
     last = Submission("queue", "first")
-    assert note_submission(Node(), last)
+    assert note_submission(Leaf(x=1), last)
     with ThreadPoolExecutor(8) as pool:
         for turn in range(50):
             jobs = [Submission("queue", f"{turn}-{number}") for number in range(8)]
-            won = [*pool.map(partial(note_submission, Node(), over=last), jobs)]
+            won = [*pool.map(partial(note_submission, Leaf(x=1), over=last), jobs)]
             assert won.count(True) == 1
             last = jobs[won.index(True)]
-            assert submission_of(Node()) == last
+            assert submission_of(Leaf(x=1)) == last
 
 
 @pytest.mark.parametrize(
@@ -103,9 +92,9 @@ def test_of_submitters_at_once_one_succeeds() -> None:
     ],
 )
 def test_a_queued_node_stands_as_its_job_does(answer: Liveness, expected: NodeState) -> None:
-    note_submission(Node(), Submission("queue", "7"))
+    note_submission(Leaf(x=1), Submission("queue", "7"))
     Queue.answers["7"] = answer
-    assert state(Node()) is expected
+    assert state(Leaf(x=1)) is expected
 
 
 @pytest.mark.parametrize(
@@ -119,8 +108,8 @@ def test_a_queued_node_stands_as_its_job_does(answer: Liveness, expected: NodeSt
 def test_a_node_that_failed_is_queued_again_only_while_its_job_lives(
     answer: Liveness, expected: NodeState
 ) -> None:
-    node = Node(fail=True)
-    with pytest.raises(FuruComputeError, match="as told"):
+    node = Fails(label="bad", times=9)
+    with pytest.raises(FuruComputeError, match="on purpose"):
         node.get()
     note_submission(node, Submission("queue", "7"))
     Queue.answers["7"] = answer
@@ -128,10 +117,10 @@ def test_a_node_that_failed_is_queued_again_only_while_its_job_lives(
 
 
 def test_a_node_that_is_only_queued_is_computed_when_asked_for() -> None:
-    note_submission(Node(), Submission("queue", "7"))
+    note_submission(Leaf(x=1), Submission("queue", "7"))
     Queue.answers["7"] = Liveness.ALIVE
-    assert Node().get() == 1
-    assert state(Node()) is NodeState.DONE
+    assert Leaf(x=1).get() == 1
+    assert state(Leaf(x=1)) is NodeState.DONE
 
 
 class Faulty(Queue):

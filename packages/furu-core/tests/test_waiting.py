@@ -17,21 +17,14 @@ from furu_core._process import ProcessId
 from furu_core._records import AttemptRecord, AttemptStatus
 from furu_core.errors import FuruComputeError, FuruWaitTimeout
 from furu_core.executors import NodeState, StateReader
-from furu_testing import Host, furu_store, needs_namespaces, wait_until
+from furu_testing import Host, needs_namespaces, wait_until
+from furu_testing.nodes import Leaf
 
-__all__ = ["furu_store"]
 pytestmark = pytest.mark.timeout(300)
 
 NODES = Path(__file__).parent / "nodes"
 ELSEWHERE = ProcessId("another-host", "another-boot", "pid:[1]", 4711, "1")
 HOUR = 3600.0
-
-
-class Node(Furu[int]):
-    number: int = 0
-
-    def _create(self) -> int:
-        return self.number
 
 
 @pytest.fixture(scope="module")
@@ -142,47 +135,47 @@ def test_a_zombie_is_dead(host: Host, outside: Path) -> None:
     zombie.result()
 
 
-def test_a_pid_that_is_used_again_does_not_keep_a_dead_holder_alive(furu_store: Path) -> None:
+def test_a_pid_that_is_used_again_does_not_keep_a_dead_holder_alive(store: Path) -> None:
     me = _process.this_process()
-    leave_attempt(Node(), holder=attrs.evolve(me, start="1"))
-    assert StateReader().state(Node()).state is NodeState.STALE
-    assert Node().get() == 0
+    leave_attempt(Leaf(), holder=attrs.evolve(me, start="1"))
+    assert StateReader().state(Leaf()).state is NodeState.STALE
+    assert Leaf().get() == 0
 
 
 def test_a_process_that_cannot_be_looked_up_is_not_taken_for_dead(
-    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container may show another namespace's /proc, and `hidepid` hides other users' processes."""
     me = _process.this_process()
-    leave_attempt(Node(number=1), holder=attrs.evolve(me, pid=me.pid + 1, start=""))
-    assert StateReader().state(Node(number=1)).state is NodeState.RUNNING
+    leave_attempt(Leaf(x=1), holder=attrs.evolve(me, pid=me.pid + 1, start=""))
+    assert StateReader().state(Leaf(x=1)).state is NodeState.RUNNING
 
     def hidden(pid: int, signal: int) -> None:
         raise PermissionError
 
-    leave_attempt(Node(number=2), holder=attrs.evolve(me, pid=2**22 + 1, start="1"))
-    assert StateReader().state(Node(number=2)).state is NodeState.STALE
+    leave_attempt(Leaf(x=2), holder=attrs.evolve(me, pid=2**22 + 1, start="1"))
+    assert StateReader().state(Leaf(x=2)).state is NodeState.STALE
     monkeypatch.setattr(os, "kill", hidden)
-    assert StateReader().state(Node(number=2)).state is NodeState.RUNNING
+    assert StateReader().state(Leaf(x=2)).state is NodeState.RUNNING
 
 
-def test_an_attempt_without_a_lease_is_judged_by_the_age_of_its_record(furu_store: Path) -> None:
-    leave_attempt(Node(number=1), with_lease=False)
-    leave_attempt(Node(number=2), with_lease=False, age_secs=HOUR)
-    assert StateReader().state(Node(number=1)).state is NodeState.RUNNING
-    assert StateReader().state(Node(number=2)).state is NodeState.STALE
+def test_an_attempt_without_a_lease_is_judged_by_the_age_of_its_record(store: Path) -> None:
+    leave_attempt(Leaf(x=1), with_lease=False)
+    leave_attempt(Leaf(x=2), with_lease=False, age_secs=HOUR)
+    assert StateReader().state(Leaf(x=1)).state is NodeState.RUNNING
+    assert StateReader().state(Leaf(x=2)).state is NodeState.STALE
 
 
-def test_an_attempt_without_a_record_is_taken_over(furu_store: Path) -> None:
-    folder = leave_attempt(Node(), with_lease=False)
+def test_an_attempt_without_a_record_is_taken_over(store: Path) -> None:
+    folder = leave_attempt(Leaf(), with_lease=False)
     os.unlink(f"{folder}/{_records.RECORD_FILE}")
-    assert Node().get() == 0
+    assert Leaf().get() == 0
 
 
 def test_fifty_nodes_of_a_host_that_died_an_hour_ago_cost_no_wait(
-    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nodes = [Node(number=number) for number in range(50)]
+    nodes = [Leaf(x=number) for number in range(50)]
     for node in nodes:
         leave_attempt(node, age_secs=HOUR)
     _provenance.process_provenance()  # the first node of a process waits for git
@@ -210,18 +203,18 @@ def test_fifty_nodes_of_a_host_that_died_an_hour_ago_cost_no_wait(
 
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_the_clock_of_another_host_or_of_the_file_server_does_not_matter(
-    furu_store: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+    store: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     server_now = time.time() + hours * HOUR
     monkeypatch.setattr(_lease, "_offsets", {})
     monkeypatch.setattr(_lease, "_probe", lambda folder: server_now)
-    alive = leave_attempt(Node(number=1))
-    dead = leave_attempt(Node(number=2))
+    alive = leave_attempt(Leaf(x=1))
+    dead = leave_attempt(Leaf(x=2))
     touch(alive, server_now - 10)
     touch(dead, server_now - 500)
     reader = StateReader()
-    assert reader.state(Node(number=1)).state is NodeState.RUNNING
-    assert reader.state(Node(number=2)).state is NodeState.STALE
+    assert reader.state(Leaf(x=1)).state is NodeState.RUNNING
+    assert reader.state(Leaf(x=2)).state is NodeState.STALE
 
 
 # The holder lives
@@ -296,7 +289,7 @@ def test_a_heartbeat_keeps_a_holder_alive_for_longer_than_its_lease(
 
 
 def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
-    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ran out of memory when it was to say how its attempt ended."""
 
@@ -305,17 +298,17 @@ def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
 
     with monkeypatch.context() as patch:
         patch.setattr(_records, "replace", without_memory)
-        patch.setattr(Node, "_create", lambda self: 1 / 0)
+        patch.setattr(Leaf, "_create", lambda self: 1 / 0)
         with pytest.raises((MemoryError, FuruComputeError)):
-            Node().get()
+            Leaf().get()
     with _settings.use(max_wait_secs=0):
-        assert Node().get() == 0
+        assert Leaf().get() == 0
 
 
-def test_no_wait_at_all_is_possible(furu_store: Path) -> None:
-    leave_attempt(Node())
+def test_no_wait_at_all_is_possible(store: Path) -> None:
+    leave_attempt(Leaf())
     with _settings.use(max_wait_secs=0), pytest.raises(FuruWaitTimeout) as timeout:
-        Node().get()
+        Leaf().get()
     assert "another-host" in str(timeout.value)
 
 
@@ -326,39 +319,39 @@ def test_a_wait_looks_once_an_interval(host: Host, outside: Path) -> None:
     wait_for(outside, "begun by first")
     second = host.run(
         "raced_nodes:get_gate_and_measure",
-        str(outside), "second", path=store, max_wait_secs=3.0, log_level="ERROR",
-        poll_interval_secs=1.0,
+        str(outside), "second", path=store, max_wait_secs=1.5, log_level="ERROR",
+        poll_interval_secs=0.5,
     )  # fmt: skip
-    growing = math.ceil(math.log(1.0 / 0.005, 1.5))  # the first pauses grow up to the interval
-    assert 2 <= second["looks"] <= 1 + growing + second["wall"]
+    growing = math.ceil(math.log(0.5 / 0.005, 1.5))  # the first pauses grow up to the interval
+    assert 2 <= second["looks"] <= 1 + growing + second["wall"] / 0.5
     (outside / "go-first").touch()
     first.result()
 
 
 def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
-    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a host whose cache says that there is no such folder."""
-    paths = _layout.node_paths(Node())
+    paths = _layout.node_paths(Leaf())
     monkeypatch.setattr(_attempts, "numbers", lambda paths: [3])
     newest = _attempts.latest(paths, lease_secs=120)
     assert newest is not None
     assert newest.alive
     with _settings.use(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout):
-        Node().get()
+        Leaf().get()
 
 
 def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_none(
-    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taken for dead, its number would be counted on and left behind, for numbers begin anew."""
-    folder = leave_attempt(Node())
+    folder = leave_attempt(Leaf())
     judge = _attempts._judge
 
     def cleaned_up_before(judged: str, record: AttemptRecord) -> _lease.Judgement:
-        _attempts.remove_all(_layout.node_paths(Node()))  # as its holder does who has published
+        _attempts.remove_all(_layout.node_paths(Leaf()))  # as its holder does who has published
         return judge(judged, record)
 
     monkeypatch.setattr(_attempts, "_judge", cleaned_up_before)
-    assert _attempts.latest(_layout.node_paths(Node()), lease_secs=HOUR) is None
+    assert _attempts.latest(_layout.node_paths(Leaf()), lease_secs=HOUR) is None
     assert not os.path.exists(folder)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import worker_nodes as nodes
-from worker_nodes import Ends
+from worker_nodes import Cancels
 
 import furu_core
-from furu_core import NodeState
+from furu_core import Furu, NodeState
 from furu_core.errors import FuruComputeError, FuruImportNameError
 from furu_core.executors import (
     FailureKind,
@@ -24,57 +24,64 @@ from furu_core.executors import (
     record_death,
     run_node,
 )
-from furu_testing import Host, wait_until
+from furu_testing import Child, Host, await_mark, let_go, wait_until
+from furu_testing.nodes import Dies, Fails, Saves, Step, Value
 
 
-@pytest.fixture
-def host(store: Path) -> Iterator[Host]:
-    """Starts processes that may be killed, with the store of the test."""
-    with Host(store, modules=["worker_nodes"], sys_path=[Path(nodes.__file__).parent]) as host:
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Starts processes that may be killed."""
+    folder = tmp_path_factory.mktemp("host")
+    with Host(folder, modules=["worker_nodes"], sys_path=[Path(nodes.__file__).parent]) as host:
         yield host
+
+
+def attempt(host: Host, store: Path, node: Furu[Any]) -> Child:
+    """Begin an attempt in another process, with the store of the test."""
+    return host.start("worker_nodes:attempt", node.to_dict(), path=str(store))
 
 
 def test_an_attempt_that_computes_says_so_and_a_second_one_loads(store: Path, session: Any) -> None:
     with session():
-        first = run_node(Ends(how="value"))
-        second = run_node(Ends(how="value"))
-        third = run_node(Ends(how="value"), rerun=True)
+        first = run_node(Value(x="value"))
+        second = run_node(Value(x="value"))
+        third = run_node(Value(x="value"), rerun=True)
     assert (first.outcome, first.attempt) == (Outcome.COMPUTED, 1)
-    assert first.hash == Ends(how="value").furu_hash
+    assert first.hash == Value(x="value").furu_hash
     assert first.seconds > 0
     assert first.failure is None
     assert (second.outcome, second.attempt) == (Outcome.LOADED, None)
     assert third.outcome is Outcome.COMPUTED
-    assert Ends(how="value").get() == "value"
+    assert Value(x="value").get() == "value"
 
 
 def test_an_attempt_that_fails_tells_the_kind_the_error_and_the_log(
     store: Path, session: Any
 ) -> None:
-    node = Ends(how="raise")
+    node = Fails(label="bad", times=2)
     with session():
         results = [run_node(node) for _ in range(2)]
     assert [result.attempt for result in results] == [1, 2]
-    for result in results:
+    for number, result in enumerate(results, start=1):
         assert result.outcome is Outcome.FAILED
         failure = result.failure
         assert failure is not None
         assert (failure.kind, failure.error_type) == (FailureKind.COMPUTE, "ValueError")
-        assert failure.message == "bad value"
+        assert failure.message == f"attempt {number} of bad fails on purpose"
         assert failure.hash == node.furu_hash
         assert failure.log is not None
-        assert "ValueError: bad value" in failure.log.read_text()
+        assert f"ValueError: {failure.message}" in failure.log.read_text()
         assert str(failure.log) in str(failure)
     info = StateReader().state(node)
     assert (info.state, info.attempt) == (NodeState.FAILED, 2)
     assert info.failure is not None
-    assert info.failure.message == "bad value"
+    assert info.failure.message == "attempt 2 of bad fails on purpose"
     assert info.holder is not None
     assert (info.holder.executor, info.holder.run_id) == ("test", "run-1")
 
 
 def test_an_attempt_that_is_cancelled_costs_nothing(store: Path, session: Any) -> None:
-    node = Ends(how="cancel")
+    node = Cancels()
     with session():
         result = run_node(node)
     assert result.outcome is Outcome.CANCELLED
@@ -85,11 +92,11 @@ def test_an_attempt_that_is_cancelled_costs_nothing(store: Path, session: Any) -
 
 
 def test_an_attempt_at_what_another_process_computes_is_busy(
-    store: Path, session: Any, host: Host, tmp_path: Path
+    store: Path, session: Any, host: Host
 ) -> None:
-    node = Ends(how="wait", folder=tmp_path)
-    child = host.start("worker_nodes:attempt", "wait", False, str(tmp_path))
-    wait_until("the other process's attempt", (tmp_path / "started").exists)
+    node = Step(label="waits", waits=True)
+    child = attempt(host, store, node)
+    await_mark(store, "waits")
     with session():
         result = run_node(node)
     assert (result.outcome, result.attempt) == (Outcome.BUSY, None)
@@ -103,10 +110,10 @@ def test_an_attempt_at_what_another_process_computes_is_busy(
 
 @pytest.mark.parametrize("kind", [FailureKind.LOST, FailureKind.CANCELLED])
 def test_an_executor_records_the_death_that_it_saw(
-    store: Path, session: Any, host: Host, tmp_path: Path, kind: FailureKind
+    store: Path, session: Any, host: Host, kind: FailureKind
 ) -> None:
-    node = Ends(how="kill", folder=tmp_path)
-    assert host.start("worker_nodes:attempt", "kill", False, str(tmp_path)).wait().killed
+    node = Dies(label="dies", times=1)
+    assert attempt(host, store, node).wait().killed
     assert node.status() is NodeState.STALE
     failure = record_death(node, None, kind, "killed by SIGKILL")
     assert failure is not None
@@ -116,13 +123,12 @@ def test_an_executor_records_the_death_that_it_saw(
     (path,) = store.rglob("record.json")
     assert json.loads(path.read_text())["ended"]["kind"] == kind.value
     assert not list(store.rglob(".attempts/*/*/files"))
-    (tmp_path / "end well").touch()
     with session():
         assert run_node(node).outcome is Outcome.COMPUTED
 
 
 def test_a_death_after_publishing_is_no_failure(store: Path) -> None:
-    node = Ends(how="value")
+    node = Value(x="value")
     node.get()
     assert record_death(node, 1, FailureKind.LOST, "killed") is None
     assert node.get() == "value"
@@ -131,7 +137,7 @@ def test_a_death_after_publishing_is_no_failure(store: Path) -> None:
 def test_a_death_does_not_change_what_the_attempt_itself_recorded(
     store: Path, session: Any
 ) -> None:
-    node = Ends(how="raise")
+    node = Fails(label="bad", times=1)
     with pytest.raises(FuruComputeError):
         node.get()
     record_death(node, 1, FailureKind.LOST, "killed")
@@ -139,19 +145,21 @@ def test_a_death_does_not_change_what_the_attempt_itself_recorded(
 
 
 def test_progress_is_a_changed_checkpoint_and_outlives_kills(
-    store: Path, session: Any, host: Host, tmp_path: Path
+    store: Path, session: Any, host: Host
 ) -> None:
     """P5: a week of work in 24-hour jobs is no failure."""
-    counting = Ends(how="kill", counts=True, folder=tmp_path)
-    idle = Ends(how="kill", folder=tmp_path)
+    counting = Saves(label="counting", steps=3)
+    idle = Step(label="idle", waits=True)
     for number in (1, 2, 3):
         for node in (counting, idle):
-            child = host.start("worker_nodes:attempt", "kill", node.counts, str(tmp_path))
+            child = attempt(host, store, node)
+            await_mark(store, node.label, number)
+            child.kill()
             assert child.wait().killed
             record_death(node, number, FailureKind.LOST, "killed by SIGKILL")
-            assert made_progress(node, number) is node.counts
-            assert made_progress(node) is node.counts
-    (tmp_path / "end well").touch()
+            assert made_progress(node, number) is (node is counting)
+            assert made_progress(node) is (node is counting)
+    let_go(store)
     with session():
         assert run_node(counting).outcome is Outcome.COMPUTED
         assert run_node(counting).attempt is None
