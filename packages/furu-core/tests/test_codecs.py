@@ -232,7 +232,7 @@ values = st.recursive(
 
 
 @settings(
-    max_examples=150,
+    max_examples=150 if os.environ.get("TEST_THOROUGH") else 50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -21,7 +21,7 @@ from furu_testing import (
 pytestmark = pytest.mark.timeout(300)
 
 NODES = Path(__file__).parent / "nodes"
-CACHE_SECS = 3.0
+CACHE_SECS = 2.0
 SHORT_SECS = 1.5  # the lease of a holder that is to stall, whom nobody disturbs before
 
 
