@@ -6,16 +6,14 @@ import inspect
 import json
 import math
 import os
-import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import get_nodes as nodes
 import pytest
-from get_nodes import Chain, Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
+from get_nodes import Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
 import furu_core
 from furu_core import NodeState, _publishing
@@ -28,6 +26,8 @@ from furu_core.errors import (
     FuruUsageError,
 )
 from furu_core.executors import FailureKind, Outcome, dependencies, run_node, spec_key
+from furu_testing import Scripts
+from furu_testing.nodes import Above, Leaf, Step
 
 
 @pytest.fixture(autouse=True)
@@ -273,9 +273,9 @@ def test_an_error_without_a_text_is_named_all_the_same(store: Path) -> None:
 
 
 def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None:
-    node = Chain()
+    node: furu_core.Furu[int] = Leaf()
     for _ in range(200):
-        node = Chain(before=node)
+        node = Above(below=node)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 500)  # each log tells of all nodes below
     try:
@@ -285,10 +285,10 @@ def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None
         sys.setrecursionlimit(limit)
     assert "furu run" in str(caught.value)
     assert len(str(caught.value)) < 2000, "not a line for each of its nodes"
-    while isinstance(node, Chain) and node.before is not None:
+    while isinstance(node, Above):
         # At the end of the stack an attempt cannot be recorded any more; it must not seem to run.
         assert node.status() in (NodeState.FAILED, NodeState.STALE, NodeState.ABSENT)
-        node = node.before
+        node = node.below
     assert max(path.stat().st_size for path in store.rglob("furu.log")) < 20_000
 
 
@@ -347,9 +347,9 @@ def test_a_rerun_that_fails_keeps_the_old_result(
 # What stands in an artifact
 
 
-def test_the_log_holds_what_the_code_printed_and_logged(store: Path, tmp_path: Path) -> None:
-    done = run_script(tmp_path, "from get_nodes import Talks; Talks().get()")
-    assert done.stdout == "printed\n"
+def test_the_log_holds_what_the_code_printed_and_logged(store: Path, program: Scripts) -> None:
+    done = program("from get_nodes import Talks; Talks().get()").finish()
+    assert done.out == "printed\n"
     assert Talks().exists()
     log = meta(Talks(), "furu.log")
     for text in ("printed", "to stderr", "INFO users: logged", "WARNING users: warned loudly"):
@@ -460,8 +460,8 @@ def test_the_spec_key_is_no_part_of_the_hash(store: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(nodes.Plain, "_executor_spec_key", "gpu", raising=False)
     assert nodes.Plain().furu_hash == before
     assert spec_key(nodes.Plain()) == "gpu"
-    assert spec_key(nodes.Keyed(size=1)) == "small"
-    assert spec_key(nodes.Keyed(size=11)) == "big"
+    assert spec_key(Step(label="keyed", key="small")) == "small"
+    assert spec_key(Step(label="keyed", key="big")) == "big"
 
 
 @pytest.mark.parametrize("key", ["", None, 3])
@@ -525,33 +525,25 @@ def test_a_config_that_changed_after_hashing_is_refused(store: Path, session: An
 # Programs
 
 
-def run_script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    script = folder / "script.py"
-    script.write_text(textwrap.dedent(text))
-    return subprocess.run(
-        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
 def test_a_script_says_in_one_line_what_it_computes_and_nothing_about_hits(
-    store: Path, tmp_path: Path
+    store: Path, program: Scripts
 ) -> None:
     text = """
         from get_nodes import Outer, Square
         print(Outer(square=Square(side=3)).get())
     """
-    first = run_script(tmp_path, text)
+    first = program(text).finish()
     name = furu_core.executors.short_name(Outer(square=Square(side=3)))
-    assert first.stdout == "10\n"
-    assert first.stderr.splitlines() == [
+    assert first.out == "10\n"
+    assert first.err.splitlines() == [
         f"get {name} missing -> create",
         f"get {furu_core.executors.short_name(Square(side=3))} missing -> create",
     ]
-    second = run_script(tmp_path, text)
-    assert (second.stdout, second.stderr) == ("10\n", "")
+    second = program(text).finish()
+    assert (second.out, second.err) == ("10\n", "")
 
 
-def test_a_classs_own_script_computes_and_loads(store: Path, tmp_path: Path) -> None:
+def test_a_classs_own_script_computes_and_loads(store: Path, program: Scripts) -> None:
     text = """
         from furu_core import Furu
 
@@ -563,5 +555,5 @@ def test_a_classs_own_script_computes_and_loads(store: Path, tmp_path: Path) -> 
 
         print(Own().get(), Own(n=0).get() == [Own(n=0)])
     """
-    assert run_script(tmp_path, text).stdout == "[0, 1, 2] True\n"
-    assert run_script(tmp_path, text).stdout == "[0, 1, 2] True\n"
+    assert program(text).finish().out == "[0, 1, 2] True\n"
+    assert program(text).finish().out == "[0, 1, 2] True\n"

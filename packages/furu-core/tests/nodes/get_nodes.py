@@ -137,15 +137,6 @@ class Needs(Furu[Any]):
         return self.of.get()
 
 
-class Chain(Furu[int]):
-    """A chain of nodes, each asking for the next."""
-
-    before: Furu[int] | None = None
-
-    def _create(self) -> int:
-        return 0 if self.before is None else self.before.get() + 1
-
-
 class Talks(Furu[None]):
     """Writes into its log in every way."""
 
@@ -168,19 +159,6 @@ class Resumes(Furu[int]):
         if count + 1 < self.attempts:
             raise RuntimeError(f"attempt {count + 1}")
         return count + 1
-
-
-class Keyed(Furu[int]):
-    """Its spec key depends on its size."""
-
-    size: int = 1
-
-    @property
-    def _executor_spec_key(self) -> str:  # type: ignore[override]
-        return "big" if self.size > 10 else "small"
-
-    def _create(self) -> int:
-        return self.size
 
 
 class Plain(Furu[int]):
