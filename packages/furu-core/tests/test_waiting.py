@@ -53,6 +53,7 @@ def leave_attempt(
     node: Furu[object],
     *,
     holder: ProcessId = ELSEWHERE,
+    token: str = "0" * 16,
     age_secs: float = 0.0,
     lease_secs: float = 120.0,
     with_lease: bool = True,
@@ -63,7 +64,7 @@ def leave_attempt(
     os.makedirs(f"{folder}/files/.furu")
     record = AttemptRecord(
         number=1,
-        token="0" * 16,
+        token=token,
         node=_layout.short_name(node),
         status=AttemptStatus.RUNNING,
         holder=holder,
@@ -341,17 +342,28 @@ def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
         Leaf().get()
 
 
-def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_none(
-    store: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("claimed_anew", [False, True])
+def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch, claimed_anew: bool
 ) -> None:
     """Taken for dead, its number would be counted on and left behind, for numbers begin anew."""
-    folder = leave_attempt(Leaf())
+    paths = _layout.node_paths(Leaf())
+    leave_attempt(Leaf())
     judge = _attempts._judge
 
-    def cleaned_up_before(judged: str, record: AttemptRecord) -> _lease.Judgement:
-        _attempts.remove_all(_layout.node_paths(Leaf()))  # as its holder does who has published
-        return judge(judged, record)
+    def after_cleaning_up(folder: str, record: AttemptRecord) -> _lease.Judgement:
+        monkeypatch.undo()
+        _attempts.remove_all(paths)  # as its holder does who has published
+        judgement = judge(folder, record)
+        if claimed_anew:
+            leave_attempt(Leaf(), token="1" * 16)
+        return judgement
 
-    monkeypatch.setattr(_attempts, "_judge", cleaned_up_before)
-    assert _attempts.latest(_layout.node_paths(Leaf()), lease_secs=HOUR) is None
-    assert not os.path.exists(folder)
+    monkeypatch.setattr(_attempts, "_judge", after_cleaning_up)
+    with _settings.use(path=furu_store):
+        newest = _attempts.latest(paths, lease_secs=HOUR)
+    if not claimed_anew:
+        assert newest is None
+    else:
+        assert newest is not None
+        assert newest.alive

@@ -143,6 +143,15 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
     Raises:
         FuruFormatError: a newer furu wrote its record.
     """
+    while True:
+        found = _look_at_newest(paths, lease_secs)
+        # An attempt that was published and cleaned up while it was judged looks dead. Whoever counted
+        # on from it would leave a number behind: the numbers begin anew by then.
+        if found is None or not _is_dead(found) or not _changed_hands(found):
+            return found
+
+
+def _look_at_newest(paths: NodePaths, lease_secs: float) -> LatestAttempt | None:
     for number in reversed(numbers(paths)):
         folder = f"{paths.attempts}/{number}"
         try:
@@ -162,14 +171,22 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
             raise store_error(error, folder, doing="read") from error
         if record.status is not AttemptStatus.RUNNING:
             return LatestAttempt(number, folder, record, None)
-        judgement = _judge(folder, record)
-        # Whoever took the one that was published for dead would claim the next number, and leave it
-        # behind: the numbers begin anew by then.
-        gone = judgement.life is Life.DEAD and not os.path.isdir(folder)
-        if gone and number not in numbers(paths):
-            continue
-        return LatestAttempt(number, folder, record, judgement)
+        return LatestAttempt(number, folder, record, _judge(folder, record))
     return None
+
+
+def _is_dead(found: LatestAttempt) -> bool:
+    return found.judgement is not None and found.judgement.life is Life.DEAD
+
+
+def _changed_hands(found: LatestAttempt) -> bool:
+    """Whether an attempt is gone, or its number was given out anew."""
+    try:
+        return found.record is not None and not _records.holds(found.folder, found.record.token)
+    except FileNotFoundError:
+        return True
+    except (OSError, DamagedRecord, FuruFormatError):
+        return False
 
 
 def holder_of(attempt: LatestAttempt) -> Holder:
