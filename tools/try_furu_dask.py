@@ -14,7 +14,7 @@ from wheelhouse import ROOT, WHEELHOUSE, call
 
 DISTRIBUTION = ROOT / "examples" / "furu-dask"
 TESTED_WITH = ("furu-testing", "pytest", "pytest-timeout", "pytest-xdist")
-DIGITS_NEEDS = ("furu-local", "scikit-learn", "matplotlib")
+DIGITS_NEEDS = ("furu-local", "scikit-learn")
 
 WHERE = """\
 import sys, furu_dask, furu_testing
@@ -38,6 +38,7 @@ def main() -> int:
             *("--offline", "--no-index", "--find-links", WHEELHOUSE, "--find-links", dist),
             *("furu-dask", *TESTED_WITH, *DIGITS_NEEDS),
         )
+        # Tests start many processes, which find what is imported here compiled.
         outside(DISTRIBUTION, python, "-c", WHERE)
         try:
             options = ["-p", "no:cacheprovider", *sys.argv[1:]]
