@@ -115,6 +115,7 @@ def test_P6_a_program_that_ends_without_waiting_ends_its_run(furu_program: Scrip
 def test_P4_liveness_tells_what_is_computed_from_what_a_killed_program_has_left(
     shared_cluster: DaskCluster, furu_store: Path, furu_program: Scripts
 ) -> None:
+    before = loops()
     options = f"address={shared_cluster.address!r}"
     program = furu_program(PROGRAM.replace("OPTIONS", options) + "    run.wait()")
     mark = await_mark(furu_store, "held")
@@ -127,7 +128,7 @@ def test_P4_liveness_tells_what_is_computed_from_what_a_killed_program_has_left(
     program.kill()
     await_end(mark.pid)  # which frees the worker of a cluster that goes on
     wait_until("the task to be gone", lambda: liveness([submission])[submission] is Liveness.GONE)
-    assert loops() == set(), "to ask leaves nothing behind"
+    assert loops() <= before, "to ask leaves nothing behind"
 
 
 def loops() -> set[threading.Thread]:
@@ -146,11 +147,12 @@ def submission_of_held() -> Submission:
 def test_P6_without_a_scheduler_a_run_ends_with_its_address(
     furu_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = loops()
     monkeypatch.setattr("furu_dask._backend._ANSWER_SECS", 2.0)
     address = "tcp://127.0.0.1:1"
     with pytest.raises(FuruExecutorError, match=f"{address} cannot be reached"):
         run_dask(HELD, address=address, progress=False)
-    assert loops() == set(), "a client that is left behind is closed at any time, in any thread"
+    assert loops() <= before, "a client that is left behind is closed at any time, in any thread"
 
 
 def test_P4_P6_a_scheduler_that_dies_ends_the_run_and_nobody_can_tell_what_lives(
