@@ -10,6 +10,9 @@ STAMP := $(VENV)/.furu-setup
 # uneven length: whoever is idle takes over waiting ones.
 PYTEST := -q -n $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --dist worksteal
 
+# Each process has a Dask cluster of its own, and the workspace's tests run beside it in CI.
+PYTEST_DASK := -q -n 2 --dist worksteal
+
 # What `make demo` runs, and where.
 DEMO_DIR := examples/digits
 DEMO := run digits:report -j 2
@@ -43,7 +46,7 @@ test: $(STAMP) ## run the tests (ARGS="-k lease" to choose)
 
 test-all: $(STAMP) ## run every test at its full size: for a night, and before a release
 	@TEST_THOROUGH=1 $(RUN) -m pytest $(PYTEST) --conformance=all $(ARGS)
-	@$(RUN) tools/try_furu_dask.py $(PYTEST) --conformance=all $(ARGS)
+	@$(RUN) tools/try_furu_dask.py $(PYTEST_DASK) --conformance=all $(ARGS)
 
 lint: $(STAMP) ## check format and style, and that uv.lock fits
 	@$(RUN) -m uv lock --check --quiet 2>/dev/null || { echo "uv.lock does not fit pyproject.toml: run make lock"; exit 1; }
@@ -69,7 +72,7 @@ release-check: $(STAMP) ## build sdists and wheels, and run the packages' tests 
 	@$(RUN) tools/release_check.py $(PYTEST) $(ARGS)
 
 test-furu-dask: $(STAMP) ## test the executor of examples/furu-dask as a stranger's package (ARGS as for test)
-	@$(RUN) tools/try_furu_dask.py $(PYTEST) $(ARGS)
+	@$(RUN) tools/try_furu_dask.py $(PYTEST_DASK) $(ARGS)
 
 demo-slurm: $(STAMP) ## run the digits experiment on a real Slurm cluster, under each executor
 	@$(RUN) tests/slurm_demo.py

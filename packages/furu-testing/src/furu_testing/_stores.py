@@ -63,7 +63,7 @@ def furu_nothing_left(furu_store: Path) -> Callable[[], None]:
 
     def check() -> None:
         try:
-            wait_until("all processes to end", lambda: not processes_of(furu_store))
+            wait_until("all processes to end", lambda: not processes_of(furu_store), pause_secs=0.2)
         except TimeoutError as error:
             left = ", ".join(map(str, processes_of(furu_store)))
             raise AssertionError(f"left behind: {left}") from error

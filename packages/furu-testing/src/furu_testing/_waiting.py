@@ -9,13 +9,16 @@ from typing import Final
 WAIT_SECS: Final = 180.0  # many times what a wait takes, since the machine may be busy
 
 
-def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECS) -> None:
+def wait_until(
+    what: str, true: Callable[[], object], seconds: float = WAIT_SECS, *, pause_secs: float = 0.02
+) -> None:
     """Wait until a condition holds.
 
     Args:
         what: what is waited for, for the error message.
         true: the condition.
         seconds: the deadline.
+        pause_secs: the longest pause between two looks; more where a look is dear.
 
     Raises:
         TimeoutError: it does not hold in time.
@@ -29,4 +32,4 @@ def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECS
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s for {what}")
         time.sleep(pause)
-        pause = min(2 * pause, 0.02)
+        pause = min(2 * pause, pause_secs)

@@ -362,7 +362,8 @@ def _is_of_the_past(note: Path) -> bool:
 
 def _comes_true(true: Callable[[], object], seconds: float) -> bool:
     try:
-        wait_until("it", true, seconds=seconds)
+        # Each look reads all processes, or all of a store.
+        wait_until("it", true, seconds=seconds, pause_secs=0.2)
     except TimeoutError:
         return False
     return True
