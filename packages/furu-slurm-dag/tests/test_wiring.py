@@ -11,7 +11,14 @@ import attrs
 import pytest
 
 import furu_core
-from furu_core.errors import FuruExecutorError, FuruFormatError, FuruStoreError, FuruUsageError
+from furu_core.errors import (
+    FuruComputeError,
+    FuruExecutorError,
+    FuruFormatError,
+    FuruRunError,
+    FuruStoreError,
+    FuruUsageError,
+)
 from furu_core.executors import Failure, FailureKind, Liveness, NodePlace, Submission
 from furu_plan import Spent, build_plan
 from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot
@@ -187,4 +194,19 @@ def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(stor
         pytest.raises(FuruSpecError, match="'gpu'"),
     ):
         SlurmDagExecutor.from_options({}).submit(node)
+    assert not (store / "runs").exists()
+
+
+def test_p8_what_failed_before_and_is_not_tried_again_is_an_error_and_nothing_is_submitted(
+    store: Path,
+) -> None:
+    bad = Fails(label="bad", times=1)
+    with pytest.raises(FuruComputeError):
+        bad.get()
+    roots = [Step(label="good"), Step(label="root", needs=(bad,))]
+    with pytest.raises(FuruRunError, match="bad fails on purpose") as caught:
+        submit_slurm_dag(roots, specs={"default": SlurmSpec()}, retry_failed=False)
+    assert [failure.hash for failure in caught.value.failures] == [bad.furu_hash]
+    assert "nothing was submitted" in str(caught.value)
+    assert "FURU_RETRY_FAILED=1" in str(caught.value)
     assert not (store / "runs").exists()

@@ -10,6 +10,7 @@ import attrs
 
 import furu_core
 from furu_core import Furu, use_settings
+from furu_core.errors import FuruRunError
 from furu_core.executors import (
     Executor,
     Liveness,
@@ -18,10 +19,8 @@ from furu_core.executors import (
     new_run_folder,
     refuse_nested_run,
 )
-from furu_plan import Status, build_plan
-from furu_plan.runs import (
-    parse_options,
-)
+from furu_plan import DependencyPlan, Status, build_plan
+from furu_plan.runs import count, failed_before, failure_text, parse_options
 from furu_slurm import (
     SlurmCluster,
     check_spec_keys,
@@ -68,6 +67,8 @@ def submit_slurm_dag(
 
     Raises:
         FuruSpecError: a spec makes no sense, or a node's spec key has none.
+        FuruRunError: something that is needed failed before and is not tried again, and `keep_going`
+            is off; nothing is submitted.
         FuruExecutorError: a node is computed by somebody whose end no job can wait for.
         FuruSubmitRefused: Slurm would never run a job; those before it are submitted.
         FuruSlurmUnavailable: Slurm does not answer.
@@ -147,6 +148,8 @@ class SlurmDagExecutor(Executor):
             settings = attrs.evolve(settings, retry_failed=options.retry_failed)
         named = named_roots(roots)
         plan = build_plan(named, settings=settings)
+        if not options.keep_going:
+            _refuse_failed(plan)
         check_spec_keys(specs, plan.topo_order_todo())
         for node in plan.with_status(Status.IN_PROGRESS):
             refuse_elsewhere(node)
@@ -159,3 +162,16 @@ class SlurmDagExecutor(Executor):
         run = SlurmDagSubmission(run_id, folder, named, plan, options, cluster, submitter, settings)
         run.start()
         return run
+
+
+def _refuse_failed(plan: DependencyPlan) -> None:
+    """Raise when something that is needed failed before and is not to be tried again."""
+    failures = failed_before(plan)
+    if failures:
+        raise FuruRunError(
+            f"nothing was submitted: {count(len(failures), 'node')} that the roots need failed before, "
+            f"and retry_failed is off\n{failure_text(failures)}",
+            failures=failures,
+            hint="mend the cause and submit with retry_failed=True (FURU_RETRY_FAILED=1), or with "
+            "keep_going=True, which computes what does not need it",
+        )

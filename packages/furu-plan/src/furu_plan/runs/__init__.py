@@ -9,7 +9,7 @@ a `BackendExecutor` an executor.
 
 from furu_plan.runs._backend import Answer, Backend, BackendPool, Report
 from furu_plan.runs._backend_executor import BackendExecutor, BackendOptions
-from furu_plan.runs._controller import Controller, Wish
+from furu_plan.runs._controller import Controller, Wish, failed_before
 from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._options import (
     COUNT,
@@ -73,6 +73,7 @@ __all__ = [
     "choose_display",
     "count",
     "duration",
+    "failed_before",
     "failure_text",
     "is_count",
     "parse_options",

@@ -109,7 +109,7 @@ class Controller:
         self._wish = Wish.GO_ON
         self._obeyed = Wish.GO_ON
         self._kill_at: float | None = None
-        self.failures = _failed_before(frontier.plan)
+        self.failures = failed_before(frontier.plan)
         self._accepting = keep_going or not self.failures
         self._always_rerun = bool(settings.always_rerun)
         self._running = 0
@@ -385,8 +385,11 @@ class Controller:
         )
 
 
-def _failed_before(plan: DependencyPlan) -> list[Failure]:
-    """Nodes that failed in an earlier run and are not to be tried again."""
+def failed_before(plan: DependencyPlan) -> list[Failure]:
+    """Why nodes of a plan failed that failed in an earlier run and are not to be tried again.
+
+    A run that is not to keep going computes nothing when there are any.
+    """
     failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
     unknown = "it failed before, and FURU_RETRY_FAILED is off"
     return [
