@@ -15,7 +15,7 @@ from dag_programs import Speaks
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
-from furu_core.executors import FailureKind, NodeState, RunState, short_name
+from furu_core.executors import EventKind, FailureKind, NodeState, RunState, short_name
 from furu_slurm import JobInfo, SlurmCluster, SlurmSpec
 from furu_slurm_dag import WaitInterrupted
 from furu_testing import Host, await_mark, let_go, times, wait_until
@@ -112,6 +112,19 @@ def test_p8_a_failure_in_the_middle_ends_its_dependents_and_the_exit_codes_tell(
     assert set(again.job_id_by_hash) == {bad.furu_hash, middle.furu_hash}
     assert again.wait(WAIT_SECS).results() == 5
     assert times(store) == {"bad": 3, "good": 1, "middle": 1}
+
+
+def test_p6_who_asks_for_the_status_again_and_again_sees_a_failed_run_end_without_any_wait(
+    slurm: Any, store: Path
+) -> None:
+    bad = Fails(label="bad", times=99)
+    with furu_core.use_settings(max_compute_retries=0):
+        run = submit(Step(label="root", needs=(bad,)))
+    wait_until("the end", lambda: run.status().state is not RunState.RUNNING, WAIT_SECS)
+    status = run.status()
+    assert (status.state, status.failed, len(status.never_ran)) == (RunState.FAILED, 1, 1)
+    assert [failure.hash for failure in status.failures] == [bad.furu_hash]
+    assert [event.kind for event in run.events()][-1] is EventKind.RUN_ENDED
 
 
 def test_p7_a_second_submission_adopts_the_jobs_that_live_and_fails_with_those_that_fail(

@@ -76,7 +76,7 @@ class WaitInterrupted(FuruRunError, SystemExit):
 class SlurmDagSubmission(Run):
     """A graph's jobs. They run whether or not anybody waits for them.
 
-    `wait` also submits what Slurm had no room for, and once more what it lost.
+    `wait` and `status` also submit what Slurm had no room for, and once more what it lost.
 
     Attributes:
         id: the run's name, in the order of time.
@@ -185,10 +185,13 @@ class SlurmDagSubmission(Run):
         return self._conclude()
 
     def status(self) -> SlurmDagStatus:
-        """How the run stands now."""
+        """How the run stands now.
+
+        It does what a look of `wait` does, so a program that asks again and again instead of waiting
+        sees the run go on, and end.
+        """
         with self._lock:
-            if self._state is RunState.RUNNING:
-                self._look()
+            self._step()
             return self._status()
 
     def cancel(self) -> None:
@@ -337,11 +340,8 @@ class SlurmDagSubmission(Run):
         total = board.there_before + len(board.entries)
         done = board.there_before + len(stages[Stage.DONE])
         failed, running = stages[Stage.FAILED], stages[Stage.RUNNING]
-        state = self._state
-        if state is RunState.RUNNING and self._roots_are_there():
-            state = RunState.DONE
         return SlurmDagStatus(
-            state=state,
+            state=self._state,
             total=total,
             computed=computed,
             loaded=done - computed,
