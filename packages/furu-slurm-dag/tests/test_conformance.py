@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from furu_core import Furu
 from furu_testing import ExecutorConformance
 
 _SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 60}
@@ -34,3 +35,9 @@ class TestSlurm(ExecutorConformance):
     @pytest.fixture(autouse=True)
     def _cluster(self, slurm: Any) -> None:
         """The cluster that `SLURM_CONF` names in each test."""
+        self._slurm = slurm
+
+    def remove(self, node: Furu[Any]) -> None:
+        """Remove an artifact when its job has ended, which looks last whether it is there."""
+        self._slurm.wait_idle()
+        super().remove(node)

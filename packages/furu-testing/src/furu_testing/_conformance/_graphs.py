@@ -114,7 +114,7 @@ class Graphs(ConformanceKit):
         base = Step(label="base")
         top = Step(label="top", needs=(Step(label="middle", needs=(base,)),))
         self.completed(top)
-        top.delete()
+        self.remove(top)
         self.completed([top, Step(label="new", needs=(base,))])
         promise(
             self.times() == {"base": 1, "middle": 1, "top": 2, "new": 1},

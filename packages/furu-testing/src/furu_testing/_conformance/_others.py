@@ -71,7 +71,7 @@ class Others(ConformanceKit):
         root, needed = Unsure(label="root"), Unsure(label="needed")
         top = Step(label="top", needs=(needed,))
         self.completed([root, top])
-        top.delete()
+        self.remove(top)
         for node in (root, needed):
             result = node.furu_dir / ".furu" / "result.json"
             result.write_text(result.read_text() * 2)  # not the size that the manifest says

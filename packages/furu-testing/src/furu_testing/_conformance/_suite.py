@@ -76,6 +76,7 @@ class ExecutorConformance(Graphs, Strictness, Failures, Runs, Commands, Configur
     - `environment()` is that of `furu run`.
     - `kill_worker(mark)` kills the worker of a node. By default it sends SIGKILL to the pid that the
       node wrote down, which does where workers are processes of this machine.
+    - `remove(node)` removes an artifact; where workers may still look at it, wait for their end.
     - `belongs_to_cluster(pid, command)` says of a process that it may outlive the run.
 
     It does not guarantee that an executor is quick, or that it keeps its promises on filesystems and
