@@ -138,13 +138,13 @@ def classes() -> Iterator[StoredClass]:
 
 
 def classes_called(name: str) -> list[StoredClass]:
-    """The classes that `name` means.
+    """The classes that `name` means: the one of that whole name, else all that end in it.
 
     Raises:
         FuruUsageError: there is none.
     """
     known = list(classes())
-    found = [cls for cls in known if cls.is_called(name)]
+    found = _called(known, name)
     if not found:
         names = sorted({cls.name for cls in known} | {cls.short for cls in known})
         likely = get_close_matches(name, names, n=3, cutoff=0.6)
@@ -176,23 +176,25 @@ def find(name: str) -> StoredNode:
     """The node that a name means.
 
     Args:
-        name: a hash, the beginning of one, a short name such as ``Train(3fa9c1)``, or the name of a
-            class that has one node only.
+        name: the name of a class that has one node only; a hash, or the beginning of one, in small
+            letters as it is shown; or a short name such as ``Train(3fa9c1)``. What is a class name
+            and the beginning of another class's hash means both.
 
     Raises:
         FuruUsageError: it means none, or several; the error names them, or similar ones.
     """
     name = name.strip()
     match = _NAME.fullmatch(name)
-    found: list[StoredNode] = []
+    prefix = "" if match is None else match["prefix"].lower()
+    stored = list(classes())
+    named = _nodes_of(_called(stored, name))
     known: list[StoredNode] = []
-    prefix = ""
+    begin_so: list[StoredNode] = []
     if match is not None:
-        prefix = match["prefix"].lower()
-        known = _nodes_of(classes_called(match["cls"]) if match["cls"] else list(classes()))
-        found = [node for node in known if node.hash.startswith(prefix)]
-    if not found:
-        found = _nodes_of(cls for cls in classes() if cls.is_called(name))
+        known = _nodes_of(classes_called(match["cls"]) if match["cls"] else stored)
+        # In small letters only: `Add` is a class, be it gone, and never the node add514.
+        begin_so = [node for node in known if node.hash.startswith(match["prefix"])]
+    found = list(dict.fromkeys([*named, *begin_so]))
     if len(found) == 1:
         return found[0]
     if found:
@@ -201,13 +203,19 @@ def find(name: str) -> StoredNode:
             hint="give more digits, or the class as well: `Class(digits)`",
         )
     similar = sorted(known, key=lambda node: -_common(node.hash, prefix))[:5]
-    named = match is not None and match["cls"]
-    similar = [node for node in similar if named or _common(node.hash, prefix) >= 3]
+    of_class = match is not None and match["cls"]
+    similar = [node for node in similar if of_class or _common(node.hash, prefix) >= 3]
     raise FuruUsageError(
         f"the store {_settings.current().path} has no node {name!r}"
         + (f"; similar are {_listed(similar, 12)}" if similar else ""),
         hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
     )
+
+
+def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:
+    found = [cls for cls in known if cls.is_called(name)]
+    # Else the class `a:T` could not be named beside `b.a:T`, in which its name ends as well.
+    return [cls for cls in found if cls.name == name] or found
 
 
 def _nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:

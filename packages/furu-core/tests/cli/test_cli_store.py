@@ -159,7 +159,7 @@ def test_show_of_a_damaged_artifact_says_so(filled: Any) -> None:
 
 
 def test_a_hash_may_be_written_short_and_as_logs_write_it(filled: Any) -> None:
-    names = [filled.train, filled.train[:7], f"Train({filled.train[:6]})", filled.train[:9].upper()]
+    names = [filled.train, filled.train[:7], f"Train({filled.train[:6]})"]
     names += [f"exp.train:Train({filled.train[:1]})"]
     for name in names:
         assert filled.json("show", name)["hash"] == filled.train
@@ -190,6 +190,53 @@ def test_a_class_name_means_its_only_node(filled: Any, project: Any) -> None:
     done = project.furu("show", "Several")
     assert done.status == 2
     assert "'Several' means 2 nodes: m:Several(aaaaaa), m:Several(bbbbbb)" in done.err
+
+
+@pytest.mark.parametrize("command", ["show", "log", "rm"])
+def test_a_class_name_comes_before_a_hash_that_begins_like_it(project: Any, command: str) -> None:
+    add, other = "1" * 32, "add514" + "0" * 26
+    for cls, node in (("m:Add", add), ("m:Model", other)):
+        fill_one(project.store, cls, node)
+    options = ["--yes"] if command == "rm" else ["--path"] if command == "log" else []
+    done = project.furu(command, *options, "Add")
+    assert done.status == 0, done.err
+    assert "add514" not in done.out
+    assert (project.store / "data/m/Model" / other).is_dir()
+    assert (project.store / "data/m/Add" / add).is_dir() == (command != "rm")
+
+
+def test_a_class_that_is_gone_gives_its_name_to_no_other_node(project: Any) -> None:
+    fill_one(project.store, "m:Model", "add514" + "0" * 26)
+    done = project.furu("rm", "--yes", "Add")
+    assert done.status == 2
+    assert "has no node 'Add'; similar are m:Model(add514000000)" in done.err
+    assert project.json("show", "add")["class"] == "m:Model"
+
+
+def test_what_is_a_class_name_and_the_beginning_of_a_hash_alike_is_ambiguous(project: Any) -> None:
+    fill_one(project.store, "m:add", "1" * 32)
+    fill_one(project.store, "m:Model", "add514" + "0" * 26)
+    done = project.furu("rm", "--yes", "add")
+    assert done.status == 2
+    assert "'add' means 2 nodes: m:add(1111111), m:Model(add5140)" in done.err
+    assert project.json("show", "m:add")["class"] == "m:add"
+    assert project.json("show", "add5")["class"] == "m:Model"
+
+
+def test_a_whole_class_name_means_no_class_whose_name_only_ends_so(project: Any) -> None:
+    for cls, node in (("b:T", "1" * 32), ("a.b:T", "2" * 32)):
+        fill_one(project.store, cls, node)
+    assert project.json("show", "b:T")["class"] == "b:T"
+    assert project.json("show", "b:T(1)")["class"] == "b:T"
+    assert len(project.furu("ls", "b:T").out.splitlines()) == 1
+    assert len(project.furu("ls", "T").out.splitlines()) == 2
+
+
+def fill_one(store: Path, cls: str, node: str) -> None:
+    """A folder that looks like the artifact of a class's node, with a log."""
+    folder = store / "data" / cls.replace(".", "/").replace(":", "/") / node / ".furu"
+    folder.mkdir(parents=True)
+    (folder / "furu.log").write_text("")
 
 
 def test_log_prints_what_the_node_printed(filled: Any) -> None:
