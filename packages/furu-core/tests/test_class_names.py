@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
+import itertools
+import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import furu_core
 from furu_core import Furu
@@ -23,7 +30,7 @@ from furu_core._class_names import (
     resolve_reference,
 )
 from furu_core._config_class import config_class
-from furu_core.errors import FuruImportNameError
+from furu_core.errors import FuruDefinitionError, FuruError, FuruImportNameError
 
 TRAIN = """
     import enum, sys
@@ -345,6 +352,370 @@ def test_two_files_with_one_name_are_an_error(tmp_path: Path) -> None:
     assert "pyproject.toml" in error
     write(tmp_path / "pyproject.toml", "")
     assert run("both.py", cwd=tmp_path) == "2"
+
+
+LAUNCHED = """
+    import enum
+    from dataclasses import dataclass
+    from furu_core import Furu
+
+    class Kind(enum.Enum):
+        A = 1
+
+    @dataclass(frozen=True)
+    class Options:
+        scale: float = 1.0
+
+    class Job(Furu[str]):
+        kind: Kind = Kind.A
+        options: Options = Options()
+        cls: type = Kind
+        def _create(self):
+            return "WORD"
+
+    class Holder(Furu[list]):
+        job: Job = Job()
+        def _create(self):
+            return [self.job.get(), Options(3.0), Job]
+
+    def main():
+        import json, pickle
+        job = Job()
+        same = [
+            pickle.loads(pickle.dumps(job)) == job,
+            type(Job.from_dict(job.to_dict())) is Job,
+            Holder().get()[1:] == [Options(3.0), Job],
+            Job.__furu_class__.import_name == "WORD:Job",
+        ]
+        print("found", json.dumps([job.get(), job.furu_hash, Job.__furu_class__.identity_name, all(same)]))
+
+    if __name__ in ("__main__", "<run_path>"):
+        main()
+"""
+
+_AS_MODULE = "runpy.run_module({!r}, run_name='__main__', alter_sys=True)".format
+_IN_GLOBALS = (
+    "exec(compile(open(file).read(), file, 'exec'), {'__name__': '__main__', '__file__': file})"
+)
+LAUNCHERS = {
+    "python": ([], "runpy.run_path(file, run_name='__main__')"),
+    "python -m": ([], "runpy.run_module(file[:-3], run_name='__main__', alter_sys=True)"),
+    "cProfile": (["-o", "profiled"], _AS_MODULE("cProfile")),
+    "profile": (["-o", "profiled"], _AS_MODULE("profile")),
+    "trace": (["--count", "-C", "traced"], _AS_MODULE("trace")),
+    "pdb": (["-c", "continue"], _AS_MODULE("pdb")),
+    "run_path": ([], "runpy.run_path(file)"),
+    "exec": ([], _IN_GLOBALS),
+    "by path": (
+        [],
+        (
+            "spec = importlib.util.spec_from_file_location('plugin', file); "
+            "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module); "
+            "module.main()"
+        ),
+    ),
+}
+
+
+def launched(fresh: Any, folder: Path, file: str, launcher: str) -> Any:
+    """What a script prints that is started by a launcher, in a process of its own."""
+    options, code = LAUNCHERS[launcher]
+    printed = fresh.python(
+        f"import importlib.util, os, runpy, sys; file = {file!r}\n"
+        f"sys.argv[:] = ['launcher', *{options!r}, file]\n"
+        f"try:\n    {code}\nexcept SystemExit:\n    pass",
+        folder,
+    )
+    return json.loads(re.findall(r"found (.*)", printed)[-1])
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_p2_two_scripts_with_one_class_name_never_share_a_result_whichever_launcher_runs_them(
+    tmp_path: Path, fresh: Any, launcher: str
+) -> None:
+    for word in ("one", "two"):
+        write(tmp_path / f"{word}.py", LAUNCHED.replace("WORD", word))
+    imported = "import WORD; WORD.main()"
+    for word in ("one", "two"):
+        found = launched(fresh, tmp_path, f"{word}.py", launcher)
+        assert found == [word, found[1], f"{word}:Job", True]
+        again = fresh.python(imported.replace("WORD", word), tmp_path)
+        assert json.loads(again.removeprefix("found ")) == found
+
+
+@pytest.mark.parametrize(
+    ("launcher", "says"),
+    [
+        ("exec(open(file).read(), {'__name__': '__main__'})", "without saying its file"),
+        ("exec(open(file).read(), {'__name__': '__main__', '__file__': file})", "in <string>, not"),
+        (
+            (
+                "exec(compile(open(file).read(), file, 'exec'), "
+                "{'__name__': '__main__', '__file__': os.path.abspath('launch.py')})"
+            ),
+            "one.py, not in .*launch.py",
+        ),
+    ],
+)
+def test_p2_a_script_whose_launcher_does_not_say_its_file_gives_no_hash(
+    tmp_path: Path, fresh: Any, launcher: str, says: str
+) -> None:
+    write(tmp_path / "launch.py", "")
+    write(tmp_path / "one.py", CLASS + "print(Train().furu_hash)")
+    printed = fresh.python(
+        f"import os; file = 'one.py'\ntry:\n    {launcher}\n"
+        f"except Exception as error:\n    print(type(error).__name__, error)",
+        tmp_path,
+    )
+    assert printed.startswith("FuruImportNameError the class Train is defined in ")
+    assert re.search(says, printed)
+
+
+def test_p2_an_enum_of_a_launched_script_is_named_after_it_in_a_config_of_another_module(
+    tmp_path: Path, fresh: Any
+) -> None:
+    write(
+        tmp_path / "holder.py",
+        "from furu_core import Furu\nclass Holder(Furu[int]):\n    kind: object\n",
+    )
+    for word in ("one", "two"):
+        write(
+            tmp_path / f"{word}.py",
+            """
+            import enum, json
+            from holder import Holder
+            class Kind(enum.Enum):
+                A = 1
+            def main():
+                print("found", json.dumps(Holder(kind=Kind.A).furu_hash))
+            main()
+            """,
+        )
+    hashes = {
+        launched(fresh, tmp_path, f"{word}.py", launcher)
+        for word in ("one", "two")
+        for launcher in ("exec", "python -m")
+    }
+    assert len(hashes) == 2
+
+
+# Each ends with `classes`, of which those stay nameless that `nameless` names by their place.
+NAMELESS = {
+    "a factory called twice": (
+        """
+        def make(n):
+            cls = type("Step", (Furu,), {"__module__": __name__})
+            return cls
+        First, Second = make(1), make(2)
+        classes = First, Second
+        """,
+        {0, 1},
+    ),
+    "a class statement repeated": (
+        """
+        class Step(Furu[int]): ...
+        First = Step
+        class Step(Furu[int]): ...
+        classes = First, Step
+        """,
+        {0},
+    ),
+    "another qualified name": (
+        """
+        class Step(Furu[int]): ...
+        Step.__qualname__ = "Other"
+        class Other(Furu[int]): ...
+        classes = Step, Other
+        """,
+        {0},
+    ),
+    "another module": (
+        """
+        class Path(Furu[int]): ...
+        Path.__module__ = "pathlib"
+        classes = [Path]
+        """,
+        {0},
+    ),
+    "a deleted class": (
+        """
+        class Step(Furu[int]): ...
+        classes = [Step]
+        del Step
+        """,
+        {0},
+    ),
+    "a class inside another": (
+        """
+        class Outer(Furu[int]):
+            class Inner(Furu[int]): ...
+        inner = Outer.Inner
+        class Outer(Furu[int]):
+            class Inner(Furu[int]): ...
+        classes = inner, Outer.Inner, Outer
+        """,
+        {0},
+    ),
+    "enums, dataclasses, named tuples, attrs classes and subclasses": (
+        """
+        def make():
+            @dataclass(frozen=True)
+            class Options:
+                x: int = 1
+            Options.__qualname__ = "Options"
+            @attrs.frozen
+            class Attrs:
+                x: int = 1
+            Attrs.__qualname__ = "Attrs"
+            class Text(str): ...
+            Text.__qualname__ = "Text"
+            return [
+                enum.Enum("Kind", {"A": 1}, module=__name__), Options,
+                namedtuple("Point", "x", module=__name__), Attrs, Text,
+            ]
+        first, second = make(), make()
+        Kind, Options, Point, Attrs, Text = first
+        classes = first + second
+        """,
+        {5, 6, 7, 8, 9},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMELESS)
+def test_p2_a_class_whose_name_does_not_lead_back_to_it_has_no_hash_and_no_config_that_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    code, nameless = NAMELESS[case]
+    head = (
+        "import attrs, enum\nfrom collections import namedtuple\nfrom dataclasses import dataclass\n"
+        "from furu_core import Furu\nclass Holder(Furu[int]):\n    value: object\n"
+    )
+    name = f"nameless_{list(NAMELESS).index(case)}"
+    write(tmp_path / f"{name}.py", head + textwrap.dedent(code))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module(name)
+    for place, cls in enumerate(module.classes):
+        made = next(iter(cls), None) if isinstance(cls, enum.EnumType) else None
+        if made is None:
+            made = cls(1) if issubclass(cls, str | tuple) else cls()
+        for holder in (module.Holder(value=made), module.Holder(value=cls)):
+            if place in nameless:
+                with pytest.raises(FuruImportNameError, match="cannot be found by its name"):
+                    _ = holder.furu_hash
+            else:
+                assert module.Holder.from_dict(holder.to_dict()) == holder
+                assert resolve(name_of(cls).identity) is cls
+    del sys.modules[name]
+
+
+@pytest.mark.parametrize("base", ["Furu[int]", "enum.Enum"])
+def test_p2_a_second_class_of_a_name_that_was_hashed_is_refused_in_one_execution_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    name = f"hashed_twice_{'furu' if base == 'Furu[int]' else 'enum'}"
+    write(
+        tmp_path / f"{name}.py",
+        f"""
+        import enum
+        from furu_core import Furu
+        class Holder(Furu[int]):
+            value: object
+        for _ in range(2):
+            class Step({base}): ...
+            Holder(value=Step).furu_hash
+        """,
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(FuruError, match="Step") as caught:
+        importlib.import_module(name)
+    assert isinstance(caught.value, FuruDefinitionError | FuruImportNameError)
+    assert "another name" in str(caught.value)
+
+
+def test_a_shell_may_run_a_script_again_in_the_same_globals(tmp_path: Path) -> None:
+    file = str(
+        write(tmp_path / "again.py", CLASS + "import enum\nclass Kind(enum.Enum):\n    A = 1\n")
+    )
+    namespace: dict[str, Any] = {"__name__": "__main__", "__file__": file}
+    hashes = set()
+    for _ in range(2):
+        exec(compile(Path(file).read_text(), file, "exec"), namespace)
+        assert resolve(name_of(namespace["Kind"]).identity) is namespace["Kind"]
+        hashes.add(namespace["Train"]().furu_hash)
+        assert resolve(name_of(namespace["Train"]).identity) is namespace["Train"]
+    assert len(hashes) == 1
+
+
+class Scene:
+    """A module in which classes come and go."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"scene_{number}"
+        self.module = types.ModuleType(self.name)
+        self.module.__dict__["Furu"] = Furu
+        sys.modules[self.name] = self.module
+        self.classes: list[type] = []
+
+    def act(self, act: str, name: str, other: str) -> None:
+        space = vars(self.module)
+        if act == "config":
+            try:
+                exec(f"class {name}(Furu[int]): ...", space)
+            except FuruDefinitionError:
+                return
+            self.classes.append(space[name])
+        elif act == "value":
+            space[name] = enum.Enum(name, {"A": 1}, module=self.name)
+            self.classes.append(space[name])
+        elif act == "inner" and isinstance(space.get(name), type):
+            inner = type("Inner", (Furu,), {"__module__": self.name})
+            inner.__qualname__ = f"{name}.Inner"
+            space[name].Inner = inner
+            self.classes.append(inner)
+        elif act == "rebind" and name in space:
+            space[other] = space[name]
+        elif act == "delete":
+            space.pop(name, None)
+        elif act == "rename" and isinstance(space.get(name), type):
+            space[name].__qualname__ = other
+
+
+_SCENES = itertools.count()
+_ACTS = st.sampled_from(["config", "value", "inner", "rebind", "delete", "rename", "name"])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(_ACTS, st.sampled_from("AB"), st.sampled_from("AB")), max_size=8))
+def test_p2_a_name_when_it_is_given_resolves_to_its_class_and_is_never_given_to_two(
+    acts: list[tuple[str, str, str]],
+) -> None:
+    scene = Scene(next(_SCENES))
+    given_to: dict[str, type] = {}
+    try:
+        for act, name, other in [*acts, ("name", "A", "A")]:
+            scene.act(act, name, other)
+            for cls in scene.classes if act == "name" else ():
+                try:
+                    identity = name_of(cls).identity
+                except FuruImportNameError:
+                    continue
+                if identity not in given_to:
+                    assert resolve(identity) is cls
+                assert given_to.setdefault(identity, cls) is cls
+    finally:
+        del sys.modules[scene.name]
+
+
+def test_a_module_that_has_the_name_of_one_of_pythons_is_named_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "pyproject.toml", "")
+    write(tmp_path / "exp/antigravity.py", CLASS)
+    monkeypatch.syspath_prepend(str(tmp_path / "exp"))
+    module = importlib.import_module("antigravity")
+    assert name_of(module.Train).identity == "exp.antigravity:Train"
+    del sys.modules["antigravity"]
 
 
 def test_a_class_is_found_by_its_names_and_by_its_reference() -> None:

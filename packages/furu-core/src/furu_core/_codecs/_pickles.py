@@ -20,7 +20,6 @@ from furu_core._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruResultError
 
 _PROTOCOL: Final = 5
-_MAIN: Final = ("__main__", "__mp_main__")
 _DEPTH: Final = 12
 _WIDTH: Final = 10_000
 
@@ -97,11 +96,11 @@ class _Pickler(pickle.Pickler):
         return None if entry is None else ("file", entry.to_json())
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType) and obj.__module__ in _MAIN:
+        if isinstance(obj, type | FunctionType) and _class_names.is_of_script(obj):
             # In the process that loads it, the main module is another script.
             if "<" in obj.__qualname__:
                 raise pickle.PicklingError(f"{obj.__qualname__} is local to a function")
-            return _named, (_class_names.import_name_of_main(), obj.__qualname__)
+            return _named, (_class_names.import_module_of(obj), obj.__qualname__)
         if _arrays.needs_care_in_a_pickle(obj):
             file = io.BytesIO()
             _arrays.write(obj, file)
