@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,45 @@ def test_p7_a_second_submission_adopts_the_jobs_that_live_and_fails_with_those_t
             assert [failure.hash for failure in caught.value.failures] == [bad.furu_hash]
     assert other.exists()
     assert times(store) == {"source": 1, "bad": 1, "other": 1}
+
+
+def test_p4_a_job_that_was_renamed_is_found_by_its_id_and_its_node_computed_once(
+    slurm: Any, store: Path
+) -> None:
+    held = Step(label="held", waits=True)
+    first = submit(held)
+    job_id = first.job_id_by_hash[held.furu_hash]
+    await_mark(store, "held")
+    slurm.run("scontrol", "update", f"jobid={job_id}", "jobname=mine")
+    second = submit(Step(label="root", needs=(held,)))
+    assert second.job_id_by_hash[held.furu_hash] == job_id
+    let_go(store)
+    assert second.wait(WAIT_SECS).results() == 2
+    assert first.wait(WAIT_SECS).results() == 1
+    assert times(store) == {"held": 1, "root": 1}
+
+
+def test_p4_behind_a_cached_squeue_jobs_that_it_does_not_show_are_adopted_and_not_given_up(
+    slurm: Any, cached_squeue: Callable[[], int], store: Path
+) -> None:
+    SlurmCluster().jobs()  # from now on nobody sees another job
+    held = Step(label="held", waits=True)
+    first = submit(held)
+    jobs = first.job_id_by_hash
+    await_mark(store, "held")
+    assert states(held) == [NodeState.RUNNING]
+    second = submit(held)
+    asked = cached_squeue()
+
+    def looked() -> bool:
+        assert [run.status().running for run in (first, second)] == [1, 1]
+        return cached_squeue() >= asked + 2
+
+    wait_until("two more answers of squeue", looked)
+    assert (first.job_id_by_hash, second.job_id_by_hash) == (jobs, jobs)
+    let_go(store)
+    assert [run.wait(WAIT_SECS).results() for run in (first, second)] == [1, 1]
+    assert times(store) == {"held": 1}
 
 
 def test_p4_a_node_that_somebody_else_computes_is_waited_for_by_its_own_job_only(

@@ -99,33 +99,28 @@ def test_a_missing_damaged_or_newer_record_is_named(tmp_path: Path) -> None:
 class Queue(SlurmCluster):
     """A cluster that shows what a test says."""
 
-    def __init__(self, *infos: JobInfo, known: bool = True, age: float = 0.0) -> None:
+    def __init__(self, *infos: JobInfo, known: bool = True, denied: str = "") -> None:
         super().__init__()
-        self.snapshot = Snapshot(
-            known, taken=time.monotonic() - age, found={info.job_id: info for info in infos}
-        )
+        found = {info.job_id: info for info in infos}
+        self.snapshot = Snapshot(known, found=found, denied=frozenset([denied]))
         self.later = self.snapshot
         self.asked = 0
 
-    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+    def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
         self.asked += fresh
         return self.later if fresh else self.snapshot
 
 
-def begun(seconds: float, *, queued: float | None = None) -> Submission:
-    """A submission that was begun and queued so long ago."""
+def begun(seconds: float, *, queued: bool = False) -> Submission:
+    """A submission that was begun so long ago."""
     folder = files.run_folder("run")
     folder.mkdir(parents=True)
     files.begin(folder, "tok")
-    _aged(folder / "jobs" / "tok.begun", seconds)
-    if queued is not None:
+    began = time.time() - seconds
+    os.utime(folder / "jobs" / "tok.begun", (began, began))
+    if queued:
         files.write_job_ids(folder, "tok", ["7_0", "7_1"])
-        _aged(folder / "jobs" / "tok.ids", queued)
     return files.JobId("run", "tok", 1).submission()
-
-
-def _aged(path: Path, seconds: float) -> None:
-    os.utime(path, (time.time() - seconds, time.time() - seconds))
 
 
 def of(cluster: Queue, submission: Submission) -> Liveness:
@@ -136,7 +131,7 @@ INFO = JobInfo("7_1", "Train.tok", JobState.RUNNING, restarts=2)
 
 
 def test_p7_a_job_lives_while_slurm_has_it_with_the_restarts_asked_about(store: Path) -> None:
-    note = begun(500, queued=500)
+    note = begun(500, queued=True)
     first = attrs.evolve(note, restarts=0)
     assert of(Queue(INFO), note) is Liveness.ALIVE
     assert of(Queue(INFO), attrs.evolve(note, restarts=2)) is Liveness.ALIVE
@@ -145,9 +140,16 @@ def test_p7_a_job_lives_while_slurm_has_it_with_the_restarts_asked_about(store: 
     assert of(Queue(INFO), attrs.evolve(note, restarts=3)) is Liveness.ALIVE
     assert of(Queue(attrs.evolve(INFO, state=JobState.PENDING)), note) is Liveness.ALIVE
     assert of(Queue(attrs.evolve(INFO, state=JobState.FAILED)), note) is Liveness.GONE
-    assert of(Queue(attrs.evolve(INFO, job_id="7_0")), note) is Liveness.GONE
     assert of(Queue(known=False), note) is Liveness.UNKNOWN
     assert of(Queue(), Submission("slurm-dag", "of a future format")) is Liveness.UNKNOWN
+
+
+def test_p4_a_job_is_looked_up_by_its_id_and_gone_only_when_slurm_denies_that(store: Path) -> None:
+    note = begun(500, queued=True)
+    assert of(Queue(attrs.evolve(INFO, name="renamed by its user")), note) is Liveness.ALIVE
+    assert of(Queue(attrs.evolve(INFO, job_id="7_0")), note) is Liveness.UNKNOWN
+    assert of(Queue(), note) is Liveness.UNKNOWN
+    assert of(Queue(denied="7_1"), note) is Liveness.GONE
 
 
 def test_p7_a_job_that_is_being_submitted_lives_for_a_while(store: Path) -> None:
@@ -158,9 +160,11 @@ def test_p7_a_submission_that_nobody_finished_is_gone_in_the_end(store: Path) ->
     assert of(Queue(), begun(SUBMITTING_SECS + 5)) is Liveness.GONE
 
 
-def test_p7_gone_is_said_only_by_a_look_from_after_the_submission(store: Path) -> None:
-    note = begun(3, queued=2)
-    cluster = Queue(age=10)
+def test_p7_a_job_without_an_id_is_gone_only_by_a_look_from_after_the_submission(
+    store: Path,
+) -> None:
+    note = begun(SUBMITTING_SECS + 5)
+    cluster = Queue()
     cluster.later = Queue(INFO).snapshot
     assert of(cluster, note) is Liveness.ALIVE
     assert cluster.asked == 1

@@ -34,7 +34,7 @@ class Scripted(LocalCluster):
         super().__init__()
         self.answers = list(answers)
 
-    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+    def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pool_nodes import Outsourced
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
 from furu_core.executors import EventKind
-from furu_slurm import SlurmSpec
+from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
 from furu_testing import await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Dies, Leaf, Step
@@ -42,6 +43,23 @@ def test_p7_a_killed_worker_is_noticed_by_slurms_word(store: Path, slurm: Any) -
         assert run.wait(JOBS_SECS).results() == 2
     (retried,) = [event for event in run.events() if event.kind is EventKind.NODE_RETRIED]
     assert "is gone" in retried.detail
+    slurm.wait_idle()
+
+
+def test_p4_behind_a_cached_squeue_workers_that_it_does_not_show_go_on_and_are_not_replaced(
+    store: Path, slurm: Any, cached_squeue: Callable[[], int]
+) -> None:
+    SlurmCluster().jobs()  # from now on nobody sees another job
+    run = start_on_slurm([Step(label=label, waits=True) for label in "ab"])
+    await_mark(store, "a")
+    await_mark(store, "b")
+    asked = cached_squeue()
+    wait_until("two more answers of squeue", lambda: cached_squeue() >= asked + 2)
+    assert len(jobs_of(run.id, slurm)) == 2
+    let_go(store)
+    assert run.wait(JOBS_SECS).results() == [1, 1]
+    assert times(store) == {"a": 1, "b": 1}
+    assert len(jobs_of(run.id, slurm)) == 2
     slurm.wait_idle()
 
 

@@ -11,10 +11,10 @@ from furu_slurm_pool._starts import Starts, StartsFail
 from furu_slurm_pool._workers import Worker
 
 
-def worker(number: int, state: JobState | None, *, missed: int = 0) -> Worker:
+def worker(number: int, state: JobState | None, *, denied: bool = False) -> Worker:
     info = None if state is None else JobInfo(str(number), "furu", state)
     folder = str(Path("logs"))
-    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), info, missed=missed)
+    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), info, denied=denied)
 
 
 def failures_borne(made: list[Worker]) -> int:
@@ -36,13 +36,13 @@ def test_p6_three_workers_that_fail_at_once_are_an_error() -> None:
 def test_p7_workers_whose_jobs_the_scheduler_forgot_in_the_queue_are_submitted_again(
     state: JobState | None,
 ) -> None:
-    assert failures_borne([worker(n, state, missed=2) for n in range(9)]) == 9
+    assert failures_borne([worker(n, state, denied=True) for n in range(9)]) == 9
     # Nor for ever, should it forget whatever it is told.
-    assert failures_borne([worker(n, state, missed=2) for n in range(99)]) < 99
+    assert failures_borne([worker(n, state, denied=True) for n in range(99)]) < 99
 
 
 def test_workers_that_ran_and_are_forgotten_have_failed() -> None:
-    assert failures_borne([worker(n, JobState.RUNNING, missed=2) for n in range(9)]) == 2
+    assert failures_borne([worker(n, JobState.RUNNING, denied=True) for n in range(9)]) == 2
 
 
 def test_one_that_begins_puts_an_end_to_the_row() -> None:

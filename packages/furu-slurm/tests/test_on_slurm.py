@@ -160,14 +160,11 @@ def was_put_back(job_id: str) -> bool:
 def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
     slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
-    token = new_token()
     call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
-    (job_id,) = submit(folder, call, token=token, requeue=True)
+    (job_id,) = submit(folder, call, requeue=True)
     wait_until("the job to start", (tmp_path / "out").exists)
-    first, job = (
-        Submission("slurm-dag", f"r1/{token}:0", 0),
-        Submission("slurm-dag", f"r1/{token}:0", ANY_RESTART),
-    )
+    first = Submission("slurm-dag", job_id, 0)
+    job = Submission("slurm-dag", job_id, ANY_RESTART)
     assert set(liveness([first, job]).values()) == {Liveness.ALIVE}
     SlurmCluster().requeue(job_id)
     wait_until("the job to wait, or to start again", lambda: was_put_back(job_id))
@@ -269,7 +266,7 @@ def test_two_thousand_jobs_take_two_calls_of_sbatch(
     assert len(sbatch_calls.read_text().splitlines()) == 2
     snapshot = cluster.jobs(fresh=True)
     assert all(snapshot.job(job_id) is not None for job_id in job_ids)
-    answers = liveness([Submission("slurm-dag", f"r1/{tokens[0]}:{i}") for i in range(size)])
+    answers = liveness([Submission("slurm-dag", job_id) for job_id in job_ids[:size]])
     assert set(answers.values()) == {Liveness.ALIVE}
     cluster.cancel(job_ids)
     assert [info.state for info in ended(job_ids[0], job_ids[-1])] == [JobState.CANCELLED] * 2

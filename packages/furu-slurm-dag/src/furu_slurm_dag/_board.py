@@ -27,7 +27,6 @@ from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
 
 _VISIBLE_SECS: Final = 60.0
 _HOPELESS_SECS: Final = 60.0  # a job that waits for what no node has is given up after that
-_SETTLE_SECS: Final = 1.0
 # A controller of Slurm that was killed may forget ends of jobs, and believe in them until their walltime.
 _GHOST_SECS: Final = 120.0
 _TAIL: Final = 4096  # bytes of a log in which a job's last word stands
@@ -164,8 +163,8 @@ class Board:
 
     def _look_at_job(self, entry: Entry, job: Job, snapshot: Snapshot) -> None:
         info = snapshot.job(job.job_id)
-        if info is None and snapshot.taken < job.submitted + _SETTLE_SECS:
-            return  # it was asked before the job was submitted
+        if info is None and not snapshot.gone(job.job_id):
+            return  # that a listing does not show it proves nothing
         if info is not None and info.state.live:
             entry.ended = None
             self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)

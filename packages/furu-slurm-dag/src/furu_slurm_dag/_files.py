@@ -174,15 +174,7 @@ def begin(folder: Path, token: str) -> None:
 
 def age_of_submission(folder: Path, token: str) -> float | None:
     """Seconds since a submission was begun, by this host's clock; None where nothing says so."""
-    return _age(folder / "jobs" / f"{token}.begun")
-
-
-def seconds_in_queue(folder: Path, token: str) -> float | None:
-    """Seconds since sbatch has answered; None where it has not, or the submitter died before it."""
-    return _age(folder / "jobs" / f"{token}.ids")
-
-
-def _age(path: Path) -> float | None:
+    path = folder / "jobs" / f"{token}.begun"
     try:
         return max(0.0, time.time() - path.stat().st_mtime)
     except OSError:

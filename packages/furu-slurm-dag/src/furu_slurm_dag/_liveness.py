@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from furu_core import exec_context
 from furu_core.executors import Liveness, Submission
-from furu_slurm import Cluster, JobInfo, SlurmCluster, Snapshot
+from furu_slurm import Cluster, JobInfo, SlurmCluster, Snapshot, judge
 from furu_slurm_dag._files import (
     ANY_RESTART,
     JobId,
     age_of_submission,
+    job_ids,
     parse_id,
     run_folder,
-    seconds_in_queue,
 )
 
 # A submitter gives sbatch up after a minute; what is not in the queue by then never will be.
 SUBMITTING_SECS: Final = 90.0
-_SLACK_SECS: Final = 1.0
 
 
 def liveness(
@@ -28,15 +26,40 @@ def liveness(
 ) -> dict[Submission, Liveness]:
     """Whether jobs can still compute anything.
 
-    Gone is said only of a job that Slurm does not know, or knows as ended, at a time when it had been
-    submitted.
+    A job is asked for by its id, which its submitter wrote down, whatever it is called by now. Gone is
+    said only of one that Slurm knows as ended, or whose id it does not know; and of a submission that
+    was given up before it had an id.
 
     Args:
         submissions: of attempts, which know how often their job had been restarted, or of notes.
         cluster: where they were submitted.
     """
     asked = SlurmCluster() if cluster is None else cluster
-    return {submission: _liveness(asked, submission) for submission in submissions}
+    own = exec_context().submission
+    answers = dict.fromkeys(submissions, Liveness.UNKNOWN)
+    jobs: dict[Submission, str] = {}
+    nameless: dict[Submission, JobId] = {}
+    for submission in submissions:
+        wanted = parse_id(submission)
+        if wanted is None:
+            continue
+        if own is not None and (own.executor, own.id) == (submission.executor, submission.id):
+            # This very job asks; it need not ask Slurm, which may not answer on its host.
+            same = submission.restarts in (ANY_RESTART, own.restarts)
+            answers[submission] = Liveness.ALIVE if same else Liveness.GONE
+            continue
+        known = job_ids(run_folder(wanted.run_id), wanted.token)
+        if wanted.index < len(known):
+            jobs[submission] = known[wanted.index]
+        else:
+            nameless[submission] = wanted
+    if jobs or nameless:
+        snapshot = asked.jobs(jobs.values())
+        for submission, job_id in jobs.items():
+            answers[submission] = judge(job_id, submission.restarts, snapshot)
+        for submission, wanted in nameless.items():
+            answers[submission] = _unconfirmed(asked, submission, wanted, snapshot)
+    return answers
 
 
 def find_job(snapshot: Snapshot, wanted: JobId) -> JobInfo | None:
@@ -50,46 +73,23 @@ def find_job(snapshot: Snapshot, wanted: JobId) -> JobInfo | None:
     return None
 
 
-def _liveness(cluster: Cluster, submission: Submission) -> Liveness:
-    wanted = parse_id(submission)
-    if wanted is None:
-        return Liveness.UNKNOWN
-    own = exec_context().submission
-    if own is not None and (own.executor, own.id) == (submission.executor, submission.id):
-        # This very job asks; it need not ask Slurm, which may not answer on its host.
-        same = submission.restarts in (ANY_RESTART, own.restarts)
-        return Liveness.ALIVE if same else Liveness.GONE
-    snapshot = cluster.jobs()
+def _unconfirmed(
+    cluster: Cluster, submission: Submission, wanted: JobId, snapshot: Snapshot
+) -> Liveness:
+    """Whether a job lives of which sbatch's answer was not written down: its name tells.
+
+    It is on its way into the queue, or in it, where its submitter was killed before it had the answer.
+    """
     info = find_job(snapshot, wanted)
     if info is None and snapshot.known:
-        waits, since = _submission(wanted)
-        if waits:
+        age = age_of_submission(run_folder(wanted.run_id), wanted.token)
+        if age is not None and age < SUBMITTING_SECS:
             return Liveness.ALIVE
-        if since is not None and snapshot.taken < since + _SLACK_SECS:
-            snapshot = cluster.jobs(fresh=True)
-            info = find_job(snapshot, wanted)
-        if info is None and snapshot.known:
-            return Liveness.GONE
+        # A job that was queued by then may not be in what was seen a moment ago.
+        snapshot = cluster.jobs(fresh=True)
+        info = find_job(snapshot, wanted)
+        if info is None:
+            return Liveness.GONE if snapshot.known else Liveness.UNKNOWN
     if info is None:
         return Liveness.UNKNOWN
-    if info.state.ended:
-        return Liveness.GONE
-    # A snapshot may be older than the job's last restart, but not the other way round.
-    restarted = submission.restarts != ANY_RESTART and info.restarts > submission.restarts
-    return Liveness.GONE if restarted else Liveness.ALIVE
-
-
-def _submission(wanted: JobId) -> tuple[bool, float | None]:
-    """Whether a job may be on its way into the queue; else since when it is known to be there.
-
-    The time is one by `time.monotonic`; None where nothing tells it.
-    """
-    folder = run_folder(wanted.run_id)
-    now = time.monotonic()
-    queued = seconds_in_queue(folder, wanted.token)
-    if queued is not None:
-        return False, now - queued
-    age = age_of_submission(folder, wanted.token)
-    if age is None:
-        return False, None
-    return age < SUBMITTING_SECS, now - age + SUBMITTING_SECS
+    return judge(info.job_id, submission.restarts, snapshot)

@@ -57,13 +57,11 @@ class Job:
         job_id: as Slurm calls it.
         name: as its submitter does.
         size: how many jobs its submission has.
-        submitted: when it was known to be in the queue, by `time.monotonic`.
     """
 
     job_id: str
     name: JobId
     size: int = 1
-    submitted: float = attrs.field(factory=time.monotonic)
 
 
 class TooMany(FuruSlurmError):

@@ -231,7 +231,7 @@ def _starts_again(cluster: Cluster, job: JobEnvironment | None) -> bool:
     """Whether a job that is being ended was preempted or requeued; False when somebody cancelled it."""
     if job is None:
         return False
-    info = cluster.jobs(fresh=True).job(job.job_id)
+    info = cluster.jobs([job.job_id], fresh=True).job(job.job_id)
     return info is not None and info.restarts > job.restarts
 
 

@@ -40,7 +40,7 @@ _WORD_SECS: Final = 3.0  # after which is said what the end waits for
 _TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
-_MISSING_LOOKS: Final = 2  # a job that is found in none of so many answers is gone
+_UNSEEN_SECS: Final = 90.0  # for a job that nobody knows the id of to be seen, or to begin
 _HOPELESS_LOOKS: Final = 2
 
 
@@ -372,7 +372,7 @@ class Fleet:
                 continue  # it was submitted after this was asked
             info = found_in(snapshot, worker)
             if info is not None:
-                worker.info, worker.missed = info, 0
+                worker.info = info
                 if worker.job_id is None:
                     _workers.note_job(self._run_folder, worker, info.job_id)
                 if info.state.ended:
@@ -382,11 +382,20 @@ class Fleet:
                 if worker.hopeless >= _HOPELESS_LOOKS:
                     raise hopeless(worker, info)
                 self._mind_silence(worker, gone)
-                continue
-            worker.missed += 1
-            if worker.missed >= _MISSING_LOOKS:
+            elif self._is_denied(worker, snapshot):
+                worker.denied = True
                 gone.append(self._gone(worker, "the scheduler does not know its job any more"))
+            else:
+                # That a listing does not show it proves nothing, so it lives while its heart beats.
+                self._mind_silence(worker, gone)
         return gone
+
+    def _is_denied(self, worker: Worker, snapshot: Snapshot) -> bool:
+        """Whether a worker that is not found is none, by the scheduler's word, or was never submitted."""
+        if worker.job_id is not None:
+            return snapshot.gone(worker.job_id)
+        since = time.monotonic() - (worker.submitted or 0.0)
+        return not worker.begun and since > _UNSEEN_SECS
 
     def _mind_silence(self, worker: Worker, gone: list[Gone]) -> None:
         """Cancel a worker that runs, as the scheduler says, and gives no sign of life."""

@@ -95,7 +95,7 @@ def stop_run(folder: Path) -> str:
 
 def _waits(cluster: Cluster, job_id: str) -> bool:
     """Whether a job is in the queue, before its first start or a later one."""
-    info = cluster.jobs().job(job_id)
+    info = cluster.jobs([job_id]).job(job_id)
     return info is not None and info.state.waiting
 
 

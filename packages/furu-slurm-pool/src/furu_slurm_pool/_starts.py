@@ -48,7 +48,7 @@ class Starts:
         """
         state = "" if worker.info is None else worker.info.state.value
         # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
-        forgotten = worker.missed > 0 and worker.pending
+        forgotten = worker.denied and worker.pending
         counter, limit = (self._failed, _STARTS)
         if state in _TAKEN or forgotten:
             counter, limit = (self._taken, _TAKEN_STARTS)

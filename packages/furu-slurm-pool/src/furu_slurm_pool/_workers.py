@@ -42,7 +42,7 @@ class Worker:
         adopted: whether another controller submitted it.
         leaving: whether it was asked to leave.
         cancelled: when its job was cancelled, by `time.monotonic`.
-        missed: in how many answers in a row it was not found.
+        denied: whether the scheduler says that there is no such job.
         hopeless: in how many it was said to wait for ever.
     """
 
@@ -59,7 +59,7 @@ class Worker:
     adopted: bool = False
     leaving: bool = False
     cancelled: float | None = None
-    missed: int = 0
+    denied: bool = False
     hopeless: int = 0
 
     @property

@@ -16,7 +16,7 @@ if _TYPE_CHECKING:
         write_job_environment,
     )
     from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
-    from furu_slurm._liveness import ANY_RESTART, liveness
+    from furu_slurm._liveness import ANY_RESTART, judge, liveness
     from furu_slurm._local import LocalCluster
     from furu_slurm._node_child import ChildDied, NodeChild
     from furu_slurm._slurm import SlurmCluster
@@ -42,6 +42,7 @@ __all__ = [
     "check_spec_keys",
     "configured_specs",
     "job_log",
+    "judge",
     "liveness",
     "new_token",
     "node_log_folder",
@@ -64,7 +65,7 @@ _MODULES = {
         "write_job_environment",
     ),
     "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
-    "_liveness": ("ANY_RESTART", "liveness"),
+    "_liveness": ("ANY_RESTART", "judge", "liveness"),
     "_local": ("LocalCluster",),
     "_node_child": ("ChildDied", "NodeChild"),
     "_slurm": ("SlurmCluster",),

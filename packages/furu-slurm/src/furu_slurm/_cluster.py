@@ -63,11 +63,12 @@ class Cluster(ABC):
         """
 
     @abstractmethod
-    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
-        """How the user's jobs stand.
+    def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        """How the user's jobs stand, and those that are asked for.
 
         Args:
-            ended: ids of jobs whose end is of interest even if it is long past.
+            wanted: ids of jobs of which the scheduler's own word is wanted, should its listing not show
+                them: that they run after all, ended long ago, or are none.
             fresh: ask now, also when somebody asked a moment ago.
         """
 

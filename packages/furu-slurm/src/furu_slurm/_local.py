@@ -112,7 +112,7 @@ class LocalCluster(Cluster):
             fresh.rename(job_log(path.parent, job_id))
         return job_id
 
-    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+    def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
         """How the jobs on this machine stand; see `Cluster.jobs`."""
         taken = time.monotonic()
         found: dict[str, JobInfo] = {}
@@ -129,11 +129,14 @@ class LocalCluster(Cluster):
                     state = JobState.FAILED if status else JobState.COMPLETED
                     code = status if status >= 0 else 128 - status
                     found[job_id] = JobInfo(job_id, _names[job_id], state, exit_code=code)
-        for job_id in ended:
-            if is_local(job_id) and not is_here(job_id):
+        denied = set()
+        for job_id in wanted:
+            if is_here(job_id) and job_id not in found:
+                denied.add(job_id)
+            elif is_local(job_id) and not is_here(job_id):
                 reason = "a process of another machine"
                 found[job_id] = JobInfo(job_id, "", JobState.UNKNOWN, reason=reason)
-        return Snapshot(True, taken=taken, found=found)
+        return Snapshot(True, taken=taken, found=found, denied=frozenset(denied))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """End jobs with SIGTERM to all processes of their sessions, the second time with SIGKILL.

@@ -1,12 +1,16 @@
-"""How all of the user's jobs stand: one squeue for many, and sacct for those that squeue forgot.
+"""How jobs stand: one squeue for many, and for each that it does not show a word about that one.
 
-Both are throttled, and shared by everyone in this process who asks about the same cluster. An answer
-that fails or takes too long is no information; nothing is concluded from it.
+That squeue shows a job no more, or not yet, proves nothing: sites answer it from a cache, and it shows
+only one's own jobs. The proof is sacct's word that the job has ended, or scontrol's that there is none
+of this id. All are throttled, and shared by everyone in this process who asks about the same cluster.
+An answer that fails or takes too long is no information; nothing is concluded from it.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,6 +27,9 @@ _SACCT_FAILED_SECS: Final = 15.0
 _SHARE: Final = 10  # a command may take a tenth of the time, whatever the interval
 _LONGEST_PAUSE_SECS: Final = 20.0
 _IDS_A_CALL: Final = 500
+_ASKING_SECS: Final = (
+    10.0  # for questions about single jobs in one look; the others wait for the next
+)
 _FIELDS: Final = ("JobArrayID", "State", "RestartCnt", "exit_code", "Reason", "Name")
 _SQUEUE: Final = (
     *("squeue", "--noheader", "--array", "--states=all"),
@@ -32,6 +39,8 @@ _SACCT: Final = (
     *("sacct", "--allocations", "--noheader", "--parsable2"),
     "--format=JobID,State,ExitCode,JobName",
 )
+_SCONTROL: Final = ("scontrol", "--oneliner", "--all", "show")
+_NO_SUCH_JOB: Final = "Invalid job id"
 _NO_ACCOUNTING: Final = ("accounting storage is disabled", "cannot be started")
 
 
@@ -42,6 +51,19 @@ class _Sacct:
     ended: dict[str, JobInfo] = attrs.field(factory=dict)
     asked: dict[str, float] = attrs.field(factory=dict)  # ids it does not know, and since when
     next: float = 0.0
+
+
+@attrs.define
+class _Scontrol:
+    """What scontrol said of single jobs and arrays."""
+
+    found: dict[str, list[JobInfo]] = attrs.field(factory=dict)  # by number
+    cut: set[str] = attrs.field(factory=set)  # numbers of which not all elements were told
+    denied: set[str] = attrs.field(factory=set)  # ids are not used again for years
+    asked: dict[str, float] = attrs.field(factory=dict)  # numbers, and when
+    pause: float = 0.0  # before one is asked for again
+    next: float = 0.0
+    problem: str = ""
 
 
 class Queue:
@@ -57,10 +79,11 @@ class Queue:
         self._last: Snapshot | None = None
         self._due = 0.0
         self._sacct = _Sacct()
+        self._scontrol = _Scontrol()
 
     def look(
         self,
-        ended: Iterable[str] = (),
+        wanted: Iterable[str] = (),
         *,
         newer_than: float | None = None,
         timeout: float | None = None,
@@ -68,7 +91,7 @@ class Queue:
         """How the jobs stand.
 
         Args:
-            ended: ids of jobs whose end is of interest, should squeue have forgotten them.
+            wanted: ids of jobs that are asked for one by one, should squeue not show them.
             newer_than: a time by `time.monotonic`; an older snapshot will not do.
             timeout: seconds that a command may take.
         """
@@ -80,10 +103,15 @@ class Queue:
                 last = self._last = self._squeue(now, limit)
             if not last.known:
                 return last
-            forgotten = [job_id for job_id in ended if last.job(job_id) is None]
-            if not forgotten:
+            unseen = [job_id for job_id in wanted if last.job(job_id) is None]
+            if not unseen:
                 return last
-            return attrs.evolve(last, found={**self._of_sacct(forgotten, limit), **last.found})
+            found = {**self._of_sacct(unseen, limit), **last.found}
+            seen = attrs.evolve(last, found=found)
+            unseen = [job_id for job_id in unseen if seen.job(job_id) is None]
+            if not unseen:
+                return seen
+            return self._with_scontrol(seen, unseen, limit, newer_than)
 
     def changed(self) -> None:
         """Forget the last snapshot, because jobs were submitted or cancelled since."""
@@ -105,11 +133,16 @@ class Queue:
         if found:
             return found
         with self._lock:
-            if now < self._sacct.next:
-                return []
-            reply = self._ask_sacct([f"--name={name}", "--starttime=now-2days"], timeout)
-        # squeue's word stands alone where there is no accounting.
-        return [info for info in parse_sacct(reply.out) if info.name == name] if reply.ok else []
+            if now >= self._sacct.next:
+                reply = self._ask_sacct([f"--name={name}", "--starttime=now-2days"], timeout)
+                found = [info for info in parse_sacct(reply.out) if info.name == name]
+                if reply.ok and found:
+                    return found
+        # squeue may have been answered from a cache, and the accounting lags behind.
+        reply = self._ask_scontrol("jobs", timeout=timeout)
+        return (
+            [info for info in parse_scontrol(reply.out) if info.name == name] if reply.ok else None
+        )
 
     def _squeue(self, now: float, timeout: float) -> Snapshot:
         # By number: some users have no name where they run.
@@ -144,6 +177,51 @@ class Queue:
                     sacct.ended[info.job_id] = info
         wanted = {*job_ids, *numbers_of(job_ids)}
         return {job_id: sacct.ended[job_id] for job_id in wanted if job_id in sacct.ended}
+
+    def _with_scontrol(
+        self, seen: Snapshot, unseen: list[str], timeout: float, newer_than: float | None
+    ) -> Snapshot:
+        """What is seen, and what the controller says of jobs that are not."""
+        control, began = self._scontrol, time.monotonic()
+        wanted: dict[str, list[str]] = {}
+        for job_id in unseen:
+            if job_id not in control.denied:
+                wanted.setdefault(job_id.partition("_")[0], []).append(job_id)
+        pause = max(self._interval, control.pause)
+        due = began - pause if newer_than is None else newer_than
+        numbers = [one for one in wanted if control.asked.get(one, -math.inf) <= due]
+        if numbers and began >= control.next:
+            control.problem = ""
+            # Who was asked longest ago comes first, should time be up before the last one.
+            for number in sorted(numbers, key=lambda one: control.asked.get(one, -math.inf)):
+                reply = self._ask_scontrol("job", number, timeout=timeout)
+                if not reply.ok and _NO_SUCH_JOB not in reply.err:
+                    control.problem = f"scontrol: {reply.said}"
+                    control.next = time.monotonic() + _pause_after(reply)
+                    break
+                control.asked[number] = time.monotonic()
+                control.found[number] = list(parse_scontrol(reply.out)) if reply.ok else []
+                if _CUT.search(reply.out):
+                    control.cut.add(number)
+                if time.monotonic() - began > _ASKING_SECS:
+                    break
+            control.pause = min(_SHARE * (time.monotonic() - began), _LONGEST_PAUSE_SECS)
+        found = {info.job_id: info for one in wanted for info in control.found.get(one, ())}
+        for number, job_ids in wanted.items():
+            # Of an array that goes on Slurm forgets elements that have ended.
+            if number in control.found and number not in control.cut:
+                control.denied.update(job_id for job_id in job_ids if job_id not in found)
+        return attrs.evolve(
+            seen,
+            problem=control.problem,
+            found={**found, **seen.found},
+            denied=frozenset(control.denied.intersection(unseen)),
+        )
+
+    def _ask_scontrol(self, *which: str, timeout: float) -> Reply:
+        # Else it cuts long lists of an array's elements.
+        environ = query_environ() | {"SLURM_BITSTR_LEN": "0"}
+        return call((*_SCONTROL, *which), timeout=timeout, environ=environ)
 
     def _ask_sacct(self, which: list[str], timeout: float) -> Reply:
         reply = call((*_SACCT, *which), timeout=timeout, environ=query_environ())
@@ -205,6 +283,52 @@ def parse_sacct(text: str) -> Iterator[JobInfo]:
             reason=state_text,
             exit_code=_exit_code(status),
         )
+
+
+_CUT: Final = re.compile(r"ArrayTaskId=\S*\.\.\.")
+_RECORD: Final = re.compile(
+    r"JobId=(?P<id>\d+) (?:ArrayJobId=(?P<array>\d+) ArrayTaskId=(?P<places>\S+) )?.*?"
+    r"JobName=(?P<name>.*?) UserId=.* JobState=(?P<state>\S+) Reason=(?P<reason>.*?) Dependency="
+    r".* Restarts=(?P<restarts>\d+) .*?ExitCode=(?P<status>\S+)"
+)
+
+
+def parse_scontrol(text: str) -> Iterator[JobInfo]:
+    """The jobs in ``scontrol --oneliner show job``; one line may stand for many elements of an array.
+
+    Example:
+        >>> line = (
+        ...     "JobId=7 ArrayJobId=7 ArrayTaskId=2-3,5%4 JobName=Train.tok UserId=ann(1) "
+        ...     "JobState=PENDING Reason=Priority Dependency=(null) Requeue=1 Restarts=1 ExitCode=0:0 "
+        ... )
+        >>> [info.job_id for info in parse_scontrol(line)]
+        ['7_2', '7_3', '7_5']
+    """
+    for line in text.splitlines():
+        record = _RECORD.match(line)
+        if record is None:
+            continue
+        state = JobState.parse(record["state"])
+        reason = record["reason"].replace("_", " ")
+        info = JobInfo(
+            job_id=record["id"],
+            name=record["name"],
+            state=state,
+            restarts=int(record["restarts"]),
+            reason="" if reason == "None" else reason,
+            exit_code=_exit_code(record["status"]) if state.ended else None,
+        )
+        if record["array"] is None:
+            yield info
+            continue
+        for place in _places(record["places"]):
+            yield attrs.evolve(info, job_id=f"{record['array']}_{place}")
+
+
+def _places(text: str) -> Iterator[int]:
+    """The elements in a list such as ``0,2-8:3%5``."""
+    for first, last, step in re.findall(r"(\d+)(?:-(\d+))?(?::(\d+))?", text.partition("%")[0]):
+        yield from range(int(first), int(last or first) + 1, int(step or 1))
 
 
 def _raw_exit_code(text: str) -> int | None:

@@ -158,9 +158,9 @@ class SlurmCluster(Cluster):
             self.cancel(map(str, numbers[1:]))
         return numbers[0]
 
-    def jobs(self, ended: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
-        """How the user's jobs stand; see `Cluster.jobs`."""
-        return shared_queue().look(ended, newer_than=time.monotonic() if fresh else None)
+    def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
+        """How jobs stand; see `Cluster.jobs`."""
+        return shared_queue().look(wanted, newer_than=time.monotonic() if fresh else None)
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """End jobs; see `Cluster.cancel`."""

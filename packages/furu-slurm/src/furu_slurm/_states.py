@@ -170,13 +170,16 @@ class Snapshot:
         known: whether Slurm answered. If not, a job that is not found here may well run.
         problem: why not.
         taken: when it was asked, by `time.monotonic`.
-        found: the jobs, by id. Those that ended a while ago may be missing.
+        found: the jobs, by id. That one is missing here proves nothing: a site may answer from a
+            cache, and squeue shows only one's own.
+        denied: ids that were asked for and of which the scheduler itself said that there is no such job.
     """
 
     known: bool
     problem: str = ""
     taken: float = attrs.field(factory=time.monotonic)
     found: Mapping[str, JobInfo] = attrs.field(factory=dict, repr=False)
+    denied: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     def job(self, job_id: str) -> JobInfo | None:
         """How a job stands; None when it is not found.
@@ -190,6 +193,14 @@ class Snapshot:
             if whole is not None and whole.state.ended:
                 return attrs.evolve(whole, job_id=job_id)
         return info
+
+    def gone(self, job_id: str) -> bool:
+        """Whether the scheduler has said of this very job that it ended, or that there is none.
+
+        Of jobs that `Cluster.jobs` was not asked about it may have said nothing.
+        """
+        info = self.job(job_id)
+        return job_id in self.denied if info is None else info.state.ended
 
     def by_token(self, token: str) -> list[JobInfo]:
         """The jobs of one submission, by their place in its array."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,6 +17,11 @@ class FakeSlurm:
     Commands that a test says nothing about answer as on a cluster where nothing runs and nothing can
     be submitted.
     """
+
+    NO_JOB: ClassVar = (
+        'case "$*" in *" show jobs") echo "No jobs in the system"; exit 0;; esac; '
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
+    )
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -31,7 +37,7 @@ class FakeSlurm:
         self.command(
             "sacct", "echo 'sacct: error: Slurm accounting storage is disabled' >&2; exit 1"
         )
-        self.command("scontrol", "exit 1")
+        self.command("scontrol", self.NO_JOB)
         self.command("scancel", "exit 0")
 
     def command(self, name: str, body: str) -> None:

@@ -23,7 +23,7 @@ from furu_testing.slurm._cluster import (
     shared,
 )
 
-__all__ = ["TIMEOUT_SECS", "OwnSlurm", "own_slurm", "shared_slurm", "slurm"]
+__all__ = ["TIMEOUT_SECS", "OwnSlurm", "cached_squeue", "own_slurm", "shared_slurm", "slurm"]
 
 OwnSlurm = Callable[..., SlurmTestCluster]
 
@@ -114,6 +114,31 @@ def slurm(
     enter(cluster, monkeypatch)
     yield cluster
     cluster.cancel_all()
+
+
+@pytest.fixture
+def cached_squeue(
+    slurm: SlurmTestCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], int]]:
+    """Lets `squeue` tell users what it told first, whatever becomes of their jobs; how often it has.
+
+    So do sites that answer it from a cache, where that is renewed now and then. Of the object
+    `slurm` itself all questions are answered as ever.
+    """
+    program = shutil.which("squeue")
+    folder = tmp_path / "cached"
+    folder.mkdir()
+    script = folder / "squeue"
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *--user=*) ;; *) exec {program} "$@";; esac\n'
+        f"cd '{folder}' && echo >> asked\n"
+        f'[ -e told ] || {{ {program} "$@" > told.$$ && mv told.$$ told; }}\ncat told\n'
+    )
+    script.chmod(0o755)
+    asked = folder / "asked"
+    with monkeypatch.context() as patch:  # over before `slurm` asks what is left
+        patch.setenv("PATH", str(folder), prepend=os.pathsep)
+        yield lambda: asked.read_text().count("\n") if asked.exists() else 0
 
 
 @pytest.fixture
