@@ -20,6 +20,7 @@ from furu_core import (
     _hooks,
     _identity,
     _manifest,
+    _open_files,
     _pack,
     _provenance,
     _publishing,
@@ -91,6 +92,8 @@ def compute(
             entry = _run_code(obj, attempt)
             _refuse_if_broken(obj, attempt)
             with _store_errors(attempt):
+                _open_files.close_all(attempt.staging, attempt.log)
+                _open_files.refuse_open(attempt.staging)
                 _write_records(obj, attempt, entry, timer)
         with _store_errors(attempt):
             published = _publish(obj, attempt, rerun=rerun)
@@ -126,6 +129,8 @@ def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
         except BaseException as error:
             _end_if_forked(attempt, error)
             _write_traceback(attempt.log, error)
+            with suppress(Exception):  # why the node failed says more than that a file cannot be closed
+                _open_files.close_all(attempt.staging, attempt.log)
             raise
 
 
@@ -169,6 +174,7 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     staging = attempt.staging
     stored = not _hooks.overrides(type(obj), "_load")
     with _store_errors(attempt):
+        _open_files.close_all(staging, attempt.log)
         entry = _codecs.store(value, f"{staging}/{META}", staging) if stored else None
     if _hooks.overrides(type(obj), "_validate"):
         _manifest.write(staging, entry)  # so that `_validate` may load what it judges
