@@ -129,7 +129,7 @@ def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
         except BaseException as error:
             _end_if_forked(attempt, error)
             _write_traceback(attempt.log, error)
-            with suppress(Exception):  # why the node failed says more than that a file cannot be closed
+            with suppress(Exception):  # why the node failed says more
                 _open_files.close_all(attempt.staging, attempt.log)
             raise
 
