@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pool_kit import RUN_SECS, start
 
-from furu_slurm import LocalCluster
-from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
+from furu_slurm import Allowance, LocalCluster
+from furu_slurm_pool._scaling import RecentDemand, shares
 from furu_testing import times
 from furu_testing.nodes import Step
 
@@ -45,11 +45,14 @@ def test_a_demand_counts_for_a_while_after_it_has_fallen() -> None:
 
 def test_how_many_jobs_are_allowed_is_found_out_by_halves() -> None:
     clock = Clock()
-    allowance = Allowance(clock)
+    allowance = Allowance(30.0, clock)
     assert allowance.of("a", 8) == 8
     assert allowance.refused("a", 8)
     assert allowance.of("a", 8) == 4
     assert allowance.refused("a", 4)
+    allowance.taken("a", 2)
+    assert allowance.of("a", 8) == 2
+    clock.now += 31
     allowance.taken("a", 2)
     assert allowance.of("a", 8) == 4
     assert not allowance.refused("a", 1)

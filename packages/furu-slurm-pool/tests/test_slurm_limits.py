@@ -101,7 +101,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     cluster.wait_idle()
 
     # While other jobs of the user are all that Slurm takes, a run waits for their end.
-    monkeypatch.setattr("furu_slurm_pool._scaling._PAUSE_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm_pool._fleet._LIMIT_PAUSE_SECS", 1.0)
     others = [cluster.sbatch("sleep 600", "--ntasks=1") for _ in range(2)]
     run = start_on_slurm(Leaf(x=7))
     wait_until("the limit to be said", lambda: "going on with 0 workers" in caplog.text)

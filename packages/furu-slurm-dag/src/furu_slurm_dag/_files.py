@@ -172,6 +172,13 @@ def begin(folder: Path, token: str) -> None:
         raise _unwritten(path, error) from error
 
 
+def take_back(folder: Path, token: str) -> None:
+    """Remove what was written down for a submission that was not made, and that nothing refers to."""
+    for kind in ("json", "begun"):
+        with suppress(OSError):
+            (folder / "jobs" / f"{token}.{kind}").unlink()
+
+
 def age_of_submission(folder: Path, token: str) -> float | None:
     """Seconds since a submission was begun, by this host's clock; None where nothing says so."""
     path = folder / "jobs" / f"{token}.begun"

@@ -35,7 +35,7 @@ from furu_plan.runs import (
     failure_text,
     signals_forwarded,
 )
-from furu_slurm import Cluster
+from furu_slurm import Allowance, Cluster
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._board import Board
 from furu_slurm_dag._entries import Entry, Stage
@@ -112,6 +112,7 @@ class SlurmDagSubmission(Run):
         self._state = RunState.RUNNING
         self._began = time.monotonic()
         self._limited: float | None = None  # until when Slurm is not asked for more
+        self._allowance = Allowance(_AGAIN_SECS)
         self._limit_said = -_WORD_SECS
         self._unanswered: float | None = None
         self._said = time.monotonic()
@@ -303,8 +304,11 @@ class SlurmDagSubmission(Run):
         """Submit a group in as many arrays as it takes; whether Slurm has room for more."""
         places = [self._board[one].place for one in group.waits_for]
         nodes = list(group.nodes)
-        size = self._submitter.largest
+        key = nodes[0].spec_key
         while nodes:
+            size = self._allowance.of(key, min(len(nodes), self._submitter.largest))
+            if not size:
+                return False
             part = attrs.evolve(group, nodes=tuple(nodes[:size]))
             try:
                 found = self._submitter.submit(part, jobs, places)
@@ -312,11 +316,11 @@ class SlurmDagSubmission(Run):
                 _log.info("run %s: %s; the rest is submitted later", self.id, error)
                 return True
             except FuruSubmitLimit as error:
-                if len(part.nodes) > 1:
-                    size = len(part.nodes) // 2
+                if self._allowance.refused(key, size):
                     continue
                 self._limit(error)
                 return False
+            self._allowance.taken(key, size)
             self._board.took(found, jobs)
             del nodes[: len(part.nodes)]
         return True

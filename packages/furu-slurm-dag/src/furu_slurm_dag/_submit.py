@@ -37,6 +37,7 @@ from furu_slurm_dag._files import (
     parse_id,
     read_batch,
     run_folder,
+    take_back,
     write_batch,
     write_job_ids,
 )
@@ -142,6 +143,7 @@ class Submitter:
                 # After anything else, Ctrl-C for instance, the jobs may be in the queue.
                 if not getattr(error, "maybe_submitted", False):
                     _forget(ours)
+                    take_back(self._folder, token)
                 raise
         for node, submission in others:
             job = self.adopt(node, submission)

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from furu_slurm import Call, Cluster, Snapshot, Specs, new_token
+from furu_slurm import Allowance, Call, Cluster, Snapshot, Specs, new_token
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._heartbeats import Watch
 from furu_slurm_pool._leftovers import await_jobs, left_over, worker_job_name
-from furu_slurm_pool._scaling import Allowance, RecentDemand, shares
+from furu_slurm_pool._scaling import RecentDemand, shares
 from furu_slurm_pool._starts import Starts, hopeless
 from furu_slurm_pool._workers import Gone, Worker, found_in
 
@@ -32,6 +32,7 @@ _SILENT_LEASES: Final = 3.0  # without a sign of life, after which a worker's jo
 _LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
 _GHOST_SECS: Final = 20.0  # after which its job is cancelled
 _DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
+_LIMIT_PAUSE_SECS: Final = 30.0  # after the scheduler took not even one more job
 _LIMIT_WORD_SECS: Final = 300.0
 _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
@@ -96,7 +97,7 @@ class Fleet:
         self._workers: dict[str, Worker] = {}  # those that may do something yet, oldest first
         self._count = 0
         self._recent = RecentDemand(idle_secs)
-        self._allowance = Allowance()
+        self._allowance = Allowance(_LIMIT_PAUSE_SECS)
         self._limit_said: float | None = None
         # Two, so that jobs can be cancelled while a submission gets no answer.
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="furu-scheduler")

@@ -1,12 +1,9 @@
-"""How many workers each spec key is to have: what it needs, what it keeps, what the scheduler allows."""
+"""How many workers each spec key is to have: what it needs, and what it keeps."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
-
-_PAUSE_SECS: Final = 30.0  # after the scheduler took not even one more job
 
 
 def shares(demand: Mapping[str, int], most: int) -> dict[str, int]:
@@ -56,36 +53,3 @@ class RecentDemand:
             if current >= peak or now - seen > self._secs:
                 self._peaks[key] = current, now
         return {key: peak for key, (peak, _) in self._peaks.items() if peak}
-
-
-class Allowance:
-    """How many workers of a spec key may be submitted at once, where the scheduler limits jobs.
-
-    How many more it takes is found out by asking for half as many each time it refuses.
-
-    Args:
-        clock: seconds, for tests.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._most: dict[str, int] = {}
-        self._from: dict[str, float] = {}
-
-    def of(self, key: str, wanted: int) -> int:
-        """How many to submit of those that are wanted; 0 while none are to be tried."""
-        if self._clock() < self._from.get(key, 0.0):
-            return 0
-        return min(wanted, self._most.get(key, wanted))
-
-    def taken(self, key: str, count: int) -> None:
-        """Note that the scheduler took so many."""
-        if key in self._most:
-            self._most[key] = 2 * count
-
-    def refused(self, key: str, count: int) -> bool:
-        """Note that it refused so many; whether to ask for fewer at once."""
-        self._most[key] = max(1, count // 2)
-        if count == 1:
-            self._from[key] = self._clock() + _PAUSE_SECS
-        return count > 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
+    from furu_slurm._allowance import Allowance
     from furu_slurm._calls import Call
     from furu_slurm._cluster import Cluster
     from furu_slurm._environment import (
@@ -27,6 +28,7 @@ if _TYPE_CHECKING:
 
 __all__ = [
     "ANY_RESTART",
+    "Allowance",
     "Call",
     "ChildDied",
     "Cluster",
@@ -56,6 +58,7 @@ __all__ = [
 
 # A job imports this package as well, and would wait for all that submits jobs.
 _MODULES = {
+    "_allowance": ("Allowance",),
     "_calls": ("Call",),
     "_cluster": ("Cluster",),
     "_environment": (

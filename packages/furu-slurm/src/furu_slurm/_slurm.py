@@ -78,7 +78,13 @@ class SlurmCluster(Cluster):
             write_calls(path, token, spec.time_min, calls)
             script_path.write_text(script, "utf-8")
         command = ["sbatch", *options_in(script), str(script_path)]
-        number = self._submitted(command, full_name, token, again=again)
+        try:
+            number = self._submitted(command, full_name, token, again=again)
+        except FuruSubmitLimit:
+            # It is tried again and again, under another token each time.
+            for one in (path, script_path):
+                one.unlink(missing_ok=True)
+            raise
         shared_queue().changed()
         return [str(number)] if len(calls) == 1 else [f"{number}_{i}" for i in range(len(calls))]
 
