@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,8 +30,10 @@ class FrameCodec(Codec):
         return pandas is not None and type(value) is pandas.DataFrame
 
     def save(self, value: pd.DataFrame, path: Path) -> None:
-        _write(value, path, {})
-        if not same_frame(value, self.load(path, self.version)):
+        with _not_exact_if_it_fails():
+            _write(value, path, {})
+            same = same_frame(value, self.load(path, self.version))
+        if not same:
             raise NotExact("Parquet does not give this data frame back exactly")
 
     def load(self, path: Path, version: int) -> pd.DataFrame:
@@ -58,15 +62,31 @@ class SeriesCodec(Codec):
             if value.name is None
             else {_NAME: str(value.name).encode("utf-8", "surrogatepass")}
         )
-        _write(value.to_frame(_COLUMN), path, about)
-        back = self.load(path, self.version)
-        if not same_frame(value.to_frame(_COLUMN), back.to_frame(_COLUMN)):
+        with _not_exact_if_it_fails():
+            _write(value.to_frame(_COLUMN), path, about)
+            back = self.load(path, self.version)
+            same = same_frame(value.to_frame(_COLUMN), back.to_frame(_COLUMN))
+        if not same:
             raise NotExact("Parquet does not give this series back exactly")
 
     def load(self, path: Path, version: int) -> pd.Series[Any]:
         frame, about = _read(path)
         name = None if _NAMELESS in about else about[_NAME].decode("utf-8", "surrogatepass")
         return frame[_COLUMN].rename(name)
+
+
+@contextmanager
+def _not_exact_if_it_fails() -> Iterator[None]:
+    try:
+        yield
+    except NotExact:
+        raise
+    except Exception as error:
+        # pandas and Arrow fail on frames that they do not know in ways of all kinds, some when they
+        # read what they wrote; only a number of the system's says that it is the disk.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise NotExact(f"Parquet has no form for it: {error}") from error
 
 
 def _write(frame: pd.DataFrame, path: Path, about: dict[bytes, bytes]) -> None:
@@ -77,13 +97,10 @@ def _write(frame: pd.DataFrame, path: Path, about: dict[bytes, bytes]) -> None:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise NotExact("pyarrow is not installed") from error
-    try:
-        table = pa.Table.from_pandas(frame)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
-        with path.open("wb") as file:
-            pq.write_table(table, file)
-    except (pa.ArrowException, ValueError, TypeError, NotImplementedError, KeyError) as error:
-        raise NotExact(f"Parquet has no form for it: {error}") from error
+    table = pa.Table.from_pandas(frame)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
+    with path.open("wb") as file:
+        pq.write_table(table, file)
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
