@@ -40,14 +40,12 @@ class GraphWriter:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from furu_core import Furu
         >>> from furu_core.executors import GraphReader, GraphWriter
-        >>> class Split(Furu[int]):
-        ...     seed: int = 0
+        >>> from furu_testing.nodes import Leaf
         >>> path = Path(tempfile.mkdtemp()) / "graph.jsonl"
         >>> with GraphWriter(path) as writer:
-        ...     place = writer.add(Split(seed=3))
-        >>> GraphReader(path).read(place) == Split(seed=3)
+        ...     place = writer.add(Leaf(x=3))
+        >>> GraphReader(path).read(place) == Leaf(x=3)
         True
     """
 

@@ -265,11 +265,9 @@ class Packer:
     graph is large. Messages must be unpacked in the order in which they were packed.
 
     Example:
-        >>> from furu_core import Furu
         >>> from furu_core.executors import Packer, Unpacker
-        >>> class Split(Furu[int]):
-        ...     seed: int = 0
-        >>> Unpacker().unpack(Packer().pack(Split(seed=3))) == Split(seed=3)
+        >>> from furu_testing.nodes import Leaf
+        >>> Unpacker().unpack(Packer().pack(Leaf(x=3))) == Leaf(x=3)
         True
     """
 

@@ -31,11 +31,9 @@ class NodePlace:
         name: its short name.
 
     Example:
-        >>> from furu_core import Furu
         >>> from furu_core.executors import place_of
-        >>> class Split(Furu[int]):
-        ...     seed: int = 0
-        >>> place_of(Split()).name == f"Split({Split().furu_hash[:6]})"
+        >>> from furu_testing.nodes import Leaf
+        >>> place_of(Leaf()).name == f"Leaf({Leaf().furu_hash[:6]})"
         True
     """
 

@@ -66,14 +66,12 @@ def run_local(
 
     Example:
         >>> import tempfile
-        >>> from furu_core import Furu, use_settings
+        >>> from furu_core import use_settings
         >>> from furu_local import run_local
-        >>> class Double(Furu[int]):
-        ...     x: int
-        ...     def _create(self):
-        ...         return 2 * self.x
+        >>> from furu_testing.nodes import Leaf, Sum
+        >>> sums = [Sum(parts=(Leaf(x=1), Leaf(x=n))) for n in (1, 3)]
         >>> with use_settings(path=tempfile.mkdtemp()):
-        ...     run_local([Double(x=1), Double(x=2)], worker="inline", progress=False).results()
+        ...     run_local(sums, worker="inline", progress=False).results()
         [2, 4]
     """
     executor = LocalExecutor(

@@ -59,14 +59,11 @@ def build_plan(
         FuruDependencyError: `_dependencies` returned something that is no Furu object.
 
     Example:
-        >>> from furu_core import Furu, use_settings
+        >>> from furu_core import use_settings
         >>> from furu_plan import Status, build_plan
-        >>> class Double(Furu[int]):
-        ...     x: int
-        ...     def _create(self):
-        ...         return 2 * self.x
+        >>> from furu_testing.nodes import Leaf
         >>> with use_settings(path="/data/nothing-yet"):
-        ...     plan = build_plan([Double(x=1), Double(x=2)])
+        ...     plan = build_plan([Leaf(x=1), Leaf(x=2)])
         >>> plan.counts()[Status.DONE], plan.counts()[Status.TODO]
         (0, 2)
     """

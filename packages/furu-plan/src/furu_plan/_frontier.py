@@ -37,20 +37,17 @@ class Frontier:
     asker, unless refused) and `elsewhere`.
 
     Example:
-        >>> from furu_core import Furu, use_settings
+        >>> from furu_core import use_settings
         >>> from furu_plan import Frontier, build_plan
-        >>> class Split(Furu[int]):
-        ...     seed: int = 0
-        >>> class Train(Furu[int]):
-        ...     data: Split
+        >>> from furu_testing.nodes import Above, Leaf
         >>> with use_settings(path="/data/nothing-yet"):
-        ...     frontier = Frontier(build_plan([Train(data=Split())]))
+        ...     frontier = Frontier(build_plan([Above(below=Leaf())]))
         >>> while not frontier.finished:
         ...     for node in frontier.take():
         ...         print(node.class_name)
         ...         frontier.done(node.hash)
-        Split
-        Train
+        Leaf
+        Above
     """
 
     def __init__(self, plan: DependencyPlan, *, window: Window = "bfs") -> None:

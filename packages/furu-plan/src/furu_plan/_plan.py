@@ -40,18 +40,15 @@ class DependencyPlan:
             to be computed after all.
 
     Example:
-        >>> from furu_core import Furu, use_settings
+        >>> from furu_core import use_settings
         >>> from furu_plan import build_plan
-        >>> class Split(Furu[int]):
-        ...     seed: int = 0
-        >>> class Train(Furu[int]):
-        ...     data: Split
+        >>> from furu_testing.nodes import Above, Leaf
         >>> with use_settings(path="/data/nothing-yet"):
-        ...     plan = build_plan([Train(data=Split()), Train(data=Split(seed=1))])
+        ...     plan = build_plan([Above(below=Leaf()), Above(below=Leaf(x=1))])
         >>> [node.class_name for node in plan.topo_order_todo()]
-        ['Split', 'Train', 'Split', 'Train']
+        ['Leaf', 'Above', 'Leaf', 'Above']
         >>> [node.class_name for node in plan.ready_todo()]
-        ['Split', 'Split']
+        ['Leaf', 'Leaf']
     """
 
     roots: tuple[str, ...]
