@@ -233,6 +233,8 @@ def test_p7_chaos_among_local_workers_and_controllers(
             )
     """
     controller = program(code)
+    # A controller that is killed before its run says what it was to do leaves none to go on with.
+    wait_until("the first worker", lambda: _workers_of(store))
     deadline = time.monotonic() + 200
     while controller.process.poll() is None and time.monotonic() < deadline:
         _pause(chance.uniform(0.2, 1.2))
