@@ -25,7 +25,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from furu_core import _console
+from furu_core import _console, _context
 from furu_core._child_logging import FORMAT, LOG_VARIABLE
 from furu_core._console import STANDARD, originals
 
@@ -218,6 +218,7 @@ class NodeLog:
     def point_here(self) -> None:
         """Let the process's descriptors lead here, at the start and again after an inner node."""
         os.environ[LOG_VARIABLE] = self.path
+        _context.prepare_fork_servers()
         fd = self._fd
         if self.echo:
             # Our own descriptor must not share its position with the process's output.

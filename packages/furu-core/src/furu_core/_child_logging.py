@@ -1,14 +1,20 @@
-"""Logging in child processes that a node's code starts: their stderr is the node's log."""
+"""Output of child processes that a node's code starts: their stdout and stderr are the node's log."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import logging
 
 # Tells child processes that what they write to stderr is a node's log.
 LOG_VARIABLE: Final = "FURU_EXEC_LOG"
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_usual: logging.Handler | None = None  # Python's last resort, while a child's own is in its place
 
 
 def log_as_child() -> None:
@@ -16,12 +22,43 @@ def log_as_child() -> None:
 
     By way of Python's last resort, which gives way to whatever the child's own code sets up.
     """
-    if not os.environ.get(LOG_VARIABLE):
+    global _usual
+    inside = bool(os.environ.get(LOG_VARIABLE))
+    if inside == (_usual is not None):
         return
     import logging  # a program that only loads has nothing to log
 
     root = logging.getLogger()
-    if not root.handlers and root.level == logging.WARNING:
+    if not inside:  # a fork server that a node started has a child that no node did
+        logging.lastResort, _usual = _usual, None
+        if root.level == logging.INFO:
+            root.setLevel(logging.WARNING)
+    elif not root.handlers and root.level == logging.WARNING:
+        _usual = logging.lastResort
         logging.lastResort = logging.StreamHandler(sys.stderr)
         logging.lastResort.setFormatter(logging.Formatter(FORMAT))
         root.setLevel(logging.INFO)
+
+
+def output_to_send() -> dict[int, Any]:
+    """This process's stdout and stderr, to be sent to a child that a fork server is to start."""
+    from multiprocessing import reduction
+
+    sent = {}
+    for number in (1, 2):
+        with suppress(OSError):  # closed; sending it would fail the child's start
+            os.fstat(number)
+            sent[number] = reduction.DupFd(number)
+    return sent
+
+
+def lead_output_to(sent: Mapping[int, Any]) -> None:
+    """Let stdout and stderr lead where those of the process lead that sent `output_to_send`."""
+    for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
+        if number not in sent:
+            continue
+        descriptor = sent[number].detach()
+        # A server that was started without the stream may have a socket under this number.
+        if stream is not None and stream.fileno() == number:
+            os.dup2(descriptor, number)
+        os.close(descriptor)

@@ -3,8 +3,8 @@
 The context is known in several places, because each alone is lost somewhere. A context variable
 belongs to one thread; a process-wide value reaches the threads that a node's code starts; an
 environment variable reaches its child processes. Only the children of multiprocessing's fork server
-have the environment of the moment in which that server was started, perhaps by an earlier node, so
-they are told once more.
+have the environment and the output of the moment in which that server was started, perhaps by an
+earlier node, so each is sent what another child would inherit.
 """
 
 from __future__ import annotations
@@ -110,23 +110,39 @@ def _inherited_active() -> dict[str, Active]:
     return {} if not raw else {key: Active(*value) for key, value in json.loads(raw).items()}
 
 
-_TOLD: Final = "furu"  # in the configuration that multiprocessing sends with each process
+_PREFIX: Final = "FURU_"
+_SENT: Final = "furu"  # in the configuration that multiprocessing sends with each process
 
 
-def _adopt_what_the_parent_told(_: object = None) -> None:
-    """In a child of a fork server, replace its outdated environment by what the parent told."""
+class _Inheritance:
+    """What a child of a fork server would inherit, had this process started it itself.
+
+    It is pickled in the moment in which a process is started, so it is never out of date.
+    """
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        from multiprocessing import context
+
+        if getattr(context.get_spawning_popen(), "method", "") != "forkserver":
+            return type(None), ()
+        told = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+        return _inherit, (told, _child_logging.output_to_send())
+
+
+def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
+    """In a child of a fork server, replace what is outdated by what the parent sent."""
     global _process_context, _active
-    process = sys.modules["multiprocessing.process"].current_process()
-    told = getattr(process, "_config", {}).get(_TOLD)
-    if told is None or getattr(process, "_start_method", "") != "forkserver":
-        return
-    for name in (CONTEXT_VARIABLE, ACTIVE_VARIABLE):
-        os.environ.pop(name, None)
+    _child_logging.lead_output_to(output)
+    for name in [name for name in os.environ if name.startswith(_PREFIX)]:
+        del os.environ[name]
     os.environ.update(told)
     _settings.forget()
     _process_context, _active = _inherited_context(), _inherited_active()
+    _child_logging.log_as_child()
+    return _inheritance  # for the processes that this one starts: they are the same server's
 
 
+_inheritance: Final = _Inheritance()
 _child_logging.log_as_child()
 _process_context = _inherited_context()
 _thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
@@ -145,13 +161,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-if "multiprocessing.util" in sys.modules:  # as it is in every process that multiprocessing starts
-    _adopt_what_the_parent_told()
-    # When it unpickles what it is to run, the child imports this module before it has its identity.
-    sys.modules["multiprocessing.util"].register_after_fork(
-        _adopt_what_the_parent_told, _adopt_what_the_parent_told
-    )
 
 
 def exec_context() -> ExecContext:
@@ -301,13 +310,13 @@ def _export_context(context: ExecContext) -> None:
         CONTEXT_VARIABLE,
         None if context == ExecContext() else json.dumps(attrs.asdict(context)),
     )
-    _tell_children()
+    prepare_fork_servers()
 
 
 def _export_active() -> None:
     known = {key: (value.staging, value.attempt, value.pid) for key, value in _active.items()}
     _set_variable(ACTIVE_VARIABLE, json.dumps(known) if known else None)
-    _tell_children()
+    prepare_fork_servers()
 
 
 def _set_variable(name: str, value: str | None) -> None:
@@ -317,15 +326,12 @@ def _set_variable(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _tell_children() -> None:
+def prepare_fork_servers() -> None:
+    """Let the children of fork servers have what the children of this process inherit."""
     multiprocessing = sys.modules.get("multiprocessing.process")
     if multiprocessing is None:
         return  # then no fork server runs, and one started by this node has the right environment
-    told = dict(_settings.current_env())
-    for name in (CONTEXT_VARIABLE, ACTIVE_VARIABLE):
-        if name in os.environ:
-            told[name] = os.environ[name]
     # Not a documented place, yet the only one that is sent along with every process.
     config = getattr(multiprocessing.current_process(), "_config", None)
     if isinstance(config, dict):
-        config[_TOLD] = told
+        config[_SENT] = _inheritance
