@@ -14,12 +14,15 @@ import pytest
 from pool_kit import LOCAL, RUN_SECS, await_begun, furu, furu_pool, start
 
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
-from furu_core.executors import RunState, this_process
+from furu_core.executors import RunState, named_roots, new_run_folder, this_process
 from furu_slurm_pool import SlurmPoolExecutor
+from furu_slurm_pool._control import succeed, unfinished
 from furu_slurm_pool._controllers import Ruler, ruler
+from furu_slurm_pool._request import read_options, read_request
+from furu_slurm_pool._worker import EXECUTOR
 from furu_slurm_pool.errors import FuruRunAlive
 from furu_testing import Program, Scripts, await_mark, let_go, times, wait_until
-from furu_testing.nodes import Step, Sum
+from furu_testing.nodes import Leaf, Step, Sum
 
 PROGRAM = """
     from furu_slurm_pool import run_slurm_pool
@@ -173,18 +176,38 @@ def _make_it_another_hosts(store: Path) -> None:
     os.utime(folder / "alive", (0, 0))
 
 
+def test_p7_a_run_that_goes_on_is_gone_on_with_by_the_options_of_the_newest_controller(
+    store: Path,
+) -> None:
+    roots = named_roots(Leaf(x=1))
+    asked = SlurmPoolExecutor(**LOCAL)._request()
+    _, folder = new_run_folder(EXECUTOR, roots)
+    succeed(folder, 0, asked, roots).end(RunState.CANCELLED)
+    found = unfinished(roots, None)
+    assert found is not None
+    more = attrs.evolve(asked, max_workers_total=7, keep_going=True)
+    named = named_roots({"one": Leaf(x=1)})
+    succeed(found[0], found[1].number, more, named)
+    assert read_options(folder) == more
+    assert read_request(folder)[1].names == ("one",)
+    with pytest.raises(FuruRunAlive):  # who comes too late leaves them as they are
+        succeed(folder, 1, asked, roots)
+    assert read_options(folder) == more
+
+
 # Detached controllers and commands
 
 
-def test_p7_a_detached_run_is_cancelled_from_afar_and_finishes_when_it_is_submitted_again(
+def test_p7_a_detached_run_is_cancelled_from_afar_and_goes_on_as_it_is_asked_for_the_next_time(
     store: Path, nothing_left: Callable[[], None]
 ) -> None:
-    node = Step(label="waits", waits=True)
+    """With as many workers as are asked for then; and what anyone reads of it later says so."""
+    nodes = [Step(label=label, waits=True) for label in "ab"]
     executor = SlurmPoolExecutor(**DETACHED)
-    run = executor.submit(node)
+    run = executor.submit(nodes)
     with pytest.raises(FuruRunAlive, match="job local-"):
-        executor.submit(node)
-    await_mark(store, "waits")
+        executor.submit(nodes)
+    await_begun(store, 1)
     assert run.status().state is RunState.RUNNING
     with pytest.raises(TimeoutError):
         run.wait(0.1)
@@ -192,10 +215,12 @@ def test_p7_a_detached_run_is_cancelled_from_afar_and_finishes_when_it_is_submit
     with pytest.raises(FuruRunCancelled, match=run.id):
         run.wait(RUN_SECS)
     nothing_left()
+    again = SlurmPoolExecutor(**DETACHED | {"max_workers_total": 2}).submit(nodes)
+    await_begun(store, 3)  # the one that was cancelled, and both at once
+    assert read_options(run.run_dir).max_workers_total == 2
     let_go(store)
-    again = executor.submit(node)
-    assert again.wait(RUN_SECS).results() == 1
-    assert again.status().computed == 1
+    assert again.wait(RUN_SECS).results() == [1, 1]
+    assert again.status().computed == 2
     assert again.run_dir == run.run_dir == store / "runs" / run.run_id
     logs = store / "submitit" / "workers" / "controller" / run.run_id
     assert len(list(logs.glob("*.out"))) == 2

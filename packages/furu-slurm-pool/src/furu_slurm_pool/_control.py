@@ -86,13 +86,12 @@ def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
     found = unfinished(roots, where)
     if found is not None:
         folder, before = found
-        return control(request, roots, folder, claim(folder, before.number))
+        return control(request, roots, folder, succeed(folder, before.number, request, roots))
     settings = _settings(request)
     plan = build_plan(roots, settings=settings)
     check_spec_keys(request.specs, plan.with_status(Status.TODO))
     _, folder = new_run_folder(EXECUTOR, roots, where=where)
-    prepare(folder, request, roots)
-    return control(request, roots, folder, claim(folder, 0), plan)
+    return control(request, roots, folder, succeed(folder, 0, request, roots), plan)
 
 
 def unfinished(roots: Roots, where: Path | None) -> tuple[Path, Ruler] | None:
@@ -132,17 +131,23 @@ def claim(folder: Path, after: int) -> Reign:
     return reign
 
 
-def prepare(folder: Path, request: Request, roots: Roots) -> None:
-    """Write what any controller of a run needs.
+def succeed(folder: Path, after: int, request: Request, roots: Roots) -> Reign:
+    """Become the controller of a run, new or after one that is dead, and write down what it is to do.
+
+    A run that goes on, goes on with these options: a job that is to control it, and `furu pool`, know
+    them from there.
 
     Raises:
+        FuruRunAlive: somebody else was faster.
         FuruStoreError: the run's folder cannot be written.
     """
+    reign = claim(folder, after)
     try:
         make_folders(str(folder))
         write_request(folder, request, roots)
     except OSError as error:
         raise unwritable(str(folder), error) from error
+    return reign
 
 
 def alive(folder: Path, controller: str, silent_secs: float) -> FuruRunAlive:

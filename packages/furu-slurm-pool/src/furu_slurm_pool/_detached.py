@@ -48,11 +48,11 @@ from furu_slurm_pool._control import (
     cluster_of,
     control,
     margin_secs,
-    prepare,
     refuse_if_alive,
+    succeed,
     unfinished,
 )
-from furu_slurm_pool._controllers import ruler, take_over
+from furu_slurm_pool._controllers import Reign, ruler, take_over
 from furu_slurm_pool._observed import ObservedPoolRun
 from furu_slurm_pool._pool import unwritable
 from furu_slurm_pool._pool_run import SlurmPoolRun
@@ -79,22 +79,22 @@ def submit_controller(request: Request, roots: Roots, *, where: Path | None) -> 
         FuruSlurmError: the job cannot be submitted.
     """
     found = unfinished(roots, where)
-    if found is not None:
+    # Options that no job could go on with are not to replace those of before.
+    check_spec_keys(request.specs, build_plan(roots).with_status(Status.TODO))
+    if found is None:
+        _, folder = new_run_folder(EXECUTOR, roots, where=where)
+        reign = succeed(folder, 0, request, roots)
+    else:
         folder, before = found
-        return submit_controller_of(folder, request, roots, after=before.number)
-    plan = build_plan(roots)
-    check_spec_keys(request.specs, plan.with_status(Status.TODO))
-    _, folder = new_run_folder(EXECUTOR, roots, where=where)
-    prepare(folder, request, roots)
-    return submit_controller_of(folder, request, roots, after=0)
+        reign = succeed(folder, before.number, request, roots)
+    return submit_controller_of(folder, request, roots, reign)
 
 
 def submit_controller_of(
-    folder: Path, request: Request, roots: Roots, *, after: int
+    folder: Path, request: Request, roots: Roots, reign: Reign
 ) -> ObservedPoolRun:
-    """Have a job control the run in a folder, whose controllers so far are dead."""
+    """Have a job control the run in a folder, which this process controls until then."""
     write_job_environment(folder)
-    reign = claim(folder, after)
     spec = controller_spec(request)
     (job_id,) = cluster_of(request).submit(
         spec=spec,

@@ -60,7 +60,9 @@ class Request:
 
 
 def write_request(folder: Path, request: Request, roots: Roots) -> None:
-    """Write down what a run is to do.
+    """Write down what a run is to do, in place of what was to be done before.
+
+    Only for the newest controller of a run that goes on.
 
     Raises:
         OSError, FuruStoreError: the folder cannot be written.
@@ -75,7 +77,10 @@ def write_request(folder: Path, request: Request, roots: Roots) -> None:
         "submitit_root": str(request.submitit_root),
         "roots": {"shape": roots.shape.value, "names": names, "places": places},
     }
-    (folder / FILE).write_text(json.dumps(record, default=_plain), encoding="utf-8")
+    # Whoever reads it meanwhile finds the options of before, or these.
+    fresh = folder / f".{FILE}-{os.getpid()}"
+    fresh.write_text(json.dumps(record, default=_plain), encoding="utf-8")
+    os.replace(fresh, folder / FILE)
     (folder / f"{_MARK}{digest(roots)}").touch()
 
 

@@ -44,10 +44,10 @@ def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | Observed
     # Import paths and working directory, so that the roots can be made again.
     restore_job_environment(folder)
     request, roots = read_request(folder)
-    after = 0 if before is None else before.number
+    reign = claim(folder, 0 if before is None else before.number)
     if detach:
-        return submit_controller_of(folder, request, roots, after=after)
-    run = SlurmPoolRun(roots, request, control(request, roots, folder, claim(folder, after)))
+        return submit_controller_of(folder, request, roots, reign)
+    run = SlurmPoolRun(roots, request, control(request, roots, folder, reign))
     run.start(within=run.concluded())
     return run
 
