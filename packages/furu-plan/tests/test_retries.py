@@ -48,6 +48,17 @@ def test_a_lost_worker_that_made_progress_starts_the_row_anew() -> None:
     assert verdicts(ledger, FailureKind.LOST, 2) == [Verdict.RETRY, Verdict.GIVE_UP]
 
 
+def test_p5_a_node_that_is_lost_1000_times_in_one_run_fails_whatever_its_progress() -> None:
+    first = make(max_lost_retries=1)
+    for _ in range(998):
+        first.decide("a", FailureKind.LOST, progress=True)
+    settings = Settings(path="/nowhere", max_lost_retries=1)
+    second = RetryLedger(settings, spent=first.all_spent())  # also where the run was resumed
+    decisions = [second.decide("a", FailureKind.LOST, progress=True) for _ in range(2)]
+    assert [decision.verdict for decision in decisions] == [Verdict.RETRY, Verdict.GIVE_UP]
+    assert decisions[1].reason == "lost 1000 times in all, the most in one run"
+
+
 def test_a_broken_rule_stops_the_run_and_is_never_tried_again() -> None:
     decision = make().decide("a", FailureKind.PROTOCOL)
     assert (decision.verdict, decision.ends_run) == (Verdict.STOP_RUN, True)
@@ -78,7 +89,7 @@ def test_a_failed_result_counts_by_its_kind(kind: FailureKind) -> None:
     ledger = make()
     failure = Failure(kind, "ValueError", "no", "Train(3fa9c1)", "a")
     ledger.decide_result(NodeResult("a", Outcome.FAILED, failure=failure))
-    expected = Spent(compute=1) if kind is FailureKind.COMPUTE else Spent(lost=1)
+    expected = Spent(compute=1) if kind is FailureKind.COMPUTE else Spent(lost=1, lost_in_all=1)
     assert ledger.spent("a") == expected
 
 

@@ -161,7 +161,7 @@ def test_p5_budgets_outlive_a_controller(run: str, furu_store: Path) -> None:
     with open(f"{reign.folder}/spent.jsonl", "a") as file:
         file.write('["abc", "task", 7')  # it was killed in the middle of a line
     spent, counted = _controllers.spent_before(run)
-    assert spent == {"abc": Spent(1, 1), "def": Spent(0, 0)}
+    assert spent == {"abc": Spent(1, 1, 1), "def": Spent(0, 0, 1)}
     assert counted == {"task-of-abc", "task-of-def"}
 
 

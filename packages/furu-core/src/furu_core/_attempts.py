@@ -541,12 +541,18 @@ def made_progress(paths: NodePaths, number: int) -> bool:
         started_with = _records.read(folder).checkpoint
     except _UNREADABLE:
         return False
-    return _fingerprint(f"{folder}/{CHECKPOINT}") != started_with
+    from furu_core import _checkpoints  # few nodes leave one
+
+    return _checkpoints.fingerprint(f"{folder}/{CHECKPOINT}") != started_with
 
 
 def _last_checkpoint(paths: NodePaths, number: int) -> str:
     folder = checkpoint_before(paths, number)
-    return "" if folder is None else _fingerprint(folder)
+    if folder is None:
+        return ""
+    from furu_core import _checkpoints  # few nodes leave one
+
+    return _checkpoints.fingerprint(folder)
 
 
 def checkpoint_before(paths: NodePaths, number: int) -> str | None:
@@ -564,20 +570,3 @@ def _hand_over_checkpoint(paths: NodePaths, number: int) -> None:
     folder = checkpoint_before(paths, number)
     if folder is not None:
         os.rename(folder, f"{paths.attempts}/{number}/{CHECKPOINT}")
-
-
-def _fingerprint(folder: str) -> str:
-    """A digest of names, sizes and times of all files below; empty when there are none."""
-    entries = []
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                stat = os.stat(f"{parent}/{name}")
-                where = os.path.relpath(f"{parent}/{name}", folder)
-                entries.append(f"{where}\0{stat.st_size}\0{stat.st_mtime_ns}")
-    if not entries:
-        return ""
-    import hashlib  # few nodes leave a checkpoint
-
-    text = "\n".join(sorted(entries)).encode(errors="surrogateescape")
-    return hashlib.sha256(text).hexdigest()[:16]

@@ -8,6 +8,7 @@ from typing import Any
 from furu_core import Furu
 from furu_core.errors import NodeCancelled
 from furu_core.executors import Unpacker, WorkerContext, run_node, worker_session
+from furu_testing.nodes import Step
 
 
 class Cancels(Furu[str]):
@@ -15,6 +16,14 @@ class Cancels(Furu[str]):
 
     def _create(self) -> str:
         raise NodeCancelled("the run was cancelled")
+
+
+class SavesTheSame(Step):
+    """Writes the same checkpoint each time."""
+
+    def _create(self) -> int:
+        (self.checkpoint_dir / "step").write_text("1")
+        return super()._create()
 
 
 def attempt(record: dict[str, Any]) -> str:

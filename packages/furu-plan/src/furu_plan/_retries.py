@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 import attrs
 
 from furu_core import Settings
 from furu_core import settings as current_settings
 from furu_core.executors import FailureKind, NodeResult, Outcome
+
+# Only a changed checkpoint tells progress, and a node may change it without getting on.
+MOST_LOSSES: Final = 1000
 
 
 class Verdict(Enum):
@@ -28,10 +32,12 @@ class Spent:
     Attributes:
         compute: attempts in which its code raised.
         lost: attempts in a row whose worker was lost, without progress in `checkpoint_dir`.
+        lost_in_all: attempts whose worker was lost, with or without progress.
     """
 
     compute: int = 0
     lost: int = 0
+    lost_in_all: int = 0
 
 
 @attrs.frozen(slots=True)
@@ -56,6 +62,7 @@ class RetryLedger:
 
     - ``compute``: tried again `max_compute_retries` times, if `retry_failed` is on.
     - ``lost``: tried again `max_lost_retries` times in a row; progress starts the row anew.
+      A node that is lost 1000 times in all fails, whatever its progress.
     - ``protocol``: never tried again. It stops the run, with `keep_going` only what depends on it.
     - ``cancelled``, an invalid dependency, a node that someone else computes: free. That these come
       to an end is up to whoever cancels, and to `Frontier.reopen`.
@@ -111,14 +118,23 @@ class RetryLedger:
                 reason = f"failure {spent.compute} of at most {limit + 1}"
                 verdict = Verdict.RETRY if spent.compute <= limit else Verdict.GIVE_UP
             case FailureKind.LOST:
-                spent = attrs.evolve(spent, lost=0 if progress else spent.lost + 1)
-                limit = self._settings.max_lost_retries
-                reason = (
-                    "lost after progress in its checkpoint"
-                    if progress
-                    else f"lost {spent.lost} of at most {limit + 1} times in a row without progress"
+                spent = attrs.evolve(
+                    spent,
+                    lost=0 if progress else spent.lost + 1,
+                    lost_in_all=spent.lost_in_all + 1,
                 )
-                verdict = Verdict.RETRY if spent.lost <= limit else Verdict.GIVE_UP
+                limit = self._settings.max_lost_retries
+                exhausted = spent.lost_in_all >= MOST_LOSSES
+                if exhausted:
+                    reason = f"lost {spent.lost_in_all} times in all, the most in one run"
+                elif progress:
+                    reason = "lost after progress in its checkpoint"
+                else:
+                    reason = (
+                        f"lost {spent.lost} of at most {limit + 1} times in a row without progress"
+                    )
+                again = spent.lost <= limit and not exhausted
+                verdict = Verdict.RETRY if again else Verdict.GIVE_UP
             case FailureKind.PROTOCOL:
                 reason = "an error that trying again cannot mend"
                 verdict = Verdict.GIVE_UP if self._keep_going else Verdict.STOP_RUN

@@ -18,7 +18,7 @@ from furu_core.executors import (
     made_progress,
     place_of,
 )
-from furu_plan import DependencyPlan, PlanNode, Status
+from furu_plan import DependencyPlan, PlanNode, RetryLedger, Status, Verdict
 from furu_slurm import JobInfo, JobState, Snapshot, job_log
 from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
@@ -57,7 +57,7 @@ class Board:
     ) -> None:
         self._plan = plan
         self._submitter = submitter
-        self._settings = settings
+        self._losses = RetryLedger(settings, keep_going=True)
         self._told = told
         self._retried = retried
         self._reader = StateReader()
@@ -286,8 +286,9 @@ class Board:
             self._fail(entry, failure)
             return
         # Jobs that began count their losses by themselves; but perhaps they cannot write it down.
-        entry.lost = 0 if made_progress(entry.place) else entry.lost + 1
-        if entry.lost > self._settings.max_lost_retries:
+        progress = made_progress(entry.place)
+        decision = self._losses.decide(entry.node.hash, FailureKind.LOST, progress=progress)
+        if decision.verdict is not Verdict.RETRY:
             self._fail(entry, self._failure(entry, FailureKind.LOST, how))
             return
         self._again(entry)

@@ -49,7 +49,6 @@ class Entry:
         failure: why it failed.
         because: short name of the node that failed, for one that never ran.
         computed: whether this run's job, or one that it adopted, computed it.
-        lost: how many of its jobs ended without a word.
         ended: since when its job is known to be over and nothing seen of a result.
         hopeless: since when its job waits for what no node has.
         since: when it came to stand as it stands, by `time.monotonic`.
@@ -67,7 +66,6 @@ class Entry:
     failure: Failure | None = None
     because: str = ""
     computed: bool = False
-    lost: int = 0
     ended: float | None = None
     hopeless: float | None = None
     since: float = attrs.field(factory=time.monotonic)

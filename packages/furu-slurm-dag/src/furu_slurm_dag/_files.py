@@ -248,8 +248,7 @@ def write_ledger(folder: Path, node_hash: str, ledger: Ledger) -> None:
     failure = ledger.failure
     record = {
         "version": VERSION,
-        "compute": ledger.spent.compute,
-        "lost": ledger.spent.lost,
+        **attrs.asdict(ledger.spent),
         "token": ledger.token,
         "restarts": ledger.restarts,
         "ended": ledger.ended,
@@ -282,7 +281,7 @@ def read_ledger(folder: Path, node_hash: str) -> Ledger | None:
             log = None if told["log"] is None else Path(told["log"])
             failure = Failure(**{**told, "kind": FailureKind(told["kind"]), "log": log})
         return Ledger(
-            Spent(raw["compute"], raw["lost"]),
+            Spent(**{name: raw[name] for name in attrs.fields_dict(Spent)}),
             raw["token"],
             raw["restarts"],
             raw["ended"],

@@ -243,7 +243,7 @@ class KeptLedger(RetryLedger):
         os.close(self._fd)
 
     def _write(self, node_hash: str, task: str, spent: Spent) -> None:
-        line = json.dumps([node_hash, task, spent.compute, spent.lost]) + "\n"
+        line = json.dumps([node_hash, task, *attrs.astuple(spent)]) + "\n"
         with suppress(
             OSError
         ):  # a full disk must not end a run; what is lost is a bound's strictness
@@ -257,8 +257,8 @@ def spent_before(run_folder: str) -> tuple[dict[str, Spent], set[str]]:
     for number in sorted(numbers(run_folder)):
         for line in _lines(f"{run_folder}/controllers/{number}/spent.jsonl"):
             with suppress(ValueError, TypeError):
-                node_hash, task, compute, lost = json.loads(line)
-                spent[str(node_hash)] = Spent(int(compute), int(lost))
+                node_hash, task, *used = json.loads(line)
+                spent[str(node_hash)] = Spent(*map(int, used))
                 counted.add(str(task))
     return spent, counted
 
