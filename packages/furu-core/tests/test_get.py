@@ -305,7 +305,17 @@ def test_a_result_that_cannot_be_stored_is_an_error_that_says_what_to_do(store: 
 # Running again
 
 
-@pytest.mark.parametrize("name", ["Square", "tests.nodes.get_nodes:Square", "ALL"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Square",
+        "tests.nodes.get_nodes:Square",
+        "tests.nodes.get_nodes.Square",
+        "get_nodes:Square",
+        "ALL",
+        "all",
+    ],
+)
 def test_always_rerun_computes_each_matching_node_once_per_process(
     store: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -322,10 +332,28 @@ def test_always_rerun_computes_each_matching_node_once_per_process(
         assert Square(side=9).get() == 81
         assert nodes.calls == ["square 2", "square 9"]
         assert Outer().get() == 5
-        assert ("outer" in nodes.calls) == (name == "ALL")
+        assert ("outer" in nodes.calls) == (name in {"ALL", "all"})
         assert nodes.calls.count("square 2") == 1
     assert Square().get() == 4
     assert not attempts_of(store, Square())
+
+
+def test_a_name_in_always_rerun_that_no_class_has_is_warned_of_once_with_the_likely_one(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from furu_core import _reruns
+
+    monkeypatch.setattr(_reruns, "_looked_up", set())
+    assert Square().get() == 4
+    nodes.calls.clear()
+    with furu_core.use_settings(always_rerun="square,get_nodes.Sqare,Outer"):
+        assert [Square().get(), Square().get()] == [4, 4]
+    assert nodes.calls == []
+    said = sorted(r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    unknown = "but this program has defined no such class; did you mean"
+    assert len(said) == 2
+    assert said[0].startswith(f"FURU_ALWAYS_RERUN names get_nodes.Sqare, {unknown} ")
+    assert said[1].startswith(f"FURU_ALWAYS_RERUN names square, {unknown} Square")
 
 
 def test_a_rerun_that_fails_keeps_the_old_result(

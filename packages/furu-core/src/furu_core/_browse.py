@@ -12,13 +12,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from difflib import get_close_matches
 from itertools import takewhile
 from typing import Any, Final
 
 import attrs
 
-from furu_core import _attempts, _layout, _manifest, _records, _settings, _state_reader
+from furu_core import (
+    _attempts,
+    _layout,
+    _manifest,
+    _named_classes,
+    _records,
+    _settings,
+    _state_reader,
+)
 from furu_core._layout import ATTEMPTS, META, NodePaths
 from furu_core._records import AttemptRecord, DamagedRecord
 from furu_core._states import NodeInfo, NodeState
@@ -45,11 +52,6 @@ class StoredClass:
     def short(self) -> str:
         """The name without its module."""
         return self.name.rpartition(":")[2]
-
-    def is_called(self, name: str) -> bool:
-        """Whether `name` means this class: its name, with as much of its module as one likes."""
-        whole = f".{self.name.replace(':', '.')}"
-        return whole.endswith(f".{name.replace(':', '.')}")
 
     def published(self) -> list[str]:
         """The hashes of all artifacts, sorted."""
@@ -146,11 +148,9 @@ def classes_called(name: str) -> list[StoredClass]:
     known = list(classes())
     found = _called(known, name)
     if not found:
-        names = sorted({cls.name for cls in known} | {cls.short for cls in known})
-        likely = get_close_matches(name, names, n=3, cutoff=0.6)
         raise FuruUsageError(
             f"the store {_settings.current().path} has no class {name!r}"
-            + (f"; did you mean {' or '.join(likely)}?" if likely else ""),
+            + _named_classes.did_you_mean(name, [cls.name for cls in known]),
             hint="`furu ls` lists what is there",
         )
     return found
@@ -207,15 +207,15 @@ def find(name: str) -> StoredNode:
     similar = [node for node in similar if of_class or _common(node.hash, prefix) >= 3]
     raise FuruUsageError(
         f"the store {_settings.current().path} has no node {name!r}"
-        + (f"; similar are {_listed(similar, 12)}" if similar else ""),
+        + (f"; similar are {_listed(similar, 12)}" if similar else "")
+        + ("" if similar else _named_classes.did_you_mean(name, [cls.name for cls in stored])),
         hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
     )
 
 
 def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:
-    found = [cls for cls in known if cls.is_called(name)]
-    # Else the class `a:T` could not be named beside `b.a:T`, in which its name ends as well.
-    return [cls for cls in found if cls.name == name] or found
+    by_name = {cls.name: cls for cls in known}
+    return [by_name[found] for found in _named_classes.meant(name, by_name)]
 
 
 def _nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:

@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -220,6 +221,19 @@ def resolve(identity: str, importable: str | None = None) -> type:
     found = _classes.get(identity)
     if found is None or _attribute(_homes[found].namespace, found.__qualname__) is not found:
         found = _find_loaded(identity, importable) or _import(identity, importable)
+    return found
+
+
+def known_identities() -> set[str]:
+    """The names in hashes of all config classes that this process has defined.
+
+    None is noted as given by this: a class that was not hashed may still be defined again.
+    """
+    found = {name.identity for cls, name in list(_names.items()) if hasattr(cls, "__furu_class__")}
+    for cls in _unnamed.copy():  # another thread may define more
+        if cls not in _names:
+            with suppress(FuruImportNameError):
+                found.add(_make_name(cls, _find_home(cls)).identity)
     return found
 
 

@@ -20,7 +20,7 @@ def get(obj: Furu[Any], *, force: bool) -> Any:
         value = _artifacts.load_unvalidated(obj, paths)
         if value is not MISSING:
             return value
-    rerun = _reruns.is_due(obj) and not _context.in_executor()
+    rerun = _reruns.is_due(obj)
     bad = None
     if not rerun:
         try:

@@ -52,10 +52,11 @@ def test_ls_of_a_class_takes_as_much_of_its_module_as_one_gives(filled: Any, nam
     ]
 
 
-def test_ls_of_an_unknown_class_names_the_likely_one(filled: Any) -> None:
-    done = filled.furu("ls", "Trian")
+@pytest.mark.parametrize("command", ["ls", "show", "log", "rm"])
+def test_a_misspelt_class_is_an_error_that_names_the_likely_one(filled: Any, command: str) -> None:
+    done = filled.furu(command, "trian")
     assert done.status == 2
-    assert "has no class 'Trian'; did you mean Train?" in done.err
+    assert "'trian'; did you mean Train?" in done.err
 
 
 def test_ls_filters_by_state_counts_and_prints_json_lines(filled: Any) -> None:
