@@ -118,6 +118,36 @@ def test_more_devices_than_allowed_is_an_error_that_names_both(request_: Any, vi
     assert f"CUDA_VISIBLE_DEVICES={visible!r}" in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["limits", "devices"])
+def test_a_misspelt_spec_key_is_an_error_that_names_the_right_one_also_below_what_is_done(
+    store: Path, option: str
+) -> None:
+    deep = Step(label="deep", key="gpu")
+    root = Step(label="root", needs=(Step(label="middle", needs=(deep,)),))
+    for _ in range(2):  # the second time the plan has the root alone
+        with pytest.raises(FuruUsageError) as caught:
+            run_local(root, worker="process", **{option: {"default": 1, "GPUs": 1}})  # type: ignore[arg-type]
+        assert f"{option} are given for the spec key 'GPUs'" in str(caught.value)
+        assert "did you mean 'gpu'?" in str(caught.value)
+        assert not (store / "runs").exists()
+        for node in (deep, root.needs[0], root):
+            node.get()
+
+
+def test_a_spec_key_that_no_node_has_and_that_is_near_none_is_warned_of(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One set of options may serve runs with other nodes; a key that has its own entry is none meant."""
+    node = Step(label="a", key="gpu")
+    run_local(node, worker="inline", limits={"cpu": 1, "gpus": 1, "gpu": 1, "default": 2})
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        f"limits are given for the spec key {key!r}, which no node of this run has; the spec keys "
+        "of its nodes are 'gpu'"
+        for key in ("cpu", "gpus")
+    ]
+
+
 @pytest.mark.parametrize("request_", [0, -1, True, "01", [], [""], [True], [1.5], ["-1"], None])
 def test_what_is_no_list_of_devices_is_refused(request_: Any) -> None:
     with pytest.raises(FuruUsageError, match="give a number of devices"):

@@ -50,6 +50,7 @@ class DaskExecutor(runs.BackendExecutor):
     """Runs graphs on a Dask cluster; its arguments are those of `run_dask`."""
 
     name = "dask"
+    places_option = "resources"
     parsers: ClassVar[Mapping[str, runs.OptionParser]] = {
         "address": runs.TEXT,
         "resources": runs.OptionParser(_read_resources, "for example gpu=GPU:1,big=GPU:2+DISK:9"),

@@ -143,6 +143,7 @@ class LocalExecutor(Executor):
             how=_how(options),
             limits=options.limits,
             places=slots,
+            places_option="devices",
             here=options.worker is WorkerKind.INLINE,
             within=_in_threads(options),
             window_size=options.window_size,

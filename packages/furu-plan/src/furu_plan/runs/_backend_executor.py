@@ -36,6 +36,7 @@ class BackendExecutor(Executor):
 
     Attributes:
         parsers: how a command line spells the subclass's own options, by name.
+        places_option: which of them names places, for errors.
         max_workers: the option; None where it was not given.
 
     Raises:
@@ -43,6 +44,7 @@ class BackendExecutor(Executor):
     """
 
     parsers: ClassVar[Mapping[str, OptionParser]] = {}
+    places_option: ClassVar[str] = "places"
 
     def __init__(self, **options: Unpack[BackendOptions]) -> None:
         self.max_workers = options.pop("max_workers", None)
@@ -100,4 +102,12 @@ class BackendExecutor(Executor):
             )
 
         of_key = {key: (place,) for key, place in places.items()}
-        return start_run(self.name, roots, make_pool, how=self.name, places=of_key, **self._options)
+        return start_run(
+            self.name,
+            roots,
+            make_pool,
+            how=self.name,
+            places=of_key,
+            places_option=self.places_option,
+            **self._options,
+        )

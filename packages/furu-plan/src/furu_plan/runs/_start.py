@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
 
@@ -11,7 +13,16 @@ import attrs
 
 from furu_core import Settings
 from furu_core import settings as current_settings
-from furu_core.executors import EventLog, named_roots, new_run_folder, refuse_nested_run
+from furu_core.errors import FuruUsageError
+from furu_core.executors import (
+    EventLog,
+    Roots,
+    dependencies,
+    named_roots,
+    new_run_folder,
+    refuse_nested_run,
+    spec_key,
+)
 from furu_plan._build import build_plan
 from furu_plan._frontier import Frontier
 from furu_plan._node import Status
@@ -21,6 +32,10 @@ from furu_plan.runs._display import choose_display
 from furu_plan.runs._options import FLAG, WINDOW, OptionParser, check_window
 from furu_plan.runs._pool import Place, Pool
 from furu_plan.runs._run import ControlledRun
+
+_DEFAULT_KEY: Final = "default"
+
+_log = logging.getLogger("furu.run")
 
 
 class RunOptions(TypedDict, total=False):
@@ -72,6 +87,7 @@ def start_run(
     how: str = "",
     limits: Mapping[str, int] | None = None,
     places: Mapping[str, tuple[Place, ...]] | None = None,
+    places_option: str = "places",
     here: bool = False,
     within: AbstractContextManager[Any] | None = None,
     **options: Unpack[RunOptions],
@@ -85,6 +101,7 @@ def start_run(
         how: how nodes are computed, in words for the console.
         limits: spec key to the number of its nodes that may be computed at once.
         places: spec key to its places, for those whose nodes not every worker can compute.
+        places_option: what the user calls them, for errors.
         here: control it in the calling thread, until its end.
         within: what is entered around the run, in the thread that controls it.
         **options: ``window_size``, how many roots are worked on at once; ``keep_going``, whether a
@@ -93,7 +110,8 @@ def start_run(
 
     Raises:
         FuruNestedRun: the caller is a node's code, or a script that a worker imports.
-        FuruUsageError: the window is none.
+        FuruUsageError: the window is none, or limits or places are for a spec key that no node of the
+            graph has and that is nearly one of them; one that is far from all is only warned of.
         FuruStoreError: the store cannot be written.
     """
     refuse_nested_run()
@@ -106,6 +124,9 @@ def start_run(
     progress = options.get("progress")
     named = named_roots(roots)
     plan = build_plan(named, settings=settings)
+    known = {node.spec_key for node in plan.nodes.values()}
+    for option, keys in (("limits", limits or {}), (places_option, places or {})):
+        _check_spec_keys(option, keys, known, named)
     run_id, folder = new_run_folder(executor, named)
     controller = Controller(
         run_id=run_id,
@@ -121,3 +142,51 @@ def start_run(
     run = ControlledRun(run_id, folder, named, controller, None if progress is False else how)
     run.start(here=here, within=within)
     return run
+
+
+def _check_spec_keys(
+    option: str, keys: Collection[str], planned: Collection[str], roots: Roots
+) -> None:
+    """See that what is asked for by spec key is asked for keys that there are.
+
+    Args:
+        option: what gives something by spec key.
+        keys: for which keys.
+        planned: the keys of what is planned, which is not all: nothing below what is done is.
+        roots: of the whole graph.
+
+    Raises:
+        FuruUsageError: a key is nearly that of nodes which are given nothing.
+    """
+    if all(key in planned or key == _DEFAULT_KEY for key in keys):
+        return
+    there = _spec_keys_of(roots)
+    listed = ", ".join(map(repr, sorted(there)))
+    for key in keys:
+        if key in there or key == _DEFAULT_KEY:
+            continue
+        says = f"{option} are given for the spec key {key!r}, which no node of this run has"
+        without = {known.casefold(): known for known in there if known not in keys}
+        likely = get_close_matches(key.casefold(), without, n=1, cutoff=0.8)
+        if likely:
+            raise FuruUsageError(
+                f"{says}; did you mean {without[likely[0]]!r}?",
+                hint=f"the spec keys of its nodes are {listed}",
+            )
+        # One set of options may serve several runs, so this alone is no mistake.
+        _log.warning("%s; the spec keys of its nodes are %s", says, listed)
+
+
+def _spec_keys_of(roots: Roots) -> set[str]:
+    """The spec keys of a whole graph, whatever of it is done."""
+    seen = {root.furu_hash for root in roots.items}
+    stack = list(roots.items)
+    keys = set()
+    while stack:
+        node = stack.pop()
+        keys.add(spec_key(node))
+        for below in dependencies(node):
+            if below.furu_hash not in seen:
+                seen.add(below.furu_hash)
+                stack.append(below)
+    return keys
