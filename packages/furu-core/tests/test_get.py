@@ -272,6 +272,35 @@ def test_an_error_without_a_text_is_named_all_the_same(store: Path) -> None:
         Fails(what="silent").get()
 
 
+@pytest.mark.parametrize(
+    ("what", "name", "said"),
+    [
+        ("odd bytes", "ValueError", r"bad file caf\udce9.txt"),
+        ("unspeakable", "Unspeakable", "its __str__ raises AttributeError"),
+    ],
+)
+def test_p8_a_failure_that_cannot_be_written_down_as_it_is_is_recorded_all_the_same(
+    store: Path, session: Any, what: str, name: str, said: str
+) -> None:
+    node = Fails(what=what)
+    with pytest.raises(FuruComputeError) as caught:
+        node.get()
+    str(caught.value).encode()
+    assert name in str(caught.value)
+    assert said in str(caught.value)
+    with session():
+        result = run_node(node)
+    assert result.failure.kind is FailureKind.COMPUTE
+    str(result.failure).encode()
+    assert said in result.failure.message
+    assert node.status() is NodeState.FAILED
+    for folder in attempts_of(store, node):
+        record = json.loads((folder / "record.json").read_text())
+        assert (record["status"], record["ended"]["kind"]) == ("failed", "compute")
+        assert said in record["ended"]["message"]
+        assert name in (folder / "furu.log").read_text()
+
+
 def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None:
     node: furu_core.Furu[int] = Leaf()
     for _ in range(200):

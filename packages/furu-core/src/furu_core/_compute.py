@@ -17,6 +17,7 @@ from furu_core import (
     _capture,
     _codecs,
     _context,
+    _error_text,
     _hooks,
     _identity,
     _manifest,
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from furu_core._furu import Furu
 
 _OWN_FILES: Final = os.path.dirname(__file__) + os.sep
-_MESSAGE_CHARACTERS: Final = 2000
 _REASON_CHARACTERS: Final = 600
 
 
@@ -155,7 +155,12 @@ def _write_traceback(log: str, error: BaseException) -> None:
         trace = trace.tb_next  # the reader of a node's log looks for the node's code
     # What led to another node's failure is in that node's log, and with it whatever lies below it.
     own = not isinstance(error, FuruComputeError)
-    lines = traceback.format_exception(type(error), error, trace or error.__traceback__, chain=own)
+    try:
+        lines = traceback.format_exception(
+            type(error), error, trace or error.__traceback__, chain=own
+        )
+    except Exception:  # noqa: BLE001 - an exception of the user's that cannot be formatted
+        lines = [f"{type(error).__name__}: {_error_text.last_line(error)}\n"]
     with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(lines)
 
@@ -310,7 +315,7 @@ def _ended(
         time=time.time(),
         kind=kind,
         error_type=type(error).__name__,
-        message=last_line(error),
+        message=_error_text.last_line(error),
         culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
     )
     if not os.path.exists(log):
@@ -342,12 +347,6 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
             return AttemptStatus.FAILED, FailureKind.COMPUTE
 
 
-def last_line(error: BaseException) -> str:
-    """The last line of an exception's text, which says the most in a summary."""
-    lines = str(error).strip().splitlines()
-    return lines[-1][:_MESSAGE_CHARACTERS] if lines else ""
-
-
 def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
     """What a caller of `get()` sees of `error`."""
     name = short_name(obj)
@@ -368,7 +367,7 @@ def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseE
     elif isinstance(error, FuruError) or not isinstance(error, Exception | SystemExit):
         return error
     else:
-        reason = f"with {type(error).__name__}: {last_line(error)}"
+        reason = f"with {type(error).__name__}: {_error_text.last_line(error)}"
     if isinstance(error, RecursionError):
         hint += "; a chain deeper than Python recurses is for `furu run`, which needs no recursion"
     return FuruComputeError(

@@ -103,7 +103,9 @@ def invalid_reason(obj: Furu[Any]) -> str | None:
             raise
         except Exception as error:  # noqa: BLE001 - any exception of the user's check means invalid
             _warn("_validate of %s raised", short_name(obj), exc_info=True)
-            return f"_validate raised {type(error).__name__}: {error}"
+            from furu_core import _error_text  # a good artifact has nothing to say
+
+            return f"_validate raised {type(error).__name__}: {_error_text.text_of(error)}"
     if verdict is None or verdict:
         return None
     _warn("_validate of %s returned %r", short_name(obj), verdict)

@@ -35,7 +35,7 @@ from furu_core._pack import Packer, Unpacker
 from furu_core._settings import Settings
 from furu_core._worker import run_node
 from furu_core._worker_session import WorkerContext, importing_user_code, worker_session
-from furu_core.errors import FuruError, NodeCancelled
+from furu_core.errors import NodeCancelled
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -420,6 +420,5 @@ class _Server:
 
 
 def _failed(order: NodeOrder, kind: FailureKind, error: BaseException) -> NodeResult:
-    text = str(error) if isinstance(error, FuruError) else str(error).strip().split("\n")[-1]
-    failure = Failure(kind, type(error).__name__, text, "", order.hash)
+    failure = Failure.of(kind, error, hash=order.hash)
     return NodeResult(order.hash, Outcome.FAILED, failure=failure)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import attrs
 
+from furu_core import _error_text
 from furu_core._process import ProcessId
+from furu_core.errors import FuruError
 
 
 @attrs.frozen
@@ -74,10 +76,37 @@ class Failure:
 
     kind: FailureKind
     error_type: str
-    message: str
+    message: str = attrs.field(converter=_error_text.writable)
     node: str
     hash: str
     log: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        kind: FailureKind,
+        error: BaseException,
+        *,
+        node: str = "",
+        hash: str = "",
+        log: Path | None = None,
+    ) -> Failure:
+        """The failure that an exception means, whatever it says and however it fails to say it.
+
+        Args:
+            kind: by which retries are counted.
+            error: what was raised; one of furu's is quoted whole, of others the last line.
+            node: short name of the node.
+            hash: its full hash.
+            log: the log of the attempt, where there is one.
+
+        Example:
+            >>> from furu_core.executors import Failure, FailureKind
+            >>> str(Failure.of(FailureKind.COMPUTE, ValueError("bad"), node="Train(3fa9c1)"))
+            'Train(3fa9c1) ValueError: bad'
+        """
+        say = _error_text.text_of if isinstance(error, FuruError) else _error_text.last_line
+        return cls(kind, type(error).__name__, say(error), node, hash, log)
 
     def __str__(self) -> str:
         reason = f"{self.error_type}: {self.message}" if self.error_type else self.message

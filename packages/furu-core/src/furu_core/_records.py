@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _whole_files
+from furu_core import _error_text, _whole_files
 from furu_core._outcomes import FailureKind, Submission
 from furu_core._process import ProcessId
 from furu_core.errors import FuruFormatError
@@ -53,7 +53,7 @@ class Ended:
     time: float
     kind: FailureKind | None = None
     error_type: str = ""
-    message: str = ""
+    message: str = attrs.field(default="", converter=_error_text.writable)
     culprit: str = ""
 
 
@@ -100,7 +100,7 @@ def encode(record: AttemptRecord) -> bytes:
     """The bytes of a record on disk."""
     return json.dumps(
         {"version": VERSION, **to_json(record)}, separators=(",", ":"), ensure_ascii=False
-    ).encode()
+    ).encode("utf-8", "backslashreplace")  # which JSON reads as what it was
 
 
 def to_json(record: AttemptRecord) -> dict[str, Any]:

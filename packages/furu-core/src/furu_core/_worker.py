@@ -27,7 +27,6 @@ from furu_core._places import Placed, name_of, paths_of
 from furu_core._records import AttemptStatus, Ended
 from furu_core.errors import (
     FuruComputeError,
-    FuruError,
     FuruInvalidDependency,
     FuruProtocolError,
     FuruSuperseded,
@@ -106,12 +105,10 @@ def _failure(
     told = error
     if isinstance(error, FuruComputeError) and error.__cause__ is not None:
         told = error.__cause__  # the summary names what the node's code raised
-    message = str(told) if isinstance(told, FuruError) else _compute.last_line(told)
     log = None if attempt is None else _attempts.log_of(f"{paths.attempts}/{attempt}")
-    return Failure(
-        kind=kind,
-        error_type=type(told).__name__,
-        message=message,
+    return Failure.of(
+        kind,
+        told,
         node=short_name(obj),
         hash=obj.furu_hash,
         log=log if log is not None and log.exists() else None,

@@ -113,11 +113,20 @@ class Fails(Furu[None]):
         deep_in_the_users_code(self.what)
 
 
+class Unspeakable(Exception):
+    """Cannot say what it is, as one whose code uses an attribute that it lacks."""
+
+    def __str__(self) -> str:
+        return self.reason  # type: ignore[attr-defined, no-any-return]
+
+
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("first line\nbad value 42"),
     "KeyboardInterrupt": KeyboardInterrupt,
     "SystemExit": lambda: SystemExit(3),
     "silent": RuntimeError,
+    "odd bytes": lambda: ValueError("bad file caf\udce9.txt"),
+    "unspeakable": Unspeakable,
 }
 
 

@@ -47,9 +47,7 @@ def compute(task: Task, context: WorkerContext) -> NodeResult:
     except (NodeCancelled, KeyboardInterrupt):
         pass  # between two steps of run_node; what it has recorded so far stands
     except BaseException as error:  # noqa: BLE001 - such as GeneratorExit, which nothing catches
-        failure = Failure(
-            FailureKind.COMPUTE, type(error).__name__, str(error), node.name, node.hash
-        )
+        failure = Failure.of(FailureKind.COMPUTE, error, node=node.name, hash=node.hash)
         result = NodeResult(node.hash, Outcome.FAILED, failure=failure)
     return result
 

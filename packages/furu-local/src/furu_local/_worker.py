@@ -19,7 +19,7 @@ from types import FrameType
 
 import attrs
 
-from furu_core.errors import FuruError, NodeCancelled
+from furu_core.errors import NodeCancelled
 from furu_core.executors import (
     Failure,
     FailureKind,
@@ -263,10 +263,9 @@ def _working_directory() -> str | None:
 
 def _import_failure(error: BaseException) -> tuple[str, str]:
     """The type and text of what kept a node from being read."""
-    text = str(error) if isinstance(error, FuruError) else (str(error).strip().split("\n")[-1])
-    return type(error).__name__, text
+    failure = Failure.of(FailureKind.PROTOCOL, error)
+    return failure.error_type, failure.message
 
 
 def _raised(error: BaseException) -> NodeResult:
-    failure = Failure(FailureKind.COMPUTE, type(error).__name__, str(error), "", "")
-    return NodeResult("", Outcome.FAILED, failure=failure)
+    return NodeResult("", Outcome.FAILED, failure=Failure.of(FailureKind.COMPUTE, error))

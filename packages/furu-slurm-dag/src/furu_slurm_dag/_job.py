@@ -447,9 +447,10 @@ class _Job:
     def _failure(
         self, kind: FailureKind, error: BaseException | None = None, *, message: str = ""
     ) -> Failure:
-        error_type = "" if error is None else type(error).__name__
-        text = message if error is None else str(error)
-        return Failure(kind, error_type, text, self._place.name, self._place.hash)
+        node, node_hash = self._place.name, self._place.hash
+        if error is not None:
+            return Failure.of(kind, error, node=node, hash=node_hash)
+        return Failure(kind, "", message, node, node_hash)
 
     def _say(self, text: str) -> None:
         print(f"furu: job {self._job.job_id}: {text}", file=sys.stderr, flush=True)

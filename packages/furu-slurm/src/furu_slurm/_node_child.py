@@ -31,7 +31,7 @@ from typing import Final, Self
 import attrs
 
 import furu_core.executors
-from furu_core.errors import FuruError, FuruExecutorError, NodeCancelled, NodeLost
+from furu_core.errors import FuruExecutorError, NodeCancelled, NodeLost
 from furu_core.executors import (
     Failure,
     FailureKind,
@@ -512,7 +512,7 @@ class _Worker:
 
     def _told(self, kind: FailureKind, error: BaseException) -> NodeResult:
         place = _noted_place(self._memory) or NodePlace("", "", "")
-        failure = Failure(kind, type(error).__name__, str(error), place.name, place.hash)
+        failure = Failure.of(kind, error, node=place.name, hash=place.hash)
         return _result(place.hash, failure)
 
     def _interruption(self) -> NodeCancelled:
@@ -564,8 +564,7 @@ def _print_error() -> None:
 
 
 def _unreadable(error: BaseException) -> NodeResult:
-    text = str(error) if isinstance(error, FuruError) else str(error).strip().split("\n")[-1]
-    return _result("", Failure(FailureKind.PROTOCOL, type(error).__name__, text, "", ""))
+    return _result("", Failure.of(FailureKind.PROTOCOL, error))
 
 
 def _result(node_hash: str, failure: Failure) -> NodeResult:

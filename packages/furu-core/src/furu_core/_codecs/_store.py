@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core import _manifest, _values, _whole_files
+from furu_core import _error_text, _manifest, _values, _whole_files
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
@@ -155,7 +155,7 @@ class _Store:
         place, culprit = _pickles.find_culprit(value, self.base, self._elsewhere)
         return FuruResultError(
             f"{place} is of type {_name(type(culprit))}, which can be stored in no form: "
-            f"{type(error).__name__}: {error}{_registry.broken_note()}",
+            f"{type(error).__name__}: {_error_text.text_of(error)}{_registry.broken_note()}",
             hint=_HINT,
         )
 
@@ -186,7 +186,7 @@ class _Store:
             except Exception as error:
                 raise FuruResultError(
                     f"the codec {codec.name!r}{_from(installed)} failed to store a "
-                    f"{_name(type(value))}: {type(error).__name__}: {error}",
+                    f"{_name(type(value))}: {type(error).__name__}: {_error_text.text_of(error)}",
                     hint="report it to whoever wrote the codec",
                 ) from error
             self.files.append(file)

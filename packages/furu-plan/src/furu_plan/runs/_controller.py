@@ -248,9 +248,7 @@ class Controller:
             found = self._waits.check(waiting, idle=self._frontier.idle)
         except FuruWaitTimeout as error:
             self.cause = error
-            failure = Failure(
-                FailureKind.LOST, type(error).__name__, str(error), error.node, error.hash
-            )
+            failure = Failure.of(FailureKind.LOST, error, node=error.node, hash=error.hash)
             self._fail(failure, ends_run=not self._keep_going)
             return
         pause = _FIRST_LOOK_SECS if found else 1.5 * self._look_pause
