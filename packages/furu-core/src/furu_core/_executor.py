@@ -21,6 +21,7 @@ from furu_core import (
     _process,
 )
 from furu_core._grid import Roots
+from furu_core._line_files import LineFile, read_lines
 from furu_core._outcomes import Failure, Submission
 from furu_core._records import replace_file
 from furu_core._store_errors import store_error
@@ -118,8 +119,7 @@ class EventLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(folder / EVENTS_FILE, flags, 0o666)
+        self._file = LineFile(folder / EVENTS_FILE)
 
     def write(self, kind: EventKind, *, hash: str = "", node: str = "", detail: str = "") -> Event:
         """Append one event, and return it.
@@ -131,27 +131,28 @@ class EventLog:
             detail: further facts, for people.
         """
         event = Event(time.time(), kind, hash, node, detail)
-        line = json.dumps([event.time, kind.value, hash, node, detail]) + "\n"
+        line = json.dumps([event.time, kind.value, hash, node, detail])
         with suppress(OSError):  # a full disk must not end a run whose results are elsewhere
-            os.write(self._fd, line.encode())
+            self._file.append(line.encode())
         return event
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        self._file.close()
 
 
 def read_events(folder: Path) -> Iterator[Event]:
     """The events of a run so far, a line that is being written left out.
 
-    Kinds of events that only a newer furu knows are left out as well.
+    Left out as well are those of which a full disk took only a part, and kinds of events that only a
+    newer furu knows.
     """
     try:
-        lines = (folder / EVENTS_FILE).read_bytes().splitlines(keepends=True)
+        lines = read_lines(folder / EVENTS_FILE)
     except FileNotFoundError:
         return
     for line in lines:
-        if line.endswith(b"\n"):
+        with suppress(ValueError, TypeError):
             when, kind, node_hash, node, detail, *_ = json.loads(line)
             if kind in _KINDS:
                 yield Event(when, _KINDS[kind], node_hash, node, detail)

@@ -34,6 +34,7 @@ if _TYPE_CHECKING:
     from furu_core._hooks import dependencies, spec_key
     from furu_core._layout import named as short_name_of
     from furu_core._layout import short_name
+    from furu_core._line_files import LineFile, read_lines
     from furu_core._logging import console_through
     from furu_core._mounts import is_local as is_local_folder
     from furu_core._node_process import (
@@ -89,6 +90,7 @@ __all__ = [
     "Guard",
     "Holder",
     "InstalledPlugin",
+    "LineFile",
     "Liveness",
     "NodeInfo",
     "NodeOrder",
@@ -139,6 +141,7 @@ __all__ = [
     "process_provenance",
     "process_with_pid",
     "read_events",
+    "read_lines",
     "record_death",
     "refuse_nested_run",
     "remove_submission",
@@ -182,6 +185,7 @@ _MODULES = {
     "_layout": ("named as short_name_of", "short_name"),
     "_logging": ("console_through",),
     "_mounts": ("is_local as is_local_folder",),
+    "_line_files": ("LineFile", "read_lines"),
     "_node_process": ("Died", "NodeOrder", "NodeProcess", "Origin", "node_order", "origin_here"),
     "_outcomes": (
         "Failure",

@@ -20,19 +20,21 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from furu_core import Settings
 from furu_core.executors import (
     FailureKind,
+    LineFile,
     Liveness,
     ProcessId,
     RunState,
     Submission,
     liveness,
     process_is_gone,
+    read_lines,
     this_process,
 )
 from furu_plan import Decision, RetryLedger, Spent
@@ -228,8 +230,7 @@ class KeptLedger(RetryLedger):
     ) -> None:
         super().__init__(settings, keep_going=keep_going, spent=spent)
         self._task_of = task_of
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(f"{reign.folder}/spent.jsonl", flags, 0o666)
+        self._file = LineFile(f"{reign.folder}/spent.jsonl")
         for node_hash, used in spent.items():
             self._write(node_hash, "", used)
 
@@ -240,14 +241,14 @@ class KeptLedger(RetryLedger):
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        self._file.close()
 
     def _write(self, node_hash: str, task: str, spent: Spent) -> None:
-        line = json.dumps([node_hash, task, *attrs.astuple(spent)]) + "\n"
+        line = json.dumps([node_hash, task, *attrs.astuple(spent)])
         with suppress(
             OSError
         ):  # a full disk must not end a run; what is lost is a bound's strictness
-            os.write(self._fd, line.encode())
+            self._file.append(line.encode())
 
 
 def spent_before(run_folder: str) -> tuple[dict[str, Spent], set[str]]:
@@ -263,9 +264,8 @@ def spent_before(run_folder: str) -> tuple[dict[str, Spent], set[str]]:
     return spent, counted
 
 
-def _lines(path: str) -> list[Any]:
+def _lines(path: str) -> list[bytes]:
     try:
-        with open(path, "rb") as file:
-            return file.read().splitlines()
+        return read_lines(path)
     except OSError:
         return []
