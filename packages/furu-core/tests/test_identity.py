@@ -19,7 +19,7 @@ import pytest
 
 from furu_core import Furu, field
 from furu_core._config_class import config_class
-from furu_core._identity import changed_since_hashing, furu_hash, nested
+from furu_core._identity import changed_since_hashing, furu_hash, nested, omitted_defaults
 from furu_core._pack import Packer, Unpacker, shallow_dict
 from furu_core._python_text import python_text, to_python
 from furu_core.errors import FuruFormatError, FuruValueError
@@ -177,6 +177,83 @@ def test_an_omitted_default_is_compared_as_the_constructor_makes_it() -> None:
     assert Versioned(momentum=0.5) != Versioned()
     assert Versioned(layers=[2]) != Versioned()
     assert Versioned(base=Link()) != Versioned()
+
+
+OMITTING = """
+from furu_core import Furu, field
+class Metric(Furu[str]):
+    name: str = field(default={metric!r}, omit_default_from_hash=True)
+    def _create(self):
+        (self.furu_dir / "name.txt").write_text(self.name)
+        return self.name
+class Score(Furu[str]):
+    metric: Metric = field(default=Metric(), omit_default_from_hash=True){more}
+    def _create(self):
+        return "score of " + self.metric.get()
+"""
+
+
+@pytest.fixture
+def edited(tmp_path: Path, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Evaluates an expression as a program does whose classes have these defaults."""
+    (tmp_path / "pyproject.toml").touch()
+
+    def evaluate(expression: str, metric: str = "auc", more: str = "") -> str:
+        (tmp_path / "omitting.py").write_text(OMITTING.format(metric=metric, more=more))
+        code = (
+            f"import os, sys; os.environ['FURU_PATH'] = {str(tmp_path / 'store')!r}\n"
+            "sys.dont_write_bytecode = True\n"
+            "from furu_core.errors import FuruError\n"
+            "from omitting import Metric, Score\n"
+            f"try: print({expression}, sep='; ')\n"
+            "except FuruError as error: print(type(error).__name__, error)\n"
+        )
+        said: str = fresh.python(code, tmp_path)
+        return said.strip()
+
+    return evaluate
+
+
+def test_p2_a_result_is_refused_when_the_default_of_a_field_that_its_hash_leaves_out_was_another(
+    edited: Any,
+) -> None:
+    auc = edited("Metric().furu_hash")
+    assert edited("Metric(name='auc').get(), Score().get()") == "auc; score of auc"
+    refusal = (
+        f"FuruResultError Metric({auc[:6]}) was computed when the default of "
+        "omitting:Metric.name, which its hash leaves out, was 'auc'; now it is 'acc'; put"
+    )
+    assert edited("Metric(name='acc').get()", "acc").startswith(refusal)
+    assert edited("Metric().furu_dir", "acc").startswith(refusal), "nor its files"
+    assert edited("Metric(name='auc').get()", "acc") == "auc", "the hash tells it now"
+    assert "omitting:Metric.name" in edited("Score().get()", "acc"), "nested, and so used by it"
+    assert edited("Metric().get(), Score().get()") == "auc; score of auc"
+    # The next step that the error names.
+    assert edited("Metric().delete(), Metric().get()", "acc") == "True; acc"
+    assert edited("Score().delete(), Score().get()", "acc") == "True; score of acc"
+
+
+def test_a_field_that_was_added_at_a_default_keeps_results_whose_other_defaults_stand(
+    edited: Any,
+) -> None:
+    assert edited("Score().get()") == "score of auc"
+    more = "\n    top: int = field(default=5, omit_default_from_hash=True)"
+    assert edited("Score().get()", more=more) == "score of auc"
+    assert "Metric.name" in edited("Score().get()", "acc", more)
+
+
+def test_p2_what_omitted_defaults_cost_is_linear_in_a_deep_chain() -> None:
+    top: Any = None
+    for _ in range(3000):
+        top = Omits(below=top)
+    (name,) = omitted_defaults(top)
+    assert name == "tests.test_identity:Omits.width"
+    assert omitted_defaults(top) is omitted_defaults(top.below)
+
+
+class Omits(Furu[int]):
+    below: Any = None
+    width: int = field(default=1, omit_default_from_hash=True)
 
 
 VALUES = textwrap.dedent(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _codecs, _context, _hooks, _manifest, _mounts
+from furu_core import _codecs, _context, _hooks, _identity, _manifest, _mounts
 from furu_core._layout import META, NodePaths, short_name
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruResultError
@@ -25,14 +26,32 @@ def load(obj: Furu[Any], paths: NodePaths) -> Any:
 
     Raises:
         BadArtifact: the files do not match their manifest, or `_validate` refuses them.
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
     manifest = _manifest_of(paths.artifact)
     if manifest is None:
         return MISSING
+    if manifest.omitted:
+        _refuse_other_defaults(obj, manifest.omitted)
     reason = _hooks.invalid_reason(obj)
     if reason is not None:
         raise BadArtifact(reason)
     return _value(obj, manifest, paths.artifact)
+
+
+def _refuse_other_defaults(obj: Furu[Any], then: _manifest.Omitted) -> None:
+    for field, (digest, now) in _identity.omitted_defaults(obj).items():
+        # A field that was added since has no default there, and keeps what was computed before.
+        if field in then and then[field][0] != digest:
+            name = short_name(obj)
+            raise FuruResultError(
+                f"{name} was computed when the default of {field}, which its hash leaves out, was "
+                f"{then[field][1]}; now it is {now}",
+                node=name,
+                hash=obj.furu_hash,
+                hint="put the old default back, and give the new value by name where it is meant; or give "
+                f"up the old result with `furu rm {obj.furu_hash[:12]}` and compute it again",
+            )
 
 
 def load_unvalidated(obj: Furu[Any], paths: NodePaths) -> Any:
@@ -92,6 +111,21 @@ def bad_reason(obj: Furu[Any], paths: NodePaths, *, by_loading: bool = False) ->
         return str(bad)
     except FuruResultError:
         return None  # what cannot be loaded here may be perfectly good
+
+
+def folder_of(obj: Furu[Any], paths: NodePaths) -> str | None:
+    """The folder of the artifact, or None where there is none.
+
+    Raises:
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
+    """
+    if not is_published(paths):
+        return None
+    if _identity.omitted_defaults(obj):
+        with suppress(BadArtifact):  # which is said, and mended, when it is loaded
+            manifest = _manifest_of(paths.artifact)
+            _refuse_other_defaults(obj, {} if manifest is None else manifest.omitted)
+    return paths.artifact
 
 
 def is_published(paths: NodePaths) -> bool:

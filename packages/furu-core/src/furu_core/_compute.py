@@ -182,7 +182,8 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
         _open_files.close_all(staging, attempt.log)
         entry = _codecs.store(value, f"{staging}/{META}", staging) if stored else None
     if _hooks.overrides(type(obj), "_validate"):
-        _manifest.write(staging, entry)  # so that `_validate` may load what it judges
+        # So that `_validate` may load what it judges.
+        _manifest.write(staging, entry, _identity.omitted_defaults(obj))
         reason = _hooks.invalid_reason(obj)
         if reason is not None:
             raise FuruValidationError(
@@ -239,7 +240,7 @@ def _write_records(
     provenance = _provenance.process_provenance().record_bytes
     text = b'%s,"provenance":%s}' % (_json(metadata)[:-1], provenance)
     _whole_files.write(f"{meta}/{METADATA_FILE}", text)
-    _manifest.write(attempt.staging, entry)
+    _manifest.write(attempt.staging, entry, _identity.omitted_defaults(obj))
 
 
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode

@@ -21,14 +21,18 @@ _NAN = b"d" + struct.pack(">d", float("nan"))
 _pack_float = struct.Struct(">d").pack
 
 
+OmittedField = tuple[ConfigClass, Field]  # one that is left out, since it equals its default
+
+
 class Seen:
     """What the encoding of one object came across."""
 
-    __slots__ = ("depth", "mutable", "nested", "of_script", "pending", "variant")
+    __slots__ = ("depth", "mutable", "nested", "of_script", "omitted", "pending", "variant")
 
     def __init__(self) -> None:
         self.nested: list[Any] = []
         self.pending: list[Any] = []  # nested objects that have no hash yet
+        self.omitted: list[OmittedField] = []
         self.mutable = False
         self.variant = False
         self.of_script = False  # a value's class is defined in ``__main__``
@@ -84,6 +88,8 @@ def encode(obj: Any, seen: Seen) -> bytes:
             data = encoder(value, seen)
             if data != _encoded_default(cls, special, seen):
                 parts[place] = prefix + data
+            else:
+                seen.omitted.append((cls, special))
     return b"".join(parts)
 
 
@@ -102,6 +108,11 @@ def _encoded_default(cls: ConfigClass, field: Field, seen: Seen) -> bytes:
     else:
         _default_bytes[key] = found
     return found
+
+
+def omitted_default(cls: ConfigClass, field: Field) -> tuple[Any, bytes]:
+    """The default of a field that was left out of a hash, and its canonical bytes."""
+    return _defaults[cls.cls, field.name], _encoded_default(cls, field, Seen())
 
 
 _defaults: dict[tuple[type, str], Any] = {}

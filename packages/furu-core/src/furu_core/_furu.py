@@ -107,6 +107,8 @@ class Furu(Generic[T_co]):
             FuruMissingArtifact: inside an executor, there is no artifact.
             FuruSpecMismatch: inside an executor, `force` for another spec key.
             FuruInvalidDependency: inside an executor, the artifact was bad.
+            FuruResultError: the result cannot be stored or loaded, or was computed with other
+                defaults of fields that its hash leaves out.
             FuruWaitTimeout: somebody computes it, for longer than `FURU_MAX_WAIT_SECS`.
             FuruStoreError: the store cannot be read or written.
         """
@@ -153,13 +155,15 @@ class Furu(Generic[T_co]):
 
         Raises:
             FuruNoFolder: there is neither.
+            FuruResultError: the artifact was computed with other defaults of fields that its hash
+                leaves out.
         """
         active = _context.active(self.furu_hash)
         if active is not None:
             return Path(active.staging)
-        paths = node_paths(self)
-        if _artifacts.is_published(paths):
-            return Path(paths.artifact)
+        folder = _artifacts.folder_of(self, node_paths(self))
+        if folder is not None:
+            return Path(folder)
         raise FuruNoFolder(
             f"{short_name(self)} has no folder: it is neither computed nor being computed here",
             hint="call get() first",

@@ -14,7 +14,15 @@ from typing import Any
 
 from furu_core._config_class import Rule
 from furu_core._config_lookup import config_class
-from furu_core._encoding import ENCODERS, Seen, encode, encode_nested, encode_value
+from furu_core._encoding import (
+    ENCODERS,
+    OmittedField,
+    Seen,
+    encode,
+    encode_nested,
+    encode_value,
+    omitted_default,
+)
 from furu_core._refused import MAX_DEPTH, Refused
 from furu_core.errors import FuruValueError
 
@@ -62,6 +70,43 @@ def variant(obj: Any) -> str:
         _hash_all(obj)
     found: str = obj.__dict__.get("_furu_variant", "")
     return found
+
+
+def omitted_defaults(obj: Any) -> dict[str, tuple[str, str]]:
+    """The defaults that the hash does not tell, since fields that equal them are left out of it.
+
+    Those of an object and of all that is nested in it.
+
+    Returns:
+        By ``"<class>.<field>"``: a digest of the default, and the default as text to be read.
+    """
+    known = obj.__dict__
+    if "_furu_hash" not in known:
+        _hash_all(obj)
+    fields: frozenset[OmittedField] | None = known.get("_furu_omitted")
+    if fields is None:
+        return {}
+    found = _told.get(fields)
+    if found is None:
+        found = _told[fields] = {
+            f"{cls.identity_name}.{field.name}": _tell(*omitted_default(cls, field))
+            for cls, field in sorted(fields, key=lambda pair: (pair[0].identity_name, pair[1].name))
+        }
+    return found
+
+
+_told: dict[frozenset[OmittedField], dict[str, tuple[str, str]]] = {}
+_TOLD_CHARACTERS = 80
+
+
+def _tell(value: Any, data: bytes) -> tuple[str, str]:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever the value's own code raises; the digest tells it too
+        text = f"a {type(value).__name__}"
+    if len(text) > _TOLD_CHARACTERS:
+        text = f"{text[: _TOLD_CHARACTERS - 3]}..."
+    return blake2b(data, digest_size=8).hexdigest(), text
 
 
 def changed_since_hashing(obj: Any) -> Any | None:
@@ -130,7 +175,7 @@ def _hash_all(root: Any) -> None:
             continue
         stack.pop()
         open_.discard(id(obj))
-        if seen.nested or seen.mutable or seen.variant or seen.of_script:
+        if seen.nested or seen.mutable or seen.variant or seen.of_script or seen.omitted:
             _remember(obj, seen)
         known["_furu_hash"] = blake2b(data, digest_size=16).hexdigest()
 
@@ -158,6 +203,8 @@ def _remember(obj: Any, seen: Seen) -> None:
     children = seen.nested
     variant = seen.variant
     mutable = "own" if seen.mutable else None
+    # One set for all objects that omit the same, or a chain of them would cost its square.
+    omitted = {frozenset(seen.omitted)} if seen.omitted else set()
     if children:
         obj.__furu_class__.encoding.nests = True
         if len(children) == 1:
@@ -170,12 +217,20 @@ def _remember(obj: Any, seen: Seen) -> None:
                 mutable = "nested"
             if "_furu_variant" in below:
                 variant = True
+            if "_furu_omitted" in below:
+                omitted.add(below["_furu_omitted"])
+    if omitted:
+        fields = omitted.pop() if len(omitted) == 1 else frozenset().union(*omitted)
+        known["_furu_omitted"] = _omitted_sets.setdefault(fields, fields)
     if mutable is not None:
         known["_furu_mutable"] = mutable
     if seen.of_script:
         known["_furu_of_script"] = True
     if variant:
         known["_furu_variant"] = _variant_of(obj, children)
+
+
+_omitted_sets: dict[frozenset[OmittedField], frozenset[OmittedField]] = {}
 
 
 def _variant_of(obj: Any, children: list[Any]) -> str:

@@ -5,10 +5,12 @@
     {"furu": 1,
      "result": {"codec": "json", "version": 1, "file": "result.json"},
      "files": {".furu/config.json": 220, ".furu/result.json": 18, "model/weights.bin": 4096},
-     "links": {"latest": "model/weights.bin"}}
+     "links": {"latest": "model/weights.bin"},
+     "omitted": {"exp.train:Train.momentum": ["5f0b9d21c4a8e673", "0.0"]}}
 
 Names are relative to the artifact. The log and the metadata are not listed: no result depends on
-them. A check costs one `stat` a file; it does not read contents and does not notice further files.
+them. Omitted are the defaults that the hash does not tell, with their digests: whoever loads compares
+them with those of today. A check costs one `stat` a file; it does not read contents and does not notice further files.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import errno
 import json
 import os
 import stat
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -29,6 +31,8 @@ MANIFEST_FILE: Final = "manifest.json"
 VERSION: Final = 1
 _PATH: Final = f"{META}/{MANIFEST_FILE}"
 _UNLISTED: Final = frozenset({_PATH, f"{META}/{LOG_FILE}", f"{META}/{METADATA_FILE}"})
+
+Omitted: TypeAlias = "dict[str, tuple[str, str]]"
 
 
 class DamagedArtifact(Exception):
@@ -96,14 +100,16 @@ class Manifest:
         result: how the result was stored; None for a class with a `_load` of its own.
         files: sizes of the files.
         links: targets of the symbolic links.
+        omitted: defaults that the hash does not tell, as `_identity.omitted_defaults` gives them.
     """
 
     result: ResultEntry | None
     files: dict[str, int]
     links: dict[str, str]
+    omitted: Omitted = attrs.field(factory=dict)
 
 
-def write(folder: str, result: ResultEntry | None) -> Manifest:
+def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = None) -> Manifest:
     """List the files of a staged artifact in its manifest.
 
     A symbolic link with an absolute target inside `folder` is made relative, because the folder gets
@@ -112,6 +118,7 @@ def write(folder: str, result: ResultEntry | None) -> Manifest:
     Args:
         folder: the staged artifact.
         result: how its result was stored.
+        omitted: defaults that its hash does not tell.
 
     Raises:
         FuruResultError: there is something else than files, folders and symbolic links.
@@ -140,10 +147,12 @@ def write(folder: str, result: ResultEntry | None) -> Manifest:
         "files": files,
         "links": links,
     }
+    if omitted:
+        record["omitted"] = omitted
     # ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
     data = json.dumps(record, separators=(",", ":")).encode("ascii")
     _whole_files.write(f"{folder}/{_PATH}", data)
-    return Manifest(result, files, links)
+    return Manifest(result, files, links, omitted or {})
 
 
 def check(folder: str) -> Manifest | None:
@@ -229,11 +238,14 @@ def _parse(path: str, data: bytes) -> Manifest:
         entry = record["result"]
         result = None if entry is None else ResultEntry.from_json(entry)
         files, links = record["files"], record["links"]
+        omitted = {
+            name: (digest, text) for name, (digest, text) in record.get("omitted", {}).items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedArtifact(path, f"the manifest is unreadable ({error!r})") from None
     if type(files) is not dict or type(links) is not dict:
         raise DamagedArtifact(path, "the manifest is unreadable")
-    return Manifest(result, files, links)
+    return Manifest(result, files, links, omitted)
 
 
 def _settled_link(folder: str, name: str) -> str:
