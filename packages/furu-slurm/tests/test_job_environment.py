@@ -203,8 +203,10 @@ def test_a_job_knows_its_id_as_listings_show_it(monkeypatch: pytest.MonkeyPatch)
         "SLURM_ARRAY_TASK_ID": "4",
         "SLURM_RESTART_COUNT": "2",
         "SLURM_JOB_END_TIME": "1000",
+        "SLURM_CLUSTER_NAME": "alpha",
     }.items():
         monkeypatch.setenv(name, value)
     job = job_environment(time_min=10)
     assert job is not None
     assert (job.job_id, job.restarts, job.end) == ("16_4", 2, 1000.0)
+    assert job.full_id == f"16_4@alpha:{os.getuid()}"

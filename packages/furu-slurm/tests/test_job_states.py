@@ -278,6 +278,47 @@ def test_p4_of_a_job_that_squeue_does_not_show_the_controllers_word_about_its_id
     assert waits == JobInfo("7_3", "odd name", JobState.PENDING, 0, "x y")
 
 
+CONFIG = "*'show config') echo 'ClusterName             = alpha'; echo 'PrivateData = {}'; exit 0;;"
+
+
+def test_p4_a_job_is_asked_for_on_the_cluster_that_took_it_and_on_no_other(fake: FakeSlurm) -> None:
+    """Two clusters on one filesystem have jobs of the same numbers."""
+    fake.command("scontrol", f'case "$*" in {CONFIG.format("none")} esac; {fake.NO_JOB}')
+    fake.queue("5|RUNNING|0|0|None|a.aaa|", "6|FAILED|0|256|None|b.bbb|")
+    user = os.getuid()
+    expected = {
+        dag(f"5@alpha:{user}"): Liveness.ALIVE,
+        dag(f"6@alpha:{user}"): Liveness.GONE,
+        dag(f"7@alpha:{user}"): Liveness.GONE,
+        dag(f"5@beta:{user}"): Liveness.UNKNOWN,
+        dag(f"6@beta:{user}"): Liveness.UNKNOWN,
+        dag(f"7@beta:{user}"): Liveness.UNKNOWN,
+    }
+    assert liveness(list(expected)) == expected
+    assert fake.calls("scontrol") == ["show config", "--oneliner --all show job 7"]
+    cluster = SlurmCluster()
+    assert cluster.home() == f"alpha:{user}"
+    wanted = [f"6@alpha:{user}", f"6@beta:{user}", "local-7-1-abc"]
+    there = cluster.jobs(wanted)
+    assert [info.elsewhere for info in map(there.job, wanted) if info] == [False, True, True]
+    assert [there.gone(one) for one in wanted] == [True, False, False]
+    assert not LocalCluster().jobs(["6"]).gone("6")
+    cluster.cancel(["5", *wanted])
+    assert fake.calls("scancel") == ["--quiet 5 6"]
+
+
+@pytest.mark.parametrize("hidden", ["none", "accounts,jobs"])
+def test_p4_that_another_users_job_is_none_counts_where_users_are_shown_each_others(
+    hidden: str, fake: FakeSlurm
+) -> None:
+    fake.command("scontrol", f'case "$*" in {CONFIG.format(hidden)} esac; {fake.NO_JOB}')
+    own, other = (dag(f"7@alpha:{os.getuid() + one}") for one in range(2))
+    assert liveness([own, other]) == {
+        own: Liveness.GONE,
+        other: Liveness.GONE if hidden == "none" else Liveness.UNKNOWN,
+    }
+
+
 @pytest.mark.parametrize(
     "body", ["echo 'Unable to contact slurm controller' >&2; exit 1", "exit 127"]
 )

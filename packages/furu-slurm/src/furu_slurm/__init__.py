@@ -17,6 +17,7 @@ if _TYPE_CHECKING:
         write_job_environment,
     )
     from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
+    from furu_slurm._homes import at_home, bare_id
     from furu_slurm._liveness import ANY_RESTART, judge, liveness
     from furu_slurm._local import LocalCluster
     from furu_slurm._node_child import ChildDied, NodeChild
@@ -41,6 +42,8 @@ __all__ = [
     "SlurmSpec",
     "Snapshot",
     "Specs",
+    "at_home",
+    "bare_id",
     "check_spec_keys",
     "configured_specs",
     "job_log",
@@ -68,6 +71,7 @@ _MODULES = {
         "write_job_environment",
     ),
     "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
+    "_homes": ("at_home", "bare_id"),
     "_liveness": ("ANY_RESTART", "judge", "liveness"),
     "_local": ("LocalCluster",),
     "_node_child": ("ChildDied", "NodeChild"),

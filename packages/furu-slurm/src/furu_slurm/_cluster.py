@@ -76,6 +76,8 @@ class Cluster(ABC):
     def cancel(self, job_ids: Iterable[str]) -> None:
         """End jobs, whether they wait or run; those that have ended are passed over.
 
+        So are those of other clusters and machines.
+
         Raises:
             FuruSlurmUnavailable: Slurm does not answer.
         """
@@ -87,6 +89,13 @@ class Cluster(ABC):
         Raises:
             FuruSlurmError: it cannot be.
         """
+
+    def home(self) -> str:
+        """Where jobs that are submitted here are at home; empty where their ids say it, or nobody does.
+
+        See `at_home`.
+        """
+        return ""
 
     @abstractmethod
     def max_array_size(self) -> int:

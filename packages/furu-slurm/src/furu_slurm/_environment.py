@@ -16,6 +16,7 @@ import attrs
 import furu_core.executors
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 from furu_core.executors import adopt_provenance, this_process
+from furu_slurm._homes import Home, at_home
 from furu_slurm._local_ids import local_job_id
 from furu_slurm._tokens import token_of
 
@@ -39,6 +40,7 @@ class JobEnvironment:
         restarts: how often Slurm has put it back into the queue.
         end: when its walltime ends, in seconds since the epoch; None for never. It is computed from
             what the spec asked for, where Slurm does not tell.
+        home: where it is at home, see `at_home`; empty where the id says it, or nobody does.
     """
 
     cluster: str
@@ -46,6 +48,12 @@ class JobEnvironment:
     token: str = ""
     restarts: int = 0
     end: float | None = None
+    home: str = ""
+
+    @property
+    def full_id(self) -> str:
+        """Its id with its home, by which anybody may ask for it."""
+        return at_home(self.job_id, self.home)
 
     @property
     def seconds_left(self) -> float | None:
@@ -84,12 +92,14 @@ def job_environment(*, token: str = "", time_min: float | None = None) -> JobEnv
         end = float(env["SLURM_JOB_END_TIME"])
     elif time_min is not None:
         end = time.time() + 60 * time_min
+    where = env.get("SLURM_CLUSTER_NAME", "")
     return JobEnvironment(
         cluster="slurm",
         job_id=job_id,
         token=token or token_of(env.get("SLURM_JOB_NAME", "")),
         restarts=int(env.get("SLURM_RESTART_COUNT") or 0),
         end=end,
+        home=str(Home(where, os.getuid())) if where else "",
     )
 
 

@@ -13,18 +13,19 @@ from furu_slurm._slurm import SlurmCluster
 from furu_slurm._states import JobState, Snapshot
 
 ANY_RESTART: Final = -1
-_JOB_ID: Final = re.compile(r"\d+(_\d+)?")
+_JOB_ID: Final = re.compile(r"\d+(_\d+)?(@[^@]+)?")
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
     """Whether jobs can still compute anything, as far as the scheduler says.
 
-    The id of a submission is that of a job. A submission whose `restarts` is not negative means one
-    start of the job: that start is gone when the job has been put back into the queue since. -1 means
-    the job, however often it was started.
+    The id of a submission is that of a job, with its home (see `at_home`). A submission whose `restarts`
+    is not negative means one start of the job: that start is gone when the job has been put back into
+    the queue since. -1 means the job, however often it was started.
 
-    Gone is said only where the scheduler has said of this id that it ended, or that there is no such
-    job. That a listing does not show it proves nothing.
+    Gone is said only where the scheduler of its cluster has said of this id that it ended, or that there
+    is no such job. That a listing does not show it proves nothing, nor that there is none for somebody
+    else where users are not shown each other's jobs.
 
     Args:
         submissions: of any number of jobs.
@@ -45,7 +46,7 @@ def judge(job_id: str, restarts: int, snapshot: Snapshot) -> Liveness:
     """What one snapshot says of one job, or of one start of it.
 
     Args:
-        job_id: as the scheduler calls it.
+        job_id: with its home, or of a job of this user on this cluster.
         restarts: how often the job had been restarted; `ANY_RESTART` for all of its starts.
         snapshot: of `Cluster.jobs`, which was asked for this job.
     """

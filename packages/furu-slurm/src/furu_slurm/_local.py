@@ -22,7 +22,7 @@ from furu_slurm._folders import job_log
 from furu_slurm._interpreter import ENTRY, interpreter
 from furu_slurm._local_ids import is_here, is_local, local_job_id, pid_of
 from furu_slurm._spec import SlurmSpec
-from furu_slurm._states import JobInfo, JobState, Snapshot
+from furu_slurm._states import JobInfo, JobState, Snapshot, job_elsewhere
 from furu_slurm._tokens import job_name
 from furu_slurm.errors import FuruSlurmError
 
@@ -131,11 +131,11 @@ class LocalCluster(Cluster):
                     found[job_id] = JobInfo(job_id, _names[job_id], state, exit_code=code)
         denied = set()
         for job_id in wanted:
-            if is_here(job_id) and job_id not in found:
+            if not is_here(job_id):
+                where = "a process of another machine" if is_local(job_id) else "a job of Slurm"
+                found[job_id] = job_elsewhere(job_id, where)
+            elif job_id not in found and not _is_hidden(job_id):
                 denied.add(job_id)
-            elif is_local(job_id) and not is_here(job_id):
-                reason = "a process of another machine"
-                found[job_id] = JobInfo(job_id, "", JobState.UNKNOWN, reason=reason)
         return Snapshot(True, taken=taken, found=found, denied=frozenset(denied))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
@@ -166,6 +166,18 @@ class LocalCluster(Cluster):
     def max_array_size(self) -> int:
         """How many calls one submission may have."""
         return _MANY
+
+
+def _is_hidden(job_id: str) -> bool:
+    """Whether /proc may not show a job, which is another user's."""
+    pid = pid_of(job_id)
+    try:
+        os.kill(pid or 0, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _processes() -> Iterator[tuple[int, str, int]]:

@@ -19,7 +19,10 @@ from typing import Final
 import attrs
 
 from furu_slurm._commands import Reply, call, query_environ
-from furu_slurm._states import JobInfo, JobState, Snapshot
+from furu_slurm._configuration import Configuration, cluster_key, configuration
+from furu_slurm._homes import bare_id, home_of
+from furu_slurm._local_ids import is_local
+from furu_slurm._states import JobInfo, JobState, Snapshot, job_elsewhere
 
 _TIMEOUT_SECS: Final = 30.0
 _SACCT_AGAIN_SECS: Final = 600.0  # until a cluster without accounting is asked again
@@ -91,7 +94,8 @@ class Queue:
         """How the jobs stand.
 
         Args:
-            wanted: ids of jobs that are asked for one by one, should squeue not show them.
+            wanted: ids of jobs that are asked for one by one, should squeue not show them; those with
+                another cluster for a home are not.
             newer_than: a time by `time.monotonic`; an older snapshot will not do.
             timeout: seconds that a command may take.
         """
@@ -101,17 +105,35 @@ class Queue:
             now = time.monotonic()
             if last is None or now >= self._due or (newer_than and last.taken <= newer_than):
                 last = self._last = self._squeue(now, limit)
-            if not last.known:
+            asked = list(wanted)
+            if not last.known or not asked:
                 return last
-            unseen = [job_id for job_id in wanted if last.job(job_id) is None]
-            if not unseen:
-                return last
-            found = {**self._of_sacct(unseen, limit), **last.found}
-            seen = attrs.evolve(last, found=found)
-            unseen = [job_id for job_id in unseen if seen.job(job_id) is None]
+            slurm: Configuration | None = None
+            if any(home_of(job_id) for job_id in asked):
+                slurm = configuration(timeout=limit)
+                last = attrs.evolve(last, home=None if slurm is None else slurm.home)
+            local = {
+                one: job_elsewhere(one, "a process of a machine") for one in asked if is_local(one)
+            }
+            seen = attrs.evolve(last, found={**local, **last.found}) if local else last
+            unseen = [bare_id(one) for one in asked if seen.job(one) is None]
             if not unseen:
                 return seen
-            return self._with_scontrol(seen, unseen, limit, newer_than)
+            seen = attrs.evolve(seen, found={**self._of_sacct(unseen, limit), **seen.found})
+            unseen = [bare_id(one) for one in asked if seen.job(one) is None]
+            if not unseen:
+                return seen
+            seen = self._with_scontrol(seen, unseen, limit, newer_than)
+            # Where users are not shown each other's jobs, that there is none is said of all of those.
+            hidden = slurm is not None and slurm.hides_jobs
+            denied = [
+                one
+                for one in asked
+                if bare_id(one) in seen.denied
+                and seen.job(one) is None
+                and not (hidden and _is_others(one))
+            ]
+            return attrs.evolve(seen, denied=frozenset(denied))
 
     def changed(self) -> None:
         """Forget the last snapshot, because jobs were submitted or cancelled since."""
@@ -230,6 +252,11 @@ class Queue:
             pause = _SACCT_AGAIN_SECS if never else _SACCT_FAILED_SECS
             self._sacct.next = time.monotonic() + pause
         return reply
+
+
+def _is_others(job_id: str) -> bool:
+    home = home_of(job_id)
+    return home is not None and home.user != os.getuid()
 
 
 def _pause_after(reply: Reply) -> float:
@@ -355,9 +382,3 @@ def shared_queue() -> Queue:
     """The queue of the cluster that the environment names, one for the whole process."""
     with _queues_lock:
         return _queues.setdefault(cluster_key(), Queue())
-
-
-def cluster_key() -> tuple[str, ...]:
-    """What tells the cluster that the environment names from others."""
-    environ = query_environ()
-    return tuple(environ.get(name, "") for name in ("SLURM_CONF", "SLURM_CLUSTERS", "PATH"))

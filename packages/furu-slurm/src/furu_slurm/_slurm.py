@@ -15,7 +15,10 @@ from furu_slurm._calls import Call, calls_file, write_calls
 from furu_slurm._cluster import Cluster
 from furu_slurm._commands import Reply, call, installed, query_environ, submit_environ
 from furu_slurm._complaints import Complaint, complaint_of
-from furu_slurm._queue import cluster_key, shared_queue
+from furu_slurm._configuration import Configuration, configuration
+from furu_slurm._homes import bare_id, home_of
+from furu_slurm._local_ids import is_local
+from furu_slurm._queue import shared_queue
 from furu_slurm._spec import SlurmSpec
 from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
 from furu_slurm._tokens import job_name
@@ -26,7 +29,6 @@ from furu_slurm.errors import (
     FuruSubmitRefused,
 )
 
-_DEFAULT_ARRAY_SIZE: Final = 1001  # Slurm's own, where it does not say
 _COMMAND_SECS: Final = 30.0
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _LOOKS: Final = 2  # a controller that was busy may answer squeue before it has queued the job
@@ -170,7 +172,7 @@ class SlurmCluster(Cluster):
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """End jobs; see `Cluster.cancel`."""
-        names = _ranges(job_ids)
+        names = _ranges(_own(job_ids))
         for start in range(0, len(names), _IDS_A_CALL):
             command = ["scancel", "--quiet", *names[start : start + _IDS_A_CALL]]
             reply = call(command, timeout=_COMMAND_SECS, environ=query_environ())
@@ -197,18 +199,22 @@ class SlurmCluster(Cluster):
 
     def max_array_size(self) -> int:
         """How many calls one submission may have; asked until Slurm has answered once."""
-        key = cluster_key()
-        if key not in _array_sizes:
-            command = ["scontrol", "show", "config"]
-            reply = call(command, timeout=_COMMAND_SECS, environ=query_environ())
-            match = re.search(r"^MaxArraySize\s*=\s*(\d+)", reply.out, re.MULTILINE)
-            if match is None:
-                return _DEFAULT_ARRAY_SIZE
-            _array_sizes[key] = max(1, int(match[1]))
-        return _array_sizes[key]
+        return (configuration() or Configuration("")).max_array_size
+
+    def home(self) -> str:
+        """This user on this cluster; see `Cluster.home`."""
+        slurm = configuration()
+        return "" if slurm is None or slurm.home is None else str(slurm.home)
 
 
-_array_sizes: dict[tuple[str, ...], int] = {}
+def _own(job_ids: Iterable[str]) -> Iterator[str]:
+    """The ids of jobs of this cluster: another one has other jobs of the same numbers."""
+    for job_id in job_ids:
+        home = home_of(job_id)
+        slurm = None if home is None else configuration()
+        there = home is not None and (slurm is None or slurm.cluster != home.cluster)
+        if not (is_local(job_id) or there):
+            yield bare_id(job_id)
 
 
 def _job_number(reply: Reply) -> int | None:

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import attrs
 
+from furu_slurm._homes import Home, bare_id, home_of
 from furu_slurm._tokens import token_of
 
 
@@ -117,6 +118,7 @@ class JobInfo:
         restarts: how often Slurm has put it back into the queue.
         reason: why it waits or ended so, in Slurm's words; empty for none.
         exit_code: of an ended job, as shells say it: 128 and more for a signal; None when unknown.
+        elsewhere: whether another cluster or machine has it, of which nobody here knows anything.
     """
 
     job_id: str
@@ -125,6 +127,7 @@ class JobInfo:
     restarts: int = 0
     reason: str = ""
     exit_code: int | None = None
+    elsewhere: bool = False
 
     @property
     def token(self) -> str:
@@ -173,6 +176,7 @@ class Snapshot:
         found: the jobs, by id. That one is missing here proves nothing: a site may answer from a
             cache, and squeue shows only one's own.
         denied: ids that were asked for and of which the scheduler itself said that there is no such job.
+        home: the user and cluster that it is of; None where nobody asked for a job by an id with a home.
     """
 
     known: bool
@@ -180,13 +184,22 @@ class Snapshot:
     taken: float = attrs.field(factory=time.monotonic)
     found: Mapping[str, JobInfo] = attrs.field(factory=dict, repr=False)
     denied: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+    home: Home | None = None
 
     def job(self, job_id: str) -> JobInfo | None:
         """How a job stands; None when it is not found.
 
         Slurm forgets elements of arrays that are cancelled before they start: at once when others of
         the array go on, else one record stands for all of them.
+
+        Args:
+            job_id: with its home, or of a job of this user on this cluster.
         """
+        home = home_of(job_id)
+        if home is not None:
+            if self.home is None or self.home.cluster != home.cluster:
+                return job_elsewhere(job_id, f"a job of the cluster {home.cluster}")
+            job_id = bare_id(job_id)
         info = self.found.get(job_id)
         if info is None and "_" in job_id:
             whole = self.found.get(job_id.partition("_")[0])
@@ -214,6 +227,11 @@ class Snapshot:
         for infos in grouped.values():
             infos.sort(key=lambda info: split_id(info.job_id))
         return grouped
+
+
+def job_elsewhere(job_id: str, reason: str) -> JobInfo:
+    """A job of which nobody here knows anything."""
+    return JobInfo(bare_id(job_id), "", JobState.UNKNOWN, reason=reason, elsewhere=True)
 
 
 def split_id(job_id: str) -> tuple[int, int]:
