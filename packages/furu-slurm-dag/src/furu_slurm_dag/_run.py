@@ -33,6 +33,7 @@ from furu_plan.runs import (
     count,
     duration,
     failure_text,
+    next_step,
     signals_forwarded,
 )
 from furu_slurm import Allowance, Cluster
@@ -116,6 +117,7 @@ class SlurmDagSubmission(Run):
         self._limit_said = -_WORD_SECS
         self._unanswered: float | None = None
         self._said = time.monotonic()
+        self._retry_failed = settings.retry_failed
         self._board = Board(plan, submitter, settings, self._told, self._tried_again)
 
     # What it is
@@ -436,8 +438,7 @@ class SlurmDagSubmission(Run):
             self._summary(how),
             failures=self._failures(),
             run_id=self.id,
-            hint="read the logs, mend the cause and run the same command again: it computes only "
-            "what is not there",
+            hint=next_step(self._failures(), retry_failed=self._retry_failed),
         )
 
     def _summary(self, how: str) -> str:

@@ -22,7 +22,7 @@ from furu_core.executors import (
     read_events,
     runs_folder,
 )
-from furu_plan.runs import failure_text
+from furu_plan.runs import failure_text, next_step
 from furu_slurm_pool import _heartbeats, _queue
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._folders import queues
@@ -218,5 +218,5 @@ class ObservedPoolRun(Run):
             f"run {self.id} {'was cancelled' if kind is FuruRunCancelled else 'failed'}: {text}",
             failures=status.failures,
             run_id=self.id,
-            hint="run the same command again: it computes only what is not there",
+            hint=next_step(status.failures, retry_failed=furu_core.settings().retry_failed),
         )

@@ -33,7 +33,7 @@ from furu_plan.runs._pool import (
     Source,
     Task,
 )
-from furu_plan.runs._report import View, count, duration, failure_text
+from furu_plan.runs._report import View, count, duration, failure_text, next_step
 from furu_plan.runs._run import INTERRUPTED, ControlledRun, RunInterrupted
 from furu_plan.runs._signals import signals_forwarded
 from furu_plan.runs._start import RUN_OPTIONS, NewRun, RunOptions, start_run
@@ -76,6 +76,7 @@ __all__ = [
     "failed_before",
     "failure_text",
     "is_count",
+    "next_step",
     "parse_options",
     "parse_pairs",
     "signals_forwarded",

@@ -112,6 +112,7 @@ class Controller:
         self.failures = failed_before(frontier.plan)
         self._accepting = keep_going or not self.failures
         self._always_rerun = bool(settings.always_rerun)
+        self.retry_failed = settings.retry_failed
         self._running = 0
         self._ended = False
         self.computed = 0

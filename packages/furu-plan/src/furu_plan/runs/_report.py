@@ -67,6 +67,23 @@ def failure_text(failures: Sequence[Failure]) -> str:
     return "\n".join(lines)
 
 
+def next_step(failures: Sequence[Failure], *, retry_failed: bool) -> str:
+    """What to do about a run that did not end well, as the hint of an error.
+
+    Args:
+        failures: the nodes that failed; none where it was cancelled, or ended for a reason of its own.
+        retry_failed: whether the run tries nodes again that failed before.
+    """
+    if not failures:
+        return "run the same command again: it computes only what is not there"
+    if retry_failed:
+        return "read the logs, mend the cause and run the same command again: it computes only what is not there"
+    return (
+        "read the logs, mend the cause and run it again with FURU_RETRY_FAILED=1 (or retry_failed=True): "
+        "without, nodes that failed are not tried again"
+    )
+
+
 def count(number: int, what: str) -> str:
     """A number of things.
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.executors import Roots, Run, RunState, RunStatus
 from furu_plan.runs._controller import Controller, Wish
-from furu_plan.runs._report import count, duration, failure_text
+from furu_plan.runs._report import count, duration, failure_text, next_step
 from furu_plan.runs._signals import signals_forwarded
 
 _log = logging.getLogger("furu.run")
@@ -91,14 +91,16 @@ class ControlledRun(Run):
                     self._summary("was cancelled"),
                     failures=self._controller.failures,
                     run_id=self.id,
-                    hint="run the same command again: it computes only what is not there",
+                    hint=next_step((), retry_failed=self._controller.retry_failed),
                 )
             case RunState.FAILED | RunState.RUNNING:
                 raise FuruRunError(
                     self._summary("failed"),
                     failures=self._controller.failures,
                     run_id=self.id,
-                    hint="read the logs, mend the cause and run the same command again",
+                    hint=next_step(
+                        self._controller.failures, retry_failed=self._controller.retry_failed
+                    ),
                 ) from self._controller.cause
             case RunState.DONE:
                 return self

@@ -73,8 +73,14 @@ class Failures(ConformanceKit):
         with self.settings(retry_failed=False):
             failure_of(self.failed(node), node, FailureKind.COMPUTE, promised)
             self._was_tried("bad", 1, promised)
-            failure_of(self.failed(node), node, FailureKind.COMPUTE, promised)
+            again = self.failed(node)
+            failure_of(again, node, FailureKind.COMPUTE, promised)
             self._was_tried("bad", 1, promised)
+        promise(
+            "FURU_RETRY_FAILED=1" in again.hint,
+            "P8: the next step, followed, helps: the same command alone would fail again, so the hint "
+            f"names FURU_RETRY_FAILED=1; got {again.hint!r}",
+        )
 
     def test_the_next_run_tries_again_and_computes_only_what_is_missing(self) -> None:
         top = Step(label="top", needs=(Step(label="leaf"), Fails(label="flaky", times=1)))
