@@ -26,6 +26,7 @@ import pytest
 from furu_core import Furu, field
 from furu_core._config_class import config_class
 from furu_core.errors import FuruDefinitionError, FuruValueError
+from furu_core.executors import spec_key
 
 if TYPE_CHECKING:
     from elsewhere import Missing
@@ -205,7 +206,7 @@ def test_attrs_fields_work_too() -> None:
         Checked(size=0)
 
 
-def test_the_spec_key_may_be_an_attribute_or_a_property() -> None:
+def test_the_spec_key_may_be_an_attribute_a_property_or_a_method() -> None:
     class Gpu(Furu[int]):
         _executor_spec_key = "gpu"
 
@@ -213,11 +214,20 @@ def test_the_spec_key_may_be_an_attribute_or_a_property() -> None:
         size: int = 1
 
         @property
-        def _executor_spec_key(self) -> str:  # type: ignore[override]
+        def _executor_spec_key(self) -> str:
             return "large" if self.size > 1 else "small"
 
-    assert Gpu()._executor_spec_key == "gpu"
-    assert Sized(size=2)._executor_spec_key == "large"
+    class Asked(Sized):
+        def _executor_spec_key(self) -> str:
+            return f"size-{self.size}"
+
+    class Same(Furu[int]):
+        @classmethod
+        def _executor_spec_key(cls) -> str:
+            return cls.__name__
+
+    keyed = [Gpu(), Sized(size=2), Asked(size=3), Same()]
+    assert [spec_key(node) for node in keyed] == ["gpu", "large", "size-3", "Same"]
 
 
 def test_a_private_field_is_given_without_its_underscore() -> None:

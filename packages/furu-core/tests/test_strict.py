@@ -122,7 +122,7 @@ def test_a_dependency_from_the_hook_is_declared(store: Path, session: Any) -> No
 
 @pytest.mark.parametrize("way", ["thread pool", "fork", "process pool, spawn", "subprocess"])
 def test_force_computes_what_has_the_workers_spec_key(store: Path, session: Any, way: str) -> None:
-    node = Asks(how=way, force=True, gpu=True)
+    node = Asks(how=way, force=True, gpu=True, key="gpu")
     with session(spec_key="gpu"):
         result = run_node(node)
     assert result.outcome is Outcome.COMPUTED, result
@@ -486,6 +486,21 @@ def test_a_run_in_a_nodes_code_is_never_tried_again(store: Path, session: Any, w
     with session():
         result = run_node(node)
     assert_broke_a_rule(store, node, result, "FuruNestedRun")
+
+
+def test_p5_a_worker_does_not_compute_a_node_whose_spec_key_is_another_there(
+    store: Path, session: Any
+) -> None:
+    node = GpuLeaf(n=1)
+    with session(spec_key="cpu"):
+        result = run_node(node)
+    assert_broke_a_rule(store, node, result, "FuruSpecMismatch")
+    assert "'gpu' here" in result.failure.message
+    assert "'cpu'" in result.failure.message
+    with session(spec_key="gpu"):
+        assert run_node(node).outcome is Outcome.COMPUTED
+    with session(spec_key="cpu"):
+        assert run_node(node).outcome is Outcome.LOADED
 
 
 # Scripts without a main guard

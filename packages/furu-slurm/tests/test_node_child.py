@@ -13,7 +13,7 @@ import pytest
 from furu_core import Furu, NodeState
 from furu_core.executors import GraphWriter, StateReader, made_progress
 from furu_testing import Child, Host, await_mark, is_running, noted, wait_until
-from furu_testing.nodes import Dies, Fails, Saves, Tells, Value
+from furu_testing.nodes import Dies, Fails, Saves, Step, Tells, Value
 
 NODES = Path(nodes.__file__).parent
 Graph = tuple[str, list[int]]
@@ -57,15 +57,17 @@ def test_nodes_are_computed_one_after_the_other_in_one_child_whatever_they_raise
         tells,
         nodes.Forks(),  # of which the second process publishes nothing
         Value(x=1),
+        Step(label="keyed", key="gpu"),
     ]
     answers = start("compute", *graph(*wanted)).result()
     assert [answer["hash"] for answer in answers] == [node.furu_hash for node in wanted]
     assert [answer["outcome"] for answer in answers] == [
-        *("computed", "failed", "failed", "computed", "computed", "computed", "loaded")
+        *("computed", "failed", "failed", "computed", "computed", "computed", "loaded", "failed")
     ]
-    assert [(answer["kind"], answer["error"]) for answer in answers[1:3]] == [
+    assert [(answer["kind"], answer["error"]) for answer in (*answers[1:3], answers[-1])] == [
         ("compute", "ValueError"),
         ("compute", "SystemExit"),
+        ("protocol", "FuruSpecMismatch"),
     ]
     assert len({answer["pid"] for answer in answers}) == 1
     assert tells.get()["folder"] == os.getcwd()

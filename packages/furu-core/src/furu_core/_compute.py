@@ -48,6 +48,7 @@ from furu_core.errors import (
     FuruNodeError,
     FuruProtocolError,
     FuruSelfDependency,
+    FuruSpecMismatch,
     FuruSuperseded,
     FuruValidationError,
     NodeCancelled,
@@ -174,6 +175,7 @@ def _store_errors(attempt: Attempt) -> Iterator[None]:
 
 
 def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
+    _refuse_other_spec_key(obj)
     value = obj._create()
     _end_if_forked(attempt)
     staging = attempt.staging
@@ -194,6 +196,22 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
                 hint="mend _create or _validate; nothing was published",
             )
     return entry
+
+
+def _refuse_other_spec_key(obj: Furu[Any]) -> None:
+    """Refuse to compute in a worker what asks for another kind of worker, as the worker sees it."""
+    context = _context.exec_context()
+    if not context.strict or (key := _hooks.spec_key(obj)) == context.spec_key:
+        return
+    name = short_name(obj)
+    raise FuruSpecMismatch(
+        f"{name} has the spec key {key!r} here, and this worker computes nodes of {context.spec_key!r}",
+        asker=context.who,
+        node=name,
+        hash=obj.furu_hash,
+        hint="if its code was changed while it waited, run the same command again; else let "
+        "_executor_spec_key depend on nothing but the node's fields, so that it is the same everywhere",
+    )
 
 
 def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:

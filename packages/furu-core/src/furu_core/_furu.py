@@ -52,8 +52,8 @@ class Furu(Generic[T_co]):
     if TYPE_CHECKING:
 
         @property
-        def _executor_spec_key(self) -> str:
-            """Which kind of worker computes the node; a class attribute or a property."""
+        def _executor_spec_key(self) -> Any:
+            """Which kind of worker computes the node: text, as a class attribute, property or method."""
 
     else:
         _executor_spec_key = "default"

@@ -39,7 +39,8 @@ def spec_key(obj: Furu[Any]) -> str:
     Raises:
         FuruDefinitionError: it is no non-empty string.
     """
-    key: object = obj._executor_spec_key
+    given: object = obj._executor_spec_key
+    key = given() if callable(given) else given
     if not isinstance(key, str) or not key:
         raise FuruDefinitionError(
             f"_executor_spec_key of {short_name(obj)} is {key!r}, expected a non-empty string",

@@ -22,7 +22,7 @@
     │   └── FuruWaitTimeout                 whoever computes it took too long
     ├── FuruProtocolError                   an executor's rules were broken; never retried
     │   ├── FuruMissingArtifact             `get()` inside an executor found nothing
-    │   └── FuruSpecMismatch                `get(force=True)` for another spec key
+    │   └── FuruSpecMismatch                a worker and a node of two spec keys
     ├── FuruInvalidDependency               a dependency's artifact was bad and is gone
     ├── FuruDependencyError (TypeError)     `_dependencies` gave something else
     │   └── FuruCycleError                  nodes that depend on themselves
@@ -235,7 +235,7 @@ class FuruMissingArtifact(FuruProtocolError):
 
 
 class FuruSpecMismatch(FuruProtocolError):
-    """`get(force=True)` inside an executor for a node of another spec key."""
+    """A worker was to compute a node of another spec key, by `get(force=True)` or as its own task."""
 
 
 class FuruInvalidDependency(FuruError):

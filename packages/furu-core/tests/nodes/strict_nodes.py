@@ -169,8 +169,12 @@ class Asks(Furu[Any]):
     n: int = 1
     force: bool = False
     gpu: bool = False
+    key: str = "default"
     swallow: str = ""
     declared: tuple[Leaf, ...] = ()
+
+    def _executor_spec_key(self) -> str:
+        return self.key
 
     def _create(self) -> Any:
         leaf = GpuLeaf(n=self.n) if self.gpu else Leaf(n=self.n)
@@ -255,6 +259,8 @@ def asked_context(node: Furu[Any]) -> tuple[bool, str, str, str]:
 
 class TellsContext(Furu[Any]):
     """Returns what the context says."""
+
+    _executor_spec_key = "gpu"
 
     how: str
 

@@ -124,16 +124,15 @@ class Strictness(ConformanceKit):
     @depends_on("worker")
     def test_nodes_are_computed_in_the_name_of_their_run_and_spec_key(self) -> None:
         roots = [Step(label="plain"), Step(label="special", key=self.other_spec_key)]
-        run = self.completed(roots)
+        named = (
+            "P3: a worker knows for which executor, run and spec key it computes (worker_session)"
+        )
+        run = self.completed(roots, promised=named)
         facts = {mark.label: mark.facts for mark in self.marks()}
         for node in roots:
             said = {key: facts[node.label][key] for key in ("executor", "run_id", "spec_key")}
             expected = {"executor": self.name, "run_id": run.id, "spec_key": node.key}
-            promise(
-                said == expected,
-                "P3: a worker knows for which executor, run and spec key it computes "
-                f"(worker_session); expected {expected}, got {said}",
-            )
+            promise(said == expected, f"{named}; expected {expected}, got {said}")
 
     def test_a_node_cannot_start_a_run(self) -> None:
         node = StartsRun(label="starts", executor=self.name)
