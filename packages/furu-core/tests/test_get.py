@@ -579,6 +579,40 @@ def test_a_config_that_changed_after_hashing_is_refused(store: Path, session: An
     assert not outer.exists()
 
 
+def test_p2_nothing_is_published_under_the_hash_of_fields_that_were_set_since(
+    store: Path, session: Any
+) -> None:
+    node = Does(hook="sets", n=1)
+    nodes.hooks["sets"] = lambda: object.__setattr__(node, "n", 5)
+    with pytest.raises(FuruMutatedConfig, match="is not published: its config changed"):
+        node.get()
+    assert not Does(hook="sets", n=1).exists()
+    with pytest.raises(FuruMutatedConfig, match=r"is not computed: its config .*attrs\.evolve"):
+        node.get()
+    inner = Square(side=3)
+    outer = Outer(square=inner)
+    assert outer.furu_hash
+    inner.__dict__["side"] = 4
+    nodes.calls.clear()
+    for broken in (outer, Needs(of=outer)):
+        with pytest.raises(FuruMutatedConfig, match=r"the config of Square\("), session():
+            broken.get(force=True)
+    assert nodes.calls == [], "none of their code has run"
+    with session():
+        assert run_node(outer).outcome is Outcome.FAILED
+    assert Outer(square=Square(side=3)).get() == 10
+
+
+def test_p9_a_record_shows_the_config_as_it_was_when_the_code_began(store: Path) -> None:
+    node = nodes.Notes()
+    assert node.get() == ["noted"]
+    assert config_of(node)["fields"] == {"seen": []}
+
+
+def config_of(node: furu_core.Furu[Any]) -> Any:
+    return json.loads((node.furu_dir / ".furu" / "config.json").read_text())
+
+
 # Programs
 
 

@@ -583,15 +583,35 @@ def test_a_config_put_into_a_list_after_hashing_is_noticed() -> None:
     assert changed_since_hashing(config) is config
 
 
-def test_looking_for_mutations_costs_nothing_where_nothing_can_change(
+@pytest.mark.parametrize("level", [0, 1, 2, 50])
+def test_p2_a_frozen_field_that_was_set_after_hashing_is_noticed_and_named(level: int) -> None:
+    top = chain(100)
+    assert top.furu_hash
+    link = top
+    for _ in range(level):
+        assert link.previous is not None
+        link = link.previous
+    object.__setattr__(link, "number", 7)
+    assert changed_since_hashing(top) is link
+    object.__setattr__(link, "number", 99 - level)
+    assert changed_since_hashing(top) is None
+    object.__setattr__(link, "previous", Link(number=-1))
+    assert changed_since_hashing(top) is link
+
+
+def test_looking_for_mutations_costs_no_more_the_deeper_a_config_is(
     encodings: list[object],
 ) -> None:
-    top = Listed(inner=chain(100), values=[1])
+    top = Listed(inner=chain(1000), values=[1])
     assert top.furu_hash
     encodings.clear()
     assert changed_since_hashing(top) is None
-    assert encodings == [top]
-    assert changed_since_hashing(chain(100)) is None
+    assert encodings[:2] == [top, top.inner]
+    assert len(encodings) == 102
+    wide = Many(more=[Link(number=number) for number in range(300)])
+    assert wide.furu_hash
+    object.__setattr__(wide.more[-1], "number", 0)
+    assert changed_since_hashing(wide) is wide.more[-1], "as it stands in a field"
 
 
 # ---- equality, copies, memos ----

@@ -90,12 +90,15 @@ def compute(
     try:
         with _node_context(obj, attempt):
             timer = _provenance.node_timer()
+            _refuse_changed(obj, attempt, "computed")
+            # Now, since the code may change what is not hashed.
+            config = _json(_pack.shallow_dict(obj))
             entry = _run_code(obj, attempt)
             _refuse_if_broken(obj, attempt)
             with _store_errors(attempt):
                 _open_files.close_all(attempt.staging, attempt.log)
                 _open_files.refuse_open(attempt.staging)
-                _write_records(obj, attempt, entry, timer)
+                _write_records(obj, attempt, entry, timer, config)
         with _store_errors(attempt):
             published = _publish(obj, attempt, rerun=rerun)
     except BaseException as error:
@@ -219,18 +222,24 @@ def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
     violation = _violations.noted_violation(attempt)
     if violation is not None:
         raise violation
+    _refuse_changed(obj, attempt, "published")
+
+
+def _refuse_changed(obj: Furu[Any], attempt: Attempt, done: str) -> None:
     changed = _identity.changed_since_hashing(obj)
-    if changed is not None:
-        name = short_name(obj)
-        which = "its config" if changed is obj else f"the config of {short_name(changed)} in it"
-        raise FuruMutatedConfig(
-            f"{name} is not published: {which} changed after it was hashed, so its result would "
-            "stand under the hash of another config",
-            node=name,
-            hash=obj.furu_hash,
-            log=_attempts.log_of(attempt.folder),
-            hint="copy lists and dicts before changing them, or use tuples in fields",
-        )
+    if changed is None:
+        return
+    name = short_name(obj)
+    which = "its config" if changed is obj else f"the config of {short_name(changed)} in it"
+    raise FuruMutatedConfig(
+        f"{name} is not {done}: {which} changed after it was hashed, so its result would stand under "
+        "the hash of another config",
+        node=name,
+        hash=obj.furu_hash,
+        log=_attempts.log_of(attempt.folder),
+        hint="make another object, with `attrs.evolve` for instance, and set nothing in one that is "
+        "there; copy lists and dicts before changing them, or use tuples in fields",
+    )
 
 
 def _write_records(
@@ -238,9 +247,10 @@ def _write_records(
     attempt: Attempt,
     entry: _manifest.ResultEntry | None,
     timer: _provenance.NodeTimer,
+    config: bytes,
 ) -> None:
     meta = f"{attempt.staging}/{META}"
-    _whole_files.write(f"{meta}/{CONFIG_FILE}", _json(_pack.shallow_dict(obj)))
+    _whole_files.write(f"{meta}/{CONFIG_FILE}", config)
     record = attempt.record
     metadata = {
         "version": _records.VERSION,

@@ -112,24 +112,34 @@ def _tell(value: Any, data: bytes) -> tuple[str, str]:
 def changed_since_hashing(obj: Any) -> Any | None:
     """The first object, of this one and those nested in it, that was mutated after it was hashed.
 
-    Only objects that hold something mutable (a list, a dict, an array) are encoded again; subtrees
-    that hold nothing mutable cost nothing.
+    The object, those that stand in its fields, and `_FURTHER` below them are encoded again, since
+    ``object.__setattr__`` changes any. Of what lies deeper only objects that hold something mutable
+    (a list, a dict, an array) are: each is looked at when a node that holds it is computed.
     """
-    todo = [obj]
+    level, depth, further = [obj], 0, _FURTHER
     seen = {id(obj)}
-    while todo:
-        current = todo.pop()
-        known = current.__dict__
-        state = known.get("_furu_mutable")
-        if state is None:
-            continue  # never hashed, or nothing in it can change
-        if state == "own" and _digest_now(current) != known["_furu_hash"]:
-            return current
-        for child in known.get("_furu_nested", ()):
-            if id(child) not in seen:
-                seen.add(id(child))
-                todo.append(child)
+    while level:
+        below: list[Any] = []
+        for current in level:
+            known = current.__dict__
+            state = known.get("_furu_mutable")
+            if depth > 1:
+                further -= 1
+            near = depth <= 1 or further >= 0
+            if not near and state is None:
+                continue
+            was = known.get("_furu_hash")
+            if was is not None and (near or state == "own") and _digest_now(current) != was:
+                return current
+            for child in known.get("_furu_nested", ()):
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    below.append(child)
+        level, depth = below, depth + 1
     return None
+
+
+_FURTHER = 100  # of a chain of 10,000 nodes each looks at so many, not at all
 
 
 def _digest_now(obj: Any) -> str | None:

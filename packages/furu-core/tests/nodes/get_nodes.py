@@ -221,6 +221,16 @@ class MutatesAnother(Furu[int]):
         return 1
 
 
+class Notes(Furu[list[str]]):
+    """Changes a field that no hash takes in."""
+
+    seen: list[str] = field(factory=list, exclude_from_hash=True)
+
+    def _create(self) -> list[str]:
+        self.seen.append("noted")
+        return self.seen
+
+
 class LoadFails(Furu[int]):
     """Cannot load what it made."""
 
