@@ -32,7 +32,10 @@ pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine th
 NODES = Path(__file__).parent / "nodes"
 THOROUGH = bool(os.environ.get("TEST_THOROUGH"))
 RANDOM_KILLS = 1000 if THOROUGH else 60
-LINES_APART = 1 if THOROUGH else 4  # of lines before which a process is killed
+# The places before which a process is killed. Which come first differs from day to day, so in the end all of
+# them have had their turn.
+LINES_APART = 1 if THOROUGH else 4
+EVENTS_APART = 1 if THOROUGH else 2
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (
@@ -71,9 +74,14 @@ def draw_seed() -> int:
     return seed
 
 
+def places(apart: int) -> range:
+    """The numbers of the lines or events before which to kill, to the end of what there are."""
+    return range(1 + draw_seed() % apart, AT_END, apart)
+
+
 def test_a_kill_before_any_file_operation_harms_nothing(host: Host, tmp_path: Path) -> None:
     seen_published: set[tuple[str, ...]] = set()
-    for number in range(1, AT_END):
+    for number in places(EVENTS_APART):
         place = tmp_path / str(number)
         died = start(host, place, "nested", die=KillAtEvent(number, place), durable=True).wait()
         seen_published.add(tuple(judge(host, place, "nested")))
@@ -85,9 +93,7 @@ def test_a_kill_before_any_file_operation_harms_nothing(host: Host, tmp_path: Pa
 
 
 def test_a_kill_before_any_line_of_the_store_code_harms_nothing(host: Host, tmp_path: Path) -> None:
-    # Which lines come first differs from day to day, so in the end all of them have had their turn.
-    first = 1 + draw_seed() % LINES_APART
-    for number in range(first, AT_END, LINES_APART):
+    for number in places(LINES_APART):
         place = tmp_path / str(number)
         died = start(host, place, "files", die=KillAtLine(number, STORE_CODE)).wait()
         judge(host, place, "files")
@@ -98,7 +104,7 @@ def test_a_kill_before_any_line_of_the_store_code_harms_nothing(host: Host, tmp_
 
 
 def test_a_checkpoint_passes_from_a_killed_attempt_to_the_next(host: Host, tmp_path: Path) -> None:
-    for number in range(1, AT_END):
+    for number in places(EVENTS_APART):
         place = tmp_path / str(number)
         died = start(host, place, "steps", die=KillAtEvent(number, place)).wait()
         judge(host, place, "steps")
@@ -144,7 +150,7 @@ def test_one_node_killed_again_and_again_is_finished_at_last(host: Host, tmp_pat
 def test_a_kill_while_an_artifact_is_replaced_leaves_the_old_or_the_new_one(
     host: Host, tmp_path: Path
 ) -> None:
-    for number in range(1, AT_END):
+    for number in places(EVENTS_APART):
         place = tmp_path / str(number)
         start(host, place, "leaf").result()
         (place / "generation").write_text("2")
