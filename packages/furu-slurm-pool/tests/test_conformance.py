@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from furu_slurm import bare_id
 from furu_testing import ExecutorConformance, Mark
 
 _SMALL: Final = {"cpus": 1, "mem_gb": 0.5, "time_min": 60}
@@ -50,4 +51,4 @@ class TestSlurm(ExecutorConformance):
     def kill_worker(self, mark: Mark) -> None:
         """Cancel the job that a worker is, with all that it has started."""
         _executor, job_id, _restarts = mark.facts["submission"]
-        self._slurm.run("scancel", job_id)
+        self._slurm.run("scancel", bare_id(job_id))

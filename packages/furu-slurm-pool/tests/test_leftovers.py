@@ -5,14 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from furu_slurm import JobInfo, JobState, LocalCluster, Snapshot
 from furu_slurm.errors import FuruSlurmUnavailable
-from furu_slurm_pool import _leftovers
+from furu_slurm_pool import _leftovers, _workers
+from furu_slurm_pool._controllers import ruler, take_over
+from furu_slurm_pool._folders import make_folders, orders_for
 from furu_slurm_pool._leftovers import await_jobs, left_over, live_jobs, worker_job_name
+from furu_slurm_pool._resume import _stop_workers
+from furu_slurm_pool._workers import Worker
 
 RUN = "20260101-000000-abcdef"
 UNKNOWN = Snapshot(False, problem="squeue: timed out")
@@ -27,12 +32,20 @@ def snapshot(**states: JobState) -> Snapshot:
     return Snapshot(True, found={info.job_id: info for info in infos})
 
 
+def worker(job_id: str | None, *, token: str = "", index: int = -1, home: str = "") -> Worker:
+    return Worker(f"w-{job_id or token}-{index}", "gpu", token, index, "logs", job_id, home)
+
+
 class Scripted(LocalCluster):
     """A scheduler that gives prepared answers, the last one again and again."""
 
     def __init__(self, *answers: Snapshot) -> None:
         super().__init__()
         self.answers = list(answers)
+        self.cancelled: list[str] = []
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        self.cancelled += job_ids
 
     def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -46,22 +59,45 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_live_jobs_of_the_runs_workers_are_left() -> None:
     jobs = snapshot(_1=JobState.RUNNING, _2=JobState.COMPLETED, _3=JobState.COMPLETING)
     other = JobInfo(job_id="9", name=f"furu-pool-controller-{RUN}.tok", state=JobState.RUNNING)
-    assert live_jobs(Scripted(Snapshot(True, found={**jobs.found, "9": other})), RUN) == ["1"]
+    renamed = JobInfo(job_id="7", name="mine", state=JobState.RUNNING)
+    found = {**jobs.found, "9": other, "7": renamed}
+    assert live_jobs(Scripted(Snapshot(True, found=found)), RUN, []) == ["1"]
+    # Those whose ids are noted may be called anything; those of another cluster are left alone.
+    noted = [worker("7"), worker("1"), worker("2"), worker("8"), worker("1", home="beta:0")]
+    assert live_jobs(Scripted(Snapshot(True, found=found)), RUN, noted) == ["1", "7"]
     with pytest.raises(FuruSlurmUnavailable, match="timed out"):
-        live_jobs(Scripted(UNKNOWN), RUN)
+        live_jobs(Scripted(UNKNOWN), RUN, [])
+
+
+def test_p7_a_run_whose_controller_died_before_it_heard_of_its_jobs_is_stopped_with_them(
+    tmp_path: Path,
+) -> None:
+    make_folders(str(tmp_path))
+    for one in (worker(None, token="tok", index=1), worker(None, token="other"), worker("5")):
+        _workers.note(str(tmp_path), one)
+        if one.job_id is not None:
+            _workers.note_job(str(tmp_path), one, one.job_id)
+    take_over(str(tmp_path), 0, None)
+    controller = ruler(str(tmp_path))
+    assert controller is not None
+    cluster = Scripted(snapshot(_3_0=JobState.RUNNING, _3_1=JobState.PENDING))
+    told = _stop_workers(tmp_path, cluster, controller)
+    assert sorted(cluster.cancelled) == ["3_1", "5"]
+    assert told.startswith("2 workers (and 1 that may be on their way into the queue")
+    assert orders_for(str(tmp_path), "w-other")[0]  # which it finds when it begins
 
 
 def test_jobs_have_a_moment_to_end_once_slurm_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
     running, ended = snapshot(_1=JobState.RUNNING), snapshot(_1=JobState.COMPLETED)
-    assert left_over(Scripted(UNKNOWN, running, ended), RUN, stopped) == []
+    assert left_over(Scripted(UNKNOWN, running, ended), RUN, [], stopped) == []
     monkeypatch.setattr(_leftovers, "_EXIT_SECS", 0.05)
-    assert left_over(Scripted(UNKNOWN, running), RUN, stopped) == ["1"]
+    assert left_over(Scripted(UNKNOWN, running), RUN, [], stopped) == ["1"]
 
 
 def test_p6_an_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_leftovers, "_ANSWER_SECS", 0.05)
-    assert left_over(Scripted(UNKNOWN), RUN, threading.Event()) is None
+    assert left_over(Scripted(UNKNOWN), RUN, [], threading.Event()) is None
 
 
 @pytest.mark.parametrize("answer", [UNKNOWN, snapshot(_1=JobState.RUNNING)])
@@ -71,7 +107,7 @@ def test_p6_somebody_in_a_hurry_waits_no_longer(
     """What is known by then counts; else the way out is named."""
     stopped = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        asked: Future[Any] = pool.submit(left_over, Scripted(answer), RUN, stopped)
+        asked: Future[Any] = pool.submit(left_over, Scripted(answer), RUN, [], stopped)
         jobs = await_jobs(asked, RUN, lambda _: True, hurry=False, stopped=stopped)
     assert jobs == (["1"] if answer.known else [])
     assert (f"furu pool stop {RUN}" in caplog.text) is not answer.known

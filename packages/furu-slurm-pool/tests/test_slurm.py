@@ -16,7 +16,7 @@ from pool_nodes import Outsourced
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
 from furu_core.executors import EventKind
-from furu_slurm import SlurmCluster, SlurmSpec
+from furu_slurm import SlurmCluster, SlurmSpec, bare_id
 from furu_slurm.errors import FuruSubmitRefused
 from furu_testing import await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Dies, Leaf, Step
@@ -28,7 +28,7 @@ def test_both_spec_keys_land_on_their_partitions(store: Path, slurm: Any) -> Non
     run = start_on_slurm(root, specs=specs).wait(JOBS_SECS)
     partitions = {row["id"]: row["partition"] for row in jobs_of(run.id, slurm)}
     for mark in read_marks(store):
-        _, job, _ = mark.facts["submission"]
+        job = bare_id(mark.facts["submission"][1])
         assert partitions[job] == {"default": "cpu", "gpu": "gpu"}[mark.label]
         log = store / "submitit" / "workers" / mark.label / run.run_id / f"{job}_0_log.out"
         # Its last sign of life may have gone a moment before.

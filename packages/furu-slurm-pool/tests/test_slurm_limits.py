@@ -112,6 +112,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     # A limit that nothing will lift is an error.
     limit = ("sacctmgr", "-i", "modify", "user", pwd.getpwuid(os.getuid()).pw_name, "set")
     cluster.run(*limit, "MaxSubmitJobs=0")
+    monkeypatch.setattr("furu_slurm_pool._fleet._UNSEEN_SECS", 1.5)
     run = start_on_slurm(Leaf(x=8))
     with pytest.raises(FuruRunError, match="no job at all") as caught:
         run.wait(JOBS_SECS)

@@ -14,7 +14,7 @@ import pytest
 from pool_kit import JOBS_SECS, jobs_of, start_on_slurm
 
 from furu_core.errors import FuruRunCancelled, FuruRunError
-from furu_slurm import SlurmCluster
+from furu_slurm import SlurmCluster, bare_id
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_pool._folders import order_leave
 from furu_slurm_pool._resume import stop_run
@@ -135,7 +135,7 @@ def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     for name in ("_LEFT_SECS", "_GHOST_SECS"):
         monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", 2.0)
     assert run.wait(JOBS_SECS).results() == [1, 1]
-    jobs = {mark.label: mark.facts["submission"][1] for mark in read_marks(store)}
+    jobs = {mark.label: bare_id(mark.facts["submission"][1]) for mark in read_marks(store)}
     assert jobs["first"] == job
     assert jobs["second"] != job
     assert times(store) == {"first": 1, "second": 1}

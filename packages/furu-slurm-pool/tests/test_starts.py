@@ -14,7 +14,7 @@ from furu_slurm_pool._workers import Worker
 def worker(number: int, state: JobState | None, *, denied: bool = False) -> Worker:
     info = None if state is None else JobInfo(str(number), "furu", state)
     folder = str(Path("logs"))
-    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), info, denied=denied)
+    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), "", info, denied=denied)
 
 
 def failures_borne(made: list[Worker]) -> int:

@@ -251,7 +251,7 @@ def submission_of_this_job() -> Submission | None:
     """The job that this process is, as the executor calls it; None outside of jobs."""
     job = this_job()
     # The job, however often it is started: while it waits to start again, the run has a controller.
-    return None if job is None else Submission(EXECUTOR, job.job_id, ANY_RESTART)
+    return None if job is None else Submission(EXECUTOR, job.full_id, ANY_RESTART)
 
 
 def margin_secs(spec: SlurmSpec) -> float:

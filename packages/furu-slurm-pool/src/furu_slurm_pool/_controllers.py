@@ -38,6 +38,7 @@ from furu_core.executors import (
     this_process,
 )
 from furu_plan import Decision, RetryLedger, Spent
+from furu_slurm import bare_id
 from furu_slurm_pool._moves import listed
 
 VERSION: Final = 1
@@ -100,7 +101,7 @@ class Ruler:
     silent_secs: float
 
     def __str__(self) -> str:
-        job = None if self.submission is None else f"job {self.submission.id}"
+        job = None if self.submission is None else f"job {bare_id(self.submission.id)}"
         process = None if self.process is None else str(self.process)
         return ", ".join(part for part in (process, job) if part)
 

@@ -35,8 +35,10 @@ from furu_slurm import (
     Cluster,
     JobEnvironment,
     SlurmSpec,
+    at_home,
     check_spec_keys,
     new_token,
+    same_job,
     this_job,
     worker_log_folder,
     write_job_environment,
@@ -96,7 +98,8 @@ def submit_controller_of(
     """Have a job control the run in a folder, which this process controls until then."""
     write_job_environment(folder)
     spec = controller_spec(request)
-    (job_id,) = cluster_of(request).submit(
+    cluster = cluster_of(request)
+    (job_id,) = cluster.submit(
         spec=spec,
         token=new_token(),
         name=f"furu-pool-controller-{folder.name}",
@@ -105,7 +108,7 @@ def submit_controller_of(
         requeue=request.cluster == "slurm",
         signal_before_secs=int(margin_secs(spec)),
     )
-    submission = Submission(EXECUTOR, job_id, ANY_RESTART)
+    submission = Submission(EXECUTOR, at_home(job_id, cluster.home()), ANY_RESTART)
     try:
         # None: the job has begun already, and is the controller.
         take_over(str(folder), reign.number, submission, for_job=True)
@@ -138,7 +141,7 @@ def _predecessor(folder: Path) -> int | None:
         if before.ended is RunState.DONE:
             return None
         told = before.submission
-        if job is not None and told is not None and told.id == job.job_id:
+        if job is not None and told is not None and same_job(told.id, job.full_id):
             return before.number
         if time.monotonic() > deadline or not before.lives(furu_core.settings().lease_secs):
             refuse_if_alive(folder, before)

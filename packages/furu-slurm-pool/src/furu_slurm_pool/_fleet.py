@@ -99,6 +99,7 @@ class Fleet:
         self._recent = RecentDemand(idle_secs)
         self._allowance = Allowance(_LIMIT_PAUSE_SECS)
         self._limit_said: float | None = None
+        self._limit_since: float | None = None  # for which no job was seen that keeps others out
         # Two, so that jobs can be cancelled while a submission gets no answer.
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="furu-scheduler")
         self._asked: Future[Snapshot] | None = None
@@ -212,12 +213,13 @@ class Fleet:
     def _start(self, key: str, count: int) -> None:
         token = new_token()
         folder = self._log_folder(key)
+        home = self._cluster.home()
         workers = []
         for index in range(count):
             self._count += 1
             name = f"w{self._reign}-{self._count:04d}"
             place = index if count > 1 else -1
-            workers.append(Worker(name, key, token, place, str(folder)))
+            workers.append(Worker(name, key, token, place, str(folder), home=home))
         for worker in workers:
             _workers.note(self._run_folder, worker)
             self._workers[worker.name] = worker
@@ -244,9 +246,16 @@ class Fleet:
         self._submitting = workers, self._in_thread(submit)
 
     def _check_limit(self, error: FuruSubmitLimit) -> None:
-        """See that there is something to wait for."""
-        snapshot = self._cluster.jobs(fresh=True)
-        if snapshot.known and not any(info.state.live for info in snapshot.found.values()):
+        """See that there is something to wait for: a job of this user, or of somebody else's group."""
+        snapshot = self._cluster.jobs(self._job_ids(), fresh=True)
+        now = time.monotonic()
+        lives = any(info.state.live for info in snapshot.found.values())
+        if lives or not snapshot.known or "Grp" in error.said:
+            self._limit_since = None
+            return
+        self._limit_since = self._limit_since or now
+        # That a listing shows no job proves nothing, before it has been renewed.
+        if now - self._limit_since > _UNSEEN_SECS:
             raise FuruSubmitRefused(
                 f"Slurm takes no job at all, though none of this user's is in its queue: {error.said}",
                 token=error.token,
@@ -362,9 +371,12 @@ class Fleet:
                 self._is_down(FuruSlurmUnavailable(why, hint=hint))
         if self._asked is None and self._workers and time.monotonic() >= self._next_ask:
             self._next_ask = time.monotonic() + self._poll_secs
-            known = [w.job_id for w in self._workers.values() if w.job_id is not None]
+            known = self._job_ids()
             self._asked = self._in_thread(lambda: self._cluster.jobs(known))
         return []
+
+    def _job_ids(self) -> list[str]:
+        return [w.full_id for w in list(self._workers.values()) if w.full_id is not None]
 
     def _judge(self, snapshot: Snapshot) -> list[Gone]:
         gone: list[Gone] = []
@@ -378,6 +390,10 @@ class Fleet:
                     _workers.note_job(self._run_folder, worker, info.job_id)
                 if info.state.ended:
                     gone.append(self._gone(worker, f"its job has ended as {info.state.value}"))
+                    continue
+                if info.elsewhere and self._is_late(worker):
+                    why = f"its job is {info.reason}, of which nobody knows here, and has not begun"
+                    gone.append(self._gone(worker, why))
                     continue
                 worker.hopeless = worker.hopeless + 1 if info.hopeless else 0
                 if worker.hopeless >= _HOPELESS_LOOKS:
@@ -393,8 +409,12 @@ class Fleet:
 
     def _is_denied(self, worker: Worker, snapshot: Snapshot) -> bool:
         """Whether a worker that is not found is none, by the scheduler's word, or was never submitted."""
-        if worker.job_id is not None:
-            return snapshot.gone(worker.job_id)
+        if worker.full_id is not None:
+            return snapshot.gone(worker.full_id)
+        return self._is_late(worker)
+
+    def _is_late(self, worker: Worker) -> bool:
+        """Whether a worker has not begun, long after it was submitted or taken over."""
         since = time.monotonic() - (worker.submitted or 0.0)
         return not worker.begun and since > _UNSEEN_SECS
 
@@ -409,7 +429,7 @@ class Fleet:
             return
         if worker.cancelled is None:
             _log.warning(
-                "worker %s has given no sign of life for %.0f s: its job is cancelled",
+                "worker %s has given no sign of life for %.0f s: its job is cancelled, if it can be",
                 *(worker, silence),
             )
             self.cancel([worker])
@@ -431,7 +451,7 @@ class Fleet:
         now = time.monotonic()
         for worker in chosen:
             worker.cancelled = worker.cancelled or now
-        job_ids = [worker.job_id for worker in chosen if worker.job_id is not None]
+        job_ids = [worker.full_id for worker in chosen if worker.full_id is not None]
         if job_ids:
             self._cancelling.append(self._in_thread(lambda: self._cluster.cancel(job_ids)))
 
@@ -482,7 +502,8 @@ class Fleet:
         if self._cluster.name != "slurm" or not self._was_up:
             return
         stopped = threading.Event()
-        asked = self._in_thread(lambda: left_over(self._cluster, self._run_id, stopped))
+        noted = _workers.noted(self._run_folder)
+        asked = self._in_thread(lambda: left_over(self._cluster, self._run_id, noted, stopped))
         jobs = await_jobs(asked, self._run_id, hurried, hurry=hurry, stopped=stopped)
         if jobs:
             self._in_thread(partial(self._cluster.cancel, jobs))

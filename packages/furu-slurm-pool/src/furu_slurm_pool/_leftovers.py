@@ -10,13 +10,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final
 
 from furu_slurm import Cluster, JobState
 from furu_slurm.errors import FuruSlurmUnavailable
+from furu_slurm_pool._workers import Worker
 
 _log = logging.getLogger("furu.pool")
 
@@ -32,32 +33,42 @@ def worker_job_name(run_id: str, spec_key: str) -> str:
     return f"{_prefix(run_id)}{spec_key}"  # the run first: long names are cut
 
 
-def live_jobs(cluster: Cluster, run_id: str) -> list[str]:
+def live_jobs(cluster: Cluster, run_id: str, workers: Collection[Worker]) -> list[str]:
     """The jobs of a run's workers that the scheduler believes in.
+
+    Args:
+        cluster: where they ran.
+        run_id: the run.
+        workers: those that are noted. Jobs of others are known by what they are called.
 
     Raises:
         FuruSlurmUnavailable: it does not answer.
     """
-    snapshot = cluster.jobs(fresh=True)
+    known = [worker.full_id for worker in workers if worker.full_id is not None]
+    snapshot = cluster.jobs(known, fresh=True)
     if not snapshot.known:
         raise FuruSlurmUnavailable(
             f"Slurm does not answer ({snapshot.problem})", hint="try again when `sinfo` answers"
         )
-    return [
+    infos = [info for info in snapshot.found.values() if info.name.startswith(_prefix(run_id))]
+    infos += [info for job_id in known if (info := snapshot.job(job_id)) is not None]
+    live = [
         info.job_id
-        for info in snapshot.found.values()
-        if info.name.startswith(_prefix(run_id))
-        and info.state.live
-        and info.state is not JobState.COMPLETING
+        for info in infos
+        if info.state.live and info.state is not JobState.COMPLETING and not info.elsewhere
     ]
+    return list(dict.fromkeys(live))
 
 
-def left_over(cluster: Cluster, run_id: str, stopped: threading.Event) -> list[str] | None:
+def left_over(
+    cluster: Cluster, run_id: str, workers: Collection[Worker], stopped: threading.Event
+) -> list[str] | None:
     """The jobs of a run whose workers have left, and that do not end as they should.
 
     Args:
         cluster: where they ran.
         run_id: the run.
+        workers: those that are noted.
         stopped: set by somebody who does not want to wait any longer.
 
     Returns:
@@ -67,7 +78,7 @@ def left_over(cluster: Cluster, run_id: str, stopped: threading.Event) -> list[s
     first = True
     while True:
         try:
-            jobs = live_jobs(cluster, run_id)
+            jobs = live_jobs(cluster, run_id, workers)
         except FuruSlurmUnavailable:
             jobs = None
         now = time.monotonic()

@@ -28,6 +28,7 @@ from furu_core.executors import (
 )
 from furu_plan import PlanNode
 from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source, Task
+from furu_slurm import same_job
 from furu_slurm_pool import _queue, _tasks, _verdicts
 from furu_slurm_pool._controllers import Reign
 from furu_slurm_pool._fleet import Fleet
@@ -490,7 +491,8 @@ class QueuePool:
         if info.state is NodeState.DONE and not node.rerun:
             return NodeResult(node.hash, Outcome.COMPUTED)
         submission = None if info.holder is None else info.holder.submission
-        if submission is None or submission.id != worker.job_id:
+        job_id = worker.full_id
+        if submission is None or job_id is None or not same_job(submission.id, job_id):
             return None
         if info.attempt is None or info.attempt <= self._told_attempt.get(node.hash, 0):
             return None

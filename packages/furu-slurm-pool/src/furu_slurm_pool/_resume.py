@@ -9,7 +9,7 @@ from typing import Final
 import furu_core
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import RunState
-from furu_slurm import Cluster, restore_job_environment
+from furu_slurm import Cluster, bare_id, restore_job_environment
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_pool._control import claim, cluster_of, control, refuse_if_alive
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
@@ -19,7 +19,7 @@ from furu_slurm_pool._leftovers import live_jobs
 from furu_slurm_pool._observed import ObservedPoolRun
 from furu_slurm_pool._pool_run import SlurmPoolRun
 from furu_slurm_pool._request import read_options, read_request
-from furu_slurm_pool._workers import noted_jobs
+from furu_slurm_pool._workers import found_in, noted
 
 _STOP_SECS: Final = 60.0
 _LOOK_SECS: Final = 0.1
@@ -83,7 +83,8 @@ def stop_run(folder: Path) -> str:
             cluster.cancel([job_id])  # a job that waits cannot listen
             workers = _stop_workers(folder, cluster, now)
             return (
-                f"was to be controlled by job {job_id}, which was cancelled, and {workers} with it"
+                f"was to be controlled by job {bare_id(job_id)}, which was cancelled, and {workers} "
+                "with it"
             )
         time.sleep(_LOOK_SECS)
     raise FuruExecutorError(
@@ -103,10 +104,20 @@ def _stop_workers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
     """End a run whose controller cannot; its workers, counted in words."""
     reign = claim(folder, controller.number)
     order_stop(str(folder))
-    jobs = noted_jobs(str(folder))
-    cluster.cancel(jobs)
+    workers = noted(str(folder))
+    jobs = {worker.name: worker.full_id for worker in workers if worker.full_id is not None}
+    if len(jobs) < len(workers):
+        # Its controller died before it heard of the job; Slurm knows it by its token.
+        snapshot = cluster.jobs(fresh=True)
+        for worker in workers:
+            info = found_in(snapshot, worker)
+            if worker.full_id is None and info is not None:
+                jobs[worker.name] = info.job_id
+    cluster.cancel(jobs.values())
     reign.end(RunState.CANCELLED)
-    return f"{len(jobs)} workers"
+    rest = len(workers) - len(jobs)
+    more = f" (and {rest} that may be on their way into the queue, which end as soon as they begin)"
+    return f"{len(jobs)} workers{more if rest else ''}"
 
 
 def _stop_leftovers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
@@ -114,7 +125,7 @@ def _stop_leftovers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
     if cluster.name != "slurm":
         return ""
     try:
-        jobs = live_jobs(cluster, folder.name)
+        jobs = live_jobs(cluster, folder.name, noted(str(folder)))
         now = ruler(str(folder))
         if now is not None and now.number != controller.number:
             return ", and goes on under another controller"

@@ -117,7 +117,7 @@ class _Worker:
         self._job = job
         self._patience_secs = settings.lease_secs  # for a full disk to be given room
         self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
-        about = {"job": None if job is None else job.job_id, "process": str(this_process())}
+        about = {"job": None if job is None else job.full_id, "process": str(this_process())}
         self._heart = Heartbeat(setup.run_folder, setup.worker, json.dumps(about).encode())
         wait = 0.0 if setup.local_store else max(settings.lease_secs, _CACHE_SECS)
         self._wait_secs = wait
@@ -126,7 +126,7 @@ class _Worker:
             run_id=setup.run_id,
             spec_key=setup.spec_key,
             known_done_wait_secs=wait,
-            submission=None if job is None else Submission(EXECUTOR, job.job_id, job.restarts),
+            submission=None if job is None else Submission(EXECUTOR, job.full_id, job.restarts),
         )
         self._graph = ""
         self._process: NodeChild | None = None

@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from furu_slurm import JobInfo, Snapshot, job_log
+from furu_slurm import JobInfo, Snapshot, at_home, job_log
 from furu_slurm_pool._moves import is_hidden, listed
 from furu_slurm_pool._queue import declare_dead, queue_folder
 
@@ -35,6 +35,7 @@ class Worker:
         index: in the array of that submission; -1 when it is alone.
         folder: of its log.
         job_id: None until the scheduler has told.
+        home: where that job is at home, see `furu_slurm.at_home`.
         info: what the scheduler said last.
         submitted: when its submission was over, by `time.monotonic`.
         begun: whether it has given a sign of life.
@@ -52,6 +53,7 @@ class Worker:
     index: int
     folder: str
     job_id: str | None = None
+    home: str = ""
     info: JobInfo | None = None
     submitted: float | None = None
     begun: bool = False
@@ -61,6 +63,11 @@ class Worker:
     cancelled: float | None = None
     denied: bool = False
     hopeless: int = 0
+
+    @property
+    def full_id(self) -> str | None:
+        """Its job's id with its home; None until the scheduler has told."""
+        return None if self.job_id is None else at_home(self.job_id, self.home)
 
     @property
     def log(self) -> Path:
@@ -98,8 +105,8 @@ class Gone:
 
 def found_in(snapshot: Snapshot, worker: Worker) -> JobInfo | None:
     """How a worker's job stands, found by its token where its id is not known."""
-    if worker.job_id is not None:
-        return snapshot.job(worker.job_id)
+    if worker.full_id is not None:
+        return snapshot.job(worker.full_id)
     for info in snapshot.by_token(worker.token):
         place = info.job_id.partition("_")[2]
         if worker.index < 0 or place == str(worker.index):
@@ -122,6 +129,7 @@ def note(run_folder: str, worker: Worker) -> None:
         "token": worker.token,
         "index": worker.index,
         "folder": worker.folder,
+        "home": worker.home,
     }
     with open(f"{_folder(run_folder)}/{worker.name}.json", "x", encoding="utf-8") as file:
         json.dump(record, file)
@@ -158,11 +166,6 @@ def noted(run_folder: str) -> list[Worker]:
     return found
 
 
-def noted_jobs(run_folder: str) -> list[str]:
-    """The jobs of all workers of a run that may live."""
-    return list(_job_ids(listed(_folder(run_folder))).values())
-
-
 def _folder(run_folder: str) -> str:
     return f"{run_folder}/workers"
 
@@ -176,7 +179,9 @@ def _read(run_folder: str, name: str) -> Worker | None:
     try:
         with open(f"{_folder(run_folder)}/{name}.json", "rb") as file:
             raw = json.load(file)
-        return Worker(name, raw["spec_key"], raw["token"], int(raw["index"]), raw["folder"])
+        found = Worker(name, raw["spec_key"], raw["token"], int(raw["index"]), raw["folder"])
+        found.home = raw["home"]
+        return found
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it was being written when its controller died: nothing was submitted
 

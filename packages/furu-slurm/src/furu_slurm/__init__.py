@@ -17,7 +17,7 @@ if _TYPE_CHECKING:
         write_job_environment,
     )
     from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
-    from furu_slurm._homes import at_home, bare_id
+    from furu_slurm._homes import at_home, bare_id, same_job
     from furu_slurm._liveness import ANY_RESTART, judge, liveness
     from furu_slurm._local import LocalCluster
     from furu_slurm._node_child import ChildDied, NodeChild
@@ -53,6 +53,7 @@ __all__ = [
     "node_log_folder",
     "resolve_specs",
     "restore_job_environment",
+    "same_job",
     "submitit_root",
     "this_job",
     "worker_log_folder",
@@ -71,7 +72,7 @@ _MODULES = {
         "write_job_environment",
     ),
     "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
-    "_homes": ("at_home", "bare_id"),
+    "_homes": ("at_home", "bare_id", "same_job"),
     "_liveness": ("ANY_RESTART", "judge", "liveness"),
     "_local": ("LocalCluster",),
     "_node_child": ("ChildDied", "NodeChild"),

@@ -48,6 +48,18 @@ def bare_id(job_id: str) -> str:
     return job_id.partition("@")[0]
 
 
+def same_job(one: str, other: str) -> bool:
+    """Whether two ids mean one job; an id without a home may be of any.
+
+    Example:
+        >>> from furu_slurm import same_job
+        >>> same_job("7@alpha:1000", "7"), same_job("7@alpha:1000", "7@beta:1000")
+        (True, False)
+    """
+    homes = home_of(one), home_of(other)
+    return bare_id(one) == bare_id(other) and (None in homes or homes[0] == homes[1])
+
+
 def home_of(job_id: str) -> Home | None:
     """The home in a job's id; None where it has none."""
     cluster, _, user = job_id.partition("@")[2].rpartition(":")
