@@ -11,7 +11,7 @@ import pytest
 
 from furu_core import Furu, _registry
 from furu_core._layout import node_paths
-from furu_core.errors import FuruComputeError
+from furu_core.errors import FuruComputeError, FuruUsageError
 from furu_core.executors import (
     Executor,
     Liveness,
@@ -134,6 +134,19 @@ class Faulty(Queue):
         if isinstance(cls.answer, Exception):
             raise cls.answer
         return dict.fromkeys(submissions, cls.answer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", [Liveness.ALIVE, Liveness.UNKNOWN])
+def test_P10_a_queued_node_is_not_deleted_and_its_job_keeps_its_note(answer: Liveness) -> None:
+    node = Leaf(x=1)
+    Queue.answers["7"] = answer
+    assert note_submission(node, Submission("queue", "7"))
+    with pytest.raises(FuruUsageError, match=r"is queued for queue job 7; cancel that job first"):
+        node.delete()
+    assert submission_of(node) == Submission("queue", "7")
+    Queue.answers["7"] = Liveness.GONE
+    assert node.delete()
+    assert submission_of(node) is None
 
 
 @pytest.mark.parametrize("answer", [OSError("the scheduler is away"), False, "dead"])

@@ -131,13 +131,12 @@ class Furu(Generic[T_co]):
         """Remove the result and what failed attempts left; whether there was anything to remove.
 
         Raises:
-            FuruUsageError: somebody computes the node now.
+            FuruUsageError: somebody computes the node now, or a job that is to compute it is queued.
             FuruStoreError: the store cannot be written.
         """
-        from furu_core import _publishing
+        from furu_core import _deleting
 
-        lease_secs = _settings.current().lease_secs
-        return _publishing.delete(short_name(self), node_paths(self), lease_secs=lease_secs)
+        return _deleting.delete(short_name(self), node_paths(self))
 
     @property
     def furu_hash(self) -> str:

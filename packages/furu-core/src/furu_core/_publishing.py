@@ -1,4 +1,4 @@
-"""How complete results appear and go: publishing, replacing, moving a bad one aside, deleting."""
+"""How complete results appear and go: publishing, replacing, moving a bad one aside."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from contextlib import suppress
 
 from furu_core import _attempts
 from furu_core._artifacts import is_published
-from furu_core._attempts import Attempt, Origin
+from furu_core._attempts import Attempt
 from furu_core._layout import NodePaths
-from furu_core._store_errors import store_error
-from furu_core.errors import FuruUsageError
 
 
 def publish(attempt: Attempt, *, replace: bool) -> bool:
@@ -60,48 +58,3 @@ def move_aside(attempt: Attempt) -> None:
     """Move the artifact of a node into the folder of an attempt at it."""
     with suppress(FileNotFoundError):
         os.rename(attempt.paths.artifact, f"{attempt.folder}/{_attempts.INVALID}")
-
-
-def delete(name: str, paths: NodePaths, *, lease_secs: float) -> bool:
-    """Remove the artifact and the ended attempts of a node; whether there was anything.
-
-    It claims an attempt for that, so that nobody computes the node meanwhile.
-
-    Args:
-        name: the node's short name.
-        paths: its folders.
-        lease_secs: seconds without a sign of life after which others may take over.
-
-    Raises:
-        FuruUsageError: somebody computes it now.
-        FuruStoreError: the store cannot be written.
-    """
-    while True:
-        there = os.path.isdir(paths.artifact)
-        if not there and not os.path.isdir(paths.attempts):
-            return False
-        newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
-        if newest is not None and newest.alive:
-            assert newest.judgement is not None
-            raise FuruUsageError(
-                f"{name} is being computed: {newest.judgement.reason}",
-                hint="stop that process first, or wait until it has ended",
-            )
-        attempt = _attempts.claim(
-            paths,
-            1 if newest is None else newest.number + 1,
-            node=name,
-            origin=Origin(),
-            lease_secs=lease_secs,
-        )
-        if attempt is not None:
-            break
-    try:
-        # Nothing is concluded from what stands there afterwards: somebody may have published anew.
-        _attempts.discard_or_raise(paths.artifact, paths.class_attempts)
-    except OSError as error:
-        _attempts.withdraw(attempt)
-        raise store_error(error, paths.artifact) from error
-    _attempts.clean_up(attempt)
-    kept_number = newest is not None and newest.is_kept_number
-    return there or not kept_number

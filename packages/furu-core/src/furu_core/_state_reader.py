@@ -85,9 +85,7 @@ def state_of(obj: Furu[Any], paths: NodePaths) -> NodeInfo:
 def look(paths: NodePaths, name: str) -> NodeInfo:
     """How a node without an artifact stands: by its newest attempt, and by the job submitted for it."""
     newest = _attempts.latest(paths, lease_secs=_settings.current().lease_secs)
-    running = newest is not None and newest.alive
-    if newest is not None and newest.record is not None:
-        running = running and not _registry.is_gone(newest.record.submission)
+    running = newest is not None and _runs(newest)
     if not running:
         queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
         if queued is not None:
@@ -101,6 +99,26 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
     assert newest.record is not None
     failure = _failure(newest, paths.hash, name)
     return NodeInfo(_ENDED_STATES[newest.record.status], newest.number, holder, failure)
+
+
+def held(paths: NodePaths) -> NodeInfo | None:
+    """Who computes a node, or the job in a queue that is to, whether there is an artifact or not.
+
+    A record that only a newer furu can read is judged by its lease.
+    """
+    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.current().lease_secs)
+    if newest is not None and _runs(newest):
+        assert newest.judgement is not None
+        reason = newest.judgement.reason
+        return NodeInfo(NodeState.RUNNING, newest.number, holder_of(newest), reason=reason)
+    queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
+    return queued if queued is not None and queued.state is NodeState.QUEUED else None
+
+
+def _runs(attempt: LatestAttempt) -> bool:
+    """Whether an attempt lives; a scheduler's word that its job is gone supersedes the lease."""
+    submission = None if attempt.record is None else attempt.record.submission
+    return attempt.alive and not _registry.is_gone(submission)
 
 
 def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:

@@ -299,7 +299,7 @@ def test_rm_refuses_a_node_that_is_being_computed(project: Any) -> None:
             name = project.furu("ls").out.split()[1]
             done = project.furu("rm", "--yes", name)
             assert done.status == 2
-            assert f"is running: process {process.pid} on " in done.err
+            assert f"is being computed by process {process.pid} on " in done.err
             assert "holder" in project.furu("show", name).out
             (project.folder / "go").write_text("on")
             assert process.wait(120) == 0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from furu_core import _browse, _publishing, _settings
+from furu_core import _browse, _deleting
 from furu_core._cli import _status
 from furu_core._cli._output import json_option, print_json
-from furu_core._states import NodeState
-from furu_core.errors import FuruUsageError
 
 
 @click.command("rm")
@@ -16,15 +14,10 @@ from furu_core.errors import FuruUsageError
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
 def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
-    """Delete the artifacts and attempts of nodes; what is being computed is refused."""
+    """Delete the artifacts and attempts of nodes; what is being computed or queued is refused."""
     found = [_browse.find(name) for name in names]
     for node in found:
-        info = node.info()
-        if info.state in {NodeState.RUNNING, NodeState.QUEUED}:
-            raise FuruUsageError(
-                f"{node.name} is {info.state.value}: {info.holder or 'an unknown process'}",
-                hint="stop that first, or wait until it has ended",
-            )
+        _deleting.refuse_held(node.name, node.paths)
     if not yes:
         for node in found:
             click.echo(f"{node.name}  {node.info().state.value}  {node.paths.artifact}", err=True)
@@ -32,9 +25,8 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
         if not click.confirm(f"Delete {what}?", err=True):
             click.echo("nothing was deleted", err=True)
             return _status.FAILED
-    lease_secs = _settings.current().lease_secs
     for node in found:
-        _publishing.delete(node.name, node.paths, lease_secs=lease_secs)
+        _deleting.delete(node.name, node.paths)
         if not as_json:
             click.echo(f"deleted {node.name}")
     if as_json:
