@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 
-from furu_core import Furu, _attempts, _layout, _lease, _process, _provenance, _records, _settings
+from furu_core import (
+    Furu,
+    _attempts,
+    _console,
+    _layout,
+    _lease,
+    _process,
+    _provenance,
+    _records,
+    _settings,
+)
 from furu_core._process import ProcessId
 from furu_core._records import AttemptRecord, AttemptStatus
-from furu_core.errors import FuruComputeError, FuruWaitTimeout
+from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
 from furu_core.executors import NodeState, StateReader
 from furu_testing import Host, needs_namespaces, wait_until
 from furu_testing.nodes import Leaf
@@ -287,6 +299,96 @@ def test_a_heartbeat_keeps_a_holder_alive_for_longer_than_its_lease(
         assert "far-host" in seen()["holder"]
         (outside / "go-first").touch()
         assert first.result() == "first first"
+
+
+@pytest.fixture
+def threads_run_out() -> Iterator[Callable[[bool], None]]:
+    """Lets the system refuse new threads or give them again: it has no room for such a stack."""
+
+    def refuse(refused: bool) -> None:
+        threading.stack_size(1 << 46 if refused else 0)
+
+    yield refuse
+    refuse(False)
+
+
+def test_p6_a_node_that_cannot_show_that_it_lives_is_not_begun_and_the_next_one_beats(
+    store: Path, monkeypatch: pytest.MonkeyPatch, threads_run_out: Callable[[bool], None]
+) -> None:
+    monkeypatch.setattr(_lease, "_keeper", _lease._Keeper())
+    node = Leaf()
+    folder = Path(_layout.node_paths(node).attempts)
+    threads_run_out(True)
+    with pytest.raises(FuruStoreError) as refused:
+        node.get()
+    assert "cannot be kept up: can't start new thread" in str(refused.value)
+    assert "ulimit -u" in str(refused.value)
+    assert not list(folder.glob("*"))
+    threads_run_out(False)
+
+    def beats(self: Leaf) -> int:
+        wait_until("the heartbeat to begin", (folder / "1" / _lease.LEASE_FILE).exists)
+        return 7
+
+    monkeypatch.setattr(Leaf, "_create", beats)
+    with _settings.use(lease_secs=0.25):
+        assert node.get() == 7
+
+
+@pytest.mark.parametrize("trouble", [MemoryError(), OSError(errno.EIO, "the server is away")])
+def test_p6_a_heartbeat_that_failed_is_tried_again_and_stops_no_other(
+    store: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(_lease, "_keeper", _lease._Keeper())
+    folders = [Path(leave_attempt(Leaf(x=x), with_lease=False)) for x in (1, 2)]
+    failed: list[int] = []
+
+    def utime(fd: int) -> None:
+        if fd not in failed:
+            failed.append(fd)
+            raise trouble
+        beaten.add(os.fstat(fd).st_ino)
+
+    beaten: set[int] = set()
+    monkeypatch.setattr(os, "utime", utime)
+    leases = [_lease.hold(str(folder), "0" * 16, 0.05) for folder in folders]
+    wait_until("both to beat", lambda: len(beaten) == 2)
+    for lease in leases:
+        lease.release()
+    assert failed
+    assert not [folder for folder in folders if (folder / _lease.LEASE_FILE).exists()]
+
+
+def test_p4_a_holder_whose_folder_was_removed_gives_no_signs_of_life_for_the_next_one(
+    store: Path,
+) -> None:
+    folder = Path(leave_attempt(Leaf(), with_lease=False))
+    beating, late = (_lease.Lease(str(folder), "0" * 16, HOUR) for _ in range(2))
+    beating.beat()
+    shutil.rmtree(folder)
+    leave_attempt(Leaf(), token="1" * 16, with_lease=False)
+    late.beat()
+    assert not (folder / _lease.LEASE_FILE).exists()
+    successor = _lease.Lease(str(folder), "1" * 16, HOUR)
+    successor.beat()
+    os.utime(folder / _lease.LEASE_FILE, (1, 1))
+    for lease in (beating, late):
+        lease.beat()
+        lease.release()
+    assert (folder / _lease.LEASE_FILE).stat().st_mtime == 1
+    successor.release()
+
+
+def test_p6_output_is_copied_to_the_console_again_once_there_are_threads(
+    threads_run_out: Callable[[bool], None],
+) -> None:
+    copied = threading.Event()
+    copier = _console.Copier(lambda: copied.set() is not None)
+    threads_run_out(True)
+    copier.wake()
+    threads_run_out(False)
+    copier.wake()
+    assert copied.wait(60)
 
 
 def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(

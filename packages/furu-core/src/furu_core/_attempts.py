@@ -267,7 +267,7 @@ def claim(
         folder = f"{paths.attempts}/{number}"
         try:
             _hand_over_checkpoint(paths, number)
-            return Attempt(paths, record, _lease.hold(folder, lease_secs))
+            return Attempt(paths, record, _lease.hold(folder, record.token, lease_secs))
         except BaseException:
             # Others would take what was claimed for running, as long as this process lives.
             if not os.path.isdir(f"{folder}/{CHECKPOINT}"):

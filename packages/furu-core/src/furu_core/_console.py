@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from furu_core._background import Background
+
 STANDARD: Final = (1, 2)
 _NAMES: Final = {1: "stdout", 2: "stderr"}
 _POLL_SECS: Final = 0.1
@@ -173,14 +175,14 @@ class Copier:
 
     def __init__(self, copy: Callable[[], bool]) -> None:
         self._copy = copy
-        self._thread: threading.Thread | None = None
+        self._thread = Background(self._run, "furu-echo")
         self._work = threading.Event()
 
     def wake(self) -> None:
         """Begin to copy, if it does not."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="furu-echo", daemon=True)
-            self._thread.start()
+        # Without a thread, what native code writes is shown when its node prints or ends.
+        with suppress(RuntimeError):
+            self._thread.ensure()
         if not self._work.is_set():
             self._work.set()
 

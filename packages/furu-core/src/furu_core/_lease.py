@@ -1,14 +1,14 @@
 """The sign of life that the holder of an attempt gives, and how others judge it.
 
 An attempt begins with its record, which is fresh. One that lasts longer than a fraction of its lease
-is given filelock's `SoftFileLease`, whose heartbeat touches a file of its own from then on; so the
+gets a file of its own, which one thread for all attempts of the process touches from then on; so the
 many short nodes of a graph pay for neither a thread nor a file each. A holder never contends for
-another's lease. Of that library only the heartbeat is used: its takeover differs between releases,
-refuses some network filesystems, and cannot tell two containers of one host name apart.
+another's lease.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -16,20 +16,21 @@ import threading
 import time
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from furu_core import _process, _records
+from furu_core._background import Background
 from furu_core._layout import ATTEMPTS
-from furu_core._records import AttemptRecord
-
-if TYPE_CHECKING:
-    from filelock import LeaseCompromise, SoftFileLease
+from furu_core._records import AttemptRecord, DamagedRecord
+from furu_core.errors import FuruFormatError, FuruStoreError
 
 LEASE_FILE: Final = "lease"
 PROBE: Final = ".probe-"
-_YOUNG_FRACTION: Final = 0.2  # of its duration, until which the record's own age shows life
+# Of its duration; the first time the record's own age shows life until then.
+_BEAT_FRACTION: Final = 0.2
+_TROUBLE_SECS: Final = 0.1
 _log = logging.getLogger("furu.lease")
 
 
@@ -41,96 +42,141 @@ class Lease:
 
     Args:
         folder: the attempt's folder, whose record was written just now.
+        token: the attempt's, which tells its folder from a later one of the same name.
         duration: seconds without a sign of life after which others may take over.
     """
 
-    def __init__(self, folder: str, duration: float) -> None:
-        self.due = time.monotonic() + _YOUNG_FRACTION * duration
-        self._folder = folder
-        self._duration = duration
+    def __init__(self, folder: str, token: str, duration: float) -> None:
+        self.folder = folder
+        self._token = token
+        self._pause = _BEAT_FRACTION * duration
+        self.due = time.monotonic() + self._pause
         self._mutex = threading.Lock()
         self._released = False
-        self._beating: SoftFileLease | None = None
+        self._fd: int | None = None
+        self._in_trouble = False
 
-    def begin_beating(self) -> None:
-        """Start the heartbeat, unless the lease was released meanwhile."""
-        from furu_core import _forks
-
-        _forks.prepare_for_filelock()
-        from filelock import SoftFileLease  # costs 60 ms, which short nodes need not pay
-
+    def beat(self) -> None:
+        """Give a sign of life, unless the lease was released meanwhile; when that fails, say so once."""
+        self.due = time.monotonic() + self._pause
         with self._mutex:
             if self._released:
                 return
-            lease = SoftFileLease(
-                f"{self._folder}/{LEASE_FILE}",
-                lease_duration=self._duration,
-                on_compromise=_report,
-                thread_local=False,  # an attempt may be ended by another thread than began it
-                blocking=False,
-            )
             try:
-                lease.acquire()
-            except (OSError, TimeoutError) as error:
-                _log.warning("%s has no heartbeat: %s", self._folder, error)
+                self._touch()
+            except (OSError, FuruFormatError) as error:
+                trouble = error
             else:
-                self._beating = lease
+                self._in_trouble = False
+                return
+        if not self._in_trouble:
+            self._in_trouble = True
+            _log.warning("the lease in %s cannot be kept up: %s", self.folder, trouble)
 
     def release(self) -> None:
         """Stop the heartbeat, if it has begun."""
         _keeper.forget(self)
         with self._mutex:
             self._released = True
-            if self._beating is not None:
+            if self._fd is not None:
+                path = f"{self.folder}/{LEASE_FILE}"
                 with suppress(OSError):
-                    self._beating.release()
+                    if os.path.samestat(os.stat(path), os.fstat(self._fd)):
+                        os.unlink(path)
+                self._close()
+
+    def after_fork(self) -> None:
+        """Let a forked child, which does not hold the attempt, keep nothing of it open."""
+        self._mutex = threading.Lock()
+        self._released = True
+        self._close()
+
+    def _touch(self) -> None:
+        # Numbers begin anew once a node's folder was removed, so the folder may be another's by now,
+        # whom signs of life that are none of its own would show as living for ever.
+        if self._fd is None:
+            if not self._is_ours():
+                raise FileNotFoundError(errno.ENOENT, "it was removed", self.folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            self._fd = os.open(f"{self.folder}/{LEASE_FILE}", flags, 0o666)
+        try:
+            os.utime(self._fd)
+        except OSError:
+            self._close()  # of a network filesystem that came back, it may be stale
+            raise
+
+    def _is_ours(self) -> bool:
+        try:
+            return _records.holds(self.folder, self._token)
+        except DamagedRecord:
+            return True  # nobody claims without a whole record, so it is ours that was damaged
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with suppress(OSError):
+                os.close(fd)
 
 
-def hold(folder: str, duration: float) -> Lease:
-    """Give signs of life in an attempt's folder until the returned lease is released."""
-    lease = Lease(folder, duration)
+def hold(folder: str, token: str, duration: float) -> Lease:
+    """Give signs of life in an attempt's folder until the returned lease is released.
+
+    Raises:
+        FuruStoreError: no thread can be started that gives them.
+    """
+    lease = Lease(folder, token, duration)
     _keeper.watch(lease)
     return lease
 
 
-def _report(loss: LeaseCompromise) -> None:
-    _log.warning("the lease %s cannot be kept up any more: %s", loss.lock_file, loss.reason)
-
-
 class _Keeper:
-    """One thread that starts the heartbeats of all attempts of this process when they are due."""
+    """One thread that gives the signs of life of all attempts of this process when they are due."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._young: set[Lease] = set()
-        self._running = False
+        self._leases: set[Lease] = set()
         self._wakes_at = math.inf
+        self._thread = Background(self._run, "furu-leases")
 
     def watch(self, lease: Lease) -> None:
+        # Whoever computes without a heartbeat is taken for dead while it works.
+        try:
+            self._thread.ensure()
+        except RuntimeError as error:
+            raise FuruStoreError(
+                f"the lease in {lease.folder} cannot be kept up: {error}",
+                path=lease.folder,
+                hint="the threads and processes that you may have here are used up (`ulimit -u`): end "
+                "some or raise the limit, and run the same command again",
+            ) from error
         with self._condition:
-            self._young.add(lease)
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="furu-leases", daemon=True).start()
-            elif lease.due < self._wakes_at:
+            self._leases.add(lease)
+            if lease.due < self._wakes_at:
                 self._condition.notify()
 
     def forget(self, lease: Lease) -> None:
         with self._condition:
-            self._young.discard(lease)
+            self._leases.discard(lease)
+
+    def after_fork(self) -> None:
+        for lease in list(self._leases):
+            lease.after_fork()
 
     def _run(self) -> None:
         while True:
-            for lease in self._wait_for_due():
-                lease.begin_beating()
+            try:
+                for lease in self._wait_for_due():
+                    lease.beat()
+            except Exception:  # noqa: BLE001 - such as MemoryError; without this thread nothing beats
+                _log.warning("a lease could not be kept up", exc_info=True)
+                time.sleep(_TROUBLE_SECS)
 
     def _wait_for_due(self) -> list[Lease]:
         with self._condition:
             now = time.monotonic()
-            due = [lease for lease in self._young if lease.due <= now]
-            self._young.difference_update(due)
+            due = [lease for lease in self._leases if lease.due <= now]
             if not due:
-                self._wakes_at = min((lease.due for lease in self._young), default=math.inf)
+                self._wakes_at = min((lease.due for lease in self._leases), default=math.inf)
                 self._condition.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
                 self._wakes_at = -math.inf  # awake: it looks at all leases before it waits again
             return due
@@ -142,6 +188,7 @@ _keeper = _Keeper()
 def _after_fork() -> None:
     # The thread and the attempts stayed with the parent.
     global _keeper
+    _keeper.after_fork()
     _keeper = _Keeper()
 
 

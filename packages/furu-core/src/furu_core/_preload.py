@@ -21,16 +21,12 @@ def preload() -> None:
     from furu_core import (
         _acquire,  # noqa: F401
         _compute,  # noqa: F401
-        _forks,
         _process,
         _provenance,
         _records,
         _settings,
     )
     from furu_core._codecs import _load, _registry, _store  # noqa: F401
-
-    _forks.prepare_for_filelock()
-    import filelock  # noqa: F401
 
     _registry.installed()
     _provenance.process_provenance()

@@ -1,0 +1,33 @@
+"""Threads that serve the whole process: started when first needed, and again if they are not there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Background:
+    """A thread of which there is to be one.
+
+    Args:
+        run: what it does; it need not end.
+        name: the thread's name.
+    """
+
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        self._run = run
+        self._name = name
+        self._mutex = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def ensure(self) -> None:
+        """Start the thread, unless it runs.
+
+        Raises:
+            RuntimeError: the system gives no thread now; the next call tries it again.
+        """
+        with self._mutex:
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
