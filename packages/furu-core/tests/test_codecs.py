@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import pathlib
+import re
 import threading
 import zoneinfo
 from collections import OrderedDict, defaultdict
@@ -374,6 +375,8 @@ def test_a_list_that_contains_itself_comes_back_so(trip: Trip) -> None:
 def test_paths_below_furu_dir_move_with_it(folder: Path, tmp_path: Path) -> None:
     base = folder.parent
     odd = os.fsdecode(b"odd-\xff\n")
+    for name in ("model.bin", "a/", "b", "key", odd):
+        (base / name).mkdir() if name.endswith("/") else (base / name).touch()
     value = {
         "model": base / "model.bin",
         "itself": base,
@@ -382,7 +385,6 @@ def test_paths_below_furu_dir_move_with_it(folder: Path, tmp_path: Path) -> None
         "elsewhere": Path("/etc/hosts"),
         "relative": Path("x"),
         "beside": Path(f"{base}-old/x"),
-        "climbs out": base / ".." / "other",
     }
     entry = _codecs.store(value, folder, base)
     assert str(base).encode() + b"/m" not in (folder / entry.file).read_bytes()
@@ -396,12 +398,66 @@ def test_paths_below_furu_dir_move_with_it(folder: Path, tmp_path: Path) -> None
         "elsewhere": Path("/etc/hosts"),
         "relative": Path("x"),
         "beside": Path(f"{base}-old/x"),
-        "climbs out": base / ".." / "other",
     }
+
+
+@attrs.frozen
+class Kept:
+    path: PurePath
+
+
+class OwnPath(type(Path())):  # type: ignore[misc]
+    """A path that no open format gives back as what it is."""
+
+
+HOLDERS: dict[str, Callable[[PurePath], Any]] = {
+    "itself": lambda path: path,
+    "in a tuple": lambda path: (1, [path]),
+    "in a dict": lambda path: {"x": {"y": path}},
+    "a key": lambda path: {path: 1},
+    "in a set": lambda path: {path},
+    "in an attrs class": Kept,
+    "in a pickle": lambda path: Plain([path]),
+}
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+@pytest.mark.parametrize("kind", [Path, PurePosixPath])
+def test_p1_a_path_at_which_nothing_is_or_will_be_is_refused_by_name(
+    hold: Callable[[PurePath], Any], kind: type[PurePath], tmp_path: Path
+) -> None:
+    folder = tmp_path / "attempt" / "files" / ".furu"
+    folder.mkdir(parents=True)
+    base = folder.parent
+    around = base.parent
+    (base / "dangling").symlink_to("never-written")
+    (around / "checkpoint").mkdir()
+    for path, reason in {
+        base / "never-written.txt": "there is no such file",
+        base / "dangling": "there is no such file",
+        base / "folder" / "x": "there is no such file",
+        around / "checkpoint": "leads nowhere",
+        around / "checkpoint" / "x": "leads nowhere",
+        base / ".." / "files" / "x": "leads nowhere",
+        around: "leads nowhere",
+    }.items():
+        with pytest.raises(FuruResultError, match=f"{re.escape(str(path))}'.* {reason}"):
+            _codecs.store(hold(kind(path)), folder, base, around)
+    for path in (tmp_path / "never-written.txt", Path("x"), tmp_path / "attempt-2"):
+        _codecs.store(hold(kind(path)), folder, base, around)
+
+
+def test_p1_a_path_of_an_own_class_below_furu_dir_is_refused_since_it_would_not_move(
+    folder: Path,
+) -> None:
+    with pytest.raises(FuruResultError, match=r"OwnPath .* leads nowhere .* pathlib\.Path"):
+        _codecs.store([OwnPath(folder)], folder, folder.parent)
 
 
 def test_paths_inside_pickled_objects_move_with_furu_dir(folder: Path, tmp_path: Path) -> None:
     base = folder.parent
+    for name in ("model.bin", "key"):
+        (base / name).touch()
     value = Plain([Plain(base / "model.bin"), {base / "key"}, Path("/etc/hosts")])
     entry = _codecs.store(value, folder, base)
     assert entry.codec == "pickle"
@@ -416,12 +472,15 @@ def test_a_path_that_was_resolved_is_below_furu_dir_too(tmp_path: Path) -> None:
     (real / ".furu").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     base = tmp_path / "link" / "node"
+    for name in "xy":
+        (base / name).touch()
     value = [(base / "x").resolve(), base / "y"]
     entry = _codecs.store(value, base / ".furu", base)
     assert _codecs.load(entry, base / ".furu", base) == [base / "x", base / "y"]
 
 
 def test_a_whole_result_may_be_one_path(trip: Trip, folder: Path) -> None:
+    (folder.parent / "model.bin").touch()
     back, _ = trip(folder.parent / "model.bin")
     assert back == folder.parent / "model.bin"
     assert isinstance(back, PurePath)

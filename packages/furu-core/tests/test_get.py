@@ -331,6 +331,19 @@ def test_a_result_that_cannot_be_stored_is_an_error_that_says_what_to_do(store: 
     assert Does(hook="lambda").status() is NodeState.FAILED
 
 
+def test_p1_a_returned_path_of_a_file_that_was_never_written_fails_the_node(store: Path) -> None:
+    node = Does(hook="path")
+    for path in ("furu_dir", "checkpoint_dir"):
+        nodes.hooks["path"] = lambda path=path: {"model": (getattr(node, path) / "model.bin",)}
+        with pytest.raises(FuruResultError, match=r"model\.bin"):
+            node.get()
+    assert not node.exists()
+    nodes.hooks["path"] = lambda: (node.furu_dir / "model.bin").touch() or [
+        node.furu_dir / "model.bin"
+    ]
+    assert node.get() == [node.furu_dir / "model.bin"]
+
+
 # Running again
 
 

@@ -185,7 +185,9 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     stored = not _hooks.overrides(type(obj), "_load")
     with _store_errors(attempt):
         _open_files.close_all(staging, attempt.log)
-        entry = _codecs.store(value, f"{staging}/{META}", staging) if stored else None
+        entry = None
+        if stored:
+            entry = _codecs.store(value, f"{staging}/{META}", staging, attempt.folder)
     if _hooks.overrides(type(obj), "_validate"):
         # So that `_validate` may load what it judges.
         _manifest.write(staging, entry, _identity.omitted_defaults(obj))

@@ -15,8 +15,13 @@ from furu_core._manifest import ResultEntry
 __all__ = ["load", "store"]
 
 
-def store(value: Any, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> ResultEntry:
+def store(
+    value: Any,
+    folder: str | os.PathLike[str],
+    base: str | os.PathLike[str],
+    around: str | os.PathLike[str] | None = None,
+) -> ResultEntry:
     """Store a result; see `furu_core._codecs._store.store`."""
     from furu_core._codecs import _store  # what only loads results needs no way to store them
 
-    return _store.store(value, folder, base)
+    return _store.store(value, folder, base, around)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path, PurePath, PurePosixPath
+
+from furu_core.errors import FuruResultError
 
 _KINDS: dict[str, type[PurePath]] = {"path": type(Path()), "pure": PurePosixPath}
 
@@ -13,18 +16,45 @@ class Base:
 
     A path is recognised by the folder's name as given and as resolved, since either may be what the
     node's code was handed by the system.
+
+    Args:
+        folder: the artifact's, or the one that becomes it.
+        around: of which nothing else is there any more when the result is loaded.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], around: str | os.PathLike[str] | None = None
+    ) -> None:
         self.folder = os.fspath(folder)
-        self._roots: tuple[str, ...] = ()
+        self._given_around = self.folder if around is None else os.fspath(around)
 
     def encode(self, value: object) -> list[str] | None:
-        """A path below the folder, relative to it; None for any other value."""
+        """A path below the folder, relative to it; None for any other value.
+
+        Raises:
+            FuruResultError: nothing is there, or it will be gone.
+        """
+        if not issubclass(type(value), PurePath):
+            return None
+        path = str(value)
         for kind, cls in _KINDS.items():
-            if type(value) is cls:
-                inside = self._inside(str(value))
-                return None if inside is None else [kind, inside]
+            inside = self._inside(path) if type(value) is cls else None
+            if inside is None:
+                continue
+            if not os.path.exists(path):
+                raise FuruResultError(
+                    f"the result holds the path {path!r}, and there is no such file or folder",
+                    hint="write it before _create returns, or return no path to it",
+                )
+            return [kind, inside]
+        for root in self._around:
+            if path == root or path.startswith(f"{root}/"):
+                raise FuruResultError(
+                    f"the result holds the {type(value).__name__} {path!r}, which leads nowhere once the "
+                    "node is done and its folder has its final name",
+                    hint="write what shall last below self.furu_dir, and return a pathlib.Path to it "
+                    "without `..`",
+                )
         return None
 
     def decode(self, kind: str, inside: str) -> PurePath:
@@ -35,9 +65,15 @@ class Base:
         """Whether serialised data names the folder."""
         return os.fsencode(self.folder) in data
 
+    @functools.cached_property
+    def _roots(self) -> tuple[str, ...]:
+        return self.folder, os.path.realpath(self.folder)
+
+    @functools.cached_property
+    def _around(self) -> tuple[str, ...]:
+        return self._given_around, os.path.realpath(self._given_around)
+
     def _inside(self, path: str) -> str | None:
-        if not self._roots:
-            self._roots = (self.folder, os.path.realpath(self.folder))
         for root in self._roots:
             if path == root:
                 return "."

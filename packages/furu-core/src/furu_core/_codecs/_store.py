@@ -29,7 +29,10 @@ _log = logging.getLogger("furu.codecs")
 
 
 def store(
-    value: object, folder: str | os.PathLike[str], base: str | os.PathLike[str]
+    value: object,
+    folder: str | os.PathLike[str],
+    base: str | os.PathLike[str],
+    around: str | os.PathLike[str] | None = None,
 ) -> ResultEntry:
     """Write a result into files that give it back equal in value and type.
 
@@ -39,16 +42,18 @@ def store(
         value: the result.
         folder: the existing folder for ``result.*``.
         base: the artifact's folder; paths below it are stored relative to it.
+        around: a folder around it, of which nothing else is there any more when the result is loaded.
 
     Returns:
         What `load` needs, for the manifest.
 
     Raises:
-        FuruResultError: no codec takes the value; the message names the place in it.
+        FuruResultError: no codec takes the value; the message names the place in it. Or it holds a
+            path below the folders at which nothing is, or will be.
         FuruError: a codec of another distribution refused it so.
         OSError: the disk is full, or the folder cannot be written.
     """
-    return _Store(os.fspath(folder), Base(base)).store(value)
+    return _Store(os.fspath(folder), Base(base, around)).store(value)
 
 
 class _Store:
@@ -112,6 +117,8 @@ class _Store:
             if error.errno is not None:
                 raise  # the disk, not the value
             raise self._refused(value, error) from error
+        except FuruResultError:
+            raise
         except Exception as error:
             with suppress(OSError):
                 os.unlink(path)
@@ -146,8 +153,6 @@ class _Store:
             self._warn_about_staging(file.read())
 
     def _refused(self, value: object, error: Exception) -> FuruResultError:
-        if isinstance(error, FuruResultError):
-            return error
         if isinstance(error, RecursionError):
             return FuruResultError("the result is nested too deeply to be stored", hint=_HINT)
         from furu_core._codecs import _pickles
