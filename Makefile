@@ -58,7 +58,6 @@ format: $(STAMP) ## format, and repair what can be repaired
 
 types: $(STAMP) ## check types
 	@$(RUN) -m mypy
-	@cd examples/furu-dask && ../../$(RUN) -m mypy
 
 check: lint types test ## lint, types and test
 
