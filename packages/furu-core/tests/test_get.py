@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import get_nodes as nodes
+import numpy as np
 import pytest
 from get_nodes import Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
@@ -331,6 +332,82 @@ def test_a_result_that_cannot_be_stored_is_an_error_that_says_what_to_do(store: 
     assert Does(hook="lambda").status() is NodeState.FAILED
 
 
+class Hungry:
+    """Needs more memory than there is, to be stored or to be loaded."""
+
+    def __init__(self, when: str) -> None:
+        self.when = when
+
+    def __reduce__(self) -> Any:
+        if self.when == "stored":
+            raise MemoryError("cannot allocate 1 TiB")
+        return _feed, (self.when,)
+
+
+class Gone:
+    """Cannot be loaded again."""
+
+    def __reduce__(self) -> Any:
+        return _feed, ("gone",)
+
+
+full = False
+
+
+def _feed(when: str) -> Any:
+    if full:
+        raise MemoryError("cannot allocate 1 TiB") if when == "loaded" else ValueError("no more")
+    return Hungry(when) if when == "loaded" else Gone()
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        (lambda: (n for n in range(3)), FailureKind.PROTOCOL),
+        (lambda: [lambda: 1], FailureKind.PROTOCOL),
+        (lambda: sys.stdout, FailureKind.PROTOCOL),
+        (lambda: Does(hook="result").furu_dir / "never-written", FailureKind.PROTOCOL),
+        (lambda: os.mkfifo(Does(hook="result").furu_dir / "pipe"), FailureKind.PROTOCOL),
+        (lambda: Hungry("stored"), FailureKind.COMPUTE),
+        (lambda: {"x": [np.zeros(3), Hungry("stored")]}, FailureKind.COMPUTE),
+    ],
+    ids=["generator", "lambda", "file", "path", "pipe", "memory", "memory in a dict"],
+)
+def test_p5_a_result_that_cannot_be_stored_is_no_failure_of_computing_save_for_want_of_memory(
+    store: Path, session: Any, what: Any, kind: FailureKind
+) -> None:
+    nodes.hooks["result"] = what
+    node = Does(hook="result")
+    with session():
+        result = run_node(node)
+    assert result.outcome is Outcome.FAILED
+    assert result.failure.kind is kind, result.failure
+    (record,) = store.rglob(f".attempts/{node.furu_hash}/1/record.json")
+    assert json.loads(record.read_text())["ended"]["kind"] == kind.value
+
+
+@pytest.mark.parametrize(
+    ("when", "kind"), [("gone", FailureKind.PROTOCOL), ("loaded", FailureKind.COMPUTE)]
+)
+def test_p5_a_dependency_that_cannot_be_loaded_is_no_failure_of_computing_save_for_want_of_memory(
+    store: Path, session: Any, monkeypatch: pytest.MonkeyPatch, when: str, kind: FailureKind
+) -> None:
+    nodes.hooks["result"] = lambda: Gone() if when == "gone" else Hungry("loaded")
+    below = Does(hook="result")
+    below.get()
+    monkeypatch.setattr(sys.modules[__name__], "full", True)
+    node = Needs(of=Needs(of=below))
+    with session():
+        inner = run_node(node.of)
+        with pytest.raises(FuruComputeError):
+            node.of.get(force=True)
+        outer = run_node(node)
+    assert inner.failure.kind is kind
+    assert outer.failure.kind is FailureKind.PROTOCOL, "what it needs is not there"
+    records = store.rglob(f".attempts/{node.of.furu_hash}/*/record.json")
+    assert {json.loads(path.read_text())["ended"]["kind"] for path in records} == {kind.value}
+
+
 def test_p1_a_returned_path_of_a_file_that_was_never_written_fails_the_node(store: Path) -> None:
     node = Does(hook="path")
     for path in ("furu_dir", "checkpoint_dir"):
@@ -338,9 +415,9 @@ def test_p1_a_returned_path_of_a_file_that_was_never_written_fails_the_node(stor
         with pytest.raises(FuruResultError, match=r"model\.bin"):
             node.get()
     assert not node.exists()
-    nodes.hooks["path"] = lambda: (node.furu_dir / "model.bin").touch() or [
-        node.furu_dir / "model.bin"
-    ]
+    nodes.hooks["path"] = lambda: (
+        (node.furu_dir / "model.bin").touch() or [node.furu_dir / "model.bin"]
+    )
     assert node.get() == [node.furu_dir / "model.bin"]
 
 

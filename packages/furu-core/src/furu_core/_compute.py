@@ -41,12 +41,14 @@ from furu_core.errors import (
     FuruDefinitionError,
     FuruDependencyError,
     FuruError,
+    FuruFormatError,
     FuruImportNameError,
     FuruInvalidDependency,
     FuruMutatedConfig,
     FuruNestedRun,
     FuruNodeError,
     FuruProtocolError,
+    FuruResultError,
     FuruSelfDependency,
     FuruSpecMismatch,
     FuruSuperseded,
@@ -358,6 +360,8 @@ def _ended(
 
 def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
     """How an attempt ends that `error` ended."""
+    while isinstance(error, FuruComputeError) and error.__cause__ is not None:
+        error = error.__cause__  # what its code raised, or that of a node that it asked for
     match error:
         case FuruInvalidDependency():
             return AttemptStatus.INVALID, None
@@ -372,6 +376,9 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
             | FuruDependencyError()
             | FuruDefinitionError()
             | FuruImportNameError()
+            | FuruResultError()
+            | FuruMutatedConfig()
+            | FuruFormatError()
         ):
             return AttemptStatus.FAILED, FailureKind.PROTOCOL
         case _:

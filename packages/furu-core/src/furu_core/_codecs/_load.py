@@ -87,7 +87,7 @@ def _file(entry: ResultEntry, folder: str) -> object:
     _refuse_newer(entry, path, codec.version, entry.distribution or "furu-core")
     try:
         return codec.load(Path(path), entry.version)
-    except (OSError, FuruError):
+    except (OSError, FuruError, MemoryError):
         raise
     except ImportError as error:
         raise FuruResultError(

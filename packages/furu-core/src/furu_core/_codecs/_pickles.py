@@ -53,7 +53,7 @@ def load(path: str, base: Base, elsewhere: LoadElsewhere) -> object:
     with open(path, "rb") as file:
         try:
             return _Unpickler(file, path, base, elsewhere).load()
-        except (FuruError, DamagedArtifact, OSError):
+        except (FuruError, DamagedArtifact, OSError, MemoryError):
             raise
         except (pickle.UnpicklingError, EOFError) as error:
             raise DamagedArtifact(path, f"it cannot be unpickled: {error}") from error
@@ -135,6 +135,8 @@ class _Unpickler(pickle.Unpickler):
     def _find(self, module: str, name: str) -> Any:
         try:
             return super().find_class(module, name)
+        except MemoryError:
+            raise
         except Exception as error:  # an import runs foreign code
             raise FuruResultError(
                 f"{self._path} needs {module}.{name}, which cannot be imported here: "

@@ -90,6 +90,8 @@ def accepts(entry: Installed, value: object) -> bool:
         return bool(entry.codec.accepts(value))
     except NotExact:
         return False
+    except MemoryError:
+        raise
     except Exception as error:
         if not entry.distribution:
             raise

@@ -117,8 +117,8 @@ class _Store:
             if error.errno is not None:
                 raise  # the disk, not the value
             raise self._refused(value, error) from error
-        except FuruResultError:
-            raise
+        except (FuruResultError, MemoryError):
+            raise  # with more memory the same value may be stored
         except Exception as error:
             with suppress(OSError):
                 os.unlink(path)
@@ -186,7 +186,7 @@ class _Store:
                 with suppress(FileNotFoundError):
                     os.unlink(f"{self.folder}/{file}")
                 continue
-            except (OSError, FuruError):
+            except (OSError, FuruError, MemoryError):
                 raise
             except Exception as error:
                 raise FuruResultError(
