@@ -21,7 +21,7 @@ from contextvars import copy_context
 
 import attrs
 
-from furu_core.errors import NodeCancelled
+from furu_core.errors import FuruExecutorError, NodeCancelled
 from furu_core.executors import (
     Failure,
     FailureKind,
@@ -124,6 +124,55 @@ class _WorkerThread:
     task: Task | None = None
     since: float = 0.0
     thread: threading.Thread | None = None
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _computing: bool = False
+    _cancelled: bool = False
+
+    def assign(self, task: Task) -> None:
+        """Let the thread, which has nothing to do, compute a task."""
+        self.task, self.since = task, time.monotonic()
+        self._computing = self._cancelled = False
+        self.tasks.put(task)
+
+    def interrupt(self) -> None:
+        """Raise `NodeCancelled` in the code of the task's node; once, and nowhere else.
+
+        Elsewhere it would end the thread, and nobody would compute what that is given next.
+        """
+        with self._lock:
+            if self._computing and not self._cancelled:
+                self._raise_in_thread(NodeCancelled)
+            self._cancelled = True
+
+    def compute(self, task: Task, context: WorkerContext) -> NodeResult:
+        """Make one attempt at a task's node, in this worker's thread; it never raises."""
+        result = NodeResult(task.node.hash, Outcome.CANCELLED)
+        try:
+            try:
+                if self._begin():
+                    result = compute(task, context)
+            finally:
+                self._end()
+        except NodeCancelled:
+            pass  # it was on its way when the node ended
+        return result
+
+    def _begin(self) -> bool:
+        with self._lock:
+            self._computing = not self._cancelled
+            return self._computing
+
+    def _end(self) -> None:
+        with self._lock:
+            self._computing = False
+            self._raise_in_thread(None)  # what has not arrived does not
+
+    def _raise_in_thread(self, error: type[BaseException] | None) -> None:
+        assert self.thread is not None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self.thread.ident or 0),
+            None if error is None else ctypes.py_object(error),
+        )
 
 
 class ThreadPool:
@@ -162,17 +211,11 @@ class ThreadPool:
             if worker.task is None and not self._assign(worker, source):
                 return
         while len(self._workers) < self._max_workers and source.ready(None):
-            worker = _WorkerThread()
-            worker.thread = threading.Thread(
-                target=self._serve,
-                args=(worker,),
-                name=f"furu-worker-{len(self._workers) + 1}",
-                # A thread that cannot be stopped must not keep the program from ending.
-                daemon=True,
-            )
-            self._workers.append(worker)
-            worker.thread.start()
-            if not self._assign(worker, source):
+            started = self._start()
+            if started is None:
+                return
+            self._workers.append(started)
+            if not self._assign(started, source):
                 return
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
@@ -202,10 +245,8 @@ class ThreadPool:
     def cancel(self) -> None:
         """Raise `NodeCancelled` in the threads, as soon as they run Python code."""
         for worker in self._workers:
-            if worker.task is not None and worker.thread is not None and worker.thread.ident:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(worker.thread.ident), ctypes.py_object(NodeCancelled)
-                )
+            if worker.task is not None:
+                worker.interrupt()
 
     def kill(self) -> list[PoolEvent]:
         """Leave threads behind that cannot be stopped; they end with the program."""
@@ -238,29 +279,41 @@ class ThreadPool:
             os.close(self._waking)
             os.close(self._woken)
 
+    def _start(self) -> _WorkerThread | None:
+        """A further worker; None where there can be no more than there are."""
+        worker = _WorkerThread()
+        worker.thread = threading.Thread(
+            target=self._serve,
+            args=(worker,),
+            name=f"furu-worker-{len(self._workers) + 1}",
+            # A thread that cannot be stopped must not keep the program from ending.
+            daemon=True,
+        )
+        try:
+            worker.thread.start()
+        except RuntimeError as error:
+            if not self._workers:
+                raise FuruExecutorError(
+                    f"no thread can be started that computes nodes: {error}",
+                    hint="the threads and processes that you may have here are used up (`ulimit -u`): "
+                    "end some or raise the limit, and run the same command again",
+                ) from error
+            self._max_workers = len(self._workers)
+            _log.warning("%s, so the run goes on with %d workers", error, self._max_workers)
+            return None
+        return worker
+
     def _assign(self, worker: _WorkerThread, source: Source) -> bool:
         task = source.take(None)
         if task is None:
             return False
-        worker.task, worker.since = task, time.monotonic()
-        worker.tasks.put(task)
+        worker.assign(task)
         return True
 
     def _serve(self, worker: _WorkerThread) -> None:
         while (task := worker.tasks.get()) is not None:
-            result = NodeResult(task.node.hash, Outcome.CANCELLED)
-            try:
-                result = compute(task, self._context)
-            except NodeCancelled:
-                pass  # it was on its way when the node ended
-            self._report(worker, task, result)
-
-    def _report(self, worker: _WorkerThread, task: Task, result: NodeResult) -> None:
-        try:
-            self._reports.append((worker, task, result))
+            self._reports.append((worker, task, worker.compute(task, self._context)))
             self.wake()
-        except NodeCancelled:
-            self._report(worker, task, result)
 
 
 _sessions = 0
