@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import worker_nodes as nodes
-from worker_nodes import Cancels, SavesTheSame
+from worker_nodes import Cancels, Debugs, SavesTheSame
 
 import furu_core
 from furu_core import Furu, NodeState
@@ -89,6 +90,23 @@ def test_an_attempt_that_is_cancelled_costs_nothing(store: Path, session: Any) -
     assert node.status() is NodeState.CANCELLED
     with furu_core.use_settings(retry_failed=False), session():
         assert run_node(node).outcome is Outcome.CANCELLED, "it has not failed, so it is tried"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_P8_a_node_that_stops_in_a_debugger_without_a_terminal_fails_for_good_and_says_where_one_is(
+    store: Path, session: Any, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    monkeypatch.setattr(sys, "breakpointhook", sys.__breakpointhook__)  # pytest has its own
+    with session():
+        failure = run_node(Debugs(left=left)).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.PROTOCOL
+    name = f"Debugs({Debugs(left=left).furu_hash[:6]})"
+    assert failure.message.startswith(
+        f"the debugger in {name} was left" if left else f"{name} stops at breakpoint()"
+    )
+    assert 'worker="inline"' in failure.message
+    assert sys.breakpointhook is sys.__breakpointhook__
 
 
 def test_an_attempt_at_what_another_process_computes_is_busy(

@@ -17,6 +17,7 @@ from furu_core import (
     _capture,
     _codecs,
     _context,
+    _debuggers,
     _error_text,
     _hooks,
     _identity,
@@ -341,6 +342,7 @@ def _ended(
     elif ending is not None and classify(error)[1] is FailureKind.COMPUTE:
         # The processes that the node's code started may have been ended before its own.
         error = ending() or error
+    error = _debuggers.refused(error, short_name(obj)) or error
     log = _attempts.log_of(attempt.folder)
     result = _translated(obj, attempt, error)
     status, kind = classify(error)

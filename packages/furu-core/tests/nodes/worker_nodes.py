@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ class Cancels(Furu[str]):
 
     def _create(self) -> str:
         raise NodeCancelled("the run was cancelled")
+
+
+class Debugs(Furu[str]):
+    """Stops in a debugger; `left` as one does that its user leaves, or that finds no terminal."""
+
+    left: bool = False
+
+    def _create(self) -> str:
+        if self.left:
+            raise bdb.BdbQuit
+        breakpoint()
+        return "went on"
 
 
 class SavesTheSame(Step):

@@ -44,7 +44,8 @@ def run_local(
         max_workers: how many nodes are computed at once. Default: the number of processors.
         worker: ``"process"``; ``"thread"`` where nodes wait more than they compute, with the limits
             that threads can be neither killed nor kept apart and that `get()` computes nowhere in
-            this process meanwhile; ``"inline"`` for the calling thread itself.
+            this process meanwhile; ``"inline"`` for the calling thread itself, whose console shows what
+            nodes print, and in which debuggers work.
         window_size: how many roots are worked on at once: ``"bfs"`` all, ``"dfs"`` one after the
             other, or a number.
         keep_going: when a node fails for good, compute what does not depend on it.

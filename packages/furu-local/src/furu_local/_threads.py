@@ -56,7 +56,8 @@ class InlinePool:
     """The calling thread computes, one node at a time, inside of `wait`."""
 
     def __init__(self, executor: str, run_id: str) -> None:
-        self._context = WorkerContext(executor=executor, run_id=run_id)
+        # The calling thread has the terminal, so a debugger must be able to ask there.
+        self._context = WorkerContext(executor=executor, run_id=run_id, echo=True)
         self._task: Task | None = None
         self._since = 0.0
         self._computing = False
