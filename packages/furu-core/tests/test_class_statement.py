@@ -6,17 +6,13 @@ import abc
 import dataclasses
 import functools
 import typing as tp
-from collections.abc import Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
-    Annotated,
     Any,
     ClassVar,
     Generic,
     NewType,
-    Optional,
     TypeVar,
-    Union,
 )
 
 import attrs
@@ -25,7 +21,7 @@ import pytest
 
 from furu_core import Furu, field
 from furu_core._config_class import config_class
-from furu_core.errors import FuruDefinitionError, FuruValueError
+from furu_core.errors import FuruDefinitionError
 from furu_core.executors import spec_key
 
 if TYPE_CHECKING:
@@ -240,81 +236,6 @@ def test_a_private_field_is_given_without_its_underscore() -> None:
 def test_config_class_says_what_is_no_furu() -> None:
     with pytest.raises(TypeError, match="no Furu class"):
         config_class(3)
-
-
-# ---- ints for floats ----
-
-
-class Floats(Furu[int]):
-    plain: float = 0
-    optional: float | None = None
-    old: Optional[float] = None  # noqa: UP045
-    union: Union[float, str] = "x"  # noqa: UP007
-    either: int | float = 0
-    anything: Any = 0
-    items: list[float] = field(factory=list)
-    many: tuple[float, ...] = ()
-    pair: tuple[int, float] = (0, 0)
-    table: dict[str, float] = field(factory=dict)
-    nested: dict[str, list[float | None]] = field(factory=dict)
-    sequence: Sequence[float] = ()
-    mapping: Mapping[float, int] = field(factory=dict)
-    group: frozenset[float] = frozenset()
-    noted: Annotated[float, "unit"] = 0
-    rate: Rate = Rate(0)
-    ambiguous: list[int] | list[float] = field(factory=list)
-    maybe_list: float | list[float] = 0
-
-
-@pytest.mark.parametrize(
-    ("name", "given", "kept"),
-    [
-        ("plain", 1, 1.0),
-        ("plain", -0, 0.0),
-        ("plain", True, True),
-        ("plain", "1", "1"),
-        ("plain", np.int64(1), np.int64(1)),
-        ("optional", 1, 1.0),
-        ("optional", None, None),
-        ("old", 1, 1.0),
-        ("union", 1, 1.0),
-        ("either", 1, 1),
-        ("anything", 1, 1),
-        ("items", [1, 2.5, True], [1.0, 2.5, True]),
-        ("many", (1, 2), (1.0, 2.0)),
-        ("pair", (1, 2), (1, 2.0)),
-        ("pair", (1, 2, 3), (1, 2, 3)),
-        ("table", {"a": 1}, {"a": 1.0}),
-        ("nested", {"a": [1, None]}, {"a": [1.0, None]}),
-        ("sequence", [1], [1.0]),
-        ("sequence", (1,), (1.0,)),
-        ("mapping", {1: 1}, {1.0: 1}),
-        ("group", frozenset({1}), frozenset({1.0})),
-        ("noted", 1, 1.0),
-        ("rate", 1, 1.0),
-        ("ambiguous", [1], [1]),
-        ("maybe_list", 1, 1.0),
-        ("maybe_list", [1], [1.0]),
-        ("plain", 2**60, 2.0**60),
-    ],
-)
-def test_p2_an_int_where_the_annotation_says_float_is_that_float(
-    name: str, given: Any, kept: Any
-) -> None:
-    value = getattr(Floats(**{name: given}), name)
-    assert repr(value) == repr(kept)
-
-
-def test_a_value_that_needs_no_conversion_is_kept_itself() -> None:
-    items = [1.0, 2.0]
-    assert Floats(items=items).items is items
-
-
-def test_an_int_that_no_float_equals_is_an_error_with_its_place() -> None:
-    with pytest.raises(FuruValueError, match=r"Floats\.plain is a float, and no float equals"):
-        Floats(plain=2**53 + 1)
-    with pytest.raises(FuruValueError, match=r"Floats\.items"):
-        Floats(items=[10**400])
 
 
 # ---- what is an error ----

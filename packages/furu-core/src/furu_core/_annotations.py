@@ -1,23 +1,93 @@
-"""Reading a class's annotations: which are class variables, and where a float is meant.
+"""What annotations ask for: read once, for the fields of classes and the arguments of functions.
 
-An annotation may be a string, and may name what does not exist yet or only for type checkers. Such
-names are put up with: they stand for something that is no float.
+An annotation may be text, and may name what does not exist yet or only for type checkers. Names that
+cannot be resolved are put up with: they stand for something that is not known.
 """
 
 from __future__ import annotations
 
 import builtins
+import collections
 import collections.abc
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
-from furu_core.errors import FuruValueError
+import attrs
 
-Convert = Callable[[Any], Any]
+from furu_core import _class_names
+
+
+class Form(Enum):
+    """How an annotation says which values it takes."""
+
+    ANYTHING = "anything"  # also type variables and protocols
+    UNKNOWN = "unknown"  # a name that cannot be resolved
+    INSTANCE = "instance"  # `cls`, `type(None)` for None
+    CHOICE = "choice"  # one of `options`
+    UNION = "union"  # one of `inner`
+    ITEMS = "items"  # a `cls` whose items are all `inner[0]`
+    PLACES = "places"  # a tuple of `inner`, each in its place
+    PAIRS = "pairs"  # a `cls` from `inner[0]` to `inner[1]`
+    KEYS = "keys"  # a TypedDict: `options` are its keys, `inner` their values
+    CLASS = "class"  # `cls` or a class below it
+    ARRAY = "array"  # a NumPy array; `options` holds the class of its items, where that is said
+    NAMED = "named"  # an alias within itself: `target` tells what it stands for
+
+
+@attrs.frozen(eq=False)
+class Shape:
+    """What an annotation asks for.
+
+    Attributes:
+        form: how the rest is meant.
+        text: the annotation in the words of an error message.
+        cls: the class that is asked for.
+        inner: what the parts must be.
+        options: the values of a Literal, the keys of a TypedDict.
+        optional: the keys of a TypedDict that may be missing.
+        target: what an alias within itself stands for.
+    """
+
+    form: Form
+    text: str
+    cls: type = object
+    inner: tuple[Shape, ...] = ()
+    options: tuple[Any, ...] = ()
+    optional: frozenset[str] = frozenset()
+    target: Callable[[], Shape] | None = None
+
+
+ANYTHING = Shape(Form.ANYTHING, "anything")
+
+ITEMS = (
+    list,
+    tuple,
+    set,
+    frozenset,
+    collections.abc.Sequence,
+    collections.abc.MutableSequence,
+    collections.abc.Collection,
+    collections.abc.Iterable,
+    collections.abc.Container,
+    collections.abc.Reversible,
+    collections.abc.Set,
+    collections.abc.MutableSet,
+)
+PAIRS = (
+    dict,
+    collections.OrderedDict,
+    collections.abc.Mapping,
+    collections.abc.MutableMapping,
+)
+_WRAPPERS = tuple(
+    getattr(typing, name)
+    for name in ("Annotated", "Final", "Required", "NotRequired", "ReadOnly")
+    if hasattr(typing, name)
+)
 
 
 class _Unknown:
@@ -41,31 +111,53 @@ class _Unknown:
 
 
 class _Names(dict[str, Any]):
-    """The names an annotation can see; unknown ones are put up with."""
+    """The names an annotation can see, looked up when they are needed: a module grows."""
 
-    def __init__(self, cls: type) -> None:
-        module = sys.modules.get(cls.__module__)
-        super().__init__(vars(builtins))
-        self.update(vars(module) if module is not None else {})
-        for parameter in getattr(cls, "__type_params__", ()):
+    def __init__(self, owner: Any, namespace: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.unresolved = False
+        self._namespace = namespace
+        for parameter in getattr(owner, "__type_params__", ()):
             self[parameter.__name__] = parameter
-        self[cls.__name__] = cls
+        if not isinstance(owner, type):
+            return
+        # Classes that stand in the body, and not a method that has the name of a type, as `list`.
+        self.update((k, v) for k, v in list(vars(owner).items()) if isinstance(v, type))
+        if owner.__qualname__ == owner.__name__ or "<locals>" in owner.__qualname__:
+            self[owner.__name__] = owner
 
-    def __missing__(self, name: str) -> _Unknown:
+    def __missing__(self, name: str) -> Any:
+        if name in self._namespace:
+            return self._namespace[name]
+        if hasattr(builtins, name):
+            return getattr(builtins, name)
+        self.unresolved = True
         return _Unknown()
 
 
 class Annotations:
-    """The own annotations of one class, evaluated as far as they can be."""
+    """The own annotations of one class or function, evaluated as far as they can be.
 
-    def __init__(self, cls: type) -> None:
-        self.raw: dict[str, Any] = dict(inspect.get_annotations(cls))
-        self._cls = cls
-        self._names: _Names | None = None
+    Example:
+        >>> from furu_core._annotations import Annotations, Form
+        >>> def train(rates: "list[float]", opt: Missing = None) -> None: ...
+        >>> shapes = Annotations(train)
+        >>> shapes.shape("rates").text, shapes.shape("rates").inner[0].cls
+        ('list[float]', <class 'float'>)
+        >>> shapes.shape("opt").form is Form.UNKNOWN
+        True
+    """
 
-    def evaluated(self, name: str) -> Any:
-        """The annotation of `name`, with strings evaluated."""
-        return self._evaluate(self.raw[name])
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        if isinstance(owner, type):
+            self.namespace: Mapping[str, Any] = _class_names.namespace_of(owner)
+        else:
+            self.namespace = getattr(inspect.unwrap(owner), "__globals__", {})
+        try:
+            self.raw: dict[str, Any] = dict(inspect.get_annotations(owner))
+        except TypeError:  # a callable that is no function
+            self.raw = {}
 
     def is_class_variable(self, name: str) -> bool:
         """Whether the annotation is a ClassVar."""
@@ -75,176 +167,172 @@ class Annotations:
         value = self.evaluated(name)
         return value is typing.ClassVar or typing.get_origin(value) is typing.ClassVar
 
-    def _evaluate(self, annotation: Any) -> Any:
+    def evaluated(self, name: str) -> Any:
+        """The annotation of `name`, with text evaluated."""
+        return _Reader(self._owner, self.namespace).evaluated(self.raw[name])
+
+    def shape(self, name: str) -> Shape:
+        """What the annotation of `name` asks for; anything, where there is none."""
+        return self.shape_so_far(name)[0]
+
+    def shape_so_far(self, name: str) -> tuple[Shape, bool]:
+        """`shape`, and whether all its names could be resolved."""
+        if name not in self.raw:
+            return ANYTHING, True
+        reader = _Reader(self._owner, self.namespace)
+        shape = reader.read(self.raw[name])
+        return shape, not reader.unresolved
+
+
+class _Reader:
+    """Reads one annotation."""
+
+    def __init__(self, owner: Any, namespace: Mapping[str, Any]) -> None:
+        self._owner = owner
+        self._names = _Names(owner, namespace)
+        self._failed = False
+        self._read: dict[Any, Shape] = {}
+        self._open: set[Any] = set()
+
+    @property
+    def unresolved(self) -> bool:
+        return self._failed or self._names.unresolved
+
+    def evaluated(self, annotation: Any) -> Any:
+        """An annotation that may be text."""
         if isinstance(annotation, typing.ForwardRef):
             annotation = annotation.__forward_arg__
         if not isinstance(annotation, str):
             return annotation
-        if self._names is None:
-            self._names = _Names(self._cls)
         try:
             return eval(annotation, {"__builtins__": {}}, self._names)
         except Exception:  # noqa: BLE001 - an annotation that makes no sense is not ours to judge
+            self._failed = True
             return _Unknown
 
-    def float_converter(self, name: str, where: str) -> Convert | None:
-        """What turns ints into floats wherever the annotation says float, or None."""
-        annotation = self.raw[name]
-        if isinstance(annotation, str) and self._names is None and annotation in _FLOATLESS:
-            return None
-        return _float_converter(self.evaluated(name), where, self._evaluate)
-
-
-_FLOATLESS = frozenset({"int", "str", "bool", "bytes", "Path", "object", "Any", "tuple", "list"})
-
-_SEQUENCES: dict[Any, tuple[type, ...]] = {
-    list: (list,),
-    set: (set,),
-    frozenset: (frozenset,),
-    collections.abc.Sequence: (list, tuple),
-    collections.abc.MutableSequence: (list,),
-    collections.abc.Collection: (list, tuple, set, frozenset),
-    collections.abc.Iterable: (list, tuple, set, frozenset),
-    collections.abc.Set: (set, frozenset),
-    collections.abc.MutableSet: (set,),
-}
-_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
-
-
-def _float_converter(annotation: Any, where: str, evaluate: Callable[[Any], Any]) -> Convert | None:
-    by_type = _conversions(evaluate(annotation), where, evaluate, 0)
-    if not by_type:
-        return None
-    if len(by_type) == 1 and int in by_type:
-        to_float = by_type[int]
-
-        def convert_scalar(value: Any) -> Any:
-            return to_float(value) if type(value) is int else value
-
-        return convert_scalar
-
-    def convert(value: Any) -> Any:
-        conversion = by_type.get(type(value))
-        return value if conversion is None else conversion(value)
-
-    return convert
-
-
-def _conversions(
-    annotation: Any, where: str, evaluate: Callable[[Any], Any], depth: int
-) -> dict[type, Convert]:
-    """For each type of value that the annotation would have changed, how."""
-    if depth > 50:  # a type alias that contains itself
-        return {}
-    annotation = evaluate(annotation)
-    if annotation is float:
-        return {int: _to_float(where)}
-    alias = getattr(annotation, "__value__", None) or getattr(annotation, "__supertype__", None)
-    if alias is not None:  # `type Rate = float`, NewType
-        return _conversions(alias, where, evaluate, depth + 1)
-    if isinstance(annotation, typing.TypeVar):
-        bound = annotation.__bound__
-        return {} if bound is None else _conversions(bound, where, evaluate, depth + 1)
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Annotated, typing.Final):
-        return _conversions(args[0], where, evaluate, depth + 1)
-    if origin is typing.Union or origin is types.UnionType:
-        return _union([_conversions(a, where, evaluate, depth + 1) for a in args], args)
-    inner = [_as_converter(_conversions(a, where, evaluate, depth + 1)) for a in args]
-    if not any(inner):
-        return {}
-    if origin is tuple:
-        return {tuple: _tuple_converter(args, inner)}
-    if origin in _SEQUENCES and inner[0] is not None:
-        return {kind: _sequence_converter(kind, inner[0]) for kind in _SEQUENCES[origin]}
-    if origin in _MAPPINGS and len(inner) == 2:
-        return {dict: _dict_converter(inner[0] or _same, inner[1] or _same)}
-    return {}
-
-
-def _union(choices: list[dict[type, Convert]], args: tuple[Any, ...]) -> dict[type, Convert]:
-    merged: dict[type, Convert] = {}
-    taken = {
-        a if isinstance(a, type) else typing.get_origin(a)
-        for a, c in zip(args, choices, strict=True)
-        if not c
-    }
-    for choice in choices:
-        for kind, convert in choice.items():
-            if kind in merged or kind in taken or taken & {object, Any}:
-                # `int | float` takes an int as it is; `list[int] | list[float]` decides nothing.
-                merged[kind] = _same
-            else:
-                merged[kind] = convert
-    return {kind: convert for kind, convert in merged.items() if convert is not _same}
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _to_float(where: str) -> Convert:
-    def to_float(value: int) -> float:
+    def read(self, annotation: Any) -> Shape:
+        """The shape of an annotation."""
+        if isinstance(annotation, (str, typing.ForwardRef)):
+            text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+            return attrs.evolve(self._named(text, lambda: self.evaluated(text)), text=text)
+        alias = typing.get_origin(annotation) or annotation
+        if type(alias).__name__ == "TypeAliasType":
+            key = (alias, typing.get_args(annotation))
+            return self._named(key, lambda: _value_of_alias(annotation, alias))
         try:
-            converted = float(value)
-        except OverflowError:
-            converted = float("inf")
-        if converted != value:
-            raise FuruValueError(
-                f"{where} is a float, and no float equals the int {value:#x}",
-                hint="write the float you mean, or annotate the field with int",
-            )
-        return converted
+            return self._shape(annotation)
+        except (TypeError, AttributeError):  # what a library puts there may be like nothing else
+            return attrs.evolve(ANYTHING, text=shown(annotation))
 
-    return to_float
+    def _named(self, key: Any, find: Callable[[], Any]) -> Shape:
+        if key in self._read:
+            return self._read[key]
+        if key in self._open:
+            return Shape(Form.NAMED, str(key), target=lambda: self._read[key])
+        self._open.add(key)
+        try:
+            found = find()
+        except NameError:
+            self._failed = True
+            found = _Unknown
+        shape = self._read[key] = self.read(found)
+        self._open.discard(key)
+        return shape
+
+    def _shape(self, annotation: Any) -> Shape:
+        text = shown(annotation)
+        if annotation is None:
+            annotation = types.NoneType
+        if annotation is Any or annotation is object:
+            return ANYTHING
+        if annotation is _Unknown or isinstance(annotation, _Unknown):
+            return Shape(Form.UNKNOWN, text)
+        if annotation is typing.Self and isinstance(self._owner, type):
+            annotation = self._owner
+        if annotation is typing.LiteralString:
+            annotation = str
+        if isinstance(annotation, typing.NewType):
+            return self.read(annotation.__supertype__)
+        if isinstance(annotation, typing.TypeVar):
+            if annotation.__bound__ is not None:
+                return self.read(annotation.__bound__)
+            return self._union(annotation.__constraints__, text)
+        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin in _WRAPPERS:
+            return self.read(args[0])
+        if origin is typing.Union or origin is types.UnionType:
+            return self._union(args, text)
+        if origin is typing.Literal:
+            return Shape(Form.CHOICE, text, options=args)
+        if origin is type:
+            return self._class(args[0], text)
+        cls = annotation if isinstance(annotation, type) else origin
+        return self._of_class(cls, args, text) if isinstance(cls, type) else ANYTHING
+
+    def _union(self, args: tuple[Any, ...], text: str) -> Shape:
+        if not args:
+            return ANYTHING
+        return Shape(Form.UNION, text, inner=tuple(map(self.read, args)))
+
+    def _class(self, annotation: Any, text: str) -> Shape:
+        bound = self.read(annotation)
+        if bound.form is Form.UNION:
+            return self._union(tuple(type[arg] for arg in typing.get_args(annotation)), text)
+        if bound.form is Form.INSTANCE:
+            return Shape(Form.CLASS, text, cls=bound.cls)
+        return Shape(Form.INSTANCE, "type", cls=type)
+
+    def _of_class(self, cls: type, args: tuple[Any, ...], text: str) -> Shape:
+        if typing.is_typeddict(cls):
+            return _typed_dict(cls, text)
+        if getattr(cls, "_is_protocol", False):
+            return ANYTHING
+        if cls in ITEMS:
+            if cls is tuple and args[1:] != (...,):
+                if not args and text in ("tuple", "Tuple"):
+                    return Shape(Form.ITEMS, text, cls, (ANYTHING,))
+                if any(getattr(arg, "__unpacked__", False) for arg in args):
+                    return Shape(Form.ITEMS, text, cls, (ANYTHING,))
+                return Shape(Form.PLACES, text, cls, tuple(map(self.read, args)))
+            return Shape(Form.ITEMS, text, cls, (self.read(args[0]) if args else ANYTHING,))
+        if cls in PAIRS:
+            inner = tuple(map(self.read, args)) if len(args) == 2 else (ANYTHING, ANYTHING)
+            return Shape(Form.PAIRS, text, cls, inner)
+        if cls.__module__ == "numpy" and cls.__name__ == "ndarray":
+            items = typing.get_args(args[1]) if len(args) == 2 else ()
+            return Shape(Form.ARRAY, text, cls, (), tuple(i for i in items if isinstance(i, type)))
+        return Shape(Form.INSTANCE, text, cls)
 
 
-def _as_converter(by_type: dict[type, Convert]) -> Convert | None:
-    if not by_type:
-        return None
-
-    def convert(value: Any) -> Any:
-        conversion = by_type.get(type(value))
-        return value if conversion is None else conversion(value)
-
-    return convert
-
-
-def _sequence_converter(kind: type, convert: Convert) -> Convert:
-    def convert_items(values: Any) -> Any:
-        converted = [convert(value) for value in values]
-        # The value given is kept where nothing changes: nobody expects a copy of a list.
-        if all(map(_is, converted, values)):
-            return values
-        return kind(converted)
-
-    return convert_items
+def _typed_dict(cls: type, text: str) -> Shape:
+    annotations = Annotations(cls)
+    inner = tuple(map(annotations.shape, annotations.raw))
+    optional = set(getattr(cls, "__optional_keys__", ()))
+    for key in annotations.raw:  # Python does not look into annotations that are text
+        marker = typing.get_origin(annotations.evaluated(key))
+        if marker is typing.NotRequired:
+            optional.add(key)
+        elif marker is typing.Required:
+            optional.discard(key)
+    keys = tuple(annotations.raw)
+    return Shape(Form.KEYS, text, dict, inner, keys, frozenset(optional))
 
 
-def _tuple_converter(args: tuple[Any, ...], inner: list[Convert | None]) -> Convert:
-    if len(args) == 2 and args[1] is Ellipsis:
-        return _sequence_converter(tuple, inner[0] or _same)
-    converters = [convert or _same for convert in inner]
-
-    def convert_items(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(values) != len(converters):
-            return values
-        return tuple(convert(v) for convert, v in zip(converters, values, strict=True))
-
-    return convert_items
+def _value_of_alias(annotation: Any, alias: Any) -> Any:
+    """What ``type Pair[T] = tuple[T, T]`` makes of ``Pair[int]``."""
+    args = typing.get_args(annotation)
+    if not args:
+        return alias.__value__
+    try:
+        return alias.__value__[args]
+    except TypeError:
+        return alias.__value__
 
 
-def _dict_converter(convert_key: Convert, convert_value: Convert) -> Convert:
-    def convert_items(values: Mapping[Any, Any]) -> Any:
-        converted = {convert_key(k): convert_value(v) for k, v in values.items()}
-        if all(map(_is, converted.keys(), values.keys())) and all(
-            map(_is, converted.values(), values.values())
-        ):
-            return values
-        return converted
-
-    return convert_items
-
-
-def _is(first: object, second: object) -> bool:
-    return first is second
+def shown(annotation: Any) -> str:
+    """An annotation in the words of an error message."""
+    if annotation is None or annotation is types.NoneType:
+        return "None"
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "").replace("collections.abc.", "")

@@ -231,10 +231,34 @@ def known_identities() -> set[str]:
     """
     found = {name.identity for cls, name in list(_names.items()) if hasattr(cls, "__furu_class__")}
     for cls in _unnamed.copy():  # another thread may define more
-        if cls not in _names:
-            with suppress(FuruImportNameError):
-                found.add(_make_name(cls, _find_home(cls)).identity)
+        with suppress(FuruImportNameError):
+            found.add(_identity(cls))
     return found
+
+
+def namespace_of(cls: type) -> dict[str, Any]:
+    """The globals in which the class statement was executed, also while it still is."""
+    home = _homes.get(cls) or _home_of_statement(cls)
+    if home is not None:
+        return home.namespace
+    return getattr(sys.modules.get(cls.__module__), "__dict__", {})
+
+
+def are_one(first: type, second: type) -> bool:
+    """Whether two classes are one to the user: a module was loaded again, or is the script as well."""
+    if first.__qualname__ != second.__qualname__ or "<" in first.__qualname__:
+        return False
+    if first.__module__ == second.__module__:
+        return True
+    try:
+        return _identity(first) == _identity(second)
+    except FuruImportNameError:
+        return False
+
+
+def _identity(cls: type) -> str:
+    """A class's name in hashes; it is not noted as given by this."""
+    return (_names.get(cls) or _make_name(cls, _find_home(cls))).identity
 
 
 def import_roots() -> list[str]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar, overload
 
 import attrs
 
 from furu_core import _class_names
-from furu_core._annotations import Annotations, Convert
+from furu_core._annotations import Annotations, Shape
 from furu_core._config_lookup import config_class as config_class  # noqa: PLC0414 - it belongs here as well
+from furu_core._fit import Convert, field_fitter
 from furu_core.errors import FuruDefinitionError
 
 T = TypeVar("T")
 
 _EXCLUDE = "furu.exclude_from_hash"
 _OMIT_DEFAULT = "furu.omit_default_from_hash"
+_FIT = "furu.fit"
+_SHAPE = "furu.shape"
 
 _OVERRIDABLE = frozenset({"_create", "_load", "_validate", "_dependencies", "_executor_spec_key"})
 _RESERVED_METHODS = {
@@ -57,6 +61,9 @@ class Field:
         rule: what it contributes to the hash.
         make_default: makes the default as the constructor would, or None if there is none.
         in_repr: whether `repr` shows it.
+        fit: turns a value into the one to keep; raises `FuruValueError` if it does not fit the
+            annotation.
+        shape: reads what the annotation asks for.
     """
 
     name: str
@@ -64,6 +71,8 @@ class Field:
     rule: Rule
     make_default: Callable[[], Any] | None
     in_repr: bool
+    fit: Convert
+    shape: Callable[[], Shape]
 
 
 class ConfigClass:
@@ -232,7 +241,13 @@ def _compile(attribute: attrs.Attribute[Any]) -> Field:
     if attribute.default is not attrs.NOTHING:
         make_default = _default_maker(attribute.default, attribute.converter)
     return Field(
-        attribute.name, attribute.alias or attribute.name, rule, make_default, bool(attribute.repr)
+        name=attribute.name,
+        alias=attribute.alias or attribute.name,
+        rule=rule,
+        make_default=make_default,
+        in_repr=bool(attribute.repr),
+        fit=attribute.metadata[_FIT],
+        shape=attribute.metadata[_SHAPE],
     )
 
 
@@ -256,14 +271,14 @@ def _own_field(cls: type, name: str, annotations: Annotations) -> Any:
             f"{where} is not given to the constructor (init=False), so it is no part of the config",
             hint="compute it in a property or a functools.cached_property",
         )
-    to_float = annotations.float_converter(name, where)
-    if to_float is not None:
-        value.converter = _piped(value.converter, to_float)
+    fit = field_fitter(cls, name, annotations)
+    value.converter = (
+        fit if value.converter is None else attrs.converters.pipe(value.converter, fit)
+    )
+    # Beside the field, so that the classes below this one inherit it.
+    read = partial(annotations.shape, name)
+    value.metadata = {**value.metadata, _FIT: fit, _SHAPE: read}
     return value
-
-
-def _piped(first: Any, second: Convert) -> Any:
-    return second if first is None else attrs.converters.pipe(first, second)
 
 
 def _check_default(where: str, default: Any, annotation: Any) -> None:

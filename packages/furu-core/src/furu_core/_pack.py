@@ -161,13 +161,13 @@ def read_fields(
 
 
 def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> Any:
-    """An object with these very values; not through ``__init__``, which might convert them again."""
+    """An object with these values; not through ``__init__``, whose converters had their turn."""
     obj: Any = object.__new__(cls)
     known = obj.__dict__
     specs = config_class(cls).fields
     for spec in specs:
         if spec.name in fields:
-            known[spec.name] = fields[spec.name]
+            known[spec.name] = spec.fit(fields[spec.name])
         elif spec.make_default is not None:
             known[spec.name] = spec.make_default()
         else:
