@@ -10,9 +10,11 @@ import pytest
 from local_nodes import Sees
 
 from furu_core.errors import FuruExecutorError, FuruUsageError
-from furu_local import LocalExecutor, run_local
+from furu_local import LocalExecutor, _processors, _run, run_local
 from furu_local._devices import Slot, resolve_devices
 from furu_local._options import PARSERS
+from furu_local._process import Launch
+from furu_local._processors import THREAD_VARIABLES
 from furu_plan.runs import parse_options
 from furu_testing import Mark, await_mark, let_go, noted, read_marks, times, wait_until
 from furu_testing.nodes import Step
@@ -195,3 +197,43 @@ def test_an_option_that_cannot_be_read_is_named(name: str, value: str, said: str
     with pytest.raises(FuruExecutorError, match=said) as caught:
         LocalExecutor.from_options({name: value})
     assert repr(name) in str(caught.value)
+
+
+LEAVES = [Step(label=f"leaf-{n}", key="gpu" if n < 3 else "default") for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("roots", "options", "share"),
+    [
+        (LEAVES, {"max_workers": 4}, "3"),
+        (LEAVES, {"max_workers": 100}, "2"),  # six at once
+        (LEAVES, {"max_workers": 100, "limits": {"gpu": 1}}, "3"),
+        (LEAVES, {"max_workers": 100, "devices": {"gpu": 1}, "limits": {"default": 1}}, "6"),
+        ([Step(label="above", needs=(Step(label="below"),))], {"max_workers": 4}, None),
+        (LEAVES, {"max_workers": 1}, None),
+    ],
+)
+def test_processors_are_divided_among_the_workers_that_compute_at_once(
+    store: Path, monkeypatch: pytest.MonkeyPatch, roots: Any, options: Any, share: str | None
+) -> None:
+    asked: list[Launch] = []
+
+    def pool(_workers: int, launch: Launch, *_: Any) -> None:
+        asked.append(launch)
+        raise FuruExecutorError("what they are told is enough")
+
+    def submit(**options: Any) -> None:
+        with pytest.raises(FuruExecutorError, match="is enough"):
+            LocalExecutor(progress=False, **options).submit(roots)
+
+    monkeypatch.setattr(_run, "ProcessPool", pool)
+    monkeypatch.setattr(_processors, "processor_count", lambda: 12)
+    for variable in THREAD_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    submit(**options)
+    monkeypatch.setenv("MKL_NUM_THREADS", "5")  # a choice of the user, also for those not named
+    submit(**options)
+    divided, chosen = (
+        {launch.environment.get(variable) for variable in THREAD_VARIABLES} for launch in asked
+    )
+    assert (divided, chosen) == ({share}, {None, "5"})

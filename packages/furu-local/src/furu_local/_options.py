@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final
@@ -11,6 +10,7 @@ import attrs
 
 from furu_core.errors import FuruUsageError
 from furu_local._devices import DeviceRequest
+from furu_local._processors import processor_count
 from furu_plan import Window
 from furu_plan.runs import (
     COUNT,
@@ -73,7 +73,7 @@ def checked_options(
     Raises:
         FuruUsageError: one of them makes no sense.
     """
-    workers = cpu_count() if max_workers is None else max_workers
+    workers = processor_count() if max_workers is None else max_workers
     if not is_count(workers):
         raise FuruUsageError(
             f"max_workers is {max_workers!r}", hint="give a whole number from 1 on, or leave it out"
@@ -102,13 +102,6 @@ def checked_options(
         retry_failed=retry_failed,
         progress=progress,
     )
-
-
-def cpu_count() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _limits(text: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
 from furu_local._options import PARSERS, Options, WorkerKind, checked_options
 from furu_local._process import launch_of
 from furu_local._processes import ProcessPool
+from furu_local._processors import threads_of_workers
 from furu_local._threads import InlinePool, ThreadPool
 from furu_plan import Window
 from furu_plan.runs import ControlledRun, NewRun, Pool, parse_options, start_run
@@ -41,7 +42,9 @@ def run_local(
 
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
-        max_workers: how many nodes are computed at once. Default: the number of processors.
+        max_workers: how many nodes are computed at once. Default: the number of processors. These
+            are divided among worker processes: unless you set `OMP_NUM_THREADS` or one of its kin,
+            the libraries of each use no more threads than its share.
         worker: ``"process"``; ``"thread"`` where nodes wait more than they compute, with the limits
             that threads can be neither killed nor kept apart and that `get()` computes nowhere in
             this process meanwhile; ``"inline"`` for the calling thread itself, whose console shows what
@@ -175,7 +178,8 @@ def _pool(options: Options, slots: Mapping[str, tuple[Slot, ...]], run: NewRun) 
         case WorkerKind.PROCESS:
             # A node of a surrounding run would be named by these, and is none of the workers'.
             outer = {k: v for k, v in os.environ.items() if not k.startswith("FURU_EXEC_")}
-            launch = launch_of({**outer, **settings_to_env(run.settings)}, run.folder)
+            threads = threads_of_workers(min(options.max_workers, run.at_once), outer)
+            launch = launch_of({**outer, **threads, **settings_to_env(run.settings)}, run.folder)
             places = tuple(dict.fromkeys(slot for group in slots.values() for slot in group))
             return ProcessPool(options.max_workers, launch, NAME, run.id, places)
         case WorkerKind.THREAD:

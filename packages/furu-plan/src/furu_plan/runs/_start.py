@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
@@ -26,6 +27,7 @@ from furu_core.executors import (
 from furu_plan._build import build_plan
 from furu_plan._frontier import Frontier
 from furu_plan._node import Status
+from furu_plan._plan import DependencyPlan
 from furu_plan._windows import Window
 from furu_plan.runs._controller import Controller
 from furu_plan.runs._display import choose_display
@@ -71,12 +73,14 @@ class NewRun:
         folder: its folder.
         settings: its settings.
         todo: how many nodes there are to compute, as far as is known.
+        at_once: about how many of them can be computed at once, however many workers there are.
     """
 
     id: str
     folder: Path
     settings: Settings
     todo: int
+    at_once: int
 
 
 def start_run(
@@ -127,11 +131,13 @@ def start_run(
     known = {node.spec_key for node in plan.nodes.values()}
     for option, keys in (("limits", limits or {}), (places_option, places or {})):
         _check_spec_keys(option, keys, known, named)
+    most = {**{key: len(of_key) for key, of_key in (places or {}).items()}, **(limits or {})}
+    todo = len(plan.with_status(Status.TODO))
     run_id, folder = new_run_folder(executor, named)
     controller = Controller(
         run_id=run_id,
         frontier=Frontier(plan, window=window),
-        pool=make_pool(NewRun(run_id, folder, settings, len(plan.with_status(Status.TODO)))),
+        pool=make_pool(NewRun(run_id, folder, settings, todo, _at_once(plan, most))),
         events=EventLog(folder),
         settings=settings,
         keep_going=options.get("keep_going", False),
@@ -142,6 +148,28 @@ def start_run(
     run = ControlledRun(run_id, folder, named, controller, None if progress is False else how)
     run.start(here=here, within=within)
     return run
+
+
+def _at_once(plan: DependencyPlan, most: Mapping[str, int]) -> int:
+    """About how many nodes can be computed at once: those that are equally far from what is ready.
+
+    Args:
+        plan: what there is to do.
+        most: spec key to the number of its nodes that may be computed at once.
+    """
+    depths: dict[str, int] = {}
+    levels: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for node in plan.topo_order_todo():
+        below = [depths.get(dependency, 0) for dependency in node.dependencies]
+        depth = depths[node.hash] = 1 + max(below, default=0)
+        levels[depth][node.spec_key] += 1
+    return max(
+        (
+            sum(min(number, most.get(key, number)) for key, number in counts.items())
+            for counts in levels.values()
+        ),
+        default=0,
+    )
 
 
 def _check_spec_keys(
