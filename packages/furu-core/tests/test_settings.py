@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import attrs
 import pytest
@@ -249,6 +251,45 @@ def test_use_changes_settings_for_the_block_only(tmp_path: Path) -> None:
         assert _settings.current() is inside
         assert (inside.path, inside.max_lost_retries) == (tmp_path, 1)
     assert _settings.current() is before
+
+
+def test_P7_a_script_run_from_elsewhere_begins_no_new_store_beside_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    for folder in (mine / "exp", elsewhere):
+        folder.mkdir(parents=True)
+    (mine / "pyproject.toml").write_text("[tool.furu]\npath = 'results'")
+    script = ModuleType("__main__")
+    script.__file__ = "../mine/exp/train.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.setattr(_settings, "_current", None)
+    monkeypatch.delenv("FURU_PATH", raising=False)
+    monkeypatch.chdir(elsewhere)
+    here = elsewhere / "furu-data"
+
+    def path() -> Path:
+        _settings.forget()
+        return _settings.current().path
+
+    assert path() == here, "nothing is there to be computed again"
+    (mine / "results").mkdir()
+    for _ in range(2):
+        with pytest.raises(FuruSettingsError) as caught:
+            path()
+        assert f"whose store is {mine}/results" in str(caught.value)
+        assert f"set FURU_PATH={mine}/results to go on" in caught.value.hint
+    with _settings.use(path="said"):
+        assert _settings.current().path == elsewhere / "said"
+    here.mkdir()
+    assert path() == here
+    assert f"from {elsewhere} the store is {here}; FURU_PATH says which" in caplog.text
+    here.rmdir()
+    monkeypatch.setenv("FURU_PATH", str(here))
+    assert path() == here
+    monkeypatch.delenv("FURU_PATH")
+    monkeypatch.chdir(mine)
+    assert path() == mine / "results"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from furu_core._plugins import InstalledPlugin
 
 PREFIX: Final = "FURU_"
+_STORE: Final = "furu-data"
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # What furu itself hands to child processes; names under the prefix belong to the execution context.
@@ -165,7 +167,7 @@ def current() -> Settings:
     Raises:
         FuruSettingsError: a value is bad, or a name is nearly that of a setting.
     """
-    return _current if _current is not None else _install(read(os.environ, Path.cwd()))
+    return _current if _current is not None else _install(_first())
 
 
 def current_env() -> dict[str, str]:
@@ -212,13 +214,13 @@ def configure(**changes: Any) -> Settings:
         2
         >>> _ = settings.configure(max_lost_retries=before.max_lost_retries)
     """
-    return _install(_changed(current(), changes))
+    return _install(_changed(_before(changes), changes))
 
 
 @contextmanager
 def use(**changes: Any) -> Iterator[Settings]:
     """Change settings for as long as a ``with`` block lasts, in all threads; meant for tests."""
-    before = current()
+    before = _before(changes)
     _install(_changed(before, changes))
     try:
         yield current()
@@ -277,7 +279,7 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
         FuruSettingsError: a value is bad, or a name is nearly that of a setting.
     """
     project, marker = _find_project(cwd)
-    values: dict[str, Any] = {"path": project / "furu-data"}
+    values: dict[str, Any] = {"path": project / _STORE}
     extra: dict[str, str] = {}
     if marker is not None and COMPLETE not in environ:
         _read_pyproject(marker, values, extra)
@@ -317,6 +319,56 @@ def _find_project(cwd: Path) -> tuple[Path, Path | None]:
         if git is None and (folder / ".git").exists():
             git = folder
     return git or cwd, None
+
+
+def _first() -> Settings:
+    """The settings of a process that has read none yet."""
+    settings = read(os.environ, Path.cwd())
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__file__", None)
+    # Else it was started by its module's name, or is no script: the command of some package.
+    if getattr(main, "__spec__", None) is None and str(script).endswith(".py"):
+        refuse_other_store(str(script), settings)
+    return settings
+
+
+def _before(changes: Mapping[str, Any]) -> Settings:
+    if _current is None and "path" in changes:
+        return read(os.environ, Path.cwd())  # where the store is, is about to be said
+    return current()
+
+
+def refuse_other_store(file: str, settings: Settings | None = None) -> None:
+    """Refuse to begin a new store while the project that a file belongs to has one elsewhere.
+
+    The store is that of the working directory, so whoever starts a program from another one would
+    compute everything again. Where both stores are there, one is warned.
+
+    Args:
+        file: what is run.
+        settings: default: those of this process.
+
+    Raises:
+        FuruSettingsError: it names both stores.
+    """
+    settings = current() if settings is None else settings
+    if "FURU_PATH" in os.environ:
+        return
+    here, folder = Path.cwd(), Path(os.path.abspath(file)).parent
+    if settings.path != project_root(here) / _STORE or project_root(folder) == project_root(here):
+        return
+    there = read(os.environ, folder).path
+    if there == settings.path or not there.is_dir():
+        return
+    says = f"{file} belongs to {project_root(folder)}, whose store is {there}, but from {here} the store is "
+    if settings.path.exists():
+        _logger().warning("%s%s; FURU_PATH says which is meant", says, settings.path)
+        return
+    raise FuruSettingsError(
+        f"{says}{settings.path}, which is not there: everything would be computed again",
+        hint=f"set FURU_PATH={there} to go on with what is there, or FURU_PATH={settings.path} to begin "
+        "a new store",
+    )
 
 
 def _read_pyproject(marker: Path, values: dict[str, Any], extra: dict[str, str]) -> None:

@@ -58,6 +58,10 @@ def test_a_path_and_a_module_give_the_same_hash_from_any_folder(project: Any) ->
     ]
     assert len({report["roots"][0]["hash"] for report in reports}) == 1
     assert reports[-1]["nodes"]["loaded"] == 2
+    elsewhere = project.furu("run", "project/exp/train.py:one", cwd=outside)
+    assert elsewhere.status == 2
+    assert f"whose store is {project.store}, but from {outside} the store is" in elsewhere.err
+    assert not (outside / "furu-data").exists()
 
 
 def test_set_gives_fields_of_a_class_converted_by_their_annotations(project: Any) -> None:

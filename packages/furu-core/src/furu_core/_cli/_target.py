@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import attrs
 import click
 
-from furu_core import _class_names, _context
+from furu_core import _class_names, _context, _settings
 from furu_core._cli._values import convert, shown
 from furu_core._config_lookup import config_class, is_furu
 from furu_core._grid import Roots, named_roots
@@ -55,7 +55,8 @@ def import_module(name: str) -> ModuleType:
     if cwd not in sys.path:
         sys.path.insert(0, cwd)
     if name.endswith(".py") or os.sep in name:
-        name = _module_of_file(name)
+        file, name = name, _module_of_file(name)
+        _settings.refuse_other_store(file)
     with _context.session(attrs.evolve(_context.exec_context(), importing=True), process_wide=True):
         try:
             return importlib.import_module(name)
