@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime as dt
 import decimal
@@ -10,6 +11,7 @@ import math
 import os
 import pickle
 import sys
+import tempfile
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +20,7 @@ from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
+    ClassVar,
     Literal,
     NamedTuple,
     NewType,
@@ -29,6 +32,7 @@ from typing import (
     Union,
 )
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -37,6 +41,8 @@ from hypothesis import strategies as st
 
 from furu_core import Furu, field
 from furu_core._config_class import config_class
+from furu_core._graph_file import GraphReader, GraphWriter
+from furu_core._pack import Packer, Unpacker
 from furu_core.errors import FuruValueError
 
 if TYPE_CHECKING:
@@ -377,6 +383,97 @@ def test_an_object_of_a_class_that_was_loaded_again_still_fits() -> None:
         assert uses(mode=module.Mode.FAST).mode is module.Mode.FAST
     finally:
         del sys.modules["reloaded"]
+
+
+# ---- what the constructor does beside ----
+
+
+class Derived(Furu[int]):
+    sizes: tuple[int, ...] = (1, 2)
+    names: tuple[str, ...] = ()
+    part: Split = Split()
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "total", sum(self.sizes))
+        object.__setattr__(self, "names", sorted(self.names))
+
+
+class Doubling(Furu[int]):
+    size: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "size", self.size * 2)
+
+
+class Misfitting(Furu[int]):
+    size: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "size", "two")
+
+
+class Here(Furu[int]):
+    there: ClassVar[bool] = True
+
+    def __attrs_post_init__(self) -> None:
+        if not type(self).there:
+            raise FileNotFoundError("table.csv")
+
+
+def _by_graph_file(obj: Any) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.jsonl"
+        with GraphWriter(path) as writer:
+            place = writer.add(obj)
+        reader = GraphReader(path)
+        try:
+            return reader.read(place)
+        finally:
+            reader.close()
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "pickle": lambda obj: pickle.loads(pickle.dumps(obj)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "dict": lambda obj: Furu.from_dict(obj.to_dict()),
+    "message to a worker": lambda obj: Unpacker().unpack(Packer().pack(obj)),
+    "graph file": _by_graph_file,
+    "evolve": attrs.evolve,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_p2_what_post_init_derives_is_there_however_the_object_was_made(way: str) -> None:
+    obj = Derived(names=["b", "a"])  # type: ignore[arg-type]
+    made = WAYS[way](obj)
+    assert made.total == obj.total == 3  # type: ignore[attr-defined]
+    assert made.names == obj.names == ("a", "b")
+    assert made == obj
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "evolve"])
+def test_p2_a_post_init_that_makes_other_values_of_its_own_is_an_error(way: str) -> None:
+    assert Doubling(size=2).size == 4
+    with pytest.raises(
+        FuruValueError, match=r"Doubling\.__attrs_post_init__ made 8 of 4, .* 'size'"
+    ):
+        WAYS[way](Doubling(size=2))
+
+
+def test_p2_what_post_init_puts_into_fields_fits_their_annotations() -> None:
+    with pytest.raises(FuruValueError, match=r"Misfitting\.size is 'two' \(str\), expected int"):
+        Misfitting()
+
+
+def test_a_post_init_that_raises_elsewhere_says_that_it_is_called_there() -> None:
+    here = Here()
+    Here.there = False
+    try:
+        with pytest.raises(FuruValueError, match="raised FileNotFoundError when an equal object"):
+            Furu.from_dict(here.to_dict())
+    finally:
+        Here.there = True
 
 
 # ---- any annotation ----

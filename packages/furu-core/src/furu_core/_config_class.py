@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeVar, overload
 
 import attrs
@@ -105,6 +105,12 @@ class ConfigClass:
     def relpath(self) -> str:
         """The folder of the class in the store, ``"exp/train/Train"``."""
         return _class_names.name_of(self.cls).relpath
+
+    def refit(self, obj: Any) -> None:
+        """Fit the fields once more, in which `__attrs_post_init__` may have put other values."""
+        known = obj.__dict__
+        for field in self.fields:
+            known[field.name] = field.fit(known[field.name])
 
     def __repr__(self) -> str:
         return f"ConfigClass({self.cls.__module__}.{self.cls.__qualname__})"
@@ -227,8 +233,21 @@ def define(cls: type) -> None:
         auto_detect=False, match_args=False,
     )  # fmt: skip
     fields = tuple(_compile(attribute) for attribute in attrs.fields(cls))
-    cls.__furu_class__ = ConfigClass(cls, fields)  # type: ignore[attr-defined]
+    compiled = cls.__furu_class__ = ConfigClass(cls, fields)  # type: ignore[attr-defined]
+    if hasattr(cls, "__attrs_post_init__"):
+        cls.__init__ = _refitting(cls.__init__, compiled)  # type: ignore[misc]
     _class_names.announce(cls)
+
+
+def _refitting(make: Any, compiled: ConfigClass) -> Any:
+    """The constructor, whose `__attrs_post_init__` may put values into fields."""
+
+    @wraps(make)
+    def refitting(self: Any, *args: Any, **given: Any) -> None:
+        make(self, *args, **given)
+        compiled.refit(self)
+
+    return refitting
 
 
 def _compile(attribute: attrs.Attribute[Any]) -> Field:

@@ -109,6 +109,24 @@ def _tell(value: Any, data: bytes) -> tuple[str, str]:
     return blake2b(data, digest_size=8).hexdigest(), text
 
 
+def are_same(first: Any, second: Any) -> bool:
+    """Whether two values of a field are one value to the hash; not, if either has none."""
+    try:
+        return _digest_of(first) == _digest_of(second)
+    except (FuruValueError, Refused):
+        return False
+
+
+def _digest_of(value: Any) -> bytes:
+    while True:
+        seen = Seen()
+        data = encode_value(value, seen)
+        if not seen.pending:
+            return data
+        for child in seen.pending:
+            _hash_all(child)
+
+
 def changed_since_hashing(obj: Any) -> Any | None:
     """The first object, of this one and those nested in it, that was mutated after it was hashed.
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from furu_core._class_names import is_of_script, name_of, resolve
 from furu_core._config_lookup import config_class
-from furu_core._identity import furu_hash, nested, variant
+from furu_core._error_text import text_of
+from furu_core._identity import are_same, furu_hash, nested, variant
+from furu_core._shown import shown
 from furu_core._tagged_json import Writer, read
 from furu_core.errors import FuruFormatError, FuruImportNameError, FuruValueError
 
@@ -161,7 +163,12 @@ def read_fields(
 
 
 def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> Any:
-    """An object with these values; not through ``__init__``, whose converters had their turn."""
+    """An object with these values, as if it had been made with them.
+
+    Not by the constructor: converters and validators had their turn when the first one was made, and
+    may ask for what is not there any more, or elsewhere. Values are fitted to their annotations, since
+    a record may have been edited, and `__attrs_post_init__` is called, since only fields are recorded.
+    """
     obj: Any = object.__new__(cls)
     known = obj.__dict__
     specs = config_class(cls).fields
@@ -175,9 +182,35 @@ def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> 
                 f"the record of a {cls.__name__} lacks the field {spec.name!r}",
                 hint="was the field added since? Give it a default and omit_default_from_hash=True",
             )
+    if hasattr(cls, "__attrs_post_init__"):
+        _finish(obj)
     if len(fields) != len(specs) or expected is not None:
         _check_build(cls, obj, fields, expected)
     return obj
+
+
+def _finish(obj: Any) -> None:
+    """Call `__attrs_post_init__`, which must leave the fields as it left them the first time."""
+    cls, known = type(obj), obj.__dict__
+    before = known.copy()
+    try:
+        obj.__attrs_post_init__()
+        config_class(cls).refit(obj)
+    except Exception as error:  # it is the user's code
+        raise FuruValueError(
+            f"{cls.__name__}.__attrs_post_init__ raised {type(error).__name__} when an equal object "
+            f"was made from the fields of one: {text_of(error)}",
+            hint="it is called in every process that is given the object: let it depend on the "
+            "fields alone",
+        ) from error
+    for name, value in before.items():
+        if known[name] is not value and not are_same(known[name], value):
+            raise FuruValueError(
+                f"{cls.__name__}.__attrs_post_init__ made {shown(known[name])} of "
+                f"{shown(value)}, which it had made itself, in the field {name!r}",
+                hint="let it change nothing in fields that it was given back, or keep what it "
+                "derives in an attribute that is no field",
+            )
 
 
 def _check_build(cls: type, obj: Any, fields: Mapping[str, Any], expected: str | None) -> None:
