@@ -228,7 +228,15 @@ arrays = st.one_of(
     st.lists(floats, max_size=4).map(lambda v: np.array(v, dtype="f8")),
     st.lists(st.floats(width=32), min_size=2, max_size=2).map(lambda v: np.array([v, v], "f4").T),
     st.lists(st.complex_numbers(), max_size=2).map(lambda v: np.array(v, dtype="c16")),
-    st.sampled_from([np.array(1), np.zeros((0, 3)), np.array(["a", "b"]), np.array([True])]),
+    st.sampled_from(
+        [
+            np.array(1),
+            np.zeros((0, 3)),
+            np.array(["a", "b"]),
+            np.array([True]),
+            np.array([1, 2], ">i4"),
+        ]
+    ),
 )
 slices = st.builds(slice, st.integers(0, 3) | st.none(), st.integers(0, 3))
 values = st.recursive(
@@ -359,6 +367,107 @@ def test_p2_the_layout_of_an_array_in_memory_changes_no_hash() -> None:
     assert Holder(value=np.asfortranarray(array)) == Holder(value=array)
     assert Holder(value=np.arange(12.0).reshape(2, 6)[:, ::2]) == Holder(
         value=np.arange(12.0).reshape(2, 6)[:, ::2].copy()
+    )
+
+
+def padded(filling: int) -> Any:
+    """Equal arrays whose bytes between the fields are these."""
+    array = np.frombuffer(
+        bytearray([filling] * 32), np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    )
+    array["a"], array["b"] = 1, math.nan
+    return array
+
+
+def other_nan(kind: str) -> Any:
+    array = np.array([math.nan], kind)
+    array.view(np.uint8)[0 if array.dtype.byteorder != ">" else -1] |= 1
+    return array
+
+
+EQUAL = {
+    "padding": lambda: (padded(0), padded(255)),
+    "padding of an item": lambda: (padded(0)[0], padded(255)[0]),
+    "NaN in a field": lambda: [
+        np.array([(1, nan)], [("a", "i4"), ("b", "f8")])
+        for nan in (math.nan, other_nan("f8")[0])
+    ],
+    "NaN in a field of arrays": lambda: [
+        np.array([((nan, 1),)], [("a", "c16", (2,))]) for nan in (math.nan, other_nan("f8")[0])
+    ],
+    "NaN of big-endian": lambda: (np.array([math.nan], ">f8"), other_nan(">f8")),
+    "NaN of big-endian complex": lambda: (
+        np.array([math.nan, 1j], ">c16"), np.array([other_nan("f8")[0], 1j], ">c16"),
+    ),
+    "NaN of half": lambda: (np.array([math.nan], "f2"), other_nan("f2")),
+    "true": lambda: (np.array([True, False]), np.frombuffer(b"\x02\0", "?")),
+    "alignment without padding": lambda: [
+        np.dtype([("a", "i4"), ("b", "i4")], align=align) for align in (True, False)
+    ],
+    "records": lambda: (np.zeros(2, [("a", "i4")]), np.rec.array(np.zeros(2, [("a", "i4")])).view(np.ndarray)),
+    "layout in memory": lambda: (padded(0), np.repeat(padded(7), 2)[::2]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", EQUAL.values(), ids=EQUAL)
+def test_p2_equal_arrays_have_one_hash_whatever_their_bytes(pair: Any) -> None:
+    first, second = (Holder(value=value) for value in pair())
+    assert first == second
+    assert Holder.from_dict(second.to_dict()) == first
+
+
+IN_ODD_PLACES = np.dtype(
+    {"names": ["a", "b"], "formats": ["i4", ">f8"], "offsets": [8, 0], "itemsize": 20}
+)
+OVERLAPPING = np.dtype({"names": ["all", "low"], "formats": ["i4", "i1"], "offsets": [0, 0]})
+TITLED = np.dtype([(("a title", "a"), "i4"), ("b", [("c", ">U2"), ("d", "?", (2, 1))])])
+DTYPES = [
+    *(np.dtype(text) for text in ("i4", ">i4", ">f8", ">c16", ">c8", ">f2", ">U3", ">M8[s]", ">m8[D]", "S2", "V4", "?", "u1")),
+    IN_ODD_PLACES, OVERLAPPING, TITLED,
+    np.dtype([("a", "i1"), ("b", IN_ODD_PLACES)], align=True),
+    np.dtype([("a", "i1"), ("b", ">f8")], align=True),
+    np.dtype((np.record, [("a", "i4"), ("b", "c16")])),
+    np.dtype([("x", "i4", (2, 3)), ("y", TITLED, (1,))]),
+    np.dtype(("i4", (2,))), np.dtype((TITLED, (2, 1))), np.dtype([]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hold", "held"),
+    [
+        (lambda value: value, lambda back: back),
+        (lambda value: {"x": [value]}, lambda back: back["x"][0]),
+        (Plain3, lambda back: back.x),
+        (lambda value: Holder(value=value), lambda back: back.value),
+    ],
+    ids=["itself", "in a dict", "in an attrs class", "in a nested config"],
+)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_p2_values_of_every_dtype_keep_hash_and_dtype_on_every_way(
+    dtype: Any, hold: Any, held: Any
+) -> None:
+    array = np.zeros(2, dtype) if dtype.names == () else np.ones(2, dtype)
+    for value in (array, array[:1].T, array[1], dtype):
+        config = Holder(value=hold(value))
+        for way, back in {
+            **{f"pickle {n}": pickle.loads(pickle.dumps(config, n)) for n in (4, 5)},
+            "dict": Holder.from_dict(json.loads(json.dumps(config.to_dict()))),
+            "packer": Unpacker().unpack(Packer().pack(config)),
+            "copy": copy.deepcopy(config),
+        }.items():
+            assert back.furu_hash == config.furu_hash, way
+            found = held(back.value)
+            assert repr(found) == repr(value), way
+            assert repr(getattr(found, "dtype", "")) == repr(getattr(value, "dtype", "")), way
+
+
+def test_p2_dtypes_that_differ_have_different_hashes() -> None:
+    alike = [*DTYPES, np.dtype("V8"), np.dtype([("a", "V8")]), np.dtype([("a", "i4", (2,))]), np.dtype([("a", "i4")]), "<i4"]  # fmt: skip
+    assert len({Holder(value=dtype).furu_hash for dtype in alike}) == len(alike)
+    ones = [np.ones(2, dtype) for dtype in DTYPES if not dtype.subdtype]
+    assert len({Holder(value=array).furu_hash for array in ones}) == len(ones)
+    assert Holder(value=np.array([(1,)], OVERLAPPING[["low"]])) != Holder(
+        value=np.array([(2,)], OVERLAPPING[["low"]])
     )
 
 

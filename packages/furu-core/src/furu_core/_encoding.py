@@ -27,7 +27,7 @@ OmittedField = tuple[ConfigClass, Field]  # one that is left out, since it equal
 class Seen:
     """What the encoding of one object came across."""
 
-    __slots__ = ("depth", "mutable", "nested", "of_script", "omitted", "pending", "variant")
+    __slots__ = ("depth", "mutable", "nested", "omitted", "packed", "pending", "variant")
 
     def __init__(self) -> None:
         self.nested: list[Any] = []
@@ -35,7 +35,8 @@ class Seen:
         self.omitted: list[OmittedField] = []
         self.mutable = False
         self.variant = False
-        self.of_script = False  # a value's class is defined in ``__main__``
+        # Pickle would lose something: a value's class is of the script, or its kind says so.
+        self.packed = False
         self.depth = 0
 
 
@@ -237,14 +238,16 @@ def _kind_encoder(t: type) -> Encoder:
     head = b"k" + _str(kind.tag, _NOTHING_SEEN)
     if kind.cls is not None:
         head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)
-    apart, mutable = kind.hashed or kind.apart, kind.mutable
+    apart, mutable, pickles = kind.hashed or kind.apart, kind.mutable, kind.pickles
     of_script = kind.cls is not None and is_of_script(kind.cls)
 
     def encoder(value: Any, seen: Seen) -> bytes:
         if mutable:
             seen.mutable = True
         if of_script or (isinstance(value, type) and is_of_script(value)):
-            seen.of_script = True
+            seen.packed = True
+        if pickles is not None and not pickles(value):
+            seen.packed = True
         payload = apart(value)
         if type(payload) is list:
             return _items(head + b"[", payload, seen)

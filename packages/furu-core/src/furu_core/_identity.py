@@ -203,7 +203,7 @@ def _hash_all(root: Any) -> None:
             continue
         stack.pop()
         open_.discard(id(obj))
-        if seen.nested or seen.mutable or seen.variant or seen.of_script or seen.omitted:
+        if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
             _remember(obj, seen)
         known["_furu_hash"] = blake2b(data, digest_size=16).hexdigest()
 
@@ -252,8 +252,8 @@ def _remember(obj: Any, seen: Seen) -> None:
         known["_furu_omitted"] = _omitted_sets.setdefault(fields, fields)
     if mutable is not None:
         known["_furu_mutable"] = mutable
-    if seen.of_script:
-        known["_furu_of_script"] = True
+    if seen.packed:
+        known["_furu_packed"] = True
     if variant:
         known["_furu_variant"] = _variant_of(obj, children)
 

@@ -36,6 +36,7 @@ class Kind:
         cls: for kinds of which each class is its own: that class, named beside the payload.
         mutable: whether a value can change after it was hashed.
         hashed: makes the payload that is hashed, where that is another one.
+        pickles: whether pickle gives a value back as it was, where it does not for all.
     """
 
     tag: str
@@ -44,6 +45,7 @@ class Kind:
     cls: type | None = None
     mutable: bool = False
     hashed: Callable[[Any], Any] | None = None
+    pickles: Callable[[Any], bool] | None = None
 
 
 def kind_of(t: type) -> Kind:
@@ -70,6 +72,14 @@ def put_together(tag: str, payload: Any) -> Any:
     of_class = _BY_CLASS_TAG[tag]
     reference, inner = payload
     return of_class(_class_names.resolve_reference(reference)).together(inner)
+
+
+def reduced(value: Any) -> tuple[Any, ...] | None:
+    """How to pickle a hashed value that pickle would not give back as it was; None for others."""
+    kind = _BY_TYPE.get(type(value))
+    if kind is None or kind.pickles is None or kind.pickles(value):
+        return None
+    return put_together, (kind.tag, kind.apart(value))
 
 
 def has_tag(tag: str) -> bool:
@@ -132,9 +142,10 @@ def _fixed(
     *,
     mutable: bool = False,
     hashed: Callable[[Any], Any] | None = None,
+    pickles: Callable[[Any], bool] | None = None,
 ) -> Kind:
     _BY_TAG[tag] = together
-    return Kind(tag, apart, together, mutable=mutable, hashed=hashed)
+    return Kind(tag, apart, together, mutable=mutable, hashed=hashed, pickles=pickles)
 
 
 _BY_TAG: dict[str, Callable[[Any], Any]] = {}
@@ -317,43 +328,87 @@ def _numpy(t: type) -> Kind | None:
 
 
 def _dtype_apart(dtype: Any) -> Any:
+    """What makes the very same dtype again."""
+    layout = _layout(dtype, exact=True)
+    back = _dtype_together(layout)
+    if back != dtype or repr(back) != repr(dtype):
+        raise Refused(f"has the dtype {dtype}, which has no stable hash", "use plain fields")
+    return layout
+
+
+def _layout(dtype: Any, *, exact: bool = False) -> Any:
+    """A dtype as its text, or as a list that begins with how it is made of others.
+
+    Only where it is to be `exact` does it hold what no comparison of dtypes looks at: whether fields
+    were aligned, which shows in their places, and whether items are records.
+    """
     import numpy as np
 
     if dtype.hasobject or dtype.kind not in "biufcSUMmV" or dtype.metadata:
         raise Refused(f"has the dtype {dtype}, which has no stable hash", "use a numeric dtype")
-    if dtype.base.kind in "fc" and dtype.base.itemsize > (8 if dtype.base.kind == "f" else 16):
+    if dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16):
         raise Refused(f"has the dtype {dtype}, which differs between machines", "use float64")
-    if dtype.names is not None:
-        for name in dtype.names:
-            _dtype_apart(dtype[name].base)
-        descr: Any = np.lib.format.dtype_to_descr(dtype)
-        if not isinstance(descr, list) or np.lib.format.descr_to_dtype(descr) != dtype:
-            raise Refused(f"has the dtype {dtype}, which has no stable hash", "use plain fields")
-        return descr
-    return dtype.str
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return ["array", _layout(base, exact=exact), list(shape)]
+    if dtype.names is None:
+        return dtype.str
+    fields = []
+    for name in dtype.names:
+        part, offset, *title = dtype.fields[name]
+        fields.append([name, _layout(part, exact=exact), offset, title[0] if title else None])
+    layout = ["fields", fields, dtype.itemsize]
+    return [*layout, bool(dtype.isalignedstruct), dtype.type is np.record] if exact else layout
 
 
 def _dtype_together(payload: Any) -> Any:
     import numpy as np
 
-    return np.lib.format.descr_to_dtype(payload)
+    if isinstance(payload, str):
+        return np.dtype(payload)
+    if payload[0] == "array":
+        _, base, shape = payload
+        return np.dtype((_dtype_together(base), tuple(shape)))
+    _, fields, itemsize, aligned, record = payload
+    described: dict[str, Any] = {
+        "names": [name for name, *_ in fields],
+        "formats": [_dtype_together(part) for _, part, *_ in fields],
+        "offsets": [offset for *_, offset, _ in fields],
+        "itemsize": itemsize,
+    }
+    if any(title is not None for *_, title in fields):
+        described["titles"] = [title for *_, title in fields]
+    dtype = np.dtype(described, align=aligned)  # type: ignore[call-overload]
+    return np.dtype((np.record, dtype)) if record else dtype
 
 
-def _canonical(array: Any) -> Any:
-    """The array with one NaN for all, since NaN equals NaN here whatever its bits."""
+def _same_items(array: Any) -> Any:
+    """The items of an array as bytes that are the same for all that are equal.
+
+    One NaN stands for all, since NaN equals NaN here whatever its bits; what lies between the fields
+    of structured items is none of their values, and a true value may be of any bits but zero.
+    """
     import numpy as np
 
+    if array.dtype.names is not None:
+        return [_same_items(array[name]) for name in array.dtype.names]
+    flat = np.ascontiguousarray(array).reshape(-1)
     kind = array.dtype.kind
     if kind == "c":
-        parts = _canonical(np.stack([array.real, array.imag], axis=-1))
-        return parts.view(array.dtype).reshape(array.shape)
-    if kind == "f" and np.isnan(array).any():
-        return np.where(np.isnan(array), np.array(np.nan, array.dtype), array).astype(array.dtype)
-    return np.ascontiguousarray(array).reshape(array.shape)
+        return _same_items(flat.view(flat.real.dtype))
+    if kind == "b":
+        flat = flat.view(np.uint8) != 0
+    elif kind == "f" and np.isnan(flat).any():
+        flat = np.where(np.isnan(flat), np.array(np.nan, flat.dtype), flat).astype(flat.dtype)
+    return flat.tobytes()
 
 
 def _array_apart(value: Any) -> list[Any]:
-    return [_dtype_apart(value.dtype), list(value.shape), _canonical(value).tobytes()]
+    return [_dtype_apart(value.dtype), list(value.shape), value.tobytes()]
+
+
+def _array_hashed(value: Any) -> list[Any]:
+    return [_layout(value.dtype), list(value.shape), _same_items(value)]
 
 
 def _array_together(payload: list[Any]) -> Any:
@@ -367,10 +422,13 @@ def _array_together(payload: list[Any]) -> Any:
 
 
 def _scalar_apart(value: Any) -> list[Any]:
+    return [_dtype_apart(value.dtype), value.tobytes()]
+
+
+def _scalar_hashed(value: Any) -> list[Any]:
     import numpy as np
 
-    dtype = value.dtype
-    return [_dtype_apart(dtype), _canonical(np.asarray(value)).tobytes()]
+    return [_layout(value.dtype), _same_items(np.asarray(value))]
 
 
 def _scalar_together(payload: list[Any]) -> Any:
@@ -384,9 +442,21 @@ _CLASS = _fixed(
 _PATH = _fixed("path", pathlib.PurePath.as_posix, pathlib.Path)
 _PURE_POSIX = _fixed("purepath", pathlib.PurePath.as_posix, pathlib.PurePosixPath)
 _PURE_WINDOWS = _fixed("windowspath", str, pathlib.PureWindowsPath)
-_ARRAY = _fixed("ndarray", _array_apart, _array_together, mutable=True)
-_SCALAR = _fixed("numpy", _scalar_apart, _scalar_together)
-_DTYPE = _fixed("dtype", lambda value: [_dtype_apart(value)], lambda p: _dtype_together(p[0]))
+_ARRAY = _fixed(
+    "ndarray",
+    _array_apart,
+    _array_together,
+    mutable=True,
+    hashed=_array_hashed,
+    pickles=operator.attrgetter("dtype.isnative"),  # else NumPy gives another byte order back
+)
+_SCALAR = _fixed("numpy", _scalar_apart, _scalar_together, hashed=_scalar_hashed)
+_DTYPE = _fixed(
+    "dtype",
+    lambda value: [_dtype_apart(value)],
+    lambda p: _dtype_together(p[0]),
+    hashed=lambda value: [_layout(value)],
+)
 
 _BY_TYPE: dict[type, Kind] = {
     type: _CLASS,

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from furu_core._class_names import is_of_script, name_of, resolve
+from furu_core._kinds import reduced
 
 
 class NodePickler(pickle.Pickler):
-    """Pickles fields: nested config objects by number, the script's classes by importable name."""
+    """Pickles fields: nested configs by number, the script's classes by importable name, and exactly."""
 
     def __init__(self, stream: io.BytesIO, number: Callable[[Any], int]) -> None:
         super().__init__(stream, protocol=5)
@@ -24,7 +25,8 @@ class NodePickler(pickle.Pickler):
         if isinstance(obj, type) and is_of_script(obj):
             name = name_of(obj)
             return resolve, (name.identity, name.importable)
-        return NotImplemented
+        found = reduced(obj)
+        return NotImplemented if found is None else found
 
 
 class NodeUnpickler(pickle.Unpickler):

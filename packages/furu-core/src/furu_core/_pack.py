@@ -242,8 +242,8 @@ def reduce(obj: Any) -> tuple[Any, ...]:
     cls = type(obj)
     token: Any = cls
     try:
-        # Fields of the script's own classes would be pickled by a name that holds in it alone.
-        if _height(obj) > _SHALLOW or "_furu_of_script" in obj.__dict__:
+        # The script's own classes would be pickled by a name that holds in it alone, for instance.
+        if _height(obj) > _SHALLOW or "_furu_packed" in obj.__dict__:
             return unpack_one, (Packer().pack(obj),)
         if is_of_script(cls):
             name = name_of(cls)
