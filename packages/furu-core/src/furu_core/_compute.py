@@ -29,6 +29,7 @@ from furu_core import (
     _python_text,
     _records,
     _settings,
+    _surroundings,
     _violations,
     _whole_files,
 )
@@ -182,7 +183,8 @@ def _store_errors(attempt: Attempt) -> Iterator[None]:
 
 def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     _refuse_other_spec_key(obj)
-    value = obj._create()
+    with _surroundings.restored():
+        value = obj._create()
     _end_if_forked(attempt)
     staging = attempt.staging
     stored = not _hooks.overrides(type(obj), "_load")
@@ -194,7 +196,8 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     if _hooks.overrides(type(obj), "_validate"):
         # So that `_validate` may load what it judges.
         _manifest.write(staging, entry, _identity.omitted_defaults(obj))
-        reason = _hooks.invalid_reason(obj)
+        with _surroundings.restored():
+            reason = _hooks.invalid_reason(obj)
         if reason is not None:
             raise FuruValidationError(
                 f"the fresh result of {short_name(obj)} is invalid: {reason}",

@@ -201,6 +201,11 @@ def runs_here(attempt: str) -> bool:
     return any(running.attempt == attempt for running in list(_active.values()))
 
 
+def computes_alone() -> bool:
+    """Whether this process computes no other node than the calling code's, and those it is nested in."""
+    return _active.keys() <= set(exec_context().chain)
+
+
 def is_child_of_node() -> bool:
     """Whether the code of some node, in another process, started this process."""
     return any(running.pid != os.getpid() for running in list(_active.values()))

@@ -359,7 +359,6 @@ class _Server:
         origin: Origin = pickle.load(self._file)
         sys.argv[:] = origin.argv
         _provenance.adopt(origin.provenance)
-        folder = os.getcwd()
         while True:
             self._socket.settimeout(_IDLE_SECS)
             try:
@@ -377,8 +376,7 @@ class _Server:
                 self._file.flush()
             except (OSError, ValueError):  # the node's code closed it, so nobody could learn of it
                 os._exit(_NO_CONNECTION)
-            with suppress(OSError):
-                os.chdir(folder)
+            # What imported the node may have changed it.
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _compute(self, order: NodeOrder) -> NodeResult:

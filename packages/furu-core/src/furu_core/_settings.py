@@ -194,6 +194,12 @@ def forget() -> None:
     _current = None
 
 
+def put_back(settings: Settings) -> None:
+    """Let settings that were those of this process be them again."""
+    if _current is not settings:
+        _install(settings)
+
+
 def configure(**changes: Any) -> Settings:
     """Change settings of this process from code.
 

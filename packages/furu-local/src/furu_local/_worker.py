@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from queue import SimpleQueue
 from types import FrameType
 
@@ -160,13 +160,12 @@ class _Worker:
         self._interruptible = False
         sys.argv = setup.argv
         adopt_provenance(setup.provenance)
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._listen_to_sigterm()
         os.register_at_fork(after_in_child=self._in_child)
 
     def serve(self) -> None:
         """Compute what arrives until the controller says stop."""
         self._channel.send(Ready())
-        folder = _working_directory()
         for entry in self._channel.entries():
             work = entry.work
             if work.epoch != self._epoch:
@@ -183,7 +182,7 @@ class _Worker:
                 self._unreadable = True
             if answer is not None:
                 self._channel.send(answer)
-            self._tidy(folder)
+            self._listen_to_sigterm()
         if self._cancelled:
             # The controller may have sent a node since it heard of the last one.
             self._channel.send(Leaving())
@@ -231,11 +230,8 @@ class _Worker:
             self._session.enter_context(worker_session(self._context))
         return self._context
 
-    def _tidy(self, folder: str | None) -> None:
-        """Undo what a node's code may have left behind that would change the next node."""
-        if folder is not None and _working_directory() != folder:
-            with suppress(OSError):
-                os.chdir(folder)
+    def _listen_to_sigterm(self) -> None:
+        """Have the next node interrupted by it, also where a module changed that when it was imported."""
         if signal.getsignal(signal.SIGTERM) != self._on_sigterm:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -252,13 +248,6 @@ class _Worker:
         self._interruptible = False
         if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _working_directory() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:
-        return None  # it was deleted
 
 
 def _import_failure(error: BaseException) -> tuple[str, str]:

@@ -441,7 +441,7 @@ class _Worker:
         self._context = context
         self._interruptible = False
         self._told_to_end = -_TOLD_SECS
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._listen_to_sigterm()
         os.register_at_fork(after_in_child=self._in_child)
 
     def prepare(self, graph: Path, wait_secs: float) -> None:
@@ -451,7 +451,6 @@ class _Worker:
 
     def serve(self) -> None:
         """Compute until the parent closes the connection."""
-        folder = _working_directory()
         while message := self._next():
             offset, rerun = _START.unpack(message)
             answer = self._attempt(offset, rerun=rerun)
@@ -462,7 +461,7 @@ class _Worker:
                 self._socket.sendall(_LENGTH.pack(len(data)) + data)
             except OSError:  # the node's code closed it, so nobody could learn of any result
                 os._exit(_ExitCode.NO_CONNECTION)
-            self._tidy(folder)
+            self._listen_to_sigterm()
 
     def _next(self) -> bytes:
         data = b""
@@ -538,11 +537,8 @@ class _Worker:
             self._interruptible = False  # a second one must not hit while the first is recorded
             raise self._interruption()
 
-    def _tidy(self, folder: str | None) -> None:
-        """Undo what a node's code may have left behind that would change the next node."""
-        if folder is not None and _working_directory() != folder:
-            with suppress(OSError):
-                os.chdir(folder)
+    def _listen_to_sigterm(self) -> None:
+        """Have the next node interrupted by it, also where a module changed that when it was imported."""
         if signal.getsignal(signal.SIGTERM) != self._on_sigterm:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -571,13 +567,6 @@ def _result(node_hash: str, failure: Failure) -> NodeResult:
     cancelled = failure.kind is FailureKind.CANCELLED
     outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED
     return NodeResult(node_hash, outcome, failure=failure)
-
-
-def _working_directory() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:
-        return None  # it was deleted
 
 
 def _pidfd(pid: int) -> int | None:
