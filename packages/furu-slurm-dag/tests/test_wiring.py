@@ -21,7 +21,7 @@ from furu_core.errors import (
 )
 from furu_core.executors import Failure, FailureKind, Liveness, NodePlace, Submission
 from furu_plan import Spent, build_plan
-from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot
+from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot, at_home
 from furu_slurm.errors import FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, submit_slurm_dag
 from furu_slurm_dag import _files as files
@@ -111,15 +111,15 @@ class Queue(SlurmCluster):
         return self.later if fresh else self.snapshot
 
 
-def begun(seconds: float, *, queued: bool = False) -> Submission:
+def begun(seconds: float, *, queued: bool = False, home: str = "") -> Submission:
     """A submission that was begun so long ago."""
     folder = files.run_folder("run")
     folder.mkdir(parents=True)
-    files.begin(folder, "tok")
+    files.begin(folder, "tok", home)
     began = time.time() - seconds
     os.utime(folder / "jobs" / "tok.begun", (began, began))
     if queued:
-        files.write_job_ids(folder, "tok", ["7_0", "7_1"])
+        files.write_job_ids(folder, "tok", [at_home(one, home) for one in ("7_0", "7_1")])
     return files.JobId("run", "tok", 1).submission()
 
 
@@ -150,6 +150,15 @@ def test_p4_a_job_is_looked_up_by_its_id_and_gone_only_when_slurm_denies_that(st
     assert of(Queue(attrs.evolve(INFO, job_id="7_0")), note) is Liveness.UNKNOWN
     assert of(Queue(), note) is Liveness.UNKNOWN
     assert of(Queue(denied="7_1"), note) is Liveness.GONE
+
+
+def test_p4_a_job_that_another_cluster_took_is_not_known_here(store: Path) -> None:
+    note = begun(500, queued=True, home="beta:1000")
+    assert of(Queue(attrs.evolve(INFO, state=JobState.FAILED)), note) is Liveness.UNKNOWN
+
+
+def test_p4_a_submission_of_another_user_that_is_not_listed_is_not_gone(store: Path) -> None:
+    assert of(Queue(), begun(SUBMITTING_SECS + 5, home="alpha:12345")) is Liveness.UNKNOWN
 
 
 def test_p7_a_job_that_is_being_submitted_lives_for_a_while(store: Path) -> None:

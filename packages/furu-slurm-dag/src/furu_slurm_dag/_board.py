@@ -163,8 +163,13 @@ class Board:
 
     def _look_at_job(self, entry: Entry, job: Job, snapshot: Snapshot) -> None:
         info = snapshot.job(job.job_id)
-        if info is None and not snapshot.gone(job.job_id):
-            return  # that a listing does not show it proves nothing
+        # That a listing does not show it proves nothing. Of another user's its attempt says more.
+        if (
+            info is None
+            and not snapshot.gone(job.full_id)
+            and not (entry.adopted and self._reader.state(entry.node.obj).state is NodeState.STALE)
+        ):
+            return
         if info is not None and info.state.live:
             entry.ended = None
             self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)

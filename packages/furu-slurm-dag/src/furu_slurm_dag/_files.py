@@ -2,9 +2,10 @@
 
 ::
 
-    jobs/<token>.begun   a submission is being made; its age tells for how long
+    jobs/<token>.begun   a submission is being made, and where; its age tells for how long
     jobs/<token>.json    what its jobs are to compute; written before sbatch is called
-    jobs/<token>.ids     the jobs' ids, in the order of the nodes; written when sbatch has answered
+    jobs/<token>.ids     the jobs' ids with their home, in the order of the nodes; written when sbatch
+                         has answered
     jobs/<hash>.json     how the job of a node stands, and what the node has used up of its budgets
 
 The first three have the submitter as their writer, the last one the job. Each is written whole.
@@ -158,8 +159,13 @@ def read_batch(folder: Path, token: str, *, wait_secs: float = 0.0) -> Batch:
         raise _damaged(path) from None
 
 
-def begin(folder: Path, token: str) -> None:
+def begin(folder: Path, token: str, home: str) -> None:
     """Say that a submission is being made, before anything refers to it.
+
+    Args:
+        folder: the run's folder.
+        token: the submission's token.
+        home: of its jobs, see `furu_slurm.at_home`.
 
     Raises:
         FuruStoreError: the run's folder cannot be written.
@@ -167,7 +173,7 @@ def begin(folder: Path, token: str) -> None:
     path = folder / "jobs" / f"{token}.begun"
     try:
         path.parent.mkdir(exist_ok=True)
-        path.touch()
+        path.write_text(home, "utf-8")
     except OSError as error:
         raise _unwritten(path, error) from error
 
@@ -188,6 +194,14 @@ def age_of_submission(folder: Path, token: str) -> float | None:
         return None
 
 
+def home_of_submission(folder: Path, token: str) -> str:
+    """Where the jobs of a submission are at home; empty where nothing says so."""
+    try:
+        return (folder / "jobs" / f"{token}.begun").read_text("utf-8")
+    except OSError:
+        return ""
+
+
 def write_job_ids(folder: Path, token: str, job_ids: Sequence[str]) -> None:
     """Write down what sbatch has answered; it is found out by the token if that cannot be."""
     with suppress(FuruStoreError):
@@ -200,7 +214,7 @@ def _known_job_ids(path: Path) -> tuple[str, ...]:
 
 
 def job_ids(folder: Path, token: str) -> tuple[str, ...]:
-    """The ids of a submission's jobs; empty while sbatch has not answered."""
+    """The ids of a submission's jobs, with their home; empty while sbatch has not answered."""
     try:
         return _known_job_ids(folder / "jobs" / f"{token}.ids")
     except (OSError, ValueError):

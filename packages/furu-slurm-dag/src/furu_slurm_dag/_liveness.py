@@ -12,6 +12,7 @@ from furu_slurm_dag._files import (
     ANY_RESTART,
     JobId,
     age_of_submission,
+    home_of_submission,
     job_ids,
     parse_id,
     run_folder,
@@ -26,9 +27,9 @@ def liveness(
 ) -> dict[Submission, Liveness]:
     """Whether jobs can still compute anything.
 
-    A job is asked for by its id, which its submitter wrote down, whatever it is called by now. Gone is
-    said only of one that Slurm knows as ended, or whose id it does not know; and of a submission that
-    was given up before it had an id.
+    A job is asked for by its id, which its submitter wrote down, whatever it is called by now, on the
+    cluster that took it. Gone is said only of one that Slurm knows as ended, or whose id it does not
+    know; and of a submission that was given up before it had an id.
 
     Args:
         submissions: of attempts, which know how often their job had been restarted, or of notes.
@@ -80,6 +81,9 @@ def _unconfirmed(
 
     It is on its way into the queue, or in it, where its submitter was killed before it had the answer.
     """
+    home = home_of_submission(run_folder(wanted.run_id), wanted.token)
+    if home and home != cluster.home():
+        return Liveness.UNKNOWN  # what is listed are jobs of this user on this cluster
     info = find_job(snapshot, wanted)
     if info is None and snapshot.known:
         age = age_of_submission(run_folder(wanted.run_id), wanted.token)

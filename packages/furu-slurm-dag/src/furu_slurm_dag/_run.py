@@ -247,7 +247,7 @@ class SlurmDagSubmission(Run):
 
     def _look(self) -> None:
         jobs = self._board.jobs()
-        snapshot = self._cluster.jobs([job.job_id for job in jobs.values()])
+        snapshot = self._cluster.jobs([job.full_id for job in jobs.values()])
         now = time.monotonic()
         if snapshot.known or not jobs:
             self._unanswered = None

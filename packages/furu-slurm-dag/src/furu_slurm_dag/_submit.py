@@ -16,15 +16,17 @@ from furu_core.executors import (
     Holder,
     Liveness,
     NodePlace,
+    NodeState,
     Submission,
     liveness,
     note_submission,
     place_of,
     remove_submission,
+    state_at,
     submission_of,
 )
 from furu_plan import PlanNode
-from furu_slurm import Call, Cluster, Specs, new_token, node_log_folder
+from furu_slurm import Call, Cluster, Specs, at_home, bare_id, new_token, node_log_folder
 from furu_slurm.errors import FuruSlurmError
 from furu_slurm_dag._files import (
     GRAPH,
@@ -33,6 +35,7 @@ from furu_slurm_dag._files import (
     Batch,
     JobId,
     begin,
+    home_of_submission,
     job_ids,
     parse_id,
     read_batch,
@@ -58,11 +61,18 @@ class Job:
         job_id: as Slurm calls it.
         name: as its submitter does.
         size: how many jobs its submission has.
+        home: where it is at home, see `furu_slurm.at_home`.
     """
 
     job_id: str
     name: JobId
     size: int = 1
+    home: str = ""
+
+    @property
+    def full_id(self) -> str:
+        """Its id with its home."""
+        return at_home(self.job_id, self.home)
 
 
 class TooMany(FuruSlurmError):
@@ -99,6 +109,7 @@ class Submitter:
         self._graph: GraphWriter | None = None
         self._sizes: dict[str, int] = {}  # of submissions by others, by token
         self.largest = cluster.max_array_size()
+        self._home = cluster.home()
 
     def log_folder(self, spec_key: str) -> Path:
         """Where the logs of jobs with a spec key are."""
@@ -133,7 +144,7 @@ class Submitter:
         if len(dependency) > LONGEST:
             raise TooMany(f"{len(jobs)} jobs to wait for are too many at once")
         token = new_token()
-        begin(self._folder, token)
+        begin(self._folder, token, self._home)
         ours, others = self._note(group.nodes, token)
         found: dict[str, Job] = {}
         if ours:
@@ -196,9 +207,9 @@ class Submitter:
             # Else a short job would be told to end before it has begun.
             signal_before_secs=min(self._signal_before_secs, int(30 * spec.time_min)),
         )
-        write_job_ids(self._folder, token, ids)
+        write_job_ids(self._folder, token, [at_home(one, self._home) for one in ids])
         return {
-            node.hash: Job(job_id, JobId(self.run_id, token, index), len(nodes))
+            node.hash: Job(job_id, JobId(self.run_id, token, index), len(nodes), self._home)
             for index, (node, job_id) in enumerate(zip(nodes, ids, strict=True))
         }
 
@@ -235,14 +246,17 @@ class Submitter:
         folder = run_folder(name.run_id)
         size = self._size(folder, name.token)
         known = job_ids(folder, name.token)
+        home = home_of_submission(folder, name.token)
+        if home and home.rpartition(":")[0] != self._home.rpartition(":")[0]:
+            raise elsewhere(node, Holder(None, submission))
         if name.index < len(known):
-            return Job(known[name.index], name, size)
+            return Job(bare_id(known[name.index]), name, size, home)
         deadline = time.monotonic() + SUBMITTING_SECS
         said = False
         while True:
             info = find_job(self._cluster.jobs(), name)
             if info is not None:
-                return Job(info.job_id, name, size)
+                return Job(info.job_id, name, size, home)
             if not _lives(submission):
                 return None
             if time.monotonic() > deadline:
@@ -257,7 +271,7 @@ def _noted_by_other(node: PlanNode, submission: Submission) -> Submission | None
     """Note a node's submission, unless it is that of a living job already."""
     while True:
         before = submission_of(node.obj)
-        if before is not None and _lives(before):
+        if before is not None and _holds(node, before):
             return before
         if note_submission(node.obj, submission, over=before):
             return None
@@ -283,6 +297,17 @@ def refuse_elsewhere(node: PlanNode) -> None:
 
 def _lives(submission: Submission) -> bool:
     return liveness([submission])[submission] is not Liveness.GONE
+
+
+def _holds(node: PlanNode, submission: Submission) -> bool:
+    """Whether a job may compute a node yet; where nobody tells, the attempt does that it made."""
+    match liveness([submission])[submission]:
+        case Liveness.ALIVE:
+            return True
+        case Liveness.GONE:
+            return False
+        case Liveness.UNKNOWN:
+            return state_at(place_of(node.obj)).state in (NodeState.QUEUED, NodeState.RUNNING)
 
 
 def _forget(nodes: Iterable[PlanNode]) -> None:
