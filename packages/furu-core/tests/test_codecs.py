@@ -42,6 +42,18 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
+class Made(enum.Enum):
+    """Makes members of what it does not know."""
+
+    KNOWN = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Made:
+        made = object.__new__(cls)
+        made._name_, made._value_ = "KNOWN" if value == 2 else f"UNKNOWN_{value}", value
+        return cls._value2member_map_.setdefault(value, made)  # type: ignore[return-value]
+
+
 class Point(NamedTuple):
     x: Any
     y: Any
@@ -352,6 +364,13 @@ def test_slots_beside_the_declared_fields_are_kept(trip: Trip) -> None:
     back, entry = trip(value)
     assert (back.a, back.extra) == (1, "more")
     assert entry.codec == "pickle"
+
+
+@pytest.mark.parametrize("value", [Made(2), [Made(418)], {"x": (Made.KNOWN, Made(2))}])
+def test_members_that_no_class_statement_made_come_back_as_themselves(
+    value: Any, trip: Trip
+) -> None:
+    assert trip(value)[0] == value
 
 
 def test_attributes_beside_the_declared_fields_are_kept(trip: Trip) -> None:

@@ -8,6 +8,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import functools
 import json
 import math
 import os
@@ -74,6 +75,43 @@ class Perm(enum.Flag):
     READ = 1
     WRITE = 2
     RUN = 4
+
+
+class Access(enum.Flag):
+    """Most of its bits have no names of their own."""
+
+    NONE = 0
+    READ = 1
+    ALL = 7
+    MOST = 6
+
+
+class Loosely(enum.IntFlag):
+    """Takes any bits."""
+
+    READ = 1
+    ALL = 7
+
+
+class Status(enum.IntEnum):
+    """Makes members of what it does not know."""
+
+    OK = 200
+
+    @classmethod
+    def _missing_(cls, value: object) -> Status:
+        made = int.__new__(cls, value)  # type: ignore[call-overload]
+        made._name_ = {201: "OK", 202: None}.get(value, f"UNKNOWN_{value}")  # type: ignore[call-overload]
+        made._value_ = value
+        return made  # type: ignore[no-any-return]
+
+
+class Odd(enum.Enum):
+    """Members that are not found by their values."""
+
+    NAN = math.nan
+    HALF = enum.member(functools.partial(pow, exp=0.5))
+    LIST = [1]  # noqa: RUF012
 
 
 class Point(NamedTuple):
@@ -161,7 +199,7 @@ def key(value: Any) -> Any:
     if isinstance(value, (decimal.Decimal, dt.timezone, zoneinfo.ZoneInfo, bytearray)):
         return (t, repr(value))
     if isinstance(value, enum.Enum):
-        return (t, value.value)
+        return (t, value.value if isinstance(value, enum.Flag) else value.name)
     return (t, value)
 
 
@@ -189,6 +227,8 @@ scalars = st.one_of(
     st.builds(complex, floats, floats),
     st.sampled_from(Color) | st.sampled_from(Level) | st.just(Mode.FAST),
     st.integers(0, 7).map(Perm),
+    st.sampled_from([Access.NONE, Access.READ, Access.ALL, Access.MOST]) | st.integers(0, 20).map(Loosely),
+    st.sampled_from(Odd),
     st.sampled_from([int, str, Color, Options, Holder, pathlib.Path, np.float32]),
     texts.filter(lambda text: "\0" not in text).map(pathlib.Path),
     texts.map(pathlib.PurePosixPath),
@@ -315,6 +355,26 @@ def test_a_config_comes_back_from_pickle_dicts_and_packing(value: Any) -> None:
     ):
         assert back == config
         assert key(back) == key(config)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [*Odd, Access.NONE, Access.READ, Access.ALL, Access.MOST, Access.READ | Access.MOST]
+    + [Loosely(bits) for bits in (0, 6, 7, 8, 9)]
+    + [Perm(0), Perm.READ | Perm.RUN, Color.CRIMSON, ~Perm.READ],
+    ids=repr,
+)
+def test_p2_every_declared_member_and_combination_is_the_same_one_everywhere(member: Any) -> None:
+    config = Holder(value=[member])
+    for back in (
+        pickle.loads(pickle.dumps(config)),
+        Holder.from_dict(json.loads(json.dumps(config.to_dict()))),
+        Unpacker().unpack(Packer().pack(config)),
+        copy.deepcopy(config),
+        Holder(value=loads(dumps([member]))),
+    ):
+        assert back.furu_hash == config.furu_hash
+        assert back.value[0] is member
 
 
 @given(values)
@@ -491,6 +551,12 @@ REFUSED = {
     "masked": (np.ma.array([1]), "plain array"),
     "memoryview": (memoryview(b"a"), "memoryview"),
     "random": (random.Random(1), "Random"),
+    "unknown member": (
+        Status(418),
+        "is UNKNOWN_418 of Status, which is not the member of that name",
+    ),
+    "member of a taken name": (Status(201), "is OK of Status, which is not the member"),
+    "nameless member": (Status(202), "declare it in Status, or give its value"),
 }
 
 

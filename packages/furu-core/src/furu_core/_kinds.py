@@ -79,7 +79,10 @@ def reduced(value: Any) -> tuple[Any, ...] | None:
     kind = _BY_TYPE.get(type(value))
     if kind is None or kind.pickles is None or kind.pickles(value):
         return None
-    return put_together, (kind.tag, kind.apart(value))
+    payload = kind.apart(value)
+    if kind.cls is not None:
+        payload = [_class_names.reference(kind.cls), payload]
+    return put_together, (kind.tag, payload)
 
 
 def has_tag(tag: str) -> bool:
@@ -212,20 +215,50 @@ def _class_hashed(value: type) -> str:
 
 @_per_class("enum")
 def _enum(t: type[enum.Enum]) -> Kind:
-    # Not `t.__getitem__`: in a StrEnum that is the one of its strings.
-    return Kind("enum", operator.attrgetter("_name_"), lambda name: t[name], cls=t)
+    def apart(value: Any) -> str:
+        name: str = value._name_
+        if t.__members__.get(name) is not value:
+            raise _undeclared(value)
+        return name
+
+    # Pickle looks a member up by its value, which a NaN or a partial function does not find.
+    return Kind(
+        "enum", apart, t.__members__.__getitem__, cls=t,
+        pickles=lambda value: isinstance(value._value_, int | str),
+    )  # fmt: skip
+
+
+def _undeclared(value: enum.Enum) -> Refused:
+    name = type(value).__name__
+    return Refused(
+        f"is {value._name_} of {name}, which is not the member of that name: `_missing_` made it, and "
+        "it has no stable hash",
+        f"declare it in {name}, or give its value",
+    )
 
 
 @_per_class("flag")
 def _flag(t: type[enum.Flag]) -> Kind:
     def apart(value: Any) -> list[Any]:
-        members = [member.name for member in value]
-        rest = value.value & ~reduce(operator.or_, (m.value for m in value), 0)
-        return [*sorted(members), rest]
+        bits = value._value_
+        # Not by iterating over the value, which knows nothing of bits that have no name of their own.
+        named = {
+            name: member._value_
+            for name, member in t.__members__.items()
+            if member._name_ == name and member._value_.bit_count() == 1 and member._value_ & bits
+        }
+        payload = [*sorted(named), bits & ~reduce(operator.or_, named.values(), 0)]
+        try:
+            same = together(payload) is value
+        except ValueError:
+            same = False
+        if not same:
+            raise _undeclared(value)
+        return payload
 
     def together(payload: list[Any]) -> Any:
         *names, rest = payload
-        return t(reduce(operator.or_, (t[name].value for name in names), rest))
+        return t(reduce(operator.or_, (t[name]._value_ for name in names), rest))
 
     return Kind("flag", apart, together, cls=t)
 
