@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -47,6 +47,7 @@ class Program:
         folder: its working directory; what it writes goes to files there.
         arguments: those of the interpreter: a script, or ``"-c"`` and code.
         environment: replaces that of this process.
+        command: starts the interpreter.
 
     Example:
         >>> import tempfile
@@ -57,13 +58,17 @@ class Program:
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (sys.executable,),
     ) -> None:
         self._log = folder / f"program-{next(_numbers)}"
         # Files, not pipes: a process that is left behind would keep a pipe open.
         with open(f"{self._log}.out", "wb") as out, open(f"{self._log}.err", "wb") as err:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*command, *arguments],
                 cwd=folder,
                 env=None if environment is None else dict(environment),
                 stdin=subprocess.DEVNULL,

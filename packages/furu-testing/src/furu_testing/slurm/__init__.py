@@ -16,6 +16,7 @@ from furu_testing.slurm._cluster import (
     start,
 )
 from furu_testing.slurm._configuration import NodeOptions, Options
+from furu_testing.slurm._users import TestUsers, let_users_in
 
 __all__ = [
     "GHOSTLY",
@@ -23,7 +24,9 @@ __all__ = [
     "NodeOptions",
     "Options",
     "SlurmTestCluster",
+    "TestUsers",
     "free_folder",
+    "let_users_in",
     "missing_programs",
     "running",
     "shared",

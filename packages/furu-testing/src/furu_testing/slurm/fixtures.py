@@ -22,8 +22,17 @@ from furu_testing.slurm._cluster import (
     running,
     shared,
 )
+from furu_testing.slurm._users import NoUsers, TestUsers, users
 
-__all__ = ["TIMEOUT_SECS", "OwnSlurm", "cached_squeue", "own_slurm", "shared_slurm", "slurm"]
+__all__ = [
+    "TIMEOUT_SECS",
+    "OwnSlurm",
+    "cached_squeue",
+    "own_slurm",
+    "shared_slurm",
+    "slurm",
+    "two_users",
+]
 
 OwnSlurm = Callable[..., SlurmTestCluster]
 
@@ -158,6 +167,18 @@ def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
             return cluster
 
         yield begin
+
+
+@pytest.fixture
+def two_users() -> Iterator[TestUsers]:
+    """Two users of one group, made for this test; it is skipped where they may not be made."""
+    try:
+        made = contextlib.ExitStack()
+        found = made.enter_context(users(2))
+    except NoUsers as error:
+        pytest.skip(str(error))
+    with made:
+        yield found
 
 
 def enter(cluster: SlurmTestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
