@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import inspect
 import typing as tp
 from typing import (
     TYPE_CHECKING,
@@ -15,13 +16,14 @@ from typing import (
     TypeVar,
 )
 
+import attr
 import attrs
 import numpy as np
 import pytest
 
 from furu_core import Furu, field
 from furu_core._config_class import config_class
-from furu_core.errors import FuruDefinitionError
+from furu_core.errors import FuruDefinitionError, FuruFrozen, FuruValueError
 from furu_core.executors import spec_key
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ class Later(Furu[int]):
     forward: Undefined | None = None
     hidden: Missing | float | None = None
     quoted: list[Later] = field(factory=list)
+
+
+class Holding(Furu[int]):
+    value: Any = None
 
 
 class Undefined(Furu[int]):
@@ -377,3 +383,155 @@ def test_a_field_that_is_not_given_is_an_error() -> None:
             x: int = attrs.field(init=False, default=1)
 
     assert "no part of the config" in error_of(make)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"self": int}, "Bad.self would be the parameter 'self'"),
+        ({"NOTHING": int}, "Bad.NOTHING would be the parameter 'NOTHING'"),
+        ({"_class": int}, "Bad._class would be the parameter 'class'"),
+        ({"_": int}, "Bad._ would be the parameter ''"),
+        ({"_1": int}, "Bad._1 would be the parameter '1'"),
+        ({"x": int, "_x": int}, "Bad.x and Bad._x would both be the parameter 'x'"),
+        ({"_seed": int}, "Bad._seed and Bad.seed would both be the parameter 'seed'"),
+    ],
+)
+def test_fields_that_cannot_be_parameters_of_one_constructor_are_an_error(
+    names: dict[str, Any], says: str
+) -> None:
+    def make() -> None:
+        type("Bad", (Base,), {"__annotations__": names})
+
+    text = error_of(make)
+    assert says in text
+    assert "field(alias='...')" in text
+
+
+def test_an_alias_gives_such_a_field_a_parameter_of_its_own() -> None:
+    class Aliased(Furu[int]):
+        self: int = field(alias="this")
+        x: int = 0
+        _x: int = field(default=1, alias="hidden")
+
+    made = Aliased(this=1, hidden=3)  # type: ignore[call-arg]
+    assert (made.self, made.x, made._x) == (1, 0, 3)
+    for alias in ("a b", "_inst_dict"):
+        assert "would be the parameter" in error_of(
+            lambda alias=alias: type(
+                "Bad", (Furu,), {"__annotations__": {"x": int}, "x": field(alias=alias)}
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        attrs.define,
+        attrs.define(slots=False),
+        attrs.frozen,
+        attrs.mutable(kw_only=True),
+        attr.s,
+        dataclasses.dataclass,
+        dataclasses.dataclass(frozen=True),
+        dataclasses.dataclass(order=True, slots=True),
+    ],
+)
+def test_a_decorator_that_makes_a_config_class_another_one_is_an_error(decorator: Any) -> None:
+    def make() -> None:
+        @decorator
+        class Bad(Base):
+            x: int
+            y: list[int] = field(factory=list)
+
+    text = error_of(make)
+    assert "Bad is a config class by its class statement" in text
+    assert "leave the decorator out" in text
+    assert not hasattr(Base, "__post_init__")
+    inspect.getmembers(Base)  # nobody else is refused
+
+
+@pytest.mark.parametrize("name", ["__post_init__", "__attrs_pre_init__"])
+def test_a_method_that_would_not_be_called_is_an_error(name: str) -> None:
+    class Mixin:
+        pass
+
+    setattr(Mixin, name, lambda self: None)
+    assert f"Bad.{name} cannot be defined" in error_of(
+        lambda: type("Bad", (Furu,), {name: lambda self: None})
+    )
+    if name == "__attrs_pre_init__":
+        assert name in error_of(lambda: type("Bad", (Mixin, Furu), {}))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("default_factory", list, "write factory=list"),
+        ("init", False, "compute what is not in a property"),
+        ("compare", False, "exclude_from_hash=True"),
+        ("kw_only", True, "all fields are given by name"),
+        ("validators", [], "write validator="),
+        ("description", "x", "it has default, factory"),
+    ],
+)
+def test_an_option_that_field_does_not_have_is_an_error_that_says_what_to_write(
+    option: str, value: Any, hint: str
+) -> None:
+    options: dict[str, Any] = {option: value}
+    text = error_of(lambda: field(**options))
+    assert f"field() has no option {option}=" in text
+    assert hint in text
+
+
+def test_a_default_without_a_name_is_an_error() -> None:
+    assert "write field(default=0.1)" in error_of(lambda: field(0.1))  # type: ignore[call-overload]
+
+
+def test_an_option_of_the_class_statement_is_an_error_unless_a_base_takes_it() -> None:
+    counts = []
+
+    class Counted:
+        def __init_subclass__(cls, count: int = 0) -> None:
+            counts.append(count)
+
+    class Taken(Furu[int], Counted, count=3):
+        pass
+
+    def make() -> None:
+        class Bad(Furu[int], version_controlled=True):  # type: ignore[call-arg]
+            pass
+
+    text = error_of(make)
+    assert "Bad has version_controlled=, which is no option of a config class" in text
+    assert counts == [3]
+
+
+def test_setting_an_attribute_is_an_error_that_says_what_to_do_instead() -> None:
+    base = Base(seed=3)
+
+    def delete() -> None:
+        del base.lr
+
+    for change, hint in [
+        (lambda: setattr(base, "seed", 4), r"Base\.seed cannot be set.*attrs\.evolve\(obj, seed="),
+        (delete, r"Base\.lr cannot be set or deleted"),
+        (lambda: setattr(base, "model", 4), r"Base\.model.*functools\.cached_property"),
+    ]:
+        with pytest.raises(FuruFrozen, match=hint) as caught:
+            change()
+        assert isinstance(caught.value, AttributeError)
+
+
+def test_a_repr_shows_any_value_even_one_that_python_refuses_to_write() -> None:
+    class Rude:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    assert repr(Holding(value=10**5000)).startswith("Holding(value=0x31e20801036510f3")
+    assert repr(Holding(value=[1, {"k": (10**5000,)}])).startswith(
+        "Holding(value=[1, {'k': (0x31e2"
+    )
+    assert repr(Holding(value=Rude())) == "Holding(value=<Rude, whose repr raised RuntimeError>)"
+    with pytest.raises(FuruValueError, match=r"value\[0x31e208.*is a function"):
+        assert Holding(value={10**5000: len}).furu_hash

@@ -12,7 +12,7 @@ import pytest
 
 from furu_core import _plugin_settings, _settings
 from furu_core._settings import Settings, read, to_env
-from furu_core.errors import FuruSettingsError
+from furu_core.errors import FuruFrozen, FuruSettingsError
 
 
 def pyproject(folder: Path, text: str) -> Path:
@@ -21,6 +21,12 @@ def pyproject(folder: Path, text: str) -> Path:
 
 
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
+def test_changing_a_setting_in_place_is_an_error_that_says_how_to_change_it() -> None:
+    for name, hint in [("path", r"configure\(path=\.\.\.\)"), ("pth", "no such setting; .*path")]:
+        with pytest.raises(FuruFrozen, match=rf"settings\(\)\.{name} cannot be changed.*{hint}"):
+            setattr(_settings.current(), name, "elsewhere")
+
+
     settings = read({}, pyproject(tmp_path, ""))
     assert settings == Settings(
         path=tmp_path / "furu-data",

@@ -6,6 +6,8 @@ and packing need to know of the class is compiled once into its `ConfigClass`.
 
 from __future__ import annotations
 
+import inspect
+import keyword
 import sys
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
@@ -18,7 +20,8 @@ from furu_core import _class_names
 from furu_core._annotations import Annotations, Shape
 from furu_core._config_lookup import config_class as config_class  # noqa: PLC0414 - it belongs here as well
 from furu_core._fit import Convert, field_fitter
-from furu_core.errors import FuruDefinitionError
+from furu_core._shown import shown as _shown_value
+from furu_core.errors import FuruDefinitionError, FuruFrozen
 
 T = TypeVar("T")
 
@@ -30,6 +33,8 @@ _SHAPE = "furu.shape"
 _OVERRIDABLE = frozenset({"_create", "_load", "_validate", "_dependencies", "_executor_spec_key"})
 _RESERVED_METHODS = {
     "__init__": "declare fields, with `converter=` or `__attrs_post_init__` for what is special",
+    "__post_init__": "call it `__attrs_post_init__`",
+    "__attrs_pre_init__": "declare fields, and derive from them in `__attrs_post_init__`",
     "__eq__": "objects compare by `furu_hash`; leave a field out with `exclude_from_hash=True`",
     "__hash__": "objects hash by `furu_hash`; leave a field out with `exclude_from_hash=True`",
     "__setattr__": "config objects are frozen",
@@ -151,7 +156,7 @@ def field(
     metadata: Mapping[Any, Any] | None = None,
 ) -> Any: ...
 def field(
-    *,
+    *given: Any,
     default: Any = attrs.NOTHING,
     factory: Callable[[], Any] | None = None,
     converter: Any = None,
@@ -161,6 +166,7 @@ def field(
     repr: bool = True,
     alias: str | None = None,
     metadata: Mapping[Any, Any] | None = None,
+    **unknown: Any,
 ) -> Any:
     """State more about a field than its type and default.
 
@@ -178,7 +184,7 @@ def field(
         metadata: passed on to attrs.
 
     Raises:
-        FuruDefinitionError: options that exclude each other.
+        FuruDefinitionError: options that exclude each other, or that there are not.
 
     Example:
         >>> from furu_core import Furu, field
@@ -188,6 +194,15 @@ def field(
         >>> Train(workers=8) == Train()
         True
     """
+    if given:
+        raise FuruDefinitionError(
+            f"field() was given {_shown_value(given[0])} without a name",
+            hint=f"write field(default={_shown_value(given[0])})",
+        )
+    for option, value in unknown.items():
+        raise FuruDefinitionError(
+            f"field() has no option {option}=", hint=_instead_of(option, value)
+        )
     if default is not attrs.NOTHING and factory is not None:
         raise FuruDefinitionError(
             "field() was given both default= and factory=", hint="keep one of them"
@@ -214,6 +229,80 @@ def field(
     )
 
 
+_INSTEAD = {
+    "init": "all fields are given to the constructor: compute what is not in a property",
+    "kw_only": "leave it out: all fields are given by name",
+    "eq": "objects compare by `furu_hash`: exclude_from_hash=True leaves a field out",
+    "order": "leave it out: config objects have no order",
+    "on_setattr": "leave it out: config objects are frozen",
+    "type": "annotate the field",
+    "doc": "write it in a comment",
+}
+_INSTEAD.update(compare=_INSTEAD["eq"], hash=_INSTEAD["eq"])
+
+
+def _instead_of(option: str, value: Any) -> str:
+    if option in _INSTEAD:
+        return _INSTEAD[option]
+    if option == "default_factory":
+        return f"write factory={getattr(value, '__name__', '...')}"
+    from difflib import get_close_matches  # what goes right needs no re
+
+    known = [
+        name for name, p in inspect.signature(field).parameters.items() if p.kind is p.KEYWORD_ONLY
+    ]
+    likely = get_close_matches(option, known, n=1)
+    return f"write {likely[0]}=" if likely else f"it has {', '.join(known)}"
+
+
+class AttrsSeal:
+    """Refuses the decorators of attrs, which ask a class for this attribute and nobody else does.
+
+    They would make a class anew that is one already, without its defaults and with another `==`.
+    """
+
+    def __get__(self, obj: object, owner: type) -> _Sealed:
+        return _Sealed(owner)
+
+
+class _Sealed:
+    def __init__(self, owner: type) -> None:
+        self._owner = owner
+
+    def __bool__(self) -> bool:
+        raise _decorated(self._owner, "attrs")
+
+
+class DataclassSeal:
+    """Refuses `@dataclass`, which leaves its parameters in a class before it asks for this."""
+
+    def __get__(self, obj: object, owner: type) -> Any:
+        if "__dataclass_params__" in vars(owner):
+            raise _decorated(owner, "dataclass")
+        raise AttributeError("__post_init__")
+
+
+def _decorated(cls: type, decorator: str) -> FuruDefinitionError:
+    return FuruDefinitionError(
+        f"{cls.__qualname__} is a config class by its class statement, and a decorator of "
+        f"{decorator} would make it another one",
+        hint="leave the decorator out",
+    )
+
+
+def frozen(obj: Any, name: str) -> FuruFrozen:
+    """The error of whoever sets or deletes an attribute of a config object."""
+    aliases = {field.name: field.alias for field in config_class(obj).fields}
+    if name in aliases:
+        hint = f"make another object: attrs.evolve(obj, {aliases[name]}=...)"
+    else:
+        hint = "keep it in a variable, or compute it in a functools.cached_property"
+    return FuruFrozen(
+        f"{type(obj).__name__}.{name} cannot be set or deleted: config objects are frozen",
+        hint=hint,
+    )
+
+
 def define(cls: type) -> None:
     """Make a class that was just defined below Furu a config class.
 
@@ -228,10 +317,18 @@ def define(cls: type) -> None:
     for name in own:
         if name in cls.__dict__:
             delattr(cls, name)
+    _check_aliases(cls, own)
+    pre_init = getattr(cls, "__attrs_pre_init__", None)
+    if not isinstance(pre_init, _Sealed):
+        hint = _RESERVED_METHODS["__attrs_pre_init__"]
+        raise FuruDefinitionError(f"{cls.__name__} has an __attrs_pre_init__", hint=hint)
+    cls.__attrs_pre_init__ = None  # type: ignore[attr-defined] # unsealed, for this one time
     attrs.define(
         cls, these=own, slots=False, frozen=True, kw_only=True, eq=False, order=False, repr=False,
         auto_detect=False, match_args=False,
     )  # fmt: skip
+    del cls.__attrs_pre_init__  # type: ignore[attr-defined]
+    del cls.__setattr__, cls.__delattr__  # those of Furu say more
     fields = tuple(_compile(attribute) for attribute in attrs.fields(cls))
     compiled = cls.__furu_class__ = ConfigClass(cls, fields)  # type: ignore[attr-defined]
     if hasattr(cls, "__attrs_post_init__"):
@@ -300,6 +397,37 @@ def _own_field(cls: type, name: str, annotations: Annotations) -> Any:
     return value
 
 
+def _check_aliases(cls: type, own: Mapping[str, Any]) -> None:
+    """Refuse what would be no parameters of one constructor."""
+    aliases = {
+        field.name: field.alias
+        for base in reversed(cls.__mro__)
+        if "__furu_class__" in base.__dict__
+        for field in config_class(base).fields
+    }
+    for name, value in own.items():
+        alias = aliases[name] = value.alias or name.lstrip("_")
+        # The last ones are names that the constructor uses itself.
+        usable = alias.isidentifier() and not keyword.iskeyword(alias) and alias not in _TAKEN
+        if not usable or alias.startswith("_"):
+            raise FuruDefinitionError(
+                f"{cls.__name__}.{name} would be the parameter {alias!r} of the constructor, which "
+                "cannot be one",
+                hint="rename the field, or give it an alias: field(alias='...')",
+            )
+    for name in own:
+        for other, alias in aliases.items():
+            if other != name and alias == aliases[name]:
+                raise FuruDefinitionError(
+                    f"{cls.__name__}.{name} and {cls.__name__}.{other} would both be the parameter "
+                    f"{alias!r} of the constructor, which leaves out leading underscores",
+                    hint="rename one of the fields, or give it an alias: field(alias='...')",
+                )
+
+
+_TAKEN = frozenset({"self", "NOTHING"})
+
+
 def _check_default(where: str, default: Any, annotation: Any) -> None:
     dataclasses = sys.modules.get("dataclasses")  # whoever used it has imported it
     if dataclasses is not None and isinstance(default, dataclasses.Field):
@@ -334,7 +462,7 @@ def _shown(annotation: Any) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = _shown_value(value, 61)
     return text if len(text) <= 60 else "..."
 
 

@@ -58,8 +58,27 @@ class Furu(Generic[T_co]):
     else:
         _executor_spec_key = "default"
 
+        __attrs_pre_init__ = _config_class.AttrsSeal()
+        __post_init__ = _config_class.DataclassSeal()
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise _config_class.frozen(self, name)
+
+        def __delattr__(self, name: str) -> None:
+            raise _config_class.frozen(self, name)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+        try:
+            super().__init_subclass__(**kwargs)
+        except TypeError as error:
+            if not kwargs or "takes no keyword arguments" not in str(error):
+                raise  # of a class beside Furu that takes some
+            raise FuruDefinitionError(
+                f"the class statement of {cls.__qualname__} has {', '.join(kwargs)}=, which is no "
+                "option of a config class",
+                hint="leave it out; the code that ran is recorded with each result, and options of "
+                "fields are given to field()",
+            ) from None
         _config_class.define(cls)
 
     # What a user writes

@@ -9,6 +9,7 @@ from furu_core._config_lookup import config_class
 from furu_core._context import validating
 from furu_core._identity import nested
 from furu_core._layout import short_name
+from furu_core._shown import shown
 from furu_core.errors import (
     FuruDefinitionError,
     FuruDependencyError,
@@ -85,8 +86,7 @@ def _named_dependencies(obj: Furu[Any]) -> list[Furu[Any]]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return f"{text[:60]}{'…' if len(text) > 60 else ''} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"
 
 
 def invalid_reason(obj: Furu[Any]) -> str | None:

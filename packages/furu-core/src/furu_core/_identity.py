@@ -24,6 +24,7 @@ from furu_core._encoding import (
     omitted_default,
 )
 from furu_core._refused import MAX_DEPTH, Refused
+from furu_core._shown import shown
 from furu_core.errors import FuruValueError
 
 try:
@@ -312,8 +313,8 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, (set, frozenset)):
         return [("{...}", part) for part in value]
     if isinstance(value, dict):
-        keys = [(f" key {key!r}"[:80], key) for key in value]
-        return [*keys, *((f"[{key!r}]"[:80], part) for key, part in value.items())]
+        keys = [(f" key {shown(key)}", key) for key in value]
+        return [*keys, *((f"[{shown(key)}]", part) for key, part in value.items())]
     from furu_core._kinds import kind_of  # only to explain what is wrong
 
     try:

@@ -16,6 +16,7 @@ from furu_core._config_lookup import config_class, is_furu
 from furu_core._identity import furu_hash, nested, occurrences
 from furu_core._kinds import kind_of
 from furu_core._pack import closure, node_key
+from furu_core._shown import shown
 from furu_core._values import dumps
 from furu_core.errors import FuruError
 
@@ -43,18 +44,14 @@ def short_repr(obj: Any) -> str:
     _inside.repr = True  # objects nested in this one, in whichever container, come out short
     try:
         known = obj.__dict__
-        shown = [
-            f"{spec.alias}={_cut(repr(known[spec.name]))}"
+        fields = [
+            f"{spec.alias}={shown(known[spec.name], 120)}"
             for spec in config_class(obj).fields
             if spec.in_repr and spec.name in known
         ]
     finally:
         _inside.repr = False
-    return f"{type(obj).__name__}({', '.join(shown)})"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:100]}...{text[-10:]}"
+    return f"{type(obj).__name__}({', '.join(fields)})"
 
 
 @attrs.frozen

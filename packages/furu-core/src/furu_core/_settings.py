@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core.errors import FuruSettingsError
+from furu_core.errors import FuruFrozen, FuruSettingsError
 
 if TYPE_CHECKING:
     import logging
@@ -189,6 +189,21 @@ def is_default(name: str, value: str) -> bool:
 
 
 def forget() -> None:
+def _refuse_change(_settings: Settings, name: str, *_value: object) -> None:
+    known = [field.name for field in attrs.fields(Settings)]
+    hint = (
+        f"write configure({name}=...) for the process, `with use_settings({name}=...)` for a while, "
+        f"or set FURU_{name.upper()}"
+    )
+    raise FuruFrozen(
+        f"settings().{name} cannot be changed: settings are values",
+        hint=hint if name in known else f"there is no such setting; there are {', '.join(known)}",
+    )
+
+
+Settings.__setattr__ = Settings.__delattr__ = _refuse_change  # type: ignore[method-assign,assignment]
+
+
     """Have the settings read anew when they are next asked for."""
     global _current
     _current = None

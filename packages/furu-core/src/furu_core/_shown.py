@@ -14,7 +14,7 @@ def shown(value: object, limit: int = 60) -> str:
 
     Example:
         >>> shown([1, 10**5000], 40)
-        '[1, 0xccd63ff0bde1e78f5286d...00000000]'
+        '[1, 0x31e20801036510f3c591f...000000000]'
     """
     text = _text(value, 0)
     if len(text) <= limit:

@@ -8,6 +8,7 @@
     ├── FuruImportNameError                 a class that another process could not import
     ├── FuruSettingsError (ValueError)      a bad or misspelt setting
     ├── FuruUsageError                      a call that makes no sense where it stands
+    │   ├── FuruFrozen (AttributeError)     an attribute of a config object or of settings that was set
     │   ├── FuruNestedRun                   a run started inside a node, or by a worker's import
     │   └── FuruNoFolder                    `furu_dir` of an object that has none yet
     ├── FuruStoreError                      the store cannot be read or written (full, read-only)
@@ -49,6 +50,7 @@ __all__ = [
     "FuruError",
     "FuruExecutorError",
     "FuruFormatError",
+    "FuruFrozen",
     "FuruImportNameError",
     "FuruInvalidDependency",
     "FuruMissingArtifact",
@@ -126,6 +128,10 @@ class FuruSettingsError(FuruError, ValueError):
 
 class FuruUsageError(FuruError):
     """A call that makes no sense where it stands."""
+
+
+class FuruFrozen(FuruUsageError, AttributeError):
+    """An attribute of a config object, or of settings, that somebody tried to set or delete."""
 
 
 class FuruNestedRun(FuruUsageError):
