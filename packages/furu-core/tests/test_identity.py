@@ -697,6 +697,15 @@ def test_a_packer_sends_each_object_once() -> None:
     assert unpacker.unpack(packer.pack(link)) is unpacker.unpack(packer.pack(link))
 
 
+def test_p8_after_a_message_that_could_not_be_unpacked_the_next_one_says_so() -> None:
+    packer, unpacker = Packer(), Unpacker()
+    first, second = packer.pack(Link()), packer.pack(Link(previous=Link(), number=1))
+    with pytest.raises(EOFError):
+        unpacker.unpack(first[:-1])
+    with pytest.raises(FuruValueError, match=r"an earlier message .* could not be unpacked"):
+        unpacker.unpack(second)
+
+
 def test_hashing_does_not_need_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = sys.getrecursionlimit()
     depth = len(__import__("inspect").stack())

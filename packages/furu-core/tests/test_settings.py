@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from furu_core import _plugin_settings, _settings
+from furu_core._class_names import import_roots
 from furu_core._settings import Settings, read, to_env
 from furu_core.errors import FuruFrozen, FuruSettingsError
 
@@ -310,3 +311,28 @@ def test_settings_in_code_are_checked_like_the_others(
 ) -> None:
     with pytest.raises(FuruSettingsError, match=message):
         _settings.configure(**changes)
+
+
+def test_from_a_removed_working_directory_an_absolute_path_is_all_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(_settings, "_current", None)
+    for given, says in (
+        (None, "the working directory was removed"),
+        ("here", "FURU_PATH is 'here'"),
+    ):
+        monkeypatch.delenv("FURU_PATH", raising=False)
+        if given is not None:
+            monkeypatch.setenv("FURU_PATH", given)
+        with pytest.raises(FuruSettingsError, match=says) as refused:
+            _settings.current()
+        assert "go to a folder that is there" in str(refused.value)
+    monkeypatch.setenv("FURU_PATH", str(tmp_path))
+    assert _settings.current().path == tmp_path
+    with pytest.raises(FuruSettingsError, match="path is 'here', which counts from"):
+        _settings.configure(path="here")
+    monkeypatch.syspath_prepend("")
+    assert all(Path(root).is_absolute() for root in import_roots())

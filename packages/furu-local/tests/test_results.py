@@ -112,6 +112,16 @@ def test_a_node_that_changes_the_working_directory_harms_no_other(store: Path) -
     assert pid == same
 
 
+def test_p7_from_a_removed_working_directory_all_is_computed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    root = Sum(parts=(Leaf(x=1), Leaf(x=2)))
+    assert run_local(root, max_workers=1).results() == 3
+
+
 def test_always_rerun_computes_each_matching_node_once_per_run(store: Path, inside: str) -> None:
     root = Sum(parts=(Leaf(x=1), Leaf(x=2)))
     run_local(root, worker=inside)

@@ -263,7 +263,10 @@ def _identity(cls: type) -> str:
 
 def import_roots() -> list[str]:
     """What `sys.path` must hold in a process that is to import the classes of this one."""
-    roots = [os.path.abspath(entry) for entry in sys.path]
+    roots = []
+    for entry in sys.path:
+        with suppress(FileNotFoundError):  # it counts from a working directory that was removed
+            roots.append(os.path.abspath(entry))
     return list(dict.fromkeys([*roots, *_extra_roots]))
 
 

@@ -341,14 +341,27 @@ class Unpacker:
     def __init__(self) -> None:
         self._objects: list[Any] = []
         self._classes: list[tuple[type, tuple[str, ...]]] = []
+        self._failed = False
 
     def unpack(self, data: bytes) -> Any:
         """The object that was packed.
 
         Raises:
             FuruImportNameError: a class cannot be imported here.
-            FuruValueError: a class differs from the sender's, so that hashes differ.
+            FuruValueError: a class differs from the sender's, so that hashes differ; or an earlier
+                message could not be unpacked, which later ones refer to.
         """
+        if self._failed:
+            raise FuruValueError(
+                "an earlier message of the same packer could not be unpacked",
+                hint="pack this one anew, by a new Packer and for a new Unpacker",
+            )
+        self._failed = True
+        unpacked = self._unpack(data)
+        self._failed = False
+        return unpacked
+
+    def _unpack(self, data: bytes) -> Any:
         unpickler = _pickling().NodeUnpickler(io.BytesIO(data), self._objects)
         while True:
             message = unpickler.load()

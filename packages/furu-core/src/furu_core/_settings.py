@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "FURU_"
 _STORE: Final = "furu-data"
+_REMOVED: Final = Path("(the working directory, which was removed)")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # What furu itself hands to child processes; names under the prefix belong to the execution context.
@@ -302,6 +303,11 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
     project, marker = _find_project(cwd)
     values: dict[str, Any] = {"path": project / _STORE}
     extra: dict[str, str] = {}
+    if not project.is_absolute() and "FURU_PATH" not in environ:
+        raise FuruSettingsError(
+            "the working directory was removed, so nothing tells where the store is",
+            hint="go to a folder that is there, or set FURU_PATH to an absolute path",
+        )
     if marker is not None and COMPLETE not in environ:
         _read_pyproject(marker, values, extra)
     # Settings are in capitals; any other spelling is only nearly a setting.
@@ -344,7 +350,7 @@ def _find_project(cwd: Path) -> tuple[Path, Path | None]:
 
 def _first() -> Settings:
     """The settings of a process that has read none yet."""
-    settings = read(os.environ, Path.cwd())
+    settings = read(os.environ, _here())
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)
     # Else it was started by its module's name, or is no script: the command of some package.
@@ -355,8 +361,16 @@ def _first() -> Settings:
 
 def _before(changes: Mapping[str, Any]) -> Settings:
     if _current is None and "path" in changes:
-        return read(os.environ, Path.cwd())  # where the store is, is about to be said
+        return read(os.environ, _here())  # where the store is, is about to be said
     return current()
+
+
+def _here() -> Path:
+    """The folder that relative paths count from; one that is not absolute when it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return _REMOVED
 
 
 def refuse_other_store(file: str, settings: Settings | None = None) -> None:
@@ -375,7 +389,7 @@ def refuse_other_store(file: str, settings: Settings | None = None) -> None:
     settings = current() if settings is None else settings
     if "FURU_PATH" in os.environ:
         return
-    here, folder = Path.cwd(), Path(os.path.abspath(file)).parent
+    here, folder = _here(), Path(os.path.abspath(file)).parent
     if settings.path != project_root(here) / _STORE or project_root(folder) == project_root(here):
         return
     there = read(os.environ, folder).path
@@ -431,11 +445,17 @@ def _read_one(
 def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
     parse, expected = _KNOWN[key]
     try:
-        return parse(raw, base)
+        value = parse(raw, base)
     except (ValueError, TypeError):
         raise FuruSettingsError(
             f"{said} is {raw!r}, expected {expected}", hint="correct it or leave it out"
         ) from None
+    if isinstance(value, Path) and not value.is_absolute():
+        raise FuruSettingsError(
+            f"{said} is {raw!r}, which counts from the working directory, and that was removed",
+            hint="go to a folder that is there, or give an absolute path",
+        )
+    return value
 
 
 def _unknown(said: str, key: str, *, is_table: bool) -> None:
@@ -493,7 +513,7 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         if name == "extra":
             values[name] = dict(raw)
         elif name in _KNOWN:
-            values[name] = _parse(name, raw, name, Path.cwd())
+            values[name] = _parse(name, raw, name, _here())
         else:
             likely = _likely(name)
             raise FuruSettingsError(

@@ -195,8 +195,9 @@ class _Worker:
         try:
             try:
                 self._interruptible = True
-                context = self._enter(work.spec_key)
                 try:
+                    # Whatever happens before it is unpacked: later ones may refer to parts of it.
+                    context = self._enter(work.spec_key)
                     # Entering costs a tenth of a brief node, and only words an error better.
                     with importing_user_code(context) if work.new_class else nullcontext():
                         obj = self._unpacker.unpack(work.packed)

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import attrs
 import click
 
-from furu_core import _class_names, _context, _settings
+from furu_core import _class_names, _context, _settings, _surroundings
 from furu_core._cli._values import convert, shown
 from furu_core._config_lookup import config_class, is_furu
 from furu_core._grid import Roots, named_roots
@@ -51,8 +51,8 @@ def load_roots(target: str, assignments: Sequence[str]) -> Roots:
 
 def import_module(name: str) -> ModuleType:
     """Import a module by its name, or by its path where that ends in ``.py``."""
-    cwd = os.getcwd()
-    if cwd not in sys.path:
+    cwd = _surroundings.working_directory()
+    if cwd is not None and cwd not in sys.path:
         sys.path.insert(0, cwd)
     if name.endswith(".py") or os.sep in name:
         file, name = name, _module_of_file(name)
@@ -64,7 +64,8 @@ def import_module(name: str) -> ModuleType:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise _user_error(f"importing {name}", error) from error
             raise FuruUsageError(
-                f"there is no module {error.name!r} in {cwd} and on the rest of sys.path",
+                f"there is no module {error.name!r} in {cwd or 'the working directory, which was removed,'} "
+                "and on the rest of sys.path",
                 hint="start furu in the folder of the project, or write the file's path: "
                 "exp/train.py:target",
             ) from None
