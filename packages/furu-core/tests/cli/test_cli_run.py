@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import pytest
 
+from furu_core._annotations import Annotations, Shape
 from furu_core._cli._values import convert
 
 RUN = ("run", "--executor", "inline")
@@ -77,6 +82,65 @@ def test_set_gives_fields_of_a_class_converted_by_their_annotations(project: Any
     assert report["roots"][0]["hash"] == expected.strip()
 
 
+def test_set_reaches_into_what_has_fields_whether_it_is_there_or_has_to_be_made(
+    project: Any,
+) -> None:
+    project.write(
+        "tuned.py",
+        """
+        from __future__ import annotations
+        from dataclasses import dataclass, field
+        from typing import NamedTuple
+        from attrs import frozen
+        from exp.train import Kind, Split
+        from furu_core import Furu
+
+        class Size(NamedTuple):
+            x: int
+            y: int = 0
+
+        @dataclass(frozen=True)
+        class Opt:
+            lr: float = 0.1
+            kinds: list[Kind] = field(default_factory=list)
+            size: Size = Size(0)
+
+        @frozen
+        class Plot:
+            title: str
+            dpi: int = 100
+
+        class Tuned(Furu[int]):
+            data: Split
+            plot: Plot | None = None
+            opt: Opt = Opt()
+            def _create(self) -> int:
+                return 1
+
+        def tuned(opt: Opt = Opt(lr=1.0), plot: Plot = Plot("p")) -> Tuned:
+            return Tuned(data=Split(), opt=opt, plot=plot)
+        """,
+    )
+    values = [
+        "data.seed=7",
+        "opt.lr=0.5",
+        "opt.kinds=[SMALL,Kind.LARGE]",
+        "opt.size.y=3",
+        "plot.title=t",
+    ]
+    made = project.json(*RUN, "tuned:Tuned", *(f"--set={value}" for value in values))
+    called = project.json(*RUN, "tuned:tuned", "--set=opt.size.x=2", "--set=plot.dpi=50")
+    hashes = project.python(
+        """
+        from tuned import *
+        opt = Opt(lr=0.5, kinds=[Kind.SMALL, Kind.LARGE], size=Size(0, 3))
+        print(Tuned(data=Split(seed=7), opt=opt, plot=Plot("t")).furu_hash)
+        print(tuned(Opt(lr=1.0, size=Size(2)), Plot("p", 50)).furu_hash)
+        """
+    ).split()
+    assert [made["roots"][0]["hash"], called["roots"][0]["hash"]] == hashes
+
+
 def test_set_changes_fields_of_an_object_and_arguments_of_a_function(project: Any) -> None:
     changed = project.json(*RUN, "exp.train:one", "--set", "data.seed=5")
     made = project.json(*RUN, "exp.train:sweep", "--set=n=1", "--set=lr=2")
@@ -103,7 +167,11 @@ def test_set_changes_fields_of_an_object_and_arguments_of_a_function(project: An
         (["exp.train:Train", "--set", "lr=fast"], "--set lr=fast: expected float"),
         (["exp.train:Train", "--set", "lr"], "'lr' is no field=value"),
         (["exp.train:Train", "--set=lr=1", "--set=lr=2"], "gives 'lr' twice"),
-        (["exp.train:Train", "--set", "lr.x=1"], "holds no Furu object"),
+        (["exp.train:Train", "--set", "lr.x=1"], "lr holds no object with fields"),
+        (["exp.train:Train", "--set", "data=1"], "hint: set its fields: --set data.seed=VALUE"),
+        (["exp.train:Train", "--set", "kind=BIG"], "hint: write one of SMALL, LARGE"),
+        (["exp.train:Train", "--set", "layers=[3, x]"], "expected tuple[int, ...] ('x' is no int)"),
+        (["exp.train:Train", "--set", "data.z=1"], "Split has no field 'z'"),
         (["exp.train:Broken"], "Broken needs needed"),
         (["exp.train:sweep", "--set", "m=1"], "takes no argument 'm'"),
         (["exp.train:several", "--set", "lr=1"], "--set cannot change"),
@@ -217,6 +285,30 @@ class Colour(enum.Enum):
     BLUE = "b"
 
 
+class Mode(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Point(NamedTuple):
+    x: int
+    y: int = 0
+
+
+class Options(TypedDict, total=False):
+    lr: float
+    names: list[str]
+
+
+def shape_of(annotation: Any) -> Shape:
+    """What an annotation asks for, as that of an argument."""
+
+    def asks(x: Any) -> None: ...
+
+    asks.__annotations__ = {"x": annotation}
+    return Annotations(asks).shape("x")
+
+
 @pytest.mark.parametrize(
     ("text", "annotation", "value"),
     [
@@ -251,10 +343,47 @@ class Colour(enum.Enum):
         ("[1, null]", list[int | None], [1, None]),
         ("(1, 2)", Any, (1, 2)),
         ("words", Any, "words"),
+        ("[a,b]", list[str], ["a", "b"]),
+        ("[a, 'b,c', \"it's\"]", list[str], ["a", "b,c", "it's"]),
+        ("don't,it's", list[str], ["don't", "it's"]),
+        ("1,2", list[str], ["1", "2"]),
+        ('["1", "x\\n"]', list[str], ["1", "x\n"]),
+        ("a,b", Sequence[str], ("a", "b")),
+        ("a", Iterable[str], ("a",)),
+        ("a,b", set[str], {"a", "b"}),
+        ("[a,b/c]", list[Path], [Path("a"), Path("b/c")]),
+        ("[1,b,'2']", list[int | str], [1, "b", "2"]),
+        ("", list[str], []),
+        ("[]", tuple[int, ...], ()),
+        ("a,", tuple[str, ...], ("a",)),
+        ("[1,2],[3]", list[list[int]], [[1, 2], [3]]),
+        ("[[1,2],[3]]", list[list[int]], [[1, 2], [3]]),
+        ("(1,a),(2,b)", list[tuple[int, str]], [(1, "a"), (2, "b")]),
+        ("2024-01-31", date, date(2024, 1, 31)),
+        ("2024-01-31T10:00", datetime | None, datetime(2024, 1, 31, 10)),  # noqa: DTZ001
+        ("2024-01-31,2024-02-01", list[date], [date(2024, 1, 31), date(2024, 2, 1)]),
+        ("1:30:00", timedelta, timedelta(minutes=90)),
+        ("0.10", Decimal, Decimal("0.10")),
+        ("1/3", Fraction, Fraction(1, 3)),
+        ("Colour.RED", Colour, Colour.RED),
+        ("test_cli_run.Colour.BLUE", Colour | None, Colour.BLUE),
+        ("RED,b", list[Colour], [Colour.RED, Colour.BLUE]),
+        ("READ|Mode.WRITE", Mode, Mode.READ | Mode.WRITE),
+        ("RED", Literal[Colour.RED, "x"], Colour.RED),
+        ("a:1,b:2", dict[str, int], {"a": 1, "b": 2}),
+        ("a=1,b=2", dict[str, int], {"a": 1, "b": 2}),
+        ("{}", dict[str, int], {}),
+        ("{a: [1, 2], 'b:c': []}", Mapping[str, list[int]], {"a": [1, 2], "b:c": []}),
+        ("{lr: 1, names: [a]}", Options, {"lr": 1.0, "names": ["a"]}),
+        ("a,b", str | list[str], "a,b"),
+        ("[a,b]", str | list[str], ["a", "b"]),
+        ("2024-01-31", str | date, date(2024, 1, 31)),
+        ("1+2j", complex, 1 + 2j),
+        ("b'x'", bytes, b"x"),
     ],
 )
 def test_text_becomes_what_the_annotation_asks_for(text: str, annotation: Any, value: Any) -> None:
-    converted = convert(text, annotation)
+    converted = convert(text, shape_of(annotation))
     assert converted == value
     assert type(converted) is type(value)
 
@@ -271,8 +400,18 @@ def test_text_becomes_what_the_annotation_asks_for(text: str, annotation: Any, v
         ("1,x", tuple[int, ...]),
         ("none", int),
         ("x", int | float | None),
+        ("[a]", list[int]),
+        ("['1']", list[int]),
+        ("1,2,3", tuple[int, int]),
+        ("a", dict[str, int]),
+        ("{lrr: 1}", Options),
+        ("31.1.2024", date),
+        ("PURPLE", Colour),
+        ("Mode.RED", Colour),
+        ("x", type[int]),
+        ("x", Point),
     ],
 )
 def test_text_that_does_not_fit_is_refused(text: str, annotation: Any) -> None:
     with pytest.raises(ValueError, match="is no"):
-        convert(text, annotation)
+        convert(text, shape_of(annotation))

@@ -7,17 +7,21 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from enum import Enum
+from functools import partial
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any
 
 import attrs
 import click
 
 from furu_core import _class_names, _context, _settings, _surroundings
-from furu_core._cli._values import convert, shown
-from furu_core._config_lookup import config_class, is_furu
+from furu_core._annotations import Annotations, Form, Shape
+from furu_core._cli._fields import changed, class_with_fields, fields_of
+from furu_core._cli._values import convert
+from furu_core._config_lookup import is_furu
 from furu_core._grid import Roots, named_roots
 from furu_core.errors import FuruDependencyError, FuruError, FuruUsageError, FuruValueError
 
@@ -123,36 +127,21 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _fields(cls: type, base: Any, assignments: Mapping[str, Any], target: str) -> dict[str, Any]:
-    """Constructor arguments for a config class, from texts."""
-    known = {field.alias: field for field in config_class(cls).fields}
-    hints = _hints(cls)
+    """Constructor arguments for a class with fields, from texts."""
+    known = fields_of(cls)
+    assert known is not None
     values: dict[str, Any] = {}
     for name, given in assignments.items():
         if name not in known:
             raise _unknown(f"{cls.__name__} has no field", name, list(known))
         field = known[name]
-        if isinstance(given, dict):
-            inner = field.make_default and field.make_default()
-            if base is not None:
-                inner = getattr(base, field.name)
-            if not is_furu(inner):
-                raise FuruUsageError(
-                    f"--set {name}.{next(iter(given))}: {cls.__name__}.{name} holds no Furu object",
-                    hint="only fields of nested Furu objects can be set with a dot",
-                )
-            nested = _fields(type(inner), inner, given, target)
-            values[name] = _called(target, lambda o=inner, n=nested: attrs.evolve(o, **n))
-        else:
-            values[name] = _converted(name, given, hints.get(field.name, Any))
+        default = field.default
+        if base is not None:
+            default = partial(getattr, base, field.attribute)
+        values[name] = _value(name, given, field.shape, default, target)
     if base is None:
-        _require(
-            f"{cls.__name__} needs",
-            [
-                name
-                for name, field in known.items()
-                if not field.make_default and name not in values
-            ],
-        )
+        missing = [name for name, field in known.items() if not field.default]
+        _require(f"{cls.__name__} needs", [name for name in missing if name not in values])
     return values
 
 
@@ -164,17 +153,15 @@ def _arguments(function: Any, assignments: Mapping[str, Any], target: str) -> di
         if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
     }
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    hints = _hints(function)
+    annotations = Annotations(function)
     values: dict[str, Any] = {}
     for name, given in assignments.items():
         if name not in named and not takes_any:
             raise _unknown(f"{target} takes no argument", name, list(named))
-        if isinstance(given, dict):
-            raise FuruUsageError(
-                f"--set {name}.{next(iter(given))}: {target} is a function",
-                hint="give the argument as a whole",
-            )
-        values[name] = _converted(name, given, hints.get(name, Any))
+        default = None
+        if name in named and named[name].default is not inspect.Parameter.empty:
+            default = partial(getattr, named[name], "default")
+        values[name] = _value(name, given, annotations.shape(name), default, target)
     _require(
         f"{target} needs",
         [name for name, p in named.items() if p.default is p.empty and name not in values],
@@ -182,13 +169,58 @@ def _arguments(function: Any, assignments: Mapping[str, Any], target: str) -> di
     return values
 
 
-def _converted(name: str, text: str, annotation: Any) -> Any:
-    try:
-        return convert(text, annotation)
-    except ValueError:
+def _value(
+    name: str, given: Any, shape: Shape, default: Callable[[], Any] | None, target: str
+) -> Any:
+    """The value for a field or an argument: of a text, or of texts for the fields of what it holds."""
+    if isinstance(given, str):
+        return _converted(name, given, shape)
+    base = default() if default is not None else None
+    if fields_of(type(base)) is not None:
+        nested = _fields(type(base), base, given, target)
+        return _called(target, lambda: changed(base, nested))
+    cls = class_with_fields(shape)
+    if cls is None:
         raise FuruUsageError(
-            f"--set {name}={text}: expected {shown(annotation)}", hint="correct the value"
+            f"--set {name}.{next(iter(given))}: {name} holds no object with fields",
+            hint="with a dot, fields of Furu objects, dataclasses, attrs classes and named tuples can be set",
+        )
+    nested = _fields(cls, None, given, target)
+    return _called(target, lambda: cls(**nested))
+
+
+def _converted(name: str, text: str, shape: Shape) -> Any:
+    try:
+        return convert(text, shape)
+    except ValueError as error:
+        part = f" ({error})" if repr(text) not in str(error) else ""
+        raise FuruUsageError(
+            f"--set {name}={text}: expected {shape.text}{part}", hint=_how_to_write(name, shape)
         ) from None
+
+
+def _how_to_write(name: str, shape: Shape) -> str:
+    """What a text for a shape looks like."""
+    cls = class_with_fields(shape)
+    if cls is not None and (known := fields_of(cls)):
+        return f"set its fields: --set {name}.{next(iter(known))}=VALUE"
+    for choice in shape.inner if shape.form is Form.UNION else (shape,):
+        match choice.form:
+            case Form.INSTANCE if issubclass(choice.cls, Enum):
+                return f"write one of {', '.join(choice.cls.__members__)}"
+            case Form.CHOICE:
+                return f"write one of {', '.join(map(str, choice.options))}"
+            case Form.ITEMS:
+                return f"write --set {name}=a,b or --set '{name}=[a, b]'"
+            case Form.PLACES:
+                return f"write {len(choice.inner)} values with commas between them"
+            case Form.PAIRS | Form.KEYS:
+                return f"write --set '{name}={{key: value}}'"
+            case Form.ARRAY | Form.CLASS:
+                return "no text means one: let the target be a function that makes it"
+            case _:
+                pass
+    return "correct the value; what no text means, a function can make that is the target"
 
 
 def _require(needs: str, missing: list[str]) -> None:
@@ -205,13 +237,6 @@ def _unknown(says: str, name: str, known: list[str]) -> FuruUsageError:
         f"{says} {name!r}" + (f"; did you mean {likely[0]!r}?" if likely else ""),
         hint=f"known: {', '.join(known) or 'none'}",
     )
-
-
-def _hints(annotated: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(annotated)
-    except Exception:  # noqa: BLE001 - a name that exists for type checkers only may raise anything
-        return {}
 
 
 def _attribute(module: ModuleType, path: str, module_name: str) -> Any:

@@ -3,59 +3,351 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import json
 import types
-import typing
-from collections.abc import Mapping
-from enum import Enum
-from functools import cache
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from enum import Enum, Flag
+from fractions import Fraction
 from pathlib import Path, PurePath
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from furu_core._annotations import Form, Shape
 
 _NONE_WORDS: Final = frozenset({"none", "null"})
 _FLAG_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True}
 _FLAG_WORDS.update({"false": False, "no": False, "off": False, "0": False})
-_SEQUENCES: Final = (list, tuple, set, frozenset)
+_BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
+_QUOTES: Final = "'\""
 
 
-def convert(text: str, annotation: Any) -> Any:
-    """The value that `text` means where `annotation` is asked for.
+def convert(text: str, shape: Shape) -> Any:
+    """The value that `text` means where an annotation asks for `shape`.
 
-    A text for a `str` is taken as it is. Any other is read as JSON or as a Python literal; what is
-    neither stands for itself, and for a list at its commas.
+    A text for a `str` is taken as it is. Lists, tuples and sets are read at their commas, in brackets or
+    without, and their items as their own annotation says; text in them may be quoted. Where nothing is
+    known of what is asked for, JSON and Python literals are read, and any other text stands for itself.
 
     Args:
         text: what the user typed.
-        annotation: a type, or `typing.Any` where none is known.
+        shape: what is asked for.
 
     Raises:
-        ValueError: the text means no such value.
+        ValueError: the text means no such value; `str` of it says which part.
 
     Example:
-        >>> convert("1e-3", float), convert("1e-3", str), convert("a,b", tuple[str, ...])
-        (0.001, '1e-3', ('a', 'b'))
+        >>> from furu_core._annotations import Annotations
+        >>> def train(lr: float, names: tuple[str, ...]) -> None: ...
+        >>> asked = Annotations(train).shape
+        >>> convert("1e-3", asked("lr")), convert("a,b", asked("names"))
+        (0.001, ('a', 'b'))
     """
-    if annotation is Any or isinstance(annotation, typing.TypeVar):
-        return _read(text)
-    members = _union_members(annotation)
-    if types.NoneType in members and text.strip().lower() in _NONE_WORDS:
-        return None
-    if str in members and len([m for m in members if m is not types.NoneType]) == 1:
-        return text
-    value = _read(text)
-    if isinstance(value, str) and any(_base(member) in _SEQUENCES for member in members):
-        value = [part.strip() if _holds_text(members) else _read(part) for part in text.split(",")]
+    return _convert(_Piece(text), shape)
+
+
+@attrs.frozen
+class _Piece:
+    """A part of what was typed.
+
+    Attributes:
+        text: without quotes.
+        quoted: whether it had some, so that it is text and no number.
+    """
+
+    text: str
+    quoted: bool = False
+
+    def read(self) -> Any:
+        """The JSON or Python literal that it is, else the text."""
+        return self.text if self.quoted else _read(self.text)
+
+
+def _refuse(piece: _Piece, shape: Shape) -> Any:
+    raise ValueError(f"{piece.text!r} is no {shape.text}")
+
+
+def _convert(piece: _Piece, shape: Shape) -> Any:
+    match shape.form:
+        case Form.ANYTHING | Form.UNKNOWN:
+            return piece.read()
+        case Form.INSTANCE:
+            return _instance(piece, shape)
+        case Form.CHOICE:
+            for option in shape.options:
+                if _is_option(piece, option):
+                    return option
+            return _refuse(piece, shape)
+        case Form.UNION:
+            return _union(piece, shape)
+        case Form.ITEMS:
+            return _made_of(shape.cls)(_convert(item, shape.inner[0]) for item in _items(piece))
+        case Form.PLACES:
+            items = _items(piece)
+            if len(items) != len(shape.inner):
+                return _refuse(piece, shape)
+            return tuple(map(_convert, items, shape.inner))
+        case Form.PAIRS:
+            pairs = (
+                (_convert(k, shape.inner[0]), _convert(v, shape.inner[1]))
+                for k, v in _pairs(piece, shape)
+            )
+            return dict(pairs) if shape.cls in (Mapping, MutableMapping) else shape.cls(pairs)
+        case Form.KEYS:
+            return _keys(piece, shape)
+        case Form.NAMED:
+            assert shape.target is not None
+            return _convert(piece, shape.target())
+        case Form.CLASS | Form.ARRAY:
+            return _refuse(piece, shape)
+
+
+def _instance(piece: _Piece, shape: Shape) -> Any:
+    cls = shape.cls
+    read = next((read for base, read in _READERS.items() if issubclass(cls, base)), None)
+    if read is None:
+        read = _numpy if cls.__module__ == "numpy" else _refuse
     try:
-        return _converter().structure(value, annotation)
-    except Exception as error:  # cattrs wraps what hooks raise in errors of many kinds
-        raise ValueError(f"{text!r} is no {shown(annotation)}") from error
+        return read(piece, shape)
+    except (ValueError, TypeError, KeyError, ArithmeticError):
+        return _refuse(piece, shape)
 
 
-def shown(annotation: Any) -> str:
-    """An annotation in the words of an error message."""
-    if isinstance(annotation, type) and not get_args(annotation):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
+def _text(piece: _Piece, shape: Shape) -> Any:
+    return piece.text if shape.cls is str else shape.cls(piece.text)
+
+
+def _none(piece: _Piece, shape: Shape) -> Any:
+    return None if _is_option(piece, None) else _refuse(piece, shape)
+
+
+def _flag(piece: _Piece, shape: Shape) -> Any:
+    return _refuse(piece, shape) if piece.quoted else _FLAG_WORDS[piece.text.strip().lower()]
+
+
+def _whole(piece: _Piece, shape: Shape) -> Any:
+    value = piece.read()
+    if not isinstance(value, int) or isinstance(value, bool):
+        return _refuse(piece, shape)
+    return value if shape.cls is int else shape.cls(value)
+
+
+def _number(piece: _Piece, shape: Shape) -> Any:
+    return _refuse(piece, shape) if piece.quoted else shape.cls(piece.text.strip())
+
+
+def _bytes(piece: _Piece, shape: Shape) -> Any:
+    value = piece.read()
+    return shape.cls(value if isinstance(value, bytes) else piece.text.encode())
+
+
+def _path(piece: _Piece, shape: Shape) -> Any:
+    made = shape.cls(piece.text)
+    return made.expanduser() if isinstance(made, Path) else made
+
+
+def _member(piece: _Piece, shape: Shape) -> Any:
+    cls: Any = shape.cls
+    prefix, _, name = piece.text.strip().rpartition(".")
+    if name in cls.__members__ and prefix.rpartition(".")[2] in ("", cls.__name__):
+        return cls[name]
+    if issubclass(cls, Flag) and "|" in piece.text:
+        first, *others = (_member(_Piece(part), shape) for part in piece.text.split("|"))
+        for other in others:
+            first |= other
+        return first
+    for value in (piece.text, piece.read()):
+        for member in cls:
+            if member.value == value and type(member.value) is type(value):
+                return member
+    return cls(piece.read())
+
+
+def _iso(piece: _Piece, shape: Shape) -> Any:
+    cls: Any = shape.cls
+    return cls.fromisoformat(piece.text.strip())
+
+
+def _duration(piece: _Piece, shape: Shape) -> Any:
+    """Seconds, or hours, minutes and seconds with colons between them."""
+    seconds = 0.0
+    for part in piece.text.split(":"):
+        seconds = 60 * seconds + float(part)
+    return shape.cls(seconds=seconds)
+
+
+def _by_constructor(piece: _Piece, shape: Shape) -> Any:
+    made: Any = shape.cls
+    return made(piece.text.strip())
+
+
+def _numpy(piece: _Piece, shape: Shape) -> Any:
+    made: Any = shape.cls
+    return made(piece.read())
+
+
+# The first that the class is, or is below, reads it.
+_READERS: Final[dict[type, Callable[[_Piece, Shape], Any]]] = {
+    types.NoneType: _none,
+    Enum: _member,
+    bool: _flag,
+    str: _text,
+    int: _whole,
+    float: _number,
+    complex: _number,
+    bytes: _bytes,
+    bytearray: _bytes,
+    PurePath: _path,
+    dt.date: _iso,
+    dt.time: _iso,
+    dt.timedelta: _duration,
+    Decimal: _by_constructor,
+    Fraction: _by_constructor,
+    UUID: _by_constructor,
+    ZoneInfo: _by_constructor,
+}
+# What they read may be much else, so these come last where there is a choice.
+_TAKE_ANY_TEXT: Final = (str, bytes, bytearray, PurePath)
+
+
+def _is_option(piece: _Piece, option: object) -> bool:
+    if isinstance(option, str) and not isinstance(option, Enum):
+        return piece.text == option
+    if option is None:
+        return not piece.quoted and piece.text.strip().lower() in _NONE_WORDS
+    if isinstance(option, Enum):
+        return piece.text.strip() in (option.name, f"{type(option).__name__}.{option.name}")
+    value = piece.read()
+    if isinstance(option, bool):
+        return not piece.quoted and _FLAG_WORDS.get(piece.text.strip().lower()) is option
+    return type(value) is type(option) and bool(value == option)
+
+
+def _union(piece: _Piece, shape: Shape) -> Any:
+    value = piece.read()
+
+    def rank(choice: Shape) -> int:
+        if choice.form in (Form.ANYTHING, Form.UNKNOWN):
+            return 4
+        if choice.form is not Form.INSTANCE:
+            return 1
+        if choice.cls is type(value) and choice.cls is not str:
+            return 0
+        return 3 if issubclass(choice.cls, _TAKE_ANY_TEXT) else 1
+
+    choices = sorted(shape.inner, key=rank)
+    takes_text = any(rank(choice) == 3 for choice in choices)
+    for choice in choices:
+        if takes_text and choice.form in (Form.ITEMS, Form.PLACES) and not _is_bracketed(piece):
+            continue  # one text with commas in it
+        try:
+            return _convert(piece, choice)
+        except ValueError:
+            continue
+    return _refuse(piece, shape)
+
+
+# ---- containers ----
+
+
+def _made_of(cls: type) -> Callable[[Any], Any]:
+    """What holds items where an annotation asks for `cls`."""
+    if issubclass(cls, MutableSequence):
+        return list
+    if issubclass(cls, MutableSet):
+        return set
+    return frozenset if issubclass(cls, AbstractSet) else tuple
+
+
+def _is_bracketed(piece: _Piece) -> bool:
+    return not piece.quoted and piece.text.strip()[:1] in _BRACKETS
+
+
+def _items(piece: _Piece) -> list[_Piece]:
+    """The parts between commas, in brackets or without."""
+    if piece.quoted:
+        return [piece]
+    inner = _without_brackets(piece.text)
+    parts = _split(inner, ",")
+    if not parts[-1].strip():
+        parts.pop()  # behind the last comma, or all there is
+    return [_unquoted(part) for part in parts]
+
+
+def _pairs(piece: _Piece, shape: Shape) -> list[tuple[_Piece, _Piece]]:
+    pairs = []
+    inner = "" if piece.quoted else _without_brackets(piece.text)
+    for part in _split(inner, ","):
+        key, *values = _split(part, ":") if len(_split(part, ":")) > 1 else part.partition("=")[::2]
+        if part.strip():
+            if not values or not key.strip() or ("=" not in part and ":" not in part):
+                _refuse(piece, shape)
+            pairs.append((_unquoted(key), _unquoted(":".join(values))))
+    if piece.quoted or (not pairs and inner.strip() == "" and not _is_bracketed(piece)):
+        _refuse(piece, shape)
+    return pairs
+
+
+def _keys(piece: _Piece, shape: Shape) -> Any:
+    inner = dict(zip(shape.options, shape.inner, strict=True))
+    values = {}
+    for key, value in _pairs(piece, shape):
+        if key.text not in inner:
+            _refuse(key, shape)
+        values[key.text] = _convert(value, inner[key.text])
+    if inner.keys() - values.keys() - shape.optional:
+        _refuse(piece, shape)
+    return values
+
+
+def _without_brackets(text: str) -> str:
+    text = text.strip()
+    closing = _BRACKETS.get(text[:1])
+    # ``[1],[2]`` are two lists.
+    if closing and text.endswith(closing) and len(_split(text[1:-1], closing)) == 1:
+        return text[1:-1]
+    return text
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts of a text between separators that stand outside of brackets and quotes."""
+    parts = [""]
+    depth = 0
+    quote = before = ""
+    escaped = False
+    for letter in text:
+        if letter == separator and not quote and depth == 0:
+            parts.append("")
+            before = letter
+            continue
+        parts[-1] += letter
+        if quote:
+            if letter == quote and not escaped:
+                quote = ""
+            escaped = letter == "\\" and not escaped
+        elif letter in _QUOTES and (not before or before in "([{,:="):
+            quote = letter  # not the apostrophe in a word
+        elif letter in _BRACKETS:
+            depth += 1
+        elif letter in _BRACKETS.values():
+            depth -= 1
+        if not letter.isspace():
+            before = letter
+    return parts
+
+
+def _unquoted(text: str) -> _Piece:
+    text = text.strip()
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:
+        value = _read(text)
+        if isinstance(value, str) and value != text:
+            return _Piece(value, quoted=True)
+    return _Piece(text)
 
 
 def _read(text: str) -> Any:
@@ -67,107 +359,3 @@ def _read(text: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
-
-
-def _union_members(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in {Union, types.UnionType}:
-        return get_args(annotation)
-    return (annotation,)
-
-
-def _base(annotation: Any) -> Any:
-    return get_origin(annotation) or annotation
-
-
-def _holds_text(members: tuple[Any, ...]) -> bool:
-    return any(str in get_args(member) for member in members)
-
-
-@cache
-def _converter() -> Any:
-    from cattrs import Converter
-
-    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
-    exact: Mapping[type, Any] = {bool: _flag, int: _whole, float: _real, str: _text, bytes: _bytes}
-    for kind, hook in exact.items():
-        converter.register_structure_hook(kind, hook)
-    converter.register_structure_hook_func(lambda kind: _is_a(kind, PurePath), _path)
-    converter.register_structure_hook_func(lambda kind: _is_a(kind, Enum), _member)
-    converter.register_structure_hook_func(lambda kind: kind is types.NoneType, _nothing)
-    converter.register_structure_hook_func(
-        lambda kind: str(get_origin(kind)) == "typing.Literal", _literal
-    )
-
-    def _choose(value: Any, kind: Any) -> Any:
-        members = sorted(_union_members(kind), key=lambda member: _base(member) is not type(value))
-        for member in members:
-            try:
-                return converter.structure(value, member)
-            except Exception:  # noqa: BLE001 - the next member of the union may fit
-                continue
-        raise ValueError(value)
-
-    converter.register_structure_hook_func(lambda kind: len(_union_members(kind)) > 1, _choose)
-    return converter
-
-
-def _is_a(kind: Any, base: type) -> bool:
-    return isinstance(kind, type) and issubclass(kind, base)
-
-
-def _flag(value: Any, _kind: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    return _FLAG_WORDS[str(value).strip().lower()]
-
-
-def _whole(value: Any, _kind: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(value)
-
-
-def _real(value: Any, _kind: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError(value)
-    return float(value)
-
-
-def _text(value: Any, _kind: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError(value)
-
-
-def _bytes(value: Any, _kind: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _path(value: Any, kind: Any) -> PurePath:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    made = kind(value)
-    assert isinstance(made, PurePath)
-    return made.expanduser() if isinstance(made, Path) else made
-
-
-def _member(value: Any, kind: Any) -> Enum:
-    if isinstance(value, str) and value in kind.__members__:
-        named = kind[value]
-        assert isinstance(named, Enum)
-        return named
-    member = kind(value)
-    assert isinstance(member, Enum)
-    return member
-
-
-def _nothing(value: Any, _kind: Any) -> None:
-    if value is not None:
-        raise ValueError(value)
-
-
-def _literal(value: Any, kind: Any) -> Any:
-    for option in get_args(kind):
-        if option == value and type(option) is type(value):
-            return option
-    raise ValueError(value)

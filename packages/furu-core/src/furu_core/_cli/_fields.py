@@ -1,0 +1,95 @@
+"""Objects with named fields as ``--set`` sees them: configs, dataclasses, attrs classes, named tuples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+
+from furu_core._annotations import ANYTHING, Annotations, Form, Shape
+from furu_core._config_lookup import config_class, is_furu
+
+
+@attrs.frozen
+class SettableField:
+    """A field that ``--set`` can give, or an argument of a function.
+
+    Attributes:
+        attribute: what objects call it.
+        shape: what its annotation asks for.
+        default: makes the value that it has when it is not given; None if it must be.
+    """
+
+    attribute: str
+    shape: Shape
+    default: Callable[[], Any] | None
+
+
+def fields_of(cls: type) -> dict[str, SettableField] | None:
+    """The fields of a class, by the names that its constructor takes; None for classes without any."""
+    defaults: dict[str, tuple[str, Callable[[], Any] | None]]
+    if hasattr(cls, "__furu_class__"):
+        defaults = {f.alias: (f.name, f.make_default) for f in config_class(cls).fields}
+    elif attrs.has(cls):
+        defaults = {f.alias: (f.name, _attrs_default(f)) for f in attrs.fields(cls) if f.init}
+    elif dataclasses.is_dataclass(cls):
+        defaults = {f.name: (f.name, _default(f)) for f in dataclasses.fields(cls) if f.init}
+    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        given = getattr(cls, "_field_defaults", {})
+        defaults = {
+            name: (name, partial(given.__getitem__, name) if name in given else None)
+            for name in cls._fields
+        }
+    else:
+        return None
+    return {
+        alias: SettableField(name, _shape(cls, name), default)
+        for alias, (name, default) in defaults.items()
+    }
+
+
+def class_with_fields(shape: Shape) -> type | None:
+    """The class whose fields can be set where a shape is asked for, if it is clear which."""
+    choices = shape.inner if shape.form is Form.UNION else (shape,)
+    found = [
+        choice.cls
+        for choice in choices
+        if choice.form is Form.INSTANCE and fields_of(choice.cls) is not None
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def changed(base: Any, values: Mapping[str, Any]) -> Any:
+    """An object with other values in some of its fields."""
+    if is_furu(base) or attrs.has(type(base)):
+        return attrs.evolve(base, **values)
+    if dataclasses.is_dataclass(base) and not isinstance(base, type):
+        return dataclasses.replace(base, **values)
+    return base._replace(**values)
+
+
+def _shape(cls: type, name: str) -> Shape:
+    for base in cls.__mro__:
+        annotations = Annotations(base)
+        if name in annotations.raw:
+            return annotations.shape(name)
+    return ANYTHING
+
+
+def _default(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory
+    return None if field.default is dataclasses.MISSING else lambda: field.default
+
+
+def _attrs_default(field: attrs.Attribute[Any]) -> Callable[[], Any] | None:
+    default: Any = field.default
+    if default is attrs.NOTHING:
+        return None
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        # One that takes the object can be called by the constructor alone.
+        return (lambda: None) if default.takes_self else default.factory
+    return lambda: default
