@@ -21,13 +21,13 @@ def pyproject(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
 def test_changing_a_setting_in_place_is_an_error_that_says_how_to_change_it() -> None:
     for name, hint in [("path", r"configure\(path=\.\.\.\)"), ("pth", "no such setting; .*path")]:
         with pytest.raises(FuruFrozen, match=rf"settings\(\)\.{name} cannot be changed.*{hint}"):
             setattr(_settings.current(), name, "elsewhere")
 
 
+def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     settings = read({}, pyproject(tmp_path, ""))
     assert settings == Settings(
         path=tmp_path / "furu-data",

@@ -189,7 +189,6 @@ def is_default(name: str, value: str) -> bool:
     return _default_env.get(name) == value
 
 
-def forget() -> None:
 def _refuse_change(_settings: Settings, name: str, *_value: object) -> None:
     known = [field.name for field in attrs.fields(Settings)]
     hint = (
@@ -205,6 +204,7 @@ def _refuse_change(_settings: Settings, name: str, *_value: object) -> None:
 Settings.__setattr__ = Settings.__delattr__ = _refuse_change  # type: ignore[method-assign,assignment]
 
 
+def forget() -> None:
     """Have the settings read anew when they are next asked for."""
     global _current
     _current = None
