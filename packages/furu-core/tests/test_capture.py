@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from furu_core import _capture
 from furu_core._capture import node_log
 
 PRELUDE = """
@@ -236,6 +237,41 @@ with node_log("a.log", echo=False):
     log = (tmp_path / "a.log").read_text()
     for i in range(4):
         assert log.count(f"T{i}") == 6  # threads may print between the words of another's line
+
+
+BARS = [
+    (b"plain\n\nlines\n", b"plain\n\nlines\n"),
+    (b"a line of Windows\r\n", b"a line of Windows\n"),
+    (b"before\n" + b"".join(b"\r%4d of 200" % n for n in range(201)) + b"\nafter\n", b"before\n 200 of 200\nafter\n"),
+    (b"".join(b"%4d of 200\r" % n for n in range(201)), b" 200 of 200\r"),
+    (b"\r50 %\r100 %\r        \rdone\n", b"done\n"),
+    (b"10 %\r20 %\r\r\nError: \xff\r\xfe\n\r\r\nend", b"20 %\n\xfe\n\nend"),
+    (b"first\n1\r2", b"first\n2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 1 << 20])
+@pytest.mark.parametrize(("written", "kept"), BARS)
+def test_of_a_line_that_was_written_over_the_last_state_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bytes, kept: bytes, chunk: int
+) -> None:
+    monkeypatch.setattr(_capture, "_CHUNK", chunk)
+    path = tmp_path / "a.log"
+    for echo in (False, True):
+        path.write_bytes(b"an earlier line\n")
+        with node_log(path, echo=echo, scope="thread"), path.open("ab", buffering=0) as native:
+            native.write(written)
+        assert path.read_bytes() == b"an earlier line\n" + kept
+
+
+def test_a_child_that_outlives_a_progress_bar_goes_on_writing_below_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    with path.open("ab", buffering=0) as child:
+        with node_log(path, echo=False, scope="thread"):
+            for number in range(101):
+                print(f"\r{number} %", end="")
+        child.write(b"\nlate\n")
+    assert path.read_bytes() == b"100 %\nlate\n"
 
 
 def test_a_grandchild_that_outlives_the_node_disturbs_nobody(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ child that outlives the node can go on writing. Three further ways lead there:
 - With `echo=True` one thread for all nodes copies native output from the log to the console, ten
   times a second; before anything else is written there, what is missing is copied first.
 
+When the node has ended, of each line that was written over, by a progress bar, the last state is kept.
+
 Nodes nest: while one node's code asks for another node, output belongs to the inner one.
 """
 
@@ -30,6 +32,7 @@ from furu_core._child_logging import FORMAT, LOG_VARIABLE
 from furu_core._console import STANDARD, originals
 
 Scope = Literal["process", "thread"]
+_CHUNK: Final = 1 << 20
 
 
 def node_log(path: str | os.PathLike[str], *, echo: bool, scope: Scope = "process") -> NodeLog:
@@ -99,6 +102,8 @@ class NodeLog:
         with self._lock:
             self._copy_native()
             fd, self._fd = self._fd, -1
+        with suppress(OSError):  # a log that stays as it is must not fail a node
+            _keep_last_states(fd, self.path)
         os.close(fd)
 
     @property
@@ -226,6 +231,53 @@ class NodeLog:
         originals.point_to(fd)
         if fd != self._fd:
             os.close(fd)
+
+
+def _keep_last_states(log: int, path: str) -> None:
+    """Keep of each line what a terminal shows in the end: progress bars write a line many times.
+
+    The file is rewritten in its place, because a child that outlives the node goes on appending to it.
+
+    Args:
+        log: open for reading.
+        path: the same file.
+    """
+    read = kept = 0  # how far the file has been read, and how far it is as it shall be
+    line = b""  # the state of the line that lies between
+    writer = -1
+    try:
+        while True:
+            while chunk := os.pread(log, _CHUNK, read):
+                read += len(chunk)
+                lines, newline, line = (line + chunk).rpartition(b"\n")
+                lines += newline
+                if b"\r" in lines:
+                    lines = b"\n".join(map(_last_state, lines.split(b"\n")))
+                line = _last_state(line) + (b"\r" if line.endswith(b"\r") else b"")
+                if kept + len(lines) + len(line) < read:
+                    if writer < 0:
+                        writer = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+                    _write_at(writer, lines, kept)
+                kept += len(lines)
+            if writer < 0:
+                return
+            _write_at(writer, line, kept)
+            if os.fstat(log).st_size == read:  # else a child has written meanwhile
+                os.ftruncate(writer, kept + len(line))
+                return
+    finally:
+        if writer >= 0:
+            os.close(writer)
+
+
+def _last_state(line: bytes) -> bytes:
+    return line.rstrip(b"\r").rpartition(b"\r")[2] if b"\r" in line else line
+
+
+def _write_at(fd: int, data: bytes, place: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, place)
+        data, place = data[written:], place + written
 
 
 class RecordHandler(logging.Handler):
