@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import functools
 import inspect
+import re
 import typing as tp
 from typing import (
     TYPE_CHECKING,
@@ -453,15 +454,38 @@ def test_a_decorator_that_makes_a_config_class_another_one_is_an_error(decorator
 
 @pytest.mark.parametrize("name", ["__post_init__", "__attrs_pre_init__"])
 def test_a_method_that_would_not_be_called_is_an_error(name: str) -> None:
-    class Mixin:
-        pass
-
-    setattr(Mixin, name, lambda self: None)
+    mixin = type("Mixin", (), {name: lambda self: None})
     assert f"Bad.{name} cannot be defined" in error_of(
         lambda: type("Bad", (Furu,), {name: lambda self: None})
     )
-    if name == "__attrs_pre_init__":
-        assert name in error_of(lambda: type("Bad", (Mixin, Furu), {}))
+    assert name in error_of(lambda: type("Bad", (mixin, Furu), {}))
+
+
+def test_a_base_before_furu_that_would_break_configs_is_an_error() -> None:
+    @dataclasses.dataclass
+    class Compared:
+        pass
+
+    @attrs.define
+    class Slotted:
+        x: int = 0
+
+    def compared() -> None:
+        class Bad(Compared, Furu[int]):
+            pass
+
+    def slotted() -> None:
+        class Bad(Furu[int], Slotted):
+            pass
+
+    class Good(Furu[int], Compared):
+        pass
+
+    text = error_of(compared)
+    assert re.search(r"Bad would have the __(eq|hash|post_init)__ of Compared", text)
+    assert "class Bad(Furu[...], Compared)" in text
+    assert "@attrs.define(slots=False) above Slotted" in error_of(slotted)
+    assert type(Good()).__eq__ is Furu.__eq__
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,24 @@ def test_p2_defaults_factories_converters_and_inherited_fields_are_checked_too()
         Base(excluded="x")  # type: ignore[arg-type]
 
 
+def test_p2_fields_of_an_attrs_class_that_is_mixed_in_are_fields_like_the_others() -> None:
+    @attrs.define(slots=False)
+    class Mixin:
+        rate: float = 1
+        sizes: tuple[int, ...] = ()
+
+    class Mixed(Furu[int], Mixin):
+        sizes: tuple[int, ...] = (1,)
+
+    class Below(Mixed):
+        count: int = 0
+
+    below = Below(sizes=[2])  # type: ignore[arg-type]
+    assert (repr(below.rate), below.sizes, below.count) == ("1.0", (2,), 0)
+    with pytest.raises(FuruValueError, match=r"Mixin\.rate is 'x' \(str\), expected float"):
+        Below(rate="x")  # type: ignore[arg-type]
+
+
 def test_p2_what_is_made_from_a_record_is_checked_like_what_is_constructed() -> None:
     record = Split(seed=7).to_dict()
     record["nodes"][record["root"]]["fields"]["seed"] = "seven"

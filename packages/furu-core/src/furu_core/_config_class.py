@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from functools import partial, wraps
+from types import MemberDescriptorType
 from typing import Any, TypeVar, overload
 
 import attrs
@@ -314,6 +315,7 @@ def define(cls: type) -> None:
     names = [name for name in annotations.raw if not annotations.is_class_variable(name)]
     _check_body(cls, names, annotations.raw)
     own = {name: _own_field(cls, name, annotations) for name in names}
+    own = {**_mixed_in(cls, own), **own}
     for name in own:
         if name in cls.__dict__:
             delattr(cls, name)
@@ -375,6 +377,33 @@ def _default_maker(default: Any, converter: Any) -> Callable[[], Any]:
     return make
 
 
+def _mixed_in(cls: type, own: Collection[str]) -> dict[str, Any]:
+    """The fields of attrs classes that are no config classes, as fields of this one."""
+    found: dict[str, Any] = {}
+    nearer = set(own)
+    for base in cls.__mro__[1:]:
+        for field in base.__dict__.get("__attrs_attrs__", ()):
+            if field.inherited or field.name in nearer:
+                continue
+            nearer.add(field.name)
+            if isinstance(base.__dict__.get(field.name), MemberDescriptorType):
+                raise FuruDefinitionError(
+                    f"{cls.__name__} inherits the field {field.name!r} from {base.__name__}, which has slots",
+                    hint=f"write @attrs.define(slots=False) above {base.__name__}",
+                )
+            if _FIT not in field.metadata:
+                same = attrs.field(
+                    default=field.default,
+                    validator=field.validator,
+                    repr=field.repr,
+                    converter=field.converter,
+                    metadata=field.metadata,
+                    alias=field.alias,
+                )
+                found[field.name] = _fitted(base, field.name, Annotations(base), same)
+    return found
+
+
 def _own_field(cls: type, name: str, annotations: Annotations) -> Any:
     where = f"{cls.__name__}.{name}"
     value = cls.__dict__.get(name, attrs.NOTHING)
@@ -387,6 +416,11 @@ def _own_field(cls: type, name: str, annotations: Annotations) -> Any:
             f"{where} is not given to the constructor (init=False), so it is no part of the config",
             hint="compute it in a property or a functools.cached_property",
         )
+    return _fitted(cls, name, annotations, value)
+
+
+def _fitted(cls: type, name: str, annotations: Annotations, value: Any) -> Any:
+    """A field whose values are fitted to the annotation of `name` in `cls`."""
     fit = field_fitter(cls, name, annotations)
     value.converter = (
         fit if value.converter is None else attrs.converters.pipe(value.converter, fit)
@@ -487,6 +521,14 @@ def _check_body(cls: type, names: list[str], annotated: Collection[str]) -> None
                 f"the field {where} would shadow furu's own `{name}`",
                 hint=f"give the field another name, say `{name.strip('_')}_`",
             )
+    for base in cls.__mro__[1 : cls.__mro__.index(root)]:
+        for name in _RESERVED_METHODS.keys() & base.__dict__.keys() - {"__init__"}:
+            if "__furu_class__" not in base.__dict__:
+                raise FuruDefinitionError(
+                    f"{cls.__name__} would have the {name} of {base.__name__}",
+                    hint=f"{_RESERVED_METHODS[name]}; name {base.__name__} behind the Furu class, "
+                    f"as in class {cls.__name__}(Furu[...], {base.__name__})",
+                )
     for name, value in cls.__dict__.items():
         if name in names:
             continue
