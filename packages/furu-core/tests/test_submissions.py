@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from furu_core import Furu, _registry
+from furu_core import Furu, _leftovers, _registry
 from furu_core._layout import node_paths
 from furu_core.errors import FuruComputeError, FuruUsageError
 from furu_core.executors import (
@@ -25,6 +29,8 @@ from furu_core.executors import (
     submission_of,
 )
 from furu_testing.nodes import Fails, Leaf
+
+DAY = 24 * 3600
 
 
 class Queue(Executor):
@@ -69,6 +75,66 @@ def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:
     assert [path.name for path in Path(node_paths(Leaf(x=1)).attempts).iterdir()] == [
         "submission.json"
     ]
+
+
+@pytest.mark.parametrize("moment", ["makedirs", "open", "rename", "link"])
+def test_p7_a_node_that_is_published_while_its_job_is_noted_takes_nothing_from_who_notes_it(
+    monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Whoever publishes removes the node's folder of attempts, with an older note in it."""
+    node = Leaf(x=1)
+    old = Submission("queue", "old")
+    assert note_submission(node, old)
+    folder = Path(node_paths(node).attempts)
+    module = builtins if moment == "open" else os
+    real = getattr(module, moment)
+
+    def then_publish(*args: Any, **kwargs: Any) -> Any:
+        done = real(*args, **kwargs)
+        monkeypatch.setattr(module, moment, real)
+        node.get()
+        return done
+
+    monkeypatch.setattr(module, moment, then_publish)
+    new = Submission("queue", "new")
+    # Where the note that was seen is gone before it could be replaced, the node is left to others.
+    noted = note_submission(node, new, over=old)
+    assert node.exists()
+    assert noted is (moment in ("rename", "link"))
+    assert submission_of(node) == (new if moment == "rename" else None)
+    left = [path.name for path in folder.iterdir()] if folder.exists() else []
+    assert left == (["submission.json"] if moment == "rename" else [])
+
+
+def test_p7_a_node_without_a_note_that_is_published_meanwhile_gets_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, real = Leaf(x=1), os.makedirs
+
+    def then_publish(*args: Any, **kwargs: Any) -> None:
+        real(*args, **kwargs)
+        monkeypatch.setattr(os, "makedirs", real)
+        node.get()
+
+    monkeypatch.setattr(os, "makedirs", then_publish)
+    assert note_submission(node, Submission("queue", "7"))
+    assert submission_of(node) == Submission("queue", "7")
+
+
+def test_what_a_killed_submitter_left_of_a_note_of_a_published_node_goes_after_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_leftovers, "_swept", set())
+    node = Leaf(x=1)
+    node.get()
+    folder = Path(node_paths(node).attempts)
+    folder.mkdir()
+    for name, age in (("submission.json.1-a.tmp", 2 * DAY), ("submission.json.2-b.tmp", 60)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age,) * 2)
+    monkeypatch.setattr(_leftovers, "_swept", set())
+    Leaf(x=2).get()
+    assert [path.name for path in folder.iterdir()] == ["submission.json.2-b.tmp"]
 
 
 def test_of_submitters_at_once_one_succeeds() -> None:

@@ -30,7 +30,7 @@ from typing import Final
 import attrs
 
 from furu_core import _context, _lease, _logging, _process, _records, _whole_files
-from furu_core._layout import CHECKPOINT, LOG_FILE, META, TRASH, NodePaths
+from furu_core._layout import CHECKPOINT, LOG_FILE, META, SUBMISSION, TRASH, NodePaths
 from furu_core._lease import Judgement, Lease, Life
 from furu_core._outcomes import FailureKind, Holder, Submission
 from furu_core._records import (
@@ -431,11 +431,10 @@ def _remove_numbers(paths: NodePaths, which: list[int]) -> None:
         if error.errno not in _TAKEN:
             return
         with suppress(OSError):
-            for name in os.listdir(paths.attempts):
-                if name.isdecimal():
-                    return
-                os.unlink(f"{paths.attempts}/{name}")  # a job's note, which is obsolete now
-            os.rmdir(paths.attempts)
+            if not numbers(paths):
+                os.unlink(f"{paths.attempts}/{SUBMISSION}")  # which is obsolete now
+                # Not with the note in it that somebody is just writing, who needs both.
+                os.rmdir(paths.attempts)
 
 
 def _empty(hidden: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 META: Final = ".furu"
 ATTEMPTS: Final = ".attempts"
+SUBMISSION: Final = "submission.json"
 TRASH: Final = ".trash-"
 CHECKPOINT: Final = "checkpoint"
 VIOLATIONS: Final = "violations"

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from furu_core import _attempts, _lease
-from furu_core._layout import TRASH, NodePaths
+from furu_core._layout import SUBMISSION, TRASH, NodePaths
 from furu_core._records import AttemptStatus
 from furu_core.errors import FuruFormatError
 
@@ -60,6 +60,7 @@ def _clean_up(paths: NodePaths, *, lease_secs: float) -> None:
     except FuruFormatError:
         return  # to be judged by the furu that wrote it
     if newest is None:
+        _remove_old_notes(paths.attempts)
         _attempts.remove_all(paths)
         return
     record = newest.record
@@ -71,6 +72,14 @@ def _clean_up(paths: NodePaths, *, lease_secs: float) -> None:
     resumable = _attempts.checkpoint_before(paths, newest.number + 1) is not None
     if published or (_is_old(newest.folder) and not resumable):
         _attempts.remove_all(paths)
+
+
+def _remove_old_notes(folder: str) -> None:
+    """Remove what submitters left that were killed while they wrote a note."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(f"{SUBMISSION}.") and _is_old(f"{folder}/{name}"):
+                os.unlink(f"{folder}/{name}")
 
 
 def _is_old(folder: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core._layout import NodePaths, node_paths
+from furu_core._layout import SUBMISSION, NodePaths, node_paths
 from furu_core._outcomes import Submission
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
@@ -21,13 +21,13 @@ from furu_core.errors import FuruFormatError
 if TYPE_CHECKING:
     from furu_core._furu import Furu
 
-SUBMISSION_FILE: Final = "submission.json"
 VERSION: Final = 1
+_TRIES: Final = 100
 
 
 def queued(paths: NodePaths) -> Submission | None:
     """The note of a node's job, or None; a damaged note counts as none."""
-    return _read(f"{paths.attempts}/{SUBMISSION_FILE}")
+    return _read(f"{paths.attempts}/{SUBMISSION}")
 
 
 def _read(path: str) -> Submission | None:
@@ -64,15 +64,13 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
     Raises:
         FuruStoreError: the store cannot be written.
     """
-    path = f"{paths.attempts}/{SUBMISSION_FILE}"
+    path = f"{paths.attempts}/{SUBMISSION}"
     unique = f"{path}.{os.getpid()}-{os.urandom(3).hex()}"
     data = json.dumps({"version": VERSION, **attrs.asdict(submission)}).encode()
     try:
-        os.makedirs(paths.attempts, exist_ok=True)
+        _write_in(paths.attempts, f"{unique}.tmp", data)
         if not _set_aside(paths, path, f"{unique}.old", over):
             return False
-        with open(f"{unique}.tmp", "xb") as file:
-            file.write(data)
         try:
             os.link(f"{unique}.tmp", path)  # unlike a rename, it never replaces another's note
         except FileExistsError:
@@ -84,6 +82,19 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
             with suppress(OSError):
                 os.unlink(name)
     return True
+
+
+def _write_in(folder: str, path: str, data: bytes) -> None:
+    """Write a file in a node's folder, which whoever publishes the node removes, though not with it."""
+    for left in reversed(range(_TRIES)):
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with open(path, "xb") as file:
+                file.write(data)
+            return
+        except (FileNotFoundError, FileExistsError):
+            if not left:
+                raise
 
 
 def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | None) -> bool:
@@ -105,7 +116,7 @@ def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | N
 def remove(paths: NodePaths) -> None:
     """Remove the note of a node's job, if there is one."""
     with suppress(OSError):
-        os.unlink(f"{paths.attempts}/{SUBMISSION_FILE}")
+        os.unlink(f"{paths.attempts}/{SUBMISSION}")
 
 
 # For executors, which know objects and no paths.
