@@ -156,14 +156,25 @@ def test_a_worker_without_work_leaves_and_another_comes_when_there_is_some(store
     assert run.wait(RUN_SECS).results() == [1, 1, 2, 2]
 
 
-def test_a_worker_leaves_before_its_walltime_ends(
+def test_a_worker_leaves_before_its_walltime_ends_as_it_is_by_then(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from furu_slurm import JobEnvironment
 
+    more = [500.0]  # what the job is given before it leaves
+    monkeypatch.setattr(
+        "furu_slurm.with_current_end",
+        lambda job: attrs.evolve(job, end=job.end + more.pop()) if more else job,
+    )
     made = _made_worker(store, monkeypatch, JobEnvironment("slurm", "1", end=time.time() + 1000))
     assert made._look() is _worker._Fate.GO_ON
     made._longest = 995.0  # another node like the longest so far would not be done in time
+    assert made._look() is _worker._Fate.GO_ON
+    assert not more
+    made._longest = 1495.0
+    assert made._look() is _worker._Fate.LEAVE
+    more.append(500.0)
+    made._job = attrs.evolve(made._job, end=time.time() + 4)
     assert made._look() is _worker._Fate.LEAVE
     made._job = attrs.evolve(made._job, end=time.time() + 4)
     assert made._look() is _worker._Fate.LOST

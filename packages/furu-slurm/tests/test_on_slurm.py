@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from furu_core.executors import Liveness, Submission
 from furu_slurm import (
     ANY_RESTART,
     Call,
+    JobEnvironment,
     JobInfo,
     JobState,
     SlurmCluster,
@@ -24,6 +26,7 @@ from furu_slurm import (
     new_token,
     node_log_folder,
     submitit_root,
+    with_current_end,
     write_job_environment,
 )
 from furu_slurm.errors import FuruSlurmError, FuruSubmitRefused
@@ -166,6 +169,11 @@ def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
     first = Submission("slurm-dag", job_id, 0)
     job = Submission("slurm-dag", job_id, ANY_RESTART)
     assert set(liveness([first, job]).values()) == {Liveness.ALIVE}
+    end = SlurmCluster().end_of(job_id)
+    assert end is not None
+    assert 0 < end - time.time() <= 60 * SMALL.time_min
+    slurm.run("scontrol", "update", f"jobid={job_id}", "timelimit=+7")
+    assert with_current_end(JobEnvironment("slurm", job_id, end=end)).end == end + 420
     SlurmCluster().requeue(job_id)
     wait_until("the job to wait, or to start again", lambda: was_put_back(job_id))
     assert liveness([first, job]) == {first: Liveness.GONE, job: Liveness.ALIVE}

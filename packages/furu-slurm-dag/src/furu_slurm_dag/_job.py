@@ -325,6 +325,7 @@ class _Job:
 
     def _interrupted(self, process: NodeChild, signals: _Signals) -> NodeResult | None:
         """Interrupt the node, and kill it if it does not end in time."""
+        self._job = furu_slurm.with_current_end(self._job)
         left = self._job.seconds_left
         if signals.terminated:
             reason, grace = "Slurm ends its job", _TERM_GRACE_SECS

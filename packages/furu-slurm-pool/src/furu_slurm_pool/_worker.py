@@ -7,6 +7,7 @@ signs of life, minds its walltime and the signals of the scheduler, and tells wh
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ from typing import Final
 import attrs
 
 import furu_core
+import furu_slurm
 from furu_core.executors import (
     NodeResult,
     Submission,
@@ -194,14 +196,28 @@ class _Worker:
         if self._signalled is not None or now >= self._next_orders:
             self._next_orders = now + min(self._beat_secs, self._setup.poll_interval_secs)
             self._read_orders()
-        left = None if self._job is None else self._job.seconds_left
-        if left is not None:
-            margin = self._setup.margin_secs
-            if left <= margin:
-                self._be(_Fate.LOST, "its walltime ends")
-            elif left <= margin + max(margin, self._longest):
-                self._be(_Fate.LEAVE, f"its walltime ends in {left:.0f} s")
+        self._mind_walltime()
         return self._fate
+
+    def _mind_walltime(self) -> None:
+        fate, left = self._by_walltime()
+        if fate <= self._fate:
+            return
+        assert self._job is not None
+        self._job = furu_slurm.with_current_end(self._job)  # it may have been given more
+        fate, left = self._by_walltime()
+        self._be(
+            fate,
+            "its walltime ends" if fate is _Fate.LOST else f"its walltime ends in {left:.0f} s",
+        )
+
+    def _by_walltime(self) -> tuple[_Fate, float]:
+        """What the end of its walltime makes of this worker, and the seconds until then."""
+        left = None if self._job is None else self._job.seconds_left
+        margin = self._setup.margin_secs
+        if left is None or left > margin + max(margin, self._longest):
+            return _Fate.GO_ON, math.inf
+        return (_Fate.LOST if left <= margin else _Fate.LEAVE), left
 
     def _read_orders(self) -> None:
         number, self._signalled = self._signalled, None
@@ -214,6 +230,8 @@ class _Worker:
             self._be(_Fate.LEAVE, "it is not needed any more")
         if number is signal.SIGUSR2:
             known = self._job is not None and self._job.end is not None
+            if self._job is not None:  # it may have been given less
+                self._job = furu_slurm.with_current_end(self._job)
             self._be(_Fate.LEAVE if known else _Fate.LOST, "its walltime ends soon")
         elif number is not None:
             self._be(_Fate.LOST, f"it got {number.name}: its job was cancelled or preempted")

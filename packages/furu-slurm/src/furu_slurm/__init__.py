@@ -17,7 +17,7 @@ if _TYPE_CHECKING:
         write_job_environment,
     )
     from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
-    from furu_slurm._homes import at_home, bare_id, same_job
+    from furu_slurm._job_ids import at_home, bare_id, same_job
     from furu_slurm._liveness import ANY_RESTART, judge, liveness
     from furu_slurm._local import LocalCluster
     from furu_slurm._node_child import ChildDied, NodeChild
@@ -26,6 +26,7 @@ if _TYPE_CHECKING:
     from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
     from furu_slurm._states import JobInfo, JobState, Snapshot
     from furu_slurm._tokens import new_token
+    from furu_slurm._walltime import with_current_end
 
 __all__ = [
     "ANY_RESTART",
@@ -56,6 +57,7 @@ __all__ = [
     "same_job",
     "submitit_root",
     "this_job",
+    "with_current_end",
     "worker_log_folder",
     "write_job_environment",
 ]
@@ -72,7 +74,7 @@ _MODULES = {
         "write_job_environment",
     ),
     "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
-    "_homes": ("at_home", "bare_id", "same_job"),
+    "_job_ids": ("at_home", "bare_id", "same_job"),
     "_liveness": ("ANY_RESTART", "judge", "liveness"),
     "_local": ("LocalCluster",),
     "_node_child": ("ChildDied", "NodeChild"),
@@ -81,6 +83,7 @@ _MODULES = {
     "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),
     "_states": ("JobInfo", "JobState", "Snapshot"),
     "_tokens": ("new_token",),
+    "_walltime": ("with_current_end",),
 }
 _LATE = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from furu_slurm._commands import call, query_environ
-from furu_slurm._homes import Home
+from furu_slurm._job_ids import Home
 
 _COMMAND: Final = ("scontrol", "show", "config")
 _TIMEOUT_SECS: Final = 30.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from furu_core.executors import Liveness, Submission
+from furu_slurm._job_ids import is_local
 from furu_slurm._local import LocalCluster
-from furu_slurm._local_ids import is_local
 from furu_slurm._slurm import SlurmCluster
 from furu_slurm._states import JobState, Snapshot
 

@@ -20,7 +20,7 @@ from furu_slurm._cluster import Cluster
 from furu_slurm._commands import submit_environ
 from furu_slurm._folders import job_log
 from furu_slurm._interpreter import ENTRY, interpreter
-from furu_slurm._local_ids import is_here, is_local, local_job_id, pid_of
+from furu_slurm._job_ids import is_here, is_local, local_job_id, pid_of
 from furu_slurm._spec import SlurmSpec
 from furu_slurm._states import JobInfo, JobState, Snapshot, job_elsewhere
 from furu_slurm._tokens import job_name

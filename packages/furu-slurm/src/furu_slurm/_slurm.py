@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -16,8 +17,7 @@ from furu_slurm._cluster import Cluster
 from furu_slurm._commands import Reply, call, installed, query_environ, submit_environ
 from furu_slurm._complaints import Complaint, complaint_of
 from furu_slurm._configuration import Configuration, configuration
-from furu_slurm._homes import bare_id, home_of
-from furu_slurm._local_ids import is_local
+from furu_slurm._job_ids import bare_id, home_of, is_local
 from furu_slurm._queue import shared_queue
 from furu_slurm._spec import SlurmSpec
 from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
@@ -196,6 +196,27 @@ class SlurmCluster(Cluster):
                 said=reply.said,
                 hint="run the same command again: it computes only what is not there",
             )
+
+    def end_of(self, job_id: str, *, timeout: float = _COMMAND_SECS) -> float | None:
+        """When the walltime of a job ends, in seconds since the epoch; None for never.
+
+        Raises:
+            FuruSlurmUnavailable: Slurm does not say.
+        """
+        command = ["scontrol", "--oneliner", "show", "job", bare_id(job_id)]
+        # Else it is the local time, of which one hour a year is there twice.
+        reply = call(command, timeout=timeout, environ=query_environ() | {"TZ": "UTC0"})
+        told = re.search(r" EndTime=(\S+)", reply.out)
+        if told is None:
+            raise FuruSlurmUnavailable(
+                f"Slurm does not say when the walltime of job {job_id} ends: {reply.said}",
+                said=reply.said,
+                hint="ask for it when `sinfo` answers: scontrol show job",
+            )
+        try:
+            return datetime.fromisoformat(told[1]).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            return None  # Unknown: there is no limit
 
     def max_array_size(self) -> int:
         """How many calls one submission may have; asked until Slurm has answered once."""

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import attrs
 
-from furu_slurm._homes import Home, bare_id, home_of
+from furu_slurm._job_ids import Home, bare_id, home_of
 from furu_slurm._tokens import token_of
 
 

@@ -1,0 +1,107 @@
+"""The ids of jobs, which say where a job is: on this or another machine, or on which cluster and whose.
+
+A job that is a process names machine and start in its id, as pids are used again. Of Slurm, two clusters
+that share a filesystem have jobs of the same numbers, and a scheduler may deny other users that a job of
+theirs is there; so an id that is kept names both as its home: ``"12_3@alpha:1000"``. One without is of the
+cluster and user that ask.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Final
+
+import attrs
+
+from furu_core.executors import process_with_pid, this_process
+
+PREFIX: Final = "local-"
+
+
+@attrs.frozen
+class Home:
+    """A user on a cluster.
+
+    Attributes:
+        cluster: the name by which Slurm knows the cluster.
+        user: the user's number.
+    """
+
+    cluster: str
+    user: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster}:{self.user}"
+
+
+def at_home(job_id: str, home: str) -> str:
+    """A job's id with its home; the id alone where that is not known.
+
+    Example:
+        >>> from furu_slurm import at_home
+        >>> at_home("12_3", "alpha:1000"), at_home("12_3", "")
+        ('12_3@alpha:1000', '12_3')
+    """
+    return f"{job_id}@{home}" if home else job_id
+
+
+def bare_id(job_id: str) -> str:
+    """A job's id as its own scheduler calls it.
+
+    Example:
+        >>> from furu_slurm import bare_id
+        >>> bare_id("12_3@alpha:1000")
+        '12_3'
+    """
+    return job_id.partition("@")[0]
+
+
+def same_job(one: str, other: str) -> bool:
+    """Whether two ids mean one job; an id without a home may be of any.
+
+    Example:
+        >>> from furu_slurm import same_job
+        >>> same_job("7@alpha:1000", "7"), same_job("7@alpha:1000", "7@beta:1000")
+        (True, False)
+    """
+    homes = home_of(one), home_of(other)
+    return bare_id(one) == bare_id(other) and (None in homes or homes[0] == homes[1])
+
+
+def home_of(job_id: str) -> Home | None:
+    """The home in a job's id; None where it has none."""
+    cluster, _, user = job_id.partition("@")[2].rpartition(":")
+    return Home(cluster, int(user)) if cluster and user.isdecimal() else None
+
+
+def is_local(job_id: str) -> bool:
+    """Whether a job is a process of some machine, and not one of Slurm's."""
+    return job_id.startswith(PREFIX)
+
+
+def local_job_id(pid: int) -> str:
+    """The id of the job that a process of this machine is.
+
+    It names machine and start as well: pids are used again, and other machines have the same.
+    """
+    process = process_with_pid(pid)
+    start = "0" if process is None else re.sub(r"\W", "", process.start)
+    return f"{PREFIX}{pid}-{start}-{_place()}"
+
+
+def is_here(job_id: str) -> bool:
+    """Whether a job is a process of this machine."""
+    return is_local(job_id) and job_id.endswith(f"-{_place()}")
+
+
+def pid_of(job_id: str) -> int | None:
+    """The process that a job of this machine is, dead or alive; None for a job elsewhere."""
+    parts = job_id.removeprefix(PREFIX).split("-")
+    return int(parts[0]) if is_here(job_id) and parts[0].isdigit() else None
+
+
+def _place() -> str:
+    here = this_process()
+    text = f"{here.host} {here.boot} {here.pid_namespace}"
+    return f"{zlib.crc32(text.encode()):08x}"
