@@ -203,7 +203,11 @@ def edited(tmp_path: Path, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             f"import os, sys; os.environ['FURU_PATH'] = {str(tmp_path / 'store')!r}\n"
             "sys.dont_write_bytecode = True\n"
             "from furu_core.errors import FuruError\n"
+            "from furu_core.executors import *\n"
             "from omitting import Metric, Score\n"
+            "def worker(node):\n"
+            "    with worker_session(WorkerContext(executor='test', run_id='1', spec_key='default')):\n"
+            "        return run_node(node).failure\n"
             f"try: print({expression}, sep='; ')\n"
             "except FuruError as error: print(type(error).__name__, error)\n"
         )
@@ -226,6 +230,10 @@ def test_p2_a_result_is_refused_when_the_default_of_a_field_that_its_hash_leaves
     assert edited("Metric().furu_dir", "acc").startswith(refusal), "nor its files"
     assert edited("Metric(name='auc').get()", "acc") == "auc", "the hash tells it now"
     assert "omitting:Metric.name" in edited("Score().get()", "acc"), "nested, and so used by it"
+    assert edited("invalidate_if_bad(Score())", "acc").startswith("FuruResultError Score("), (
+        "a run would call it done"
+    )
+    assert edited("worker(Metric()).kind", "acc") == "FailureKind.PROTOCOL"
     assert edited("Metric().get(), Score().get()") == "auc; score of auc"
     # The next step that the error names.
     assert edited("Metric().delete(), Metric().get()", "acc") == "True; acc"

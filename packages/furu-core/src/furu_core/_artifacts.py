@@ -98,11 +98,18 @@ def bad_reason(obj: Furu[Any], paths: NodePaths, *, by_loading: bool = False) ->
         paths: its folders.
         by_loading: load its stored value, beside asking the manifest and `_validate`: damage that
             left a file as long as it was shows in no other way.
+
+    Raises:
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
     try:
         manifest = _manifest_of(paths.artifact)
-        if manifest is None:
-            return None
+    except BadArtifact as bad:
+        return str(bad)
+    if manifest is None:
+        return None
+    _refuse_other_defaults(obj, manifest.omitted)
+    try:
         reason = _hooks.invalid_reason(obj)
         if reason is None and by_loading and not _hooks.overrides(type(obj), "_load"):
             _value(obj, manifest, paths.artifact)

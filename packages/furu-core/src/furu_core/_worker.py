@@ -169,6 +169,9 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
 
     Returns:
         Whether there is no valid artifact any more.
+
+    Raises:
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
     paths = node_paths(obj)
     try:
