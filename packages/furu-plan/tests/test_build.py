@@ -135,6 +135,7 @@ def test_every_state_has_its_status() -> None:
         NodeState.STALE: Status.TODO,
         NodeState.FAILED: Status.TODO,
         NodeState.CANCELLED: Status.TODO,
+        NodeState.UNREADABLE: Status.FAILED,
         NodeState.ABSENT: Status.TODO,
     }
     with use_settings(retry_failed=False):

@@ -20,6 +20,7 @@ import attrs
 from furu_core import (
     _attempts,
     _layout,
+    _logging,
     _manifest,
     _named_classes,
     _records,
@@ -29,7 +30,8 @@ from furu_core import (
 from furu_core._layout import ATTEMPTS, META, NodePaths
 from furu_core._records import AttemptRecord, DamagedRecord
 from furu_core._states import NodeInfo, NodeState
-from furu_core.errors import FuruUsageError
+from furu_core._store_errors import store_error
+from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
 _NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
@@ -85,10 +87,13 @@ class StoredNode:
         return _layout.named(self.cls.short, self.hash)
 
     def info(self) -> NodeInfo:
-        """How the node stands."""
+        """How the node stands; a record that cannot be read, or only by a newer furu, is a state."""
         if os.path.isdir(self.paths.artifact):
             return NodeInfo(NodeState.DONE)
-        return _state_reader.look(self.paths, self.name)
+        try:
+            return _state_reader.look(self.paths, self.name)
+        except FuruStoreError as error:
+            return NodeInfo(NodeState.UNREADABLE, reason=str(error))
 
     def meta(self, file: str) -> Any:
         """The JSON of one of furu's files in the artifact; None where it is missing or damaged."""
@@ -101,14 +106,15 @@ class StoredNode:
 
         Raises:
             DamagedArtifact: its files do not match.
+            FuruStoreError: it cannot be read, or only by a newer furu.
         """
         return _manifest.check(self.paths.artifact)
 
     def attempts(self) -> list[AttemptRecord]:
-        """The records of the attempts on disk, damaged ones left out."""
+        """The records of the attempts on disk, those left out that cannot be read."""
         found = []
         for number in _attempts.numbers(self.paths):
-            with suppress(OSError, DamagedRecord):
+            with suppress(OSError, DamagedRecord, FuruFormatError):
                 found.append(_records.read(f"{self.paths.attempts}/{number}"))
         return found
 
@@ -117,7 +123,11 @@ class StoredNode:
 
 
 def classes() -> Iterator[StoredClass]:
-    """All classes that have nodes in the current store, by name."""
+    """All classes that have nodes in the current store, by name.
+
+    Raises:
+        FuruStoreError: the store cannot be read; of a folder within it, there is a warning.
+    """
     root = f"{_settings.current().path}/data"
     pending = [""]
     while pending:
@@ -127,6 +137,12 @@ def classes() -> Iterator[StoredClass]:
         try:
             scan = os.scandir(f"{root}/{below}")
         except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            unreadable = store_error(error, f"{root}/{below}", doing="read")
+            if not below:
+                raise unreadable from error
+            _logging.log.warning("%s", unreadable)
             continue
         with scan:
             for entry in scan:
@@ -167,7 +183,7 @@ def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]
         for node_hash in cls.attempted():
             if node_hash not in there:
                 node = StoredNode(cls, node_hash)
-                info = _state_reader.look(node.paths, node.name)
+                info = node.info()
                 if info.state is not NodeState.ABSENT:
                     yield node, info
 
@@ -241,6 +257,9 @@ def _hashes(folder: str) -> list[str]:
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        _logging.log.warning("%s", store_error(error, folder, doing="read"))
         return []
     return sorted(name for name in names if _HASH.fullmatch(name))
 

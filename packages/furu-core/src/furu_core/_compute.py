@@ -132,6 +132,8 @@ def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     with _context.computing(obj, attempt), ExitStack() as stack:
         with _store_errors(attempt):
             stack.enter_context(_capture.node_log(attempt.log, echo=context.echo, scope=scope))
+        if context.strict and not context.echo:
+            stack.enter_context(_debuggers.without_terminal())
         try:
             yield
         except BaseException as error:

@@ -6,7 +6,7 @@ Nothing is remembered here, so what was installed a moment ago is found; who ask
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Who builds on these builds on an interface that changes with their version.
 _INTERFACES: Final = frozenset({"furu-core", "furu-plan"})
 _log = logging.getLogger("furu.plugins")
+_unreadable: set[str] = set()  # distributions that were warned of
 
 
 class Group(Enum):
@@ -197,26 +198,19 @@ class InstalledPlugin:
 
 def registered(group: Group) -> list[Plugin]:
     """What installed distributions register, sound or not, by name; nothing is imported."""
+    from importlib.metadata import distributions  # takes 20 ms
+
     found: dict[tuple[str, str, str], Plugin] = {}
-    for dist in _distributions():
-        name, version = _about(dist, "Name"), _about(dist, "Version")
-        folder = str(dist.locate_file(""))
+    for dist in distributions():
         try:
-            points = [point for point in dist.entry_points if point.group == group.value]
-            requires = tuple(dist.requires or ())
+            plugins = _plugins_of(dist, group)
         except Exception as error:  # noqa: BLE001 - files of a third party, which must not harm others
-            _log.warning(
-                "the entry points of %s %s in %s cannot be read (%s: %s); install it again",
-                *(name, version, folder, type(error).__name__, error),
-            )
+            _warn_of(dist, error)
             continue
-        for point in points:
-            plugin = Plugin(
-                *(group, point.name, point.value, name or f"a nameless distribution in {folder}"),
-                *(version, folder, requires, point),
-            )
+        for plugin in plugins:
             # Of two installations of one distribution the first counts, as for imports.
-            found.setdefault((point.name, _requirements.name_of(name), point.value), plugin)
+            name = _requirements.name_of(plugin.distribution)
+            found.setdefault((plugin.name, name, plugin.target), plugin)
     return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.origin, plugin.target))
 
 
@@ -274,23 +268,44 @@ def examined(group: Group, use: Callable[[Plugin], object]) -> list[InstalledPlu
     return found
 
 
-def _distributions() -> Iterator[Distribution]:
-    """The installed distributions that may bring plugins."""
-    from importlib.metadata import PackageNotFoundError, distribution, distributions  # takes 20 ms
+def _plugins_of(dist: Distribution, group: Group) -> list[Plugin]:
+    """What one installed distribution registers."""
+    # Most have nothing for furu; to parse them all would take several times as long.
+    if "furu." not in (dist.read_text("entry_points.txt") or ""):
+        return []
+    folder = str(dist.locate_file(""))
+    name, version = _about(dist, "Name"), _about(dist, "Version")
+    if _is_hidden(name, folder):
+        return []
+    requires = tuple(dist.requires or ())
+    return [
+        Plugin(
+            *(group, point.name, point.value, name or f"a nameless distribution in {folder}"),
+            *(version, folder, requires, point),
+        )
+        for point in dist.entry_points
+        if point.group == group.value
+    ]
 
-    for dist in distributions():
-        # Most have nothing for furu; to parse them all would take several times as long.
-        if "furu." not in (dist.read_text("entry_points.txt") or ""):
-            continue
-        name = _about(dist, "Name")
-        try:
-            first = distribution(name) if name else dist
-        except PackageNotFoundError:
-            first = dist
-        if first.locate_file("") == dist.locate_file(
-            ""
-        ):  # else an earlier one on the path hides it
-            yield dist
+
+def _is_hidden(name: str, folder: str) -> bool:
+    """Whether another installation of a distribution comes earlier on the path."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return bool(name) and str(distribution(name).locate_file("")) != folder
+    except PackageNotFoundError:
+        return False
+
+
+def _warn_of(dist: Distribution, error: Exception) -> None:
+    folder = str(getattr(dist, "_path", None) or dist.locate_file(""))
+    if folder not in _unreadable:  # each group is looked for on its own
+        _unreadable.add(folder)
+        _log.warning(
+            "the entry points of %s cannot be read (%s: %s); install it again",
+            *(folder, type(error).__name__, error),
+        )
 
 
 def _about(dist: Distribution, key: str) -> str:

@@ -18,6 +18,7 @@ class NodeState(Enum):
     STALE = "stale"  # whoever computed it died
     FAILED = "failed"
     CANCELLED = "cancelled"
+    UNREADABLE = "unreadable"  # listings say so; whoever needs the node gets an error
     ABSENT = "absent"
 
 

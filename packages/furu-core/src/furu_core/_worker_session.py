@@ -6,11 +6,11 @@ The process that watches over a worker has a session as well, and needs nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import attrs
 
-from furu_core import _context, _debuggers
+from furu_core import _context
 from furu_core._context import ExecContext
 from furu_core._outcomes import Submission
 
@@ -53,8 +53,7 @@ def worker_session(worker: WorkerContext) -> Iterator[None]:
     thread or spawned child of a node in a thread worker asks for raises, but is not held against the
     node if its code swallows the error.
     """
-    terminal = nullcontext() if worker.echo else _debuggers.without_terminal()
-    with terminal, _context.session(_exec_context(worker), process_wide=worker.whole_process):
+    with _context.session(_exec_context(worker), process_wide=worker.whole_process):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from furu_core import _browse, use_settings
+from furu_core.errors import FuruStoreError
 from furu_testing import wait_until
 
 COMPUTE = "from exp.train import *\nprint(one.get(), one.furu_hash, one.data.furu_hash)"
@@ -238,6 +240,62 @@ def fill_one(store: Path, cls: str, node: str) -> None:
     folder = store / "data" / cls.replace(".", "/").replace(":", "/") / node / ".furu"
     folder.mkdir(parents=True)
     (folder / "furu.log").write_text("")
+
+
+def test_a_record_of_a_newer_furu_ends_no_listing_and_its_node_can_be_shown_and_removed(
+    filled: Any,
+) -> None:
+    (record,) = (filled.store / "data/exp/train/Broken/.attempts").glob("*/1/record.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"version": 99}))
+    manifest = filled.store / "data/exp/train/Train" / filled.train / ".furu/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"furu": 99}))
+    listed = filled.furu("ls")
+    assert listed.status == 0, listed.err
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["unreadable", "done", "done"]
+    assert len(filled.furu("ls", "--state", "unreadable").out.splitlines()) == 1
+    assert "has format version 99" in filled.furu("show", "Broken").out
+    assert "has format 99" in filled.json("show", "Train")["damage"]
+    assert "about to fail" in filled.furu("log", "Broken").out
+    assert filled.furu("rm", "--yes", "Broken", "Train").status == 0
+    assert len(filled.furu("ls").out.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_read_ends_no_listing_and_an_unreadable_store_is_one_error(
+    filled: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, hidden = os.scandir, ["Train"]
+
+    def scandir(path: str) -> Any:  # the tests may run as root, who may read everything
+        if path.rstrip("/").endswith(tuple(hidden)):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with use_settings(path=filled.store):
+        assert [cls.short for cls in _browse.classes()] == ["Broken", "Split"]
+        assert f"cannot read the store at {filled.store}/data/exp/train/Train" in caplog.text
+        hidden[:] = ["data"]
+        with pytest.raises(FuruStoreError, match="Permission denied"):
+            list(_browse.classes())
+
+
+def test_output_that_cannot_be_written_is_one_line_and_status_1(filled: Any) -> None:
+    done = filled.shell("furu ls > /dev/full")
+    assert done.status == 1
+    assert (
+        done.err.splitlines()[0] == "error: the output cannot be written: No space left on device"
+    )
+    assert "Traceback" not in done.err
+
+
+def test_entry_points_that_cannot_be_decoded_harm_no_command(project: Any) -> None:
+    info = project.folder.parent / "site/broken_tests-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_bytes(b"Name: caf\xe9\n")
+    (info / "entry_points.txt").write_bytes(b"[furu.commands]\nhallo = caf\xe9:x\n")
+    done = project.furu("hello")
+    assert (done.status, done.out) == (0, "hello\n")
+    assert done.err.count("broken_tests-1.0.dist-info cannot be read (UnicodeDecodeError") == 1
 
 
 def test_log_prints_what_the_node_printed(filled: Any) -> None:

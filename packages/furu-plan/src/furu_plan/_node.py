@@ -80,5 +80,6 @@ def statuses(*, retry_failed: bool, compute_queued: bool = False) -> dict[NodeSt
         NodeState.STALE: Status.TODO,
         NodeState.FAILED: Status.TODO if retry_failed else Status.FAILED,
         NodeState.CANCELLED: Status.TODO,
+        NodeState.UNREADABLE: Status.FAILED,  # only listings have it: for a plan it is an error
         NodeState.ABSENT: Status.TODO,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ from furu_core.errors import (
     FuruUsageError,
 )
 
+_OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _USAGE_ERRORS: Final = (FuruSettingsError, FuruUsageError, FuruExecutorError, FuruPlatformError)
 
 
@@ -83,6 +85,16 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):  # Abort: Ctrl-C or no answer at a question
         click.echo("interrupted", err=True)
         return _status.INTERRUPTED
+    except OSError as error:
+        # Errors of files have their names, and those of the store are none of these.
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        _status.silence_stdout()
+        reason = error.strerror or type(error).__name__
+        report(
+            FuruError(f"the output cannot be written: {reason}", hint="was it sent to a full disk?")
+        )
+        return _status.FAILED
     except FuruError as error:
         report(error)
         if isinstance(error, FuruRunCancelled):

@@ -14,6 +14,7 @@ from furu_core._cli._output import duration, json_option, print_json, size, when
 from furu_core._layout import CONFIG_FILE, METADATA_FILE
 from furu_core._manifest import DamagedArtifact
 from furu_core._states import NodeState
+from furu_core.errors import FuruStoreError
 
 
 @click.command("show")
@@ -46,6 +47,8 @@ def gather(node: StoredNode) -> dict[str, Any]:
         "attempts": [_records.to_json(record) for record in node.attempts()],
         **{key: value for key, value in metadata.items() if key not in {"version", "node"}},
     }
+    if info.state is NodeState.UNREADABLE:
+        facts["reason"] = info.reason
     if info.holder is not None and not done:
         facts["holder"] = str(info.holder)
         facts["reason"] = info.reason
@@ -57,7 +60,7 @@ def gather(node: StoredNode) -> dict[str, Any]:
         }
     try:
         manifest = node.manifest()
-    except DamagedArtifact as damage:
+    except (DamagedArtifact, FuruStoreError) as damage:
         facts["damage"] = str(damage)
     else:
         if manifest is not None:
@@ -69,6 +72,8 @@ def _text(facts: dict[str, Any]) -> list[str]:
     lines = [f"{facts['class']}({facts['hash']})", _row("state", facts["state"])]
     if facts["damage"]:
         lines.append(_row("damaged", f"{facts['damage']}; it is computed anew when asked for"))
+    if facts["state"] == NodeState.UNREADABLE.value:
+        lines.append(_row("because", facts["reason"]))
     if facts.get("holder"):
         lines.append(_row("holder", f"{facts['holder']} ({facts['reason'] or 'not judged'})"))
     lines.append(_row("path", facts["path"]))
