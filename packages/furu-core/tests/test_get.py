@@ -302,6 +302,23 @@ def test_p8_a_failure_that_cannot_be_written_down_as_it_is_is_recorded_all_the_s
         assert name in (folder / "furu.log").read_text()
 
 
+@pytest.mark.parametrize("what", ["CancelledError", "GeneratorExit"])
+def test_p8_whatever_a_node_raises_that_is_no_exception_comes_with_the_path_of_its_log(
+    store: Path, session: Any, what: str
+) -> None:
+    node = Fails(what=what)
+    with pytest.raises(BaseException) as caught:
+        node.get()
+    assert type(caught.value).__name__ == what  # whoever waits for it waits for this type
+    log = next(iter(attempts_of(store, node))) / "furu.log"
+    assert any(str(log) in note for note in caught.value.__notes__)
+    with session():
+        failure = run_node(node).failure
+    assert (failure.kind, failure.error_type) == (FailureKind.COMPUTE, what)
+    assert failure.log is not None
+    assert what in failure.log.read_text()
+
+
 def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None:
     node: furu_core.Furu[int] = Leaf()
     for _ in range(200):

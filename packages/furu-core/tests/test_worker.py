@@ -136,8 +136,11 @@ def test_an_executor_records_the_death_that_it_saw(
     failure = record_death(node, None, kind, "killed by SIGKILL")
     assert failure is not None
     assert (failure.kind, failure.message) == (kind, "killed by SIGKILL")
-    expected = NodeState.STALE if kind is FailureKind.LOST else NodeState.CANCELLED
+    # To people it has failed, as its run says; who computes goes on with it.
+    expected = NodeState.FAILED if kind is FailureKind.LOST else NodeState.CANCELLED
     assert node.status() is expected
+    stands = NodeState.STALE if kind is FailureKind.LOST else expected
+    assert StateReader().state(node).state is stands
     (path,) = store.rglob("record.json")
     assert json.loads(path.read_text())["ended"]["kind"] == kind.value
     assert not list(store.rglob(".attempts/*/*/files"))

@@ -112,6 +112,9 @@ def test_p5_a_child_that_dies_is_recorded_as_lost_and_the_next_node_gets_another
     assert info.state is NodeState.STALE
     assert info.failure is not None
     assert "SIGSEGV" in info.failure.message
+    assert info.failure.log is not None
+    assert "Segmentation fault" in (log := info.failure.log.read_text())
+    assert "in _create" in log
 
 
 def test_p5_a_graph_that_is_not_there_or_damaged_is_a_protocol_failure(

@@ -18,6 +18,7 @@ Nodes nest: while one node's code asks for another node, output belongs to the i
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import threading
@@ -179,6 +180,7 @@ class NodeLog:
         if self.scope == "process":
             if not _stack:
                 originals.take()
+                _report_crashes()
             else:
                 _console.flush_streams()
             _stack.append(self)
@@ -215,6 +217,7 @@ class NodeLog:
         _stack.remove(self)
         if not _stack:
             self.catch_up()
+            _leave_crashes()
             originals.give_back()
             os.environ.pop(LOG_VARIABLE, None)
         elif was_top:
@@ -339,6 +342,22 @@ _handler: Final = RecordHandler()
 _handler.setFormatter(logging.Formatter(FORMAT))
 _root_level: int | None = None
 _threads_followed = False
+_reports_crashes = False
+
+
+def _report_crashes() -> None:
+    """Have a crash of the interpreter, such as a segmentation fault, say where in the log."""
+    global _reports_crashes
+    if 2 in originals.fds and not faulthandler.is_enabled():
+        faulthandler.enable(file=2)  # which leads to the log of whatever node computes
+        _reports_crashes = True
+
+
+def _leave_crashes() -> None:
+    global _reports_crashes
+    if _reports_crashes:
+        faulthandler.disable()
+        _reports_crashes = False
 
 
 def target_log() -> NodeLog | None:

@@ -409,7 +409,11 @@ def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseE
         if len(reason) > _REASON_CHARACTERS:
             reason = f"because, further down, {first.message}"
         hint = first.hint or hint
-    elif isinstance(error, FuruError) or not isinstance(error, Exception | SystemExit):
+    elif isinstance(error, FuruError | KeyboardInterrupt | NodeCancelled):
+        return error
+    elif not isinstance(error, Exception | SystemExit):
+        # Such as `asyncio.CancelledError`: whoever waits for it waits for this very one.
+        error.add_note(f"{name} failed; {hint}")
         return error
     else:
         reason = f"with {type(error).__name__}: {_error_text.last_line(error)}"

@@ -144,7 +144,7 @@ class Furu(Generic[T_co]):
             _state_reader,
         )  # here and below: what a hit does not need costs it nothing
 
-        return _state_reader.state_of(self, node_paths(self)).state
+        return _state_reader.state_of(self, node_paths(self)).told
 
     def delete(self) -> bool:
         """Remove the result and what failed attempts left; whether there was anything to remove.

@@ -39,3 +39,12 @@ class NodeInfo:
     holder: Holder | None = None
     failure: Failure | None = None
     reason: str = ""
+
+    @property
+    def told(self) -> NodeState:
+        """The state as people are told it: FAILED where the death of a worker ended the node.
+
+        To executors it is STALE as when nobody has recorded the death: they go on with it.
+        """
+        ended = self.state is NodeState.STALE and self.failure is not None
+        return NodeState.FAILED if ended else self.state

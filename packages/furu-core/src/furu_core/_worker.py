@@ -84,7 +84,9 @@ def run_node(
     except NodeCancelled as error:
         outcome = Outcome.FAILED if isinstance(error, NodeLost) else Outcome.CANCELLED
         failure = _failure(obj, paths, error, attempt)
-    except Exception as error:  # noqa: BLE001 - whatever the node's code raised, the worker goes on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the node's code raised, the worker goes on
         outcome = Outcome.FAILED
         failure = _failure(obj, paths, error, attempt)
     return NodeResult(

@@ -61,6 +61,20 @@ def test_a_misspelt_class_is_an_error_that_names_the_likely_one(filled: Any, com
     assert "'trian'; did you mean Train?" in done.err
 
 
+def test_p8_a_node_whose_worker_was_killed_has_failed_in_every_listing_as_in_its_run(
+    filled: Any,
+) -> None:
+    (path,) = (filled.store / "data/exp/train/Broken/.attempts").glob("*/1/record.json")
+    record = json.loads(path.read_text())
+    record |= {"status": "lost", "ended": {**record["ended"], "kind": "lost"}}
+    path.write_text(json.dumps(record))
+    listed = filled.furu("ls", "Broken", "--state", "failed").out.split()
+    assert listed == ["failed", filled.broken[:12], "exp.train:Broken"]
+    assert filled.json("show", "Broken")["state"] == "failed"
+    assert filled.json("ls", "Broken", "--count")[0]["state"] == "failed"
+    assert filled.furu("ls", "--state", "stale").out == ""
+
+
 def test_ls_filters_by_state_counts_and_prints_json_lines(filled: Any) -> None:
     failed = filled.furu("ls", "--state", "failed", "--json").out.splitlines()
     assert [json.loads(line)["hash"] for line in failed] == [filled.broken]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterable
@@ -124,6 +125,8 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("first line\nbad value 42"),
     "KeyboardInterrupt": KeyboardInterrupt,
     "SystemExit": lambda: SystemExit(3),
+    "CancelledError": lambda: asyncio.CancelledError("nobody waits any more"),
+    "GeneratorExit": GeneratorExit,
     "silent": RuntimeError,
     "odd bytes": lambda: ValueError("bad file caf\udce9.txt"),
     "unspeakable": Unspeakable,

@@ -42,7 +42,7 @@ def command(
     # One write a line would be most of the time for 100,000 nodes.
     lines: list[str] = []
     for node, info in _browse.nodes(chosen):
-        state = info.state.value
+        state = info.told.value
         if wanted and state not in wanted:
             continue
         if as_json:
@@ -73,8 +73,8 @@ def _json_line(node: StoredNode, state: str) -> str:
 def _count(chosen: Iterable[StoredClass], wanted: frozenset[str], as_json: bool) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     for node, info in _browse.nodes(chosen):
-        if not wanted or info.state.value in wanted:
-            counts[node.cls.name, info.state.value] += 1
+        if not wanted or info.told.value in wanted:
+            counts[node.cls.name, info.told.value] += 1
     if as_json:
         print_json([{"class": c, "state": s, "nodes": n} for (c, s), n in sorted(counts.items())])
         return

@@ -20,7 +20,7 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
         _deleting.refuse_held(node.name, node.paths)
     if not yes:
         for node in found:
-            click.echo(f"{node.name}  {node.info().state.value}  {node.paths.artifact}", err=True)
+            click.echo(f"{node.name}  {node.info().told.value}  {node.paths.artifact}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
         if not click.confirm(f"Delete {what}?", err=True):
             click.echo("nothing was deleted", err=True)

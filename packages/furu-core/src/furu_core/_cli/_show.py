@@ -38,7 +38,7 @@ def gather(node: StoredNode) -> dict[str, Any]:
         "name": node.name,
         "hash": node.hash,
         "class": node.cls.name,
-        "state": info.state.value,
+        "state": info.told.value,
         "path": node.paths.artifact if done else node.paths.attempts,
         "damage": None,
         "config": node.meta(CONFIG_FILE) if done else None,
