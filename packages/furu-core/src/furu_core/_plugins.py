@@ -302,9 +302,13 @@ def _warn_of(dist: Distribution, error: Exception) -> None:
     folder = str(getattr(dist, "_path", None) or dist.locate_file(""))
     if folder not in _unreadable:  # each group is looked for on its own
         _unreadable.add(folder)
+        try:
+            who = f"{_about(dist, 'Name')} {_about(dist, 'Version')}"
+        except Exception:  # noqa: BLE001 - the folder's name tells as much
+            who = "a distribution"
         _log.warning(
-            "the entry points of %s cannot be read (%s: %s); install it again",
-            *(folder, type(error).__name__, error),
+            "the entry points of %s in %s cannot be read (%s: %s); install it again",
+            *(who, folder, type(error).__name__, error),
         )
 
 
