@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -218,6 +219,18 @@ def test_in_a_session_without_a_node_the_error_names_the_run(store: Path, sessio
     assert "run-1" in caught.value.asker
     assert caught.value.hash == Leaf(n=1).furu_hash
     assert caught.value.node == short_name(Leaf(n=1))
+
+
+def test_P8_what_was_not_declared_is_told_how_to_declare_it_or_how_to_ask_for_what_a_result_names(
+    store: Path, session: Any
+) -> None:
+    with session(), pytest.raises(FuruMissingArtifact) as caught:
+        Leaf(n=1).get()
+    hint = caught.value.hint
+    assert hint.startswith(f"make {short_name(Leaf(n=1))} a field of ")
+    assert "get(force=True)" in hint
+    page, title = re.search(r"`(.+)` in (docs/.+\.md)$", hint).group(2, 1)  # type: ignore[union-attr]
+    assert f"### {title}\n" in (Path(__file__).parents[3] / page).read_text()
 
 
 def test_a_later_attempt_is_not_blamed_for_an_earlier_one(store: Path, session: Any) -> None:
