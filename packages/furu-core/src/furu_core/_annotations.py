@@ -205,7 +205,8 @@ class _Reader:
         if not isinstance(annotation, str):
             return annotation
         try:
-            return eval(annotation, {"__builtins__": {}}, self._names)
+            # From Python 3.12 on, subscripting a class imports with the builtins that it finds there.
+            return eval(annotation, {"__builtins__": vars(builtins)}, self._names)
         except Exception:  # noqa: BLE001 - an annotation that makes no sense is not ours to judge
             self._failed = True
             return _Unknown
