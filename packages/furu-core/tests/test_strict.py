@@ -115,10 +115,26 @@ def test_a_dependency_from_the_hook_is_declared(store: Path, session: Any) -> No
     node = nodes.AsksDeclared(n=2)
     assert furu_core.executors.dependencies(node) == (Leaf(n=2),)
     with session():
-        assert run_node(node).outcome is Outcome.FAILED
+        assert run_node(node).outcome is Outcome.INVALID_DEPENDENCY
         assert run_node(Leaf(n=2)).outcome is Outcome.COMPUTED
         assert run_node(node).outcome is Outcome.COMPUTED
     assert node.get() == 20
+
+
+@pytest.mark.parametrize(
+    ("way", "swallow"), [("directly", ""), ("fork", ""), ("directly", "Exception")]
+)
+def test_p8_a_declared_dependency_that_was_removed_is_no_broken_rule_and_is_named_for_repair(
+    store: Path, session: Any, way: str, swallow: str
+) -> None:
+    node = Asks(how=way, declared=(Leaf(n=1),), swallow=swallow)
+    with session():
+        result = run_node(node)
+    assert (result.outcome, result.culprit) == (Outcome.INVALID_DEPENDENCY, Leaf(n=1).furu_hash)
+    assert "removed while the run went on" in result.failure.message
+    assert short_name(Leaf(n=1)) in result.failure.message
+    assert not node.exists()
+    assert "make " not in result.failure.message
 
 
 @pytest.mark.parametrize("way", ["thread pool", "fork", "process pool, spawn", "subprocess"])

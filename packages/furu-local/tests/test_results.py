@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from local_nodes import Nests, Noisy, Wanders
+from local_nodes import LosesDependency, Nests, Noisy, Wanders
 
 import furu_core
 from furu_core.errors import FuruUsageError
@@ -110,6 +110,13 @@ def test_a_node_that_changes_the_working_directory_harms_no_other(store: Path) -
     ).results()
     assert first == second == str(Path.cwd())
     assert pid == same
+
+
+def test_p7_a_dependency_that_is_removed_during_the_run_is_computed_again(store: Path) -> None:
+    run = run_local(LosesDependency(leaf=Leaf(x=1)), worker="inline")
+    assert run.results() == 1
+    reopened = [event.hash for event in run.events() if event.kind is EventKind.NODE_REOPENED]
+    assert reopened == [Leaf(x=1).furu_hash]
 
 
 def test_p7_from_a_removed_working_directory_all_is_computed(

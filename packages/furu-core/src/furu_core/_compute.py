@@ -46,6 +46,7 @@ from furu_core.errors import (
     FuruFormatError,
     FuruImportNameError,
     FuruInvalidDependency,
+    FuruMissingArtifact,
     FuruMutatedConfig,
     FuruNestedRun,
     FuruNodeError,
@@ -229,7 +230,7 @@ def _refuse_other_spec_key(obj: Furu[Any]) -> None:
 
 def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
     """Refuse to publish what broke a rule, even where the node's code swallowed the error."""
-    violation = _violations.noted_violation(attempt)
+    violation = _violation(obj, attempt)
     if violation is not None:
         raise violation
     _refuse_changed(obj, attempt, "published")
@@ -249,6 +250,25 @@ def _refuse_changed(obj: Furu[Any], attempt: Attempt, done: str) -> None:
         log=_attempts.log_of(attempt.folder),
         hint="make another object, with `attrs.evolve` for instance, and set nothing in one that is "
         "there; copy lists and dicts before changing them, or use tuples in fields",
+    )
+
+
+def _violation(obj: Furu[Any], attempt: Attempt) -> FuruError | None:
+    """The first rule that the node's code broke; asking for a dependency that was removed is none."""
+    found = _violations.noted_violation(attempt)
+    if not isinstance(found, FuruMissingArtifact):
+        return found
+    declared: set[str] = set()
+    with suppress(Exception):  # `_dependencies` is the user's code, and was asked before
+        declared = {dependency.furu_hash for dependency in _hooks.dependencies(obj)}
+    if found.hash not in declared:
+        return found
+    return FuruInvalidDependency(
+        f"{short_name(obj)} depends on {found.node}, which was there and is there no more: it was "
+        "removed while the run went on",
+        node=found.node,
+        hash=found.hash,
+        hint="the executor computes it again; else run the same command again",
     )
 
 
@@ -337,7 +357,7 @@ def _ended(
     """End the attempt with what `error` means for it, and return what to raise."""
     violation = None
     with suppress(OSError, ValueError):
-        violation = _violations.noted_violation(attempt)
+        violation = _violation(obj, attempt)
     if violation is not None and isinstance(error, Exception):
         error = violation
     elif isinstance(error, Exception) and _attempts.is_superseded(attempt):

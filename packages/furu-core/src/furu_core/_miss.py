@@ -157,7 +157,9 @@ def _load_late_or_refuse(obj: Furu[Any], paths: NodePaths, context: ExecContext)
     name = short_name(obj)
     hint = (
         f"make {name} a field of {context.node or 'the node that asks'} or return it from "
-        "_dependencies, so that the executor computes it first; if only a result names it, ask with "
+        "_dependencies, so that the executor computes it first; where it is one, it was removed "
+        "meanwhile, and the same command computes it again; "
+        "if only a result names it, ask with "
         "get(force=True): see `A node that a result names` in docs/how-it-works.md"
     )
     if context.importing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Final
 
 from furu_core import Furu
 from furu_testing import marked, note
-from furu_testing.nodes import Step
+from furu_testing.nodes import Leaf, Step
 
 
 class Nests(Furu[int]):
@@ -140,6 +141,18 @@ class Noisy(Furu[int]):
         os.write(1, b"native\n")
         subprocess.run(["echo", "from a child"], check=True)
         return self.x
+
+
+class LosesDependency(Furu[int]):
+    """Somebody removes what it depends on while it begins for the first time."""
+
+    leaf: Leaf
+
+    def _create(self) -> int:
+        if not (seen := self.checkpoint_dir / "seen").exists():
+            seen.touch()
+            shutil.rmtree(self.leaf.furu_dir)
+        return self.leaf.get()
 
 
 class Wanders(Furu[tuple[str, int]]):

@@ -336,7 +336,7 @@ class Controller:
             return
         if answer is Reopening.REOPENED:
             again = self._frontier.node(culprit)
-            _log.warning("%s is invalid and computed again", again.name)
+            _log.warning("%s is invalid or was removed, and is computed again", again.name)
             self._note(EventKind.NODE_REOPENED, again, f"found by {node.name}")
 
     def _fail(self, failure: Failure, *, ends_run: bool, reason: str = "") -> None:
