@@ -15,7 +15,14 @@ import pytest
 from furu_core.executors import Failure, FailureKind
 from furu_local import run_local
 from furu_plan.runs._display import Lines, NoDisplay, Screen, choose_display
-from furu_plan.runs._report import View, duration, failure_text, progress_line, running_text
+from furu_plan.runs._report import (
+    View,
+    duration,
+    failure_text,
+    progress_line,
+    running_text,
+    time_left,
+)
 from furu_testing import Scripts, let_go
 from furu_testing.nodes import Leaf
 
@@ -147,3 +154,17 @@ def test_texts_for_people() -> None:
     assert "and 2 more" in text
     stopping = View("r1", 10, 4, 0, (), 30.0, 45.0, "stopping")
     assert progress_line(stopping) == "run r1: 4 of 10 nodes there, 0 running, stopping"
+
+
+def test_the_first_time_left_is_that_of_the_nodes_and_not_of_the_start_of_the_workers() -> None:
+    """Forty nodes of two seconds for three workers, which took a second to start: 27 s in all."""
+    first = time_left(39, elapsed=3.0, done=1, node_secs=2.0, running=[2.0, 1.9, 0.0])
+    assert first == pytest.approx(25, abs=1)
+    assert time_left(20, elapsed=15.0, done=20, node_secs=2.0, running=[1.0] * 3) == 15.0
+    assert time_left(40, elapsed=3.0, done=0, node_secs=0.0, running=[3.0]) is None
+    assert time_left(1, elapsed=9.0, done=1, node_secs=2.0, running=[8.0]) == 0.0
+
+
+def test_a_run_shows_in_a_notebook_how_it_stands(store: Path) -> None:
+    run = run_local([Leaf(x=0), Leaf(x=1)], worker="inline", progress=False)
+    assert repr(run) == f"<ControlledRun {run.id}: done, 2 of 2 nodes there>"

@@ -200,6 +200,10 @@ class Run(ABC):
         """What happened in the run so far."""
         return read_events(self.folder)
 
+    def __repr__(self) -> str:
+        # How it stands, only a scheduler may know, whom nobody asks for a notebook's last line.
+        return f"<{type(self).__name__} {self.id}, in {self.folder}>"
+
 
 class Executor(ABC):
     """What runs graphs. A subclass is registered under the entry-point group `furu.executors`.

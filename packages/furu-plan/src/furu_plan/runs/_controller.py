@@ -36,7 +36,7 @@ from furu_plan._waits import Waits
 from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._intake import Intake
 from furu_plan.runs._pool import Broken, Ended, GivenBack, Place, Pool, PoolEvent, Task
-from furu_plan.runs._report import View
+from furu_plan.runs._report import View, time_left
 
 _log = logging.getLogger("furu.run")
 
@@ -116,6 +116,7 @@ class Controller:
         self._running = 0
         self._ended = False
         self.computed = 0
+        self._node_secs = 0.0
         self.cancelled = 0
         self.cause: Exception | None = None
         self.state = RunState.RUNNING
@@ -283,6 +284,7 @@ class Controller:
             case Outcome.COMPUTED | Outcome.LOADED:
                 computed = result.outcome is Outcome.COMPUTED
                 self.computed += computed
+                self._node_secs += result.seconds if computed else 0.0
                 if self._always_rerun:
                     note_rerun(node.hash)
                 kind = EventKind.NODE_COMPUTED if computed else EventKind.NODE_LOADED
@@ -370,16 +372,22 @@ class Controller:
         total = sum(counts.values())
         done = counts[Stage.DONE]
         elapsed = now - self._began
-        progress = done - self._there_before
+        running = tuple((node.name, now - since) for node, since in self._pool.running())
         rest = total - done - counts[Stage.FAILED] - counts[Stage.BLOCKED]
         return View(
             run_id=self._run_id,
             total=total,
             done=done,
             failed=len(self.failures),
-            running=tuple((node.name, now - since) for node, since in self._pool.running()),
+            running=running,
             elapsed=elapsed,
-            left=elapsed / progress * rest if progress > 0 else None,
+            left=time_left(
+                rest,
+                elapsed=elapsed,
+                done=done - self._there_before,
+                node_secs=self._node_secs / self.computed if self.computed else 0.0,
+                running=[seconds for _, seconds in running],
+            ),
             note="" if self._accepting else "stopping",
         )
 

@@ -11,6 +11,9 @@ from furu_core.executors import Failure
 
 _SHOWN: Final = 20
 _NAMED: Final = 4
+_ENOUGH: Final = (
+    4  # nodes done by each worker, from which on their rate tells how long the rest takes
+)
 
 
 @attrs.frozen
@@ -48,6 +51,33 @@ def progress_line(view: View) -> str:
     elif view.left is not None:
         parts.append(f"about {duration(view.left)} left")
     return f"run {view.run_id}: {', '.join(parts)}"
+
+
+def time_left(
+    rest: int, *, elapsed: float, done: int, node_secs: float, running: Sequence[float]
+) -> float | None:
+    """Seconds that a run will still take; None while nothing tells.
+
+    What was done so far tells only when it is much: with the first node the others that run beside it
+    are nearly done as well, and whatever it took to start is past.
+
+    Args:
+        rest: nodes that are to be there and are not, those that run among them.
+        elapsed: seconds since the run began.
+        done: nodes that were done since then.
+        node_secs: what a node took on average; 0 if that is not known.
+        running: for each node that runs, the seconds since it began.
+
+    Example:
+        >>> time_left(39, elapsed=3.0, done=1, node_secs=2.0, running=[2.0, 1.0, 0.0])
+        25.0
+    """
+    if done <= 0:
+        return None
+    if node_secs <= 0 or done >= _ENOUGH * max(1, len(running)):
+        return elapsed / done * rest
+    work = (rest - len(running)) * node_secs + sum(max(0.0, node_secs - s) for s in running)
+    return max(0.0, work) / max(1, len(running))
 
 
 def running_text(running: Sequence[tuple[str, float]]) -> str:

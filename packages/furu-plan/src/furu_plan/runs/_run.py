@@ -126,6 +126,11 @@ class ControlledRun(Run):
         self.wait()
         return super().results()
 
+    def __repr__(self) -> str:
+        status = self.status()
+        there = status.computed + status.loaded
+        return f"<{type(self).__name__} {self.id}: {status.state.value}, {there} of {count(status.total, 'node')} there>"
+
     def _on_signal(self, signal: Signals) -> None:
         self._signal = self._signal or signal
         self.cancel()
