@@ -58,8 +58,6 @@ def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_no
     wait_until("Slurm not to answer", lambda: not _answers(cluster))  # it ends what it has begun
     impatient = partial(SlurmCluster, patience_secs=1.0)
     monkeypatch.setattr("furu_slurm_pool._control.SlurmCluster", impatient)
-    # What was heard of Slurm a moment ago may still count as an answer.
-    monkeypatch.setattr("furu_slurm_pool._fleet._DOWN_SECS", 1.0)
     with pytest.raises(FuruRunError) as caught:
         start_on_slurm(Leaf(x=1)).wait(JOBS_SECS)
     assert isinstance(caught.value.__cause__, FuruSlurmUnavailable), caught.value

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from furu_slurm import Allowance, Call, Cluster, Snapshot, Specs, new_token
+from furu_slurm import Allowance, Call, Cluster, JobState, Snapshot, Specs, new_token
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
@@ -108,6 +108,7 @@ class Fleet:
         self._next_ask = 0.0
         self._next_submission = 0.0
         self._down_since: float | None = None
+        self._began = time.monotonic()
         self._was_up = False  # whether the scheduler has ever answered
         self._starts = Starts()
         self._surplus_since: dict[str, float] = {}
@@ -363,7 +364,9 @@ class Fleet:
             if error is not None:
                 _log.debug("the scheduler gives no answer: %s", error)
             elif asked.result().known:
-                self._down_since, self._was_up = None, True
+                # What was heard before this run began, a moment before it stopped to answer, is none.
+                if asked.result().taken >= self._began:
+                    self._down_since, self._was_up = None, True
                 return self._judge(asked.result())
             elif self._was_up:
                 why = f"Slurm does not answer ({asked.result().problem})"
@@ -390,6 +393,11 @@ class Fleet:
                     _workers.note_job(self._run_folder, worker, info.job_id)
                 if info.state.ended:
                     gone.append(self._gone(worker, f"its job has ended as {info.state.value}"))
+                    continue
+                if info.restarts:
+                    # Its second start would find what the first has claimed, and told already.
+                    self.cancel([worker])
+                    gone.append(self._gone(worker, "its job was put back into the queue"))
                     continue
                 if info.elsewhere and self._is_late(worker):
                     why = f"its job is {info.reason}, of which nobody knows here, and has not begun"
@@ -425,6 +433,13 @@ class Fleet:
             self.cancel([worker])
         silence = self._watch.silence(worker.name)
         limit = _SILENT_LEASES * self._lease_secs
+        now = time.monotonic()
+        if worker.info is not None and worker.info.state.halted:
+            if worker.halted is None:
+                _log.info("worker %s waits: its job is %s", worker, worker.info.state.value)
+            worker.halted = now
+        if worker.halted is not None and silence is not None:
+            silence = min(silence, now - worker.halted)
         if silence is None or silence <= limit:
             return
         if worker.cancelled is None:
@@ -440,6 +455,8 @@ class Fleet:
     def _gone(self, worker: Worker, why: str) -> Gone:
         del self._workers[worker.name]
         if not (worker.begun or worker.adopted or worker.cancelled is not None):
+            if worker.info is not None and worker.info.state is JobState.COMPLETED:
+                why = f"{why}, and its last word was: {worker.last_word() or 'none'}"
             self._starts.failed(worker, why)
         return Gone(worker, why)
 

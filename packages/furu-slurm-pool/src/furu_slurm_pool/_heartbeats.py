@@ -54,6 +54,14 @@ class Heartbeat:
             file.write(self._about)
 
 
+def remove(run_folder: str, name: str) -> None:
+    """Remove the sign of life of a process that died, and so could not itself."""
+    for entry in listed(folder_of(run_folder)):
+        if entry.partition(".")[0] == name:
+            with suppress(OSError):
+                os.unlink(f"{folder_of(run_folder)}/{entry}")
+
+
 def counts(run_folder: str) -> dict[str, int]:
     """How often each process has given a sign of life, by its name."""
     found: dict[str, int] = {}

@@ -15,19 +15,23 @@ from furu_core.executors import (
     EventKind,
     Failure,
     FailureKind,
+    Liveness,
     Roots,
     Run,
     RunState,
     RunStatus,
+    Submission,
     read_events,
     runs_folder,
 )
 from furu_plan.runs import failure_text, next_step
+from furu_slurm import bare_id, liveness
 from furu_slurm_pool import _heartbeats, _queue
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._folders import queues
 from furu_slurm_pool._moves import listed
 from furu_slurm_pool._request import pool_runs
+from furu_slurm_pool._worker import EXECUTOR
 
 _LOOK_SECS = 0.5
 
@@ -40,7 +44,7 @@ class Sight:
         status: in numbers.
         controller: who controls it, or did last.
         lives: whether that one can still do anything.
-        workers: those that give signs of life, and the jobs that they are.
+        workers: those that have begun and may live, and the jobs that they are.
         queued: spec key's folder to the number of tasks that wait.
         claimed: the same for those that workers have.
     """
@@ -60,8 +64,13 @@ class Sight:
         return self.status.state.value
 
 
-def look_at(folder: Path) -> Sight:
-    """How a run stands now."""
+def look_at(folder: Path, *, workers: bool = True) -> Sight:
+    """How a run stands now.
+
+    Args:
+        folder: the run's.
+        workers: whether to ask which of them live; without, there are none.
+    """
     controller = ruler(str(folder))
     lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
     ended = None if controller is None else controller.ended
@@ -72,7 +81,8 @@ def look_at(folder: Path) -> Sight:
         queued[key] = len(_queue.waiting(queue))
         claimed[key] = sum(map(len, _queue.claimed_by(queue).values()))
     status = _status(folder, ended or RunState.RUNNING, sum(claimed.values()))
-    return Sight(status, controller, lives, _workers(folder), queued, claimed)
+    living = _workers(folder) if workers else {}
+    return Sight(status, controller, lives, living, queued, claimed)
 
 
 def _status(folder: Path, state: RunState, running: int) -> RunStatus:
@@ -114,14 +124,19 @@ def _status(folder: Path, state: RunState, running: int) -> RunStatus:
 
 def _workers(folder: Path) -> dict[str, str]:
     found = {}
+    jobs: dict[str, Submission] = {}
     beats = _heartbeats.folder_of(str(folder))
     for entry in sorted(listed(beats)):
         try:
             about = json.loads(Path(beats, entry).read_bytes())
         except (OSError, ValueError):
             continue  # it has beaten, or ended, in this moment
-        found[entry.partition(".")[0]] = f"job {about['job']}, {about['process']}"
-    return found
+        name = entry.partition(".")[0]
+        found[name] = f"job {bare_id(about['job'])}, {about['process']}"
+        jobs[name] = Submission(EXECUTOR, about["job"], about["restarts"])
+    # One that was killed could not remove its sign of life.
+    told = liveness(list(jobs.values()))
+    return {name: text for name, text in found.items() if told[jobs[name]] is not Liveness.GONE}
 
 
 def find_run(named: str) -> Path:
@@ -200,7 +215,7 @@ class ObservedPoolRun(Run):
 
     def status(self) -> RunStatus:
         """How the run stands now."""
-        return look_at(self.folder).status
+        return look_at(self.folder, workers=False).status
 
     def cancel(self) -> None:
         """Have the run's controller cancel it; `wait` tells when that is done."""
@@ -211,7 +226,7 @@ class ObservedPoolRun(Run):
     def _concluded(self, state: RunState) -> Self:
         if state is RunState.DONE:
             return self
-        status = look_at(self.folder).status
+        status = look_at(self.folder, workers=False).status
         text = failure_text(status.failures) if status.failures else f"see {self.folder}"
         kind = FuruRunCancelled if state is RunState.CANCELLED else FuruRunError
         raise kind(

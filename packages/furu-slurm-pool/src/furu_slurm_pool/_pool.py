@@ -29,7 +29,7 @@ from furu_core.executors import (
 from furu_plan import PlanNode
 from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source, Task
 from furu_slurm import same_job
-from furu_slurm_pool import _queue, _tasks, _verdicts
+from furu_slurm_pool import _heartbeats, _queue, _tasks, _verdicts
 from furu_slurm_pool._controllers import Reign
 from furu_slurm_pool._fleet import Fleet
 from furu_slurm_pool._folders import graph_file, open_queue, order_stop
@@ -519,6 +519,7 @@ class QueuePool:
         for worker in self._bury:
             if worker.begun:  # else its name stays among the dead, should its job start after all
                 _queue.bury(open_queue(self._run_folder, worker.spec_key), worker.name)
+                _heartbeats.remove(self._run_folder, worker.name)
             self._fleet.forget(worker)
         self._bury.clear()
 

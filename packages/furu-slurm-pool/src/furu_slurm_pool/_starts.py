@@ -55,7 +55,7 @@ class Starts:
         counter[worker.spec_key] += 1
         if counter[worker.spec_key] >= limit:
             raise StartsFail(f"{worker}: {why}; so did {limit - 1} before it", worker)
-        _log.warning("worker %s did not start: %s (log: %s)", worker, why, worker.log)
+        _log.warning("worker %s ended before it began: %s (log: %s)", worker, why, worker.log)
 
 
 def hopeless(worker: Worker, info: JobInfo) -> FuruSubmitRefused:

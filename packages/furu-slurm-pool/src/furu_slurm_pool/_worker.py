@@ -96,6 +96,11 @@ def work(run_folder: str, arguments: str) -> int:
         arguments: of `WorkerSetup.arguments`.
     """
     setup = WorkerSetup(**json.loads(arguments))
+    job = this_job()
+    if job is not None and job.restarts:
+        # What it has told and claimed was the first start's, which the controller has given up.
+        print(f"furu: worker {setup.worker} was put back into the queue, and ends", flush=True)
+        return 1
     try:
         desk = Desk(queue_folder(run_folder, setup.spec_key), setup.worker)
     except FileExistsError:
@@ -119,7 +124,11 @@ class _Worker:
         self._job = job
         self._patience_secs = settings.lease_secs  # for a full disk to be given room
         self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
-        about = {"job": None if job is None else job.full_id, "process": str(this_process())}
+        about = {
+            "job": "" if job is None else job.full_id,
+            "restarts": 0 if job is None else job.restarts,
+            "process": str(this_process()),
+        }
         self._heart = Heartbeat(setup.run_folder, setup.worker, json.dumps(about).encode())
         wait = 0.0 if setup.local_store else max(settings.lease_secs, _CACHE_SECS)
         self._wait_secs = wait

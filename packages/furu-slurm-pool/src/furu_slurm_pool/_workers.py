@@ -22,6 +22,7 @@ from furu_slurm_pool._moves import is_hidden, listed
 from furu_slurm_pool._queue import declare_dead, queue_folder
 
 VERSION: Final = 1
+_TAIL: Final = 4096
 
 
 @attrs.define(eq=False)
@@ -45,6 +46,7 @@ class Worker:
         cancelled: when its job was cancelled, by `time.monotonic`.
         denied: whether the scheduler says that there is no such job.
         hopeless: in how many it was said to wait for ever.
+        halted: when the scheduler said last that it had halted its job, by `time.monotonic`.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Worker:
     cancelled: float | None = None
     denied: bool = False
     hopeless: int = 0
+    halted: float | None = None
 
     @property
     def full_id(self) -> str | None:
@@ -81,6 +84,14 @@ class Worker:
         if self.begun or self.cancelled is not None:
             return False
         return self.info is None or self.info.state.waiting
+
+    def last_word(self) -> str:
+        """The last line of its log; empty where there is none."""
+        with suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+            return lines[-1] if lines else ""
+        return ""
 
     def has_left_for(self, secs: float) -> bool:
         """Whether it has given no sign of life for so long, and so has ended by itself."""

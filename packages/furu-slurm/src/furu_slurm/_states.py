@@ -69,6 +69,11 @@ class JobState(Enum):
         """Whether the job is in the queue, and nothing of it runs yet or any more."""
         return self in _WAITING
 
+    @property
+    def halted(self) -> bool:
+        """Whether what the job runs stands still, until the scheduler lets it go on."""
+        return self in _HALTED
+
 
 _ENDED: Final = {
     JobState.COMPLETED,
@@ -92,6 +97,7 @@ _WAITING: Final = {
     JobState.SPECIAL_EXIT,
     JobState.RESV_DEL_HOLD,
 }
+_HALTED: Final = {JobState.SUSPENDED, JobState.STOPPED}
 # Why a job waits that no free node would start.
 _HOPELESS: Final = {
     "AccountNotAllowed",

@@ -1,0 +1,139 @@
+"""What the scheduler says of workers, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from furu_slurm import Call, JobInfo, JobState, LocalCluster, SlurmSpec, Snapshot
+from furu_slurm_pool import _heartbeats, _workers
+from furu_slurm_pool._fleet import Fleet
+from furu_slurm_pool._folders import make_folders
+from furu_slurm_pool._heartbeats import Heartbeat
+from furu_slurm_pool._observed import look_at
+from furu_slurm_pool._workers import Worker
+from furu_testing import wait_until
+
+LEASE_SECS = 0.02
+
+
+class Quiet(LocalCluster):
+    """A cluster that notes what is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled: list[str] = []
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        self.cancelled += job_ids
+
+
+@pytest.fixture
+def cluster() -> Quiet:
+    return Quiet()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, cluster: Quiet) -> Fleet:
+    """One worker of a controller before this one, which is job 7."""
+    make_folders(str(tmp_path))
+    worker = Worker("w1", "gpu", "tok", -1, str(tmp_path))
+    _workers.note(str(tmp_path), worker)
+    _workers.note_job(str(tmp_path), worker, "7")
+    fleet = Fleet(
+        run_folder=str(tmp_path),
+        run_id="run",
+        reign=2,
+        cluster=cluster,
+        specs={"gpu": SlurmSpec()},
+        most=1,
+        log_folder=lambda _: tmp_path,
+        arguments=lambda *_: (),
+        margin_secs=lambda _: 5.0,
+        idle_secs=60.0,
+        lease_secs=LEASE_SECS,
+        poll_secs=60.0,
+        wake=lambda: None,
+    )
+    fleet.adopt()
+    return fleet
+
+
+def says(state: JobState, **more: int) -> Snapshot:
+    return Snapshot(True, found={"7": JobInfo("7", "x.tok", state, **more)})
+
+
+def test_a_worker_whose_job_is_suspended_is_not_taken_for_silent(
+    fleet: Fleet, cluster: Quiet, tmp_path: Path
+) -> None:
+    Heartbeat(str(tmp_path), "w1", b"")
+    fleet._watch.look()
+    time.sleep(4 * LEASE_SECS)
+    assert fleet._judge(says(JobState.SUSPENDED)) == []
+    assert fleet._judge(says(JobState.RUNNING)) == []  # it has a while to show itself again
+    assert fleet.workers()[0].cancelled is None
+    time.sleep(4 * LEASE_SECS)
+    assert fleet._judge(says(JobState.RUNNING)) == []
+    assert fleet.workers()[0].cancelled is not None
+    fleet.abandon()
+    assert cluster.cancelled in ([], ["7"])
+
+
+@pytest.mark.parametrize("state", [JobState.PENDING, JobState.RUNNING])
+def test_p5_a_worker_whose_job_was_put_back_into_the_queue_is_gone_with_what_it_had(
+    state: JobState, fleet: Fleet
+) -> None:
+    """Its second start would claim and tell under the first one's name."""
+    (gone,) = fleet._judge(says(state, restarts=1))
+    assert (gone.worker.name, gone.worker.cancelled is None) == ("w1", False)
+    assert "put back into the queue" in gone.why
+    assert fleet.workers() == []
+
+
+def test_p6_what_slurm_said_before_a_run_began_is_no_answer_to_it(fleet: Fleet) -> None:
+    """Else one that begins when Slurm has just stopped to answer would wait for it to come back."""
+    for taken, up in ((-1.0, False), (1.0, True)):
+        fleet._asked = Future()
+        fleet._asked.set_result(Snapshot(True, taken=fleet._began + taken))
+        fleet._hear_snapshot()
+        assert fleet._was_up is up
+
+
+def test_p8_of_a_worker_that_ended_well_before_it_began_the_last_word_is_told(
+    fleet: Fleet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (worker,) = fleet.workers()
+    worker.adopted = False
+    worker.log.write_text("module loaded\nfuru: worker w1 ends: its walltime ends in 3 s\n")
+    fleet._judge(says(JobState.COMPLETED))
+    assert "ended before it began: its job has ended as COMPLETED, and its last word" in caplog.text
+    assert "its walltime ends in 3 s" in caplog.text
+
+
+def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> None:
+    make_folders(str(tmp_path))
+    run = str(tmp_path)
+    here = LocalCluster().submit(
+        spec=SlurmSpec(setup=("exit 3",)),
+        token="tok",
+        name="x",
+        folder=tmp_path,
+        calls=[Call("never:called", ("x",))],
+    )[0]
+    jobs = {"w1": "local-999-1-00000000", "w2": "7_1@elsewhere:1000", "w3": here}
+    for name, job in jobs.items():
+        about = {"job": job, "restarts": 0, "process": "process 5 on far"}
+        Heartbeat(run, name, json.dumps(about).encode())
+    wait_until("the job to end", lambda: LocalCluster().jobs([here]).gone(here))
+    assert look_at(tmp_path).workers == {
+        "w1": "job local-999-1-00000000, process 5 on far",  # of which nobody here knows
+        "w2": "job 7_1, process 5 on far",
+    }
+    assert look_at(tmp_path, workers=False).workers == {}
+    _heartbeats.remove(run, "w1")
+    assert _heartbeats.counts(run) == {"w2": 0, "w3": 0}
