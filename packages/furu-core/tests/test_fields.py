@@ -8,11 +8,13 @@ import datetime as dt
 import decimal
 import enum
 import math
+import numbers
 import os
 import pickle
 import sys
 import tempfile
 import types
+import typing
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -401,6 +403,42 @@ def test_an_object_of_a_class_that_was_loaded_again_still_fits() -> None:
         assert uses(mode=module.Mode.FAST).mode is module.Mode.FAST
     finally:
         del sys.modules["reloaded"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "fitting", "misfit"),
+    [
+        (npt.ArrayLike, [1], None),
+        (np.dtype, np.dtype("f4"), "f4"),
+        (np.floating, np.float32(1), 1.0),
+        (numbers.Real, 0.1, "0.1"),
+        (os.PathLike | str, Path("a"), 1),
+        (typing.Hashable, 1, [1]),
+        (typing.Type, int, 1),  # noqa: UP006
+        (type[Any], int, 1),
+        (type[int | str], str, float),
+        (typing.List[int], (1,), 1),  # noqa: UP006
+        (typing.Optional["Later"], None, 3),
+        (typing.SupportsFloat, "x", None),
+        (typing.Final[int], 1, "1"),
+        (typing.NoReturn, 3, None),
+        (typing.Collection[str], ("a",), "a"),
+        (tuple[()], (), (1,)),
+        (tuple[int, *tuple[str, ...]], (1, "a", "b"), "ab"),
+        (tuple[int, typing.Unpack[tuple[str, ...]]], (1, "a", "b"), "ab"),  # noqa: UP044
+        ("undefined.Thing[int, 'a'] | None", 3, None),
+        ("not python", 3, None),
+        (3, 4, None),
+    ],
+)
+def test_p2_annotations_of_any_kind_are_read_and_what_furu_cannot_judge_takes_any_value(
+    annotation: Any, fitting: Any, misfit: Any
+) -> None:
+    fit = _Cases.field(annotation)
+    fit(fitting)
+    if misfit is not None:
+        with pytest.raises(FuruValueError, match="expected"):
+            fit(misfit)
 
 
 # ---- what the constructor does beside ----

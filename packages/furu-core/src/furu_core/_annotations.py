@@ -265,7 +265,7 @@ class _Reader:
             return self._union(args, text)
         if origin is typing.Literal:
             return Shape(Form.CHOICE, text, options=args)
-        if origin is type:
+        if origin is type and args:
             return self._class(args[0], text)
         cls = annotation if isinstance(annotation, type) else origin
         return self._of_class(cls, args, text) if isinstance(cls, type) else ANYTHING
@@ -292,7 +292,7 @@ class _Reader:
             if cls is tuple and args[1:] != (...,):
                 if not args and text in ("tuple", "Tuple"):
                     return Shape(Form.ITEMS, text, cls, (ANYTHING,))
-                if any(getattr(arg, "__unpacked__", False) for arg in args):
+                if any(map(_is_unpacked, args)):
                     return Shape(Form.ITEMS, text, cls, (ANYTHING,))
                 return Shape(Form.PLACES, text, cls, tuple(map(self.read, args)))
             return Shape(Form.ITEMS, text, cls, (self.read(args[0]) if args else ANYTHING,))
@@ -303,6 +303,12 @@ class _Reader:
             items = typing.get_args(args[1]) if len(args) == 2 else ()
             return Shape(Form.ARRAY, text, cls, (), tuple(i for i in items if isinstance(i, type)))
         return Shape(Form.INSTANCE, text, cls)
+
+
+def _is_unpacked(annotation: Any) -> bool:
+    """Whether it stands for any number of items, as ``*tuple[str, ...]`` does."""
+    unpacked: bool = getattr(annotation, "__unpacked__", False)
+    return unpacked or typing.get_origin(annotation) is typing.Unpack
 
 
 def _typed_dict(cls: type, text: str) -> Shape:
