@@ -140,7 +140,7 @@ class Annotations:
 
     Example:
         >>> from furu_core._annotations import Annotations, Form
-        >>> def train(rates: "list[float]", opt: Missing = None) -> None: ...
+        >>> def train(rates: list[float], opt: Missing = None) -> None: ...
         >>> shapes = Annotations(train)
         >>> shapes.shape("rates").text, shapes.shape("rates").inner[0].cls
         ('list[float]', <class 'float'>)
