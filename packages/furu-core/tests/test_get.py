@@ -420,7 +420,7 @@ def test_p5_a_dependency_that_cannot_be_loaded_is_no_failure_of_computing_save_f
             node.of.get(force=True)
         outer = run_node(node)
     assert inner.failure.kind is kind
-    assert outer.failure.kind is FailureKind.PROTOCOL, "what it needs is not there"
+    assert outer.outcome is Outcome.INVALID_DEPENDENCY, "what it needs is not there"
     records = store.rglob(f".attempts/{node.of.furu_hash}/*/record.json")
     assert {json.loads(path.read_text())["ended"]["kind"] for path in records} == {kind.value}
 
