@@ -6,7 +6,9 @@ import inspect
 import json
 import math
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -436,6 +438,28 @@ def test_p1_a_returned_path_of_a_file_that_was_never_written_fails_the_node(stor
         (node.furu_dir / "model.bin").touch() or [node.furu_dir / "model.bin"]
     )
     assert node.get() == [node.furu_dir / "model.bin"]
+
+
+def test_P8_the_error_of_a_node_shows_the_users_code_once_and_none_of_furus_frames_between(
+    store: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def inner() -> None:
+        raise ZeroDivisionError("nothing to divide by")
+
+    nodes.hooks["inner"] = inner
+    nodes.hooks["outer"] = Does(hook="inner").get
+    with pytest.raises(FuruComputeError) as caught:
+        Does(hook="outer").get()
+    text = "".join(traceback.format_exception(caught.value))
+    assert text.count("ZeroDivisionError: nothing to divide by\n") == 1
+    frames = re.findall(r'File "(.+)", line \d+, in (\w+)', text)
+    own = [name for file, name in frames if "/furu_core/" in file]
+    assert own == ["get"]  # the one that was called
+    assert [name for _, name in frames][:2] == ["_create", "inner"]
+    said = capfd.readouterr()
+    assert "ZeroDivisionError" not in said.out + said.err, "whoever catches the error shows it"
+    assert caught.value.log is not None
+    assert "FuruComputeError: Does" in caught.value.log.read_text()
 
 
 # Running again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_an_attempt_that_fails_tells_the_kind_the_error_and_the_log(
         assert failure.log is not None
         assert f"ValueError: {failure.message}" in failure.log.read_text()
         assert str(failure.log) in str(failure)
+        assert re.search(r"fails on purpose at .+/nodes\.py:\d+ \(log: ", str(failure))
     info = StateReader().state(node)
     assert (info.state, info.attempt) == (NodeState.FAILED, 2)
     assert info.failure is not None

@@ -63,7 +63,6 @@ from furu_core.errors import (
 if TYPE_CHECKING:
     from furu_core._furu import Furu
 
-_OWN_FILES: Final = os.path.dirname(__file__) + os.sep
 _REASON_CHARACTERS: Final = 600
 
 
@@ -116,6 +115,7 @@ def compute(
                 raise
             if failure is error:
                 raise
+            error.__traceback__ = _error_text.without_own_frames(error) or error.__traceback__
             raise failure from error
         _attempts.clean_up(attempt)
         if not isinstance(error, Exception):
@@ -132,14 +132,17 @@ def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     scope: _capture.Scope = "process" if whole_process else "thread"
     with _context.computing(obj, attempt), ExitStack() as stack:
         with _store_errors(attempt):
-            stack.enter_context(_capture.node_log(attempt.log, echo=context.echo, scope=scope))
+            log = _capture.node_log(attempt.log, echo=context.echo, scope=scope)
+            stack.enter_context(log)
         if context.strict and not context.echo:
             stack.enter_context(_debuggers.without_terminal())
         try:
             yield
         except BaseException as error:
             _end_if_forked(attempt, error)
-            _write_traceback(attempt.log, error)
+            # Outside of executors the error is raised, and the console shows it once more.
+            if not log.write(_traceback(error), 2 if context.strict else None):
+                _write_traceback(attempt.log, error)
             with suppress(Exception):  # why the node failed says more
                 _open_files.close_all(attempt.staging, attempt.log)
             raise
@@ -161,9 +164,12 @@ def _end_if_forked(attempt: Attempt, error: BaseException | None = None) -> None
 
 
 def _write_traceback(log: str, error: BaseException) -> None:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
-        trace = trace.tb_next  # the reader of a node's log looks for the node's code
+    with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(_traceback(error))
+
+
+def _traceback(error: BaseException) -> str:
+    trace = _error_text.without_own_frames(error)
     # What led to another node's failure is in that node's log, and with it whatever lies below it.
     own = not isinstance(error, FuruComputeError)
     try:
@@ -172,8 +178,7 @@ def _write_traceback(log: str, error: BaseException) -> None:
         )
     except Exception:  # noqa: BLE001 - an exception of the user's that cannot be formatted
         lines = [f"{type(error).__name__}: {_error_text.last_line(error)}\n"]
-    with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(lines)
+    return "".join(lines)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from furu_core._config_class import field
 from furu_core._hooks import default
 from furu_core._layout import CHECKPOINT, node_paths, short_name
 from furu_core._store_errors import store_error
-from furu_core.errors import FuruDefinitionError, FuruNoFolder, FuruUsageError
+from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._states import NodeState
@@ -131,7 +131,10 @@ class Furu(Generic[T_co]):
             FuruWaitTimeout: somebody computes it, for longer than `FURU_MAX_WAIT_SECS`.
             FuruStoreError: the store cannot be read or written.
         """
-        result: T_co = _get.get(self, force=force)
+        try:
+            result: T_co = _get.get(self, force=force)
+        except FuruNodeError as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same error, without furu's frames
         return result
 
     def exists(self) -> bool:

@@ -72,6 +72,7 @@ class Failure:
         node: short name of the node.
         hash: its full hash.
         log: the log of the attempt, where there is one.
+        at: file and line of the user's code that raised, where somebody saw it raise.
     """
 
     kind: FailureKind
@@ -80,6 +81,7 @@ class Failure:
     node: str
     hash: str
     log: Path | None = None
+    at: str = ""
 
     @classmethod
     def of(
@@ -106,10 +108,13 @@ class Failure:
             'Train(3fa9c1) ValueError: bad'
         """
         say = _error_text.text_of if isinstance(error, FuruError) else _error_text.last_line
-        return cls(kind, type(error).__name__, say(error), node, hash, log)
+        at = _error_text.place_of(error)
+        return cls(kind, type(error).__name__, say(error), node, hash, log, at)
 
     def __str__(self) -> str:
         reason = f"{self.error_type}: {self.message}" if self.error_type else self.message
+        if self.at:
+            reason += f" at {self.at}"
         return f"{self.node} {reason}" + (f" (log: {self.log})" if self.log else "")
 
 

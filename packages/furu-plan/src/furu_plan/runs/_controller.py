@@ -348,7 +348,9 @@ class Controller:
         said = [
             part for part in (reason, f"{len(blocked)} more need it" if blocked else "") if part
         ]
-        _log.error("%s%s", failure, f" ({', '.join(said)})" if said else "")
+        # A run that ends says where the logs are.
+        told = attrs.evolve(failure, log=None) if ends_run else failure
+        _log.error("%s%s", told, f" ({', '.join(said)})" if said else "")
         if ends_run:
             running = max(0, len(self._pool.running()))
             rest = f"; {running} running finish" if running else ""
