@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import inspect
 import json
 import math
@@ -19,7 +21,8 @@ import pytest
 from get_nodes import Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
 import furu_core
-from furu_core import NodeState, _publishing
+from furu_core import NodeState, _manifest, _publishing
+from furu_core._layout import node_paths
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -28,7 +31,14 @@ from furu_core.errors import (
     FuruResultError,
     FuruUsageError,
 )
-from furu_core.executors import FailureKind, Outcome, dependencies, run_node, spec_key
+from furu_core.executors import (
+    FailureKind,
+    Outcome,
+    dependencies,
+    record_death,
+    run_node,
+    spec_key,
+)
 from furu_testing import Scripts
 from furu_testing.nodes import Above, Leaf, Step
 
@@ -319,6 +329,48 @@ def test_p8_whatever_a_node_raises_that_is_no_exception_comes_with_the_path_of_i
     assert (failure.kind, failure.error_type) == (FailureKind.COMPUTE, what)
     assert failure.log is not None
     assert what in failure.log.read_text()
+
+
+def test_p1_a_result_that_is_published_and_cannot_be_synced_is_told_of(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Square(side=7)
+    folder = node_paths(node).class_dir
+
+    def sync(path: str) -> None:
+        if path == folder:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(_manifest, "sync_path", sync)
+    with furu_core.use_settings(durable=True):
+        assert node.get() == 49
+    assert "may be gone after a power loss" in caplog.text
+    assert folder in caplog.text
+
+
+@pytest.mark.parametrize("after", [0, 5, 6, 7])
+def test_p7_the_log_outlives_a_kill_while_files_are_synced_which_may_take_minutes(
+    store: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    node = Talks()
+    if (child := os.fork()) == 0:
+        synced = []
+
+        def sync(path: str) -> None:
+            synced.append(path)
+            if len(synced) > after:
+                os._exit(9)
+
+        monkeypatch.setattr(_manifest, "sync_path", sync)
+        with furu_core.use_settings(durable=True), contextlib.suppress(BaseException):
+            node.get()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not node.exists()
+    failure = record_death(node, None, FailureKind.LOST, "was killed")
+    assert failure is not None
+    assert failure.log is not None
+    assert "printed" in failure.log.read_text()
 
 
 def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None:

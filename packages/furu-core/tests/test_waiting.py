@@ -440,8 +440,10 @@ def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
     newest = _attempts.latest(paths, lease_secs=120)
     assert newest is not None
     assert newest.alive
-    with _settings.use(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout):
+    with _settings.use(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout) as late:
         Leaf().get()
+    assert "of another host, whose record cannot be seen from here yet" in str(late.value)
+    assert "damaged" not in str(late.value)
 
 
 @pytest.mark.parametrize("claimed_anew", [False, True])

@@ -48,6 +48,7 @@ REPLACED: Final = "replaced"
 STAGED: Final = ".new-"
 _UNREADABLE: Final = (OSError, DamagedRecord, FuruFormatError)
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
+_UNSEEN: Final = Judgement(Life.ALIVE, "it is listed, but cannot be seen from here yet")
 _log = _logging.log.getChild("attempts")
 
 
@@ -102,7 +103,7 @@ class LatestAttempt:
     Attributes:
         number: its number.
         folder: its folder.
-        record: None when it is damaged.
+        record: None when it is damaged, or cannot be seen from here yet.
         judgement: of its holder, for an attempt that has not ended; else None.
     """
 
@@ -115,6 +116,15 @@ class LatestAttempt:
     def alive(self) -> bool:
         """Whether somebody computes the node."""
         return self.judgement is not None and self.judgement.life is Life.ALIVE
+
+    @property
+    def who(self) -> str:
+        """Who computes the node, in words."""
+        if self.record is not None:
+            return str(self.record.holder)
+        if self.judgement is _UNSEEN:
+            return "a process of another host, whose record cannot be seen from here yet,"
+        return "a process whose record is damaged"
 
     @property
     def is_kept_number(self) -> bool:
@@ -161,8 +171,7 @@ def _look_at_newest(paths: NodePaths, lease_secs: float) -> LatestAttempt | None
                 if number not in numbers(paths):
                     continue  # published and cleaned up in this moment
                 # Another host claimed it, and this host's caches do not show it yet.
-                unseen = Judgement(Life.ALIVE, "it is listed, but cannot be seen from here yet")
-                return LatestAttempt(number, folder, None, unseen)
+                return LatestAttempt(number, folder, None, _UNSEEN)
             return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
         except DamagedRecord as damage:
             _log.warning("%s: the record is damaged and will be set aside", damage)
@@ -511,6 +520,7 @@ def record_end(
         return
     if record.status is not AttemptStatus.RUNNING or token not in (None, record.token):
         return
+    keep_log(folder)
     discard(f"{folder}/{STAGING}")
     with suppress(OSError):
         _records.replace(folder, attrs.evolve(record, status=status, ended=ended))
@@ -522,8 +532,16 @@ def log_of(folder: str) -> Path:
     return Path(folder) / LOG_FILE
 
 
+def keep_log(folder: str) -> None:
+    """Take the log of an attempt out of its staging folder, where it stands when publishing fails."""
+    if not os.path.exists(f"{folder}/{LOG_FILE}"):
+        with suppress(OSError):
+            os.rename(f"{folder}/{STAGING}/{META}/{LOG_FILE}", f"{folder}/{LOG_FILE}")
+
+
 def set_aside_dead(attempt: LatestAttempt) -> None:
     """Drop the staging folder of an attempt that died, once its successor is claimed."""
+    keep_log(attempt.folder)
     discard(f"{attempt.folder}/{STAGING}")
     if attempt.record is None:
         with suppress(OSError):

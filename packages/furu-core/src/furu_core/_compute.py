@@ -21,6 +21,7 @@ from furu_core import (
     _error_text,
     _hooks,
     _identity,
+    _logging,
     _manifest,
     _open_files,
     _pack,
@@ -315,18 +316,30 @@ def _json(value: object) -> bytes:
 
 def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
     staging = attempt.staging
+    durable = _settings.current().durable
+    if durable:  # which may take minutes, in which whoever looks for the log finds it
+        _manifest.sync_tree(staging)
     with suppress(FileNotFoundError):
         os.rename(attempt.log, f"{staging}/{META}/{LOG_FILE}")
-    durable = _settings.current().durable
-    if durable:
-        _manifest.sync_tree(staging)
+        if durable:
+            _manifest.sync_path(f"{staging}/{META}/{LOG_FILE}")
+            _manifest.sync_path(f"{staging}/{META}")
     if _attempts.is_superseded(attempt):
         if _artifacts.is_published(attempt.paths):
             return False
         raise _superseded(obj, attempt)
     published = _publishing.publish(attempt, replace=rerun)
     if durable:
-        _manifest.sync_path(attempt.paths.class_dir)
+        try:
+            _manifest.sync_path(attempt.paths.class_dir)
+        except OSError as error:  # too late to be unpublished: others may have loaded it
+            _logging.log.warning(
+                "%s is published, but may be gone after a power loss: its folder %s cannot be "
+                "synced: %s",
+                short_name(obj),
+                attempt.paths.class_dir,
+                error,
+            )
     return published
 
 
@@ -373,7 +386,6 @@ def _ended(
         # The processes that the node's code started may have been ended before its own.
         error = ending() or error
     error = _debuggers.refused(error, short_name(obj)) or error
-    log = _attempts.log_of(attempt.folder)
     result = _translated(obj, attempt, error)
     status, kind = classify(error)
     ended = Ended(
@@ -383,9 +395,7 @@ def _ended(
         message=_error_text.last_line(error),
         culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
     )
-    if not os.path.exists(log):
-        with suppress(OSError):  # publishing failed after the log had moved
-            os.rename(f"{attempt.staging}/{META}/{LOG_FILE}", log)
+    _attempts.keep_log(attempt.folder)
     _attempts.end(attempt, status, ended)
     return result
 

@@ -248,9 +248,7 @@ class _Wait:
         now = time.monotonic()
         limit = _settings.current().max_wait_secs
         name = short_name(self._obj)
-        holder = "a process whose record is damaged"
-        if other.record is not None:
-            holder = str(other.record.holder)
+        holder = other.who
         if limit is not None and now - self._began >= limit:
             raise FuruWaitTimeout(
                 f"waited {now - self._began:.0f} s for {name}, which {holder} computes in attempt "
