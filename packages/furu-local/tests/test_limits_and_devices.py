@@ -208,7 +208,11 @@ LEAVES = [Step(label=f"leaf-{n}", key="gpu" if n < 3 else "default") for n in ra
         (LEAVES, {"max_workers": 4}, "3"),
         (LEAVES, {"max_workers": 100}, "2"),  # six at once
         (LEAVES, {"max_workers": 100, "limits": {"gpu": 1}}, "3"),
-        (LEAVES, {"max_workers": 100, "devices": {"gpu": 1}, "limits": {"default": 1}}, "6"),
+        (
+            LEAVES,
+            {"max_workers": 100, "devices": {"gpu": 1}, "limits": {"default": 1, "gpu": 3}},
+            "6",
+        ),
         ([Step(label="above", needs=(Step(label="below"),))], {"max_workers": 4}, None),
         (LEAVES, {"max_workers": 1}, None),
     ],

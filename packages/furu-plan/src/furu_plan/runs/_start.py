@@ -131,7 +131,9 @@ def start_run(
     known = {node.spec_key for node in plan.nodes.values()}
     for option, keys in (("limits", limits or {}), (places_option, places or {})):
         _check_spec_keys(option, keys, known, named)
-    most = {**{key: len(of_key) for key, of_key in (places or {}).items()}, **(limits or {})}
+    most = dict(limits or {})
+    for key, its in (places or {}).items():
+        most[key] = min(len(its), most.get(key, len(its)))
     todo = len(plan.with_status(Status.TODO))
     run_id, folder = new_run_folder(executor, named)
     controller = Controller(
