@@ -26,7 +26,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test test-all lint types check bench check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
+.PHONY: help setup demo test test-all test-lowest lint types check bench wheels check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,10 @@ test: $(STAMP) ## run the tests (ARGS="-k lease" to choose)
 test-all: $(STAMP) ## run every test at its full size: for a night, and before a release
 	@TEST_THOROUGH=1 $(RUN) -m pytest $(PYTEST) --conformance=all $(ARGS)
 	@$(RUN) tools/try_furu_dask.py $(PYTEST_DASK) --conformance=all $(ARGS)
+	@$(RUN) tools/lowest.py $(PYTEST)
+
+test-lowest: $(STAMP) ## test core, plan and local with the lowest versions that they require (ARGS as for test)
+	@$(RUN) tools/lowest.py $(PYTEST) $(ARGS)
 
 lint: $(STAMP) ## check format and style, and that uv.lock fits
 	@$(RUN) -m uv lock --check --quiet 2>/dev/null || { echo "uv.lock does not fit pyproject.toml: run make lock"; exit 1; }
@@ -63,6 +67,9 @@ check: lint types test ## lint, types and test
 
 bench: $(STAMP) ## measure against bare references
 	@$(RUN) tests/bench/run.py $(ARGS)
+
+wheels: $(STAMP) ## build the wheels into dist
+	@rm -rf dist && $(RUN) -m uv build --quiet --offline --wheel --all-packages --out-dir dist
 
 check-wheels: $(STAMP) ## build the wheels, check them, and try them outside the workspace
 	@$(RUN) tools/check_wheels.py

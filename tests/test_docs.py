@@ -117,23 +117,29 @@ def check_set_up_command(line: str) -> None:
         tomllib.loads(path.read_text())["project"]["name"]
         for path in ROOT.glob("packages/*/pyproject.toml")
     }
-    unknown = {name.partition("[")[0] for name in line.split()[2:]} - ours - THIRD_PARTY
+    names = line.removeprefix("pip install ").removeprefix("--find-links dist ").split()
+    unknown = {name.partition("[")[0] for name in names} - ours - THIRD_PARTY
     assert not unknown, f"{line}: no packages of this repository: {unknown}"
 
 
-def install_here(folder: Path) -> None:
-    """Install the distribution of a page's folder beside the page, and nowhere else."""
-    site = folder / SITE
+def install(*what: str, site: Path, cwd: Path) -> None:
+    """Install distributions into the folder `site`, and nowhere else."""
     options = ["--quiet", "--offline", "--no-deps", "--no-config", "--target", str(site)]
     done = subprocess.run(
-        [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *options, "."],
-        cwd=folder,
+        [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *options, *what],
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def install_here(folder: Path) -> None:
+    """Install the distribution of a page's folder beside the page."""
+    site = folder / SITE
+    install(".", site=site, cwd=folder)
     # The page says `--editable`, so the package is the one in its folder, changed or not.
     for package in folder.glob("*/__init__.py"):
         shutil.rmtree(site / package.parent.name, ignore_errors=True)
@@ -189,6 +195,14 @@ def run_as_shown(
 ) -> None:
     if command.line == "pip install --editable .":
         install_here(folder)
+        return
+    if command.line.startswith("pip install ./"):  # in a clone
+        site = folder / ".from-clone"
+        install(*command.line.split()[2:], site=site, cwd=ROOT)
+        done = run(
+            f"PYTHONPATH={site} python -c 'import furu_local as it; print(it.__file__)'", folder
+        )
+        assert done.stdout.startswith(str(site)), done
         return
     if command.line.startswith(("make ", "pip install ")):
         check_set_up_command(command.line)

@@ -229,7 +229,7 @@ def _arrays(rows: int) -> dict[str, Any]:
     for kind, values in objects.items():
         made[f"object {kind}"] = pd.array(_objects(values), object)
     typed: dict[pa.DataType, list[Any]] = {
-        pa.int8(): [1, None, 2], pa.uint64(): [1, None, 2**63], pa.float16(): [1.0, None, 2.0],
+        pa.int8(): [1, None, 2], pa.uint64(): [1, None, 2**63], pa.float16(): [np.float16(1), None, np.float16(2)],
         pa.float64(): [1.0, None, 2.0], pa.bool_(): [True, None, False],
         pa.string(): ["a", None, "b"], pa.large_string(): ["a", None, "b"], pa.binary(): [b"a", None, b""],
         pa.binary(1): [b"a", None, b"b"], pa.date32(): [dt.date(2020, 1, 1), None, dt.date(2021, 1, 1)],
@@ -299,8 +299,18 @@ def _tables() -> Iterator[tuple[str, Any]]:
     yield "a tuple for a name", pd.Series([1], name=("a", 1))
 
 
+def _is_known_to_pandas(table: Any) -> bool:
+    """Whether this release can compare the table with itself: 2.1 does not know each type of Arrow."""
+    frame = table if table.ndim == 2 else table.to_frame()
+    levels = [level for axis in frame.axes for level in getattr(axis, "levels", [axis])]
+    try:
+        return all(dtype.type for dtype in (*frame.dtypes, *(level.dtype for level in levels)))
+    except NotImplementedError:
+        return False
+
+
 def test_every_frame_and_series_is_stored_in_some_form_and_comes_back_equal(tmp_path: Path) -> None:
-    tables = list(_tables())
+    tables = [(name, table) for name, table in _tables() if _is_known_to_pandas(table)]
     assert len(tables) >= 500
     codecs: dict[str, str] = {}
     for number, (name, table) in enumerate(tables):
