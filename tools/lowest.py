@@ -65,10 +65,8 @@ def make_env(requirements: str) -> None:
     say(f"making {ENV.name} with {', '.join(lowest())}")
     venv.create(ENV, clear=True, with_pip=True, symlinks=True)
     python = ENV / "bin" / "python"
-    pip(
-        *(python, "install", "--only-binary=:all:", "--progress-bar=off"),
-        *("--find-links", WHEELHOUSE, *requirements.splitlines()),
-    )
+    options = ("--only-binary=:all:", "--progress-bar=off", f"--find-links={WHEELHOUSE}")
+    pip(python, "install", *options, *requirements.splitlines())
     ours = [part for name in (*TESTED, KIT) for part in ("--editable", f"packages/{name}")]
     uv = ("-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--no-config")
     call(sys.executable, *uv, "--python", python, *ours)
