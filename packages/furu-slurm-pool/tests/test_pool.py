@@ -42,7 +42,9 @@ def test_each_spec_key_has_workers_and_logs_of_its_own_and_runs_may_stand_elsewh
         folder = run.submitit_root / "workers" / key / run.run_id
         assert {f"{job}_0_log.out" for job in jobs} <= set(os.listdir(folder))
     nothing_left()
-    # What only a run that goes on needs is gone.
+    # Of what only a run that goes on needs nothing is left, nor open.
+    opened = [str(fd.resolve()) for fd in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if str(run.run_dir) in path]
     folders = {path.name for path in run.run_dir.iterdir() if path.is_dir()}
     assert folders <= {"controllers", "workers"}
 

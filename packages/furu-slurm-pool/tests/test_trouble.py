@@ -19,9 +19,11 @@ from pool_kit import RUN_SECS, start
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError, FuruStoreError
+from furu_core.executors import NodeResult, Outcome
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolRun, _worker
 from furu_slurm_pool._folders import open_queue
+from furu_slurm_pool._tasks import QueuedTask
 from furu_testing import Program, Scripts, await_mark, is_running, let_go, times, wait_until
 from furu_testing.nodes import Above, Leaf, Step
 
@@ -197,6 +199,46 @@ def test_a_worker_is_told_by_signals_and_orders(
     order_stop(str(store / "run"))
     second._next_orders = 0.0
     assert second._look() is _worker._Fate.STOP
+
+
+class _Hangs:
+    """The process of a node that is killed and hangs in the kernel for a while."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._never, self._end = os.pipe()
+        self.looks = self.kills = 0
+
+    def start(self, *_: Any, **__: Any) -> None:
+        pass
+
+    interrupt = start
+
+    def fileno(self) -> int:
+        return self._never
+
+    def kill(self) -> None:
+        self.kills += 1
+
+    def poll(self, _seconds: float) -> NodeResult | None:
+        self.looks += 1
+        done = time.monotonic() > self._until
+        return NodeResult("h", Outcome.CANCELLED) if done else None
+
+
+def test_p6_a_worker_waits_for_a_killed_node_without_a_busy_loop(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_worker, "_INTERRUPT_SECS", 0.0)
+    made = _made_worker(store, monkeypatch, None)
+    made._setup = attrs.evolve(made._setup, poll_interval_secs=0.1)
+    hangs = _Hangs(0.3)
+    made._process, made._graph = hangs, "g"
+    made._be(_worker._Fate.LOST, "its job was cancelled")
+    with made.signals():
+        assert made._compute(QueuedTask("h", "g", 0), []).outcome is Outcome.CANCELLED
+    assert 1 <= hangs.kills < 10
+    assert hangs.looks < 20
 
 
 def _made_worker(store: Path, monkeypatch: Any, job: Any, name: str = "w1") -> Any:

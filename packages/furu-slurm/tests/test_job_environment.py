@@ -116,6 +116,7 @@ def test_processes_are_jobs_that_any_program_finds_and_live_until_they_are_cance
     submission = Submission("slurm-pool", job_id)
     wait_until("the job to start", out.exists)
     assert liveness([submission]) == {submission: Liveness.ALIVE}
+    wait_until("the job to fork", out.read_text)
     assert [info.job_id for info in LocalCluster().jobs().by_token("tok1")] == [job_id]
     call = Call("job_functions:until_killed", (str(run_folder), str(out)))
     assert submit(run_folder, call, token="tok1")[0] == [job_id]  # and not a second one

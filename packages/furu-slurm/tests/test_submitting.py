@@ -238,6 +238,11 @@ def test_whoever_submits_after_a_killed_submitter_gets_its_jobs_P7(
     assert submit(tmp_path, token="tok", calls=CALLS * 2) == ["17_0", "17_1"]
     assert submit(tmp_path, token="tok", calls=CALLS * 2) == ["17_0", "17_1"]
     assert len(fake.calls("sbatch")) == 1
+    # Accounting that fails does not say that there was none, and squeue forgets.
+    fake.command("squeue", "exit 0")
+    fake.command("sacct", "echo 'sacct: error: slurm_persist_conn_open: Refused' >&2; exit 1")
+    with pytest.raises(FuruSlurmUnavailable, match="not known"):
+        submit(tmp_path, token="tok", calls=CALLS * 2, patience=1.0)
     fake.command("squeue", "exit 1")
     with pytest.raises(FuruSlurmUnavailable, match="not known"):
         submit(tmp_path, token="tok", calls=CALLS * 2, patience=1.0)

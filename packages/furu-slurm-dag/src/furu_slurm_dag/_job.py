@@ -345,9 +345,10 @@ class _Job:
             if signals.terminated and not late:
                 late = True
                 deadline = min(deadline, time.monotonic() + _TERM_GRACE_SECS)
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 process.kill()
-            signals.wait(process, timeout=min(1.0, max(0.05, deadline - time.monotonic())))
+            signals.wait(process, timeout=min(1.0, left) if left > 0 else 1.0)
         return None
 
     def _leave(self, signals: _Signals, result: NodeResult | None) -> int:
@@ -355,6 +356,7 @@ class _Job:
         computed = result is not None and result.outcome in (Outcome.COMPUTED, Outcome.LOADED)
         if (computed and self._is_there()) or self._is_finished():
             return self._done("computed at the last moment")
+        self._job = furu_slurm.with_current_end(self._job)
         left = self._job.seconds_left
         near = left is not None and left < _LATE_SECS
         if signals.terminated and not signals.ending and not near:

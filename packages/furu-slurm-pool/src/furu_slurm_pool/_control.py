@@ -59,6 +59,7 @@ class Controlled:
         pool: the workers.
         reign: this process's.
         resumed: whether another controller had begun it.
+        ledger: what nodes have used up.
     """
 
     run_id: str
@@ -68,6 +69,7 @@ class Controlled:
     pool: QueuePool
     reign: Reign
     resumed: bool
+    ledger: KeptLedger
 
 
 def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
@@ -224,11 +226,12 @@ def control(
         keep_going=request.keep_going,
     )
     pool.on_stop = lambda: controller.ask(Wish.CANCEL)
-    return Controlled(folder.name, folder, plan, controller, pool, reign, resumed)
+    return Controlled(folder.name, folder, plan, controller, pool, reign, resumed, ledger)
 
 
 def conclude(controlled: Controlled) -> None:
     """Note how a run ended under this controller, and remove what nobody needs any more."""
+    controlled.ledger.close()
     if controlled.pool.is_over or controlled.reign.is_over():
         return
     state = controlled.controller.state

@@ -296,11 +296,12 @@ class _Worker:
         process.start(task.offset, rerun=task.rerun)
         began = time.monotonic()
         interrupted: float | None = None
+        killed = False
         while True:
             wait = self._due_in()
             if behind:
                 wait = min(wait, max(0.0, began + _PATIENCE_SECS - time.monotonic()))
-            if interrupted is not None:
+            if interrupted is not None and not killed:
                 wait = min(wait, max(0.0, interrupted + _INTERRUPT_SECS - time.monotonic()))
             result = self._wait_for(process, wait)
             if result is not None:
@@ -316,6 +317,7 @@ class _Worker:
                 interrupted = now
                 process.interrupt(self._why, lost=fate is not _Fate.STOP)
             elif interrupted is not None and now - interrupted >= _INTERRUPT_SECS:
+                killed = True  # one that hangs in the kernel dies when that lets it
                 process.kill()
 
     def _wait_for(self, process: NodeChild, seconds: float) -> NodeResult | None:

@@ -182,10 +182,24 @@ def _is_hidden(job_id: str) -> bool:
 
 def _processes() -> Iterator[tuple[int, str, int]]:
     """The processes of this machine that are jobs, each with its token and place."""
-    for pid, command in _commands():
-        match = _COMMAND.search(command)
-        if match:
-            yield pid, match[1], int(match[2])
+    found = {
+        pid: (match[1], int(match[2]))
+        for pid, command in _commands()
+        if (match := _COMMAND.search(command))
+    }
+    for pid, job in found.items():
+        # What a job forks is called as it is; the process of a node for instance.
+        if found.get(_parent_of(pid)) != job:
+            yield pid, *job
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field is the command in parentheses, and may hold spaces and more of them.
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0  # it has ended, or there is no /proc
 
 
 _COMMAND: Final = re.compile(rf"-m[\0 ]{re.escape(ENTRY)}[\0 ].*?(\w+)\.json[\0 ](\d+)")

@@ -53,6 +53,7 @@ class _Sacct:
     ended: dict[str, JobInfo] = attrs.field(factory=dict)
     asked: dict[str, float] = attrs.field(factory=dict)  # ids it does not know, and since when
     next: float = 0.0
+    fails: bool = False  # where there is accounting, that is
 
 
 @attrs.define
@@ -139,12 +140,13 @@ class Queue:
         with self._lock:
             self._due = 0.0
 
-    def find(self, name: str, *, timeout: float) -> list[JobInfo] | None:
+    def find(self, name: str, *, timeout: float, long_ago: bool = False) -> list[JobInfo] | None:
         """All jobs of a name, the ended ones too, asked afresh; None for no information.
 
         Args:
             name: the job's whole name.
             timeout: seconds that a command may take.
+            long_ago: whether they may have ended so long ago that the accounting alone knows them.
         """
         now = time.monotonic()
         seen = self.look(newer_than=now, timeout=timeout)
@@ -161,9 +163,10 @@ class Queue:
                     return found
         # squeue may have been answered from a cache, and the accounting lags behind.
         reply = self._ask_scontrol("jobs", timeout=timeout)
-        return (
-            [info for info in parse_scontrol(reply.out) if info.name == name] if reply.ok else None
-        )
+        if not reply.ok:
+            return None
+        found = [info for info in parse_scontrol(reply.out) if info.name == name]
+        return None if long_ago and not found and self._sacct.fails else found
 
     def _squeue(self, now: float, timeout: float) -> Snapshot:
         # By number: some users have no name where they run.
@@ -246,10 +249,12 @@ class Queue:
 
     def _ask_sacct(self, which: list[str], timeout: float) -> Reply:
         reply = call((*_SACCT, *which), timeout=timeout, environ=query_environ())
+        self._sacct.fails = False
         if not reply.ok:
             never = any(words in reply.err for words in _NO_ACCOUNTING)
             pause = _SACCT_AGAIN_SECS if never else _SACCT_FAILED_SECS
             self._sacct.next = time.monotonic() + pause
+            self._sacct.fails = not never
         return reply
 
 

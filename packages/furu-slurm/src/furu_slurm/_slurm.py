@@ -106,7 +106,7 @@ class SlurmCluster(Cluster):
         pauses = iter(_PAUSES)
         if again:
             silence = Reply(None, "", "nobody says whether it was submitted before", 0.0)
-            found = self._look_up(name, deadline, unsure=True)
+            found = self._look_up(name, deadline, unsure=True, long_ago=True)
             if found is None:
                 raise _unavailable(silence, token)
             if found:
@@ -135,7 +135,9 @@ class SlurmCluster(Cluster):
                 raise _unavailable(reply, token, maybe=False)
             time.sleep(pause)
 
-    def _look_up(self, name: str, deadline: float, *, unsure: bool) -> list[JobInfo] | None:
+    def _look_up(
+        self, name: str, deadline: float, *, unsure: bool, long_ago: bool = False
+    ) -> list[JobInfo] | None:
         """The jobs of a name; empty when there are certainly none, None when nobody says."""
         looks = 0
         pauses = iter(_PAUSES)
@@ -144,7 +146,7 @@ class SlurmCluster(Cluster):
         )  # sbatch may have used it up
         while True:
             left = max(1.0, deadline - time.monotonic())
-            found = shared_queue().find(name, timeout=min(left, _COMMAND_SECS))
+            found = shared_queue().find(name, timeout=min(left, _COMMAND_SECS), long_ago=long_ago)
             if found:
                 return found
             if found is not None:
