@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ import strict_nodes as nodes
 from strict_nodes import Asks, AsksItself, GpuLeaf, Leaf
 
 import furu_core
-from furu_core import Furu, _context, exec_context, in_executor
+from furu_core import Furu, _context, _violations, exec_context, in_executor
 from furu_core.errors import (
     FuruComputeError,
     FuruMissingArtifact,
@@ -247,6 +248,24 @@ def test_P8_what_was_not_declared_is_told_how_to_declare_it_or_how_to_ask_for_wh
     assert "get(force=True)" in hint
     page, title = re.search(r"`(.+)` in (docs/.+\.md)$", hint).group(2, 1)  # type: ignore[union-attr]
     assert f"### {title}\n" in (Path(__file__).parents[3] / page).read_text()
+
+
+@pytest.mark.parametrize("written", [0, 9])
+def test_p3_a_broken_rule_that_a_full_disk_took_a_part_of_fails_the_node_all_the_same(
+    store: Path, session: Any, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    node = Asks(how="directly", swallow="Exception")
+    real = _violations.note_violation
+
+    def note_a_part(context: Any, error: Any) -> None:
+        real(context, error)
+        os.truncate(f"{context.attempt}/violations", written)
+
+    monkeypatch.setattr(_violations, "note_violation", note_a_part)
+    with session():
+        result = run_node(node)
+    assert_broke_a_rule(store, node, result, "FuruMissingArtifact")
+    assert "too full to note which" in result.failure.message
 
 
 def test_a_later_attempt_is_not_blamed_for_an_earlier_one(store: Path, session: Any) -> None:
