@@ -452,6 +452,14 @@ def test_a_decorator_that_makes_a_config_class_another_one_is_an_error(decorator
     inspect.getmembers(Base)  # nobody else is refused
 
 
+def test_a_dataclass_without_a_constructor_of_its_own_is_refused_when_it_is_hashed() -> None:
+    @dataclasses.dataclass(init=False)
+    class Bad(Furu[int]):
+        pass
+
+    assert "leave the decorator out" in error_of(lambda: Bad().furu_hash)
+
+
 @pytest.mark.parametrize("name", ["__post_init__", "__attrs_pre_init__"])
 def test_a_method_that_would_not_be_called_is_an_error(name: str) -> None:
     mixin = type("Mixin", (), {name: lambda self: None})

@@ -100,6 +100,8 @@ class ConfigClass:
     @property
     def identity_name(self) -> str:
         """The name in hashes, ``"exp.train:Train"``; an error where the class has none."""
+        if "__dataclass_params__" in vars(self.cls):  # with init=False it asked for nothing
+            raise _decorated(self.cls, "dataclass")
         return _class_names.name_of(self.cls).identity
 
     @property
