@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from furu_plan import DependencyPlan, PlanNode, Status
+from furu_plan import (
+    DependencyPlan,
+    PlanNode,
+    Status,
+    build_plan,
+    ready_todo,
+    topo_order_todo,
+)
+from furu_testing.nodes import Leaf
 
 Graph = Callable[..., Any]
 
@@ -19,6 +28,15 @@ def plan(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> DependencyPlan:
     edges = {"top": ["left", "right"], "left": ["base"], "right": ["base"], "base": ["raw"]}
     made: DependencyPlan = graph(edges, {"raw": Status.DONE}).plan(["top", "left"])
     return made
+
+
+def test_statuses_are_the_words_of_the_design_and_todo_is_asked_for_by_functions_as_well(
+    furu_store: Path,
+) -> None:
+    plan = build_plan(Leaf(x=1))
+    (node,) = plan
+    assert node.status == "TODO"
+    assert topo_order_todo(plan) == ready_todo(plan) == [node]
 
 
 def test_a_tree_names_repeated_nodes_without_drawing_them_again(plan: DependencyPlan) -> None:

@@ -181,6 +181,11 @@ class FuruNodeError(FuruError):
 class FuruComputeError(FuruNodeError):
     """The code of a node raised; the original error is the `__cause__` where it is known."""
 
+    @property
+    def original_error(self) -> BaseException | None:
+        """What it raised; None where that was in another process."""
+        return self.__cause__
+
 
 class FuruResultError(FuruNodeError):
     """A result that cannot be stored, or a stored one that cannot be loaded."""

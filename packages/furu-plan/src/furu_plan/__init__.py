@@ -24,7 +24,7 @@ if _TYPE_CHECKING:
     from furu_plan._build import build_plan
     from furu_plan._frontier import Frontier
     from furu_plan._node import PlanNode, Status
-    from furu_plan._plan import DependencyPlan
+    from furu_plan._plan import DependencyPlan, ready_todo, topo_order_todo
     from furu_plan._retries import Decision, RetryLedger, Spent, Verdict
     from furu_plan._stages import Reopening, Stage
     from furu_plan._waits import Reconciled, Waits, reconcile
@@ -45,7 +45,9 @@ __all__ = [
     "Waits",
     "Window",
     "build_plan",
+    "ready_todo",
     "reconcile",
+    "topo_order_todo",
 ]
 
 # A scheduler's job counts the failures of its node and plans nothing.
@@ -53,7 +55,7 @@ _MODULES = {
     "_build": ("build_plan",),
     "_frontier": ("Frontier",),
     "_node": ("PlanNode", "Status"),
-    "_plan": ("DependencyPlan",),
+    "_plan": ("DependencyPlan", "ready_todo", "topo_order_todo"),
     "_retries": ("Decision", "RetryLedger", "Spent", "Verdict"),
     "_stages": ("Reopening", "Stage"),
     "_waits": ("Reconciled", "Waits", "reconcile"),

@@ -89,7 +89,7 @@ def _print_table(made: DependencyPlan) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class")
     for status in shown:
-        table.add_column(status.value, justify="right")
+        table.add_column(status.words, justify="right")
     for name, counts in made.counts_by_class().items():
         table.add_row(name, *(str(counts[status] or "-") for status in shown))
     Console(soft_wrap=True, highlight=False).print(table)

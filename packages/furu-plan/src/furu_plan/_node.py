@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -11,13 +11,24 @@ from furu_core import Furu
 from furu_core.executors import Failure, Holder, NodeInfo, NodeState, short_name
 
 
-class Status(Enum):
-    """How a node stands when the plan is made."""
+class Status(StrEnum):
+    """How a node stands when the plan is made.
 
-    DONE = "done"
-    IN_PROGRESS = "in progress"
-    TODO = "todo"
-    FAILED = "failed"
+    Example:
+        >>> from furu_plan import Status
+        >>> Status.TODO == "TODO", Status.IN_PROGRESS.words
+        (True, 'in progress')
+    """
+
+    DONE = "DONE"
+    IN_PROGRESS = "IN_PROGRESS"
+    TODO = "TODO"
+    FAILED = "FAILED"
+
+    @property
+    def words(self) -> str:
+        """It in plain words."""
+        return self.value.lower().replace("_", " ")
 
 
 @attrs.frozen(slots=True)

@@ -129,5 +129,15 @@ class DependencyPlan:
         return _render.to_dot(self.roots, self.nodes)
 
 
+def topo_order_todo(plan: DependencyPlan) -> list[PlanNode]:
+    """The nodes to be computed, each after everything that it depends on; a plan's method as a function."""
+    return plan.topo_order_todo()
+
+
+def ready_todo(plan: DependencyPlan) -> list[PlanNode]:
+    """The nodes to be computed whose dependencies are all done; a plan's method as a function."""
+    return plan.ready_todo()
+
+
 def _hash_of(item: object) -> str:
     return item if isinstance(item, str) else getattr(item, "furu_hash", "")

@@ -19,9 +19,9 @@ _COLOURS: Final = {
 
 def to_json(roots: Sequence[str], nodes: Mapping[str, PlanNode]) -> dict[str, Any]:
     """The plan as JSON values."""
-    counts = dict.fromkeys((status.value for status in Status), 0)
+    counts = dict.fromkeys((status.words for status in Status), 0)
     for node in nodes.values():
-        counts[node.status.value] += 1
+        counts[node.status.words] += 1
     return {
         "version": VERSION,
         "roots": list(roots),
@@ -35,7 +35,7 @@ def _node_to_json(node: PlanNode) -> dict[str, Any]:
         "hash": node.hash,
         "name": node.name,
         "class": f"{type(node.obj).__module__}:{node.class_name}",
-        "status": node.status.value,
+        "status": node.status.words,
         "state": node.info.state.value,
         "spec_key": node.spec_key,
         "dependencies": list(node.dependencies),
@@ -99,7 +99,7 @@ def _next(hashes: Iterator[str]) -> str | None:
 
 
 def _line(node: PlanNode) -> str:
-    text = f"{node.name} {node.status.value}"
+    text = f"{node.name} {node.status.words}"
     if node.status is Status.IN_PROGRESS and node.holder is not None:
         text += f" ({node.holder})"
     elif node.failure is not None:
@@ -114,7 +114,7 @@ def to_dot(roots: Sequence[str], nodes: Mapping[str, PlanNode]) -> str:
     tops = set(roots)
     lines = ["digraph plan {", "  rankdir=LR;", "  node [shape=box, style=filled];"]
     for node in nodes.values():
-        label = _quote(f"{node.name}\n{node.status.value}")
+        label = _quote(f"{node.name}\n{node.status.words}")
         edge = ", penwidth=2" if node.hash in tops else ""
         lines.append(f'  "{node.hash}" [label={label}, fillcolor={_COLOURS[node.status]}{edge}];')
     for node in nodes.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 import attrs
@@ -16,7 +16,7 @@ from furu_core.executors import FailureKind, NodeResult, Outcome
 MOST_LOSSES: Final = 1000
 
 
-class Verdict(Enum):
+class Verdict(StrEnum):
     """What is to become of a node whose attempt left no artifact."""
 
     RETRY = "retry"  # try it again; the failure was counted

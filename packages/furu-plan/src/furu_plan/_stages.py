@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """Where a node stands within a run."""
 
     PENDING = "pending"  # waits for dependencies, or for its root's turn
@@ -17,7 +17,7 @@ class Stage(Enum):
     BLOCKED = "blocked"  # can never run, because something that it depends on failed
 
 
-class Reopening(Enum):
+class Reopening(StrEnum):
     """What became of the report that a node's dependency is invalid."""
 
     REOPENED = "reopened"  # the dependency is computed again, the asker waits for it
