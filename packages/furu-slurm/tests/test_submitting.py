@@ -109,6 +109,10 @@ def test_other_ways_to_say_memory_and_processors_replace_the_fields(
     submit(tmp_path, spec=SlurmSpec(extra={"mem_per_cpu": "2GB"}))
     assert (option(fake, "mem"), option(fake, "mem-per-cpu")) == (None, "2GB")
     extra = {"cpus_per_gpu": 4, "gpus_per_task": 1}
+    submit(tmp_path, spec=SlurmSpec(mem_gb=0.0004))
+    assert option(fake, "mem") == "1MB"  # 0 would be all that there is
+    submit(tmp_path, spec=SlurmSpec(mem_gb=0))
+    assert option(fake, "mem") in ("0", "0GB")
     submit(tmp_path, spec=SlurmSpec(mem_gb=None, extra=extra))
     assert (option(fake, "mem"), option(fake, "cpus-per-task")) == (None, None)
     assert option(fake, "cpus-per-gpu") == "4"
@@ -158,7 +162,7 @@ def test_nothing_of_an_outer_job_reaches_the_inner_one(
         "SUBMITIT_EXECUTOR": "slurm",
         "FURU_EXEC_NODE": "x",
     }
-    kept = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_CLUSTERS": "big", "SBATCH_QOS": "long"}
+    kept = {"SLURM_CONF": __file__, "SLURM_CLUSTERS": "big", "SBATCH_QOS": "long"}
     for name, value in {**outer, **kept, "HOME": "/home/user"}.items():
         monkeypatch.setenv(name, value)
     submit(tmp_path)
@@ -285,17 +289,55 @@ def test_a_controller_that_is_away_for_a_moment_is_waited_for(
     away = "Unable to contact slurm controller (connect failure)"
     fail = f"{{ echo 'error: {away}' >&2; exit 1; }}"
     fake.command("sbatch", f"[ $COUNT -lt 3 ] && {fail}; {SUBMITTED}")
-    fake.command("squeue", f"[ $COUNT -lt 2 ] && {fail}; exit 0")
     assert submit(tmp_path) == ["17"]
+    assert fake.calls("squeue") == []  # which would not be answered either
 
 
 def test_a_controller_that_stays_away_is_an_error_in_bounded_time_P6(
-    fake: FakeSlurm, tmp_path: Path
+    fake: FakeSlurm, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for command in ("sbatch", "squeue"):
         fake.command(command, "echo 'error: Unable to contact slurm controller' >&2; exit 1")
-    with pytest.raises(FuruSlurmUnavailable, match="does not answer"):
+    with pytest.raises(FuruSlurmUnavailable, match="does not answer") as caught:
         submit(tmp_path, patience=1.0)
+    assert not caught.value.maybe_submitted  # it never got the request
+    assert list((tmp_path / "logs").iterdir()) == []
+    assert "does not answer (Unable to contact slurm controller); trying for 1 s" in caplog.text
+    # It got it, and the answer was lost.
+    lost = "Unable to contact slurm controller (receive failure)"
+    fake.command("sbatch", f"echo 'error: {lost}' >&2; exit 1")
+    with pytest.raises(FuruSlurmUnavailable, match="not known") as caught:
+        submit(tmp_path, patience=1.0)
+    assert caught.value.maybe_submitted
+
+
+NOWHERE = """cat >&2 <<.
+sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host
+sbatch: error: fetch_config: DNS SRV lookup failed
+sbatch: error: _establish_config_source: failed to fetch config
+sbatch: fatal: Could not establish a configuration source
+.
+exit 1"""
+
+
+def test_p8_where_sbatch_knows_of_no_cluster_that_is_said_at_once(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.command("sbatch", NOWHERE)
+    with pytest.raises(FuruSlurmUnavailable, match="does not know of any cluster") as caught:
+        submit(tmp_path)
+    assert "SLURM_CONF" in caught.value.hint
+    assert not caught.value.maybe_submitted
+    # Commands look for a file that is not there for a minute.
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(FuruSlurmUnavailable, match=f"{tmp_path}/slurm.conf is not there, which"):
+        submit(tmp_path)
+    snapshot = SlurmCluster().jobs(fresh=True)
+    assert not snapshot.known
+    assert "which SLURM_CONF names" in snapshot.problem
+    with pytest.raises(FuruSlurmUnavailable, match="could not be cancelled"):
+        SlurmCluster().cancel(["7"])
+    assert len(fake.calls("sbatch")) == 1
 
 
 @pytest.mark.parametrize(
@@ -308,12 +350,14 @@ def test_a_controller_that_stays_away_is_an_error_in_bounded_time_P6(
     ],
 )
 def test_what_slurm_refuses_is_an_error_at_once_in_its_own_words(
-    words: str, fake: FakeSlurm, tmp_path: Path
+    words: str, fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.command("sbatch", f"echo 'sbatch: error: {words}' >&2; exit 1")
+    monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
     with pytest.raises(FuruSubmitRefused) as caught:
         submit(tmp_path)
     assert words in str(caught.value)
+    assert "correct the SlurmSpec, or SBATCH_PARTITION in the environment" in caught.value.hint
     assert caught.value.said == words
     assert len(fake.calls("sbatch")) == 1
 

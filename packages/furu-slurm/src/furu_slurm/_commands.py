@@ -22,6 +22,7 @@ _OF_OURS: Final = re.compile(r"SUBMITIT_|FURU_EXEC_")
 _FORMATS: Final = re.compile(r"SQUEUE_|SACCT_|SCONTROL_")
 # These would make sbatch wait for the job's end, or make an array of what is one job.
 _NOT_FOR_US: Final = ("SBATCH_WAIT", "SBATCH_ARRAY_INX")
+NO_SUCH_CONFIGURATION: Final = "is not there, which SLURM_CONF names"
 # Devices of an outer job, which an inner job without any would believe to be its own.
 _DEVICES: Final = (
     "CUDA_VISIBLE_DEVICES",
@@ -72,6 +73,10 @@ def call(command: Sequence[str], *, timeout: float, environ: Mapping[str, str]) 
         timeout: seconds.
         environ: its whole environment.
     """
+    conf = environ.get("SLURM_CONF", "")
+    if conf and not os.path.exists(conf):
+        # Slurm's commands would look for it for a minute, in silence.
+        return Reply(None, "", f"{conf} {NO_SUCH_CONFIGURATION}", 0.0)
     began = time.monotonic()
     # In a session of its own, or a Ctrl-C at the terminal would end sbatch half-way; and what a
     # site's wrapper script started is killed with it.

@@ -9,7 +9,7 @@ import re
 from enum import Enum
 from typing import Final
 
-from furu_slurm._commands import Reply
+from furu_slurm._commands import NO_SUCH_CONFIGURATION, Reply
 
 
 class Complaint(Enum):
@@ -19,6 +19,7 @@ class Complaint(Enum):
     LIMIT = "limit"  # too many jobs now
     UNREACHABLE = "unreachable"  # the controller did not get the request
     UNSURE = "unsure"  # it may have got it
+    UNCONFIGURED = "unconfigured"  # it does not know of any controller
 
 
 _LIMIT: Final = (
@@ -26,13 +27,13 @@ _LIMIT: Final = (
     r"|temporarily unable to accept job|MaxJobCount|Job violates accounting/QOS policy"
 )
 _UNREACHABLE: Final = (
-    r"Unable to contact slurm controller|Connection refused|connect failure"
+    r"Unable to contact slurm controller(?! \((send|receive|shutdown))|Connection refused|connect failure"
     r"|Communication connection failure|standby mode|No route to host|Network is unreachable"
-    r"|fetch_config|configuration source|resolve_ctls|get addr for controller"
+    r"|get addr for controller"
 )
 _UNSURE: Final = (
     r"timed out|Zero Bytes|Connection reset|Unexpected message|Transport endpoint"
-    r"|send/recv|receive failure|Broken pipe|Insane message|shutting down|shutdown"
+    r"|send/recv|(send|receive) failure|Broken pipe|Insane message|shutting down|shutdown"
     r"|Resource temporarily unavailable"
 )
 # In this order: a message about a limit may come along with one that names no reason.
@@ -40,6 +41,10 @@ _WORDS: Final = (
     (Complaint.LIMIT, _LIMIT),
     (Complaint.UNREACHABLE, _UNREACHABLE),
     (Complaint.UNSURE, _UNSURE),
+    (
+        Complaint.UNCONFIGURED,
+        r"configuration source|DNS SRV lookup failed|" + NO_SUCH_CONFIGURATION,
+    ),
 )
 # A limit on the size of one job is no limit on their number: waiting does not help.
 _TOO_LARGE: Final = re.compile(
@@ -56,7 +61,8 @@ def complaint_of(reply: Reply) -> Complaint:
     if reply.ok:
         return Complaint.UNSURE  # it says so, and not which job
     if reply.status is None:
-        return Complaint.REFUSED
+        unconfigured = NO_SUCH_CONFIGURATION in reply.err
+        return Complaint.UNCONFIGURED if unconfigured else Complaint.REFUSED
     if _TOO_LARGE.search(reply.err):
         return Complaint.REFUSED
     for complaint, words in _WORDS:

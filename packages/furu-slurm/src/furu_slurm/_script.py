@@ -18,6 +18,7 @@ from furu_slurm.errors import FuruSpecError, FuruSubmitRefused
 END_SIGNAL: Final = "USR2"
 _FLAG: Final = "#SBATCH "
 _LONGEST: Final = 120_000  # an argument, and a variable of the job, has at most 128 KiB
+_LEAST_GB: Final = 1 / 1024  # less would become 0, and so all that a node has
 # More than one of them says how much memory, or how many processors, a job gets.
 _MEMORY: Final = ("mem_per_cpu", "mem_per_gpu", "mem-per-cpu", "mem-per-gpu")
 _PROCESSORS: Final = ("cpus_per_gpu", "cpus-per-gpu")
@@ -75,7 +76,7 @@ class Script(SlurmExecutor):
         if spec.mem_gb is not None and not any(
             key in table for table in (extra, nested) for key in _MEMORY
         ):
-            parameters["mem_gb"] = spec.mem_gb
+            parameters["mem_gb"] = spec.mem_gb and max(spec.mem_gb, _LEAST_GB)
         if spec.gpus:
             parameters["gpus_per_node"] = spec.gpus
         parameters |= extra

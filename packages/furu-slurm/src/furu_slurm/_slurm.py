@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +35,9 @@ _COMMAND_SECS: Final = 30.0
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _LOOKS: Final = 2  # a controller that was busy may answer squeue before it has queued the job
 _IDS_A_CALL: Final = 500
+
+
+_log = logging.getLogger("furu.slurm")
 
 
 class SlurmCluster(Cluster):
@@ -82,9 +87,9 @@ class SlurmCluster(Cluster):
         command = ["sbatch", *options_in(script), str(script_path)]
         try:
             number = self._submitted(command, full_name, token, again=again)
-        except FuruSubmitLimit:
+        except (FuruSubmitLimit, FuruSlurmUnavailable) as error:
             # It is tried again and again, under another token each time.
-            for one in (path, script_path):
+            for one in () if getattr(error, "maybe_submitted", False) else (path, script_path):
                 one.unlink(missing_ok=True)
             raise
         shared_queue().changed()
@@ -111,6 +116,7 @@ class SlurmCluster(Cluster):
                 raise _unavailable(silence, token)
             if found:
                 return self._one_of(found, silence, token)
+        said = False
         while True:
             left = max(1.0, deadline - time.monotonic())
             reply = call(command, timeout=left, environ=submit_environ())
@@ -118,21 +124,26 @@ class SlurmCluster(Cluster):
             if number is not None:
                 return number
             complaint = complaint_of(reply)
-            if complaint is Complaint.REFUSED:
-                raise _refused(reply, token)
+            if complaint in (Complaint.REFUSED, Complaint.UNCONFIGURED):
+                raise _refused(reply, token, complaint)
             if complaint is Complaint.LIMIT and not reply.timed_out:
                 raise _limit(reply, token)
-            # It must not be submitted again before Slurm has said that it is not there.
-            found = self._look_up(name, deadline, unsure=complaint is not Complaint.UNREACHABLE)
-            if found is None:
-                raise _unavailable(reply, token)
-            if found:
-                return self._one_of(found, reply, token)
+            if complaint is not Complaint.UNREACHABLE:
+                # It must not be submitted again before Slurm has said that it is not there.
+                found = self._look_up(name, deadline, unsure=True)
+                if found is None:
+                    raise _unavailable(reply, token)
+                if found:
+                    return self._one_of(found, reply, token)
             if complaint is Complaint.LIMIT:
                 raise _limit(reply, token)
             pause = next(pauses, _PAUSES[-1])
             if time.monotonic() + pause >= deadline:
                 raise _unavailable(reply, token, maybe=False)
+            if not said:
+                said = True
+                secs = deadline - time.monotonic()
+                _log.warning("Slurm does not answer (%s); trying for %.0f s more", reply.said, secs)
             time.sleep(pause)
 
     def _look_up(
@@ -282,7 +293,15 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _refused(reply: Reply, token: str) -> FuruSlurmError:
+def _refused(reply: Reply, token: str, complaint: Complaint = Complaint.REFUSED) -> FuruSlurmError:
+    if complaint is Complaint.UNCONFIGURED:
+        return FuruSlurmUnavailable(
+            f"sbatch does not know of any cluster: {reply.said}",
+            token=token,
+            said=reply.said,
+            hint="run this on a login node of the cluster, or have SLURM_CONF name its slurm.conf; else "
+            "use another executor",
+        )
     if reply.status is None and not installed("sbatch"):
         return FuruSlurmUnavailable(
             "there is no sbatch here, so nothing can be submitted",
@@ -294,8 +313,14 @@ def _refused(reply: Reply, token: str) -> FuruSlurmError:
         f"Slurm refuses the job: {reply.said}",
         token=token,
         said=reply.said,
-        hint="correct the SlurmSpec; `sinfo` lists partitions, and what their nodes have",
+        hint=f"correct the SlurmSpec{_own_settings()}; `sinfo` lists partitions, and what their nodes have",
     )
+
+
+def _own_settings() -> str:
+    """The user's settings of sbatch, which it heeds beside the spec."""
+    names = sorted(name for name in os.environ if name.startswith("SBATCH_"))
+    return f", or {', '.join(names)} in the environment" if names else ""
 
 
 def _limit(reply: Reply, token: str) -> FuruSubmitLimit:
