@@ -15,10 +15,13 @@ from pool_kit import LOCAL, RUN_SECS, await_begun, furu, furu_pool, start
 
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
 from furu_core.executors import RunState, named_roots, new_run_folder, this_process
+from furu_slurm import LocalCluster, SlurmSpec
+from furu_slurm.errors import FuruSpecError, FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._control import succeed, unfinished
 from furu_slurm_pool._controllers import Ruler, ruler
 from furu_slurm_pool._request import read_options, read_request
+from furu_slurm_pool._resume import _stop_workers, resume_run
 from furu_slurm_pool._worker import EXECUTOR
 from furu_slurm_pool.errors import FuruRunAlive
 from furu_testing import Program, Scripts, await_mark, let_go, times, wait_until
@@ -195,6 +198,49 @@ def test_p7_a_run_that_goes_on_is_gone_on_with_by_the_options_of_the_newest_cont
     assert read_options(folder) == more
 
 
+def test_p7_who_cannot_go_on_with_a_run_does_not_keep_it_from_the_next_one(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Step(label="root", key="gpu")
+    roots = named_roots(root)
+    asked = SlurmPoolExecutor(**LOCAL)._request()
+    _, folder = new_run_folder(EXECUTOR, roots)
+    succeed(folder, 0, asked, roots).end(RunState.CANCELLED)
+    for detach in (False, True, False):
+        lacking = SlurmPoolExecutor(**LOCAL | {"specs": {"default": {}}, "detach": detach})
+        with pytest.raises(FuruSpecError, match="'gpu'"):
+            lacking.submit(root)
+    assert newest(store).number == 1
+    assert read_options(folder) == asked
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FuruSubmitRefused("Slurm refuses the job")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalCluster, "submit", refuse)
+        for _ in range(2):
+            with pytest.raises(FuruSubmitRefused):
+                SlurmPoolExecutor(**DETACHED).submit(root)
+            with pytest.raises(FuruSubmitRefused):
+                resume_run(folder, detach=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("furu_slurm_pool._control.spent_before", refuse)
+        for _ in range(2):
+            with pytest.raises(FuruSubmitRefused):
+                start(root)
+    killed = succeed(folder, newest(store).number, asked, roots)
+    controller = attrs.evolve(newest(store), number=killed.number)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalCluster, "cancel", refuse)
+        with pytest.raises(FuruSubmitRefused):
+            _stop_workers(folder, LocalCluster(), controller)
+    assert newest(store).ended is RunState.RUNNING
+    assert f"{folder.name}  without a controller" in furu_pool("status")
+    run = start(root)
+    assert run.run_dir == folder
+    assert run.wait(RUN_SECS).results() == 1
+
+
 # Detached controllers and commands
 
 
@@ -225,6 +271,18 @@ def test_p7_a_detached_run_is_cancelled_from_afar_and_goes_on_as_it_is_asked_for
     logs = store / "submitit" / "workers" / "controller" / run.run_id
     assert len(list(logs.glob("*.out"))) == 2
     nothing_left()
+
+
+def test_p8_a_detached_controller_that_cannot_begin_tells_why_and_where_its_log_is(
+    store: Path,
+) -> None:
+    away = SlurmSpec(setup=("echo 'furu: no module named numpy' >&2; exit 1",))
+    executor = SlurmPoolExecutor(**DETACHED | {"specs": {"default": {}, "controller": away}})
+    run = executor.submit(Leaf(x=1))
+    with pytest.raises(FuruRunError, match="has ended: no module named numpy") as caught:
+        run.wait(RUN_SECS)
+    (log,) = (store / "submitit" / "workers" / "controller" / run.id).glob("*.out")
+    assert f"(log: {log})" in str(caught.value)
 
 
 def test_p8_a_run_whose_controller_was_killed_says_so_and_is_stopped_and_resumed(

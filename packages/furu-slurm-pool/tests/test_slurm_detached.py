@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
-from pool_kit import JOBS_SECS, SLURM, furu, furu_pool, jobs_of
+from pool_kit import JOBS_SECS, SLURM, SMALL, furu, furu_pool, jobs_of
 
-from furu_core.errors import FuruRunCancelled
+from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.executors import RunState
 from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._controllers import ruler
@@ -94,3 +95,15 @@ def test_p7_a_cancelled_controller_cancels_its_workers_and_the_run_is_resumed(
     assert times(store) == {"first": 2, "second": 1}
     slurm.wait_idle()
     assert len(jobs_of(run.id, slurm)) == 4
+
+
+def test_p8_a_detached_run_whose_workers_slurm_refuses_tells_why_and_where_its_log_is(
+    store: Path, slurm: Any
+) -> None:
+    nowhere = attrs.evolve(SMALL, partition="nowhere")
+    specs = {"default": nowhere, "controller": SMALL}
+    run = SlurmPoolExecutor(**SLURM | {"specs": specs, "detach": True}).submit(Step(label="step"))
+    with pytest.raises(FuruRunError, match="nvalid partition") as caught:
+        run.wait(JOBS_SECS)
+    (log,) = (store / "submitit" / "workers" / "controller" / run.id).glob("*.out")
+    assert f"(log: {log})" in str(caught.value)

@@ -153,8 +153,11 @@ def test_logs_are_below_the_store_unless_configured(furu_store: Path, tmp_path: 
     assert node_log_folder(root, "gpu", "r1") == root / "nodes" / "gpu" / "r1"
     assert worker_log_folder(root, "a/b%c", "r1") == root / "workers" / "a=2Fb=25c" / "r1"
     assert node_log_folder(root, "..", "r1") == root / "nodes" / "=2E." / "r1"
-    with pytest.raises(FuruSlurmError, match="percent"):
-        submitit_root(tmp_path / "100%")
+    for name in ("100%", "back\\slash", "new\nline", "tab\t"):
+        with pytest.raises(FuruSlurmError, match="takes no") as caught:
+            submitit_root(tmp_path / name)
+        assert repr(f"{tmp_path}/{name}") in caught.value.message
+        assert "FURU_SUBMITIT_PATH" in caught.value.hint
 
 
 def test_a_relative_folder_of_logs_counts_from_where_it_was_said(tmp_path: Path) -> None:

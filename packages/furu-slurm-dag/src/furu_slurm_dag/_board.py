@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ from furu_core.executors import (
     place_of,
 )
 from furu_plan import DependencyPlan, PlanNode, RetryLedger, Status, Verdict
-from furu_slurm import JobInfo, JobState, Snapshot, job_log
+from furu_slurm import JobInfo, JobState, Snapshot, job_log, last_word
 from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
 from furu_slurm_dag._job import Status as JobStatus
@@ -29,7 +28,6 @@ _VISIBLE_SECS: Final = 60.0
 _HOPELESS_SECS: Final = 60.0  # a job that waits for what no node has is given up after that
 # A controller of Slurm that was killed may forget ends of jobs, and believe in them until their walltime.
 _GHOST_SECS: Final = 120.0
-_TAIL: Final = 4096  # bytes of a log in which a job's last word stands
 
 
 Told = Callable[[Entry], None]
@@ -198,7 +196,10 @@ class Board:
         now = time.monotonic()
         entry.hopeless = now if entry.hopeless is None else entry.hopeless
         if now - entry.hopeless > _HOPELESS_SECS:
-            text = f"job {job.job_id} waited for what will not come by itself: {info.reason}"
+            text = (
+                f"job {job.job_id} is pending for a reason that does not pass by itself: "
+                f"{info.reason}; mend specs[{entry.node.spec_key!r}]"
+            )
             self.surplus.append(job.job_id)
             self._fail(entry, self._failure(entry, FailureKind.PROTOCOL, text))
 
@@ -463,15 +464,7 @@ class Board:
     def _last_word(self, entry: Entry) -> str:
         """What a job that never came to its node said last."""
         log = self.log_of(entry)
-        if log is None:
-            return ""
-        with suppress(OSError), log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-            return next((line for line in reversed(lines) if line.startswith("furu:")), "") or (
-                lines[-1] if lines else ""
-            )
-        return ""
+        return "" if log is None else last_word(log)
 
 
 def _says_more(info: JobInfo | None, ledger: Ledger | None) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,12 +37,13 @@ from furu_slurm import (
 from furu_slurm_pool._controllers import KeptLedger, Reign, Ruler, ruler, spent_before, take_over
 from furu_slurm_pool._fleet import Fleet
 from furu_slurm_pool._folders import make_folders, withdraw_orders
-from furu_slurm_pool._inheritance import HeirsReader, Inheritance, inherit
+from furu_slurm_pool._inheritance import HeirsReader, Inheritance, inherit, left_in_queue
 from furu_slurm_pool._pool import QueuePool, remove_traces, unwritable
 from furu_slurm_pool._request import Request, same_runs, write_request
 from furu_slurm_pool._worker import EXECUTOR, WorkerSetup
 from furu_slurm_pool.errors import FuruRunAlive
 
+CONTROLLER_KEY: Final = "controller"
 _LEAVE_SECS: Final = 2.0  # for workers that have heard that the run is over
 _TASKS_A_WORKER: Final = 20  # that wait in the queue, so that no worker runs dry
 _TASKS: Final = 2_000
@@ -88,12 +90,40 @@ def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
     found = unfinished(roots, where)
     if found is not None:
         folder, before = found
+        check(request, roots, folder)
         return control(request, roots, folder, succeed(folder, before.number, request, roots))
     settings = _settings(request)
     plan = build_plan(roots, settings=settings)
     check_spec_keys(request.specs, plan.with_status(Status.TODO))
     _, folder = new_run_folder(EXECUTOR, roots, where=where)
     return control(request, roots, folder, succeed(folder, 0, request, roots), plan)
+
+
+def check(request: Request, roots: Roots, folder: Path | None) -> None:
+    """See that a run can be controlled as it is asked for, before anybody claims it.
+
+    Args:
+        request: how.
+        roots: what for.
+        folder: of the run; None for one that is new.
+
+    Raises:
+        FuruSpecError: a node needs workers that the request does not describe.
+    """
+    # What stands in the queue is computed whoever has it; the scheduler, which may be slow, is not asked.
+    reader = None if folder is None else HeirsReader(left_in_queue(str(folder)))
+    plan = build_plan(roots, settings=_settings(request), reader=reader, validate=False)
+    check_spec_keys(request.specs, plan.with_status(Status.TODO))
+
+
+@contextmanager
+def given_up_on_error(reign: Reign) -> Iterator[None]:
+    """Give a claim up if what follows it fails, so that nobody waits for this process to control the run."""
+    try:
+        yield
+    except BaseException:
+        reign.end(RunState.RUNNING)
+        raise
 
 
 def unfinished(roots: Roots, where: Path | None) -> tuple[Path, Ruler] | None:
@@ -148,6 +178,7 @@ def succeed(folder: Path, after: int, request: Request, roots: Roots) -> Reign:
         make_folders(str(folder))
         write_request(folder, request, roots)
     except OSError as error:
+        reign.end(RunState.RUNNING)
         raise unwritable(str(folder), error) from error
     return reign
 
@@ -183,6 +214,13 @@ def control(
         FuruSpecError: a node needs workers that the request does not describe.
         FuruStoreError: the run's folder cannot be written.
     """
+    with given_up_on_error(reign):
+        return _control(request, roots, folder, reign, plan)
+
+
+def _control(
+    request: Request, roots: Roots, folder: Path, reign: Reign, plan: DependencyPlan | None
+) -> Controlled:
     settings = _settings(request)
     run_folder = str(folder)
     make_folders(run_folder)

@@ -77,7 +77,7 @@ class Reign:
         return f"{_STOP}{self.number}" in listed(f"{self.run_folder}/controllers")
 
     def end(self, state: RunState) -> None:
-        """Note how the run ended."""
+        """Note how the run ended; `RUNNING` says that this controller ended, and the run may go on."""
         with suppress(OSError):  # a rename, which also works on a full disk
             os.rename(f"{self.folder}/alive", f"{self.folder}/{_ENDED}{state.value}")
 
@@ -90,7 +90,8 @@ class Ruler:
         number: counts the run's controllers.
         process: the process; None for a job that has not begun.
         submission: the job that it runs in, where there is one.
-        ended: how the run ended under it; None while it has not.
+        ended: how the run ended under it; None while it has not. `RUNNING` says that it gave the
+            run up, which may go on under another.
         silent_secs: seconds since its last sign of life, by the filesystem's clock.
     """
 
@@ -104,6 +105,11 @@ class Ruler:
         job = None if self.submission is None else f"job {bare_id(self.submission.id)}"
         process = None if self.process is None else str(self.process)
         return ", ".join(part for part in (process, job) if part)
+
+    @property
+    def concluded(self) -> RunState | None:
+        """How the run ended under it; None where it has not."""
+        return None if self.ended is RunState.RUNNING else self.ended
 
     def lives(self, lease_secs: float) -> bool:
         """Whether it can still do anything."""

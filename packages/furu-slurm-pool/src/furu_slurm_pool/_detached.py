@@ -28,7 +28,6 @@ from furu_core.executors import (
     importing_user_code,
     new_run_folder,
 )
-from furu_plan import Status, build_plan
 from furu_slurm import (
     ANY_RESTART,
     Call,
@@ -36,7 +35,6 @@ from furu_slurm import (
     JobEnvironment,
     SlurmSpec,
     at_home,
-    check_spec_keys,
     new_token,
     same_job,
     this_job,
@@ -45,10 +43,13 @@ from furu_slurm import (
 )
 from furu_slurm.errors import FuruSlurmError
 from furu_slurm_pool._control import (
+    CONTROLLER_KEY,
     Controlled,
+    check,
     claim,
     cluster_of,
     control,
+    given_up_on_error,
     margin_secs,
     refuse_if_alive,
     succeed,
@@ -64,7 +65,6 @@ from furu_slurm_pool._worker import EXECUTOR
 _log = logging.getLogger("furu.pool")
 
 CONTROL: Final = "furu_slurm_pool._detached:control_as_job"
-CONTROLLER_KEY: Final = "controller"
 _HAND_OVER_SECS: Final = 60  # for the process that submitted the job to be its predecessor
 _PAUSE_SECS: Final = 0.2
 _REQUEUES: Final = 5
@@ -82,7 +82,7 @@ def submit_controller(request: Request, roots: Roots, *, where: Path | None) -> 
     """
     found = unfinished(roots, where)
     # Options that no job could go on with are not to replace those of before.
-    check_spec_keys(request.specs, build_plan(roots).with_status(Status.TODO))
+    check(request, roots, None if found is None else found[0])
     if found is None:
         _, folder = new_run_folder(EXECUTOR, roots, where=where)
         reign = succeed(folder, 0, request, roots)
@@ -96,18 +96,19 @@ def submit_controller_of(
     folder: Path, request: Request, roots: Roots, reign: Reign
 ) -> ObservedPoolRun:
     """Have a job control the run in a folder, which this process controls until then."""
-    write_job_environment(folder)
     spec = controller_spec(request)
     cluster = cluster_of(request)
-    (job_id,) = cluster.submit(
-        spec=spec,
-        token=new_token(),
-        name=f"furu-pool-controller-{folder.name}",
-        folder=worker_log_folder(request.submitit_root, CONTROLLER_KEY, folder.name),
-        calls=[Call(CONTROL, [str(folder)])],
-        requeue=request.cluster == "slurm",
-        signal_before_secs=int(margin_secs(spec)),
-    )
+    with given_up_on_error(reign):
+        write_job_environment(folder)
+        (job_id,) = cluster.submit(
+            spec=spec,
+            token=new_token(),
+            name=f"furu-pool-controller-{folder.name}",
+            folder=worker_log_folder(request.submitit_root, CONTROLLER_KEY, folder.name),
+            calls=[Call(CONTROL, [str(folder)])],
+            requeue=request.cluster == "slurm",
+            signal_before_secs=int(margin_secs(spec)),
+        )
     submission = Submission(EXECUTOR, at_home(job_id, cluster.home()), ANY_RESTART)
     try:
         # None: the job has begun already, and is the controller.
@@ -246,7 +247,7 @@ def _back_into_the_queue(cluster: Cluster, job: JobEnvironment | None) -> int:
         try:
             cluster.requeue(job.job_id)
         except FuruSlurmError as error:
-            _log.warning("%s", error)
+            _log.warning("%s", error.message)
             time.sleep(_REQUEUE_PAUSE_SECS)
         else:
             return 0

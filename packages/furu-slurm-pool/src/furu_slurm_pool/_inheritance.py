@@ -70,6 +70,15 @@ def inherit(run_folder: str, workers: Collection[str], counted: Collection[str])
     return found
 
 
+def left_in_queue(run_folder: str) -> Inheritance:
+    """The tasks that stand in a queue, which nothing is done to: for a look before anybody controls it."""
+    found = Inheritance()
+    for queue in queues(run_folder):
+        for names in (_queue.waiting(queue), *_queue.claimed_by(queue).values()):
+            found.claimed.update((_tasks.hash_of(name), name) for name in names)
+    return found
+
+
 def read_verdicts(run_folder: str, file: str) -> Verdicts | None:
     """What a verdict file says; None when it is gone or damaged."""
     path = f"{_verdicts.folder_of(run_folder)}/{file}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Self
@@ -25,15 +26,19 @@ from furu_core.executors import (
     runs_folder,
 )
 from furu_plan.runs import failure_text, next_step
-from furu_slurm import bare_id, liveness
+from furu_slurm import bare_id, job_log, last_word, liveness, worker_log_folder
 from furu_slurm_pool import _heartbeats, _queue
+from furu_slurm_pool._control import CONTROLLER_KEY, cluster_of
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._folders import queues
 from furu_slurm_pool._moves import listed
-from furu_slurm_pool._request import pool_runs
+from furu_slurm_pool._request import pool_runs, read_options
 from furu_slurm_pool._worker import EXECUTOR
 
+_log = logging.getLogger("furu.pool")
+
 _LOOK_SECS = 0.5
+_QUEUE_SECS = 60.0  # between two looks at why a controller's job has not begun
 
 
 @attrs.frozen
@@ -73,7 +78,7 @@ def look_at(folder: Path, *, workers: bool = True) -> Sight:
     """
     controller = ruler(str(folder))
     lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
-    ended = None if controller is None else controller.ended
+    ended = None if controller is None else controller.concluded
     queued: dict[str, int] = {}
     claimed: dict[str, int] = {}
     for queue in queues(str(folder)):
@@ -197,17 +202,22 @@ class ObservedPoolRun(Run):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.05
+        next_look = 0.0
         while True:
             controller = ruler(str(self.folder))
             lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
-            if controller is not None and controller.ended is not None:
-                return self._concluded(controller.ended)
-            if not lives:
+            if controller is not None and controller.concluded is not None:
+                return self._concluded(controller, controller.concluded)
+            if controller is None or not lives:
                 raise FuruRunError(
-                    f"the controller of run {self.id}, {controller}, has died",
+                    f"the controller of run {self.id}, {controller}, has ended: {self._why(controller)}",
                     run_id=self.id,
-                    hint=f"go on with it by `furu pool resume {self.id}`",
+                    hint=f"mend that, and go on with the run by the same command, or by `furu pool "
+                    f"resume {self.id}`",
                 )
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _QUEUE_SECS
+                self._mind_queue(controller)
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
             time.sleep(pause)
@@ -223,11 +233,43 @@ class ObservedPoolRun(Run):
         if controller is not None and controller.ended is None:
             ask_to_stop(str(self.folder), controller.number)
 
-    def _concluded(self, state: RunState) -> Self:
+    def _mind_queue(self, controller: Ruler) -> None:
+        """Say why a controller that is a job has not begun; raise where it never will."""
+        told = controller.submission
+        if told is None or controller.process is not None:
+            return
+        info = cluster_of(read_options(self.folder)).jobs([told.id]).job(told.id)
+        if info is None or not info.reason:
+            return
+        if info.hopeless:
+            raise FuruRunError(
+                f"run {self.id} would wait for ever: its controller, job {info.job_id}, is pending for "
+                f"a reason that does not pass by itself: {info.reason}",
+                run_id=self.id,
+                hint=f"furu pool stop {self.id}, mend specs['controller'] (without one, the job asks for "
+                "a little of what specs['default'] does), and run the same command again",
+            )
+        if info.state.waiting:
+            _log.info(
+                "run %s: its controller, job %s, is queued because of %s",
+                *(self.id, info.job_id, info.reason),
+            )
+
+    def _why(self, controller: Ruler | None) -> str:
+        """Why a controller ended, as far as it said so in its job's log."""
+        told = None if controller is None else controller.submission
+        if told is None:
+            return f"see {self.folder}"
+        folder = worker_log_folder(self.submitit_root, CONTROLLER_KEY, self.id)
+        log = job_log(folder, bare_id(told.id))
+        word = last_word(log).removeprefix("furu: ")
+        return f"{word} (log: {log})" if word else f"it said nothing (log: {log})"
+
+    def _concluded(self, controller: Ruler, state: RunState) -> Self:
         if state is RunState.DONE:
             return self
         status = look_at(self.folder, workers=False).status
-        text = failure_text(status.failures) if status.failures else f"see {self.folder}"
+        text = failure_text(status.failures) if status.failures else self._why(controller)
         kind = FuruRunCancelled if state is RunState.CANCELLED else FuruRunError
         raise kind(
             f"run {self.id} {'was cancelled' if kind is FuruRunCancelled else 'failed'}: {text}",

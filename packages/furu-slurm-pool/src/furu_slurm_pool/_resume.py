@@ -11,7 +11,14 @@ from furu_core.errors import FuruExecutorError
 from furu_core.executors import RunState
 from furu_slurm import Cluster, bare_id, restore_job_environment
 from furu_slurm.errors import FuruSlurmUnavailable
-from furu_slurm_pool._control import claim, cluster_of, control, refuse_if_alive
+from furu_slurm_pool._control import (
+    check,
+    claim,
+    cluster_of,
+    control,
+    given_up_on_error,
+    refuse_if_alive,
+)
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
 from furu_slurm_pool._detached import submit_controller_of
 from furu_slurm_pool._folders import order_stop
@@ -44,6 +51,7 @@ def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | Observed
     # Import paths and working directory, so that the roots can be made again.
     restore_job_environment(folder)
     request, roots = read_request(folder)
+    check(request, roots, folder)
     reign = claim(folder, 0 if before is None else before.number)
     if detach:
         return submit_controller_of(folder, request, roots, reign)
@@ -64,17 +72,17 @@ def stop_run(folder: Path) -> str:
             f"{folder} is no run on a pool", hint="`furu pool status` lists those that there are"
         )
     cluster = cluster_of(read_options(folder))
-    if controller.ended is not None:
+    if controller.concluded is not None:
         rest = _stop_leftovers(folder, cluster, controller)
-        return f"has ended already: {controller.ended.value}{rest}"
+        return f"has ended already: {controller.concluded.value}{rest}"
     if not controller.lives(furu_core.settings().lease_secs):
         return f"had no controller; {_stop_workers(folder, cluster, controller)} were cancelled"
     deadline = time.monotonic() + _STOP_SECS
     asked = 0
     while time.monotonic() < deadline:
         now = ruler(str(folder)) or controller
-        if now.ended is not None:
-            return f"is over: {now.ended.value}"
+        if now.concluded is not None:
+            return f"is over: {now.concluded.value}"
         if now.number > asked:
             asked = now.number
             ask_to_stop(str(folder), asked)
@@ -103,17 +111,18 @@ def _waits(cluster: Cluster, job_id: str) -> bool:
 def _stop_workers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
     """End a run whose controller cannot; its workers, counted in words."""
     reign = claim(folder, controller.number)
-    order_stop(str(folder))
-    workers = noted(str(folder))
-    jobs = {worker.name: worker.full_id for worker in workers if worker.full_id is not None}
-    if len(jobs) < len(workers):
-        # Its controller died before it heard of the job; Slurm knows it by its token.
-        snapshot = cluster.jobs(fresh=True)
-        for worker in workers:
-            info = found_in(snapshot, worker)
-            if worker.full_id is None and info is not None:
-                jobs[worker.name] = info.job_id
-    cluster.cancel(jobs.values())
+    with given_up_on_error(reign):
+        order_stop(str(folder))
+        workers = noted(str(folder))
+        jobs = {worker.name: worker.full_id for worker in workers if worker.full_id is not None}
+        if len(jobs) < len(workers):
+            # Its controller died before it heard of the job; Slurm knows it by its token.
+            snapshot = cluster.jobs(fresh=True)
+            for worker in workers:
+                info = found_in(snapshot, worker)
+                if worker.full_id is None and info is not None:
+                    jobs[worker.name] = info.job_id
+        cluster.cancel(jobs.values())
     reign.end(RunState.CANCELLED)
     rest = len(workers) - len(jobs)
     more = f" (and {rest} that may be on their way into the queue, which end as soon as they begin)"

@@ -16,7 +16,13 @@ if _TYPE_CHECKING:
         this_job,
         write_job_environment,
     )
-    from furu_slurm._folders import job_log, node_log_folder, submitit_root, worker_log_folder
+    from furu_slurm._folders import (
+        job_log,
+        last_word,
+        node_log_folder,
+        submitit_root,
+        worker_log_folder,
+    )
     from furu_slurm._job_ids import at_home, bare_id, same_job
     from furu_slurm._liveness import ANY_RESTART, judge, liveness
     from furu_slurm._local import LocalCluster
@@ -49,6 +55,7 @@ __all__ = [
     "configured_specs",
     "job_log",
     "judge",
+    "last_word",
     "liveness",
     "new_token",
     "node_log_folder",
@@ -73,7 +80,7 @@ _MODULES = {
         "this_job",
         "write_job_environment",
     ),
-    "_folders": ("job_log", "node_log_folder", "submitit_root", "worker_log_folder"),
+    "_folders": ("job_log", "last_word", "node_log_folder", "submitit_root", "worker_log_folder"),
     "_job_ids": ("at_home", "bare_id", "same_job"),
     "_liveness": ("ANY_RESTART", "judge", "liveness"),
     "_local": ("LocalCluster",),

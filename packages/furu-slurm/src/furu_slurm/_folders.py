@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+from typing import Final
 
 import furu_core
 from furu_slurm._settings import PATH_VARIABLE
 from furu_slurm.errors import FuruSlurmError
+
+_NOT_TAKEN: Final = re.compile(r"[%\\\x00-\x1f\x7f]")
+_TAIL: Final = 4096  # bytes of a log in which a job's last word stands
 
 
 def submitit_root(given: Path | str | None = None) -> Path:
@@ -17,14 +22,15 @@ def submitit_root(given: Path | str | None = None) -> Path:
         given: a folder; None for `FURU_SUBMITIT_PATH`, else the store's ``submitit``.
 
     Raises:
-        FuruSlurmError: it has a percent sign in its name, which Slurm would replace.
+        FuruSlurmError: it has a character in its name that Slurm does not take: a percent sign, a
+            backslash, or one that cannot be printed.
     """
     settings = furu_core.settings()
     configured = settings.extra.get(PATH_VARIABLE)
     root = Path(given or configured or settings.path / "submitit").expanduser().absolute()
-    if "%" in str(root):
+    if bad := _NOT_TAKEN.search(str(root)):
         raise FuruSlurmError(
-            f"the folder of logs is {root}, and Slurm replaces what follows a percent sign",
+            f"the folder of logs is {str(root)!r}, and Slurm takes no {bad[0]!r} in it as it stands",
             hint=f"set {PATH_VARIABLE} to a folder without one",
         )
     return root
@@ -55,6 +61,18 @@ def job_log(folder: Path, job_id: str) -> Path:
         job_id: such as ``"123"``, or ``"123_4"`` for an element of an array.
     """
     return folder / f"{job_id}_0_log.out"  # as submitit names them
+
+
+def last_word(log: Path) -> str:
+    """What a job that could not do what it was to do said last in its log; empty where it said nothing."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    own = next((line for line in reversed(lines) if line.startswith("furu:")), "")
+    return own or (lines[-1] if lines else "")
 
 
 def _quoted(spec_key: str) -> str:
