@@ -154,6 +154,8 @@ def test_texts_for_people() -> None:
     assert "and 2 more" in text
     stopping = View("r1", 10, 4, 0, (), 30.0, 45.0, "stopping")
     assert progress_line(stopping) == "run r1: 4 of 10 nodes there, 0 running, stopping"
+    queued = View("r1", 10, 4, 0, (), 30.0, 45.0, workers="3 queued")
+    assert progress_line(queued).endswith("0 running, 3 queued, about 45 s left")
 
 
 def test_the_first_time_left_is_that_of_the_nodes_and_not_of_the_start_of_the_workers() -> None:

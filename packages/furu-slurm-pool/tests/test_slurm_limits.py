@@ -19,6 +19,7 @@ from furu_core.executors import EventKind
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor
+from furu_slurm_pool._resume import stop_run
 from furu_testing import await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Leaf, Step
 
@@ -117,7 +118,23 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     with pytest.raises(FuruRunError, match="no job at all") as caught:
         run.wait(JOBS_SECS)
     assert isinstance(caught.value.__cause__, FuruSubmitRefused)
-    cluster.run(*limit, "MaxSubmitJobs=2")
+
+    # Nor does a job ever start that asks for more than its user may have.
+    cluster.run(*limit, "MaxSubmitJobs=2", "MaxWall=1")
+    run = start_on_slurm(Leaf(x=9))
+    with pytest.raises(FuruRunError, match="AssocMaxWallDurationPerJobLimit") as caught:
+        run.wait(JOBS_SECS)
+    assert isinstance(caught.value.__cause__, FuruSubmitRefused)
+    assert "mend specs['default']" in str(caught.value.__cause__)
+    cluster.wait_idle()
+    detached = SlurmPoolExecutor(**SLURM | {"detach": True}).submit(Leaf(x=9))
+    with pytest.raises(
+        FuruRunError, match=r"its controller, job .*AssocMaxWallDurationPerJobLimit"
+    ):
+        detached.wait(JOBS_SECS)
+    stop_run(detached.folder)
+    cluster.wait_idle()
+    cluster.run(*limit, "MaxWall=-1")
 
 
 # Little information

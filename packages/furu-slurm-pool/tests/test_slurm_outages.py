@@ -29,16 +29,30 @@ def cluster(own_slurm: Callable[..., Any]) -> Any:
     return own_slurm(nodes=2, cpus=1, conf=GHOSTLY)
 
 
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What a run that shows its progress says, once a second."""
+    for name in ("_FIRST_LINE_SECS", "_LINE_SECS"):
+        monkeypatch.setattr(f"furu_plan.runs._display.{name}", 1.0)
+    caplog.set_level("INFO", "furu")
+
+
 @pytest.mark.slow
 def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_not_when_one_begins(
-    store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Path,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lines: None,
 ) -> None:
     first = Step(label="first", waits=True)
     second = Step(label="second", needs=(first,), waits=True)
     third = Step(label="third", needs=(second,), waits=True)
-    run = start_on_slurm(third, max_workers_total=1)
+    run = start_on_slurm(third, max_workers_total=1, progress=True)
     await_mark(store, "first")
     cluster.stop_controller()
+    why = "there, 1 running, Slurm does not answer (squeue: "
+    wait_until("the run to say why", lambda: why in caplog.text)
     let_go(store, "first")
     await_mark(store, "second")
     cluster.start_controller()
@@ -94,17 +108,19 @@ def test_p6_a_run_that_is_cancelled_while_slurm_is_away_says_what_it_waits_for(
     assert len(read_marks(store)) == 1
 
 
-def test_pending_workers_are_counted_and_cancelled_when_they_are_not_needed(
-    store: Path, cluster: Any
+def test_p6_pending_workers_are_counted_and_why_they_wait_is_said_and_cancelled_when_not_needed(
+    store: Path, cluster: Any, caplog: pytest.LogCaptureFixture, lines: None
 ) -> None:
     other = cluster.sbatch("sleep 600")
-    run = start_on_slurm([Step(label=label, waits=True) for label in "abc"])
+    run = start_on_slurm([Step(label=label, waits=True) for label in "abc"], progress=True)
     wait_until("two jobs", lambda: len(jobs_of(run.id, cluster)) == 2)
     wait_until("a node to begin", lambda: read_marks(store))
     rows = jobs_of(run.id, cluster)
     assert sorted(row["state"] for row in rows) == ["PENDING", "RUNNING"]
     (waiting,) = [row["id"] for row in rows if row["state"] == "PENDING"]
     cluster.run("scontrol", "hold", waiting)  # or it might start when another has just left
+    held = "1 running, queued workers: 1 because of JobHeld"
+    wait_until("the reason to be said", lambda: held in caplog.text)
     let_go(store)
     assert run.wait(JOBS_SECS).results() == [1, 1, 1]
     cluster.run("scancel", other)

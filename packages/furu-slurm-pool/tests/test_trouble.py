@@ -19,7 +19,7 @@ from pool_kit import RUN_SECS, start
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError, FuruStoreError
-from furu_core.executors import NodeResult, Outcome
+from furu_core.executors import EventKind, NodeResult, Outcome
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolRun, _worker
 from furu_slurm_pool._folders import open_queue
@@ -138,6 +138,9 @@ def test_p8_workers_that_cannot_start_are_an_error_that_names_the_log(
     cause = caught.value.__cause__
     assert isinstance(cause, FuruExecutorError)
     assert "module not found" in Path(str(cause).rpartition("read ")[2]).read_text()
+    # The node was never begun, so it was neither lost nor interrupted.
+    told = {event.kind for event in run.events()}
+    assert not told & {EventKind.NODE_RETRIED, EventKind.NODE_FAILED, EventKind.NODE_CANCELLED}
     nothing_left()
 
 

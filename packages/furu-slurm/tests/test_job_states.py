@@ -6,11 +6,21 @@ import os
 import threading
 from pathlib import Path
 
+import attrs
 import pytest
 from fake_slurm import FakeSlurm
 
 from furu_core.executors import Liveness, Submission
-from furu_slurm import ANY_RESTART, JobInfo, JobState, LocalCluster, SlurmCluster, liveness
+from furu_slurm import (
+    ANY_RESTART,
+    JobInfo,
+    JobState,
+    LocalCluster,
+    SlurmCluster,
+    liveness,
+    reasons,
+    reasons_text,
+)
 from furu_slurm._commands import Reply
 from furu_slurm._queue import Queue, parse_sacct, parse_squeue
 from furu_slurm._tokens import job_name, token_of
@@ -60,9 +70,28 @@ def test_every_state_is_live_or_ended(state: JobState) -> None:
     assert JobState.parse(state.value) is state
 
 
-def test_a_job_that_no_node_can_ever_run_is_told_from_one_that_waits() -> None:
-    lines = [f"{n}|PENDING|0|0|{why}|x.y|" for n, why in enumerate(["PartitionConfig", "Priority"])]
-    assert [info.hopeless for info in parse_squeue("\n".join(lines))] == [True, False]
+def pending(*why: str) -> list[JobInfo]:
+    lines = [f"{number}|PENDING|0|0|{reason}|x.y|" for number, reason in enumerate(why)]
+    return list(parse_squeue("\n".join(lines)))
+
+
+def test_p6_a_job_that_can_never_run_is_told_from_one_that_waits_for_what_may_come() -> None:
+    never = ["PartitionConfig", "InvalidQOS", "AssocMaxWallDurationPerJobLimit"]
+    never += ["AssocMaxCpuPerJobLimit", "AssocMaxGRESPerJob", "QOSMaxWallDurationPerJobLimit"]
+    never += ["QOSMaxCpuPerNode", "QOSMinCpuNotSatisfied"]
+    assert [info.reason for info in pending(*never) if not info.hopeless] == []
+    # Others end, somebody lets it go, a node or partition comes back.
+    later = ["Priority", "Resources", "AssocGrpCpuLimit", "QOSMaxCpuPerUserLimit", "JobHeldUser"]
+    later += ["PartitionDown", "Reservation", "ReqNodeNotAvail, UnavailableNodes:n1", "None"]
+    assert [info.reason for info in pending(*later) if info.hopeless] == []
+
+
+def test_p6_why_jobs_wait_is_said_in_slurms_words_the_most_frequent_first() -> None:
+    infos = pending(*3 * ["Dependency"], *2 * ["Resources"], "JobHeldUser", "None", "a", "b")
+    text = reasons_text(reasons(infos))
+    assert text == "Resources (2), JobHeldUser (1), a (1), ..."
+    assert reasons_text(reasons(infos[:4])) == "Resources (1), Dependency (3)"
+    assert reasons_text(reasons([attrs.evolve(infos[5], state=JobState.RUNNING)])) == ""
 
 
 def test_a_job_that_slurm_has_set_aside_is_told_from_one_that_somebody_holds() -> None:

@@ -262,6 +262,7 @@ def _control(
         display=choose_display(wanted=request.progress, live=True),
         settings=settings,
         keep_going=request.keep_going,
+        workers=fleet.word,
     )
     pool.on_stop = lambda: controller.ask(Wish.CANCEL)
     return Controlled(folder.name, folder, plan, controller, pool, reign, resumed, ledger)

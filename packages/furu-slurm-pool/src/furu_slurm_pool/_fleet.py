@@ -15,7 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from furu_slurm import Allowance, Call, Cluster, JobState, Snapshot, Specs, new_token
+from furu_slurm import (
+    Allowance,
+    Call,
+    Cluster,
+    JobState,
+    Snapshot,
+    Specs,
+    new_token,
+    reasons,
+    reasons_text,
+)
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool import _workers
 from furu_slurm_pool._folders import order_leave
@@ -109,6 +119,7 @@ class Fleet:
         self._next_submission = 0.0
         self._down_since: float | None = None
         self._began = time.monotonic()
+        self._problem = ""  # why the scheduler has not answered when it was asked last
         self._was_up = False  # whether the scheduler has ever answered
         self._starts = Starts()
         self._surplus_since: dict[str, float] = {}
@@ -123,6 +134,17 @@ class Fleet:
     def worker(self, name: str) -> Worker | None:
         """One of them."""
         return self._workers.get(name)
+
+    def word(self) -> str:
+        """What keeps workers from working, in words; empty for nothing."""
+        if self._problem:
+            return f"Slurm does not answer ({self._problem})"
+        waiting = [worker for worker in self._workers.values() if worker.pending]
+        if not waiting:
+            return ""
+        found = reasons(worker.info for worker in waiting if worker.info is not None)
+        why = f" because of {reasons_text(found)}" if found else ""
+        return f"queued workers: {len(waiting)}{why}"
 
     def await_job_of(self, worker: Worker) -> None:
         """Hear what a worker's job is called, should it have told something before its submitter knew."""
@@ -326,12 +348,12 @@ class Fleet:
     def _say_limit(self, error: FuruSubmitLimit) -> None:
         """Say that there will be fewer workers: once, and while there is none now and then."""
         now = time.monotonic()
-        count = len(self._workers)
-        if self._limit_said is None or (not count and now - self._limit_said > _LIMIT_WORD_SECS):
+        there = len(self._workers)
+        if self._limit_said is None or (not there and now - self._limit_said > _LIMIT_WORD_SECS):
             self._limit_said = now
             _log.warning(
                 "run %s: %s; going on with %d workers, and with more when Slurm takes them",
-                *(self._run_id, error.message, count),
+                *(self._run_id, error.message, there),
             )
 
     def _hear_cancellations(self) -> None:
@@ -346,7 +368,7 @@ class Fleet:
         now = time.monotonic()
         if self._down_since is None:
             self._down_since = now
-            _log.warning("%s", error)
+            _log.warning("run %s: %s", self._run_id, error.message)
         self._next_submission = now + self._poll_secs
         if any(self._is_at_work(worker) for worker in self._workers.values()):
             return
@@ -363,13 +385,17 @@ class Fleet:
             error = asked.exception()
             if error is not None:
                 _log.debug("the scheduler gives no answer: %s", error)
-            elif asked.result().known:
+                snapshot = Snapshot(False, problem=str(error))
+            else:
+                snapshot = asked.result()
+            self._problem = "" if snapshot.known else snapshot.problem
+            if snapshot.known:
                 # What was heard before this run began, a moment before it stopped to answer, is none.
-                if asked.result().taken >= self._began:
+                if snapshot.taken >= self._began:
                     self._down_since, self._was_up = None, True
-                return self._judge(asked.result())
-            elif self._was_up:
-                why = f"Slurm does not answer ({asked.result().problem})"
+                return self._judge(snapshot)
+            if self._was_up and error is None:
+                why = f"Slurm does not answer ({snapshot.problem})"
                 hint = "run the same command again when `sinfo` answers"
                 self._is_down(FuruSlurmUnavailable(why, hint=hint))
         if self._asked is None and self._workers and time.monotonic() >= self._next_ask:

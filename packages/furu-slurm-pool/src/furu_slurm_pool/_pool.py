@@ -206,8 +206,10 @@ class QueuePool:
             self._fleet.cancel(self._fleet.workers())
         events = list(self._events)
         self._events.clear()
-        waiting = [*self._out.values(), *(out for out, _, _ in self._unseen.values())]
-        for out in waiting:
+        # What nobody has begun was neither started nor interrupted.
+        events += [GivenBack(out.task) for out in self._out.values() if not out.begun]
+        begun = [out for out in self._out.values() if out.begun]
+        for out in (*begun, *(out for out, _, _ in self._unseen.values())):
             node = out.task.node
             failure = Failure(
                 FailureKind.CANCELLED, "", "its run was cancelled", node.name, node.hash

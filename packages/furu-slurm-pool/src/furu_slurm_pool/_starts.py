@@ -65,5 +65,6 @@ def hopeless(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
         f"is pending because of {info.reason}",
         token=worker.token,
         said=info.reason,
-        hint=f"mend specs[{worker.spec_key!r}]: no node of its partition can run this",
+        hint=f"mend specs[{worker.spec_key!r}]: it asks for more than its partition has, or than your "
+        "account may have",
     )

@@ -30,7 +30,7 @@ if _TYPE_CHECKING:
     from furu_slurm._slurm import SlurmCluster
     from furu_slurm._spec import SlurmSpec
     from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
-    from furu_slurm._states import JobInfo, JobState, Snapshot
+    from furu_slurm._states import JobInfo, JobState, Snapshot, reasons, reasons_text
     from furu_slurm._tokens import new_token
     from furu_slurm._walltime import with_current_end
 
@@ -59,6 +59,8 @@ __all__ = [
     "liveness",
     "new_token",
     "node_log_folder",
+    "reasons",
+    "reasons_text",
     "resolve_specs",
     "restore_job_environment",
     "same_job",
@@ -88,7 +90,7 @@ _MODULES = {
     "_slurm": ("SlurmCluster",),
     "_spec": ("SlurmSpec",),
     "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),
-    "_states": ("JobInfo", "JobState", "Snapshot"),
+    "_states": ("JobInfo", "JobState", "Snapshot", "reasons", "reasons_text"),
     "_tokens": ("new_token",),
     "_walltime": ("with_current_end",),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import cached_property
 from typing import Final, Self
@@ -110,6 +112,10 @@ _HOPELESS: Final = {
     "PartitionTimeLimit",
     "QOSNotAllowed",
 }
+# Limits on a single job, which it exceeds whoever else ends. Those on all jobs of an account or a user
+# may be met when others have ended.
+_TOO_LARGE: Final = re.compile(r"(Assoc|QOS)(Max\w*Per(Job|Node)|Min)\w*")
+_REASONS_SHOWN: Final = 3
 _NO_LOG: Final = 128 + 53  # 0:53 in Slurm's own notation
 
 
@@ -160,8 +166,13 @@ class JobInfo:
 
     @property
     def hopeless(self) -> bool:
-        """Whether it waits for what will not come by itself, such as a node larger than any."""
-        return self.state is JobState.PENDING and self.reason in _HOPELESS
+        """Whether it waits for what will not come by itself, such as a node larger than any.
+
+        A job that is held, a partition that is down, or a reservation may be let go by somebody.
+        """
+        if self.state is not JobState.PENDING:
+            return False
+        return self.reason in _HOPELESS or _TOO_LARGE.fullmatch(self.reason) is not None
 
     @property
     def dropped(self) -> bool:
@@ -233,6 +244,34 @@ class Snapshot:
         for infos in grouped.values():
             infos.sort(key=lambda info: split_id(info.job_id))
         return grouped
+
+
+def reasons(infos: Iterable[JobInfo]) -> tuple[tuple[str, int], ...]:
+    """Why jobs wait, in Slurm's words, each with the number of jobs; the most frequent first.
+
+    That jobs wait for others is said last, for it is no news.
+
+    Example:
+        >>> from furu_slurm import JobInfo, JobState, reasons
+        >>> jobs = [JobInfo(str(n), "x", JobState.PENDING, reason="Dependency") for n in range(3)]
+        >>> reasons([*jobs, JobInfo("4", "x", JobState.PENDING, reason="JobHeldUser")])
+        (('JobHeldUser', 1), ('Dependency', 3))
+    """
+    counts = Counter(info.reason for info in infos if info.state.waiting and info.reason)
+    return tuple(sorted(counts.items(), key=lambda one: (one[0] == "Dependency", -one[1])))
+
+
+def reasons_text(found: Iterable[tuple[str, int]]) -> str:
+    """What `reasons` found, for people.
+
+    Example:
+        >>> from furu_slurm import reasons_text
+        >>> reasons_text([("Resources", 2), ("JobHeldUser", 1)])
+        'Resources (2), JobHeldUser (1)'
+    """
+    texts = [f"{reason} ({number})" for reason, number in found]
+    more = ["..."] if len(texts) > _REASONS_SHOWN else []
+    return ", ".join(texts[:_REASONS_SHOWN] + more)
 
 
 def job_elsewhere(job_id: str, reason: str) -> JobInfo:

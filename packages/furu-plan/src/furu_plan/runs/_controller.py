@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from enum import IntEnum
 from typing import Final
@@ -68,6 +68,7 @@ class Controller:
         places: spec key to its places, for those whose nodes not every worker can compute.
         ledger: decides what follows from failures; default: one for these settings that has seen none.
         display: shows how the run stands; closed at the end. Default: what fits the console.
+        workers: asked when the display is drawn what keeps workers from working; empty for nothing.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Controller:
         places: Mapping[str, tuple[Place, ...]] | None = None,
         ledger: RetryLedger | None = None,
         display: Display | None = None,
+        workers: Callable[[], str] | None = None,
     ) -> None:
         settings = current_settings() if settings is None else settings
         self._run_id = run_id
@@ -90,6 +92,7 @@ class Controller:
         self._frontier = frontier
         self._ledger = RetryLedger(settings, keep_going=keep_going) if ledger is None else ledger
         self._pool = pool
+        self._workers = workers
         self._events = events
         self._intake = Intake(
             frontier,
@@ -168,6 +171,8 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - `wait` raises it; the workers must end first
             self.cause = error
             _log.error("run %s ends: %s: %s", self._run_id, type(error).__name__, error)
+            # What is interrupted now is cancelled, not lost: nothing is tried again.
+            self._accepting, self._kill_at = False, time.monotonic()
             self._take_stock(self._pool.kill())
             self.state = RunState.FAILED
         finally:
@@ -391,6 +396,7 @@ class Controller:
                 running=[seconds for _, seconds in running],
             ),
             note="" if self._accepting else "stopping",
+            workers="" if self._workers is None else self._workers(),
         )
 
 

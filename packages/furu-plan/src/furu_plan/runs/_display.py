@@ -127,6 +127,7 @@ class Screen:
 
 
 def _drawn(view: View) -> Any:
+    from rich.markup import escape
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -135,6 +136,8 @@ def _drawn(view: View) -> Any:
     if view.failed:
         facts.append(f"[red]{view.failed} failed[/red]")
     facts.append(duration(view.elapsed))
+    if view.workers:
+        facts.append(escape(view.workers))
     if view.note:
         facts.append(view.note)
     elif view.left is not None:

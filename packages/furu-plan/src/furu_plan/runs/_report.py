@@ -29,6 +29,7 @@ class View:
         elapsed: seconds since the run began.
         left: seconds that the rest may take; None while nobody can tell.
         note: what the run is doing besides computing, such as stopping.
+        workers: what keeps its workers from working, such as a scheduler's queue; empty for nothing.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class View:
     elapsed: float
     left: float | None
     note: str = ""
+    workers: str = ""
 
 
 def progress_line(view: View) -> str:
@@ -46,6 +48,8 @@ def progress_line(view: View) -> str:
     parts = [f"{view.done} of {count(view.total, 'node')} there", f"{len(view.running)} running"]
     if view.failed:
         parts.append(f"{view.failed} failed")
+    if view.workers:
+        parts.append(view.workers)
     if view.note:
         parts.append(view.note)
     elif view.left is not None:
