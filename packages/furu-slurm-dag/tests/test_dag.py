@@ -46,7 +46,8 @@ def test_a_diamond_is_one_job_per_node_each_after_its_dependencies_and_of_its_sp
     run = submit({"root": root}, specs=specs)
     jobs = run.job_id_by_hash
     assert len(set(jobs.values())) == 4
-    assert run.root_job_ids == (jobs[root.furu_hash],)
+    assert run.root_job_ids == {root.furu_hash: jobs[root.furu_hash]}
+    assert run.submitit_root == store / "submitit"
     assert run.run_dir == store / "runs" / run.run_id
     assert len(run.plan) == 4
     # Left and right wait for the same node, so they share an array; the root waits for all of it.

@@ -16,6 +16,7 @@ from furu_core.errors import (
     FuruExecutorError,
     FuruFormatError,
     FuruRunError,
+import furu_slurm_dag
     FuruStoreError,
     FuruUsageError,
 )
@@ -202,6 +203,10 @@ def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(stor
     with pytest.raises(FuruSpecError, match="'default'"):
         submit_slurm_dag(node, specs={"gpu": SlurmSpec()})
     # Those of the project count as well.
+def test_specs_are_to_be_had_where_the_run_is() -> None:
+    assert furu_slurm_dag.SlurmSpec is SlurmSpec
+
+
     with (
         furu_core.use_settings(extra={"FURU_SLURM": '{"specs": {"default": {"cpus": 1}}}'}),
         pytest.raises(FuruSpecError, match="'gpu'"),

@@ -16,6 +16,7 @@ import pytest
 from pool_kit import LOCAL, RUN_SECS, start
 
 import furu_core
+import furu_slurm_pool
 from furu_core.errors import FuruRunError, FuruUsageError
 from furu_slurm import LocalCluster, SlurmSpec
 from furu_slurm.errors import FuruSpecError
@@ -100,6 +101,10 @@ def test_p6_a_dependent_starts_soon_after_its_dependency(store: Path) -> None:
 
 
 # Failures
+
+
+def test_specs_are_to_be_had_where_the_run_is() -> None:
+    assert furu_slurm_pool.SlurmSpec is SlurmSpec
 
 
 def test_p5_with_the_option_against_retries_a_node_that_failed_before_is_an_error_at_once(

@@ -20,6 +20,7 @@ from furu_slurm import (
     submitit_root,
     worker_log_folder,
 )
+from furu_slurm._spec import spec_from
 from furu_slurm.errors import FuruSlurmError, FuruSpecError
 from furu_testing.nodes import Step
 
@@ -165,3 +166,8 @@ def test_a_relative_folder_of_logs_counts_from_where_it_was_said(tmp_path: Path)
 
     read = _settings.read({"FURU_SUBMITIT_PATH": "logs"}, tmp_path)
     assert read.extra["FURU_SUBMITIT_PATH"] == os.fspath(tmp_path / "logs")
+
+
+def test_a_spec_may_say_that_there_is_nothing_more() -> None:
+    assert SlurmSpec(extra=None, setup=None) == SlurmSpec()
+    assert spec_from({"extra": None}, "default") == SlurmSpec()

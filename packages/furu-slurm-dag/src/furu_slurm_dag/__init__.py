@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from furu_slurm import SlurmSpec
     from furu_slurm_dag._executor import SlurmDagExecutor, submit_slurm_dag
     from furu_slurm_dag._run import SlurmDagStatus, SlurmDagSubmission, WaitInterrupted
 
@@ -12,6 +13,7 @@ __all__ = [
     "SlurmDagExecutor",
     "SlurmDagStatus",
     "SlurmDagSubmission",
+    "SlurmSpec",
     "WaitInterrupted",
     "submit_slurm_dag",
 ]
@@ -20,9 +22,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # A job imports this package as well, and would wait for all that submits jobs.
     if name in __all__:
-        from furu_slurm_dag import _executor, _run
+        from furu_slurm_dag import _executor, _options, _run
 
-        return getattr(_run if hasattr(_run, name) else _executor, name)
+        return next(vars(one)[name] for one in (_run, _executor, _options) if name in vars(one))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -138,10 +138,15 @@ class SlurmDagSubmission(Run):
         return {one.node.hash: one.job.job_id for one in self._board if one.job is not None}
 
     @property
-    def root_job_ids(self) -> tuple[str, ...]:
-        """The jobs of the roots that were not there."""
+    def root_job_ids(self) -> dict[str, str]:
+        """The jobs of the roots that were not there, by hash."""
         jobs = self.job_id_by_hash
-        return tuple(jobs[one] for one in self.plan.roots if one in jobs)
+        return {one: jobs[one] for one in self.plan.roots if one in jobs}
+
+    @property
+    def submitit_root(self) -> Path:
+        """The folder below which its jobs have their logs."""
+        return self._submitter.root
 
     # What can be done with it
 

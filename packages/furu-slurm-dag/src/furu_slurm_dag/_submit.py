@@ -102,7 +102,7 @@ class Submitter:
     ) -> None:
         self._cluster = cluster
         self._specs = specs
-        self._root = root
+        self.root = root
         self.run_id = run_id
         self._folder = folder
         self._signal_before_secs = signal_before_secs
@@ -113,7 +113,7 @@ class Submitter:
 
     def log_folder(self, spec_key: str) -> Path:
         """Where the logs of jobs with a spec key are."""
-        return node_log_folder(self._root, spec_key, self.run_id)
+        return node_log_folder(self.root, spec_key, self.run_id)
 
     def close(self) -> None:
         """Close the run's graph, until more is submitted."""

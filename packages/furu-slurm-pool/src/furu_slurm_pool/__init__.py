@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from furu_slurm import SlurmSpec
     from furu_slurm_pool._observed import ObservedPoolRun
     from furu_slurm_pool._pool_run import SlurmPoolRun
     from furu_slurm_pool._run import SlurmPoolExecutor, run_slurm_pool
 
-__all__ = ["ObservedPoolRun", "SlurmPoolExecutor", "SlurmPoolRun", "run_slurm_pool"]
+__all__ = ["ObservedPoolRun", "SlurmPoolExecutor", "SlurmPoolRun", "SlurmSpec", "run_slurm_pool"]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,8 +41,10 @@ _OWNED: Final = {
 _TASKS: Final = ("ntasks_per_node", "ntasks")
 
 
-def _extra(given: Mapping[str, Any]) -> dict[str, Any]:
+def _extra(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """A copy of nobody else's, with submitit's own names."""
+    if given is None:
+        return {}
     if not isinstance(given, Mapping):
         raise FuruSpecError(
             f"extra is {given!r}, expected a dict of submitit's parameters",
@@ -58,7 +60,9 @@ def _extra(given: Mapping[str, Any]) -> dict[str, Any]:
     return extra
 
 
-def _setup(given: Sequence[str]) -> tuple[str, ...]:
+def _setup(given: Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
     if isinstance(given, str) or not all(isinstance(line, str) for line in given):
         raise FuruSpecError(
             f"setup is {given!r}, expected a list of shell commands",
