@@ -13,8 +13,19 @@ from furu_slurm import SlurmCluster
 NODES = Path(__file__).parent / "nodes"
 collect_ignore = ["nodes"]  # collected, they would be imported a second time under other names
 
-if str(NODES) not in sys.path:
-    sys.path.insert(0, str(NODES))
+FAKES = Path(__file__).parents[2] / "furu-slurm" / "tests" / "nodes"
+
+for folder in (FAKES, NODES):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+from fake_slurm import FakeSlurm  # noqa: E402 - found by the lines above
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """Commands of Slurm that do what the test says."""
+    return FakeSlurm(tmp_path / "fake", monkeypatch)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from dag_programs import Speaks
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
 from furu_core.executors import EventKind, FailureKind, NodeState, RunState, short_name
-from furu_slurm import JobInfo, SlurmCluster, SlurmSpec
+from furu_slurm import JobInfo, SlurmCluster, SlurmSpec, reasons_text
 from furu_slurm_dag import WaitInterrupted
 from furu_testing import Host, await_mark, let_go, times, wait_until
 from furu_testing.nodes import Fails, Step
@@ -197,6 +197,9 @@ def test_p4_a_node_that_somebody_else_computes_is_waited_for_by_its_own_job_only
     await_mark(store, "held")
     slurm.run("scontrol", "requeuehold", job_id)
     slurm.wait_for_state(job_id, "PENDING")
+    wait_until(
+        "the reason", lambda: "held" in reasons_text(run.status().reasons).lower(), WAIT_SECS
+    )
     with Host(store) as host:
         # A node that only waits in a queue is computed by whoever asks for it.
         child = host.start("furu_testing.nodes:hold", "held")

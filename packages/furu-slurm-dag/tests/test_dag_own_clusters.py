@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from furu_testing.nodes import Dies, Fails, Saves, Step
 from furu_testing.slurm import GHOSTLY, NodeOptions, SlurmTestCluster
 
 OwnSlurm = Callable[..., SlurmTestCluster]
+
+USER = [pwd.getpwuid(os.getuid()).pw_name]
 
 pytestmark = pytest.mark.slow
 
@@ -217,6 +221,17 @@ def test_limits_of_the_cluster_are_found_out_and_the_wait_goes_on_in_waves(
         return [info and info.state for info in map(snapshot.job, jobs)]
 
     wait_until("the accounting", lambda: told() == [JobState.COMPLETED] * len(jobs), WAIT_SECS)
+
+    # A job that asks for more than its user may have waits for ever, which ends the run that says so.
+    limited.run("sacctmgr", "-i", "modify", "user", *USER, "set", "MaxWall=1")
+    monkeypatch.setattr("furu_slurm_dag._board._HOPELESS_SECS", 2.0)
+    monkeypatch.setattr("furu_slurm_dag._run._FIRST_WORD_SECS", 0.5)
+    caplog.set_level("INFO", "furu")
+    run = submit(Step(label="long"))
+    with pytest.raises(FuruRunError, match=r"AssocMaxWallDurationPerJobLimit; mend specs\['def"):
+        run.wait(WAIT_SECS)
+    assert "1 queued because of AssocMaxWallDurationPerJobLimit (1), 0 failed" in caplog.text
+    limited.wait_idle()
 
 
 def test_behind_caches_and_on_hosts_of_their_own_jobs_find_what_others_computed(

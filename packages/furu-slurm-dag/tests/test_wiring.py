@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
+from dag_kit import WAIT_SECS, states, submit
+from fake_slurm import FakeSlurm
 
 import furu_core
+import furu_slurm_dag
 from furu_core.errors import (
     FuruComputeError,
     FuruExecutorError,
     FuruFormatError,
+    FuruRunCancelled,
     FuruRunError,
-import furu_slurm_dag
     FuruStoreError,
     FuruUsageError,
 )
-from furu_core.executors import Failure, FailureKind, Liveness, NodePlace, Submission
+from furu_core.executors import Failure, FailureKind, Liveness, NodePlace, NodeState, Submission
 from furu_plan import Spent, build_plan
 from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot, at_home
-from furu_slurm.errors import FuruSpecError
-from furu_slurm_dag import SlurmDagExecutor, submit_slurm_dag
+from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
+from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _files as files
 from furu_slurm_dag._liveness import SUBMITTING_SECS, liveness
 from furu_slurm_dag._wiring import afterok, grouped
+from furu_testing import wait_until
 from furu_testing.nodes import Fails, Step
 
 
@@ -196,6 +203,10 @@ def test_options_are_read_from_a_command_line_and_checked() -> None:
         SlurmDagExecutor(signal_before_secs=0)
 
 
+def test_specs_are_to_be_had_where_the_run_is() -> None:
+    assert furu_slurm_dag.SlurmSpec is SlurmSpec
+
+
 def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(store: Path) -> None:
     node = Step(label="one", key="gpu")
     with pytest.raises(FuruSpecError, match="'gpu'"):
@@ -203,10 +214,6 @@ def test_a_spec_key_without_a_spec_is_an_error_before_anything_is_submitted(stor
     with pytest.raises(FuruSpecError, match="'default'"):
         submit_slurm_dag(node, specs={"gpu": SlurmSpec()})
     # Those of the project count as well.
-def test_specs_are_to_be_had_where_the_run_is() -> None:
-    assert furu_slurm_dag.SlurmSpec is SlurmSpec
-
-
     with (
         furu_core.use_settings(extra={"FURU_SLURM": '{"specs": {"default": {"cpus": 1}}}'}),
         pytest.raises(FuruSpecError, match="'gpu'"),
@@ -228,3 +235,77 @@ def test_p8_what_failed_before_and_is_not_tried_again_is_an_error_and_nothing_is
     assert "nothing was submitted" in str(caught.value)
     assert "FURU_RETRY_FAILED=1" in str(caught.value)
     assert not (store / "runs").exists()
+
+
+# Submitting, where Slurm does not do what it should
+
+
+LIMIT = "echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1"
+AWAY = "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+
+
+def test_p6_a_wait_that_submits_is_interrupted_and_cancelled_at_once(
+    store: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr("furu_slurm_dag._run._AGAIN_SECS", 0.0)
+    fake.command("sbatch", LIMIT)
+    run = submit(Step(label="step"))
+    looks: list[float] = []
+
+    def then(act: Callable[[], None], *, once: Callable[[], bool]) -> threading.Thread:
+        def wait_and_act() -> None:
+            wait_until("it to submit", once)
+            act()
+
+        (thread := threading.Thread(target=wait_and_act)).start()
+        return thread
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        # sbatch does not end.
+        fake.command("sbatch", "exec sleep 600")
+        tried = len(fake.calls("sbatch"))
+        thread = then(interrupt, once=lambda: len(fake.calls("sbatch")) > tried)
+        with pytest.raises(WaitInterrupted):
+            run.wait(WAIT_SECS)
+        thread.join()
+        # Now nobody knows whether it was submitted, so its job is waited for.
+        adopt = run._submitter.adopt
+
+        def noted(*args: Any) -> Any:
+            looks.append(time.monotonic())
+            return adopt(*args)
+
+        monkeypatch.setattr(run._submitter, "adopt", noted)
+        thread = then(interrupt, once=lambda: len(looks) == 1)
+        with pytest.raises(WaitInterrupted):
+            run.wait(WAIT_SECS)
+        thread.join()
+        thread = then(run.cancel, once=lambda: len(looks) == 2)
+        with pytest.raises(FuruRunCancelled):
+            run.wait(WAIT_SECS)
+        thread.join()
+        assert time.monotonic() - looks[-1] < SUBMITTING_SECS / 2
+        assert len(fake.calls("sbatch")) == tried + 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_it(
+    store: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "furu_slurm_dag._executor.SlurmCluster", lambda: SlurmCluster(patience_secs=0.1)
+    )
+    fake.command("sbatch", AWAY)
+    fake.command("squeue", AWAY)
+    base = Step(label="base")
+    with pytest.raises(FuruSlurmUnavailable, match="nothing was submitted"):
+        submit([Step(label="root", needs=(base,))])
+    assert states(base) == [NodeState.ABSENT]
+    assert [path.name for path in (store / "runs").rglob("jobs/*")] == []
+    assert not list((store / "submitit").rglob("*.sh"))
+    assert base.get() == 1

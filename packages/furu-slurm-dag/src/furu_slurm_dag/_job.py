@@ -380,7 +380,7 @@ class _Job:
             try:
                 furu_slurm.SlurmCluster().requeue(self._job.job_id)
             except FuruError as error:
-                self._say(str(error))
+                self._say(error.message)
                 time.sleep(_REQUEUE_PAUSE_SECS)
             else:
                 return Status.REQUEUED

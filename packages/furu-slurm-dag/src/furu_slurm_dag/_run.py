@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from signal import Signals
@@ -36,7 +36,7 @@ from furu_plan.runs import (
     next_step,
     signals_forwarded,
 )
-from furu_slurm import Allowance, Cluster
+from furu_slurm import Allowance, Cluster, Snapshot, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._board import Board
 from furu_slurm_dag._entries import Entry, Stage
@@ -47,6 +47,7 @@ from furu_slurm_dag._wiring import Group, grouped
 _log = logging.getLogger("furu.slurm")
 
 _AGAIN_SECS: Final = 10.0  # until a submission is tried again that Slurm had no room for
+_FIRST_WORD_SECS: Final = 10.0
 _WORD_SECS: Final = 60.0
 _SHOWN: Final = 20
 
@@ -58,14 +59,20 @@ class SlurmDagStatus(RunStatus):
     Attributes:
         queued: nodes whose jobs wait in Slurm's queue.
         unsubmitted: nodes that wait until Slurm has room for their jobs.
+        reasons: why they wait, in Slurm's words as of the last look, each with the number of jobs.
         never_ran: short names of nodes that can never run, each with that of the node that failed.
         cancelled: short names of nodes whose jobs somebody cancelled.
     """
 
     queued: int = 0
     unsubmitted: int = 0
+    reasons: tuple[tuple[str, int], ...] = ()
     never_ran: tuple[tuple[str, str], ...] = ()
     cancelled: tuple[str, ...] = ()
+
+
+class _BrokenOff(BaseException):
+    """A look or a submission that is not to be ended, because somebody wants something else."""
 
 
 class WaitInterrupted(FuruRunError, SystemExit):
@@ -110,14 +117,17 @@ class SlurmDagSubmission(Run):
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._signal: Signals | None = None
         self._cancelled = False
+        self._breakable = False
         self._state = RunState.RUNNING
         self._began = time.monotonic()
         self._limited: float | None = None  # until when Slurm is not asked for more
         self._allowance = Allowance(_AGAIN_SECS)
         self._limit_said = -_WORD_SECS
         self._unanswered: float | None = None
-        self._said = time.monotonic()
+        self._next_word = time.monotonic() + _FIRST_WORD_SECS
+        self._seen = Snapshot(False)
         self._retry_failed = settings.retry_failed
+        submitter.look_up = self._break_off_if_wanted
         self._board = Board(plan, submitter, settings, self._told, self._tried_again)
 
     # What it is
@@ -204,8 +214,8 @@ class SlurmDagSubmission(Run):
 
     def cancel(self) -> None:
         """Cancel the jobs, adopted ones too; `wait` tells when they have ended."""
+        self._cancelled = True  # before the lock: whoever submits under it breaks that off
         with self._lock:
-            self._cancelled = True
             self._cluster.cancel([job.job_id for job in self._board.jobs().values()])
         self._wake.put(None)
 
@@ -232,27 +242,35 @@ class SlurmDagSubmission(Run):
         with self._lock:
             if self._state is not RunState.RUNNING:
                 return True
-            self._look()
-            board = self._board
-            surplus, board.surplus = board.surplus, []
-            self._cancel_jobs(surplus)
-            if self._roots_are_there():
-                return self._end(RunState.DONE)
-            if self._stops():
-                self._cancel_jobs([job.job_id for job in board.jobs().values()])
-                return self._end(RunState.FAILED)
-            if not self._cancelled:
-                self._submit_more()
-            if board.at(Stage.QUEUED) or board.at(Stage.RUNNING):
-                self._report()
-                return False
-            if board.at(Stage.WAITING) and not self._cancelled:
-                return False  # until Slurm has room
-            return self._end(RunState.CANCELLED if self._cancelled else RunState.FAILED)
+            try:
+                return self._look_and_act()
+            except _BrokenOff:
+                return False  # the next look goes on from what is noted in the store
+
+    def _look_and_act(self) -> bool:
+        self._look()
+        board = self._board
+        surplus, board.surplus = board.surplus, []
+        self._cancel_jobs(surplus)
+        if self._roots_are_there():
+            return self._end(RunState.DONE)
+        if self._stops():
+            self._cancel_jobs([job.job_id for job in board.jobs().values()])
+            return self._end(RunState.FAILED)
+        if not self._cancelled:
+            self._submit_more()
+        if board.at(Stage.QUEUED) or board.at(Stage.RUNNING):
+            self._report()
+            return False
+        if board.at(Stage.WAITING) and not self._cancelled:
+            return False  # until Slurm has room
+        return self._end(RunState.CANCELLED if self._cancelled else RunState.FAILED)
 
     def _look(self) -> None:
         jobs = self._board.jobs()
-        snapshot = self._cluster.jobs([job.full_id for job in jobs.values()])
+        with self._breaking_off():
+            snapshot = self._cluster.jobs([job.full_id for job in jobs.values()])
+        self._seen = snapshot
         now = time.monotonic()
         if snapshot.known or not jobs:
             self._unanswered = None
@@ -288,7 +306,7 @@ class SlurmDagSubmission(Run):
             try:
                 self._submit()
             except FuruSlurmUnavailable as error:
-                _log.warning("run %s: %s", self.id, error)
+                _log.warning("run %s: %s; it is tried again", self.id, error.message)
                 self._limited = time.monotonic() + _AGAIN_SECS
 
     def _submit(self) -> None:
@@ -299,6 +317,7 @@ class SlurmDagSubmission(Run):
         try:
             pending = board.pending()
             for group in grouped(board.submittable(), pending):
+                self._break_off_if_wanted()
                 jobs = {one: board[one].job for one in group.waits_for}
                 known = {one: job for one, job in jobs.items() if job is not None}
                 # Of what others wait for, something may not have been submitted.
@@ -317,8 +336,10 @@ class SlurmDagSubmission(Run):
             if not size:
                 return False
             part = attrs.evolve(group, nodes=tuple(nodes[:size]))
+            self._break_off_if_wanted()
             try:
-                found = self._submitter.submit(part, jobs, places)
+                with self._breaking_off():
+                    found = self._submitter.submit(part, jobs, places)
             except TooMany as error:
                 _log.info("run %s: %s; the rest is submitted later", self.id, error)
                 return True
@@ -362,9 +383,14 @@ class SlurmDagSubmission(Run):
             failures=self._failures(),
             queued=len(stages[Stage.QUEUED]),
             unsubmitted=len(stages[Stage.WAITING]),
+            reasons=self._reasons(stages[Stage.QUEUED]),
             never_ran=tuple((one.node.name, one.because) for one in stages[Stage.NEVER_RAN]),
             cancelled=tuple(one.node.name for one in stages[Stage.CANCELLED]),
         )
+
+    def _reasons(self, queued: Sequence[Entry]) -> tuple[tuple[str, int], ...]:
+        infos = [self._seen.job(one.job.full_id) for one in queued if one.job is not None]
+        return reasons(info for info in infos if info is not None)
 
     def _failures(self) -> tuple[Failure, ...]:
         return tuple(
@@ -405,14 +431,15 @@ class SlurmDagSubmission(Run):
 
     def _report(self) -> None:
         now = time.monotonic()
-        if now - self._said < _WORD_SECS:
+        if now < self._next_word:
             return
-        self._said = now
+        self._next_word = now + _WORD_SECS
         status = self._status()
+        why = f" because of {reasons_text(status.reasons)}" if status.reasons else ""
         self._say(
-            "run %s: %d of %s there, %d running, %d queued, %d failed",
+            "run %s: %d of %s there, %d running, %d queued%s, %d failed",
             *(self.id, status.total - status.waiting - status.running - status.failed),
-            *(count(status.total, "node"), status.running, status.queued, status.failed),
+            *(count(status.total, "node"), status.running, status.queued, why, status.failed),
         )
 
     def _say(self, text: str, *args: object) -> None:
@@ -462,6 +489,26 @@ class SlurmDagSubmission(Run):
     def _on_signal(self, signal: Signals) -> None:
         self._signal = self._signal or signal
         self._wake.put(None)
+        if self._breakable:
+            self._breakable = False
+            raise _BrokenOff
+
+    @contextmanager
+    def _breaking_off(self) -> Iterator[None]:
+        """Let a signal break off what may take a minute where Slurm does not answer.
+
+        It may come at any moment, as Ctrl-C in a program that submits; jobs that are in the queue by
+        then are found by their names.
+        """
+        self._breakable = True
+        try:
+            yield
+        finally:
+            self._breakable = False
+
+    def _break_off_if_wanted(self) -> None:
+        if self._signal is not None or self._cancelled:
+            raise _BrokenOff
 
     def _interrupted(self) -> WaitInterrupted:
         self._signal = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +110,8 @@ class Submitter:
         self._sizes: dict[str, int] = {}  # of submissions by others, by token
         self.largest = cluster.max_array_size()
         self._home = cluster.home()
+        # Called again and again while somebody else's submission is waited for; it may raise.
+        self.look_up: Callable[[], None] = lambda: None
 
     def log_folder(self, spec_key: str) -> Path:
         """Where the logs of jobs with a spec key are."""
@@ -265,6 +267,7 @@ class Submitter:
                 _log.info("run %s submits %s just now; waiting for its job", name.run_id, node.name)
                 said = True
             time.sleep(_LOOK_SECS)
+            self.look_up()
 
 
 def _noted_by_other(node: PlanNode, submission: Submission) -> Submission | None:
