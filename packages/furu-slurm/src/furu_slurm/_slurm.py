@@ -219,7 +219,8 @@ class SlurmCluster(Cluster):
         command = ["scontrol", "--oneliner", "show", "job", bare_id(job_id)]
         # Else it is the local time, of which one hour a year is there twice.
         reply = call(command, timeout=timeout, environ=query_environ() | {"TZ": "UTC0"})
-        told = re.search(r" EndTime=(\S+)", reply.out)
+        # Of a job that is being ended it is the present.
+        told = re.search(r" JobState=(?:RUNNING|SUSPENDED) .* EndTime=(\S+)", reply.out)
         if told is None:
             raise FuruSlurmUnavailable(
                 f"Slurm does not say when the walltime of job {job_id} ends: {reply.said}",
