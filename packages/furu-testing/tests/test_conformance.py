@@ -1,7 +1,6 @@
 """A sound executor passes the conformance suite, as those of furu's packages do on every change.
 
-Nothing of the product is its own, so `make test-all` runs it; `test_conformance_catches` runs the tests
-that catch the broken ones on it as well.
+Nothing of the product is its own, so `make test-all` runs it.
 """
 
 from __future__ import annotations
