@@ -35,7 +35,7 @@ class Tasks:
     def ready(self, place: object) -> int:
         return len(self.waiting)
 
-    def take(self, place: object, *, ahead: bool = False) -> Task | None:
+    def take(self, place: object, *, ahead: bool = False, queued: bool = False) -> Task | None:
         return self.waiting.pop(0) if self.waiting else None
 
 

@@ -27,7 +27,7 @@ from furu_core.executors import (
     record_death,
 )
 from furu_plan import PlanNode
-from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source, Task
+from furu_plan.runs import Begun, Broken, Ended, GivenBack, PoolEvent, Source, Task
 from furu_slurm import same_job
 from furu_slurm_pool import _heartbeats, _queue, _tasks, _verdicts
 from furu_slurm_pool._controllers import Reign
@@ -109,6 +109,7 @@ class QueuePool:
         self._inherited = inherited
         self._last_task: dict[str, str] = {}
         self._told_attempt: dict[str, int] = {}
+        self._told_begun: set[int] = set()  # numbers of tasks, each of which begins once
         self._heard = list(inherited.files)  # verdict files whose events have been handed out
         self._seen = set(inherited.files)
         self._bury: list[Worker] = []
@@ -134,7 +135,8 @@ class QueuePool:
     @property
     def busy(self) -> int:
         """How many tasks were taken and have not been reported."""
-        return len(self._out) + len(self._unseen) + len(self._events)
+        told = sum(not isinstance(event, Begun) for event in self._events)
+        return len(self._out) + len(self._unseen) + told
 
     def running(self) -> list[tuple[PlanNode, float]]:
         """The nodes that workers have, as was seen last."""
@@ -150,7 +152,7 @@ class QueuePool:
         taken: list[Task] = []
         room = min(_AT_ONCE, self._depth - len(self._out))
         while len(taken) < room:
-            task = source.take(None)
+            task = source.take(None, queued=True)
             if task is None:
                 break
             taken.append(task)
@@ -270,7 +272,7 @@ class QueuePool:
         if told is not None:
             self._ended(out, *told)
         else:
-            out.begun = True
+            self._begin(out)
             self._out[name] = out
         return True
 
@@ -379,7 +381,16 @@ class QueuePool:
                 self._report(out, NodeResult(node.hash, Outcome.FAILED, None, failure), worker)
             case Kind.ENDED:
                 assert verdict.result is not None
+                self._begin(out)  # it was quicker than two looks
                 self._report(out, verdict.result, worker)
+
+    def _begin(self, out: _Out) -> None:
+        """Note that a worker has a task; that a node has begun is told once, whoever gives it back."""
+        if not out.begun:
+            out.begun, out.since = True, time.monotonic()
+        if out.task.number not in self._told_begun:
+            self._told_begun.add(out.task.number)
+            self._events.append(Begun(out.task))
 
     def _report(self, out: _Out, result: NodeResult, worker: str) -> None:
         if result.attempt is not None:
@@ -440,7 +451,7 @@ class QueuePool:
         nowhere: set[str] = set()
         for name, out in self._out.items():
             if name in claimed and not out.begun:
-                out.begun, out.since = True, now
+                self._begin(out)
             if name not in claimed and name not in waiting:
                 nowhere.add(name)
         if now < self._next_stray:
@@ -478,6 +489,7 @@ class QueuePool:
             results[0] = NodeResult(node.hash, Outcome.FAILED, None, failure)
         for out, result in zip(outs, results, strict=True):
             if result is not None:
+                self._begin(out)
                 self._report(out, result, worker.name)
             elif self._recalling:
                 self._events.append(GivenBack(out.task))

@@ -24,6 +24,7 @@ from furu_plan.runs._options import (
     parse_pairs,
 )
 from furu_plan.runs._pool import (
+    Begun,
     Broken,
     Ended,
     GivenBack,
@@ -51,6 +52,7 @@ __all__ = [
     "BackendExecutor",
     "BackendOptions",
     "BackendPool",
+    "Begun",
     "Broken",
     "ControlledRun",
     "Controller",

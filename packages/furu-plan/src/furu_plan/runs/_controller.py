@@ -35,7 +35,7 @@ from furu_plan._stages import Reopening, Stage
 from furu_plan._waits import Waits
 from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._intake import Intake
-from furu_plan.runs._pool import Broken, Ended, GivenBack, Place, Pool, PoolEvent, Task
+from furu_plan.runs._pool import Begun, Broken, Ended, GivenBack, Place, Pool, PoolEvent, Task
 from furu_plan.runs._report import View, time_left
 
 _log = logging.getLogger("furu.run")
@@ -274,6 +274,8 @@ class Controller:
 
     def _hear(self, event: PoolEvent) -> None:
         match event:
+            case Begun(task):
+                self._note(EventKind.NODE_STARTED, task.node)
             case Ended(task, result):
                 self._intake.came_back(task)
                 self._settle(task, result)

@@ -18,7 +18,7 @@ class Intake:
         frontier: what is ready.
         limits: spec key to the number of its nodes that may be computed at once.
         places: spec key to the places of its nodes, for those that have any.
-        on_start: called with each node that is handed out.
+        on_start: called with each node that is handed out to a worker.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class Intake:
             return sum(self._frontier.ready().values()) if place is None else 0
         return sum(self._startable(place).values())
 
-    def take(self, place: Place | None, *, ahead: bool = False) -> Task | None:
-        """Take one; `ahead` leaves out tasks whose number is limited."""
+    def take(
+        self, place: Place | None, *, ahead: bool = False, queued: bool = False
+    ) -> Task | None:
+        """Take one; `ahead` leaves out tasks whose number is limited; one that is `queued` starts later."""
         key: str | None = None
         if self._limits or self._places:
             startable = self._startable(place)
@@ -57,7 +59,8 @@ class Intake:
             return None
         node = nodes[0]
         self._out[node.spec_key] += 1
-        self._on_start(node)
+        if not queued:
+            self._on_start(node)
         return Task(next(self._numbers), node)
 
     def came_back(self, task: Task) -> None:

@@ -30,6 +30,17 @@ class Task:
 
 
 @attrs.frozen
+class Begun:
+    """A worker has begun a task that had waited for one, see `Source.take`.
+
+    Attributes:
+        task: the task.
+    """
+
+    task: Task
+
+
+@attrs.frozen
 class Ended:
     """A task has ended, one way or the other.
 
@@ -66,7 +77,7 @@ class Broken:
     log: Path
 
 
-PoolEvent: TypeAlias = Ended | GivenBack | Broken
+PoolEvent: TypeAlias = Begun | Ended | GivenBack | Broken
 
 
 class Source(Protocol):
@@ -75,12 +86,15 @@ class Source(Protocol):
     def ready(self, place: Place | None) -> int:
         """How many tasks could be taken now for a worker at this place, or for one without."""
 
-    def take(self, place: Place | None, *, ahead: bool = False) -> Task | None:
+    def take(
+        self, place: Place | None, *, ahead: bool = False, queued: bool = False
+    ) -> Task | None:
         """Take one.
 
         Args:
             place: of the worker that is to do it.
             ahead: the worker is still busy; then tasks whose number is limited are left out.
+            queued: it is to wait for a worker, perhaps for days; `Begun` tells when it has one.
         """
 
 
