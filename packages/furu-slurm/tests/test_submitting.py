@@ -436,6 +436,17 @@ def test_jobs_that_have_ended_may_be_cancelled(fake: FakeSlurm) -> None:
     fake.command("scancel", "echo 'scancel: error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(FuruSlurmUnavailable, match="scancel 5"):
         SlurmCluster().cancel(["5"])
+    fake.remove("scancel")
+    with pytest.raises(FuruSlurmUnavailable, match="scancel cannot be started"):
+        SlurmCluster().cancel(["5"])
+
+
+def test_p8_that_another_users_job_was_not_cancelled_is_said(
+    fake: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.command("scancel", "echo 'scancel: error: Access/permission denied' >&2; exit 1")
+    SlurmCluster().cancel(["5"])
+    assert "Access/permission denied" in caplog.text
 
 
 def test_the_size_of_arrays_is_asked_once(fake: FakeSlurm) -> None:

@@ -189,12 +189,16 @@ class SlurmCluster(Cluster):
         for start in range(0, len(names), _IDS_A_CALL):
             command = ["scancel", "--quiet", *names[start : start + _IDS_A_CALL]]
             reply = call(command, timeout=_COMMAND_SECS, environ=query_environ())
-            if not reply.ok and complaint_of(reply) is not Complaint.REFUSED:
+            if reply.ok:
+                continue
+            if reply.status is None or complaint_of(reply) is not Complaint.REFUSED:
                 raise FuruSlurmUnavailable(
                     f"jobs could not be cancelled: {reply.said}",
                     said=reply.said,
-                    hint=f"when Slurm answers again: scancel {' '.join(names)}",
+                    hint=f"where and when Slurm answers: scancel {' '.join(names)}",
                 )
+            if "denied" in reply.err.lower():
+                _log.warning("jobs of another user are not cancelled: %s", reply.said)
         shared_queue().changed()
 
     def requeue(self, job_id: str) -> None:
