@@ -82,6 +82,11 @@ class Options(TypedDict):
     momentum: NotRequired[float]
 
 
+class Tree(TypedDict):
+    size: float
+    below: list[Tree]
+
+
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     warmup: int = 0
@@ -132,6 +137,7 @@ class Fields(Furu[int]):
     nested: dict[str, list[float | None]] = field(factory=dict)
     mapping: Mapping[float, int] = field(factory=dict)
     typed: Options = field(factory=lambda: {"lr": 0.1})
+    tree: Tree = field(factory=lambda: {"size": 0.1, "below": []})
     noted: Annotated[float, "unit"] = 0
     rate: Rate = Rate(0)
     bound: Bound = 0  # type: ignore[valid-type]
@@ -206,6 +212,11 @@ class Later(Furu[int]):
         ("nested", {"a": (1, None)}, {"a": [1.0, None]}),
         ("mapping", {1: np.int8(1)}, {1.0: 1}),
         ("typed", {"lr": 1, "momentum": 0}, {"lr": 1.0, "momentum": 0.0}),
+        (
+            "tree",
+            {"size": 1, "below": ({"size": 2, "below": []},)},
+            {"size": 1.0, "below": [{"size": 2.0, "below": []}]},
+        ),
         ("noted", 1, 1.0),
         ("rate", 1, 1.0),
         ("bound", 1, 1.0),
@@ -283,6 +294,11 @@ def test_p2_a_value_that_fits_after_a_lossless_conversion_is_converted(
         ("typed", {"momentum": 1.0}, "(it lacks 'lr'), expected Options"),
         ("typed", {"lr": 1.0, "x": 1}, "(it has 'x'), expected Options"),
         ("typed", {"lr": "x"}, "Fields.typed['lr'] is 'x' (str), expected float"),
+        (
+            "tree",
+            {"size": 1, "below": [{"size": "x", "below": []}]},
+            "Fields.tree['below'][0]['size'] is 'x' (str), expected float",
+        ),
         ("maybe_list", ["x"], "Fields.maybe_list[0] is 'x' (str), expected float"),
         ("json", {"a": [Path()]}, "Fields.json['a'][0] is"),
         ("later", Split(), "expected Later | None"),
@@ -427,6 +443,8 @@ def test_an_object_of_a_class_that_was_loaded_again_still_fits() -> None:
         (tuple[int, *tuple[str, ...]], (1, "a", "b"), "ab"),
         (tuple[int, typing.Unpack[tuple[str, ...]]], (1, "a", "b"), "ab"),  # noqa: UP044
         ("undefined.Thing[int, 'a'] | None", 3, None),
+        ("tuple[*undefined]", 3, None),
+        ("Literal[undefined.A]", 3, None),
         ("not python", 3, None),
         (3, 4, None),
     ],
@@ -439,6 +457,20 @@ def test_p2_annotations_of_any_kind_are_read_and_what_furu_cannot_judge_takes_an
     if misfit is not None:
         with pytest.raises(FuruValueError, match="expected"):
             fit(misfit)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="bounds are evaluated at once")
+def test_p2_a_type_variable_whose_bound_cannot_be_resolved_takes_any_value() -> None:
+    module = types.ModuleType("bounded")
+    sys.modules["bounded"] = module
+    text = "from furu_core import Furu\nclass Bounded[T: Later](Furu[int]):\n    value: T = 1\n"
+    try:
+        exec(text, vars(module))
+        assert module.Bounded(value="x").value == "x"
+        exec("Later = float", vars(module))
+        assert repr(module.Bounded().value) == "1.0"
+    finally:
+        del sys.modules["bounded"]
 
 
 # ---- what the constructor does beside ----

@@ -93,6 +93,8 @@ _WRAPPERS = tuple(
 class _Unknown:
     """Stands for a name that cannot be resolved; survives what annotations do with names."""
 
+    __iter__ = None  # else ``tuple[*names]`` would take items from `__getitem__` without end
+
     def __getattr__(self, name: str) -> _Unknown:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -187,12 +189,19 @@ class Annotations:
 class _Reader:
     """Reads one annotation."""
 
-    def __init__(self, owner: Any, namespace: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        owner: Any,
+        namespace: Mapping[str, Any],
+        typed_dicts: dict[type, Shape | None] | None = None,
+    ) -> None:
         self._owner = owner
         self._names = _Names(owner, namespace)
         self._failed = False
         self._read: dict[Any, Shape] = {}
         self._open: set[Any] = set()
+        # Of all readers within one: None while it is read, since it may hold itself.
+        self._typed_dicts = {} if typed_dicts is None else typed_dicts
 
     @property
     def unresolved(self) -> bool:
@@ -217,11 +226,16 @@ class _Reader:
             text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
             return attrs.evolve(self._named(text, lambda: self.evaluated(text)), text=text)
         alias = typing.get_origin(annotation) or annotation
-        if type(alias).__name__ == "TypeAliasType":
-            key = (alias, typing.get_args(annotation))
-            return self._named(key, lambda: _value_of_alias(annotation, alias))
         try:
+            if type(alias).__name__ == "TypeAliasType":
+                key = (alias, typing.get_args(annotation))
+                return self._named(key, lambda: _value_of_alias(annotation, alias))
             return self._shape(annotation)
+        except (
+            NameError
+        ):  # the bound of a type variable, which Python evaluates when it is asked for
+            self._failed = True
+            return Shape(Form.UNKNOWN, shown(annotation))
         except (TypeError, AttributeError):  # what a library puts there may be like nothing else
             return attrs.evolve(ANYTHING, text=shown(annotation))
 
@@ -264,6 +278,8 @@ class _Reader:
         if origin is typing.Union or origin is types.UnionType:
             return self._union(args, text)
         if origin is typing.Literal:
+            if any(isinstance(option, _Unknown) for option in args):
+                return Shape(Form.UNKNOWN, text)
             return Shape(Form.CHOICE, text, options=args)
         if origin is type and args:
             return self._class(args[0], text)
@@ -285,7 +301,7 @@ class _Reader:
 
     def _of_class(self, cls: type, args: tuple[Any, ...], text: str) -> Shape:
         if typing.is_typeddict(cls):
-            return _typed_dict(cls, text)
+            return self._typed_dict(cls, text)
         if getattr(cls, "_is_protocol", False):
             return ANYTHING
         if cls in ITEMS:
@@ -304,25 +320,34 @@ class _Reader:
             return Shape(Form.ARRAY, text, cls, (), tuple(i for i in items if isinstance(i, type)))
         return Shape(Form.INSTANCE, text, cls)
 
+    def _typed_dict(self, cls: type, text: str) -> Shape:
+        if cls in self._typed_dicts:
+            known = self._typed_dicts[cls]
+            return known or Shape(
+                Form.NAMED, text, target=lambda: self._typed_dicts[cls] or ANYTHING
+            )
+        self._typed_dicts[cls] = None
+        annotations = Annotations(cls)
+        reader = _Reader(cls, annotations.namespace, self._typed_dicts)
+        inner = tuple(map(reader.read, annotations.raw.values()))
+        optional = set(getattr(cls, "__optional_keys__", ()))
+        for key in annotations.raw:  # Python does not look into annotations that are text
+            marker = typing.get_origin(annotations.evaluated(key))
+            if marker is typing.NotRequired:
+                optional.add(key)
+            elif marker is typing.Required:
+                optional.discard(key)
+        self._failed = self._failed or reader.unresolved
+        keys = tuple(annotations.raw)
+        shape = Shape(Form.KEYS, text, dict, inner, keys, frozenset(optional))
+        self._typed_dicts[cls] = shape
+        return shape
+
 
 def _is_unpacked(annotation: Any) -> bool:
     """Whether it stands for any number of items, as ``*tuple[str, ...]`` does."""
     unpacked: bool = getattr(annotation, "__unpacked__", False)
     return unpacked or typing.get_origin(annotation) is typing.Unpack
-
-
-def _typed_dict(cls: type, text: str) -> Shape:
-    annotations = Annotations(cls)
-    inner = tuple(map(annotations.shape, annotations.raw))
-    optional = set(getattr(cls, "__optional_keys__", ()))
-    for key in annotations.raw:  # Python does not look into annotations that are text
-        marker = typing.get_origin(annotations.evaluated(key))
-        if marker is typing.NotRequired:
-            optional.add(key)
-        elif marker is typing.Required:
-            optional.discard(key)
-    keys = tuple(annotations.raw)
-    return Shape(Form.KEYS, text, dict, inner, keys, frozenset(optional))
 
 
 def _value_of_alias(annotation: Any, alias: Any) -> Any:
