@@ -212,6 +212,19 @@ def test_the_end_of_jobs_that_squeue_forgot_is_asked_once_for_whole_arrays(fake:
     assert queue.look(["8"]).gone("8")  # the accounting is late: the controller knows better
 
 
+def test_elements_of_one_array_that_are_asked_for_one_by_one_are_one_question(
+    fake: FakeSlurm,
+) -> None:
+    """As a run does that waits for nodes which another user's jobs compute."""
+    fake.command("sacct", 'for i in 0 1 2; do echo "7_$i|RUNNING|0:0|a.t"; done')
+    record = RECORD.format(7, "ArrayJobId=7 ArrayTaskId=0-2 ", "RUNNING", "None", 0, "0:0")
+    fake.command("scontrol", f'echo "{record}"')
+    queue = Queue(interval=60.0)
+    for index in range(3):
+        assert not queue.look([f"7_{index}"]).gone(f"7_{index}")
+    assert [len(fake.calls(name)) for name in ("squeue", "sacct", "scontrol")] == [1, 1, 1]
+
+
 def test_a_cluster_without_accounting_is_not_asked_again_and_again(fake: FakeSlurm) -> None:
     queue = Queue(interval=0.0)
     for number in range(5):
@@ -349,7 +362,12 @@ def test_p4_that_another_users_job_is_none_counts_where_users_are_shown_each_oth
 
 
 @pytest.mark.parametrize(
-    "body", ["echo 'Unable to contact slurm controller' >&2; exit 1", "exit 127"]
+    "body",
+    [
+        "echo 'Unable to contact slurm controller' >&2; exit 1",
+        "exit 127",
+        "echo 'in words of a Slurm to come'",
+    ],
 )
 def test_p4_a_job_that_nobody_says_anything_about_is_not_gone(body: str, fake: FakeSlurm) -> None:
     fake.command("scontrol", body)

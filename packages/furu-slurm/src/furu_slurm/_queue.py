@@ -195,8 +195,10 @@ class Queue:
             reply = self._ask_sacct([f"--jobs={','.join(part)}"], timeout)
             if not reply.ok:
                 break
-            sacct.asked.update(dict.fromkeys(unknown, time.monotonic()))
+            sacct.asked.update(dict.fromkeys(unknown, now))
             for info in parse_sacct(reply.out):
+                # Who asks for the others of an array one after the other has been answered as well.
+                sacct.asked[info.job_id] = now
                 if info.state.ended:
                     sacct.ended[info.job_id] = info
         wanted = {*job_ids, *numbers_of(job_ids)}
@@ -219,12 +221,16 @@ class Queue:
             # Who was asked longest ago comes first, should time be up before the last one.
             for number in sorted(numbers, key=lambda one: control.asked.get(one, -math.inf)):
                 reply = self._ask_scontrol("job", number, timeout=timeout)
-                if not reply.ok and _NO_SUCH_JOB not in reply.err:
-                    control.problem = f"scontrol: {reply.said}"
+                found_now = list(parse_scontrol(reply.out)) if reply.ok else []
+                if not found_now and _NO_SUCH_JOB not in reply.err:
+                    said = (
+                        "it shows no job, nor says that there is none" if reply.ok else reply.said
+                    )
+                    control.problem = f"scontrol: {said}"
                     control.next = time.monotonic() + _pause_after(reply)
                     break
                 control.asked[number] = time.monotonic()
-                control.found[number] = list(parse_scontrol(reply.out)) if reply.ok else []
+                control.found[number] = found_now
                 if _CUT.search(reply.out):
                     control.cut.add(number)
                 if time.monotonic() - began > _ASKING_SECS:
