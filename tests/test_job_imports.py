@@ -1,4 +1,4 @@
-"""What a job of either Slurm backend has imported when it starts the process of a node: next to nothing."""
+"""What is imported by those who wait for it: a job of either Slurm backend, and a program that loads results."""
 
 from __future__ import annotations
 
@@ -98,3 +98,10 @@ def test_a_worker_has_imported_little_when_it_starts_on_its_first_task(store: Pa
     )
     setup = WorkerSetup(str(folder), "run", "default", "w1", 60.0, 1.0, 5.0, True)
     has_imported_little(folder, Call(WORK, setup.arguments()), "furu_slurm_pool._worker")
+
+
+def test_a_program_that_only_loads_results_has_imported_little() -> None:
+    code = "from furu_core import Furu; import sys; print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-P", "-c", code], text=True).split())
+    assert "furu_core._get" in loaded
+    assert not loaded & (HEAVY | {"furu_core._miss", "furu_core._compute"})

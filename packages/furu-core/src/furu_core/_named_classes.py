@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def is_called(identity: str, name: str) -> bool:
@@ -32,6 +31,8 @@ def meant(name: str, identities: Iterable[str]) -> list[str]:
 
 def did_you_mean(name: str, identities: Iterable[str]) -> str:
     """The end of a sentence that names the classes nearest to a name; empty where none is near."""
+    from difflib import get_close_matches  # every program that loads a result imports this module
+
     spelt: dict[str, str] = {}
     for identity in sorted(set(identities)):
         for form in (identity, identity.rpartition(":")[2]):
