@@ -33,6 +33,7 @@ from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _files as files
 from furu_slurm_dag._liveness import SUBMITTING_SECS, liveness
+from furu_slurm_dag._submit import Submitter
 from furu_slurm_dag._wiring import afterok, grouped
 from furu_testing import wait_until
 from furu_testing.nodes import Fails, Step
@@ -182,11 +183,16 @@ def test_p7_a_job_without_an_id_is_gone_only_by_a_look_from_after_the_submission
 ) -> None:
     note = begun(SUBMITTING_SECS + 5)
     cluster = Queue()
+    cluster.snapshot = attrs.evolve(cluster.snapshot, taken=time.monotonic() - 10)
     cluster.later = Queue(INFO).snapshot
     assert of(cluster, note) is Liveness.ALIVE
     assert cluster.asked == 1
     cluster.later = Queue().snapshot
     assert of(cluster, note) is Liveness.GONE
+    # Of a thousand such jobs each would else be a question to Slurm.
+    cluster.snapshot = Queue().snapshot
+    assert of(cluster, note) is Liveness.GONE
+    assert cluster.asked == 2
     assert of(Queue(), attrs.evolve(note, id="run/other:0")) is Liveness.GONE
 
 
@@ -292,6 +298,41 @@ def test_p6_a_wait_that_submits_is_interrupted_and_cancelled_at_once(
         assert len(fake.calls("sbatch")) == tried + 1
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_p6_a_wait_is_interrupted_while_another_thread_asks_how_the_run_stands(
+    store: Path, fake: FakeSlurm
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    fake.command("sbatch", "echo 'Submitted batch job 5'")
+    run = submit(Step(label="step"))
+    fake.command("squeue", "while [ ! -e $FAKE/answer ]; do sleep 0.05; done")
+    asks = threading.Thread(target=run.status)
+    asks.start()
+    try:
+        wait_until("it to ask", lambda: bool(fake.calls("squeue")))
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(WaitInterrupted):
+            run.wait(WAIT_SECS)
+        assert asks.is_alive()
+    finally:
+        (fake.folder / "answer").touch()
+        asks.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_p6_a_job_that_another_user_submits_just_now_is_adopted_by_its_id(
+    store: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No listing of this user's shows it by its name."""
+    monkeypatch.setattr("furu_slurm_dag._submit._LOOK_SECS", 0.0)
+    note = begun(1)
+    submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)
+    submitter.look_up = lambda: files.write_job_ids(files.run_folder("run"), "tok", ["7_0", "7_1"])
+    (node,) = build_plan(Step(label="step")).topo_order_todo()
+    job = submitter.adopt(node, note)
+    assert job is not None
+    assert job.job_id == "7_1"
 
 
 def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_it(

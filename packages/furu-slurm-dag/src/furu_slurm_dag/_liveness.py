@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -89,9 +90,10 @@ def _unconfirmed(
         age = age_of_submission(run_folder(wanted.run_id), wanted.token)
         if age is not None and age < SUBMITTING_SECS:
             return Liveness.ALIVE
-        # A job that was queued by then may not be in what was seen a moment ago.
-        snapshot = cluster.jobs(fresh=True)
-        info = find_job(snapshot, wanted)
+        # A job that was queued by then may not be in what was seen before.
+        if age is None or age - (time.monotonic() - snapshot.taken) < SUBMITTING_SECS:
+            snapshot = cluster.jobs(fresh=True)
+            info = find_job(snapshot, wanted)
         if info is None:
             return Liveness.GONE if snapshot.known else Liveness.UNKNOWN
     if info is None:

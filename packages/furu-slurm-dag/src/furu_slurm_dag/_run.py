@@ -47,6 +47,7 @@ from furu_slurm_dag._wiring import Group, grouped
 _log = logging.getLogger("furu.slurm")
 
 _AGAIN_SECS: Final = 10.0  # until a submission is tried again that Slurm had no room for
+_HEED_SECS: Final = 0.2  # after which a wait for another thread heeds what was wanted meanwhile
 _FIRST_WORD_SECS: Final = 10.0
 _WORD_SECS: Final = 60.0
 _SHOWN: Final = 20
@@ -239,13 +240,16 @@ class SlurmDagSubmission(Run):
 
     def _step(self) -> bool:
         """Look at the jobs once, and act upon what is seen; whether the run has ended."""
-        with self._lock:
-            if self._state is not RunState.RUNNING:
-                return True
+        try:
+            # Another thread may have it that asks how the run stands, and gets no answer.
+            while not self._lock.acquire(timeout=_HEED_SECS):
+                self._break_off_if_wanted()
             try:
-                return self._look_and_act()
-            except _BrokenOff:
-                return False  # the next look goes on from what is noted in the store
+                return self._state is not RunState.RUNNING or self._look_and_act()
+            finally:
+                self._lock.release()
+        except _BrokenOff:
+            return False  # the next look goes on from what is noted in the store
 
     def _look_and_act(self) -> bool:
         self._look()
@@ -500,6 +504,9 @@ class SlurmDagSubmission(Run):
         It may come at any moment, as Ctrl-C in a program that submits; jobs that are in the queue by
         then are found by their names.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # a signal breaks off what the main thread does
+            return
         self._breakable = True
         try:
             yield

@@ -247,15 +247,16 @@ class Submitter:
             raise elsewhere(node, Holder(None, submission))
         folder = run_folder(name.run_id)
         size = self._size(folder, name.token)
-        known = job_ids(folder, name.token)
         home = home_of_submission(folder, name.token)
         if home and home.rpartition(":")[0] != self._home.rpartition(":")[0]:
             raise elsewhere(node, Holder(None, submission))
-        if name.index < len(known):
-            return Job(bare_id(known[name.index]), name, size, home)
         deadline = time.monotonic() + SUBMITTING_SECS
         said = False
         while True:
+            # Again and again: a listing does not show what another user submits.
+            known = job_ids(folder, name.token)
+            if name.index < len(known):
+                return Job(bare_id(known[name.index]), name, size, home)
             info = find_job(self._cluster.jobs(), name)
             if info is not None:
                 return Job(info.job_id, name, size, home)
