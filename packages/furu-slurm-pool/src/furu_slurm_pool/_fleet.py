@@ -22,6 +22,7 @@ from furu_slurm import (
     JobState,
     Snapshot,
     Specs,
+    last_word,
     new_token,
     reasons,
     reasons_text,
@@ -482,7 +483,7 @@ class Fleet:
         del self._workers[worker.name]
         if not (worker.begun or worker.adopted or worker.cancelled is not None):
             if worker.info is not None and worker.info.state is JobState.COMPLETED:
-                why = f"{why}, and its last word was: {worker.last_word() or 'none'}"
+                why = f"{why}, and its last word was: {last_word(worker.log) or 'none'}"
             self._starts.failed(worker, why)
         return Gone(worker, why)
 

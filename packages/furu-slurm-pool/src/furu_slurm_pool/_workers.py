@@ -22,7 +22,6 @@ from furu_slurm_pool._moves import is_hidden, listed
 from furu_slurm_pool._queue import declare_dead, queue_folder
 
 VERSION: Final = 1
-_TAIL: Final = 4096
 
 
 @attrs.define(eq=False)
@@ -84,14 +83,6 @@ class Worker:
         if self.begun or self.cancelled is not None:
             return False
         return self.info is None or self.info.state.waiting
-
-    def last_word(self) -> str:
-        """The last line of its log; empty where there is none."""
-        with suppress(OSError), self.log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-            return lines[-1] if lines else ""
-        return ""
 
     def has_left_for(self, secs: float) -> bool:
         """Whether it has given no sign of life for so long, and so has ended by itself."""
