@@ -87,6 +87,9 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
         files.write_ledger(tmp_path, "12ab", ledger)
         assert files.read_ledger(tmp_path, "12ab") == ledger
     assert files.read_ledger(tmp_path, "other") is None
+    path = tmp_path / "jobs" / "12ab.json"
+    path.write_text(path.read_text().replace('"lost_in_all":0,', ""))
+    assert files.read_ledger(tmp_path, "12ab") == ledger
 
 
 def test_a_missing_damaged_or_newer_record_is_named(tmp_path: Path) -> None:

@@ -129,11 +129,25 @@ def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> 
     for name, job in jobs.items():
         about = {"job": job, "restarts": 0, "process": "process 5 on far"}
         Heartbeat(run, name, json.dumps(about).encode())
+    # As an earlier furu wrote it.
+    Heartbeat(run, "w4", json.dumps({"job": None, "process": "process 6 on far"}).encode())
     wait_until("the job to end", lambda: LocalCluster().jobs([here]).gone(here))
     assert look_at(tmp_path).workers == {
         "w1": "job local-999-1-00000000, process 5 on far",  # of which nobody here knows
         "w2": "job 7_1, process 5 on far",
+        "w4": "process 6 on far",
     }
     assert look_at(tmp_path, workers=False).workers == {}
     _heartbeats.remove(run, "w1")
-    assert _heartbeats.counts(run) == {"w2": 0, "w3": 0}
+    assert _heartbeats.counts(run) == {"w2": 0, "w3": 0, "w4": 0}
+
+
+def test_p7_workers_that_an_earlier_furu_noted_are_taken_over(tmp_path: Path) -> None:
+    make_folders(str(tmp_path))
+    worker = Worker("w1", "gpu", "tok", -1, str(tmp_path), "7")
+    _workers.note(str(tmp_path), worker)
+    path = tmp_path / "workers" / "w1.json"
+    record = json.loads(path.read_text())
+    del record["home"]
+    path.write_text(json.dumps(record))
+    assert [one.name for one in _workers.noted(str(tmp_path))] == ["w1"]

@@ -295,7 +295,8 @@ def read_ledger(folder: Path, node_hash: str) -> Ledger | None:
             log = None if told["log"] is None else Path(told["log"])
             failure = Failure(**{**told, "kind": FailureKind(told["kind"]), "log": log})
         return Ledger(
-            Spent(**{name: raw[name] for name in attrs.fields_dict(Spent)}),
+            # An earlier furu counted less.
+            Spent(**{name: raw[name] for name in attrs.fields_dict(Spent) if name in raw}),
             raw["token"],
             raw["restarts"],
             raw["ended"],

@@ -26,7 +26,7 @@ from furu_core.executors import (
     runs_folder,
 )
 from furu_plan.runs import failure_text, next_step
-from furu_slurm import bare_id, job_log, last_word, liveness, worker_log_folder
+from furu_slurm import ANY_RESTART, bare_id, job_log, last_word, liveness, worker_log_folder
 from furu_slurm_pool import _heartbeats, _queue
 from furu_slurm_pool._control import CONTROLLER_KEY, cluster_of
 from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
@@ -137,8 +137,10 @@ def _workers(folder: Path) -> dict[str, str]:
         except (OSError, ValueError):
             continue  # it has beaten, or ended, in this moment
         name = entry.partition(".")[0]
-        found[name] = f"job {bare_id(about['job'])}, {about['process']}"
-        jobs[name] = Submission(EXECUTOR, about["job"], about["restarts"])
+        job = about["job"] or ""
+        found[name] = ", ".join([f"job {bare_id(job)}"] * bool(job) + [about["process"]])
+        # An earlier furu did not write how often it was restarted.
+        jobs[name] = Submission(EXECUTOR, job, about.get("restarts", ANY_RESTART))
     # One that was killed could not remove its sign of life.
     told = liveness(list(jobs.values()))
     return {name: text for name, text in found.items() if told[jobs[name]] is not Liveness.GONE}

@@ -182,7 +182,7 @@ def _read(run_folder: str, name: str) -> Worker | None:
         with open(f"{_folder(run_folder)}/{name}.json", "rb") as file:
             raw = json.load(file)
         found = Worker(name, raw["spec_key"], raw["token"], int(raw["index"]), raw["folder"])
-        found.home = raw["home"]
+        found.home = raw.get("home", "")  # which an earlier furu did not write
         return found
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it was being written when its controller died: nothing was submitted
