@@ -83,6 +83,19 @@ class Undefined(Furu[int]):
 # ---- what works ----
 
 
+def test_the_signature_tells_the_annotations_of_the_fields() -> None:
+    class Told(Base):
+        layers: tuple[int, ...] = ()
+        read: str = field(default="", converter=str)
+
+        def __attrs_post_init__(self) -> None: ...
+
+    told = {name: p.annotation for name, p in inspect.signature(Told).parameters.items()}
+    assert told == {"seed": "int", "lr": "float", "layers": "tuple[int, ...]"} | {
+        "read": inspect.Parameter.empty  # a converter takes what it likes
+    }
+
+
 def test_a_subclass_is_a_frozen_keyword_only_class_by_the_statement_alone() -> None:
     base = Base(seed=3)
     assert (base.seed, base.lr, base.describe(), base.double) == (3, 0.1, "base 3", 6)

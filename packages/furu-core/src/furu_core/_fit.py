@@ -94,16 +94,19 @@ def field_fitter(cls: type, name: str, annotations: Annotations) -> Convert:
         except RecursionError:
             return value  # it contains itself, which hashing says better
 
-    # attrs would find it out for each field, which takes longer than all the rest of it.
-    fitted.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+    # attrs gives the constructor's parameter this annotation, which `help` shows. To let it find out
+    # takes longer than all the rest of it.
+    fitted.__signature__ = _taking(annotations.raw.get(name, Any))  # type: ignore[attr-defined]
     return fitted
+
+
+def _taking(annotation: Any) -> inspect.Signature:
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    return inspect.Signature([inspect.Parameter("value", kind, annotation=annotation)])
 
 
 def _same(value: Any) -> Any:
     return value
-
-
-_SIGNATURE = inspect.signature(_same)
 
 
 def compile_fit(shape: Shape) -> Fit:
