@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -93,6 +94,38 @@ def test_p5_a_worker_whose_job_was_put_back_into_the_queue_is_gone_with_what_it_
     assert (gone.worker.name, gone.worker.cancelled is None) == ("w1", False)
     assert "put back into the queue" in gone.why
     assert fleet.workers() == []
+
+
+def test_p6_a_scheduler_that_does_not_say_where_jobs_are_at_home_delays_nobody(
+    fleet: Fleet, cluster: Quiet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, given = threading.Event(), list[str]()
+
+    def home() -> str:
+        answers.wait(30)
+        return "alpha:1000"
+
+    def submit(*, token: str, **_: object) -> list[str]:
+        given.append(token)
+        return ["8"]
+
+    monkeypatch.setattr(cluster, "home", home)
+    monkeypatch.setattr(cluster, "submit", submit)
+    fleet._most = 2
+    began = time.monotonic()
+    for _ in range(3):
+        fleet.scale({"gpu": 2})
+    assert time.monotonic() - began < 10
+    assert not given
+    answers.set()
+
+    def submitted() -> bool:
+        fleet.scale({"gpu": 2})
+        return bool(given)
+
+    wait_until("it to submit", submitted)
+    assert [worker.home for worker in fleet.workers()] == ["", "alpha:1000"]
+    fleet.abandon()
 
 
 def test_p6_what_slurm_said_before_a_run_began_is_no_answer_to_it(fleet: Fleet) -> None:

@@ -49,6 +49,7 @@ _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
 _WORD_SECS: Final = 3.0  # after which is said what the end waits for
+_MOMENT_SECS: Final = 0.2  # for an answer that takes no time where the scheduler answers at all
 _TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
@@ -114,6 +115,7 @@ class Fleet:
         # Two, so that jobs can be cancelled while a submission gets no answer.
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="furu-scheduler")
         self._asked: Future[Snapshot] | None = None
+        self._place: Future[tuple[int, str]] | None = None
         self._submitting: tuple[list[Worker], Future[list[str]]] | None = None
         self._cancelling: list[Future[None]] = []
         self._next_ask = 0.0
@@ -216,8 +218,7 @@ class Fleet:
             if room <= 0:
                 self._make_room(missing, wanted, kept)
                 return
-            count = min(missing, room, self._cluster.max_array_size())
-            count = self._allowance.of(key, count)
+            count = self._allowance.of(key, min(missing, room))
             if count:
                 self._start(key, count)
                 return  # one submission at a time; the next round sees to the other keys
@@ -235,9 +236,18 @@ class Fleet:
                 order_leave(self._run_folder, worker.name)
 
     def _start(self, key: str, count: int) -> None:
+        if self._place is None:
+            # A scheduler that does not answer may take half a minute to say even this.
+            self._place = self._in_thread(
+                lambda: (self._cluster.max_array_size(), self._cluster.home())
+            )
+            wait([self._place], _MOMENT_SECS)
+        if not self._place.done():
+            return
+        (largest, home), self._place = self._place.result(), None
+        count = min(count, largest)
         token = new_token()
         folder = self._log_folder(key)
-        home = self._cluster.home()
         workers = []
         for index in range(count):
             self._count += 1
