@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import attrs
 import pytest
@@ -26,12 +27,21 @@ from furu_core.errors import (
     FuruStoreError,
     FuruUsageError,
 )
-from furu_core.executors import Failure, FailureKind, Liveness, NodePlace, NodeState, Submission
+from furu_core.executors import (
+    Failure,
+    FailureKind,
+    Liveness,
+    NodePlace,
+    NodeState,
+    Submission,
+    note_submission,
+)
 from furu_plan import Spent, build_plan
 from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot, at_home
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _files as files
+from furu_slurm_dag._board import Board
 from furu_slurm_dag._liveness import SUBMITTING_SECS, liveness
 from furu_slurm_dag._submit import Submitter
 from furu_slurm_dag._wiring import afterok, grouped
@@ -336,6 +346,29 @@ def test_p6_a_job_that_another_user_submits_just_now_is_adopted_by_its_id(
     job = submitter.adopt(node, note)
     assert job is not None
     assert job.job_id == "7_1"
+
+
+def test_what_others_had_planned_is_planned_at_once_for_all_their_jobs_that_are_gone(
+    store: Path, fake: FakeSlurm
+) -> None:
+    """Thousands may be, after a night in which their cluster was down."""
+    base = Step(label="base")
+    tops = [Step(label=f"top {number}", needs=(base,)) for number in range(2)]
+    begun(500, queued=True)
+    fake.queue(*(f"7_{index}|PENDING|0|0|Priority|Step.tok|" for index in range(2)))
+    for index, top in enumerate(tops):
+        note_submission(top, files.JobId("run", "tok", index).submission(), over=None)
+    plan = build_plan(tops)
+    submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)
+    nothing: list[object] = []
+    board = Board(plan, submitter, furu_core.settings(), nothing.append, lambda *_: None)
+    assert board.submittable() == []
+    fake.queue()
+    gone = SlurmCluster().jobs(["7_0", "7_1"], fresh=True)
+    board._plan = asked = Mock(wraps=plan)
+    board.look(gone)
+    assert asked.extend.call_count == 1
+    assert [node.obj for node in board.submittable()] == [base, *tops]
 
 
 def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_it(

@@ -63,6 +63,7 @@ class Board:
         self.entries: dict[str, Entry] = {}
         self.order: list[Entry] = []  # dependencies first
         self.surplus: list[str] = []  # jobs to be cancelled
+        self._left: list[Entry] = []  # whose adopted jobs are gone
         self.there_before = 0
         self._add(plan.nodes)
 
@@ -152,6 +153,7 @@ class Board:
                 self._is_done(entry)
             elif snapshot.known:
                 self._look_at_job(entry, entry.job, snapshot)
+        self._look_below()
         self._block()
 
     def _look_elsewhere(self, entry: Entry) -> None:
@@ -306,25 +308,26 @@ class Board:
         self._set(entry, Stage.WAITING)
         if entry.adopted:
             entry.adopted = False
-            self._look_below(entry)
+            self._left.append(entry)
 
-    def _look_below(self, entry: Entry) -> None:
-        """Plan what an adopted job's submitter had planned, now that it is up to this run."""
+    def _look_below(self) -> None:
+        """Plan what submitters of adopted jobs had planned, now that it is up to this run."""
+        left, self._left = self._left, []
+        if not left:
+            return
         before = set(self.entries)
+        todo = {entry.node.hash for entry in left}
         planned = self._plan.extend(
-            [entry.node.obj],
-            known=[one for one in before if one != entry.node.hash],
-            todo=[entry.node.hash],
-            refresh=True,
+            [entry.node.obj for entry in left], known=before - todo, todo=todo, refresh=True
         )
-        entry.node = planned.get(entry.node.hash, entry.node)
+        for entry in left:
+            entry.node = planned.get(entry.node.hash, entry.node)
         self._add(planned)
         for one in set(self.entries) - before:
             found = self.entries[one]
             # What failed while others' jobs were waited for, they have tried often enough.
             if found.node.failure is not None and found.stage is Stage.WAITING:
                 self._fail(found, found.node.failure)
-        self._block()
 
     def _add(self, nodes: Mapping[str, PlanNode]) -> None:
         for node in nodes.values():
@@ -347,6 +350,7 @@ class Board:
                 case _:
                     pass
         self.order = list(self._in_order())
+        self._look_below()
         self._block()
 
     def _adopt(self, entry: Entry) -> None:
@@ -358,7 +362,7 @@ class Board:
         entry.job = self._submitter.adopt(entry.node, submission)
         if entry.job is None:
             # It ended between the look at the store and this one.
-            self._look_below(entry)
+            self._left.append(entry)
             return
         entry.adopted = True
         entry.stage = Stage.QUEUED

@@ -340,8 +340,10 @@ class QueuePool:
         except StartsFail as error:
             self._events.append(Broken(f"{error}", error.worker.log))
             return
+        # One for all: it lists whole classes, and many machines may fail at once.
+        reader = StateReader()
         for one in gone:
-            self._mourn(one)
+            self._mourn(one, reader)
         self._confirm()
         self._see_who_has_what(now)
         # A worker that died with nothing to do is no event, so `feed` might not be called for long.
@@ -467,7 +469,7 @@ class QueuePool:
 
     # Deaths
 
-    def _mourn(self, gone: Gone) -> None:
+    def _mourn(self, gone: Gone, reader: StateReader) -> None:
         """See to the tasks of a worker that does nothing any more."""
         worker = gone.worker
         names = give_up(self._run_folder, worker)
@@ -480,7 +482,6 @@ class QueuePool:
         message = f"its worker {worker} is gone: {gone.why}"
         if gone.worker.info is not None and gone.worker.info.reason not in ("", "None"):
             message += f" ({gone.worker.info.reason})"
-        reader = StateReader()
         results = [self._left_behind(out, worker, message, reader) for out in outs]
         if not any(results):
             # None had begun, as far as can be seen; but somebody has to pay, so that this ends.
