@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,9 +63,11 @@ def load_unvalidated(obj: Furu[Any], paths: NodePaths) -> Any:
     return MISSING if manifest is None else _value(obj, manifest, folder)
 
 
-def _manifest_of(folder: str) -> _manifest.Manifest | None:
+def _manifest_of(
+    folder: str, look: Callable[[str], _manifest.Manifest | None] = _manifest.check
+) -> _manifest.Manifest | None:
     try:
-        return _manifest.check(folder)
+        return look(folder)
     except _manifest.DamagedArtifact as damage:
         raise BadArtifact(str(damage)) from None
     except OSError as error:
@@ -129,10 +132,20 @@ def folder_of(obj: Furu[Any], paths: NodePaths) -> str | None:
     if not is_published(paths):
         return None
     if _identity.omitted_defaults(obj):
-        with suppress(BadArtifact):  # which is said, and mended, when it is loaded
-            manifest = _manifest_of(paths.artifact)
-            _refuse_other_defaults(obj, {} if manifest is None else manifest.omitted)
+        _refuse_other_artifact(obj, paths.artifact)
     return paths.artifact
+
+
+def _refuse_other_artifact(obj: Furu[Any], folder: str) -> None:
+    # Once for each artifact: a node's code may ask for its folder as often as there are files in it.
+    with suppress(BadArtifact, OSError):  # which is said, and mended, when it is loaded
+        found = os.stat(folder)
+        which = (found.st_ino, found.st_mtime_ns)
+        if obj.__dict__.get("_furu_agreeing") == which:
+            return
+        manifest = _manifest_of(folder, _manifest.read)
+        _refuse_other_defaults(obj, {} if manifest is None else manifest.omitted)
+        obj.__dict__["_furu_agreeing"] = which
 
 
 def is_published(paths: NodePaths) -> bool:

@@ -155,6 +155,26 @@ def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = Non
     return Manifest(result, files, links, omitted or {})
 
 
+def read(folder: str) -> Manifest | None:
+    """The manifest of an artifact; None when there is no artifact.
+
+    Args:
+        folder: the artifact.
+
+    Raises:
+        DamagedArtifact: the manifest is missing or unreadable.
+        FuruFormatError: a newer furu wrote the manifest.
+    """
+    path = f"{folder}/{_PATH}"
+    try:
+        data = _whole_files.read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.isdir(folder):
+            return None
+        raise DamagedArtifact(path, "the manifest is missing") from None
+    return _parse(path, data)
+
+
 def check(folder: str) -> Manifest | None:
     """The manifest of an artifact, after comparing it with the files; None when there is no artifact.
 
@@ -166,14 +186,9 @@ def check(folder: str) -> Manifest | None:
             another size.
         FuruFormatError: a newer furu wrote the manifest.
     """
-    path = f"{folder}/{_PATH}"
-    try:
-        data = _whole_files.read(path)
-    except (FileNotFoundError, NotADirectoryError):
-        if not os.path.isdir(folder):
-            return None
-        raise DamagedArtifact(path, "the manifest is missing") from None
-    manifest = _parse(path, data)
+    manifest = read(folder)
+    if manifest is None:
+        return None
     name = ""
     try:
         for name, size in manifest.files.items():
