@@ -13,6 +13,7 @@ from furu_core.executors import (
     Failure,
     FailureKind,
     Holder,
+    Liveness,
     NodeInfo,
     NodeResult,
     NodeState,
@@ -20,6 +21,7 @@ from furu_core.executors import (
     RunState,
     StateReader,
     Submission,
+    named_roots,
     this_process,
 )
 from furu_plan import Spent
@@ -27,6 +29,7 @@ from furu_slurm_pool import _controllers, _folders, _heartbeats, _queue, _verdic
 from furu_slurm_pool._controllers import KeptLedger
 from furu_slurm_pool._heartbeats import Heartbeat, Watch
 from furu_slurm_pool._inheritance import HeirsReader, Inheritance
+from furu_slurm_pool._observed import ObservedPoolRun
 from furu_slurm_pool._queue import Desk
 from furu_slurm_pool._verdicts import Kind, TaskVerdict, UnreadableVerdict, Verdicts
 from furu_testing.nodes import Leaf
@@ -146,6 +149,40 @@ def test_a_controller_of_another_host_lives_as_long_as_it_gives_signs(run: str) 
     beating = _controllers.ruler(run)
     assert beating is not None
     assert beating.silent_secs < 1e5
+
+
+def test_p4_a_controller_that_waits_in_a_queue_is_not_dead_because_the_scheduler_is_silent(
+    run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard_of = Submission("slurm-pool", "local-999-1-00000000", -1)
+    reign = _controllers.take_over(run, 0, unheard_of, for_job=True)
+    assert reign is not None
+    os.utime(f"{reign.folder}/alive", (0, 0))
+    found = _controllers.ruler(run)
+    assert found is not None
+    assert found.liveness(10.0) is Liveness.UNKNOWN
+    assert not found.lives(10.0)  # whoever wants to may take over
+    observed = ObservedPoolRun(Path(run), named_roots(Leaf(x=1)), Path(run))
+    monkeypatch.setattr(observed, "_mind_queue", lambda _: None)
+    with pytest.raises(TimeoutError):
+        observed.wait(0.01)
+
+
+def test_p8_a_controller_that_concludes_while_it_is_asked_for_has_not_died(
+    run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking the scheduler takes a while, by the end of which the job may have ended well."""
+    reign = _controllers.take_over(run, 0, None)
+    assert reign is not None
+    found = _controllers.ruler(run)
+    assert found is not None
+    assert found.process is not None
+    dead = attrs.evolve(found, process=attrs.evolve(found.process, start="before"))
+    assert dead.liveness(10.0) is Liveness.GONE
+    looks = [dead, attrs.evolve(dead, ended=RunState.DONE)]
+    monkeypatch.setattr("furu_slurm_pool._observed.ruler", lambda _: looks.pop(0))
+    observed = ObservedPoolRun(Path(run), named_roots(Leaf(x=1)), Path(run))
+    assert observed.wait(5.0) is observed
 
 
 def test_p5_budgets_outlive_a_controller(run: str, furu_store: Path) -> None:

@@ -112,21 +112,23 @@ class Ruler:
         return None if self.ended is RunState.RUNNING else self.ended
 
     def lives(self, lease_secs: float) -> bool:
-        """Whether it can still do anything."""
+        """Whether it can still do anything, as far as anybody knows."""
+        return self.liveness(lease_secs) is Liveness.ALIVE
+
+    def liveness(self, lease_secs: float) -> Liveness:
+        """Whether it can still do anything; of a job that has not begun the scheduler alone knows."""
         if self.ended is not None:
-            return False
+            return Liveness.GONE
         if self.submission is not None:
             # First, because a job that was put back into the queue goes on in another process.
-            match liveness([self.submission])[self.submission]:
-                case Liveness.ALIVE:
-                    return True
-                case Liveness.GONE:
-                    return False
-                case Liveness.UNKNOWN:
-                    pass
+            told = liveness([self.submission])[self.submission]
+            if told is not Liveness.UNKNOWN:
+                return told
         if self.process is not None and process_is_gone(self.process):
-            return False
-        return self.silent_secs <= _SILENT_LEASES * lease_secs
+            return Liveness.GONE
+        if self.silent_secs <= _SILENT_LEASES * lease_secs:
+            return Liveness.ALIVE
+        return Liveness.UNKNOWN if self.process is None else Liveness.GONE
 
 
 def numbers(run_folder: str) -> list[int]:

@@ -22,6 +22,7 @@ from furu_core.executors import (
     RunState,
     RunStatus,
     Submission,
+    is_local_folder,
     read_events,
     runs_folder,
 )
@@ -38,6 +39,7 @@ from furu_slurm_pool._worker import EXECUTOR
 _log = logging.getLogger("furu.pool")
 
 _LOOK_SECS = 0.5
+_HIDDEN_SECS = 60.0  # for which a network filesystem may hide how a run was concluded
 _QUEUE_SECS = 60.0  # between two looks at why a controller's job has not begun
 
 
@@ -205,20 +207,36 @@ class ObservedPoolRun(Run):
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.05
         next_look = 0.0
+        gone: float | None = None
+        # It may have concluded since it was looked at, which another host's folder shows late.
+        late = _LOOK_SECS if is_local_folder(self.folder) else _HIDDEN_SECS
         while True:
             controller = ruler(str(self.folder))
-            lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
+            told = Liveness.GONE
+            if controller is not None:
+                told = controller.liveness(furu_core.settings().lease_secs)
             if controller is not None and controller.concluded is not None:
                 return self._concluded(controller, controller.concluded)
-            if controller is None or not lives:
+            if told is not Liveness.GONE:
+                gone = None
+            elif gone is None:
+                gone = time.monotonic()
+            elif (
+                controller is None or controller.ended is not None or time.monotonic() - gone > late
+            ):
                 raise FuruRunError(
                     f"the controller of run {self.id}, {controller}, has ended: {self._why(controller)}",
                     run_id=self.id,
                     hint=f"mend that, and go on with the run by the same command, or by `furu pool "
                     f"resume {self.id}`",
                 )
-            if time.monotonic() >= next_look:
+            if controller is not None and gone is None and time.monotonic() >= next_look:
                 next_look = time.monotonic() + _QUEUE_SECS
+                if told is Liveness.UNKNOWN:
+                    _log.warning(
+                        "run %s: nobody says how its controller, %s, stands, which has not begun",
+                        *(self.id, controller),
+                    )
                 self._mind_queue(controller)
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
