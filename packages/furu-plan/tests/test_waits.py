@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import attrs
 import pytest
 
 from furu_core import NodeState, Settings
 from furu_core.errors import FuruWaitTimeout
-from furu_core.executors import Holder, NodeInfo, ProcessId, Submission
-from furu_plan import PlanNode, Status, Waits, reconcile
+from furu_core.executors import EventLog, Holder, NodeInfo, ProcessId, Submission
+from furu_plan import Frontier, PlanNode, Reconciled, Status, Waits, reconcile
+from furu_plan.runs import Controller
 
 Graph = Callable[..., Any]
 
@@ -199,3 +203,25 @@ def test_news_come_before_the_end_of_the_wait(named: Named) -> None:
     clock.now += 1
     with pytest.raises(FuruWaitTimeout):
         waits.check(named("a"))
+
+
+def test_while_others_get_on_a_run_looks_at_their_nodes_for_a_small_part_of_the_time(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = graph({}, statuses={"a": Status.IN_PROGRESS}).plan(["a"])
+    controller = Controller(
+        run_id="r",
+        frontier=Frontier(plan),
+        pool=Mock(),
+        events=EventLog(tmp_path),
+        settings=Settings(path=tmp_path),
+        display=Mock(),
+    )
+
+    def check(found: list[PlanNode], *, idle: bool) -> Reconciled:
+        time.sleep(0.05)  # as long as it takes to list a large class
+        return Reconciled(todo=tuple(found))
+
+    monkeypatch.setattr(controller._waits, "check", check)
+    controller._look_elsewhere()
+    assert controller._next_look - time.monotonic() > 0.15

@@ -42,6 +42,7 @@ _log = logging.getLogger("furu.run")
 
 _GRACE_SECS: Final = 5.0  # for nodes that were interrupted, before they are killed
 _FIRST_LOOK_SECS: Final = 0.05
+_LOOK_SHARE: Final = 4  # a look, which lists whole classes, may take a fifth of the time
 _LATEST_LOOP_SECS: Final = 60.0
 
 
@@ -260,7 +261,8 @@ class Controller:
             return
         pause = _FIRST_LOOK_SECS if found else 1.5 * self._look_pause
         self._look_pause = min(pause, self._longest_look)
-        self._next_look = time.monotonic() + self._look_pause
+        took = time.monotonic() - now
+        self._next_look = now + took + max(self._look_pause, _LOOK_SHARE * took)
         for node in found.done:
             self._note(EventKind.NODE_LOADED, node)
         for node in found.failed:
