@@ -30,10 +30,13 @@ class SettableField:
 
 def fields_of(cls: type) -> dict[str, SettableField] | None:
     """The fields of a class, by the names that its constructor takes; None for classes without any."""
-    defaults: dict[str, tuple[str, Callable[[], Any] | None]]
     if hasattr(cls, "__furu_class__"):
-        defaults = {f.alias: (f.name, f.make_default) for f in config_class(cls).fields}
-    elif attrs.has(cls):
+        return {
+            f.alias: SettableField(f.name, f.shape(), f.make_default)
+            for f in config_class(cls).fields
+        }
+    defaults: dict[str, tuple[str, Callable[[], Any] | None]]
+    if attrs.has(cls):
         defaults = {f.alias: (f.name, _attrs_default(f)) for f in attrs.fields(cls) if f.init}
     elif dataclasses.is_dataclass(cls):
         defaults = {f.name: (f.name, _default(f)) for f in dataclasses.fields(cls) if f.init}
