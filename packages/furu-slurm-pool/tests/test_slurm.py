@@ -79,18 +79,22 @@ def test_p5_a_cancelled_job_whose_child_processes_die_first_is_lost_and_no_failu
 def test_p4_a_stopped_worker_is_cancelled_after_several_leases_and_a_living_one_never(
     store: Path, slurm: Any
 ) -> None:
-    """Slurm says of both that they run, and the node of each takes longer than that."""
+    """Slurm says of two that they run, and the node of each takes longer than that; one is suspended."""
     with furu_core.use_settings(lease_secs=6.0):
-        run = start_on_slurm([Step(label=label, waits=True) for label in ("stopped", "long")])
+        nodes = [Step(label=label, waits=True) for label in ("stopped", "long", "suspended")]
+        run = start_on_slurm(nodes, max_workers_total=3)
+        suspended = bare_id(await_mark(store, "suspended").facts["submission"][1])
+        slurm.run("scontrol", "suspend", suspended)
         stopped = await_mark(store, "stopped")
         began = await_mark(store, "long").began
         for pid in (stopped.parent, stopped.pid):
             os.kill(pid, signal.SIGSTOP)
         await_mark(store, "stopped", 2)
         wait_until("several leases to pass", lambda: time.time() > began + 20)
+        slurm.run("scontrol", "resume", suspended)
         let_go(store)
-        assert run.wait(JOBS_SECS).results() == [1, 1]
-    assert times(store) == {"stopped": 2, "long": 1}
+        assert run.wait(JOBS_SECS).results() == [1, 1, 1]
+    assert times(store) == {"stopped": 2, "long": 1, "suspended": 1}
     slurm.wait_idle()
 
 
