@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,23 @@ def test_of_a_line_that_was_written_over_the_last_state_is_kept(
         with node_log(path, echo=echo, scope="thread"), path.open("ab", buffering=0) as native:
             native.write(written)
         assert path.read_bytes() == b"an earlier line\n" + kept
+
+
+def test_of_a_line_without_end_no_more_is_held_than_a_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each chunk was searched with all of the line before it: 100 MB took 20 s, 1 GB half an hour."""
+    monkeypatch.setattr(_capture, "_CHUNK", 1 << 12)
+    path = tmp_path / "a.log"
+    path.write_bytes(b"x" * (1 << 20) + b"\r" + b"y" * (1 << 18))
+    tracemalloc.start()
+    try:
+        with node_log(path, echo=False, scope="thread"):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 1 << 16
+    finally:
+        tracemalloc.stop()
+    assert path.read_bytes() == b"y" * (1 << 18)
 
 
 def test_a_child_that_outlives_a_progress_bar_goes_on_writing_below_it(tmp_path: Path) -> None:

@@ -245,42 +245,70 @@ def _keep_last_states(log: int, path: str) -> None:
         log: open for reading.
         path: the same file.
     """
-    read = kept = 0  # how far the file has been read, and how far it is as it shall be
-    line = b""  # the state of the line that lies between
-    writer = -1
+    states = _LastStates(path)
+    read = 0
     try:
         while True:
             while chunk := os.pread(log, _CHUNK, read):
                 read += len(chunk)
-                lines, newline, line = (line + chunk).rpartition(b"\n")
-                lines += newline
-                if b"\r" in lines:
-                    lines = b"\n".join(map(_last_state, lines.split(b"\n")))
-                line = _last_state(line) + (b"\r" if line.endswith(b"\r") else b"")
-                if kept + len(lines) + len(line) < read:
-                    if writer < 0:
-                        writer = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-                    _write_at(writer, lines, kept)
-                kept += len(lines)
-            if writer < 0:
-                return
-            _write_at(writer, line, kept)
+                states.add(chunk)
             if os.fstat(log).st_size == read:  # else a child has written meanwhile
-                os.ftruncate(writer, kept + len(line))
+                states.finish()
                 return
     finally:
-        if writer >= 0:
-            os.close(writer)
+        states.close()
+
+
+class _LastStates:
+    """A log that is rewritten from what is read of it, which is never behind; no line is ever held."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1  # not opened before there is something to leave out
+        self._size = 0
+        self._line = 0  # where the last line begins
+        self._held = b""  # a carriage return at its end, which matters if the line goes on
+
+    def add(self, chunk: bytes) -> None:
+        if self._fd < 0 and b"\r" in chunk:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        whole, newline, part = chunk.rpartition(b"\n")
+        if newline:
+            first, more, lines = whole.partition(b"\n")
+            self._go_on(first)
+            if b"\r" in lines:
+                lines = b"\n".join(map(_last_state, lines.split(b"\n")))
+            self._write(more + lines + newline)
+            self._line, self._held = self._size, b""
+        self._go_on(part)
+
+    def finish(self) -> None:
+        self._write(self._held)
+        if self._fd >= 0:
+            os.ftruncate(self._fd, self._size)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def _go_on(self, part: bytes) -> None:
+        part = self._held + part
+        text = part.rstrip(b"\r")
+        self._held = part[len(text) :][:1]
+        if b"\r" in text:
+            text = text.rpartition(b"\r")[2]
+            self._size = self._line
+        self._write(text)
+
+    def _write(self, data: bytes) -> None:
+        place, self._size = self._size, self._size + len(data)
+        while self._fd >= 0 and data:
+            written = os.pwrite(self._fd, data, place)
+            data, place = data[written:], place + written
 
 
 def _last_state(line: bytes) -> bytes:
     return line.rstrip(b"\r").rpartition(b"\r")[2] if b"\r" in line else line
-
-
-def _write_at(fd: int, data: bytes, place: int) -> None:
-    while data:
-        written = os.pwrite(fd, data, place)
-        data, place = data[written:], place + written
 
 
 class RecordHandler(logging.Handler):
