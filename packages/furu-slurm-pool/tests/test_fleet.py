@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,31 @@ def test_p5_a_worker_whose_job_was_put_back_into_the_queue_is_gone_with_what_it_
     assert (gone.worker.name, gone.worker.cancelled is None) == ("w1", False)
     assert "put back into the queue" in gone.why
     assert fleet.workers() == []
+
+
+class Where(str):
+    """A user on a cluster, by the words that say so."""
+
+    __slots__ = ()
+
+    @property
+    def cluster(self) -> str:
+        return self.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("home", "lives"),
+    [(None, True), ("alpha:7", True), ("alpha:8", False), ("beta:7", False)],
+)
+def test_p6_a_worker_that_waits_in_a_queue_is_given_up_where_nobody_can_know_of_it(
+    home: str | None, lives: bool, fleet: Fleet
+) -> None:
+    """Else it took the place of others for ever, in a run that another user goes on with."""
+    (worker,) = fleet.workers()
+    worker.home, worker.submitted = "alpha:7", time.monotonic() - 1000
+    where: Any = None if home is None else Where(home)
+    gone = fleet._judge(Snapshot(True, home=where))
+    assert [one.worker for one in gone] == ([] if lives else [worker])
 
 
 def test_p6_a_scheduler_that_does_not_say_where_jobs_are_at_home_delays_nobody(

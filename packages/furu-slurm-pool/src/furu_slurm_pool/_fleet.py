@@ -436,7 +436,7 @@ class Fleet:
                     self.cancel([worker])
                     gone.append(self._gone(worker, "its job was put back into the queue"))
                     continue
-                if info.elsewhere and self._is_late(worker):
+                if info.elsewhere and self._is_out_of_sight(worker, snapshot):
                     why = f"its job is {info.reason}, of which nobody knows here, and has not begun"
                     gone.append(self._gone(worker, why))
                     continue
@@ -447,6 +447,9 @@ class Fleet:
             elif self._is_denied(worker, snapshot):
                 worker.denied = True
                 gone.append(self._gone(worker, "the scheduler does not know its job any more"))
+            elif worker.home and self._is_out_of_sight(worker, snapshot):
+                why = "its job is another user's, of which nobody knows here, and has not begun"
+                gone.append(self._gone(worker, why))
             else:
                 # That a listing does not show it proves nothing, so it lives while its heart beats.
                 self._mind_silence(worker, gone)
@@ -462,6 +465,13 @@ class Fleet:
         """Whether a worker has not begun, long after it was submitted or taken over."""
         since = time.monotonic() - (worker.submitted or 0.0)
         return not worker.begun and since > _UNSEEN_SECS
+
+    def _is_out_of_sight(self, worker: Worker, snapshot: Snapshot) -> bool:
+        """Whether a worker that has not begun, and is not found, never will be: it is not at home here."""
+        # Who could not be asked which cluster this is knows of none that it is another one.
+        home = snapshot.home
+        here = worker.home and (home is None or str(home) == worker.home)
+        return not here and self._is_late(worker)
 
     def _mind_silence(self, worker: Worker, gone: list[Gone]) -> None:
         """Cancel a worker that runs, as the scheduler says, and gives no sign of life."""
