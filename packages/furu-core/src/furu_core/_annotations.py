@@ -213,6 +213,8 @@ class _Reader:
             annotation = annotation.__forward_arg__
         if not isinstance(annotation, str):
             return annotation
+        if annotation.isidentifier():  # as most are; to compile it takes as long as all the rest
+            return self._names[annotation]
         try:
             # From Python 3.12 on, subscripting a class imports with the builtins that it finds there.
             return eval(annotation, {"__builtins__": vars(builtins)}, self._names)
@@ -224,7 +226,8 @@ class _Reader:
         """The shape of an annotation."""
         if isinstance(annotation, (str, typing.ForwardRef)):
             text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
-            return attrs.evolve(self._named(text, lambda: self.evaluated(text)), text=text)
+            shape = self._named(text, lambda: self.evaluated(text))
+            return shape if shape.text == text else attrs.evolve(shape, text=text)
         alias = typing.get_origin(annotation) or annotation
         try:
             if type(alias).__name__ == "TypeAliasType":
