@@ -102,6 +102,32 @@ def test_a_node_finds_what_its_own_dependency_changed_put_back(
     assert "OF_THE_OUTER" not in os.environ
 
 
+def test_what_a_program_changes_while_a_thread_of_it_computes_a_node_is_left_alone(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = threading.Barrier(2, timeout=60)
+
+    def waits() -> None:
+        turn.wait()
+        turn.wait()
+
+    monkeypatch.setitem(get_nodes.hooks, "waits", waits)
+    thread = threading.Thread(target=Does(hook="waits").get)
+    thread.start()
+    turn.wait()
+    monkeypatch.setenv("SET_BY_THE_PROGRAM", "1")
+    monkeypatch.chdir(store.parent)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 3600)
+    try:
+        turn.wait()
+        thread.join()
+        assert os.environ["SET_BY_THE_PROGRAM"] == "1"
+        assert Path.cwd() == store.parent
+        assert signal.getitimer(signal.ITIMER_VIRTUAL) != (0.0, 0.0)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
 def test_what_nodes_change_at_the_same_time_in_threads_is_left_alone(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

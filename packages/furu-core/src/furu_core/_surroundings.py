@@ -44,17 +44,22 @@ def restored() -> Iterator[None]:
 
     That is the working directory, the umask, the environment, furu's settings and, in the main thread,
     what signals and timers do. Nothing is undone where another thread computes a node at the same time,
-    as nobody can tell whose changes they are.
+    or a program does something else in its main thread, as nobody can tell whose changes they are.
     """
-    if not _context.computes_alone():
+    if not _is_alone():
         yield
         return
     before = _look()
     try:
         yield
     finally:
-        if _context.computes_alone():
+        if _is_alone():
             _put_back(before)
+
+
+def _is_alone() -> bool:
+    in_main = threading.current_thread() is threading.main_thread()
+    return (in_main or _context.in_executor()) and _context.computes_alone()
 
 
 @attrs.frozen
