@@ -63,14 +63,20 @@ def test_p4_two_submitters_at_once_compute_each_node_once(slurm: Any, store: Pat
 
 
 def test_what_is_too_long_a_list_to_wait_for_is_submitted_when_less_is_left(
-    slurm: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: Any,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "furu")
     sources = [Step(label=label, waits=True) for label in ("left", "right")]
     left, right = (submit(source).job_id_by_hash[source.furu_hash] for source in sources)
     monkeypatch.setattr(_submit, "LONGEST", len(f"afterok:{left}:{right}") - 1)
     root = Step(label="root", needs=tuple(sources))
     run = submit(root)
     assert root.furu_hash not in run.job_id_by_hash
+    run.status()
+    assert caplog.text.count("the rest is submitted later") == 1  # not with each look
     let_go(store)
     assert run.wait(WAIT_SECS).results() == 3
     assert times(store) == {"left": 1, "right": 1, "root": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,7 +124,7 @@ class SlurmDagSubmission(Run):
         self._began = time.monotonic()
         self._limited: float | None = None  # until when Slurm is not asked for more
         self._allowance = Allowance(_AGAIN_SECS)
-        self._limit_said = -_WORD_SECS
+        self._limit_said = self._many_said = -math.inf
         self._unanswered: float | None = None
         self._next_word = time.monotonic() + _FIRST_WORD_SECS
         self._seen = Snapshot(False)
@@ -345,7 +346,9 @@ class SlurmDagSubmission(Run):
                 with self._breaking_off():
                     found = self._submitter.submit(part, jobs, places)
             except TooMany as error:
-                _log.info("run %s: %s; the rest is submitted later", self.id, error)
+                if time.monotonic() - self._many_said > _WORD_SECS:
+                    self._many_said = time.monotonic()
+                    _log.info("run %s: %s; the rest is submitted later", self.id, error)
                 return True
             except FuruSubmitLimit as error:
                 if self._allowance.refused(key, size):
