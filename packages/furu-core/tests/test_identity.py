@@ -218,7 +218,7 @@ def edited(tmp_path: Path, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_p2_a_result_is_refused_when_the_default_of_a_field_that_its_hash_leaves_out_was_another(
-    edited: Any,
+    edited: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     auc = edited("Metric().furu_hash")
     assert edited("Metric(name='auc').get(), Score().get()") == "auc; score of auc"
@@ -238,6 +238,10 @@ def test_p2_a_result_is_refused_when_the_default_of_a_field_that_its_hash_leaves
     # The next step that the error names.
     assert edited("Metric().delete(), Metric().get()", "acc") == "True; acc"
     assert edited("Score().delete(), Score().get()", "acc") == "True; score of acc"
+    excluded = OMITTING.replace("{metric!r}, omit_default", "{metric!r}, exclude")
+    assert excluded != OMITTING
+    monkeypatch.setitem(globals(), "OMITTING", excluded)
+    assert edited("Metric().get(), Score().get()") == "acc; score of acc"
 
 
 def test_a_field_that_was_added_at_a_default_keeps_results_whose_other_defaults_stand(

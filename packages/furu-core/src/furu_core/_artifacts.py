@@ -51,7 +51,8 @@ def _refuse_other_defaults(obj: Furu[Any], then: _manifest.Omitted) -> None:
                 node=name,
                 hash=obj.furu_hash,
                 hint="put the old default back, and give the new value by name where it is meant; or give "
-                f"up the old result with `furu rm {obj.furu_hash[:12]}` and compute it again",
+                f"up the old result with `furu rm {obj.furu_hash[:12]}` and compute it again; or, if it is "
+                "another on each machine and no result depends on it, write exclude_from_hash=True",
             )
 
 
