@@ -234,9 +234,7 @@ class _Reader:
                 key = (alias, typing.get_args(annotation))
                 return self._named(key, lambda: _value_of_alias(annotation, alias))
             return self._shape(annotation)
-        except (
-            NameError
-        ):  # the bound of a type variable, which Python evaluates when it is asked for
+        except NameError:  # Python evaluates the bound of a type variable when it is asked for
             self._failed = True
             return Shape(Form.UNKNOWN, shown(annotation))
         except (TypeError, AttributeError):  # what a library puts there may be like nothing else
