@@ -348,6 +348,17 @@ def test_p6_a_job_that_another_user_submits_just_now_is_adopted_by_its_id(
     assert job.job_id == "7_1"
 
 
+def test_p6_cancel_ends_jobs_as_well_of_which_sbatchs_answer_was_not_heard(
+    store: Path, fake: FakeSlurm
+) -> None:
+    fake.command("sbatch", LIMIT)
+    run = submit(Step(label="step"))
+    files.begin(run.folder, "tok", "")
+    fake.queue("5|PENDING|0|0|Priority|Step.tok|", "6|PENDING|0|0|Priority|Step.other|")
+    run.cancel()
+    assert fake.calls("scancel") == ["--quiet 5"]
+
+
 def test_what_others_had_planned_is_planned_at_once_for_all_their_jobs_that_are_gone(
     store: Path, fake: FakeSlurm
 ) -> None:

@@ -185,6 +185,17 @@ def take_back(folder: Path, token: str) -> None:
             (folder / "jobs" / f"{token}.{kind}").unlink()
 
 
+def unanswered(folder: Path) -> set[str]:
+    """The tokens of a run's submissions that were begun and of which sbatch's answer was not heard."""
+    found: dict[str, set[str]] = {"begun": set(), "ids": set()}
+    with suppress(OSError):
+        for name in os.listdir(folder / "jobs"):
+            token, _, kind = name.rpartition(".")
+            if kind in found:
+                found[kind].add(token)
+    return found["begun"] - found["ids"]
+
+
 def age_of_submission(folder: Path, token: str) -> float | None:
     """Seconds since a submission was begun, by this host's clock; None where nothing says so."""
     path = folder / "jobs" / f"{token}.begun"

@@ -41,6 +41,7 @@ from furu_slurm import Allowance, Cluster, Snapshot, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._board import Board
 from furu_slurm_dag._entries import Entry, Stage
+from furu_slurm_dag._files import unanswered
 from furu_slurm_dag._options import Options
 from furu_slurm_dag._submit import Job, Submitter, TooMany
 from furu_slurm_dag._wiring import Group, grouped
@@ -219,7 +220,15 @@ class SlurmDagSubmission(Run):
         self._cancelled = True  # before the lock: whoever submits under it breaks that off
         with self._lock:
             self._cluster.cancel([job.job_id for job in self._board.jobs().values()])
+            self._cluster.cancel(self._unheard_of())
         self._wake.put(None)
+
+    def _unheard_of(self) -> list[str]:
+        """Jobs that this run has in the queue though it was broken off before sbatch's answer."""
+        tokens = unanswered(self.folder)
+        seen = self._cluster.jobs(fresh=True) if tokens else self._seen
+        infos = [info for token in sorted(tokens) for info in seen.by_token(token)]
+        return [info.job_id for info in infos if info.state.live]
 
     def results(self) -> Any:
         """The results, in the shape of the roots, once the run has ended.
