@@ -71,7 +71,11 @@ def make_env(requirements: str) -> None:
     say(f"making {ENV.name} with {', '.join(lowest())}")
     venv.create(ENV, clear=True, with_pip=True, symlinks=True)
     python = ENV / "bin" / "python"
-    options = ("--only-binary=:all:", "--progress-bar=off", f"--find-links={WHEELHOUSE}")
+    # Of what is installed tests import a part, which Python compiles then.
+    options = (
+        *("--only-binary=:all:", "--no-compile", "--progress-bar=off"),
+        f"--find-links={WHEELHOUSE}",
+    )
     pip(python, "install", *options, *requirements.splitlines())
     ours = [part for name in (*TESTED, KIT) for part in ("--editable", f"packages/{name}")]
     uv = ("-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--no-config")
