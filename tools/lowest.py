@@ -19,7 +19,7 @@ STAMP = ENV / "requirements.txt"
 TESTED = ("furu-core", "furu-plan", "furu-local")
 KIT = "furu-testing"
 # The newest, as for all other tests: of these it is not the lowest that is in question.
-TESTED_WITH = ("pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "filelock")
+TESTED_WITH = ("pytest", "pytest-xdist", "pytest-timeout", "hypothesis")
 TESTS = [f"packages/{name}/tests" for name in TESTED] + ["packages/furu-core/src"]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from third_party import environments, zoo
 from third_party.environments import Environment, With
@@ -92,7 +92,9 @@ def workstation_with(base_environment: Path, tmp_path: Path) -> With:
 
 def once(folder: Path, fill: Callable[[Path], Path]) -> Path:
     """Have a folder filled by one of the workers, and wait for it in the others."""
-    with FileLock(f"{folder}.lock", timeout=FIXTURES_SECS):
+    # Not filelock's: from Python 3.12 on its import forbids a process to fork in two threads at once.
+    with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder.with_suffix(".done")
         if not done.exists():
             fill(folder)

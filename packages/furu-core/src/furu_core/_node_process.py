@@ -265,7 +265,9 @@ class _Child:
         try:
             with _opened(log) as output:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, str(theirs.fileno()), *origin.roots],
+                    # -P, as paths are told: else Python 3.13 needs a working directory for each
+                    # missing attribute.
+                    [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), *origin.roots],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

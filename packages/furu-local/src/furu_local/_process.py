@@ -225,7 +225,8 @@ def _start(
         environment[VARIABLE] = slot.visible
     with _opened(log) as output:
         return subprocess.Popen(
-            [sys.executable, *_flags(), "-c", _BOOT, str(theirs.fileno()), *import_roots()],
+            # -P, as paths are told: else Python 3.13 needs a working directory for each missing attribute.
+            [sys.executable, "-P", *_flags(), "-c", _BOOT, str(theirs.fileno()), *import_roots()],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
