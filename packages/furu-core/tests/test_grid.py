@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from furu_core import Furu, grid
-from furu_core._grid import Roots, Shape, named_roots
+from furu_core._grid import Roots, RootsShape, named_roots
 from furu_core.errors import FuruDependencyError, FuruValueError
 
 
@@ -63,10 +63,10 @@ def test_an_unknown_axis_is_an_error() -> None:
 
 def test_roots_may_be_one_object_an_iterable_or_a_dict() -> None:
     a, b = Data(seed=1), Data(seed=2)
-    assert named_roots(a) == Roots((a,), (0,), Shape.ONE)
-    assert named_roots([a, b]) == Roots((a, b), (0, 1), Shape.LIST)
+    assert named_roots(a) == Roots((a,), (0,), RootsShape.ONE)
+    assert named_roots([a, b]) == Roots((a, b), (0, 1), RootsShape.LIST)
     assert named_roots(x for x in (a, b)).items == (a, b)
-    assert named_roots({"x": a, "y": b}) == Roots((a, b), ("x", "y"), Shape.DICT)
+    assert named_roots({"x": a, "y": b}) == Roots((a, b), ("x", "y"), RootsShape.DICT)
     assert named_roots([]).items == ()
     assert named_roots(named_roots([a])) == named_roots([a])
 

@@ -61,7 +61,7 @@ def _axis(name: str, axis: Any) -> list[Any]:
 _VIEWS = (KeysView, ValuesView, ItemsView)
 
 
-class Shape(Enum):
+class RootsShape(Enum):
     """How roots were given, and so how results are given back."""
 
     ONE = "one"
@@ -81,17 +81,17 @@ class Roots:
 
     items: tuple[Any, ...]
     names: tuple[str | int, ...]
-    shape: Shape
+    shape: RootsShape
 
     def shaped(self, values: Iterable[Any]) -> Any:
         """Values of the roots, in their order, in the shape in which the roots were given."""
         found = list(values)
         match self.shape:
-            case Shape.ONE:
+            case RootsShape.ONE:
                 return found[0]
-            case Shape.LIST:
+            case RootsShape.LIST:
                 return found
-            case Shape.DICT:
+            case RootsShape.DICT:
                 return dict(zip(self.names, found, strict=True))
 
 
@@ -104,11 +104,11 @@ def named_roots(roots: Any) -> Roots:
     if isinstance(roots, Roots):
         return roots
     if is_furu(roots):
-        return Roots((roots,), (0,), Shape.ONE)
+        return Roots((roots,), (0,), RootsShape.ONE)
     if isinstance(roots, Mapping):
-        items, names, shape = list(roots.values()), list(roots), Shape.DICT
+        items, names, shape = list(roots.values()), list(roots), RootsShape.DICT
     elif isinstance(roots, Iterable) and not isinstance(roots, (str, bytes, type)):
-        items, shape = list(roots), Shape.LIST
+        items, shape = list(roots), RootsShape.LIST
         names = list(range(len(items)))
     else:
         raise _no_furu("roots", roots)
