@@ -9,18 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from furu_core import (
-    _encoding,
-    _executor,
-    _manifest,
-    _pack,
-    _provenance,
-    _records,
-    _submissions,
-)
+from furu_core import _provenance
+from furu_core._attempts import _records, _submissions
 from furu_core._cli import _status
 from furu_core._codecs._own import OWN_CODECS
-from furu_core._plugins import Group
+from furu_core._config import _encoding
+from furu_core._executors import _executor
+from furu_core._forms import _pack
+from furu_core._plugins._entry_points import Group
+from furu_core._store import _manifest
 from furu_plan import _render
 
 ROOT = Path(__file__).parents[1]

@@ -113,7 +113,7 @@ reveal_type(train.data)  # module.Split
 reveal_type(train.data.get()[0])  # list[int]
 reveal_type(train.tags)  # list[str]
 reveal_type(train.exists())  # bool
-reveal_type(train.status())  # furu_core._states.NodeState
+reveal_type(train.status())  # furu_core._status._states.NodeState
 reveal_type(train.furu_dir)  # pathlib.Path
 reveal_type(train.furu_hash)  # str
 reveal_type(Tuned(data=Split(), rounds=3).get())  # float
@@ -128,7 +128,7 @@ reveal_type([node.get() for node in grid(Train, data=Split())])  # list[float]
 reveal_type(train.to_dict())  # dict[str, Any]
 reveal_type(Train.from_dict(train.to_dict()))  # module.Train
 reveal_type(Train.from_dict(train.to_dict()).get())  # float
-reveal_type(furu_core.run([train], executor="local"))  # furu_core._executor.Run
+reveal_type(furu_core.run([train], executor="local"))  # furu_core._executors._executor.Run
 reveal_type(run_node(train).seconds)  # float
 reveal_type(train == Train(data=Split()))  # bool
 reveal_type({train: 1})  # dict[module.Train, int]

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from furu_core import _capture
-from furu_core._capture import node_log
+from furu_core._output import _capture
+from furu_core._output._capture import node_log
 
 PRELUDE = """
 import logging, multiprocessing, os, subprocess, sys, threading
-from furu_core._capture import node_log
+from furu_core._output._capture import node_log
 """
 
 
@@ -212,7 +212,7 @@ def test_child_processes_write_to_the_log_of_the_node_that_starts_them_and_to_no
 
 
 def test_a_child_that_sets_up_logging_itself_has_its_way(tmp_path: Path) -> None:
-    child = "import furu_core._capture, logging; logging.basicConfig(format='mine: %(message)s')"
+    child = "import furu_core._output._capture, logging; logging.basicConfig(format='mine: %(message)s')"
     run(
         tmp_path,
         f"""

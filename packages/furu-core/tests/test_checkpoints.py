@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from furu_core._checkpoints import fingerprint
+from furu_core._attempts._checkpoints import fingerprint
 
 LARGE = 40 << 20
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import furu_core
 from furu_core import Furu
-from furu_core._class_names import (
+from furu_core._config._class_names import (
     file_identity,
     import_roots,
     name_of,
@@ -29,7 +29,7 @@ from furu_core._class_names import (
     resolve,
     resolve_reference,
 )
-from furu_core._config_class import config_class
+from furu_core._config._config_class import config_class
 from furu_core.errors import FuruDefinitionError, FuruError, FuruImportNameError
 
 TRAIN = """

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from furu_core import Furu, _codecs
-from furu_core._manifest import DamagedArtifact, ResultEntry
+from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruFormatError, FuruResultError
 
 Trip = Callable[[Any], tuple[Any, ResultEntry]]

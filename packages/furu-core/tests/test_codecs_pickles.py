@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from furu_core import _codecs
-from furu_core._manifest import ResultEntry
+from furu_core._store._manifest import ResultEntry
 from furu_core.errors import FuruResultError
 
 SCRIPT = """
@@ -58,7 +58,7 @@ def run(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[st
 LOAD = """
 import sys
 from furu_core import _codecs
-from furu_core._manifest import ResultEntry
+from furu_core._store._manifest import ResultEntry
 value = _codecs.load(ResultEntry("pickle", "result.pickle"), sys.argv[1], sys.argv[1])
 model = value["model"]
 print(model.weight, type(model).__module__, type(model.part).__qualname__, value["rule"](1))

@@ -15,7 +15,7 @@ import pytest
 
 from furu_core import _codecs
 from furu_core._codecs import _registry
-from furu_core._manifest import DamagedArtifact
+from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruFormatError, FuruResultError
 
 Install = Callable[..., None]

@@ -276,7 +276,7 @@ def put_file(path: Path) -> None:
 
 def paths_of(node: Furu[Any]) -> Path:
     """The folder of the node's class."""
-    from furu_core._layout import node_paths
+    from furu_core._store._layout import node_paths
 
     return Path(node_paths(node).class_dir)
 

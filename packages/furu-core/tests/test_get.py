@@ -21,8 +21,10 @@ import pytest
 from get_nodes import Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
 import furu_core
-from furu_core import NodeState, _manifest, _publishing
-from furu_core._layout import node_paths
+from furu_core import NodeState
+from furu_core._attempts import _publishing
+from furu_core._store import _manifest
+from furu_core._store._layout import node_paths
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -531,7 +533,7 @@ def test_P8_the_error_of_a_node_shows_the_users_code_once_and_none_of_furus_fram
 def test_always_rerun_computes_each_matching_node_once_per_process(
     store: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from furu_core import _reruns
+    from furu_core._compute import _reruns
 
     monkeypatch.setattr(_reruns, "_reran", set())
     assert Outer().get() == 5
@@ -553,7 +555,7 @@ def test_always_rerun_computes_each_matching_node_once_per_process(
 def test_a_name_in_always_rerun_that_no_class_has_is_warned_of_once_with_the_likely_one(
     store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from furu_core import _reruns
+    from furu_core._compute import _reruns
 
     monkeypatch.setattr(_reruns, "_looked_up", set())
     assert Square().get() == 4
@@ -571,7 +573,7 @@ def test_a_name_in_always_rerun_that_no_class_has_is_warned_of_once_with_the_lik
 def test_a_rerun_that_fails_keeps_the_old_result(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from furu_core import _reruns
+    from furu_core._compute import _reruns
 
     monkeypatch.setattr(_reruns, "_reran", set())
     node = Does(hook="rerun")

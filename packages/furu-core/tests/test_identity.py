@@ -17,11 +17,12 @@ import attrs
 import numpy as np
 import pytest
 
-from furu_core import Furu, _manifest, field
-from furu_core._config_class import config_class
-from furu_core._identity import changed_since_hashing, furu_hash, nested, omitted_defaults
-from furu_core._pack import Packer, Unpacker, shallow_dict
-from furu_core._python_text import python_text, to_python
+from furu_core import Furu, field
+from furu_core._config._config_class import config_class
+from furu_core._config._identity import changed_since_hashing, furu_hash, nested, omitted_defaults
+from furu_core._forms._pack import Packer, Unpacker, shallow_dict
+from furu_core._forms._python_text import python_text, to_python
+from furu_core._store import _manifest
 from furu_core.errors import FuruFormatError, FuruValueError
 
 
@@ -67,7 +68,7 @@ def diamond(levels: int) -> Both:
 @pytest.fixture
 def encodings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The objects that were encoded, in order."""
-    from furu_core import _identity
+    from furu_core._config import _identity
 
     done: list[object] = []
     encode = _identity.encode

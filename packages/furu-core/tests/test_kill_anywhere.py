@@ -11,20 +11,10 @@ from typing import Any
 
 import pytest
 
-from furu_core import (
-    _acquire,
-    _artifacts,
-    _attempts,
-    _codecs,
-    _compute,
-    _get,
-    _lease,
-    _manifest,
-    _miss,
-    _publishing,
-    _records,
-    _whole_files,
-)
+from furu_core import _codecs, _whole_files
+from furu_core._attempts import _acquire, _attempts, _lease, _publishing, _records
+from furu_core._compute import _compute, _compute_or_wait, _get
+from furu_core._store import _artifacts, _manifest
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
 pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine that may be busy
@@ -39,7 +29,7 @@ EVENTS_APART = 1 if THOROUGH else 2
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (
-        _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _miss,
+        _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _compute_or_wait,
         _publishing, _records, _whole_files,
     )
 )  # fmt: skip

@@ -13,9 +13,9 @@ import pytest
 
 PRELUDE = """
 import logging, sys
-from furu_core import _settings
-from furu_core._capture import node_log
-from furu_core._logging import console_through, event, log
+from furu_core._settings import _settings
+from furu_core._output._capture import node_log
+from furu_core._output._logging import console_through, event, log
 _settings.current()
 """
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from furu_core import _manifest
-from furu_core._manifest import DamagedArtifact, ResultEntry
+from furu_core._store import _manifest
+from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruFormatError, FuruResultError
 
 ENTRY = ResultEntry("json", "result.json")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import furu_core
-from furu_core import NodeState, _node_process
+from furu_core import NodeState
+from furu_core._processes import _node_process
 from furu_core.executors import (
     Died,
     FailureKind,

@@ -17,7 +17,7 @@ import open_nodes as nodes
 import pytest
 from open_nodes import Leaves
 
-from furu_core import _open_files
+from furu_core._compute import _open_files
 from furu_core.errors import FuruComputeError, FuruResultError
 from furu_core.executors import Outcome, run_node
 

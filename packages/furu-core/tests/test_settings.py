@@ -10,9 +10,9 @@ from types import ModuleType
 import attrs
 import pytest
 
-from furu_core import _plugin_settings, _settings
-from furu_core._class_names import import_roots
-from furu_core._settings import Settings, read, to_env
+from furu_core._config._class_names import import_roots
+from furu_core._settings import _plugin_settings, _settings
+from furu_core._settings._settings import Settings, read, to_env
 from furu_core.errors import FuruFrozen, FuruSettingsError
 
 

@@ -21,7 +21,9 @@ import strict_nodes as nodes
 from strict_nodes import Asks, AsksItself, GpuLeaf, Leaf
 
 import furu_core
-from furu_core import Furu, _context, _violations, exec_context, in_executor
+from furu_core import Furu, exec_context, in_executor
+from furu_core._attempts import _violations
+from furu_core._context import _context
 from furu_core.errors import (
     FuruComputeError,
     FuruMissingArtifact,

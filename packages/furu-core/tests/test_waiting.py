@@ -14,19 +14,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from furu_core import (
-    Furu,
-    _attempts,
-    _console,
-    _layout,
-    _lease,
-    _process,
-    _provenance,
-    _records,
-    _settings,
-)
-from furu_core._process import ProcessId
-from furu_core._records import AttemptRecord, AttemptStatus
+from furu_core import Furu, _process_ids, _provenance
+from furu_core._attempts import _attempts, _lease, _records
+from furu_core._attempts._records import AttemptRecord, AttemptStatus
+from furu_core._output import _console
+from furu_core._process_ids import ProcessId
+from furu_core._settings import _settings
+from furu_core._store import _layout
 from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
 from furu_core.executors import NodeState, StateReader
 from furu_testing import Host, needs_namespaces, wait_until
@@ -149,7 +143,7 @@ def test_a_zombie_is_dead(host: Host, outside: Path) -> None:
 
 
 def test_a_pid_that_is_used_again_does_not_keep_a_dead_holder_alive(store: Path) -> None:
-    me = _process.this_process()
+    me = _process_ids.this_process()
     leave_attempt(Leaf(), holder=attrs.evolve(me, start="1"))
     assert StateReader().state(Leaf()).state is NodeState.STALE
     assert Leaf().get() == 0
@@ -159,7 +153,7 @@ def test_a_process_that_cannot_be_looked_up_is_not_taken_for_dead(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container may show another namespace's /proc, and `hidepid` hides other users' processes."""
-    me = _process.this_process()
+    me = _process_ids.this_process()
     leave_attempt(Leaf(x=1), holder=attrs.evolve(me, pid=me.pid + 1, start=""))
     assert StateReader().state(Leaf(x=1)).state is NodeState.RUNNING
 

@@ -122,7 +122,7 @@ def test_specs_live_in_pyproject_and_those_given_come_first(
     monkeypatch.chdir(tmp_path)
     furu_core_settings = furu_core.settings().extra
     assert "FURU_SLURM" not in furu_core_settings  # they were read before this folder was entered
-    from furu_core import _settings
+    from furu_core._settings import _settings
 
     read = _settings.read({}, tmp_path)
     with furu_core.use_settings(extra=read.extra):
@@ -162,7 +162,7 @@ def test_logs_are_below_the_store_unless_configured(furu_store: Path, tmp_path: 
 
 
 def test_a_relative_folder_of_logs_counts_from_where_it_was_said(tmp_path: Path) -> None:
-    from furu_core import _settings
+    from furu_core._settings import _settings
 
     read = _settings.read({"FURU_SUBMITIT_PATH": "logs"}, tmp_path)
     assert read.extra["FURU_SUBMITIT_PATH"] == os.fspath(tmp_path / "logs")

@@ -11,17 +11,17 @@ if _sys.platform == "win32":
         "furu does not support Windows", hint="use it on Linux or macOS, or in WSL"
     )
 
-from furu_core._context import ExecContext, exec_context, in_executor
-from furu_core._settings import Settings, configure
-from furu_core._settings import current as settings
-from furu_core._settings import use as use_settings
+from furu_core._context._context import ExecContext, exec_context, in_executor
+from furu_core._settings._settings import Settings, configure
+from furu_core._settings._settings import current as settings
+from furu_core._settings._settings import use as use_settings
 
 if _TYPE_CHECKING:
-    from furu_core._config_class import field
+    from furu_core._config._config_class import field
+    from furu_core._executors._grid import grid
+    from furu_core._executors._run import run
     from furu_core._furu import Furu
-    from furu_core._grid import grid
-    from furu_core._run import run
-    from furu_core._states import NodeState
+    from furu_core._status._states import NodeState
 
 __all__ = [
     "ExecContext",
@@ -42,10 +42,10 @@ __all__ = [
 # itself, because a scheduler's job watches over nodes and knows none of their classes.
 _LATE = {
     "Furu": "furu_core._furu",
-    "NodeState": "furu_core._states",
-    "field": "furu_core._config_class",
-    "grid": "furu_core._grid",
-    "run": "furu_core._run",
+    "NodeState": "furu_core._status._states",
+    "field": "furu_core._config._config_class",
+    "grid": "furu_core._executors._grid",
+    "run": "furu_core._executors._run",
 }
 
 

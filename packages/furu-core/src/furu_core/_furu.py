@@ -7,15 +7,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, dataclass_transform
 
-from furu_core import _artifacts, _config_class, _context, _get, _identity, _settings
-from furu_core._config_class import field
-from furu_core._hooks import default
-from furu_core._layout import CHECKPOINT, node_paths, short_name
+from furu_core._compute import _get
+from furu_core._compute._user_methods import default
+from furu_core._config import _config_class, _identity
+from furu_core._config._config_class import field
+from furu_core._context import _context
+from furu_core._settings import _settings
+from furu_core._store import _artifacts
+from furu_core._store._layout import CHECKPOINT, node_paths, short_name
 from furu_core._store_errors import store_error
 from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
-    from furu_core._states import NodeState
+    from furu_core._status._states import NodeState
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -143,9 +147,7 @@ class Furu(Generic[T_co]):
 
     def status(self) -> NodeState:
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
-        from furu_core import (
-            _state_reader,
-        )  # here and below: what a hit does not need costs it nothing
+        from furu_core._status import _state_reader
 
         return _state_reader.state_of(self, node_paths(self)).told
 
@@ -156,7 +158,7 @@ class Furu(Generic[T_co]):
             FuruUsageError: somebody computes the node now, or a job that is to compute it is queued.
             FuruStoreError: the store cannot be written.
         """
-        from furu_core import _deleting
+        from furu_core._status import _deleting
 
         return _deleting.delete(short_name(self), node_paths(self))
 
@@ -220,7 +222,7 @@ class Furu(Generic[T_co]):
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON values; every nested configuration stands in it once."""
-        from furu_core import _pack
+        from furu_core._forms import _pack
 
         return _pack.to_dict(self)
 
@@ -232,7 +234,7 @@ class Furu(Generic[T_co]):
             FuruValueError: the record does not fit the classes as they are now.
             FuruUsageError: it describes an object of another class.
         """
-        from furu_core import _pack
+        from furu_core._forms import _pack
 
         obj = _pack.from_dict(record)
         if not isinstance(obj, cls):
@@ -244,7 +246,7 @@ class Furu(Generic[T_co]):
 
     def to_python(self) -> str:
         """A Python expression that makes an equal object."""
-        from furu_core import _python_text
+        from furu_core._forms import _python_text
 
         return _python_text.to_python(self, limit_chars=None)
 
@@ -259,12 +261,12 @@ class Furu(Generic[T_co]):
         return hash(self.furu_hash)
 
     def __repr__(self) -> str:
-        from furu_core import _python_text
+        from furu_core._forms import _python_text
 
         return _python_text.short_repr(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from furu_core import _pack
+        from furu_core._forms import _pack
 
         return _pack.reduce(self)
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._settings import project_root
+from furu_core._settings._settings import project_root
 
 VERSION: Final = 1
 PATCH_LIMIT: Final = 64 * 1024

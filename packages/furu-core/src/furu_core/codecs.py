@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from furu_core._values import NotExact
+from furu_core._forms._values import NotExact
 
 __all__ = ["Codec", "NotExact"]
 

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 
 import click
 
-from furu_core import _browse
-from furu_core._browse import StoredClass, StoredNode
 from furu_core._cli._output import duration, json_option, only_json, print_json, size
 from furu_core._cli._target import load_roots as resolve_roots
+from furu_core._status import _stored_nodes
+from furu_core._status._stored_nodes import StoredClass, StoredNode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,7 +53,7 @@ def stored_classes(name: str | None = None) -> list[StoredClass]:
     Example:
         >>> sizes = {cls.name: len(cls.published()) for cls in stored_classes()}
     """
-    return list(_browse.classes()) if name is None else _browse.classes_called(name)
+    return list(_stored_nodes.classes()) if name is None else _stored_nodes.classes_called(name)
 
 
 def stored_node(name: str) -> StoredNode:
@@ -66,7 +66,7 @@ def stored_node(name: str) -> StoredNode:
     Raises:
         FuruUsageError: it means none, or several; the error names them, or similar ones.
     """
-    return _browse.find(name)
+    return _stored_nodes.find(name)
 
 
 def target_options(command: F) -> F:

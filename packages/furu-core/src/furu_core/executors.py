@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
-    from furu_core._class_names import import_roots
-    from furu_core._console import console
-    from furu_core._deaths import death_result, exit_text, lost_result
-    from furu_core._executor import (
+    from furu_core._attempts._outcomes import (
+        Failure,
+        FailureKind,
+        Holder,
+        NodeResult,
+        Outcome,
+        Submission,
+    )
+    from furu_core._attempts._submissions import note_submission, remove_submission, submission_of
+    from furu_core._compute._reruns import matches_rerun
+    from furu_core._compute._reruns import reran as note_rerun
+    from furu_core._compute._user_methods import dependencies, spec_key
+    from furu_core._config._class_names import import_roots
+    from furu_core._executors._deaths import death_result, exit_text, lost_result
+    from furu_core._executors._executor import (
         Event,
         EventKind,
         EventLog,
@@ -27,17 +38,33 @@ if _TYPE_CHECKING:
         refuse_nested_run,
         runs_folder,
     )
-    from furu_core._graph_file import GraphReader, GraphWriter
-    from furu_core._grid import Roots, named_roots
-    from furu_core._guard import Guard
-    from furu_core._guardian import kill_sessions
-    from furu_core._hooks import dependencies, spec_key
-    from furu_core._layout import named as short_name_of
-    from furu_core._layout import short_name
+    from furu_core._executors._grid import Roots, named_roots
+    from furu_core._executors._preload import preload
+    from furu_core._executors._registry import installed_executors, liveness, load_executor
+    from furu_core._executors._worker import (
+        has_validator,
+        invalidate_if_bad,
+        made_progress,
+        record_death,
+        run_node,
+    )
+    from furu_core._executors._worker_session import (
+        WorkerContext,
+        importing_user_code,
+        worker_session,
+    )
+    from furu_core._forms._graph_file import GraphReader, GraphWriter
+    from furu_core._forms._pack import Packer, Unpacker
     from furu_core._line_files import LineFile, read_lines
-    from furu_core._logging import console_through
     from furu_core._mounts import is_local as is_local_folder
-    from furu_core._node_process import (
+    from furu_core._output._console import console
+    from furu_core._output._logging import console_through
+    from furu_core._plugins._entry_points import InstalledPlugin
+    from furu_core._process_ids import ProcessId, process_with_pid, this_process
+    from furu_core._process_ids import is_gone as process_is_gone
+    from furu_core._processes._guard import Guard
+    from furu_core._processes._guardian import kill_sessions
+    from furu_core._processes._node_process import (
         Died,
         NodeOrder,
         NodeProcess,
@@ -45,37 +72,14 @@ if _TYPE_CHECKING:
         node_order,
         origin_here,
     )
-    from furu_core._outcomes import (
-        Failure,
-        FailureKind,
-        Holder,
-        NodeResult,
-        Outcome,
-        Submission,
-    )
-    from furu_core._pack import Packer, Unpacker
-    from furu_core._places import NodePlace, absent, place_of
-    from furu_core._plugins import InstalledPlugin
-    from furu_core._preload import preload
-    from furu_core._process import ProcessId, process_with_pid, this_process
-    from furu_core._process import is_gone as process_is_gone
     from furu_core._provenance import adopt as adopt_provenance
     from furu_core._provenance import process_provenance
-    from furu_core._registry import installed_executors, liveness, load_executor
-    from furu_core._reruns import matches_rerun
-    from furu_core._reruns import reran as note_rerun
-    from furu_core._settings import to_env as settings_to_env
-    from furu_core._state_reader import StateReader, state_at
-    from furu_core._states import NodeInfo, NodeState
-    from furu_core._submissions import note_submission, remove_submission, submission_of
-    from furu_core._worker import (
-        has_validator,
-        invalidate_if_bad,
-        made_progress,
-        record_death,
-        run_node,
-    )
-    from furu_core._worker_session import WorkerContext, importing_user_code, worker_session
+    from furu_core._settings._settings import to_env as settings_to_env
+    from furu_core._status._state_reader import StateReader, state_at
+    from furu_core._status._states import NodeInfo, NodeState
+    from furu_core._store._layout import named as short_name_of
+    from furu_core._store._layout import short_name
+    from furu_core._store._places import NodePlace, absent, place_of
 
 __all__ = [
     "Died",
@@ -160,10 +164,10 @@ __all__ = [
 # Whoever watches over workers, such as a scheduler's job, needs a few of these, and would wait for all
 # that plans, computes and stores: so each is imported when it is first asked for.
 _MODULES = {
-    "_class_names": ("import_roots",),
-    "_console": ("console",),
-    "_deaths": ("death_result", "exit_text", "lost_result"),
-    "_executor": (
+    "_config._class_names": ("import_roots",),
+    "_output._console": ("console",),
+    "_executors._deaths": ("death_result", "exit_text", "lost_result"),
+    "_executors._executor": (
         "Event",
         "EventKind",
         "EventLog",
@@ -177,17 +181,24 @@ _MODULES = {
         "refuse_nested_run",
         "runs_folder",
     ),
-    "_graph_file": ("GraphReader", "GraphWriter"),
-    "_grid": ("Roots", "named_roots"),
-    "_guard": ("Guard",),
-    "_guardian": ("kill_sessions",),
-    "_hooks": ("dependencies", "spec_key"),
-    "_layout": ("named as short_name_of", "short_name"),
-    "_logging": ("console_through",),
+    "_forms._graph_file": ("GraphReader", "GraphWriter"),
+    "_executors._grid": ("Roots", "named_roots"),
+    "_processes._guard": ("Guard",),
+    "_processes._guardian": ("kill_sessions",),
+    "_compute._user_methods": ("dependencies", "spec_key"),
+    "_store._layout": ("named as short_name_of", "short_name"),
+    "_output._logging": ("console_through",),
     "_mounts": ("is_local as is_local_folder",),
     "_line_files": ("LineFile", "read_lines"),
-    "_node_process": ("Died", "NodeOrder", "NodeProcess", "Origin", "node_order", "origin_here"),
-    "_outcomes": (
+    "_processes._node_process": (
+        "Died",
+        "NodeOrder",
+        "NodeProcess",
+        "Origin",
+        "node_order",
+        "origin_here",
+    ),
+    "_attempts._outcomes": (
         "Failure",
         "FailureKind",
         "Holder",
@@ -195,20 +206,26 @@ _MODULES = {
         "Outcome",
         "Submission",
     ),
-    "_pack": ("Packer", "Unpacker"),
-    "_places": ("NodePlace", "absent", "place_of"),
-    "_plugins": ("InstalledPlugin",),
-    "_preload": ("preload",),
-    "_process": ("ProcessId", "process_with_pid", "this_process", "is_gone as process_is_gone"),
+    "_forms._pack": ("Packer", "Unpacker"),
+    "_store._places": ("NodePlace", "absent", "place_of"),
+    "_plugins._entry_points": ("InstalledPlugin",),
+    "_executors._preload": ("preload",),
+    "_process_ids": ("ProcessId", "process_with_pid", "this_process", "is_gone as process_is_gone"),
     "_provenance": ("adopt as adopt_provenance", "process_provenance"),
-    "_registry": ("installed_executors", "liveness", "load_executor"),
-    "_reruns": ("matches_rerun", "reran as note_rerun"),
-    "_settings": ("to_env as settings_to_env",),
-    "_state_reader": ("StateReader", "state_at"),
-    "_states": ("NodeInfo", "NodeState"),
-    "_submissions": ("note_submission", "remove_submission", "submission_of"),
-    "_worker": ("has_validator", "invalidate_if_bad", "made_progress", "record_death", "run_node"),
-    "_worker_session": ("WorkerContext", "importing_user_code", "worker_session"),
+    "_executors._registry": ("installed_executors", "liveness", "load_executor"),
+    "_compute._reruns": ("matches_rerun", "reran as note_rerun"),
+    "_settings._settings": ("to_env as settings_to_env",),
+    "_status._state_reader": ("StateReader", "state_at"),
+    "_status._states": ("NodeInfo", "NodeState"),
+    "_attempts._submissions": ("note_submission", "remove_submission", "submission_of"),
+    "_executors._worker": (
+        "has_validator",
+        "invalidate_if_bad",
+        "made_progress",
+        "record_death",
+        "run_node",
+    ),
+    "_executors._worker_session": ("WorkerContext", "importing_user_code", "worker_session"),
 }
 _LATE = {
     name.rpartition(" as ")[2]: (module, name.partition(" as ")[0])

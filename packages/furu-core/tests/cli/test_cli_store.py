@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from furu_core import _browse, use_settings
+from furu_core import use_settings
+from furu_core._status import _stored_nodes
 from furu_core.errors import FuruStoreError
 from furu_testing import wait_until
 
@@ -125,7 +126,7 @@ def test_100000_artifacts_are_listed_without_a_stat_each(
 
     with use_settings(path=tmp_path):
         monkeypatch.setattr(os, "stat", counted)
-        found = list(_browse.nodes(_browse.classes()))
+        found = list(_stored_nodes.nodes(_stored_nodes.classes()))
     assert len(found) == 2_000
     assert len(looks) < 20
 
@@ -286,11 +287,11 @@ def test_a_folder_that_cannot_be_read_ends_no_listing_and_an_unreadable_store_is
 
     monkeypatch.setattr(os, "scandir", scandir)
     with use_settings(path=filled.store):
-        assert [cls.short for cls in _browse.classes()] == ["Broken", "Split"]
+        assert [cls.short for cls in _stored_nodes.classes()] == ["Broken", "Split"]
         assert f"cannot read the store at {filled.store}/data/exp/train/Train" in caplog.text
         hidden[:] = ["data"]
         with pytest.raises(FuruStoreError, match="Permission denied"):
-            list(_browse.classes())
+            list(_stored_nodes.classes())
 
 
 def test_output_that_cannot_be_written_is_one_line_and_status_1(filled: Any) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from furu_core import _settings
 from furu_core._cli import main
+from furu_core._settings import _settings
 
 NODES = os.path.dirname(__file__)
 

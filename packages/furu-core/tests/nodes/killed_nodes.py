@@ -8,8 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from furu_core import Furu, _leftovers, _manifest, _settings
+from furu_core import Furu
+from furu_core._attempts import _sweeping
 from furu_core._codecs import load as load_result
+from furu_core._settings import _settings
+from furu_core._store import _manifest
 
 HASH_DIGITS = 32
 AN_AGE_AGO = time.time() - 7 * 24 * 3600
@@ -186,7 +189,7 @@ def sweep_when_old(what: str) -> list[str]:
             for name in files:
                 os.utime(f"{folder}/{name}", (AN_AGE_AGO, AN_AGE_AGO), follow_symlinks=False)
             os.utime(folder, (AN_AGE_AGO, AN_AGE_AGO))
-    _leftovers._swept.clear()  # as in another process
+    _sweeping._swept.clear()  # as in another process
     if what == "steps":
         Steps(name="another").get()
     else:

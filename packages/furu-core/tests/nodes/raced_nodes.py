@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from furu_core import Furu, _acquire, _attempts, _layout, _process
+from furu_core import Furu, _process_ids
+from furu_core._attempts import _acquire, _attempts
+from furu_core._store import _layout
 from furu_core.errors import FuruWaitTimeout
 from furu_core.executors import StateReader
 from furu_testing import wait_until
@@ -208,7 +210,7 @@ def gate_state(outside: str) -> dict[str, Any]:
 
 
 def own_pid_and_start() -> tuple[int, str]:
-    me = _process.this_process()
+    me = _process_ids.this_process()
     return me.pid, me.start
 
 

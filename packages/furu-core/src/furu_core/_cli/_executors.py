@@ -11,8 +11,8 @@ from furu_core._cli._output import json_option, only_json, print_json
 @json_option
 def command(as_json: bool) -> None:
     """List the installed executors, the distributions that bring them, and their health."""
-    from furu_core import _registry
     from furu_core._cli import _health
+    from furu_core._executors import _registry
 
     with only_json(active=True):
         found = _registry.installed_executors()

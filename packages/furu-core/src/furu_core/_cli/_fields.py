@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from furu_core._annotations import ANYTHING, Annotations, Form, Shape
-from furu_core._config_lookup import config_class, is_furu
+from furu_core._config._annotations import ANYTHING, Annotations, Form, Shape
+from furu_core._config._config_lookup import config_class, is_furu
 
 
 @attrs.frozen

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from furu_core import _attempts, _browse
-from furu_core._browse import StoredNode
-from furu_core._layout import LOG_FILE, META
+from furu_core._attempts import _attempts
+from furu_core._status import _stored_nodes
+from furu_core._status._stored_nodes import StoredNode
+from furu_core._store._layout import LOG_FILE, META
 from furu_core.errors import FuruUsageError
 
 
@@ -20,7 +21,7 @@ from furu_core.errors import FuruUsageError
 @click.option("--path", "only_path", is_flag=True, help="Print where the log is.")
 def command(name: str, attempt: int | None, only_path: bool) -> None:
     """Print what a node printed and logged: of its artifact, else of its newest attempt."""
-    node = _browse.find(name)
+    node = _stored_nodes.find(name)
     path = find_log(node, attempt)
     if only_path:
         click.echo(path)

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import click
 
-from furu_core import _browse
-from furu_core._browse import StoredClass, StoredNode
 from furu_core._cli._output import json_option, print_json
-from furu_core._states import NodeState
+from furu_core._status import _stored_nodes
+from furu_core._status._states import NodeState
+from furu_core._status._stored_nodes import StoredClass, StoredNode
 
 
 @click.command("ls")
@@ -34,14 +34,16 @@ def command(
     CLASS is a class name, with as much of its module as is needed. With --json each line is one
     JSON object, printed as it is found.
     """
-    chosen = _browse.classes() if class_name is None else _browse.classes_called(class_name)
+    chosen = (
+        _stored_nodes.classes() if class_name is None else _stored_nodes.classes_called(class_name)
+    )
     wanted = frozenset(states)
     if count:
         _count(chosen, wanted, as_json)
         return
     # One write a line would be most of the time for 100,000 nodes.
     lines: list[str] = []
-    for node, info in _browse.nodes(chosen):
+    for node, info in _stored_nodes.nodes(chosen):
         state = info.told.value
         if wanted and state not in wanted:
             continue
@@ -72,7 +74,7 @@ def _json_line(node: StoredNode, state: str) -> str:
 
 def _count(chosen: Iterable[StoredClass], wanted: frozenset[str], as_json: bool) -> None:
     counts: Counter[tuple[str, str]] = Counter()
-    for node, info in _browse.nodes(chosen):
+    for node, info in _stored_nodes.nodes(chosen):
         if not wanted or info.told.value in wanted:
             counts[node.cls.name, info.told.value] += 1
     if as_json:

@@ -17,9 +17,10 @@ def command(context: click.Context, as_json: bool) -> None:
     Executors, codecs for results, commands, settings: each with the distribution that brings it, and
     with what to do where it cannot be used. Each one is imported to see whether it can.
     """
-    from furu_core import _registry, _settings
     from furu_core._cli import _health
     from furu_core._codecs import _registry as _codec_registry
+    from furu_core._executors import _registry
+    from furu_core._settings import _settings
 
     furu = context.find_root().command
     assert isinstance(furu, LazyGroup)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from furu_core import _browse, _deleting
 from furu_core._cli import _status
 from furu_core._cli._output import json_option, print_json
+from furu_core._status import _deleting, _stored_nodes
 
 
 @click.command("rm")
@@ -15,7 +15,7 @@ from furu_core._cli._output import json_option, print_json
 @json_option
 def command(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
     """Delete the artifacts and attempts of nodes; what is being computed or queued is refused."""
-    found = [_browse.find(name) for name in names]
+    found = [_stored_nodes.find(name) for name in names]
     for node in found:
         _deleting.refuse_held(node.name, node.paths)
     if not yes:

@@ -11,7 +11,7 @@ from furu_core._cli._output import json_option, only_json, print_json
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
 if TYPE_CHECKING:
-    from furu_core._grid import Roots
+    from furu_core._executors._grid import Roots
     from furu_core.executors import Run
 
 _SHOWN_ROOTS: Final = 20
@@ -61,8 +61,8 @@ def command(
 def _run(
     target: str, assignments: tuple[str, ...], executor: str, options: dict[str, str]
 ) -> tuple[Roots, Run, FuruRunError | None]:
-    from furu_core import _registry
     from furu_core._cli import _target
+    from furu_core._executors import _registry
 
     chosen = _registry.load_executor(executor).from_options(options)
     roots = _target.load_roots(target, assignments)
@@ -111,7 +111,7 @@ def _options(
 
 
 def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any]:
-    from furu_core._layout import node_paths, short_name
+    from furu_core._store._layout import node_paths, short_name
     from furu_core.executors import StateReader
 
     status = run.status()

@@ -8,12 +8,13 @@ from typing import Any
 import attrs
 import click
 
-from furu_core import _browse, _records
-from furu_core._browse import StoredNode
+from furu_core._attempts import _records
 from furu_core._cli._output import duration, json_option, print_json, size, when
-from furu_core._layout import CONFIG_FILE, METADATA_FILE
-from furu_core._manifest import DamagedArtifact
-from furu_core._states import NodeState
+from furu_core._status import _stored_nodes
+from furu_core._status._states import NodeState
+from furu_core._status._stored_nodes import StoredNode
+from furu_core._store._layout import CONFIG_FILE, METADATA_FILE
+from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruStoreError
 
 
@@ -22,7 +23,7 @@ from furu_core.errors import FuruStoreError
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Show one node: config, state, timings, files, attempts, provenance."""
-    facts = gather(_browse.find(name))
+    facts = gather(_stored_nodes.find(name))
     if as_json:
         print_json(facts)
     else:

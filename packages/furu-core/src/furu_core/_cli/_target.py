@@ -17,12 +17,15 @@ from typing import Any
 import attrs
 import click
 
-from furu_core import _class_names, _context, _settings, _surroundings
-from furu_core._annotations import Annotations, Form, Shape
 from furu_core._cli._fields import changed, class_with_fields, fields_of
 from furu_core._cli._values import convert
-from furu_core._config_lookup import is_furu
-from furu_core._grid import Roots, named_roots
+from furu_core._compute import _surroundings
+from furu_core._config import _class_names
+from furu_core._config._annotations import Annotations, Form, Shape
+from furu_core._config._config_lookup import is_furu
+from furu_core._context import _context
+from furu_core._executors._grid import Roots, named_roots
+from furu_core._settings import _settings
 from furu_core.errors import FuruDependencyError, FuruError, FuruUsageError, FuruValueError
 
 

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from furu_core._annotations import Form, Shape
+from furu_core._config._annotations import Form, Shape
 
 _NONE_WORDS: Final = frozenset({"none", "null"})
 _FLAG_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True}
@@ -42,7 +42,7 @@ def convert(text: str, shape: Shape) -> Any:
         ValueError: the text means no such value; `str` of it says which part.
 
     Example:
-        >>> from furu_core._annotations import Annotations
+        >>> from furu_core._config._annotations import Annotations
         >>> def train(lr: float, names: tuple[str, ...]) -> None: ...
         >>> asked = Annotations(train).shape
         >>> convert("1e-3", asked("lr")), convert("a,b", asked("names"))

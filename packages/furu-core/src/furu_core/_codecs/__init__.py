@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from furu_core._codecs._load import load
-from furu_core._manifest import ResultEntry
+from furu_core._store._manifest import ResultEntry
 
 __all__ = ["load", "store"]
 

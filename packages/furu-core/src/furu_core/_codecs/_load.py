@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import _whole_files
 from furu_core._codecs._paths import Base
-from furu_core._manifest import DamagedArtifact, ResultEntry
+from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
 
 
 def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
-    from furu_core import _values  # plain results do without
+    from furu_core._forms import _values  # plain results do without
 
     def leaf(tag: str, payload: Any) -> Any:
         if tag == "furu_dir":

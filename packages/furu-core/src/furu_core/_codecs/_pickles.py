@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, BinaryIO, Final
 
-from furu_core import _class_names
 from furu_core._codecs import _arrays
 from furu_core._codecs._paths import Base
-from furu_core._manifest import DamagedArtifact, ResultEntry
+from furu_core._config import _class_names
+from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruResultError
 
 _PROTOCOL: Final = 5

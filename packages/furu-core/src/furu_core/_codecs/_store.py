@@ -8,13 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core import _error_text, _manifest, _values, _whole_files
+from furu_core import _error_text, _whole_files
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
 from furu_core._codecs._paths import Base
 from furu_core._codecs._registry import Installed
-from furu_core._manifest import ResultEntry
+from furu_core._forms import _values
+from furu_core._store import _manifest
+from furu_core._store._manifest import ResultEntry
 from furu_core.codecs import NotExact
 from furu_core.errors import FuruError, FuruResultError
 

@@ -1,0 +1,1 @@
+"""Attempts at nodes: who computes, proof of life, how an attempt ended, publishing, removal."""

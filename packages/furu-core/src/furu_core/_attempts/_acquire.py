@@ -1,0 +1,118 @@
+"""Getting the right to compute a node, or learning why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from furu_core._attempts import _attempts, _publishing, _sweeping
+from furu_core._attempts._attempts import Attempt, LatestAttempt, Origin
+from furu_core._attempts._outcomes import FailureKind
+from furu_core._attempts._records import AttemptStatus
+from furu_core._context import _context
+from furu_core._settings import _settings
+from furu_core._store import _artifacts
+from furu_core._store._layout import NodePaths, short_name
+from furu_core.errors import FuruComputeError
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+
+def acquire(
+    obj: Furu[Any], paths: NodePaths, *, suspect: bool = False, rerun: bool = False
+) -> Attempt | LatestAttempt | None:
+    """Claim the next attempt at `obj`, unless it is computed now or there already.
+
+    Args:
+        obj: the node.
+        paths: its folders.
+        suspect: an artifact that is there was found bad. It is checked once more under the claim, so
+            that of several that noticed, nobody moves the new one aside.
+        rerun: compute although there is an artifact; it stays until the new one replaces it.
+
+    Returns:
+        The attempt, to be ended by the caller; or somebody else's living one; or None when there is
+        an artifact.
+
+    Raises:
+        FuruComputeError: the node failed before, and `retry_failed` is off.
+        FuruStoreError: the store cannot be written.
+    """
+    settings = _settings.current()
+    _sweeping.sweep_once(paths, lease_secs=settings.lease_secs)
+    while True:
+        newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
+        if newest is not None and newest.alive and not _proven_dead(newest):
+            return newest
+        if newest is not None and not settings.retry_failed:
+            _refuse_failed(obj, newest)
+        attempt = _attempts.claim(
+            paths,
+            1 if newest is None else newest.number + 1,
+            node=short_name(obj),
+            origin=_origin(),
+            lease_secs=settings.lease_secs,
+        )
+        if attempt is None:
+            continue  # somebody was faster: look at theirs
+        try:
+            if newest is not None:
+                _attempts.set_aside_dead(newest)
+                _publishing.put_back_replaced(paths)
+            # Listed only now: whoever held the attempts before may have published in between.
+            if rerun or not _artifacts.is_published(paths):
+                return attempt
+            if suspect and _artifacts.bad_reason(obj, paths, by_loading=True) is not None:
+                _publishing.move_aside(attempt)
+                return attempt
+        except BaseException:
+            _attempts.withdraw(attempt)
+            raise
+        _attempts.clean_up(attempt)
+        return None
+
+
+def _origin() -> Origin:
+    context = _context.exec_context()
+    if not context.strict:
+        return Origin()
+    return Origin(context.executor, context.run_id, context.spec_key, context.submission)
+
+
+def _proven_dead(newest: LatestAttempt) -> bool:
+    """Whether a scheduler's word supersedes the lease."""
+    if newest.record is None or newest.record.submission is None:
+        return False
+    from furu_core._executors import (
+        _registry,  # and with it all of executors: only for an attempt of a job
+    )
+
+    return _registry.is_gone(newest.record.submission)
+
+
+def failed_earlier(newest: LatestAttempt | None) -> bool:
+    """Whether the newest attempt at a node ended because its code or a rule was broken."""
+    return (
+        newest is not None
+        and newest.record is not None
+        and newest.record.status is AttemptStatus.FAILED
+        and newest.record.ended is not None
+        and newest.record.ended.kind in (FailureKind.COMPUTE, FailureKind.PROTOCOL)
+    )
+
+
+def _refuse_failed(obj: Furu[Any], newest: LatestAttempt) -> None:
+    if not failed_earlier(newest):
+        return
+    assert newest.record is not None
+    assert newest.record.ended is not None
+    ended = newest.record.ended
+    log = _attempts.log_of(newest.folder)
+    raise FuruComputeError(
+        f"{short_name(obj)} failed before, in attempt {newest.number}: "
+        f"{ended.error_type}: {ended.message}, and FURU_RETRY_FAILED is off",
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        log=log,
+        hint=f"read {log} and set FURU_RETRY_FAILED=1 to try again",
+    )

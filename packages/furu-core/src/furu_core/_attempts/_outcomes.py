@@ -1,0 +1,152 @@
+"""What became of a node: who computes it, why it failed, how one attempt ended."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+import attrs
+
+from furu_core import _error_text
+from furu_core._process_ids import ProcessId
+from furu_core.errors import FuruError
+
+
+@attrs.frozen
+class Submission:
+    """A node's or worker's job in the words of the executor that started it.
+
+    Attributes:
+        executor: the executor's registered name.
+        id: what the backend calls the job.
+        restarts: how often the backend had restarted the job when this was written.
+    """
+
+    executor: str
+    id: str
+    restarts: int = 0
+
+
+@attrs.frozen
+class Holder:
+    """Who computes a node.
+
+    Attributes:
+        process: the process, or None where only a scheduler's job is known.
+        submission: the scheduler's job, where there is one.
+        executor: the executor's name, empty for an interactive `get()`.
+        run_id: the executor's run.
+        started: seconds since the epoch, by the holder's clock.
+    """
+
+    process: ProcessId | None
+    submission: Submission | None = None
+    executor: str = ""
+    run_id: str = ""
+    started: float = 0.0
+
+    def __str__(self) -> str:
+        who = "an unknown process" if self.process is None else str(self.process)
+        if self.submission is not None:
+            who = f"{self.submission.executor} job {self.submission.id}"
+        return f"{who} of run {self.run_id}" if self.run_id else who
+
+
+class FailureKind(Enum):
+    """Why a node has no result; retries are counted by it."""
+
+    COMPUTE = "compute"
+    LOST = "lost"
+    PROTOCOL = "protocol"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen
+class Failure:
+    """Why a node has no result.
+
+    Attributes:
+        kind: by which retries are counted.
+        error_type: the exception's class name.
+        message: the exception's last line.
+        node: short name of the node.
+        hash: its full hash.
+        log: the log of the attempt, where there is one.
+        at: file and line of the user's code that raised, where somebody saw it raise.
+    """
+
+    kind: FailureKind
+    error_type: str
+    message: str = attrs.field(converter=_error_text.writable)
+    node: str
+    hash: str
+    log: Path | None = None
+    at: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        kind: FailureKind,
+        error: BaseException,
+        *,
+        node: str = "",
+        hash: str = "",
+        log: Path | None = None,
+    ) -> Failure:
+        """The failure that an exception means, whatever it says and however it fails to say it.
+
+        Args:
+            kind: by which retries are counted.
+            error: what was raised; one of furu's is quoted whole, of others the last line.
+            node: short name of the node.
+            hash: its full hash.
+            log: the log of the attempt, where there is one.
+
+        Example:
+            >>> from furu_core.executors import Failure, FailureKind
+            >>> str(Failure.of(FailureKind.COMPUTE, ValueError("bad"), node="Train(3fa9c1)"))
+            'Train(3fa9c1) ValueError: bad'
+        """
+        say = _error_text.text_of if isinstance(error, FuruError) else _error_text.last_line
+        at = _error_text.place_of(error)
+        return cls(kind, type(error).__name__, say(error), node, hash, log, at)
+
+    def __str__(self) -> str:
+        reason = f"{self.error_type}: {self.message}" if self.error_type else self.message
+        if self.at:
+            reason += f" at {self.at}"
+        return f"{self.node} {reason}" + (f" (log: {self.log})" if self.log else "")
+
+
+class Outcome(Enum):
+    """How one attempt of an executor at a node ended."""
+
+    COMPUTED = "computed"
+    LOADED = "loaded"  # it was there already
+    BUSY = "busy"  # somebody else computes it
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INVALID_DEPENDENCY = "invalid dependency"
+
+
+@attrs.frozen
+class NodeResult:
+    """What an executor learns from one attempt at a node.
+
+    Attributes:
+        hash: the node's hash.
+        outcome: in a word.
+        attempt: the attempt's number, where one was claimed.
+        failure: why it failed or was cancelled.
+        seconds: how long it took, by the worker's clock.
+        culprit: hash of the dependency whose artifact was bad.
+        holder: who computes it, when busy.
+    """
+
+    hash: str
+    outcome: Outcome
+    attempt: int | None = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+    culprit: str | None = None
+    holder: Holder | None = None

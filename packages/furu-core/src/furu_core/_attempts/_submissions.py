@@ -1,0 +1,153 @@
+"""Work that waits in some scheduler's queue: `.attempts/<hash>/submission.json`.
+
+It is written before the scheduler is asked, so that a job without a note cannot exist. Queued work
+has no lease; whether it lives is for its executor to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from furu_core._attempts._outcomes import Submission
+from furu_core._store._layout import SUBMISSION, NodePaths, node_paths
+from furu_core._store_errors import store_error
+from furu_core.errors import FuruFormatError
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+VERSION: Final = 1
+_TRIES: Final = 100
+
+
+def queued(paths: NodePaths) -> Submission | None:
+    """The note of a node's job, or None; a damaged note counts as none."""
+    return _read(f"{paths.attempts}/{SUBMISSION}")
+
+
+def _read(path: str) -> Submission | None:
+    try:
+        with open(path, "rb") as file:
+            raw = json.loads(file.read())
+        version = raw.pop("version")
+        if version <= VERSION:
+            return Submission(str(raw["executor"]), str(raw["id"]), int(raw["restarts"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise store_error(error, path, doing="read") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    raise FuruFormatError(
+        f"{path} has format version {version}, this furu reads up to {VERSION}",
+        path=path,
+        hint="use the furu that wrote it or a newer one",
+    )
+
+
+def note(paths: NodePaths, submission: Submission, *, over: Submission | None = None) -> bool:
+    """Write the note of a node's job; of several that do so at once, one succeeds.
+
+    Args:
+        paths: the node.
+        submission: the job.
+        over: the note that it replaces, as it was read; None for a node without one.
+
+    Returns:
+        Whether it was written; False when somebody else wrote another one meanwhile.
+
+    Raises:
+        FuruStoreError: the store cannot be written.
+    """
+    path = f"{paths.attempts}/{SUBMISSION}"
+    unique = f"{path}.{os.getpid()}-{os.urandom(3).hex()}"
+    data = json.dumps({"version": VERSION, **attrs.asdict(submission)}).encode()
+    try:
+        _write_in(paths.attempts, f"{unique}.tmp", data)
+        if not _set_aside(paths, path, f"{unique}.old", over):
+            return False
+        try:
+            os.link(f"{unique}.tmp", path)  # unlike a rename, it never replaces another's note
+        except FileExistsError:
+            return False
+    except OSError as error:
+        raise store_error(error, paths.attempts) from error
+    finally:
+        for name in (f"{unique}.tmp", f"{unique}.old"):
+            with suppress(OSError):
+                os.unlink(name)
+    return True
+
+
+def _write_in(folder: str, path: str, data: bytes) -> None:
+    """Write a file in a node's folder, which whoever publishes the node removes, though not with it."""
+    for left in reversed(range(_TRIES)):
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with open(path, "xb") as file:
+                file.write(data)
+            return
+        except (FileNotFoundError, FileExistsError):
+            if not left:
+                raise
+
+
+def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | None) -> bool:
+    """Move the note away if it is the expected one, or so damaged that it says nothing."""
+    found = queued(paths)
+    if found != expected:
+        return False
+    try:
+        os.rename(path, aside)  # of several that try, one gets it
+    except FileNotFoundError:
+        return expected is None
+    if _read(aside) == expected:
+        return True
+    with suppress(FileExistsError):
+        os.link(aside, path)  # somebody replaced it between the look and the rename
+    return False
+
+
+def remove(paths: NodePaths) -> None:
+    """Remove the note of a node's job, if there is one."""
+    with suppress(OSError):
+        os.unlink(f"{paths.attempts}/{SUBMISSION}")
+
+
+# For executors, which know objects and no paths.
+
+
+def note_submission(
+    obj: Furu[Any], submission: Submission, *, over: Submission | None = None
+) -> bool:
+    """Note that a scheduler's job is about to be submitted for a node; call it before submitting.
+
+    Of several submitters that do so at once, one succeeds; the others leave the node to it.
+
+    Args:
+        obj: the node.
+        submission: the job, by a name that the submitter chose.
+        over: the note of a job that is gone, as `submission_of` gave it.
+
+    Returns:
+        Whether it was noted; False when somebody else was faster.
+
+    Raises:
+        FuruStoreError: the store cannot be written.
+    """
+    return note(node_paths(obj), submission, over=over)
+
+
+def submission_of(obj: Furu[Any]) -> Submission | None:
+    """The job that was submitted last for a node, dead or alive; None without a readable note."""
+    return queued(node_paths(obj))
+
+
+def remove_submission(obj: Furu[Any]) -> None:
+    """Forget the job that was to compute a node; call it when it could not be submitted."""
+    remove(node_paths(obj))

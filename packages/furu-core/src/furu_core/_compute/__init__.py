@@ -1,0 +1,1 @@
+"""`get()`: the hit, the miss, and running a node's code."""

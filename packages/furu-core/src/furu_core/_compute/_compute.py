@@ -1,0 +1,452 @@
+"""Running a node's code in an attempt, and publishing what it made."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from furu_core import _codecs, _error_text, _provenance, _whole_files
+from furu_core._attempts import _attempts, _publishing, _records, _violations
+from furu_core._attempts._attempts import Attempt
+from furu_core._attempts._outcomes import FailureKind
+from furu_core._attempts._records import AttemptStatus, Ended
+from furu_core._compute import _debuggers, _open_files, _surroundings, _user_methods
+from furu_core._config import _identity
+from furu_core._context import _context
+from furu_core._forms import _pack, _python_text
+from furu_core._output import _capture, _logging
+from furu_core._settings import _settings
+from furu_core._store import _artifacts, _manifest
+from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
+from furu_core._store_errors import store_error
+from furu_core.errors import (
+    FuruComputeError,
+    FuruDefinitionError,
+    FuruDependencyError,
+    FuruError,
+    FuruFormatError,
+    FuruImportNameError,
+    FuruInvalidDependency,
+    FuruMissingArtifact,
+    FuruMutatedConfig,
+    FuruNestedRun,
+    FuruNodeError,
+    FuruProtocolError,
+    FuruResultError,
+    FuruSelfDependency,
+    FuruSpecMismatch,
+    FuruSuperseded,
+    FuruValidationError,
+    NodeCancelled,
+    NodeLost,
+)
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+_REASON_CHARACTERS: Final = 600
+
+
+def compute(
+    obj: Furu[Any],
+    attempt: Attempt,
+    *,
+    rerun: bool = False,
+    ending: Callable[[], NodeCancelled | None] | None = None,
+) -> bool:
+    """Run the code of `obj` in `attempt`, publish the result, and end the attempt.
+
+    Args:
+        obj: the node.
+        attempt: held by the caller; it has ended when this returns or raises.
+        rerun: replace an artifact that is there.
+        ending: asked when the node's code has failed: whether its process is being ended, which is why.
+
+    Returns:
+        Whether this attempt published. False: another one did meanwhile, and this one's work is
+        discarded.
+
+    Raises:
+        FuruComputeError: the node's code raised; its exception is the `__cause__`.
+        FuruError: whatever else kept the node from having a result.
+        NodeCancelled, KeyboardInterrupt: it was interrupted.
+    """
+    published = False
+    try:
+        with _node_context(obj, attempt):
+            timer = _provenance.node_timer()
+            _refuse_changed(obj, attempt, "computed")
+            # Now, since the code may change what is not hashed.
+            config = _json(_pack.shallow_dict(obj))
+            entry = _run_code(obj, attempt)
+            _refuse_if_broken(obj, attempt)
+            with _store_errors(attempt):
+                _open_files.close_all(attempt.staging, attempt.log)
+                _open_files.refuse_open(attempt.staging)
+                _write_records(obj, attempt, entry, timer, config)
+        with _store_errors(attempt):
+            published = _publish(obj, attempt, rerun=rerun)
+    except BaseException as error:
+        if not published and (rerun or not _finished_elsewhere(attempt, error)):
+            try:
+                failure = _ended(obj, attempt, error, ending)
+            except BaseException:
+                # Too little is left, of the stack for instance, to record how it ended.
+                _attempts.release(attempt)
+                raise
+            if failure is error:
+                raise
+            error.__traceback__ = _error_text.without_own_frames(error) or error.__traceback__
+            raise failure from error
+        _attempts.clean_up(attempt)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        _attempts.clean_up(attempt)
+    return published
+
+
+@contextmanager
+def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
+    context = _context.exec_context()
+    whole_process = context.one_at_a_time or not context.strict
+    scope: _capture.Scope = "process" if whole_process else "thread"
+    with _context.computing(obj, attempt), ExitStack() as stack:
+        with _store_errors(attempt):
+            log = _capture.node_log(attempt.log, echo=context.echo, scope=scope)
+            stack.enter_context(log)
+        if context.strict and not context.echo:
+            stack.enter_context(_debuggers.without_terminal())
+        try:
+            yield
+        except BaseException as error:
+            _end_if_forked(attempt, error)
+            # Outside of executors the error is raised, and the console shows it once more.
+            if not log.write(_traceback(error), 2 if context.strict else None):
+                _write_traceback(attempt.log, error)
+            with suppress(Exception):  # why the node failed says more
+                _open_files.close_all(attempt.staging, attempt.log)
+            raise
+
+
+def _end_if_forked(attempt: Attempt, error: BaseException | None = None) -> None:
+    """End a child that the node's code forked and that left it; the attempt is its parent's."""
+    if os.getpid() == attempt.record.holder.pid:
+        return
+    status = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        _write_traceback(attempt.log, error)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(status & 0xFF)
+
+
+def _write_traceback(log: str, error: BaseException) -> None:
+    with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(_traceback(error))
+
+
+def _traceback(error: BaseException) -> str:
+    trace = _error_text.without_own_frames(error)
+    # What led to another node's failure is in that node's log, and with it whatever lies below it.
+    own = not isinstance(error, FuruComputeError)
+    try:
+        lines = traceback.format_exception(
+            type(error), error, trace or error.__traceback__, chain=own
+        )
+    except Exception:  # noqa: BLE001 - an exception of the user's that cannot be formatted
+        lines = [f"{type(error).__name__}: {_error_text.last_line(error)}\n"]
+    return "".join(lines)
+
+
+@contextmanager
+def _store_errors(attempt: Attempt) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, attempt.folder) from error
+
+
+def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
+    _refuse_other_spec_key(obj)
+    with _surroundings.restored():
+        value = obj._create()
+    _end_if_forked(attempt)
+    staging = attempt.staging
+    stored = not _user_methods.overrides(type(obj), "_load")
+    with _store_errors(attempt):
+        _open_files.close_all(staging, attempt.log)
+        entry = None
+        if stored:
+            entry = _codecs.store(value, f"{staging}/{META}", staging, attempt.folder)
+    if _user_methods.overrides(type(obj), "_validate"):
+        # So that `_validate` may load what it judges.
+        _manifest.write(staging, entry, _identity.omitted_defaults(obj))
+        with _surroundings.restored():
+            reason = _user_methods.invalid_reason(obj)
+        if reason is not None:
+            raise FuruValidationError(
+                f"the fresh result of {short_name(obj)} is invalid: {reason}",
+                node=short_name(obj),
+                hash=obj.furu_hash,
+                log=_attempts.log_of(attempt.folder),
+                hint="mend _create or _validate; nothing was published",
+            )
+    return entry
+
+
+def _refuse_other_spec_key(obj: Furu[Any]) -> None:
+    """Refuse to compute in a worker what asks for another kind of worker, as the worker sees it."""
+    context = _context.exec_context()
+    if not context.strict or (key := _user_methods.spec_key(obj)) == context.spec_key:
+        return
+    name = short_name(obj)
+    raise FuruSpecMismatch(
+        f"{name} has the spec key {key!r} here, and this worker computes nodes of {context.spec_key!r}",
+        asker=context.who,
+        node=name,
+        hash=obj.furu_hash,
+        hint="if its code was changed while it waited, run the same command again; else let "
+        "_executor_spec_key depend on nothing but the node's fields, so that it is the same everywhere",
+    )
+
+
+def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
+    """Refuse to publish what broke a rule, even where the node's code swallowed the error."""
+    violation = _violation(obj, attempt)
+    if violation is not None:
+        raise violation
+    _refuse_changed(obj, attempt, "published")
+
+
+def _refuse_changed(obj: Furu[Any], attempt: Attempt, done: str) -> None:
+    changed = _identity.changed_since_hashing(obj)
+    if changed is None:
+        return
+    name = short_name(obj)
+    which = "its config" if changed is obj else f"the config of {short_name(changed)} in it"
+    raise FuruMutatedConfig(
+        f"{name} is not {done}: {which} changed after it was hashed, so its result would stand under "
+        "the hash of another config",
+        node=name,
+        hash=obj.furu_hash,
+        log=_attempts.log_of(attempt.folder),
+        hint="make another object, with `attrs.evolve` for instance, and set nothing in one that is "
+        "there; copy lists and dicts before changing them, or use tuples in fields",
+    )
+
+
+def _violation(obj: Furu[Any], attempt: Attempt) -> FuruError | None:
+    """The first rule that the node's code broke; asking for a dependency that was removed is none."""
+    found = _violations.noted_violation(attempt)
+    if not isinstance(found, FuruMissingArtifact):
+        return found
+    declared: set[str] = set()
+    with suppress(Exception):  # `_dependencies` is the user's code, and was asked before
+        declared = {dependency.furu_hash for dependency in _user_methods.dependencies(obj)}
+    if found.hash not in declared:
+        return found
+    return FuruInvalidDependency(
+        f"{short_name(obj)} depends on {found.node}, which was there and is there no more: it was "
+        "removed while the run went on",
+        node=found.node,
+        hash=found.hash,
+        hint="the executor computes it again; else run the same command again",
+    )
+
+
+def _write_records(
+    obj: Furu[Any],
+    attempt: Attempt,
+    entry: _manifest.ResultEntry | None,
+    timer: _provenance.NodeTimer,
+    config: bytes,
+) -> None:
+    meta = f"{attempt.staging}/{META}"
+    _whole_files.write(f"{meta}/{CONFIG_FILE}", config)
+    record = attempt.record
+    metadata = {
+        "version": _records.VERSION,
+        "node": record.node,
+        "class": _user_methods.class_name(type(obj)),
+        "hash": obj.furu_hash,
+        "to_python": _python_text.to_python(obj),
+        "attempt": _records.to_json(record),
+        "earlier_attempts": [_records.to_json(past) for past in _attempts.earlier(attempt)],
+        "started": record.started,
+        "ended": time.time(),
+        **timer.stop(),
+    }
+    # The provenance is the same text for all nodes of a process and far longer than the rest.
+    provenance = _provenance.process_provenance().record_bytes
+    text = b'%s,"provenance":%s}' % (_json(metadata)[:-1], provenance)
+    _whole_files.write(f"{meta}/{METADATA_FILE}", text)
+    _manifest.write(attempt.staging, entry, _identity.omitted_defaults(obj))
+
+
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _json(value: object) -> bytes:
+    return _compact(value).encode("ascii")
+
+
+def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
+    staging = attempt.staging
+    durable = _settings.current().durable
+    if durable:  # which may take minutes, in which whoever looks for the log finds it
+        _manifest.sync_tree(staging)
+    with suppress(FileNotFoundError):
+        os.rename(attempt.log, f"{staging}/{META}/{LOG_FILE}")
+        if durable:
+            _manifest.sync_path(f"{staging}/{META}/{LOG_FILE}")
+            _manifest.sync_path(f"{staging}/{META}")
+    if _attempts.is_superseded(attempt):
+        if _artifacts.is_published(attempt.paths):
+            return False
+        raise _superseded(obj, attempt)
+    published = _publishing.publish(attempt, replace=rerun)
+    if durable:
+        try:
+            _manifest.sync_path(attempt.paths.class_dir)
+        except OSError as error:  # too late to be unpublished: others may have loaded it
+            _logging.log.warning(
+                "%s is published, but may be gone after a power loss: its folder %s cannot be "
+                "synced: %s",
+                short_name(obj),
+                attempt.paths.class_dir,
+                error,
+            )
+    return published
+
+
+def _superseded(obj: Furu[Any], attempt: Attempt) -> FuruSuperseded:
+    return FuruSuperseded(
+        f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because another "
+        "took over while this one gave no sign of life, or its folder was removed",
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        hint="raise FURU_LEASE_SECS if machines here stall for that long",
+    )
+
+
+def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
+    """Whether another attempt has published, so that this one's error means nothing any more.
+
+    An attempt that was given up for dead finds its files gone and fails by that alone; and one that
+    is interrupted may just have published, and not have heard of it.
+    """
+    if not isinstance(error, Exception):
+        gone = not os.path.isdir(attempt.staging)
+        return gone and _artifacts.is_published(attempt.paths)
+    broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
+    return not broke_a_rule and _artifacts.is_published(attempt.paths)
+
+
+def _ended(
+    obj: Furu[Any],
+    attempt: Attempt,
+    error: BaseException,
+    ending: Callable[[], NodeCancelled | None] | None,
+) -> BaseException:
+    """End the attempt with what `error` means for it, and return what to raise."""
+    violation = None
+    with suppress(OSError, ValueError):
+        violation = _violation(obj, attempt)
+    if violation is not None and isinstance(error, Exception):
+        error = violation
+    elif isinstance(error, Exception) and _attempts.is_superseded(attempt):
+        error = _superseded(
+            obj, attempt
+        )  # its files are gone, and whatever it raised is due to that
+    elif ending is not None and classify(error)[1] is FailureKind.COMPUTE:
+        # The processes that the node's code started may have been ended before its own.
+        error = ending() or error
+    error = _debuggers.refused(error, short_name(obj)) or error
+    result = _translated(obj, attempt, error)
+    status, kind = classify(error)
+    ended = Ended(
+        time=time.time(),
+        kind=kind,
+        error_type=type(error).__name__,
+        message=_error_text.last_line(error),
+        culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
+    )
+    _attempts.keep_log(attempt.folder)
+    _attempts.end(attempt, status, ended)
+    return result
+
+
+def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
+    """How an attempt ends that `error` ended."""
+    while isinstance(error, FuruComputeError) and error.__cause__ is not None:
+        error = error.__cause__  # what its code raised, or that of a node that it asked for
+    match error:
+        case FuruInvalidDependency():
+            return AttemptStatus.INVALID, None
+        case FuruSuperseded() | NodeLost():
+            return AttemptStatus.LOST, FailureKind.LOST
+        case NodeCancelled() | KeyboardInterrupt():
+            return AttemptStatus.CANCELLED, FailureKind.CANCELLED
+        case (
+            FuruProtocolError()
+            | FuruNestedRun()
+            | FuruSelfDependency()
+            | FuruDependencyError()
+            | FuruDefinitionError()
+            | FuruImportNameError()
+            | FuruResultError()
+            | FuruMutatedConfig()
+            | FuruFormatError()
+        ):
+            return AttemptStatus.FAILED, FailureKind.PROTOCOL
+        case _:
+            return AttemptStatus.FAILED, FailureKind.COMPUTE
+
+
+def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
+    """What a caller of `get()` sees of `error`."""
+    name = short_name(obj)
+    log = _attempts.log_of(attempt.folder)
+    hint = f"the traceback is in {log}"
+    if isinstance(error, FuruNodeError):
+        if not error.hash:  # raised where the node was not known
+            error.node, error.hash = name, obj.furu_hash
+            error.message = f"{name} has no result: {error.message}"
+        if error.hash == obj.furu_hash:
+            error.log = error.log or log
+            return error
+        first = _first_failure(error)
+        reason = f"because {error.message}"
+        if len(reason) > _REASON_CHARACTERS:
+            reason = f"because, further down, {first.message}"
+        hint = first.hint or hint
+    elif isinstance(error, FuruError | KeyboardInterrupt | NodeCancelled):
+        return error
+    elif not isinstance(error, Exception | SystemExit):
+        # Such as `asyncio.CancelledError`: whoever waits for it waits for this very one.
+        error.add_note(f"{name} failed; {hint}")
+        return error
+    else:
+        reason = f"with {type(error).__name__}: {_error_text.last_line(error)}"
+    if isinstance(error, RecursionError):
+        hint += "; a chain deeper than Python recurses is for `furu run`, which needs no recursion"
+    return FuruComputeError(
+        f"{name} failed {reason}", node=name, hash=obj.furu_hash, log=log, hint=hint
+    )
+
+
+def _first_failure(error: FuruNodeError) -> FuruNodeError:
+    """The failure that others followed from."""
+    while isinstance(error.__cause__, FuruNodeError):
+        error = error.__cause__
+    return error

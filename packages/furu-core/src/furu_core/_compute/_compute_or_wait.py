@@ -1,0 +1,283 @@
+"""`get()`: the way of a miss, on which a node is computed, waited for or refused."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from furu_core import _mounts
+from furu_core._attempts import _acquire, _attempts, _publishing, _violations
+from furu_core._attempts._attempts import Attempt, LatestAttempt
+from furu_core._attempts._records import AttemptStatus, Ended
+from furu_core._compute import _compute, _reruns, _user_methods
+from furu_core._context import _context
+from furu_core._context._context import ExecContext
+from furu_core._output import _logging
+from furu_core._settings import _settings
+from furu_core._store import _artifacts
+from furu_core._store._artifacts import MISSING, BadArtifact
+from furu_core._store._layout import NodePaths, short_name
+from furu_core.errors import (
+    FuruInvalidDependency,
+    FuruMissingArtifact,
+    FuruSelfDependency,
+    FuruSpecMismatch,
+    FuruStoreError,
+    FuruSuperseded,
+    FuruValidationError,
+    FuruWaitTimeout,
+)
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+_FIRST_POLL_SECS: Final = 0.005
+_ANNOUNCE_SECS: Final = 60.0
+
+
+def get(obj: Furu[Any], paths: NodePaths, *, force: bool, bad: str | None, rerun: bool) -> Any:
+    """The result of a node that could not just be loaded.
+
+    Args:
+        obj: the node.
+        paths: its folders.
+        force: as for `Furu.get`.
+        bad: what is wrong with the artifact that is there; None where there is none.
+        rerun: compute although there may be an artifact.
+    """
+    context = _context.exec_context()
+    if bad is not None:
+        if context.strict and not force:
+            raise _give_up_invalid(obj, paths, context, bad)
+        _logging.log.warning("%s is invalid: %s", short_name(obj), bad)
+    if _context.is_waiting_for_itself(obj.furu_hash):
+        name = short_name(obj)
+        raise FuruSelfDependency(
+            f"the code of {name} asks for {name} itself, which would wait for ever",
+            node=name,
+            hash=obj.furu_hash,
+            hint="return the value from _create instead of asking for it there",
+        )
+    if context.strict:
+        if not force:
+            return _load_late_or_refuse(obj, paths, context)
+        _require_same_spec_key(obj, context)
+    return _compute_or_wait(obj, paths, suspect=bad is not None, rerun=rerun)
+
+
+def _compute_or_wait(obj: Furu[Any], paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
+    wait = _Wait(obj)
+    while True:
+        # Only the caches of this host are waited for, and a claim each time would disturb others.
+        unseen = wait.has_begun and not suspect and _artifacts.is_published(paths)
+        match None if unseen else _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
+            case Attempt() as attempt:
+                state = "invalid" if suspect else "missing"
+                _logging.event("get", short_name(obj), state, "create")
+                try:
+                    _compute.compute(obj, attempt, rerun=rerun)
+                except FuruSuperseded as superseded:
+                    _logging.log.warning("%s", superseded)
+                    continue
+                if rerun:
+                    _reruns.reran(obj.furu_hash)
+                    rerun = False
+                value = _load_fresh(obj, paths)
+                if value is not MISSING:
+                    return value
+                continue  # deleted already, so compute it once more
+            case LatestAttempt() as other:
+                wait.for_holder(other)
+            case None:
+                wait.for_visibility(paths)
+        try:
+            value = _artifacts.load(obj, paths)
+        except BadArtifact:
+            suspect = True
+            continue
+        if value is not MISSING:
+            _logging.event("get", short_name(obj), "done", "load")
+            return value
+
+
+def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
+    """Load what was just computed, so that the first `get()` returns what every later one does.
+
+    It gives `MISSING` when somebody deleted the artifact meanwhile.
+    """
+    wait = _Wait(obj)
+    deadline = time.monotonic() + _visibility_secs()
+    while True:
+        try:
+            value = _artifacts.load(obj, paths)
+        except BadArtifact as bad:
+            if not _mounts.is_local(paths.class_dir) and time.monotonic() < deadline:
+                # Another host, whose caches showed it the bad one before, may move this one aside.
+                wait.for_visibility(paths)
+                continue
+            # Computing it once more would end here again, and so for ever.
+            raise FuruValidationError(
+                f"{short_name(obj)} was just computed, and is invalid when loaded: {bad}",
+                node=short_name(obj),
+                hash=obj.furu_hash,
+                hint="_validate must judge the published files as it judged the fresh ones",
+            ) from None
+        if value is not MISSING or not _artifacts.is_published(paths):
+            return value
+        wait.for_visibility(paths)
+
+
+def _load_late_or_refuse(obj: Furu[Any], paths: NodePaths, context: ExecContext) -> Any:
+    """Load an artifact that this host does not see yet; refuse one that is not there."""
+    began = time.monotonic()
+    deadline = began + context.known_done_wait_secs
+    pause = _FIRST_POLL_SECS
+    while True:
+        if _artifacts.is_listed(paths):
+            try:
+                value = _artifacts.load(obj, paths)
+            except BadArtifact as bad:
+                raise _give_up_invalid(obj, paths, context, str(bad)) from None
+            if value is not MISSING:
+                return value
+            deadline = began + _visibility_secs()
+        elif _publishing.is_being_replaced(paths):
+            deadline = began + _visibility_secs()
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(pause)
+        pause = min(2 * pause, 1.0)
+    name = short_name(obj)
+    hint = (
+        f"make {name} a field of {context.node or 'the node that asks'} or return it from "
+        "_dependencies, so that the executor computes it first; where it is one, it was removed "
+        "meanwhile, and the same command computes it again; "
+        "if only a result names it, ask with "
+        "get(force=True): see `A node that a result names` in docs/how-it-works.md"
+    )
+    if context.importing:
+        hint = (
+            "a worker was importing this code: move calls of get() at the top of the file under "
+            '`if __name__ == "__main__":` or into a function'
+        )
+    error = FuruMissingArtifact(
+        f"{context.who} asked for {name}, which is not there, and inside an executor get() never "
+        "computes",
+        asker=context.who,
+        node=name,
+        hash=obj.furu_hash,
+        hint=hint,
+    )
+    _violations.note_violation(context, error)
+    raise error
+
+
+def _require_same_spec_key(obj: Furu[Any], context: ExecContext) -> None:
+    key = _user_methods.spec_key(obj)
+    if key == context.spec_key:
+        return
+    name = short_name(obj)
+    error = FuruSpecMismatch(
+        f"{context.who} asked for {name} with force=True, whose spec key is {key!r}; this worker's "
+        f"is {context.spec_key!r}",
+        asker=context.who,
+        node=name,
+        hash=obj.furu_hash,
+        hint=f"declare {name} as a dependency, so that a worker of its own kind computes it",
+    )
+    _violations.note_violation(context, error)
+    raise error
+
+
+def _give_up_invalid(
+    obj: Furu[Any], paths: NodePaths, context: ExecContext, reason: str
+) -> FuruInvalidDependency:
+    """Move a bad artifact aside, note that the asker cannot go on, and return what to raise."""
+    invalidate(obj, paths, reason)
+    name = short_name(obj)
+    error = FuruInvalidDependency(
+        f"{context.who} asked for {name}, whose artifact is bad: {reason}",
+        node=name,
+        hash=obj.furu_hash,
+        hint="it was moved aside; the executor computes it again, or run the same command again",
+    )
+    _violations.note_violation(context, error)
+    return error
+
+
+def invalidate(obj: Furu[Any], paths: NodePaths, reason: str) -> None:
+    """Move the bad artifact of `obj` aside, unless somebody else does or mended it already."""
+    from furu_core._attempts import _acquire
+
+    claimed = _acquire.acquire(obj, paths, suspect=True)
+    if isinstance(claimed, Attempt):
+        _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
+        ended = Ended(time.time(), None, "InvalidArtifact", reason)
+        _attempts.end(claimed, AttemptStatus.INVALID, ended)
+
+
+def _visibility_secs() -> float:
+    # Caches of network filesystems hide a new folder for up to a minute; leases exceed that.
+    return max(_settings.current().lease_secs, 60.0)
+
+
+class _Wait:
+    """Waiting for somebody else, who is named, watched, and given up at the deadline."""
+
+    def __init__(self, obj: Furu[Any]) -> None:
+        self._obj = obj
+        self.has_begun = False
+        self._pause = _FIRST_POLL_SECS
+        self._began = time.monotonic()
+        self._announce = self._began
+        self._unseen_since: float | None = None
+
+    def for_holder(self, other: LatestAttempt) -> None:
+        """Let a moment pass while somebody computes the node.
+
+        Raises:
+            FuruWaitTimeout: `FURU_MAX_WAIT_SECS` have passed.
+        """
+        now = time.monotonic()
+        limit = _settings.current().max_wait_secs
+        name = short_name(self._obj)
+        holder = other.who
+        if limit is not None and now - self._began >= limit:
+            raise FuruWaitTimeout(
+                f"waited {now - self._began:.0f} s for {name}, which {holder} computes in attempt "
+                f"{other.number}",
+                node=name,
+                hash=self._obj.furu_hash,
+                holder=holder,
+                waited=now - self._began,
+                hint=f"see {_attempts.log_of(other.folder)}, and raise FURU_MAX_WAIT_SECS",
+            )
+        if now >= self._announce:
+            _logging.event("get", name, f"running, attempt {other.number}", f"wait for {holder}")
+            self._announce = now + _ANNOUNCE_SECS
+        self._sleep()
+
+    def for_visibility(self, paths: NodePaths) -> None:
+        """Let a moment pass until a published artifact becomes visible here.
+
+        Raises:
+            FuruStoreError: it did not within the time that caches of network filesystems last.
+        """
+        now = time.monotonic()
+        if self._unseen_since is None:
+            self._unseen_since = now
+            self.has_begun = True
+            return
+        limit = _visibility_secs()
+        if now - self._unseen_since > limit and _artifacts.is_listed(paths):
+            raise FuruStoreError(
+                f"{paths.artifact} is listed but could not be opened for {limit:.0f} s",
+                path=paths.artifact,
+                hint="check the network filesystem and its caches",
+            )
+        self._sleep()
+
+    def _sleep(self) -> None:
+        self.has_begun = True
+        time.sleep(self._pause)
+        self._pause = min(1.5 * self._pause, _settings.current().poll_interval_secs)

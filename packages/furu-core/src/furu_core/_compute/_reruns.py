@@ -1,0 +1,67 @@
+"""`FURU_ALWAYS_RERUN`: which nodes are computed again although they are there, each once a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from furu_core import _named_classes
+from furu_core._compute import _user_methods
+from furu_core._config import _class_names
+from furu_core._context import _context
+from furu_core._settings import _settings
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+_reran: set[str] = set()
+_looked_up: set[str] = set()
+
+
+def is_due(obj: Furu[Any]) -> bool:
+    """Whether `FURU_ALWAYS_RERUN` names the class of `obj` and this process has not rerun it yet.
+
+    Inside an executor nothing is due: what it computes anew, its plan says.
+    """
+    wanted = _settings.current().always_rerun
+    if not wanted or obj.furu_hash in _reran or _context.in_executor():
+        return False
+    return matches_rerun(obj, wanted)
+
+
+def matches_rerun(obj: Furu[Any], wanted: frozenset[str]) -> bool:
+    """Whether `FURU_ALWAYS_RERUN` names the class of `obj`, by as much of its name as one likes.
+
+    A name that means no class of this program is warned of, once.
+    """
+    names = [name for name in wanted if name.casefold() != "all"]
+    for name in names:
+        _warn_of_unknown(name)
+    if len(names) < len(wanted):
+        return True
+    identity = _user_methods.class_name(type(obj))
+    return any(_is_meant(identity, name) for name in names)
+
+
+def reran(node_hash: str) -> None:
+    """Remember that a node was computed again, which happens once per run."""
+    _reran.add(node_hash)
+
+
+def _is_meant(identity: str, name: str) -> bool:
+    if not _named_classes.is_called(identity, name):
+        return False
+    return identity in _named_classes.meant(name, {identity, *_class_names.known_identities()})
+
+
+def _warn_of_unknown(name: str) -> None:
+    if name in _looked_up:
+        return
+    _looked_up.add(name)
+    known = _class_names.known_identities()
+    if not _named_classes.meant(name, known):
+        from furu_core._output import _logging  # a name that is right has nothing to log
+
+        _logging.log.getChild("rerun").warning(
+            "FURU_ALWAYS_RERUN names %s, but this program has defined no such class%s",
+            *(name, _named_classes.did_you_mean(name, known)),
+        )

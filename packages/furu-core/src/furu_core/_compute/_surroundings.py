@@ -1,0 +1,122 @@
+"""What a node's code may change in its process, and nothing after it may find changed.
+
+Else a result would depend on which other nodes its worker had computed before, and files that furu
+writes would get the permissions, or land in the folder, that some node asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import attrs
+
+from furu_core._context import _context
+from furu_core._settings import _settings
+from furu_core._settings._settings import INTERNAL_PREFIX, Settings
+
+# Those that programs handle: to look at all takes as long as the rest of this.
+_SIGNALS: Final = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+    signal.SIGALRM,
+    signal.SIGTERM,
+    signal.SIGCHLD,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGXCPU,
+)
+_INTERNAL: Final = INTERNAL_PREFIX.encode()
+_TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_IDLE: Final = (0.0, 0.0)
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Undo what the enclosed code, a node's, changes in this process.
+
+    That is the working directory, the umask, the environment, furu's settings and, in the main thread,
+    what signals and timers do. Nothing is undone where another thread computes a node at the same time,
+    or a program does something else in its main thread, as nobody can tell whose changes they are.
+    """
+    if not _is_alone():
+        yield
+        return
+    before = _look()
+    try:
+        yield
+    finally:
+        if _is_alone():
+            _put_back(before)
+
+
+def _is_alone() -> bool:
+    in_main = threading.current_thread() is threading.main_thread()
+    return (in_main or _context.in_executor()) and _context.computes_alone()
+
+
+@attrs.frozen
+class _Surroundings:
+    settings: Settings
+    environment: Mapping[bytes, bytes]
+    umask: int
+    folder: str | None
+    handlers: Mapping[int, Any]
+    blocked: frozenset[int]
+    timers: Mapping[int, tuple[float, float]]
+
+
+def _look() -> _Surroundings:
+    umask = os.umask(0o022)  # there is no way to ask but to change it
+    os.umask(umask)
+    main = threading.current_thread() is threading.main_thread()
+    return _Surroundings(
+        settings=_settings.current(),
+        environment=_environment(),
+        umask=umask,
+        folder=working_directory(),
+        handlers={number: signal.getsignal(number) for number in _SIGNALS} if main else {},
+        blocked=frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        timers={which: signal.getitimer(which) for which in _TIMERS},
+    )
+
+
+def _put_back(before: _Surroundings) -> None:
+    for which, timer in before.timers.items():  # first: one that runs out now would end the process
+        if timer == _IDLE and signal.getitimer(which) != _IDLE:
+            signal.setitimer(which, 0.0)
+    for number, handler in before.handlers.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before.blocked)
+    os.umask(before.umask)
+    now = _environment()
+    if now != before.environment:
+        for name in now.keys() - before.environment.keys():
+            del os.environb[name]
+        os.environb.update(before.environment)
+    _settings.put_back(before.settings)
+    if before.folder is not None and working_directory() != before.folder:
+        with suppress(OSError):  # it was removed
+            os.chdir(before.folder)
+
+
+def _environment() -> dict[bytes, bytes]:
+    # Furu itself keeps up to date what it tells child processes.
+    return {name: value for name, value in os.environb.items() if not name.startswith(_INTERNAL)}
+
+
+def working_directory() -> str | None:
+    """The working directory; None when it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None

@@ -1,0 +1,258 @@
+"""The canonical bytes of one config object, and of the values in its fields.
+
+Every value is tagged with its type and says its own length, so that no two different values, and no
+two different sequences of values, have the same bytes. Dicts and sets are sorted by the bytes of what
+they hold. Nested config objects stand by their hashes; those that have none yet are reported.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from furu_core._config._class_names import is_of_script, name_of
+from furu_core._config._config_class import ConfigClass, Field, Rule
+from furu_core._config._refused import MAX_DEPTH, Refused
+
+FORMAT = b"furu1"
+
+_NAN = b"d" + struct.pack(">d", float("nan"))
+_pack_float = struct.Struct(">d").pack
+
+
+OmittedField = tuple[ConfigClass, Field]  # one that is left out, since it equals its default
+
+
+class Seen:
+    """What the encoding of one object came across."""
+
+    __slots__ = ("depth", "mutable", "nested", "omitted", "packed", "pending", "variant")
+
+    def __init__(self) -> None:
+        self.nested: list[Any] = []
+        self.pending: list[Any] = []  # nested objects that have no hash yet
+        self.omitted: list[OmittedField] = []
+        self.mutable = False
+        self.variant = False
+        # Pickle would lose something: a value's class is of the script, or its kind says so.
+        self.packed = False
+        self.depth = 0
+
+
+Encoder = Callable[[Any, Seen], bytes]
+
+
+# ---- one object ----
+
+
+class ClassEncoding:
+    """The part of the encoding that all objects of a class share."""
+
+    __slots__ = ("blank", "nests", "plan")
+
+    def __init__(self, cls: ConfigClass) -> None:
+        self.nests = False  # whether any object of the class had another one in its fields
+        name = cls.identity_name.encode()
+        hashed = sorted(field.name for field in cls.fields if field.rule is not Rule.EXCLUDED)
+        place = {name: number for number, name in enumerate(hashed, start=1)}
+        # Sorted by name, so that moving a line in the class body changes no hash.
+        self.blank = [b"%s%d:%s" % (FORMAT, len(name), name), *[b""] * len(hashed)]
+        self.plan = tuple(
+            (
+                field.name,
+                place.get(field.name, 0),
+                _str(field.name, _NOTHING_SEEN),
+                field if field.rule is not Rule.ALWAYS else None,
+            )
+            for field in cls.fields
+        )
+
+
+def encode(obj: Any, seen: Seen) -> bytes:
+    """The canonical bytes of one object, in which nested ones stand by their hashes."""
+    cls = obj.__furu_class__
+    shared = cls.encoding
+    if shared is None:
+        shared = cls.encoding = ClassEncoding(cls)
+    known = obj.__dict__
+    parts = shared.blank[:]
+    for name, place, prefix, special in shared.plan:
+        value = known[name]
+        encoder = ENCODERS.get(type(value)) or _find_encoder(type(value))
+        if special is None:
+            parts[place] = prefix + encoder(value, seen)
+        elif special.rule is Rule.EXCLUDED:
+            encoder(value, seen)  # it must be a value that can be written down all the same
+            seen.variant = True
+        else:
+            data = encoder(value, seen)
+            if data != _encoded_default(cls, special, seen):
+                parts[place] = prefix + data
+            else:
+                seen.omitted.append((cls, special))
+    return b"".join(parts)
+
+
+def _encoded_default(cls: ConfigClass, field: Field, seen: Seen) -> bytes:
+    key = (cls.cls, field.name)
+    found = _default_bytes.get(key)
+    if found is not None:
+        return found
+    assert field.make_default is not None  # `field` refuses to omit a default that is not there
+    if key not in _defaults:
+        _defaults[key] = field.make_default()
+    inner = Seen()
+    found = encode_value(_defaults[key], inner)
+    if inner.pending:
+        seen.pending += inner.pending  # the object is encoded again when they have their hashes
+    else:
+        _default_bytes[key] = found
+    return found
+
+
+def omitted_default(cls: ConfigClass, field: Field) -> tuple[Any, bytes]:
+    """The default of a field that was left out of a hash, and its canonical bytes."""
+    return _defaults[cls.cls, field.name], _encoded_default(cls, field, Seen())
+
+
+_defaults: dict[tuple[type, str], Any] = {}
+_default_bytes: dict[tuple[type, str], bytes] = {}
+
+
+# ---- values ----
+
+
+def encode_value(value: Any, seen: Seen) -> bytes:
+    """The canonical bytes of one value."""
+    return (ENCODERS.get(type(value)) or _find_encoder(type(value)))(value, seen)
+
+
+def _none(_value: None, _: Seen) -> bytes:
+    return b"n"
+
+
+def _bool(value: bool, _: Seen) -> bytes:
+    return b"t" if value else b"f"
+
+
+def _int(value: int, _: Seen) -> bytes:
+    return b"i%x;" % value  # hexadecimal: decimal is quadratic and has a limit
+
+
+def _float(value: float, _: Seen) -> bytes:
+    return b"d" + _pack_float(value) if value == value else _NAN
+
+
+def _str(value: str, _: Seen) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return b"s%d:%s" % (len(data), data)
+
+
+def _bytes(value: bytes, _: Seen) -> bytes:
+    return b"b%d:%s" % (len(value), value)
+
+
+def _items(opening: bytes, values: Any, seen: Seen) -> bytes:
+    seen.depth += 1
+    if seen.depth > MAX_DEPTH:
+        raise Refused(
+            f"is nested more than {MAX_DEPTH} levels deep, or contains itself",
+            "flatten it, or nest Furu objects, which may be as deep as you like",
+        )
+    find = ENCODERS.get
+    parts = [(find(type(v)) or _find_encoder(type(v)))(v, seen) for v in values]
+    seen.depth -= 1
+    return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
+
+
+def _tuple(value: tuple[Any, ...], seen: Seen) -> bytes:
+    return _items(b"(", value, seen)
+
+
+def _list(value: list[Any], seen: Seen) -> bytes:
+    seen.mutable = True
+    return _items(b"[", value, seen)
+
+
+def _unordered(opening: bytes, values: Any, seen: Seen) -> bytes:
+    parts = sorted(_items(b"", (v,), seen) for v in values)
+    return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
+
+
+def _frozenset(value: frozenset[Any], seen: Seen) -> bytes:
+    return _unordered(b"{", value, seen)
+
+
+def _set(value: set[Any], seen: Seen) -> bytes:
+    seen.mutable = True
+    return _unordered(b"}", value, seen)
+
+
+def _pairs(opening: bytes, value: dict[Any, Any], seen: Seen) -> bytes:
+    parts = sorted(_items(b"", pair, seen) for pair in value.items())
+    return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
+
+
+def _dict(value: dict[Any, Any], seen: Seen) -> bytes:
+    seen.mutable = True
+    return _pairs(b"<", value, seen)
+
+
+def encode_nested(value: Any, seen: Seen) -> bytes:
+    """The bytes of a nested config object: its hash, if it has one."""
+    seen.nested.append(value)
+    found = value.__dict__.get("_furu_hash")
+    if found is None:
+        seen.pending.append(value)
+        return b""
+    return b"@%s" % found.encode()
+
+
+ENCODERS: dict[type, Encoder] = {
+    type(None): _none,
+    bool: _bool,
+    int: _int,
+    float: _float,
+    str: _str,
+    bytes: _bytes,
+    tuple: _tuple,
+    list: _list,
+    frozenset: _frozenset,
+    set: _set,
+    dict: _dict,
+}
+_NOTHING_SEEN = Seen()
+
+
+def _find_encoder(t: type) -> Encoder:
+    encoder = encode_nested if hasattr(t, "__furu_class__") else _kind_encoder(t)
+    ENCODERS[t] = encoder
+    return encoder
+
+
+def _kind_encoder(t: type) -> Encoder:
+    from furu_core._config._value_types import kind_of  # most configs hold nothing but plain values
+
+    kind = kind_of(t)
+    head = b"k" + _str(kind.tag, _NOTHING_SEEN)
+    if kind.cls is not None:
+        head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)
+    apart, mutable, pickles = kind.hashed or kind.apart, kind.mutable, kind.pickles
+    of_script = kind.cls is not None and is_of_script(kind.cls)
+
+    def encoder(value: Any, seen: Seen) -> bytes:
+        if mutable:
+            seen.mutable = True
+        if of_script or (isinstance(value, type) and is_of_script(value)):
+            seen.packed = True
+        if pickles is not None and not pickles(value):
+            seen.packed = True
+        payload = apart(value)
+        if type(payload) is list:
+            return _items(head + b"[", payload, seen)
+        if type(payload) is dict:
+            return _pairs(head + b"<", payload, seen)
+        return head + encode_value(payload, seen)
+
+    return encoder

@@ -1,0 +1,326 @@
+"""The hash of a config object, and what is learnt on the way: its nested objects.
+
+A hash is BLAKE2b of the object's canonical bytes: its class's name and its fields, each value tagged
+with its type and prefixed with its length, nested objects by their hashes. So equal configs have
+equal hashes, and different ones do not.
+
+What is found is kept in the object's ``__dict__`` under names that begin with ``_furu_``. Nothing
+here recurses over nested objects: a chain of 10,000 is walked with a list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from furu_core._config._config_class import Rule
+from furu_core._config._config_lookup import config_class
+from furu_core._config._encoding import (
+    ENCODERS,
+    OmittedField,
+    Seen,
+    encode,
+    encode_nested,
+    encode_value,
+    omitted_default,
+)
+from furu_core._config._refused import MAX_DEPTH, Refused
+from furu_core._shown import shown
+from furu_core.errors import FuruValueError
+
+try:
+    from _blake2 import blake2b
+except ImportError:  # hashlib would load OpenSSL, which takes longer than the rest of this module
+    from hashlib import blake2b
+
+
+def furu_hash(obj: Any) -> str:
+    """The hash of a Furu object: 32 hexadecimal digits.
+
+    Raises:
+        FuruValueError: a field holds a value that has no stable hash; says which and what to do.
+        FuruImportNameError: the class has no name that holds in other processes.
+    """
+    found: str | None = obj.__dict__.get("_furu_hash")
+    if found is None:
+        _hash_all(obj)
+        found = obj.__dict__["_furu_hash"]
+    return found
+
+
+def nested(obj: Any) -> tuple[Any, ...]:
+    """The Furu objects in the fields of an object, distinct and in the order of the fields."""
+    known = obj.__dict__
+    if "_furu_hash" not in known:
+        _hash_all(obj)
+    found: tuple[Any, ...] = known.get("_furu_nested", ())
+    return found
+
+
+def occurrences(obj: Any) -> list[Any]:
+    """Like `nested`, but each as often as it occurs."""
+    if not nested(obj):
+        return []
+    seen = Seen()
+    encode(obj, seen)
+    return seen.nested
+
+
+def variant(obj: Any) -> str:
+    """Tells apart objects of one hash whose excluded fields differ; empty where none has any."""
+    if "_furu_hash" not in obj.__dict__:
+        _hash_all(obj)
+    found: str = obj.__dict__.get("_furu_variant", "")
+    return found
+
+
+def omitted_defaults(obj: Any) -> dict[str, tuple[str, str]]:
+    """The defaults that the hash does not tell, since fields that equal them are left out of it.
+
+    Those of an object and of all that is nested in it.
+
+    Returns:
+        By ``"<class>.<field>"``: a digest of the default, and the default as text to be read.
+    """
+    known = obj.__dict__
+    if "_furu_hash" not in known:
+        _hash_all(obj)
+    fields: frozenset[OmittedField] | None = known.get("_furu_omitted")
+    if fields is None:
+        return {}
+    found = _told.get(fields)
+    if found is None:
+        found = _told[fields] = {
+            f"{cls.identity_name}.{field.name}": _tell(*omitted_default(cls, field))
+            for cls, field in sorted(fields, key=lambda pair: (pair[0].identity_name, pair[1].name))
+        }
+    return found
+
+
+_told: dict[frozenset[OmittedField], dict[str, tuple[str, str]]] = {}
+_TOLD_CHARACTERS = 80
+
+
+def _tell(value: Any, data: bytes) -> tuple[str, str]:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever the value's own code raises; the digest tells it too
+        text = f"a {type(value).__name__}"
+    if len(text) > _TOLD_CHARACTERS:
+        text = f"{text[: _TOLD_CHARACTERS - 3]}..."
+    return blake2b(data, digest_size=8).hexdigest(), text
+
+
+def are_same(first: Any, second: Any) -> bool:
+    """Whether two values of a field are one value to the hash; not, if either has none."""
+    try:
+        return _digest_of(first) == _digest_of(second)
+    except (FuruValueError, Refused):
+        return False
+
+
+def _digest_of(value: Any) -> bytes:
+    while True:
+        seen = Seen()
+        data = encode_value(value, seen)
+        if not seen.pending:
+            return data
+        for child in seen.pending:
+            _hash_all(child)
+
+
+def changed_since_hashing(obj: Any) -> Any | None:
+    """The first object, of this one and those nested in it, that was mutated after it was hashed.
+
+    The object, those that stand in its fields, and `_FURTHER` below them are encoded again, since
+    ``object.__setattr__`` changes any. Of what lies deeper only objects that hold something mutable
+    (a list, a dict, an array) are: each is looked at when a node that holds it is computed.
+    """
+    level, depth, further = [obj], 0, _FURTHER
+    seen = {id(obj)}
+    while level:
+        below: list[Any] = []
+        for current in level:
+            known = current.__dict__
+            state = known.get("_furu_mutable")
+            if depth > 1:
+                further -= 1
+            near = depth <= 1 or further >= 0
+            if not near and state is None:
+                continue
+            was = known.get("_furu_hash")
+            if was is not None and (near or state == "own") and _digest_now(current) != was:
+                return current
+            for child in known.get("_furu_nested", ()):
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    below.append(child)
+        level, depth = below, depth + 1
+    return None
+
+
+_FURTHER = 100  # of a chain of 10,000 nodes each looks at so many, not at all
+
+
+def _digest_now(obj: Any) -> str | None:
+    try:
+        while True:
+            seen = Seen()
+            data = encode(obj, seen)
+            if not seen.pending:
+                return blake2b(data, digest_size=16).hexdigest()
+            for child in seen.pending:
+                _hash_all(child)
+    except (FuruValueError, Refused):
+        return None  # it holds something now that it could not have been hashed with
+
+
+def _hash_all(root: Any) -> None:
+    """Hash an object and whatever is nested in it, innermost first."""
+    stack = [root]
+    open_: set[int] = set()
+    while stack:
+        obj = stack[-1]
+        known = obj.__dict__
+        if "_furu_hash" in known:
+            stack.pop()
+            continue
+        pending = [] if id(obj) in open_ else _obviously_pending(obj)
+        if not pending:
+            seen = Seen()
+            try:
+                data = encode(obj, seen)
+            except Refused as refused:
+                raise _explain(obj, refused) from None
+            pending = seen.pending
+        if pending:
+            open_.add(id(obj))
+            for child in pending:
+                if id(child) in open_:
+                    raise FuruValueError(
+                        f"{type(child).__name__} contains itself, through a list or dict in a field",
+                        hint="config objects nest, they do not loop",
+                    )
+            stack.extend(reversed(pending))
+            continue
+        stack.pop()
+        open_.discard(id(obj))
+        if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
+            _remember(obj, seen)
+        known["_furu_hash"] = blake2b(data, digest_size=16).hexdigest()
+
+
+def _obviously_pending(obj: Any) -> list[Any]:
+    """Nested objects without a hash, as far as a glance shows; saves encoding their holder twice."""
+    encoding = obj.__furu_class__.encoding
+    if encoding is None or not encoding.nests:
+        return []
+    found = []
+    # A copy: another thread that hashes the same object may add to its __dict__ meanwhile.
+    for value in list(obj.__dict__.values()):
+        t = type(value)
+        if t is tuple or t is list:
+            for item in value:
+                if ENCODERS.get(type(item)) is encode_nested and "_furu_hash" not in item.__dict__:
+                    found.append(item)  # noqa: PERF401 - this is where the time goes
+        elif ENCODERS.get(t) is encode_nested and "_furu_hash" not in value.__dict__:
+            found.append(value)
+    return found
+
+
+def _remember(obj: Any, seen: Seen) -> None:
+    known = obj.__dict__
+    children = seen.nested
+    variant = seen.variant
+    mutable = "own" if seen.mutable else None
+    # One set for all objects that omit the same, or a chain of them would cost its square.
+    omitted = {frozenset(seen.omitted)} if seen.omitted else set()
+    if children:
+        obj.__furu_class__.encoding.nests = True
+        if len(children) == 1:
+            known["_furu_nested"] = (children[0],)
+        else:
+            known["_furu_nested"] = tuple({id(child): child for child in children}.values())
+        for child in children:
+            below = child.__dict__
+            if mutable is None and "_furu_mutable" in below:
+                mutable = "nested"
+            if "_furu_variant" in below:
+                variant = True
+            if "_furu_omitted" in below:
+                omitted.add(below["_furu_omitted"])
+    if omitted:
+        fields = omitted.pop() if len(omitted) == 1 else frozenset().union(*omitted)
+        known["_furu_omitted"] = _omitted_sets.setdefault(fields, fields)
+    if mutable is not None:
+        known["_furu_mutable"] = mutable
+    if seen.packed:
+        known["_furu_packed"] = True
+    if variant:
+        known["_furu_variant"] = _variant_of(obj, children)
+
+
+_omitted_sets: dict[frozenset[OmittedField], frozenset[OmittedField]] = {}
+
+
+def _variant_of(obj: Any, children: list[Any]) -> str:
+    seen = Seen()
+    parts = [
+        encode_value(obj.__dict__[field.name], seen)
+        for field in config_class(obj).fields
+        if field.rule is Rule.EXCLUDED
+    ]
+    parts += [encode_value(child.__dict__.get("_furu_variant", ""), seen) for child in children]
+    return blake2b(b"".join(parts), digest_size=8).hexdigest()
+
+
+# ---- what to say about a refused value ----
+
+
+def _explain(obj: Any, refused: Refused) -> FuruValueError:
+    for field in config_class(obj).fields:
+        value = obj.__dict__[field.name]
+        reason = _refusal(value)
+        if reason is not None:
+            place, reason = _locate(f"{type(obj).__name__}.{field.name}", value, reason)
+            return FuruValueError(f"{place} {reason.reason}", hint=reason.hint)
+    return FuruValueError(f"{type(obj).__name__} {refused.reason}", hint=refused.hint)
+
+
+def _refusal(value: Any) -> Refused | None:
+    try:
+        encode_value(value, Seen())
+    except Refused as refused:
+        return refused
+    return None
+
+
+def _locate(place: str, value: Any, reason: Refused) -> tuple[str, Refused]:
+    """Walk into the value as long as a part of it is refused by itself."""
+    for _ in range(MAX_DEPTH):
+        for step, part in _parts(value):
+            inner = _refusal(part)
+            if inner is not None:
+                place, value, reason = place + step, part, inner
+                break
+        else:
+            break
+    return (place if len(place) < 200 else place[:200] + "..."), reason
+
+
+def _parts(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, (list, tuple)):
+        return [(f"[{i}]", part) for i, part in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return [("{...}", part) for part in value]
+    if isinstance(value, dict):
+        keys = [(f" key {shown(key)}", key) for key in value]
+        return [*keys, *((f"[{shown(key)}]", part) for key, part in value.items())]
+    from furu_core._config._value_types import kind_of  # only to explain what is wrong
+
+    try:
+        payload = kind_of(type(value)).apart(value)
+    except Refused:
+        return []
+    if isinstance(payload, dict):
+        return [(f".{name}", part) for name, part in payload.items()]
+    return []

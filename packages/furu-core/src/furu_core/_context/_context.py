@@ -1,0 +1,343 @@
+"""In whose name code runs: which node, under which executor, and where the node's files go.
+
+The context is known in several places, because each alone is lost somewhere. A context variable
+belongs to one thread; a process-wide value reaches the threads that a node's code starts; an
+environment variable reaches its child processes. Only the children of multiprocessing's fork server
+have the environment and the output of the moment in which that server was started, perhaps by an
+earlier node, so each is sent what another child would inherit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from furu_core._context import _child_logging
+from furu_core._settings import _settings
+from furu_core._store._layout import short_name
+
+if TYPE_CHECKING:
+    from furu_core._attempts._attempts import Attempt
+    from furu_core._attempts._outcomes import Submission
+    from furu_core._furu import Furu
+
+CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
+ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
+
+
+@attrs.frozen
+class ExecContext:
+    """In whose name the calling code runs.
+
+    Attributes:
+        strict: whether it runs inside an executor, where `get()` loads and never computes.
+        executor: the executor's name; empty when interactive.
+        run_id: the executor's run.
+        spec_key: the spec key of the worker.
+        node: short name of the node whose code runs; empty outside of nodes.
+        hash: its full hash.
+        attempt: the folder of its attempt.
+        chain: hashes of the nodes being computed around this code, the outermost first.
+        submission: the scheduler's job that this process is, where there is one.
+        known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
+            becomes visible on a network filesystem.
+        importing: whether a worker is importing the user's code.
+        echo: whether the console shows what a node's code prints.
+        one_at_a_time: whether this process computes one node at a time, so that whatever runs in it
+            runs in the name of that node.
+    """
+
+    strict: bool = False
+    executor: str = ""
+    run_id: str = ""
+    spec_key: str = ""
+    node: str = ""
+    hash: str = ""
+    attempt: str = ""
+    chain: tuple[str, ...] = ()
+    submission: Submission | None = None
+    known_done_wait_secs: float = 0.0
+    importing: bool = False
+    echo: bool = True
+    one_at_a_time: bool = False
+
+    @property
+    def who(self) -> str:
+        """The asker in the words of an error message."""
+        return self.node or (
+            f"a worker of run {self.run_id}" if self.strict else "the main program"
+        )
+
+
+@attrs.frozen
+class Active:
+    """An attempt whose node's code runs now.
+
+    Attributes:
+        staging: the folder that `furu_dir` means meanwhile.
+        attempt: the attempt's folder.
+        pid: the process that holds it.
+    """
+
+    staging: str
+    attempt: str
+    pid: int
+
+
+def _inherited_context() -> ExecContext:
+    raw = os.environ.get(CONTEXT_VARIABLE)
+    if not raw:
+        return ExecContext()
+    fields = json.loads(raw)
+    job = fields["submission"]
+    if job is not None:
+        from furu_core._attempts._outcomes import Submission  # a program that only loads has no job
+
+        fields["submission"] = Submission(**job)
+    fields["chain"] = tuple(fields["chain"])
+    return ExecContext(**fields)
+
+
+def _inherited_active() -> dict[str, Active]:
+    raw = os.environ.get(ACTIVE_VARIABLE)
+    return {} if not raw else {key: Active(*value) for key, value in json.loads(raw).items()}
+
+
+_PREFIX: Final = "FURU_"
+_SENT: Final = "furu"  # in the configuration that multiprocessing sends with each process
+
+
+class _Inheritance:
+    """What a child of a fork server would inherit, had this process started it itself.
+
+    It is pickled in the moment in which a process is started, so it is never out of date.
+    """
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        from multiprocessing import context
+
+        if getattr(context.get_spawning_popen(), "method", "") != "forkserver":
+            return type(None), ()
+        told = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+        return _inherit, (told, _child_logging.output_to_send())
+
+
+def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
+    """In a child of a fork server, replace what is outdated by what the parent sent."""
+    global _process_context, _active
+    _child_logging.lead_output_to(output)
+    for name in [name for name in os.environ if name.startswith(_PREFIX)]:
+        del os.environ[name]
+    os.environ.update(told)
+    _settings.forget()
+    _process_context, _active = _inherited_context(), _inherited_active()
+    _child_logging.log_as_child()
+    return _inheritance  # for the processes that this one starts: they are the same server's
+
+
+_inheritance: Final = _Inheritance()
+_child_logging.log_as_child()
+_process_context = _inherited_context()
+_thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
+_active = _inherited_active()
+_validating: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
+_mutex = threading.Lock()
+_sharing = 0
+_unshared: dict[str, str | None] = {}
+
+
+def _after_fork() -> None:
+    # Another thread may have held it at the fork, and is not there to release it.
+    global _mutex
+    _mutex = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def exec_context() -> ExecContext:
+    """The context of the calling code.
+
+    Example:
+        >>> from furu_core import exec_context
+        >>> exec_context().strict
+        False
+    """
+    return _thread_context.get() or _process_context
+
+
+def in_executor() -> bool:
+    """Whether the calling code runs inside an executor, where `get()` never computes.
+
+    Example:
+        >>> from furu_core import in_executor
+        >>> in_executor()
+        False
+    """
+    return exec_context().strict
+
+
+def active(node_hash: str) -> Active | None:
+    """The attempt at a node whose code runs in this process or in one of its ancestors."""
+    return _active.get(node_hash)
+
+
+def is_waiting_for_itself(node_hash: str) -> bool:
+    """Whether the calling code runs, directly or further out, in the node's own code."""
+    running = _active.get(node_hash)
+    return node_hash in exec_context().chain or (running is not None and running.pid != os.getpid())
+
+
+def runs_here(attempt: str) -> bool:
+    """Whether the code of an attempt, which is named by its folder, runs in this process."""
+    return any(running.attempt == attempt for running in list(_active.values()))
+
+
+def computes_alone() -> bool:
+    """Whether this process computes no other node than the calling code's, and those it is nested in."""
+    return _active.keys() <= set(exec_context().chain)
+
+
+def is_child_of_node() -> bool:
+    """Whether the code of some node, in another process, started this process."""
+    return any(running.pid != os.getpid() for running in list(_active.values()))
+
+
+@contextmanager
+def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
+    """Run the enclosed code as a worker of an executor.
+
+    Args:
+        context: what the code belongs to.
+        process_wide: whether the whole process belongs to the executor. A worker thread of an
+            ordinary program passes True for the pool as a whole, outside of its threads, and False
+            in each thread.
+    """
+    with _shared_settings(), _entered(context, process_wide=process_wide):
+        yield
+
+
+@contextmanager
+def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
+    """Run the enclosed code as the code of `obj`, whose files go to the attempt's staging folder."""
+    outer = exec_context()
+    inner = attrs.evolve(
+        outer,
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        attempt=attempt.folder,
+        chain=(*outer.chain, obj.furu_hash),
+    )
+    running = Active(attempt.staging, attempt.folder, os.getpid())
+    with _mutex:
+        _active[obj.furu_hash] = running
+        _export_active()
+    try:
+        with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
+            yield
+    finally:
+        with _mutex:
+            _active.pop(obj.furu_hash, None)
+            _export_active()
+
+
+@contextmanager
+def _entered(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
+    global _process_context
+    token = _thread_context.set(context)
+    outer = _process_context
+    if process_wide:
+        _process_context = context
+        _export_context(context)
+    try:
+        yield
+    finally:
+        if process_wide:
+            _process_context = outer
+            _export_context(outer)
+        _thread_context.reset(token)
+
+
+@contextmanager
+def _shared_settings() -> Iterator[None]:
+    """Let child processes have the settings of this one, also those that were made in code.
+
+    A relative path would mean another store after a change of directory.
+    """
+    global _sharing
+    with _mutex:
+        _sharing += 1
+        if _sharing == 1:
+            for name, value in _settings.current_env().items():
+                before = os.environ.get(name)
+                # Thirteen variables for each node would take longer than all else that is done here.
+                if before != value and (
+                    before is not None or not _settings.is_default(name, value)
+                ):
+                    _unshared[name] = before
+                    os.environ[name] = value
+    try:
+        yield
+    finally:
+        with _mutex:
+            _sharing -= 1
+            if not _sharing:
+                for name, before in _unshared.items():
+                    _set_variable(name, before)
+                _unshared.clear()
+
+
+@contextmanager
+def validating(node_hash: str) -> Iterator[None]:
+    """Let `get()` of one node load what is there without validating it again."""
+    token = _validating.set(_validating.get() | {node_hash})
+    try:
+        yield
+    finally:
+        _validating.reset(token)
+
+
+def is_validating(node_hash: str) -> bool:
+    """Whether the calling code is the node's own `_validate`."""
+    return node_hash in _validating.get()
+
+
+def _export_context(context: ExecContext) -> None:
+    _set_variable(
+        CONTEXT_VARIABLE,
+        None if context == ExecContext() else json.dumps(attrs.asdict(context)),
+    )
+    prepare_fork_servers()
+
+
+def _export_active() -> None:
+    known = {key: (value.staging, value.attempt, value.pid) for key, value in _active.items()}
+    _set_variable(ACTIVE_VARIABLE, json.dumps(known) if known else None)
+    prepare_fork_servers()
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def prepare_fork_servers() -> None:
+    """Let the children of fork servers have what the children of this process inherit."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None:
+        return  # then no fork server runs, and one started by this node has the right environment
+    # Not a documented place, yet the only one that is sent along with every process.
+    config = getattr(multiprocessing.current_process(), "_config", None)
+    if isinstance(config, dict):
+        config[_SENT] = _inheritance

@@ -1,0 +1,1 @@
+"""The interface of executors and their runs, and what their workers do."""

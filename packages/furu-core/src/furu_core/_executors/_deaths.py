@@ -1,0 +1,112 @@
+"""What becomes of a node whose process died, by whoever saw it die."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import attrs
+
+from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
+from furu_core._executors._worker import record_death
+from furu_core._process_ids import ProcessId, this_process
+from furu_core._status._state_reader import info_of
+from furu_core._status._states import NodeInfo, NodeState
+from furu_core._store._places import Placed, name_of, paths_of
+
+
+def exit_text(code: int) -> str:
+    """How a process that computed a node ended, in words.
+
+    Args:
+        code: its exit status; negative for the number of a signal.
+
+    Example:
+        >>> from furu_core.executors import exit_text
+        >>> exit_text(-11)
+        'was killed by SIGSEGV'
+    """
+    if code >= 0:
+        return f"ended with exit status {code} in the middle of the node"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    perhaps = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
+    return f"was killed by {name}{perhaps}"
+
+
+def death_result(
+    node: Placed, pid: int, kind: FailureKind, message: str, *, rerun: bool = False
+) -> NodeResult:
+    """Record the death of a process of this host with its node's attempt; what it means for the node.
+
+    Args:
+        node: what the process was at.
+        pid: its process id.
+        kind: `LOST`, or `CANCELLED` when it was killed on purpose.
+        message: what was seen.
+        rerun: the node's artifact was there before.
+    """
+
+    def is_its(info: NodeInfo) -> bool:
+        return info.holder is not None and _is(info.holder.process, pid)
+
+    return _dead(node, is_its, kind, message, rerun=rerun)
+
+
+def lost_result(
+    node: Placed, run_id: str, kind: FailureKind, message: str, *, rerun: bool = False
+) -> NodeResult:
+    """As `death_result`, for a process of a run that was perhaps on another host, or never began.
+
+    For executors that learn from their backend that a job or worker is gone, and have one attempt at
+    a node at a time.
+
+    Args:
+        node: what it was at.
+        run_id: the run.
+        kind: `LOST`, or `CANCELLED` when it was ended on purpose.
+        message: what was seen.
+        rerun: the node's artifact was there before.
+    """
+
+    def is_its(info: NodeInfo) -> bool:
+        going = info.state in (NodeState.RUNNING, NodeState.STALE)  # else it is one that had ended
+        return going and info.holder is not None and info.holder.run_id == run_id
+
+    return _dead(node, is_its, kind, message, rerun=rerun)
+
+
+def _dead(
+    node: Placed,
+    is_its: Callable[[NodeInfo], bool],
+    kind: FailureKind,
+    message: str,
+    *,
+    rerun: bool,
+) -> NodeResult:
+    info = info_of(node)
+    node_hash = paths_of(node).hash
+    if info.state is NodeState.DONE and not rerun:
+        return NodeResult(node_hash, Outcome.COMPUTED)  # it died right after publishing
+    failure = None
+    attempt = None
+    # Another run's attempt at the same node is not ours to end.
+    if is_its(info):
+        attempt = info.attempt
+        failure = record_death(node, attempt, kind, message)
+        if failure is None and not rerun:
+            return NodeResult(node_hash, Outcome.COMPUTED)
+    if failure is None:
+        failure = Failure(kind, "", message, name_of(node), node_hash)
+    outcome = Outcome.CANCELLED if kind is FailureKind.CANCELLED else Outcome.FAILED
+    return NodeResult(node_hash, outcome, attempt, failure)
+
+
+def _is(process: ProcessId | None, pid: int) -> bool:
+    """Whether a process is the one with a process id of this host; it may have ended."""
+    here = this_process()
+    return process is not None and attrs.evolve(process, start="") == attrs.evolve(
+        here, pid=pid, start=""
+    )

@@ -1,0 +1,308 @@
+"""The interface of executors and of their runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import attrs
+
+from furu_core import _process_ids
+from furu_core._attempts._outcomes import Failure, Submission
+from furu_core._attempts._records import replace_file
+from furu_core._context import _context
+from furu_core._executors._grid import Roots
+from furu_core._line_files import LineFile, read_lines
+from furu_core._store import _layout
+from furu_core._store_errors import store_error
+from furu_core.errors import FuruExecutorError, FuruNestedRun
+
+RUN_FILE: Final = "run.json"
+EVENTS_FILE: Final = "events.jsonl"
+VERSION: Final = 1
+
+
+class Liveness(Enum):
+    """Whether a scheduler's job can still compute anything."""
+
+    ALIVE = "alive"  # queued or running, with the restart count that was asked about
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+class RunState(Enum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen
+class RunStatus:
+    """How a run stands, in numbers of nodes.
+
+    Attributes:
+        state: in a word.
+        total: nodes of the run's graph, loaded ones among them as far as the plan walked.
+        computed: nodes computed by this run.
+        loaded: nodes that were there already, or were computed by somebody else.
+        running: nodes being computed.
+        waiting: nodes that are not there and not being computed.
+        failed: nodes that failed for good.
+        failures: why, one for each of them.
+    """
+
+    state: RunState
+    total: int = 0
+    computed: int = 0
+    loaded: int = 0
+    running: int = 0
+    waiting: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+
+
+class EventKind(Enum):
+    """What happened in a run."""
+
+    RUN_STARTED = "run started"
+    NODE_STARTED = "node started"
+    NODE_COMPUTED = "node computed"
+    NODE_LOADED = "node loaded"
+    NODE_RETRIED = "node retried"
+    NODE_FAILED = "node failed"
+    NODE_CANCELLED = "node cancelled"
+    NODE_REOPENED = "node reopened"  # its artifact turned out to be bad
+    NODE_WAITING = "node waiting"  # somebody else computes it
+    RUN_ENDED = "run ended"
+
+
+_KINDS: Final = {kind.value: kind for kind in EventKind}
+
+
+@attrs.frozen
+class Event:
+    """Something that happened in a run.
+
+    Attributes:
+        time: seconds since the epoch, by the controller's clock.
+        kind: what happened.
+        hash: of the node, for events of nodes.
+        node: short name of the node.
+        detail: further facts, for people.
+    """
+
+    time: float
+    kind: EventKind
+    hash: str = ""
+    node: str = ""
+    detail: str = ""
+
+
+class EventLog:
+    """Appends events to a run's folder, whole lines at a time.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = LineFile(folder / EVENTS_FILE)
+
+    def write(self, kind: EventKind, *, hash: str = "", node: str = "", detail: str = "") -> Event:
+        """Append one event, and return it.
+
+        Args:
+            kind: what happened.
+            hash: of the node, for events of nodes.
+            node: its short name.
+            detail: further facts, for people.
+        """
+        event = Event(time.time(), kind, hash, node, detail)
+        line = json.dumps([event.time, kind.value, hash, node, detail])
+        with suppress(OSError):  # a full disk must not end a run whose results are elsewhere
+            self._file.append(line.encode())
+        return event
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_events(folder: Path) -> Iterator[Event]:
+    """The events of a run so far, a line that is being written left out.
+
+    Left out as well are those of which a full disk took only a part, and kinds of events that only a
+    newer furu knows.
+    """
+    try:
+        lines = read_lines(folder / EVENTS_FILE)
+    except FileNotFoundError:
+        return
+    for line in lines:
+        with suppress(ValueError, TypeError):
+            when, kind, node_hash, node, detail, *_ = json.loads(line)
+            if kind in _KINDS:
+                yield Event(when, _KINDS[kind], node_hash, node, detail)
+
+
+class Run(ABC):
+    """A run of an executor: what was asked, how it stands, what came of it.
+
+    Attributes:
+        id: the run's name, in the order of time.
+        folder: the run's folder in the store.
+        roots: what was asked for.
+    """
+
+    id: str
+    folder: Path
+    roots: Roots
+
+    @abstractmethod
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the run has ended, and return it.
+
+        Args:
+            timeout: seconds; None waits as long as the run lives.
+
+        Raises:
+            FuruRunError: it ended, and its roots are not all there.
+            FuruRunCancelled: it was cancelled.
+            TimeoutError: it has not ended yet.
+        """
+
+    @abstractmethod
+    def status(self) -> RunStatus:
+        """How the run stands now."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop what runs and start nothing more; `wait` tells when that is done."""
+
+    def results(self) -> Any:
+        """The results, in the shape of the roots: one, a list, or a dict by name."""
+        return self.roots.shaped([root.get() for root in self.roots.items])
+
+    def events(self) -> Iterator[Event]:
+        """What happened in the run so far."""
+        return read_events(self.folder)
+
+    def __repr__(self) -> str:
+        # How it stands, only a scheduler may know, whom nobody asks for a notebook's last line.
+        return f"<{type(self).__name__} {self.id}, in {self.folder}>"
+
+
+class Executor(ABC):
+    """What runs graphs. A subclass is registered under the entry-point group `furu.executors`.
+
+    Attributes:
+        name: the name it is registered under.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def submit(self, roots: Any) -> Run:
+        """Start computing `roots` and everything they depend on, and return the run.
+
+        Args:
+            roots: one Furu object, an iterable of them, or a dict of named ones.
+        """
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Executor:
+        """Make an executor from the options of `furu run` or `furu_core.run`.
+
+        Args:
+            options: by name; of the command line all values are strings.
+
+        Raises:
+            FuruExecutorError: an option is unknown or has a bad value.
+        """
+        if options:
+            raise FuruExecutorError(
+                f"executor {cls.name!r} knows no option {', '.join(map(repr, options))}",
+                hint="leave it out",
+            )
+        return cls()
+
+    @classmethod
+    def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+        """Whether jobs that such an executor submitted, perhaps long ago, can still compute anything.
+
+        It is asked often: an answer may be a few seconds old, save that gone means gone for good.
+
+        Args:
+            submissions: any number, so that the backend can be asked once.
+        """
+        return dict.fromkeys(submissions, Liveness.UNKNOWN)
+
+
+def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) -> tuple[str, Path]:
+    """Make the folder of a new run.
+
+    Args:
+        executor: the executor's name.
+        roots: what the run is to compute.
+        where: the folder of its folder; None for `runs` in the store.
+
+    Returns:
+        The run's id, which sorts by time, and its folder.
+
+    Raises:
+        FuruNestedRun: the caller is a node's code, or a script that a worker imports.
+        FuruStoreError: the store cannot be written.
+    """
+    refuse_nested_run()
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    run_id = f"{stamp}-{os.urandom(3).hex()}"
+    folder = (where or runs_folder()) / run_id
+    record = {
+        "version": VERSION,
+        "id": run_id,
+        "executor": executor,
+        "started": now,
+        "controller": attrs.asdict(_process_ids.this_process()),
+        "roots": [
+            {"name": str(name), "node": _layout.short_name(root), "hash": root.furu_hash}
+            for name, root in zip(roots.names, roots.items, strict=True)
+        ],
+    }
+    try:
+        folder.mkdir(parents=True)
+        replace_file(f"{folder}/{RUN_FILE}", json.dumps(record).encode())
+    except OSError as error:
+        raise store_error(error, str(folder)) from error
+    return run_id, folder
+
+
+def runs_folder() -> Path:
+    """The folder of all runs in the current store."""
+    return Path(_layout.runs_dir())
+
+
+def refuse_nested_run() -> None:
+    """Raise `FuruNestedRun` inside of nodes and while a worker imports the user's code."""
+    context = _context.exec_context()
+    if context.importing:
+        raise FuruNestedRun(
+            f"{context.who} imported a script that starts a run when it is imported",
+            hint='put the call under `if __name__ == "__main__":`',
+        )
+    if context.strict or context.hash or _context.is_child_of_node():
+        who = context.who if context.strict or context.hash else "a child process of a node"
+        raise FuruNestedRun(
+            f"{who} starts a run in its own code",
+            hint="make the nodes fields of it or return them from _dependencies",
+        )

@@ -1,0 +1,32 @@
+"""Importing and reading beforehand what computing a node needs, for a process that forks others."""
+
+from __future__ import annotations
+
+
+def preload() -> None:
+    """Import and read now what the first node of a process needs, so that forked processes need not.
+
+    It starts no thread. What it reads is what does not change: the settings, the installed codecs and
+    where results come from.
+
+    Example:
+        >>> preload()
+    """
+    # What is imported when it is needed would be imported by every child anew.
+    import shutil  # noqa: F401
+
+    import cattrs.preconf.json  # noqa: F401
+    import rich.console  # noqa: F401
+
+    from furu_core import _process_ids, _provenance
+    from furu_core._attempts import _records
+    from furu_core._codecs import _load, _registry, _store  # noqa: F401
+    from furu_core._settings import _settings
+
+    _registry.installed()
+    _provenance.process_provenance()
+    _settings.current()
+    # The first record that a process writes and reads compiles how it is done.
+    me = _process_ids.this_process()
+    record = _records.AttemptRecord(1, "", "", _records.AttemptStatus.RUNNING, me, 0.0, 1.0)
+    _records.parse(_records.encode(record), "")

@@ -1,0 +1,104 @@
+"""Executors by name; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+
+from furu_core._attempts._outcomes import Submission
+from furu_core._executors._executor import Executor, Liveness
+from furu_core._plugins import _entry_points
+from furu_core._plugins._entry_points import BrokenPlugin, Group, InstalledPlugin
+from furu_core.errors import FuruExecutorError
+
+_log = logging.getLogger("furu.executors")
+
+
+def load_executor(name: str) -> type[Executor]:
+    """The executor class registered as `name`; no other one is imported.
+
+    Raises:
+        FuruExecutorError: it is unknown, registered twice, made for another furu, cannot be imported,
+            or is no executor.
+    """
+    executor = _load(name)
+    if executor is None:
+        raise _unknown(name)
+    return executor
+
+
+def installed_executors() -> list[InstalledPlugin]:
+    """All registered executors, each one tried."""
+    return _entry_points.examined(Group.EXECUTORS, lambda plugin: plugin.load_class(Executor))
+
+
+def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
+    """Ask each submission's own executor, once for all of its submissions.
+
+    What no installed executor can tell is unknown.
+    """
+    answers = dict.fromkeys(submissions, Liveness.UNKNOWN)
+    for name in {submission.executor for submission in submissions}:
+        own = [submission for submission in submissions if submission.executor == name]
+        backend = _backend(name)
+        if backend is not None:
+            answers.update(_told(backend, own))
+    return answers
+
+
+def is_gone(submission: Submission | None) -> bool:
+    """Whether a scheduler says that it no longer runs a job."""
+    return submission is not None and liveness([submission])[submission] is Liveness.GONE
+
+
+def _load(name: str) -> type[Executor] | None:
+    try:
+        plugin = _entry_points.find(Group.EXECUTORS, name)
+        found: type[Executor] | None = None if plugin is None else plugin.load_class(Executor)
+        return found
+    except BrokenPlugin as error:
+        raise FuruExecutorError(error.message, hint=error.hint) from error.__cause__
+
+
+def _unknown(name: str) -> FuruExecutorError:
+    from difflib import get_close_matches
+
+    known = sorted({plugin.name for plugin in _entry_points.registered(Group.EXECUTORS)})
+    likely = get_close_matches(name, known, n=1)
+    return FuruExecutorError(
+        f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",
+        hint=f"did you mean {likely[0]!r}?"
+        if likely
+        else "install the distribution that brings it, for instance furu-local for 'local'",
+    )
+
+
+@cache
+def _backend(name: str) -> type[Executor] | None:
+    """The executor called `name`, or None; remembered, since a plan asks for each queued node."""
+    try:
+        executor = _load(name)
+    except FuruExecutorError as error:
+        _log.warning("cannot ask about the jobs of %s: %s", name, error)
+        return None
+    if executor is None:
+        _log.debug("cannot ask about the jobs of %s, which is not installed", name)
+    return executor
+
+
+def _told(backend: type[Executor], submissions: list[Submission]) -> dict[Submission, Liveness]:
+    try:
+        told = backend.liveness(submissions)
+        return {submission: Liveness(said) for submission, said in told.items()}
+    except Exception as error:  # noqa: BLE001 - foreign code; one backend must not end every plan
+        _warn(
+            f"the executor {backend.name!r} cannot tell whether its jobs live: "
+            f"{type(error).__name__}: {error}"
+        )
+        return {}
+
+
+@cache
+def _warn(text: str) -> None:
+    _log.warning("%s", text)  # once, as a plan is asked again and again

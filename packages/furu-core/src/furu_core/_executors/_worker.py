@@ -1,0 +1,198 @@
+"""What an executor's worker does in its session: run nodes, tell what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from furu_core._attempts import _acquire, _attempts
+from furu_core._attempts._attempts import Attempt, holder_of
+from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
+from furu_core._attempts._records import AttemptStatus, Ended
+from furu_core._compute import _compute, _compute_or_wait, _reruns, _user_methods
+from furu_core._context import _context
+from furu_core._output import _logging
+from furu_core._store import _artifacts
+from furu_core._store._layout import NodePaths, node_paths, short_name
+from furu_core._store._places import Placed, name_of, paths_of
+from furu_core.errors import (
+    FuruComputeError,
+    FuruInvalidDependency,
+    FuruProtocolError,
+    FuruSuperseded,
+    NodeCancelled,
+    NodeLost,
+)
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+
+def run_node(
+    obj: Furu[Any],
+    *,
+    rerun: bool = False,
+    ending: Callable[[], NodeCancelled | None] | None = None,
+) -> NodeResult:
+    """Make one attempt at a node, in the session of the calling worker.
+
+    It never raises for what the node's code does, save that `KeyboardInterrupt` passes through
+    after it was recorded.
+
+    Args:
+        obj: the node; its dependencies are there.
+        rerun: compute it although its artifact is there.
+        ending: asked when the node's code has failed, before that is recorded: whether the calling
+            process is being ended, with all that the node's code started, so that this is why.
+    """
+    began = time.monotonic()
+    paths = node_paths(obj)
+    attempt: int | None = None
+    failure: Failure | None = None
+    culprit: str | None = None
+    holder: Holder | None = None
+    try:
+        claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
+        if isinstance(claimed, Attempt):
+            attempt = claimed.record.number
+            _logging.event("get", short_name(obj), "missing", "create")
+            published = _compute.compute(obj, claimed, rerun=rerun, ending=ending)
+            outcome = Outcome.COMPUTED if published else Outcome.LOADED
+            if rerun:
+                _reruns.reran(obj.furu_hash)
+        elif claimed is None:
+            outcome = Outcome.LOADED
+        else:
+            outcome, holder = Outcome.BUSY, holder_of(claimed)
+    except FuruSuperseded:
+        newest = _attempts.latest(paths, lease_secs=0.0)
+        outcome = Outcome.BUSY
+        holder = None if newest is None else holder_of(newest)
+    except FuruInvalidDependency as error:
+        outcome, culprit = Outcome.INVALID_DEPENDENCY, error.hash
+        failure = _failure(obj, paths, error, attempt)
+    except NodeCancelled as error:
+        outcome = Outcome.FAILED if isinstance(error, NodeLost) else Outcome.CANCELLED
+        failure = _failure(obj, paths, error, attempt)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the node's code raised, the worker goes on
+        outcome = Outcome.FAILED
+        failure = _failure(obj, paths, error, attempt)
+    return NodeResult(
+        hash=obj.furu_hash,
+        outcome=outcome,
+        attempt=attempt,
+        failure=failure,
+        seconds=time.monotonic() - began,
+        culprit=culprit,
+        holder=holder,
+    )
+
+
+def _failure(
+    obj: Furu[Any], paths: NodePaths, error: BaseException, attempt: int | None
+) -> Failure:
+    kind = _compute.classify(error)[1] or FailureKind.COMPUTE
+    told = error
+    if isinstance(error, FuruComputeError) and error.__cause__ is not None:
+        told = error.__cause__  # the summary names what the node's code raised
+    log = None if attempt is None else _attempts.log_of(f"{paths.attempts}/{attempt}")
+    return Failure.of(
+        kind,
+        told,
+        node=short_name(obj),
+        hash=obj.furu_hash,
+        log=log if log is not None and log.exists() else None,
+    )
+
+
+def record_death(
+    node: Placed, attempt: int | None, kind: FailureKind, message: str
+) -> Failure | None:
+    """Record that the worker of a node died, by whoever saw it die.
+
+    Args:
+        node: the node that the worker computed, or its place.
+        attempt: the attempt's number; None for the newest that is still on disk.
+        kind: `LOST`, or `CANCELLED` where the executor itself killed the worker.
+        message: what was seen, for instance the signal.
+
+    Returns:
+        The failure to count; None when the node's artifact was published before the worker died.
+    """
+    paths = paths_of(node)
+    if _artifacts.is_published(paths):
+        return None
+    number = attempt
+    if number is None:
+        known = _attempts.numbers(paths)
+        number = known[-1] if known else None
+    log = None
+    if number is not None:
+        status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
+        ended = Ended(time.time(), kind, "", message)
+        _attempts.record_end(paths, number, status, ended)
+        log = _attempts.log_of(f"{paths.attempts}/{number}")
+    return Failure(
+        kind=kind,
+        error_type="",
+        message=message,
+        node=name_of(node),
+        hash=paths.hash,
+        log=log if log is not None and log.exists() else None,
+    )
+
+
+def made_progress(node: Placed, attempt: int | None = None) -> bool:
+    """Whether an ended attempt, by default the newest, changed the node's checkpoint folder."""
+    paths = paths_of(node)
+    known = _attempts.numbers(paths)
+    if attempt is None and not known:
+        return False
+    return _attempts.made_progress(paths, known[-1] if attempt is None else attempt)
+
+
+def invalidate_if_bad(obj: Furu[Any]) -> bool:
+    """Move the artifact of `obj` aside if it is damaged or its `_validate` refuses it.
+
+    As in a worker, `_validate` may load nodes and compute none. An artifact that it cannot judge for
+    want of another one is left as it is.
+
+    Returns:
+        Whether there is no valid artifact any more.
+
+    Raises:
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
+    """
+    paths = node_paths(obj)
+    try:
+        with _judging(obj):
+            reason = _artifacts.bad_reason(obj, paths)
+    except (FuruProtocolError, FuruInvalidDependency) as error:
+        _logging.log.warning("%s cannot be validated: %s", short_name(obj), error)
+        return False
+    if reason is None:
+        return False
+    _compute_or_wait.invalidate(obj, paths, reason)
+    return not _artifacts.is_published(paths)  # somebody may have mended it in this moment
+
+
+@contextmanager
+def _judging(obj: Furu[Any]) -> Iterator[None]:
+    context = _context.exec_context()
+    if context.strict or not has_validator(type(obj)):
+        yield
+        return
+    strict = attrs.evolve(context, strict=True, node=short_name(obj), hash=obj.furu_hash)
+    with _context.session(strict, process_wide=False):
+        yield
+
+
+def has_validator(cls: type) -> bool:
+    """Whether a config class brings its own `_validate`."""
+    return _user_methods.overrides(cls, "_validate")

@@ -1,0 +1,1 @@
+"""Config objects and values in other forms: JSON, pickles, Python text, graph files."""

@@ -1,0 +1,377 @@
+"""Graphs of config objects as flat tables: dicts for JSON, bytes for other processes.
+
+Each distinct object stands in a table once and names the objects nested in it, so the cost is linear
+however objects are shared, and nothing recurses however deep they nest.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Container, Mapping
+from typing import Any
+
+from furu_core._config._class_names import is_of_script, name_of, resolve
+from furu_core._config._config_lookup import config_class
+from furu_core._config._identity import are_same, furu_hash, nested, variant
+from furu_core._error_text import text_of
+from furu_core._forms._tagged_json import Writer, read
+from furu_core._shown import shown
+from furu_core.errors import FuruFormatError, FuruImportNameError, FuruValueError
+
+FORMAT = 1
+
+# Beyond this, pickling nested objects one inside the other might exceed Python's recursion limit.
+_SHALLOW = 30
+
+
+def node_key(obj: Any) -> str:
+    """What names an object in a table: its hash, and what sets it apart from others of that hash."""
+    differs = variant(obj)
+    return f"{furu_hash(obj)}~{differs}" if differs else furu_hash(obj)
+
+
+def closure(obj: Any, known: Container[str] = ()) -> list[tuple[str, Any]]:
+    """An object and all that is nested in it, each once, inner ones first, with their keys.
+
+    Args:
+        obj: the object.
+        known: keys of objects to leave out, with whatever is nested in them.
+    """
+    found: list[tuple[str, Any]] = []
+    state: dict[str, bool] = {}  # False: its nested objects are on the stack; True: done
+    stack = [(node_key(obj), obj)]
+    while stack:
+        key, current = stack[-1]
+        done = state.get(key)
+        if done is None and key not in known:
+            state[key] = False
+            stack.extend((node_key(child), child) for child in reversed(nested(current)))
+            continue
+        stack.pop()
+        if done is False:
+            state[key] = True
+            found.append((key, current))
+    return found
+
+
+# ---- dicts ----
+
+
+def to_dict(obj: Any) -> dict[str, Any]:
+    """A config object and all that is nested in it as a table that JSON can hold."""
+    nodes = {key: node_record(node, REFERRING) for key, node in closure(obj)}
+    return {"furu": FORMAT, "root": node_key(obj), "nodes": nodes}
+
+
+def shallow_dict(obj: Any) -> dict[str, Any]:
+    """A config object alone, in which nested ones stand by hash and class."""
+    return {"furu": FORMAT, "hash": furu_hash(obj), **node_record(obj, _NAMING)}
+
+
+def node_record(obj: Any, writer: Writer) -> dict[str, Any]:
+    """The class and fields of one object; `writer` decides how nested ones are named."""
+    name = name_of(type(obj))
+    record: dict[str, Any] = {"class": name.identity}
+    if name.importable != name.identity:
+        record["import"] = name.importable
+    known = obj.__dict__
+    record["fields"] = {f.name: writer.write(known[f.name]) for f in config_class(obj).fields}
+    return record
+
+
+REFERRING = Writer(lambda obj: {"$ref": node_key(obj)}, exact=False)
+_NAMING = Writer(
+    lambda obj: {"$ref": furu_hash(obj), "class": name_of(type(obj)).identity}, exact=False
+)
+
+
+def from_dict(record: Mapping[str, Any]) -> Any:
+    """The object that `to_dict` described.
+
+    Raises:
+        FuruValueError: the record and the classes of today do not fit; says where.
+        FuruFormatError: the record was written by a newer furu.
+        FuruImportNameError: a class cannot be found.
+    """
+    try:
+        version, root, nodes = record["furu"], record["root"], record["nodes"]
+    except (KeyError, TypeError):
+        raise FuruValueError(
+            "the record describes no config object: it lacks 'furu', 'root' or 'nodes'",
+            hint="give what `to_dict` returned",
+        ) from None
+    if version != FORMAT:
+        raise FuruFormatError(
+            f"the record has format {version!r}, and this furu reads format {FORMAT}",
+            hint="install the furu that wrote it, or a newer one",
+        )
+    built: dict[str, Any] = {}
+    stack = [root]
+    waiting: set[str] = set()
+    while stack:
+        key = stack[-1]
+        if key in built:
+            stack.pop()
+            continue
+        if key not in nodes:
+            raise FuruValueError(
+                f"the record refers to {key}, which it does not hold",
+                hint="the record is incomplete",
+            )
+        missing: list[str] = []
+        fields = read_fields(nodes[key], built, missing)
+        if missing:
+            if key in waiting:
+                raise FuruValueError(
+                    f"in the record, {key} contains itself",
+                    hint="config objects nest, they do not loop: the record is not of `to_dict`",
+                )
+            waiting.add(key)
+            stack.extend(reversed(missing))
+            continue
+        stack.pop()
+        cls = resolve(nodes[key]["class"], nodes[key].get("import"))
+        built[key] = build(cls, fields, expected=key)
+    return built[root]
+
+
+def read_fields(
+    node: Mapping[str, Any], built: Mapping[str, Any], missing: list[str]
+) -> dict[str, Any]:
+    """The fields of a `node_record`; keys of nested objects that are not in `built` go to `missing`."""
+
+    def unleaf(tag: str, payload: Any) -> Any:
+        if tag != "ref":
+            raise FuruValueError(
+                f"the record of a {node['class']} holds an unknown tag ${tag}",
+                hint="it may be the work of a newer furu",
+            )
+        found = built.get(payload)
+        if found is None:
+            missing.append(payload)
+        return found
+
+    fields: dict[str, Any] = {}
+    for name, written in node["fields"].items():
+        try:
+            fields[name] = read(written, unleaf)
+        except TypeError:
+            # A placeholder of an object that is not built yet stood where it must be hashable.
+            if not missing:
+                raise
+    return fields
+
+
+def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> Any:
+    """An object with these values, as if it had been made with them.
+
+    Not by the constructor: converters and validators had their turn when the first one was made, and
+    may ask for what is not there any more, or elsewhere. Values are fitted to their annotations, since
+    a record may have been edited, and `__attrs_post_init__` is called, since only fields are recorded.
+    """
+    obj: Any = object.__new__(cls)
+    known = obj.__dict__
+    specs = config_class(cls).fields
+    for spec in specs:
+        if spec.name in fields:
+            known[spec.name] = spec.fit(fields[spec.name])
+        elif spec.make_default is not None:
+            known[spec.name] = spec.make_default()
+        else:
+            raise FuruValueError(
+                f"the record of a {cls.__name__} lacks the field {spec.name!r}",
+                hint="was the field added since? Give it a default and omit_default_from_hash=True",
+            )
+    if hasattr(cls, "__attrs_post_init__"):
+        _finish(obj)
+    if len(fields) != len(specs) or expected is not None:
+        _check_build(cls, obj, fields, expected)
+    return obj
+
+
+def _finish(obj: Any) -> None:
+    """Call `__attrs_post_init__`, which must leave the fields as it left them the first time."""
+    cls, known = type(obj), obj.__dict__
+    before = known.copy()
+    try:
+        obj.__attrs_post_init__()
+        config_class(cls).refit(obj)
+    except Exception as error:  # it is the user's code
+        raise FuruValueError(
+            f"{cls.__name__}.__attrs_post_init__ raised {type(error).__name__} when an equal object "
+            f"was made from the fields of one: {text_of(error)}",
+            hint="it is called in every process that is given the object: let it depend on the "
+            "fields alone",
+        ) from error
+    for name, value in before.items():
+        if known[name] is not value and not are_same(known[name], value):
+            raise FuruValueError(
+                f"{cls.__name__}.__attrs_post_init__ made {shown(known[name])} of "
+                f"{shown(value)}, which it had made itself, in the field {name!r}",
+                hint="let it change nothing in fields that it was given back, or keep what it "
+                "derives in an attribute that is no field",
+            )
+
+
+def _check_build(cls: type, obj: Any, fields: Mapping[str, Any], expected: str | None) -> None:
+    names = [spec.name for spec in config_class(cls).fields]
+    unknown = sorted(fields.keys() - set(names))
+    if unknown:
+        raise FuruValueError(
+            f"the record of a {cls.__name__} has fields that the class lacks: {', '.join(unknown)}",
+            hint="were they removed or renamed since the record was written?",
+        )
+    if expected is None:
+        return
+    expected_hash = expected.partition("~")[0]
+    if furu_hash(obj) != expected_hash:
+        added = [name for name in names if name not in fields]
+        why = f"; the record lacks {', '.join(added)}" if added else ""
+        raise FuruValueError(
+            f"{cls.__name__} was recorded with the hash {expected_hash}, and the class of today "
+            f"gives the same values {furu_hash(obj)}{why}",
+            hint="the class was edited since: mark added fields with omit_default_from_hash=True",
+        )
+
+
+# ---- bytes ----
+
+
+def reduce(obj: Any) -> tuple[Any, ...]:
+    """What ``__reduce__`` returns for a config object."""
+    cls = type(obj)
+    token: Any = cls
+    try:
+        # The script's own classes would be pickled by a name that holds in it alone, for instance.
+        if _height(obj) > _SHALLOW or "_furu_packed" in obj.__dict__:
+            return unpack_one, (Packer().pack(obj),)
+        if is_of_script(cls):
+            name = name_of(cls)
+            token = (name.identity, name.importable)
+    except (FuruImportNameError, FuruValueError):
+        pass  # it has no hash; pickle can still do what it does with any object
+    known = obj.__dict__
+    return restore, (token, {spec.name: known[spec.name] for spec in config_class(cls).fields})
+
+
+def restore(token: Any, fields: Mapping[str, Any]) -> Any:
+    """The opposite of `reduce`; pickles refer to it by name."""
+    return build(token if isinstance(token, type) else resolve(*token), fields)
+
+
+def unpack_one(data: bytes) -> Any:
+    """The opposite of `reduce` for deep graphs; pickles refer to it by name."""
+    return Unpacker().unpack(data)
+
+
+def _height(obj: Any) -> int:
+    """How many levels nest below an object."""
+    stack = [obj]
+    while stack:
+        current = stack[-1]
+        if "_furu_height" in current.__dict__:
+            stack.pop()
+            continue
+        children = nested(current)
+        todo = [child for child in children if "_furu_height" not in child.__dict__]
+        if todo:
+            stack.extend(todo)
+            continue
+        stack.pop()
+        heights = [child.__dict__["_furu_height"] for child in children]
+        current.__dict__["_furu_height"] = 1 + max(heights, default=-1)
+    height: int = obj.__dict__["_furu_height"]
+    return height
+
+
+def _pickling() -> Any:
+    # Imported when first needed: pickle costs a tenth of the whole import of furu_core.
+    from furu_core._forms import _node_pickle
+
+    return _node_pickle
+
+
+class Packer:
+    """Turns config objects into bytes for one `Unpacker`, each distinct object once.
+
+    What was packed before is only referred to, so packing all nodes of a graph costs as much as the
+    graph is large. Messages must be unpacked in the order in which they were packed.
+
+    Example:
+        >>> from furu_core.executors import Packer, Unpacker
+        >>> from furu_testing.nodes import Leaf
+        >>> Unpacker().unpack(Packer().pack(Leaf(x=3))) == Leaf(x=3)
+        True
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[str, int] = {}
+        self._classes: dict[type, int] = {}
+
+    def _number(self, obj: Any) -> int:
+        return self._sent[node_key(obj)]
+
+    def pack(self, obj: Any) -> bytes:
+        """Bytes that make the other side's `Unpacker` return an equal object.
+
+        Raises:
+            FuruImportNameError: an object's class cannot be imported elsewhere.
+            FuruValueError: a field holds a value that has no stable hash.
+        """
+        stream = io.BytesIO()
+        pickler = _pickling().NodePickler(stream, self._number)
+        for key, node in closure(obj, self._sent):
+            number = self._classes.get(type(node))
+            if number is None:
+                number = self._classes[type(node)] = len(self._classes)
+                name = name_of(type(node))
+                names = tuple(spec.name for spec in config_class(node).fields)
+                pickler.dump((name.identity, name.importable, names))
+            known = node.__dict__
+            values = tuple(known[spec.name] for spec in config_class(node).fields)
+            pickler.dump((number, key, values))
+            self._sent[key] = len(self._sent)
+        pickler.dump(self._number(obj))
+        return stream.getvalue()
+
+
+class Unpacker:
+    """Turns the bytes of one `Packer` into objects again, in the order they were packed."""
+
+    def __init__(self) -> None:
+        self._objects: list[Any] = []
+        self._classes: list[tuple[type, tuple[str, ...]]] = []
+        self._failed = False
+
+    def unpack(self, data: bytes) -> Any:
+        """The object that was packed.
+
+        Raises:
+            FuruImportNameError: a class cannot be imported here.
+            FuruValueError: a class differs from the sender's, so that hashes differ; or an earlier
+                message could not be unpacked, which later ones refer to.
+        """
+        if self._failed:
+            raise FuruValueError(
+                "an earlier message of the same packer could not be unpacked",
+                hint="pack this one anew, by a new Packer and for a new Unpacker",
+            )
+        self._failed = True
+        unpacked = self._unpack(data)
+        self._failed = False
+        return unpacked
+
+    def _unpack(self, data: bytes) -> Any:
+        unpickler = _pickling().NodeUnpickler(io.BytesIO(data), self._objects)
+        while True:
+            message = unpickler.load()
+            if isinstance(message, int):
+                return self._objects[message]
+            if isinstance(message[0], str):
+                identity, importable, names = message
+                self._classes.append((resolve(identity, importable), names))
+                continue
+            number, key, values = message
+            cls, names = self._classes[number]
+            fields = dict(zip(names, values, strict=True))
+            self._objects.append(build(cls, fields, expected=key))

@@ -1,0 +1,321 @@
+"""What other distributions bring: found among their entry points, imported one at a time.
+
+Nothing is remembered here, so what was installed a moment ago is found; who asks often remembers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from enum import Enum
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from furu_core._plugins import _requirements
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+# Who builds on these builds on an interface that changes with their version.
+_INTERFACES: Final = frozenset({"furu-core", "furu-plan"})
+_log = logging.getLogger("furu.plugins")
+_unreadable: set[str] = set()  # distributions that were warned of
+
+
+class Group(Enum):
+    """A group of entry points, by its name."""
+
+    EXECUTORS = "furu.executors"
+    CODECS = "furu.codecs"
+    COMMANDS = "furu.commands"
+    SETTINGS = "furu.settings"
+
+    @property
+    def one(self) -> str:
+        """What one of the group is called."""
+        return self.value.removeprefix("furu.").removesuffix("s")
+
+
+@attrs.frozen
+class Plugin:
+    """An entry point of an installed distribution.
+
+    Attributes:
+        group: what it is.
+        name: what it is registered as.
+        target: module and attribute.
+        distribution: name of the distribution.
+        version: its version.
+        folder: where it is installed.
+        requires: what it requires, as in its metadata.
+    """
+
+    group: Group
+    name: str
+    target: str
+    distribution: str
+    version: str
+    folder: str
+    requires: tuple[str, ...] = attrs.field(repr=False)
+    _point: EntryPoint = attrs.field(repr=False, eq=False)
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version."""
+        return f"{self.distribution} {self.version}".rstrip()
+
+    def load(self) -> Any:
+        """Import the object.
+
+        Raises:
+            BrokenPlugin: it was made for another furu, or cannot be imported.
+        """
+        self._refuse_other_furu()
+        match = self._point.pattern.match(self.target)
+        if match is None:
+            raise BrokenPlugin(
+                self, f"has the entry point {self.target!r}, which is no module:attribute"
+            )
+        holder: Any = None
+        try:
+            found: Any = import_module(match["module"])
+            for part in filter(None, (match["attr"] or "").split(".")):
+                holder = found
+                found = getattr(holder, part)
+        except (Exception, SystemExit) as error:  # whatever a third party's module raises
+            raise self._import_failure(error, holder) from error
+        return found
+
+    def load_class(self, base: type[Any]) -> Any:
+        """Import a class whose `name` is that of the plugin.
+
+        Args:
+            base: what it must be a subclass of, with nothing left abstract.
+
+        Raises:
+            BrokenPlugin: it is none, or cannot be imported.
+        """
+        loaded = self.load()
+        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+            public = f"{self.group.value.replace('furu.', 'furu_core.')}.{base.__name__}"
+            raise BrokenPlugin(self, f"is {self.target}, which is no subclass of {public}")
+        missing = sorted(getattr(loaded, "__abstractmethods__", ()))
+        if missing:
+            word = "method" if len(missing) == 1 else "methods"
+            raise BrokenPlugin(self, f"lacks the {word} {', '.join(missing)}")
+        # Jobs and files on disk note the class's name, and by the plugin's the class is found again.
+        own_name = getattr(loaded, "name", None)
+        if own_name != self.name:
+            raise BrokenPlugin(self, f"has a class whose `name` is {own_name!r}")
+        return loaded
+
+    def _refuse_other_furu(self) -> None:
+        misfits = _requirements.unmet(self.requires, _INTERFACES)
+        if not misfits:
+            return
+        ours = {
+            name for text in self.requires if (name := _requirements.name_of(text)) in _INTERFACES
+        }
+        together = _requirements.command(
+            "install --upgrade", [self.distribution, *sorted({"furu-core", *ours})]
+        )
+        raise BrokenPlugin(
+            self,
+            f"was made for another furu: it requires {', and '.join(map(str, misfits))}",
+            hint=f"install versions that fit together: {together}",
+        )
+
+    def _import_failure(self, error: BaseException, holder: Any) -> BrokenPlugin:
+        module = self.target.partition(":")[0].strip()
+        said = str(error).strip().partition("\n")[0]
+        reason = f"cannot be imported from {self.target}: {type(error).__name__}: {said}"
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            return BrokenPlugin(
+                self,
+                f"is registered as {self.target}, but there is no module {error.name}",
+                hint=f"install it again, and if that does not help, {_report(self)}",
+            )
+        if isinstance(error, AttributeError) and holder is not None and error.obj is holder:
+            from difflib import get_close_matches
+
+            near = get_close_matches(error.name or "", dir(holder), n=1)
+            likely = f" (it has {near[0]})" if near else ""
+            reason = f"is registered as {self.target}, but {said}{likely}"
+            return BrokenPlugin(self, reason, hint=_report(self))
+        missing = _requirements.unmet(self.requires)
+        if missing:
+            needed = _requirements.command("install", [one.requirement for one in missing])
+            return BrokenPlugin(self, reason, hint=f"install what it requires: {needed}")
+        newer = _requirements.command("install --upgrade", [self.distribution])
+        return BrokenPlugin(self, reason, hint=f"{newer}; if that does not help, {_report(self)}")
+
+
+class BrokenPlugin(Exception):
+    """A plugin that cannot be used; each registry says so in its own way.
+
+    Args:
+        plugin: which.
+        reason: what is wrong with it, to be read after its name.
+        hint: what to do about it; by default, to report it to its authors.
+    """
+
+    def __init__(self, plugin: Plugin, reason: str, *, hint: str = "") -> None:
+        super().__init__(plugin, reason)
+        self.plugin = plugin
+        self.message = f"the {plugin.group.one} {plugin.name!r} of {plugin.origin} {reason}"
+        self.hint = hint or _report(plugin)
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}"
+
+
+@attrs.frozen
+class InstalledPlugin:
+    """A plugin and its health.
+
+    Attributes:
+        group: of entry points.
+        name: what it is registered as, such as what `furu run --executor` calls it.
+        target: module and attribute.
+        distribution: name of the distribution that brings it.
+        version: its version.
+        folder: where that is installed.
+        problem: why it cannot be used; empty when it can.
+        hint: what to do about it.
+    """
+
+    group: str
+    name: str
+    target: str
+    distribution: str
+    version: str
+    folder: str
+    problem: str = ""
+    hint: str = ""
+
+
+def registered(group: Group) -> list[Plugin]:
+    """What installed distributions register, sound or not, by name; nothing is imported."""
+    from importlib.metadata import distributions  # takes 20 ms
+
+    found: dict[tuple[str, str, str], Plugin] = {}
+    for dist in distributions():
+        try:
+            plugins = _plugins_of(dist, group)
+        except Exception as error:  # noqa: BLE001 - files of a third party, which must not harm others
+            _warn_of(dist, error)
+            continue
+        for plugin in plugins:
+            # Of two installations of one distribution the first counts, as for imports.
+            name = _requirements.name_of(plugin.distribution)
+            found.setdefault((plugin.name, name, plugin.target), plugin)
+    return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.origin, plugin.target))
+
+
+def find(group: Group, name: str) -> Plugin | None:
+    """The plugin registered under a name; None if there is none.
+
+    Raises:
+        BrokenPlugin: there is more than one.
+    """
+    found = [plugin for plugin in registered(group) if plugin.name == name]
+    if not found:
+        return None
+    refuse_clash(found[0], found)
+    return found[0]
+
+
+def refuse_clash(plugin: Plugin, others: list[Plugin]) -> None:
+    """Raise `BrokenPlugin` if one of the others, of the same group, has the same name."""
+    same = [one for one in others if one.name == plugin.name and one != plugin]
+    if not same:
+        return
+    origins = sorted({one.origin for one in same} - {plugin.origin})
+    if not origins:
+        raise BrokenPlugin(plugin, "is registered more than once by it")
+    names = sorted({plugin.distribution, *(one.distribution for one in same)})
+    raise BrokenPlugin(
+        plugin,
+        f"has the same name as that of {' and '.join(origins)}",
+        hint="keep one of them: " + " or ".join(f"pip uninstall {name}" for name in names),
+    )
+
+
+def examined(group: Group, use: Callable[[Plugin], object]) -> list[InstalledPlugin]:
+    """All plugins of a group, each one tried.
+
+    Args:
+        group: which.
+        use: loads and checks one, and raises `BrokenPlugin`.
+    """
+    plugins = registered(group)
+    found = []
+    for plugin in plugins:
+        problem = hint = ""
+        try:
+            refuse_clash(plugin, plugins)
+            use(plugin)
+        except BrokenPlugin as error:
+            problem, hint = error.message, error.hint
+        found.append(
+            InstalledPlugin(
+                *(group.value, plugin.name, plugin.target),
+                *(plugin.distribution, plugin.version, plugin.folder, problem, hint),
+            )
+        )
+    return found
+
+
+def _plugins_of(dist: Distribution, group: Group) -> list[Plugin]:
+    """What one installed distribution registers."""
+    # Most have nothing for furu; to parse them all would take several times as long.
+    if "furu." not in (dist.read_text("entry_points.txt") or ""):
+        return []
+    folder = str(dist.locate_file(""))
+    name, version = _about(dist, "Name"), _about(dist, "Version")
+    if _is_hidden(name, folder):
+        return []
+    requires = tuple(dist.requires or ())
+    return [
+        Plugin(
+            *(group, point.name, point.value, name or f"a nameless distribution in {folder}"),
+            *(version, folder, requires, point),
+        )
+        for point in dist.entry_points
+        if point.group == group.value
+    ]
+
+
+def _is_hidden(name: str, folder: str) -> bool:
+    """Whether another installation of a distribution comes earlier on the path."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return bool(name) and str(distribution(name).locate_file("")) != folder
+    except PackageNotFoundError:
+        return False
+
+
+def _warn_of(dist: Distribution, error: Exception) -> None:
+    folder = str(getattr(dist, "_path", None) or dist.locate_file(""))
+    if folder not in _unreadable:  # each group is looked for on its own
+        _unreadable.add(folder)
+        try:
+            who = f"{_about(dist, 'Name')} {_about(dist, 'Version')}"
+        except Exception:  # noqa: BLE001 - the folder's name tells as much
+            who = "a distribution"
+        _log.warning(
+            "the entry points of %s in %s cannot be read (%s: %s); install it again",
+            *(who, folder, type(error).__name__, error),
+        )
+
+
+def _about(dist: Distribution, key: str) -> str:
+    values = dist.metadata.get_all(key)  # what is left of a distribution may have no metadata
+    return str(values[0]) if values else ""
+
+
+def _report(plugin: Plugin) -> str:
+    return f"report it to the authors of {plugin.distribution}"

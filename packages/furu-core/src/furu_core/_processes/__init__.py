@@ -1,0 +1,1 @@
+"""Processes that compute nodes for another one, and their watchdog."""

@@ -1,0 +1,115 @@
+"""Settings that other distributions own; `_settings` asks here for what is none of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from furu_core._plugins import _entry_points
+from furu_core._plugins._entry_points import BrokenPlugin, Group, InstalledPlugin, Plugin
+from furu_core.errors import FuruSettingsError
+
+Normaliser = Callable[[str, Path], str]
+
+_log: Final = logging.getLogger("furu.settings")
+
+
+@attrs.frozen
+class PluginSetting:
+    """A variable that a distribution owns.
+
+    Attributes:
+        owner: who brings it.
+        normalise: gives the text that means the same everywhere; None where the plugin is broken.
+    """
+
+    owner: str
+    normalise: Normaliser | None
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can read the setting here."""
+        return self.normalise is None
+
+    def normalised(self, said: str, text: str, base: Path) -> str:
+        """The text that means the same everywhere.
+
+        Args:
+            said: the name and the value, as errors are to show them.
+            text: the value.
+            base: the folder that relative paths count from.
+
+        Raises:
+            FuruSettingsError: the value is bad, or the plugin failed to read it.
+        """
+        assert self.normalise is not None
+        try:
+            meant: Any = self.normalise(text, base)
+        except ValueError as error:
+            raise FuruSettingsError(f"{said}: {error}", hint="correct it or leave it out") from None
+        except Exception as error:  # whatever a third party's code raises
+            raise FuruSettingsError(
+                f"{said}, at which {self.owner} failed: {type(error).__name__}: {error}",
+                hint="correct it or leave it out, and report it to the authors",
+            ) from error
+        if not isinstance(meant, str):
+            raise FuruSettingsError(
+                f"{said}, of which {self.owner} made a {type(meant).__name__} instead of a str",
+                hint="leave it out, and report it to the authors",
+            )
+        return meant
+
+
+known: Final[dict[str, PluginSetting]] = {}
+
+
+def register(variable: str, normalise: Normaliser) -> None:
+    """Let the caller own a variable."""
+    known[variable] = PluginSetting(f"whoever registered {variable}", normalise)
+
+
+def find(variable: str) -> PluginSetting | None:
+    """The setting of a name; None if no distribution owns it. A broken one is warned of once."""
+    if variable not in known:
+        try:
+            plugin = _entry_points.find(Group.SETTINGS, variable)
+            if plugin is None:
+                return None
+            known[variable] = PluginSetting(plugin.origin, _normaliser_of(plugin))
+        except BrokenPlugin as error:
+            # Only what needs the setting is to fail, and that comes with the same plugin.
+            _log.warning("%s is ignored: %s", variable, error)
+            known[variable] = PluginSetting(error.plugin.origin, None)
+    return known[variable]
+
+
+def names() -> set[str]:
+    """The variables that distributions own; none is imported."""
+    return {*known, *(plugin.name for plugin in _entry_points.registered(Group.SETTINGS))}
+
+
+def examined(fault_of_name: Callable[[str], str]) -> list[InstalledPlugin]:
+    """All settings that other distributions register, each one tried.
+
+    Args:
+        fault_of_name: what is wrong with a name; empty if nothing is.
+    """
+
+    def use(plugin: Plugin) -> None:
+        fault = fault_of_name(plugin.name)
+        if fault:
+            raise BrokenPlugin(plugin, fault)
+        _normaliser_of(plugin)
+
+    return _entry_points.examined(Group.SETTINGS, use)
+
+
+def _normaliser_of(plugin: Plugin) -> Normaliser:
+    normalise: Normaliser = plugin.load()
+    if not callable(normalise):
+        raise BrokenPlugin(plugin, f"is {plugin.target}, which cannot be called")
+    return normalise

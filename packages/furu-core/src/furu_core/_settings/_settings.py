@@ -1,0 +1,545 @@
+"""The settings: one immutable value for the whole process, read once.
+
+A setting comes from `configure` or `use`, else from the environment, else from the table
+`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `to_env` writes the whole
+value down as environment variables, so a worker has the same settings whatever started it and
+wherever it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from furu_core.errors import FuruFrozen, FuruSettingsError
+
+if TYPE_CHECKING:
+    import logging
+
+    from furu_core._plugins._entry_points import InstalledPlugin
+
+PREFIX: Final = "FURU_"
+_STORE: Final = "furu-data"
+_REMOVED: Final = Path("(the working directory, which was removed)")
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+# What furu itself hands to child processes; names under the prefix belong to the execution context.
+INTERNAL_PREFIX: Final = "FURU_EXEC_"
+COMPLETE: Final = "FURU_SETTINGS_COMPLETE"
+INTERNAL_VARIABLES: Final = frozenset({COMPLETE})
+
+
+def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(mapping))
+
+
+@attrs.frozen
+class Settings:
+    """Everything that can be set from outside; each field is `FURU_` plus its name in capitals.
+
+    Attributes:
+        path: the store, an absolute path.
+        retry_failed: whether a node that failed before is computed again.
+        max_compute_retries: how often a node whose code raised is tried again within a run.
+        max_lost_retries: how often in a row a node is tried again whose worker died.
+        lease_secs: seconds without a sign of life after which an attempt counts as dead.
+        max_wait_secs: longest wait for another process; None waits as long as that one lives.
+        poll_interval_secs: seconds between two looks at what another process computes.
+        always_rerun: class names whose nodes are computed anew once per run, or ``ALL``.
+        log_level: the level of the logger ``furu``.
+        durable: whether files are synced to the disk before they are published.
+        extra: variables that installed backends own, by their full name.
+
+    Example:
+        >>> from furu_core._settings._settings import Settings
+        >>> Settings(path="/data/furu").max_compute_retries
+        3
+    """
+
+    path: Path = attrs.field(converter=Path)
+    retry_failed: bool = True
+    max_compute_retries: int = 3
+    max_lost_retries: int = 5
+    lease_secs: float = 120.0
+    max_wait_secs: float | None = None
+    poll_interval_secs: float = 1.0
+    always_rerun: frozenset[str] = frozenset()
+    log_level: str = "INFO"
+    durable: bool = False
+    extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
+
+
+Parser = Callable[[Any, Path], Any]  # the raw value, and the folder that relative paths count from
+
+
+def _path(raw: Any, base: Path) -> Path:
+    if not isinstance(raw, str | os.PathLike) or not os.fspath(raw):
+        raise ValueError
+    return Path(os.path.normpath(base / Path(raw).expanduser()))
+
+
+_WORDS: Final = {"1": True, "true": True, "yes": True, "on": True} | {
+    "0": False, "false": False, "no": False, "off": False
+}  # fmt: skip
+
+
+def _flag(raw: Any, _base: Path) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    try:
+        return _WORDS[str(raw).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _count(raw: Any, _base: Path) -> int:
+    if isinstance(raw, bool | float):
+        raise TypeError
+    number = int(raw)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _seconds(raw: Any, _base: Path) -> float:
+    if isinstance(raw, bool):
+        raise TypeError
+    number = float(raw)
+    if not (0 < number < math.inf):
+        raise ValueError
+    return number
+
+
+def _optional_seconds(raw: Any, base: Path) -> float | None:
+    if raw is None or (isinstance(raw, str) and raw.strip().lower() in {"", "none"}):
+        return None
+    return 0.0 if not isinstance(raw, bool) and float(raw) == 0 else _seconds(raw, base)
+
+
+def _names(raw: Any, _base: Path) -> frozenset[str]:
+    parts = re.split(r"[,\s]+", raw) if isinstance(raw, str) else list(raw)
+    if not all(isinstance(part, str) for part in parts):
+        raise TypeError
+    return frozenset(part for part in parts if part)
+
+
+def _level(raw: Any, _base: Path) -> str:
+    level = str(raw).strip().upper()
+    if level not in LEVELS:
+        raise ValueError
+    return level
+
+
+# How each setting is read, and what it expects; a parser raises ValueError or TypeError otherwise.
+_KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
+    "path": (_path, "a folder"),
+    "retry_failed": (_flag, "1 or 0"),
+    "max_compute_retries": (_count, "a whole number from 0 on"),
+    "max_lost_retries": (_count, "a whole number from 0 on"),
+    "lease_secs": (_seconds, "a number of seconds above 0"),
+    "max_wait_secs": (_optional_seconds, "a number of seconds, or none for no limit"),
+    "poll_interval_secs": (_seconds, "a number of seconds above 0"),
+    "always_rerun": (_names, "class names separated by commas, or ALL"),
+    "log_level": (_level, "one of " + ", ".join(LEVELS)),
+    "durable": (_flag, "1 or 0"),
+}
+
+_current: Settings | None = None
+_env_of: tuple[Settings, dict[str, str]] | None = None
+_default_env: dict[str, str] | None = None
+_observers: list[Callable[[Settings], None]] = []
+_warned: set[str] = set()
+
+
+def current() -> Settings:
+    """The settings of this process, read when they are first asked for.
+
+    Raises:
+        FuruSettingsError: a value is bad, or a name is nearly that of a setting.
+    """
+    return _current if _current is not None else _install(_first())
+
+
+def current_env() -> dict[str, str]:
+    """The settings of this process as `to_env` writes them; not to be changed."""
+    global _env_of
+    settings = current()
+    if _env_of is None or _env_of[0] is not settings:
+        _env_of = settings, to_env(settings)
+    return _env_of[1]
+
+
+def is_default(name: str, value: str) -> bool:
+    """Whether a process that finds no such variable, and reads no `pyproject.toml`, has this value."""
+    global _default_env
+    if _default_env is None:
+        _default_env = to_env(Settings(path=Path()))
+        del _default_env["FURU_PATH"], _default_env[COMPLETE]
+    return _default_env.get(name) == value
+
+
+def _refuse_change(_settings: Settings, name: str, *_value: object) -> None:
+    known = [field.name for field in attrs.fields(Settings)]
+    hint = (
+        f"write configure({name}=...) for the process, `with use_settings({name}=...)` for a while, "
+        f"or set FURU_{name.upper()}"
+    )
+    raise FuruFrozen(
+        f"settings().{name} cannot be changed: settings are values",
+        hint=hint if name in known else f"there is no such setting; there are {', '.join(known)}",
+    )
+
+
+Settings.__setattr__ = Settings.__delattr__ = _refuse_change  # type: ignore[method-assign,assignment]
+
+
+def forget() -> None:
+    """Have the settings read anew when they are next asked for."""
+    global _current
+    _current = None
+
+
+def put_back(settings: Settings) -> None:
+    """Let settings that were those of this process be them again."""
+    if _current is not settings:
+        _install(settings)
+
+
+def configure(**changes: Any) -> Settings:
+    """Change settings of this process from code.
+
+    Args:
+        changes: fields of `Settings` and their new values; a relative `path` counts from the
+            working directory.
+
+    Returns:
+        The new settings.
+
+    Raises:
+        FuruSettingsError: a name or value is no setting.
+
+    Example:
+        >>> import furu_core._settings._settings as settings
+        >>> before = settings.current()
+        >>> settings.configure(max_lost_retries=2).max_lost_retries
+        2
+        >>> _ = settings.configure(max_lost_retries=before.max_lost_retries)
+    """
+    return _install(_changed(_before(changes), changes))
+
+
+@contextmanager
+def use(**changes: Any) -> Iterator[Settings]:
+    """Change settings for as long as a ``with`` block lasts, in all threads; meant for tests."""
+    before = _before(changes)
+    _install(_changed(before, changes))
+    try:
+        yield current()
+    finally:
+        _install(before)
+
+
+def on_change(observer: Callable[[Settings], None]) -> None:
+    """Call `observer` with the settings whenever they are read or changed."""
+    _observers.append(observer)
+    if _current is not None:
+        observer(_current)
+
+
+def register_setting(name: str, normalise: Callable[[str, Path], str]) -> None:
+    """Let a backend own a variable; its value then stands in `Settings.extra`.
+
+    An installed backend rather declares an entry point of the group ``furu.settings``, named as the
+    variable, whose object is `normalise`: furu then knows the name without importing the backend.
+
+    Args:
+        name: the whole name, such as ``FURU_QUEUE_PATH``.
+        normalise: gets the text (of a table or list in `pyproject.toml`: as JSON) and the folder that
+            relative paths count from, gives the text that means the same everywhere, and raises
+            ValueError saying what it expects.
+    """
+    from furu_core._settings import _plugin_settings
+
+    _plugin_settings.register(name, normalise)
+
+
+def examined_plugins() -> list[InstalledPlugin]:
+    """All settings that other distributions register, each one tried."""
+    from furu_core._settings import _plugin_settings
+
+    return _plugin_settings.examined(_fault_of_name)
+
+
+def to_env(settings: Settings) -> dict[str, str]:
+    """All settings as environment variables: whoever starts with them has equal settings.
+
+    Example:
+        >>> from furu_core import Settings
+        >>> from furu_core.executors import settings_to_env
+        >>> settings_to_env(Settings(path="/data/furu"))["FURU_PATH"]
+        '/data/furu'
+    """
+    env = {PREFIX + name.upper(): _show(getattr(settings, name)) for name in _KNOWN}
+    return {**env, **settings.extra, COMPLETE: _seal(settings.extra)}
+
+
+def read(environ: Mapping[str, str], cwd: Path) -> Settings:
+    """The settings that an environment and a working directory give.
+
+    Raises:
+        FuruSettingsError: a value is bad, or a name is nearly that of a setting.
+    """
+    project, marker = _find_project(cwd)
+    values: dict[str, Any] = {"path": project / _STORE}
+    extra: dict[str, str] = {}
+    if not project.is_absolute() and "FURU_PATH" not in environ:
+        raise FuruSettingsError(
+            "the working directory was removed, so nothing tells where the store is",
+            hint="go to a folder that is there, or set FURU_PATH to an absolute path",
+        )
+    if marker is not None and COMPLETE not in environ:
+        _read_pyproject(marker, values, extra)
+    # Settings are in capitals; any other spelling is only nearly a setting.
+    given = {
+        name: key.lower() if (key := name[len(PREFIX) :]).isupper() else name
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and not _is_internal(name)
+    }
+    strangers = {name: environ[name] for name, key in given.items() if key not in _KNOWN}
+    # What `to_env` wrote means the same everywhere, and nobody need be asked for it: looking for those
+    # who own it takes a job half as long as all that it imports.
+    written = strangers if environ.get(COMPLETE) == _seal(strangers) else {}
+    extra |= written
+    for name, key in given.items():
+        if name not in written:
+            _read_one(name, environ[name], key, cwd, values, extra)
+    return Settings(**values, extra=extra)
+
+
+def _seal(extra: Mapping[str, str]) -> str:
+    """What tells that settings of other distributions are as `to_env` wrote them."""
+    return f"{zlib.crc32(repr(sorted(extra.items())).encode()):08x}"
+
+
+def project_root(cwd: Path) -> Path:
+    """The nearest folder upwards with a `pyproject.toml`, else the git root, else `cwd`."""
+    return _find_project(cwd)[0]
+
+
+def _find_project(cwd: Path) -> tuple[Path, Path | None]:
+    git: Path | None = None
+    for folder in (cwd, *cwd.parents):
+        marker = folder / "pyproject.toml"
+        if marker.is_file():
+            return folder, marker
+        if git is None and (folder / ".git").exists():
+            git = folder
+    return git or cwd, None
+
+
+def _first() -> Settings:
+    """The settings of a process that has read none yet."""
+    settings = read(os.environ, _here())
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__file__", None)
+    # Else it was started by its module's name, or is no script: the command of some package.
+    if getattr(main, "__spec__", None) is None and str(script).endswith(".py"):
+        refuse_other_store(str(script), settings)
+    return settings
+
+
+def _before(changes: Mapping[str, Any]) -> Settings:
+    if _current is None and "path" in changes:
+        return read(os.environ, _here())  # where the store is, is about to be said
+    return current()
+
+
+def _here() -> Path:
+    """The folder that relative paths count from; one that is not absolute when it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return _REMOVED
+
+
+def refuse_other_store(file: str, settings: Settings | None = None) -> None:
+    """Refuse to begin a new store while the project that a file belongs to has one elsewhere.
+
+    The store is that of the working directory, so whoever starts a program from another one would
+    compute everything again. Where both stores are there, one is warned.
+
+    Args:
+        file: what is run.
+        settings: default: those of this process.
+
+    Raises:
+        FuruSettingsError: it names both stores.
+    """
+    settings = current() if settings is None else settings
+    if "FURU_PATH" in os.environ:
+        return
+    here, folder = _here(), Path(os.path.abspath(file)).parent
+    if settings.path != project_root(here) / _STORE or project_root(folder) == project_root(here):
+        return
+    there = read(os.environ, folder).path
+    if there == settings.path or not there.is_dir():
+        return
+    says = f"{file} belongs to {project_root(folder)}, whose store is {there}, but from {here} the store is "
+    if settings.path.exists():
+        _logger().warning("%s%s; FURU_PATH says which is meant", says, settings.path)
+        return
+    raise FuruSettingsError(
+        f"{says}{settings.path}, which is not there: everything would be computed again",
+        hint=f"set FURU_PATH={there} to go on with what is there, or FURU_PATH={settings.path} to begin "
+        "a new store",
+    )
+
+
+def _read_pyproject(marker: Path, values: dict[str, Any], extra: dict[str, str]) -> None:
+    try:
+        text = marker.read_bytes()
+    except OSError:
+        return  # a file that nobody can read holds no settings; the project's root it marks anyway
+    if b"furu" not in text:
+        return  # most projects set nothing here, and may even hold a file that does not parse
+    import tomllib
+
+    try:
+        table = tomllib.loads(text.decode()).get("tool", {}).get("furu", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FuruSettingsError(
+            f"{marker} cannot be read: {error}", hint="correct that file"
+        ) from None
+    for key, raw in table.items():
+        _read_one(f"{key} in [tool.furu] of {marker}", raw, key, marker.parent, values, extra)
+
+
+def _read_one(
+    said: str, raw: Any, key: str, base: Path, values: dict[str, Any], extra: dict[str, str]
+) -> None:
+    if key in _KNOWN:
+        values[key] = _parse(said, raw, key, base)
+        return
+    variable = PREFIX + key.upper()
+    from furu_core._settings import (
+        _plugin_settings,  # most projects have no settings but furu's own
+    )
+
+    plugin = _plugin_settings.find(variable)
+    if plugin is None:
+        _unknown(said, key, is_table=isinstance(raw, Mapping))
+    elif not plugin.broken:
+        text = json.dumps(raw) if isinstance(raw, Mapping | list) else str(raw)
+        extra[variable] = plugin.normalised(f"{said} is {raw!r}", text, base)
+
+
+def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
+    parse, expected = _KNOWN[key]
+    try:
+        value = parse(raw, base)
+    except (ValueError, TypeError):
+        raise FuruSettingsError(
+            f"{said} is {raw!r}, expected {expected}", hint="correct it or leave it out"
+        ) from None
+    if isinstance(value, Path) and not value.is_absolute():
+        raise FuruSettingsError(
+            f"{said} is {raw!r}, which counts from the working directory, and that was removed",
+            hint="go to a folder that is there, or give an absolute path",
+        )
+    return value
+
+
+def _unknown(said: str, key: str, *, is_table: bool) -> None:
+    likely = _likely(key)
+    if likely is not None:
+        name = likely if " in " in said else PREFIX + likely.upper()
+        raise FuruSettingsError(
+            f"{said} is no setting of furu; did you mean {name}?", hint="rename it or remove it"
+        )
+    if is_table:
+        # One project serves machines with different packages; a table of one that is not here is no slip.
+        _logger().debug("%s belongs to no installed package and is ignored", said)
+    elif said not in _warned:
+        _warned.add(said)
+        known = ", ".join(_KNOWN)
+        _logger().warning("%s is no setting of furu and is ignored (known: %s)", said, known)
+
+
+def _logger() -> logging.Logger:
+    import logging  # good settings have nothing to log
+
+    return logging.getLogger("furu.settings")
+
+
+def _likely(key: str) -> str | None:
+    """The setting that `key` is a near miss of: a typing error, or its first or last words."""
+    import difflib
+
+    from furu_core._settings import _plugin_settings
+
+    names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings.names())]
+    key = key.lower().removeprefix(PREFIX.lower())
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    if close:
+        return close[0]
+    return next((n for n in names if n.startswith(key + "_") or n.endswith("_" + key)), None)
+
+
+def _is_internal(name: str) -> bool:
+    return name in INTERNAL_VARIABLES or name.startswith(INTERNAL_PREFIX)
+
+
+def _fault_of_name(variable: str) -> str:
+    """What is wrong with the name of a plugin's setting; empty if nothing is."""
+    if not variable.startswith(PREFIX) or variable != variable.upper():
+        return f"needs a name in capitals that begins with {PREFIX}"
+    if variable.removeprefix(PREFIX).lower() in _KNOWN or _is_internal(variable):
+        return "has the name of one of furu's own settings"
+    return ""
+
+
+def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    values: dict[str, Any] = {}
+    for name, raw in changes.items():
+        if name == "extra":
+            values[name] = dict(raw)
+        elif name in _KNOWN:
+            values[name] = _parse(name, raw, name, _here())
+        else:
+            likely = _likely(name)
+            raise FuruSettingsError(
+                f"{name} is no setting of furu" + (f"; did you mean {likely}?" if likely else ""),
+                hint=f"known: {', '.join(_KNOWN)}",
+            )
+    return attrs.evolve(settings, **values)
+
+
+def _install(settings: Settings) -> Settings:
+    global _current
+    _current = settings
+    for observer in _observers:
+        observer(settings)
+    return settings
+
+
+def _show(value: Any) -> str:
+    match value:
+        case bool():
+            return "1" if value else "0"
+        case None:
+            return "none"
+        case frozenset():
+            return ",".join(sorted(value))
+        case _:
+            return str(value)

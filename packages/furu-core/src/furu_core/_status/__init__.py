@@ -1,0 +1,1 @@
+"""How nodes stand, for many at once, and what is in the store."""

@@ -1,0 +1,79 @@
+"""Deleting a node from the store, unless somebody computes it or a scheduler is to compute it."""
+
+from __future__ import annotations
+
+import os
+
+from furu_core._attempts import _attempts
+from furu_core._attempts._attempts import Attempt, Origin
+from furu_core._settings import _settings
+from furu_core._status import _state_reader
+from furu_core._status._states import NodeState
+from furu_core._store._layout import NodePaths
+from furu_core._store_errors import store_error
+from furu_core.errors import FuruUsageError
+
+
+def delete(name: str, paths: NodePaths) -> bool:
+    """Remove the artifact and the ended attempts of a node; whether there was anything.
+
+    It claims an attempt for that, so that nobody computes the node meanwhile.
+
+    Args:
+        name: the node's short name.
+        paths: its folders.
+
+    Raises:
+        FuruUsageError: somebody computes it now, or a job that is to compute it waits in a queue.
+        FuruStoreError: the store cannot be written.
+    """
+    while True:
+        there = os.path.isdir(paths.artifact)
+        if not there and not os.path.isdir(paths.attempts):
+            return False
+        refuse_held(name, paths)
+        attempt, kept_number = _claim(name, paths)
+        if attempt is not None:
+            break
+    try:
+        # Nothing is concluded from what stands there afterwards: somebody may have published anew.
+        _attempts.discard_or_raise(paths.artifact, paths.class_attempts)
+    except OSError as error:
+        _attempts.withdraw(attempt)
+        raise store_error(error, paths.artifact) from error
+    _attempts.clean_up(attempt)
+    return there or not kept_number
+
+
+def refuse_held(name: str, paths: NodePaths) -> None:
+    """Raise if somebody computes a node, or a scheduler has it in its queue.
+
+    Raises:
+        FuruUsageError: so it is.
+    """
+    held = _state_reader.held(paths)
+    if held is None:
+        return
+    queued = held.state is NodeState.QUEUED
+    reason = f" ({held.reason})" if held.reason else ""
+    raise FuruUsageError(
+        f"{name} is {'queued for' if queued else 'being computed by'} "
+        f"{held.holder or 'an unknown process'}{reason}",
+        hint="cancel that job first, or wait until it has ended"
+        if queued
+        else "stop that first, or wait until it has ended",
+    )
+
+
+def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
+    """The next attempt, unless somebody was faster; and whether there were none but a kept number."""
+    lease_secs = _settings.current().lease_secs
+    newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
+    attempt = _attempts.claim(
+        paths,
+        1 if newest is None else newest.number + 1,
+        node=name,
+        origin=Origin(),
+        lease_secs=lease_secs,
+    )
+    return attempt, newest is not None and newest.is_kept_number

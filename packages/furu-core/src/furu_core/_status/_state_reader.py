@@ -1,0 +1,188 @@
+"""How nodes stand, for many at once.
+
+Because an artifact's folder exists only when it is complete, two listings tell the states of all
+nodes of a class: one of the class folder, one of its attempts. Only a node that has attempts and no
+artifact needs a look into its record.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from furu_core._attempts import _attempts, _submissions
+from furu_core._attempts._attempts import LatestAttempt, holder_of
+from furu_core._attempts._outcomes import Failure, Holder
+from furu_core._attempts._records import AttemptStatus
+from furu_core._executors import _registry
+from furu_core._executors._executor import Liveness
+from furu_core._settings import _settings
+from furu_core._status._states import NodeInfo, NodeState
+from furu_core._store._layout import ATTEMPTS, NodePaths, class_dir, short_name
+from furu_core._store._places import NodePlace, Placed, listed, name_of, paths_of
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+
+_DONE = NodeInfo(NodeState.DONE)
+_ABSENT = NodeInfo(NodeState.ABSENT)
+
+
+class StateReader:
+    """Reads states of many nodes at the price of two listings per class.
+
+    What it has listed it remembers; `refresh` makes it look again. It does not guarantee that a
+    state still holds when it is returned.
+
+    Example:
+        >>> from furu_core.executors import StateReader
+        >>> reader = StateReader()
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[type, frozenset[str]] = {}
+        self._attempted: dict[type, frozenset[str]] = {}
+
+    def refresh(self) -> None:
+        """Forget all listings."""
+        self._done.clear()
+        self._attempted.clear()
+
+    def done(self, obj: Furu[Any]) -> bool:
+        """Whether the artifact of `obj` is there."""
+        return obj.furu_hash in self.done_of(type(obj))
+
+    def done_of(self, cls: type) -> frozenset[str]:
+        """The hashes of all artifacts of a class."""
+        try:
+            return self._done[cls]
+        except KeyError:
+            names = self._done[cls] = listed(class_dir(cls))
+            return names
+
+    def state(self, obj: Furu[Any]) -> NodeInfo:
+        """How `obj` stands.
+
+        Raises:
+            FuruFormatError: a newer furu wrote its record.
+        """
+        cls = type(obj)
+        node_hash = obj.furu_hash
+        if node_hash in self.done_of(cls):
+            return _DONE
+        attempted = self._attempted.get(cls)
+        if attempted is None:
+            attempted = self._attempted[cls] = listed(f"{class_dir(cls)}/{ATTEMPTS}")
+        if node_hash not in attempted:
+            return _ABSENT
+        return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
+
+
+def state_of(obj: Furu[Any], paths: NodePaths) -> NodeInfo:
+    """How one node stands, without listing its whole class."""
+    return _DONE if os.path.isdir(paths.artifact) else look(paths, short_name(obj))
+
+
+def look(paths: NodePaths, name: str) -> NodeInfo:
+    """How a node without an artifact stands: by its newest attempt, and by the job submitted for it."""
+    newest = _attempts.latest(paths, lease_secs=_settings.current().lease_secs)
+    running = newest is not None and _runs(newest)
+    if not running:
+        queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
+        if queued is not None:
+            return queued
+    if newest is None:
+        return _ABSENT
+    holder = holder_of(newest)
+    if newest.judgement is not None:
+        state = NodeState.RUNNING if running else NodeState.STALE
+        return NodeInfo(state, newest.number, holder, reason=newest.judgement.reason)
+    assert newest.record is not None
+    failure = _failure(newest, paths.hash, name)
+    return NodeInfo(_ENDED_STATES[newest.record.status], newest.number, holder, failure)
+
+
+def held(paths: NodePaths) -> NodeInfo | None:
+    """Who computes a node, or the job in a queue that is to, whether there is an artifact or not.
+
+    A record that only a newer furu can read is judged by its lease.
+    """
+    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.current().lease_secs)
+    if newest is not None and _runs(newest):
+        assert newest.judgement is not None
+        reason = newest.judgement.reason
+        return NodeInfo(NodeState.RUNNING, newest.number, holder_of(newest), reason=reason)
+    queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
+    return queued if queued is not None and queued.state is NodeState.QUEUED else None
+
+
+def _runs(attempt: LatestAttempt) -> bool:
+    """Whether an attempt lives; a scheduler's word that its job is gone supersedes the lease."""
+    submission = None if attempt.record is None else attempt.record.submission
+    return attempt.alive and not _registry.is_gone(submission)
+
+
+def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
+    """How a node stands that no living attempt computes, if a job was submitted for it.
+
+    Args:
+        paths: the node.
+        attempted: whether there was an attempt. Then a job that is not known to live is most likely
+            the one that made it, and the attempt tells how the node stands.
+    """
+    submission = _submissions.queued(paths)
+    if submission is None:
+        return None
+    holder = Holder(None, submission)
+    match _registry.liveness([submission])[submission]:
+        case Liveness.ALIVE:
+            return NodeInfo(NodeState.QUEUED, holder=holder)
+        case Liveness.UNKNOWN:
+            return None if attempted else NodeInfo(NodeState.QUEUED, holder=holder)
+        case Liveness.GONE:
+            reason = f"{submission.executor} job {submission.id} is gone"
+            return None if attempted else NodeInfo(NodeState.STALE, holder=holder, reason=reason)
+
+
+_ENDED_STATES = {
+    AttemptStatus.FAILED: NodeState.FAILED,
+    AttemptStatus.LOST: NodeState.STALE,
+    AttemptStatus.CANCELLED: NodeState.CANCELLED,
+    AttemptStatus.INVALID: NodeState.ABSENT,
+    AttemptStatus.PUBLISHED: NodeState.ABSENT,  # and deleted since
+}
+
+
+def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None:
+    assert newest.record is not None
+    ended = newest.record.ended
+    if ended is None or ended.kind is None:
+        return None
+    log = _attempts.log_of(newest.folder)
+    return Failure(
+        kind=ended.kind,
+        error_type=ended.error_type,
+        message=ended.message,
+        node=name,
+        hash=node_hash,
+        log=log if log.exists() else None,
+    )
+
+
+# For executors, which know nodes by their places as well
+
+
+def state_at(place: NodePlace) -> NodeInfo:
+    """How the node at a place stands now.
+
+    Raises:
+        FuruFormatError: a newer furu wrote its record.
+    """
+    return info_of(place)
+
+
+def info_of(node: Placed) -> NodeInfo:
+    """How a node stands now, without listing its whole class."""
+    paths = paths_of(node)
+    return _DONE if os.path.isdir(paths.artifact) else look(paths, name_of(node))

@@ -1,0 +1,269 @@
+"""What is in the store, without the code that made it.
+
+A node is known here by its folder alone: nothing is imported, so results whose classes were renamed
+or removed can be listed, read and deleted as well. Listing costs two listings per class and no
+`stat` per node; only nodes that have attempts and no artifact cost a look into their record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import takewhile
+from typing import Any, Final
+
+import attrs
+
+from furu_core import _named_classes
+from furu_core._attempts import _attempts, _records
+from furu_core._attempts._records import AttemptRecord, DamagedRecord
+from furu_core._output import _logging
+from furu_core._settings import _settings
+from furu_core._status import _state_reader
+from furu_core._status._states import NodeInfo, NodeState
+from furu_core._store import _layout, _manifest
+from furu_core._store._layout import ATTEMPTS, META, NodePaths
+from furu_core._store_errors import store_error
+from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
+
+_HASH: Final = re.compile(r"[0-9a-f]{32}")
+_NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
+_SHOWN: Final = 10
+
+
+@attrs.frozen
+class StoredClass:
+    """A folder of the store that holds the nodes of one class.
+
+    Attributes:
+        name: as in hashes: ``"exp.train:Train"``.
+        folder: its path.
+    """
+
+    name: str
+    folder: str
+
+    @property
+    def short(self) -> str:
+        """The name without its module."""
+        return self.name.rpartition(":")[2]
+
+    def published(self) -> list[str]:
+        """The hashes of all artifacts, sorted."""
+        return _hashes(self.folder)
+
+    def attempted(self) -> list[str]:
+        """The hashes of all nodes that have attempts on disk, sorted."""
+        return _hashes(f"{self.folder}/{ATTEMPTS}")
+
+
+@attrs.frozen
+class StoredNode:
+    """A node of the store.
+
+    Attributes:
+        cls: its class.
+        hash: its hash.
+    """
+
+    cls: StoredClass
+    hash: str
+
+    @property
+    def paths(self) -> NodePaths:
+        """The node's folders."""
+        return NodePaths(self.cls.folder, self.hash)
+
+    @property
+    def name(self) -> str:
+        """The short name, such as ``Train(3fa9c1)``."""
+        return _layout.named(self.cls.short, self.hash)
+
+    def info(self) -> NodeInfo:
+        """How the node stands; a record that cannot be read, or only by a newer furu, is a state."""
+        if os.path.isdir(self.paths.artifact):
+            return NodeInfo(NodeState.DONE)
+        try:
+            return _state_reader.look(self.paths, self.name)
+        except FuruStoreError as error:
+            return NodeInfo(NodeState.UNREADABLE, reason=str(error))
+
+    def meta(self, file: str) -> Any:
+        """The JSON of one of furu's files in the artifact; None where it is missing or damaged."""
+        with suppress(OSError, ValueError), open(f"{self.paths.artifact}/{META}/{file}") as opened:
+            return json.load(opened)
+        return None
+
+    def manifest(self) -> _manifest.Manifest | None:
+        """What the artifact consists of; None where there is none.
+
+        Raises:
+            DamagedArtifact: its files do not match.
+            FuruStoreError: it cannot be read, or only by a newer furu.
+        """
+        return _manifest.check(self.paths.artifact)
+
+    def attempts(self) -> list[AttemptRecord]:
+        """The records of the attempts on disk, those left out that cannot be read."""
+        found = []
+        for number in _attempts.numbers(self.paths):
+            with suppress(OSError, DamagedRecord, FuruFormatError):
+                found.append(_records.read(f"{self.paths.attempts}/{number}"))
+        return found
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def classes() -> Iterator[StoredClass]:
+    """All classes that have nodes in the current store, by name.
+
+    Raises:
+        FuruStoreError: the store cannot be read; of a folder within it, there is a warning.
+    """
+    root = f"{_settings.current().path}/data"
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        holds_nodes = False
+        inner = []
+        try:
+            scan = os.scandir(f"{root}/{below}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            unreadable = store_error(error, f"{root}/{below}", doing="read")
+            if not below:
+                raise unreadable from error
+            _logging.log.warning("%s", unreadable)
+            continue
+        with scan:
+            for entry in scan:
+                if entry.name == ATTEMPTS or _HASH.fullmatch(entry.name):
+                    holds_nodes = True
+                elif not entry.name.startswith(".") and entry.is_dir():
+                    inner.append(f"{below}{entry.name}/")
+        if holds_nodes:
+            yield StoredClass(_class_name(below), f"{root}/{below.rstrip('/')}")
+        pending.extend(sorted(inner, reverse=True))
+
+
+def classes_called(name: str) -> list[StoredClass]:
+    """The classes that `name` means: the one of that whole name, else all that end in it.
+
+    Raises:
+        FuruUsageError: there is none.
+    """
+    known = list(classes())
+    found = _called(known, name)
+    if not found:
+        raise FuruUsageError(
+            f"the store {_settings.current().path} has no class {name!r}"
+            + _named_classes.did_you_mean(name, [cls.name for cls in known]),
+            hint="`furu ls` lists what is there",
+        )
+    return found
+
+
+def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]]:
+    """All nodes of some classes and how they stand, class by class, artifacts first."""
+    done = NodeInfo(NodeState.DONE)
+    for cls in chosen:
+        published = cls.published()
+        for node_hash in published:
+            yield StoredNode(cls, node_hash), done
+        there = set(published)
+        for node_hash in cls.attempted():
+            if node_hash not in there:
+                node = StoredNode(cls, node_hash)
+                info = node.info()
+                if info.state is not NodeState.ABSENT:
+                    yield node, info
+
+
+def find(name: str) -> StoredNode:
+    """The node that a name means.
+
+    Args:
+        name: the name of a class that has one node only; a hash, or the beginning of one, in small
+            letters as it is shown; or a short name such as ``Train(3fa9c1)``. What is a class name
+            and the beginning of another class's hash means both.
+
+    Raises:
+        FuruUsageError: it means none, or several; the error names them, or similar ones.
+    """
+    name = name.strip()
+    match = _NAME.fullmatch(name)
+    prefix = "" if match is None else match["prefix"].lower()
+    stored = list(classes())
+    named = _nodes_of(_called(stored, name))
+    known: list[StoredNode] = []
+    begin_so: list[StoredNode] = []
+    if match is not None:
+        known = _nodes_of(classes_called(match["cls"]) if match["cls"] else stored)
+        # In small letters only: `Add` is a class, be it gone, and never the node add514.
+        begin_so = [node for node in known if node.hash.startswith(match["prefix"])]
+    found = list(dict.fromkeys([*named, *begin_so]))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FuruUsageError(
+            f"{name!r} means {len(found)} nodes: {_listed(found, len(prefix) + 4)}",
+            hint="give more digits, or the class as well: `Class(digits)`",
+        )
+    similar = sorted(known, key=lambda node: -_common(node.hash, prefix))[:5]
+    of_class = match is not None and match["cls"]
+    similar = [node for node in similar if of_class or _common(node.hash, prefix) >= 3]
+    raise FuruUsageError(
+        f"the store {_settings.current().path} has no node {name!r}"
+        + (f"; similar are {_listed(similar, 12)}" if similar else "")
+        + ("" if similar else _named_classes.did_you_mean(name, [cls.name for cls in stored])),
+        hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
+    )
+
+
+def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:
+    by_name = {cls.name: cls for cls in known}
+    return [by_name[found] for found in _named_classes.meant(name, by_name)]
+
+
+def _nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:
+    return [
+        StoredNode(cls, node_hash)
+        for cls in chosen
+        for node_hash in sorted({*cls.published(), *cls.attempted()})
+    ]
+
+
+def _listed(found: list[StoredNode], digits: int) -> str:
+    shown = [f"{node.cls.name}({node.hash[: max(digits, 6)]})" for node in found[:_SHOWN]]
+    more = len(found) - _SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _common(first: str, second: str) -> int:
+    same = (a == b for a, b in zip(first, second, strict=False))
+    return sum(takewhile(bool, same))
+
+
+def _hashes(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        _logging.log.warning("%s", store_error(error, folder, doing="read"))
+        return []
+    return sorted(name for name in names if _HASH.fullmatch(name))
+
+
+def _class_name(below: str) -> str:
+    """The name of a class by its folder, ``exp/train/Train/``."""
+    *modules, qualname = (
+        re.sub("%([0-9A-F]{2,})", lambda match: chr(int(match[1], 16)), part)
+        for part in below.rstrip("/").split("/")
+    )
+    return f"{'.'.join(modules)}:{qualname}"

@@ -1,0 +1,1 @@
+"""Finished artifacts: where they are, their files, whether they are complete."""

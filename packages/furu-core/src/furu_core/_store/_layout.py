@@ -1,0 +1,88 @@
+"""Where things are on disk.
+
+::
+
+    <store>/data/<module path>/<Class>/<hash>/              the artifact
+    <store>/data/<module path>/<Class>/<hash>/.furu/        what furu keeps with it
+    <store>/data/<module path>/<Class>/.attempts/<hash>/<n>/  attempt n, see `_attempts`
+    <store>/runs/<run id>/                                  one folder per executor run
+    <store>/raw/                                            files shared by all nodes
+
+Paths are plain strings: on the way of a cache hit a `pathlib.Path` costs more than the file does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from furu_core._config._config_lookup import config_class
+from furu_core._settings import _settings
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
+
+META: Final = ".furu"
+ATTEMPTS: Final = ".attempts"
+SUBMISSION: Final = "submission.json"
+TRASH: Final = ".trash-"
+CHECKPOINT: Final = "checkpoint"
+VIOLATIONS: Final = "violations"
+CONFIG_FILE: Final = "config.json"
+METADATA_FILE: Final = "metadata.json"
+LOG_FILE: Final = "furu.log"
+
+
+@attrs.frozen(slots=True)
+class NodePaths:
+    """The folders of one node.
+
+    Attributes:
+        class_dir: the folder of the node's class.
+        hash: the node's hash.
+    """
+
+    class_dir: str
+    hash: str
+
+    @property
+    def artifact(self) -> str:
+        """The folder that exists if and only if the result is complete."""
+        return f"{self.class_dir}/{self.hash}"
+
+    @property
+    def attempts(self) -> str:
+        """The folder of the node's attempts."""
+        return f"{self.class_dir}/{ATTEMPTS}/{self.hash}"
+
+    @property
+    def class_attempts(self) -> str:
+        """The folder of the attempts of all nodes of the class."""
+        return f"{self.class_dir}/{ATTEMPTS}"
+
+
+def node_paths(obj: Furu[Any]) -> NodePaths:
+    """The folders of `obj` in the current store."""
+    return NodePaths(class_dir(type(obj)), obj.furu_hash)
+
+
+def class_dir(cls: type) -> str:
+    """The folder of a config class in the current store."""
+    relpath = config_class(cls).relpath
+    return f"{_settings.current().path}/data/{relpath}"
+
+
+def runs_dir() -> str:
+    """The folder of all runs in the current store."""
+    return f"{_settings.current().path}/runs"
+
+
+def short_name(obj: Furu[Any]) -> str:
+    """What logs call an object: its class and the first digits of its hash."""
+    return named(type(obj).__qualname__, obj.furu_hash)
+
+
+def named(class_name: str, node_hash: str) -> str:
+    """The short name of a node that is known by class name and hash only."""
+    return f"{class_name}({node_hash[:6]})"

@@ -1,0 +1,291 @@
+"""The manifest: which files an artifact consists of, so that a damaged copy is noticed at load.
+
+::
+
+    {"furu": 1,
+     "result": {"codec": "json", "version": 1, "file": "result.json"},
+     "files": {".furu/config.json": 220, ".furu/result.json": 18, "model/weights.bin": 4096},
+     "links": {"latest": "model/weights.bin"},
+     "omitted": {"exp.train:Train.momentum": ["5f0b9d21c4a8e673", "0.0"]}}
+
+Names are relative to the artifact. The log and the metadata are not listed: no result depends on
+them. Omitted are the defaults that the hash does not tell, with their digests: whoever loads compares
+them with those of today. A check costs one `stat` a file; it does not read contents and does not notice further files.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from furu_core import _whole_files
+from furu_core._store._layout import LOG_FILE, META, METADATA_FILE
+from furu_core.errors import FuruFormatError, FuruResultError
+
+MANIFEST_FILE: Final = "manifest.json"
+VERSION: Final = 1
+_PATH: Final = f"{META}/{MANIFEST_FILE}"
+_UNLISTED: Final = frozenset({_PATH, f"{META}/{LOG_FILE}", f"{META}/{METADATA_FILE}"})
+
+Omitted: TypeAlias = "dict[str, tuple[str, str]]"
+
+
+class DamagedArtifact(Exception):
+    """An artifact that is not what was published; it is to be moved aside and computed again.
+
+    Attributes:
+        path: the file that shows it.
+        reason: in words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@attrs.frozen
+class ResultEntry:
+    """How a result was stored.
+
+    Attributes:
+        codec: the name of the codec.
+        file: in the artifact's folder for furu's own files; further files are named in this one.
+        version: of the codec's format.
+        distribution: which distribution brought the codec; empty for furu's own.
+    """
+
+    codec: str
+    file: str
+    version: int = 1
+    distribution: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as it stands in a manifest, or in another entry's file."""
+        record: dict[str, Any] = {
+            "codec": self.codec,
+            "version": self.version,
+            "file": self.file,
+        }
+        if self.distribution:
+            record["distribution"] = self.distribution
+        return record
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> ResultEntry:
+        """The entry that `to_json` described.
+
+        Raises:
+            KeyError, TypeError, AttributeError: the record is none.
+        """
+        file = record["file"]
+        if "/" in file:
+            raise KeyError("file")  # a result's files lie in one folder, whatever the record says
+        return cls(record["codec"], file, record["version"], record.get("distribution", ""))
+
+
+@attrs.frozen
+class Manifest:
+    """What an artifact consists of.
+
+    Attributes:
+        result: how the result was stored; None for a class with a `_load` of its own.
+        files: sizes of the files.
+        links: targets of the symbolic links.
+        omitted: defaults that the hash does not tell, as `_identity.omitted_defaults` gives them.
+    """
+
+    result: ResultEntry | None
+    files: dict[str, int]
+    links: dict[str, str]
+    omitted: Omitted = attrs.field(factory=dict)
+
+
+def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = None) -> Manifest:
+    """List the files of a staged artifact in its manifest.
+
+    A symbolic link with an absolute target inside `folder` is made relative, because the folder gets
+    another name when it is published.
+
+    Args:
+        folder: the staged artifact.
+        result: how its result was stored.
+        omitted: defaults that its hash does not tell.
+
+    Raises:
+        FuruResultError: there is something else than files, folders and symbolic links.
+        OSError: the disk is full, or a folder cannot be read.
+    """
+    files: dict[str, int] = {}
+    links: dict[str, str] = {}
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        with os.scandir(f"{folder}/{below}") as scan:
+            entries = list(scan)  # before links are made anew, which would be listed too
+        for entry in entries:
+            name = below + entry.name
+            if entry.is_symlink():
+                links[name] = _settled_link(folder, name)
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(name + "/")
+            elif not entry.is_file(follow_symlinks=False):
+                raise _no_plain_file(entry.path, entry.stat(follow_symlinks=False).st_mode)
+            elif name not in _UNLISTED:
+                files[name] = entry.stat(follow_symlinks=False).st_size
+    record = {
+        "furu": VERSION,
+        "result": None if result is None else result.to_json(),
+        "files": files,
+        "links": links,
+    }
+    if omitted:
+        record["omitted"] = omitted
+    # ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
+    data = json.dumps(record, separators=(",", ":")).encode("ascii")
+    _whole_files.write(f"{folder}/{_PATH}", data)
+    return Manifest(result, files, links, omitted or {})
+
+
+def read(folder: str) -> Manifest | None:
+    """The manifest of an artifact; None when there is no artifact.
+
+    Args:
+        folder: the artifact.
+
+    Raises:
+        DamagedArtifact: the manifest is missing or unreadable.
+        FuruFormatError: a newer furu wrote the manifest.
+    """
+    path = f"{folder}/{_PATH}"
+    try:
+        data = _whole_files.read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.isdir(folder):
+            return None
+        raise DamagedArtifact(path, "the manifest is missing") from None
+    return _parse(path, data)
+
+
+def check(folder: str) -> Manifest | None:
+    """The manifest of an artifact, after comparing it with the files; None when there is no artifact.
+
+    Args:
+        folder: the artifact.
+
+    Raises:
+        DamagedArtifact: the manifest is missing or unreadable, or a listed file is missing or has
+            another size.
+        FuruFormatError: a newer furu wrote the manifest.
+    """
+    manifest = read(folder)
+    if manifest is None:
+        return None
+    name = ""
+    try:
+        for name, size in manifest.files.items():
+            found = os.stat(f"{folder}/{name}", follow_symlinks=False)
+            if found.st_size != size or not stat.S_ISREG(found.st_mode):
+                raise DamagedArtifact(
+                    f"{folder}/{name}", f"{found.st_size} bytes where {size} were published"
+                )
+        for name, target in manifest.links.items():
+            if os.readlink(f"{folder}/{name}") != target:
+                raise DamagedArtifact(f"{folder}/{name}", "the link points somewhere else")
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.isdir(folder):
+            return None  # deleted in this moment
+        raise DamagedArtifact(f"{folder}/{name}", "the file is missing") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what readlink says of anything but a link
+            raise
+        raise DamagedArtifact(f"{folder}/{name}", "it is no link any more") from None
+    return manifest
+
+
+def sync_tree(folder: str) -> None:
+    """Have the system write everything below `folder` to the disk, the folders' entries included.
+
+    Args:
+        folder: a staged artifact; its parent is the caller's to sync, after the rename.
+
+    Raises:
+        OSError: the disk reports an error, or a file cannot be opened.
+    """
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    sync_path(entry.path)
+        sync_path(current)
+
+
+def sync_path(path: str) -> None:
+    """Have the system write one file, or the entries of one folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(path: str, data: bytes) -> Manifest:
+    try:
+        record = json.loads(data)
+        if record["furu"] > VERSION:
+            raise FuruFormatError(
+                f"{path} has format {record['furu']}, this furu reads up to {VERSION}",
+                path=path,
+                hint="upgrade furu-core here to the version that wrote it",
+            )
+        entry = record["result"]
+        result = None if entry is None else ResultEntry.from_json(entry)
+        files, links = record["files"], record["links"]
+        omitted = {
+            name: (digest, text) for name, (digest, text) in record.get("omitted", {}).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedArtifact(path, f"the manifest is unreadable ({error!r})") from None
+    if type(files) is not dict or type(links) is not dict:
+        raise DamagedArtifact(path, "the manifest is unreadable")
+    return Manifest(result, files, links, omitted)
+
+
+def _settled_link(folder: str, name: str) -> str:
+    path = f"{folder}/{name}"
+    target = os.readlink(path)
+    for root in (folder, os.path.realpath(folder)):
+        if target == root or target.startswith(f"{root}/"):
+            inside = os.path.relpath(target, root)
+            target = os.path.relpath(inside, os.path.dirname(name) or ".")
+            beside = f"{path}.furu-{os.urandom(4).hex()}"
+            os.symlink(target, beside)
+            os.replace(beside, path)
+            break
+    return target
+
+
+def _no_plain_file(path: str, mode: int) -> FuruResultError:
+    kinds = {
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFBLK: "a device",
+        stat.S_IFCHR: "a device",
+    }
+    kind = kinds.get(stat.S_IFMT(mode), "no file, folder or symbolic link")
+    return FuruResultError(
+        f"{path!r} is {kind}, which cannot be part of an artifact",
+        hint="remove it at the end of _create, or make it in a temporary folder",
+    )
