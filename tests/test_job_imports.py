@@ -13,9 +13,9 @@ from furu_slurm import write_job_environment
 from furu_slurm._calls import Call, write_calls
 from furu_slurm_dag._files import Assignment, Batch, write_batch
 from furu_slurm_dag._job import FUNCTION, arguments
-from furu_slurm_pool import _folders, _queue, _tasks
-from furu_slurm_pool._fleet import WORK
-from furu_slurm_pool._tasks import QueuedTask
+from furu_slurm_pool._controller._fleet import WORK
+from furu_slurm_pool._queue import _run_folder, _tasks
+from furu_slurm_pool._queue._tasks import QueuedTask
 from furu_slurm_pool._worker import WorkerSetup
 
 # Runs a job until it is about to fork, and tells what is loaded by then.
@@ -49,9 +49,9 @@ NOT_FOR_JOBS: Final = {
     "furu_slurm._spec",
     "furu_slurm_dag._executor",
     "furu_slurm_dag._submit",
-    "furu_slurm_pool._fleet",
-    "furu_slurm_pool._pool",
-    "furu_slurm_pool._run",
+    "furu_slurm_pool._controller._fleet",
+    "furu_slurm_pool._controller._queue_pool",
+    "furu_slurm_pool._executor",
 }
 HASH: Final = "0" * 32
 
@@ -91,10 +91,10 @@ def test_the_job_of_a_node_has_imported_little_when_it_starts_the_nodes_process(
 
 def test_a_worker_has_imported_little_when_it_starts_on_its_first_task(store: Path) -> None:
     folder = store / "runs" / "run"
-    _folders.make_folders(str(folder))
-    _queue.enqueue(
-        _folders.open_queue(str(folder), "default"),
-        _tasks.name_of(1, 1, HASH),
+    _run_folder.make_folders(str(folder))
+    _tasks.enqueue(
+        _run_folder.open_queue(str(folder), "default"),
+        _tasks.task_name(1, 1, HASH),
         QueuedTask(HASH, "1-1.jsonl", 0),
     )
     setup = WorkerSetup(str(folder), "run", "default", "w1", 60.0, 1.0, 5.0, True)

@@ -80,17 +80,17 @@ def _dag_job(run: Path, number: int) -> str:
 
 def _pool_job(run: Path, number: int) -> str:
     """The file of calls of a worker; with its task, which is in a run of its own."""
-    from furu_slurm_pool import _folders, _queue, _tasks
-    from furu_slurm_pool._fleet import WORK
+    from furu_slurm_pool._controller._fleet import WORK
+    from furu_slurm_pool._queue import _run_folder, _tasks
     from furu_slurm_pool._worker import WorkerSetup
 
     node = Started(number=number)
     run = run / str(number)
-    _folders.make_folders(str(run))
-    place = _written(Path(_folders.graph_file(str(run), "1-1.jsonl")), node)
-    _queue.enqueue(
-        _folders.open_queue(str(run), "default"),
-        _tasks.name_of(1, 1, node.furu_hash),
+    _run_folder.make_folders(str(run))
+    place = _written(Path(_run_folder.graph_file(str(run), "1-1.jsonl")), node)
+    _tasks.enqueue(
+        _run_folder.open_queue(str(run), "default"),
+        _tasks.task_name(1, 1, node.furu_hash),
         _tasks.QueuedTask(node.furu_hash, "1-1.jsonl", place),
     )
     setup = WorkerSetup(str(run), run.name, "default", "w1", 0.1, 0.1, 5.0, True)

@@ -23,8 +23,7 @@ from furu_core import Furu, use_settings
 from furu_core.executors import EventKind, GraphWriter
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import run_slurm_pool
-from furu_slurm_pool._queue import QueueFolder, enqueue
-from furu_slurm_pool._tasks import QueuedTask, name_of
+from furu_slurm_pool._queue._tasks import QueuedTask, QueueFolder, enqueue, task_name
 
 WORKERS = 8
 WANTED_PER_SECOND = 400
@@ -100,7 +99,7 @@ def queued(count: int, folder: str) -> float:
         for number, node in enumerate(nodes):
             place = graph.add(node)
             task = QueuedTask(hashes[number], "graph.jsonl", place)
-            enqueue(queue, name_of(number, 1, hashes[number]), task)
+            enqueue(queue, task_name(number, 1, hashes[number]), task)
     spent = time.perf_counter() - began
     tasks = os.listdir(queue.todo)
     size = sum(os.stat(f"{queue.todo}/{name}").st_size for name in tasks)

@@ -18,8 +18,14 @@ from bench.row import Row
 from furu_core import Furu, use_settings
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import run_slurm_pool
-from furu_slurm_pool._queue import Desk, QueueFolder, enqueue, queue_folder
-from furu_slurm_pool._tasks import QueuedTask, name_of
+from furu_slurm_pool._queue._tasks import (
+    Claims,
+    QueuedTask,
+    QueueFolder,
+    enqueue,
+    queue_folder,
+    task_name,
+)
 
 CLAIMS_PER_SEC = 10_000
 NODES_PER_SEC = 400
@@ -55,7 +61,7 @@ def filled(folder: str, count: int) -> QueueFolder:
     queue.make()
     for number in range(count):
         task = QueuedTask(f"{number:040x}", "001-0001.jsonl", 400 * number)
-        enqueue(queue, name_of(number, 1, task.hash), task)
+        enqueue(queue, task_name(number, 1, task.hash), task)
     return queue
 
 
@@ -66,11 +72,11 @@ def claims(folder: str, count: int, processes: int) -> float:
     start, results = fork.Barrier(processes), fork.Queue()
 
     def work(worker: str) -> None:
-        desk = Desk(queue, worker)
+        claims = Claims(queue, worker)
         start.wait()
         began = time.perf_counter()
         claimed = 0
-        while desk.claim(1):
+        while claims.claim(1):
             claimed += 1
         results.put((claimed, time.perf_counter() - began))
 

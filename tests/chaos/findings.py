@@ -179,7 +179,7 @@ def of_runs(runs: Path, rounds: int, commands: Commands) -> list[Finding]:
                 reported[event.hash] += 1
         left = [
             name
-            for name in ("queue", "verdicts", "heartbeats", "orders")
+            for name in ("queue", "reports", "heartbeats", "orders")
             if (folder / name).exists()
         ]
         if left:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from furu_slurm import Call, JobInfo, JobState, LocalCluster, SlurmSpec, Snapshot
-from furu_slurm_pool import _heartbeats, _workers
-from furu_slurm_pool._fleet import Fleet
-from furu_slurm_pool._folders import make_folders
-from furu_slurm_pool._heartbeats import Heartbeat
-from furu_slurm_pool._observed import look_at
-from furu_slurm_pool._workers import Worker
+from furu_slurm_pool._controller import _workers
+from furu_slurm_pool._controller._fleet import Fleet
+from furu_slurm_pool._controller._workers import Worker
+from furu_slurm_pool._observer._status import pool_status
+from furu_slurm_pool._queue import _heartbeats
+from furu_slurm_pool._queue._heartbeats import Heartbeat
+from furu_slurm_pool._queue._run_folder import make_folders
 from furu_testing import wait_until
 
 LEASE_SECS = 0.02
@@ -50,7 +51,7 @@ def fleet(tmp_path: Path, cluster: Quiet) -> Fleet:
     fleet = Fleet(
         run_folder=str(tmp_path),
         run_id="run",
-        reign=2,
+        term=2,
         cluster=cluster,
         specs={"gpu": SlurmSpec()},
         most=1,
@@ -191,12 +192,12 @@ def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> 
     # As an earlier furu wrote it.
     Heartbeat(run, "w4", json.dumps({"job": None, "process": "process 6 on far"}).encode())
     wait_until("the job to end", lambda: LocalCluster().jobs([here]).gone(here))
-    assert look_at(tmp_path).workers == {
+    assert pool_status(tmp_path).workers == {
         "w1": "job local-999-1-00000000, process 5 on far",  # of which nobody here knows
         "w2": "job 7_1, process 5 on far",
         "w4": "process 6 on far",
     }
-    assert look_at(tmp_path, workers=False).workers == {}
+    assert pool_status(tmp_path, workers=False).workers == {}
     _heartbeats.remove(run, "w1")
     assert _heartbeats.counts(run) == {"w2": 0, "w3": 0, "w4": 0}
 

@@ -144,7 +144,7 @@ def test_p8_an_undeclared_dependency_stops_the_run_and_all_there_is_to_know_is_s
 
     def submit_slowly(self: LocalCluster, **fields: Any) -> list[str]:
         found = submit(self, **fields)
-        wait_until("a verdict", lambda: any(store.glob("runs/*/verdicts/*")))
+        wait_until("a report", lambda: any(store.glob("runs/*/reports/*")))
         time.sleep(1.0)  # for the controller to hear of it, which nothing shows
         return found
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from furu_slurm_pool import _queue, _tasks
-from furu_slurm_pool._queue import Desk, QueueFolder
-from furu_slurm_pool._tasks import QueuedTask, UnreadableTask
+from furu_slurm_pool._queue import _tasks
+from furu_slurm_pool._queue._tasks import Claims, QueuedTask, QueueFolder, UnreadableTask
 from furu_testing import wait_until
 
 FORK = multiprocessing.get_context("fork")
@@ -23,7 +22,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def queue(tmp_path: Path) -> QueueFolder:
-    made = _queue.queue_folder(str(tmp_path), "default")
+    made = _tasks.queue_folder(str(tmp_path), "default")
     made.make()
     return made
 
@@ -33,73 +32,73 @@ def fill(queue: QueueFolder, count: int, first: int = 1) -> list[str]:
     names = []
     for number in range(first, first + count):
         task = QueuedTask(f"{number:040x}", "001-0001.jsonl", number)
-        names.append(_tasks.name_of(number, 1, task.hash))
-        _queue.enqueue(queue, names[-1], task)
+        names.append(_tasks.task_name(number, 1, task.hash))
+        _tasks.enqueue(queue, names[-1], task)
     return names
 
 
 def fill_fast(queue: QueueFolder, count: int) -> None:
     """Queue many tasks whose files nobody reads."""
     for number in range(count):
-        name = _tasks.name_of(number, 1, f"{number:040x}")
+        name = _tasks.task_name(number, 1, f"{number:040x}")
         os.close(os.open(f"{queue.todo}/{name}", os.O_CREAT | os.O_WRONLY))
 
 
 def test_a_task_is_read_as_it_was_queued(queue: QueueFolder) -> None:
     task = QueuedTask("abc", "002-0001.jsonl", 4711, rerun=True, attempt=3)
-    _queue.enqueue(queue, "001-00000001.abc", task)
-    desk = Desk(queue, "w1")
-    (name,) = desk.claim(1)
-    assert desk.read(name) == task
+    _tasks.enqueue(queue, "001-00000001.abc", task)
+    claims = Claims(queue, "w1")
+    (name,) = claims.claim(1)
+    assert claims.read(name) == task
     assert _tasks.hash_of(name) == "abc"
 
 
 def test_tasks_are_claimed_in_the_order_of_queueing_by_a_worker_alone(queue: QueueFolder) -> None:
     names = fill(queue, 10)
-    desk = Desk(queue, "w1")
-    assert [*desk.claim(1), *desk.claim(3)] == names[:4]
+    claims = Claims(queue, "w1")
+    assert [*claims.claim(1), *claims.claim(3)] == names[:4]
 
 
 def test_a_worker_claims_no_more_than_its_share(queue: QueueFolder) -> None:
     fill(queue, 8)
-    first, *_others = [Desk(queue, f"w{number}") for number in range(4)]
+    first, *_others = [Claims(queue, f"w{number}") for number in range(4)]
     assert len(first.claim(64)) <= 2
 
 
 def test_two_workers_of_one_name_are_refused(queue: QueueFolder) -> None:
-    Desk(queue, "w1")
+    Claims(queue, "w1")
     with pytest.raises(FileExistsError):
-        Desk(queue, "w1")
+        Claims(queue, "w1")
 
 
 def test_a_task_that_was_taken_back_is_not_claimed(queue: QueueFolder) -> None:
     one, two = fill(queue, 2)
-    desk = Desk(queue, "w1")
-    assert _queue.withdraw(queue, one)
-    assert desk.claim(2) == [two]
-    assert not _queue.withdraw(queue, two)
+    claims = Claims(queue, "w1")
+    assert _tasks.withdraw(queue, one)
+    assert claims.claim(2) == [two]
+    assert not _tasks.withdraw(queue, two)
     assert os.listdir(queue.withdrawn) == []
 
 
 def test_a_dead_workers_tasks_are_found_and_the_worker_notices(queue: QueueFolder) -> None:
     names = fill(queue, 2)
-    desk = Desk(queue, "w1")
-    assert desk.claim(1) == names[:1]
-    assert desk.is_mine()
-    assert _queue.declare_dead(queue, "w1") == names[:1]
-    assert not desk.is_mine()
+    claims = Claims(queue, "w1")
+    assert claims.claim(1) == names[:1]
+    assert claims.is_mine()
+    assert _tasks.revoke(queue, "w1") == names[:1]
+    assert not claims.is_mine()
     # Nothing that it does afterwards changes the queue.
     with pytest.raises(FileNotFoundError):
-        os.listdir(desk.folder)
-    assert desk.claim(1) == []
-    assert _queue.waiting(queue) == names[1:]
-    _queue.bury(queue, "w1")
-    assert os.listdir(queue.dead) == []
+        os.listdir(claims.folder)
+    assert claims.claim(1) == []
+    assert _tasks.waiting(queue) == names[1:]
+    _tasks.remove_orphans(queue, "w1")
+    assert os.listdir(queue.orphaned) == []
 
 
 def test_spec_keys_become_folders_whatever_they_are() -> None:
     keys = ["default", "gpu/large", "..", ".", "a b", "ä", "%2E"]
-    paths = {_queue.queue_folder("/r", key).path for key in keys}
+    paths = {_tasks.queue_folder("/r", key).path for key in keys}
     assert len(paths) == len(keys)
     assert all(os.path.dirname(path) == "/r/queue" for path in paths)
     assert not any(os.path.basename(path).startswith(".") for path in paths)
@@ -121,7 +120,7 @@ def test_spec_keys_become_folders_whatever_they_are() -> None:
 )
 def test_a_damaged_task_is_an_error_and_no_crash(data: bytes) -> None:
     with pytest.raises(UnreadableTask):
-        _tasks.parse(data)
+        _tasks.parse_task(data)
 
 
 def test_a_task_file_stays_small(queue: QueueFolder) -> None:
@@ -143,12 +142,12 @@ def test_a_claim_whose_reply_was_lost_counts(
         real(source, target)
         raise FileNotFoundError(2, "No such file or directory", source)
 
-    desk = Desk(queue, "w1")
+    claims = Claims(queue, "w1")
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", lossy)
-        assert desk.claim(1) == names[:1]
-        assert _queue.withdraw(queue, names[1])
-    assert desk.claim(1) == names[2:]
+        assert claims.claim(1) == names[:1]
+        assert _tasks.withdraw(queue, names[1])
+    assert claims.claim(1) == names[2:]
 
 
 def test_p4_a_listing_that_shows_a_claimed_task_once_more_claims_it_once(
@@ -156,17 +155,17 @@ def test_p4_a_listing_that_shows_a_claimed_task_once_more_claims_it_once(
 ) -> None:
     """A folder that changes while it is listed, or a cache between hosts, may show a name again."""
     names = fill(queue, 2)
-    monkeypatch.setattr(_queue, "waiting", lambda _: sorted(names * 2))
-    desk = Desk(queue, "w1")
-    assert [*desk.claim(9), *desk.claim(9)] == names
-    assert desk.claim(9) == []
+    monkeypatch.setattr(_tasks, "waiting", lambda _: sorted(names * 2))
+    claims = Claims(queue, "w1")
+    assert [*claims.claim(9), *claims.claim(9)] == names
+    assert claims.claim(9) == []
 
 
 def test_a_claim_that_somebody_else_got_does_not_count(
     queue: QueueFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = fill(queue, 2)
-    one, two = Desk(queue, "w1"), Desk(queue, "w2")
+    one, two = Claims(queue, "w1"), Claims(queue, "w2")
     assert one.claim(1) + two.claim(1) == names
     assert one.claim(1) == two.claim(1) == []
 
@@ -175,10 +174,10 @@ def test_a_claim_that_somebody_else_got_does_not_count(
 
 
 def _claim_all(path: str, worker: str, most: int, start: Any, results: Any) -> None:
-    desk = Desk(QueueFolder(path), worker)
+    claims = Claims(QueueFolder(path), worker)
     start.wait()
     names: list[str] = []
-    while found := desk.claim(most):
+    while found := claims.claim(most):
         names += found
     results.put(names)
 
@@ -197,14 +196,14 @@ def test_eight_processes_at_once_claim_each_task_once(queue: QueueFolder, most: 
     for worker in workers:
         worker.join(200)
     assert claimed == Counter(names)
-    assert _queue.waiting(queue) == []
+    assert _tasks.waiting(queue) == []
 
 
 def _claim_for_ever(path: str, worker: str) -> None:
-    desk = Desk(QueueFolder(path), worker)
+    claims = Claims(QueueFolder(path), worker)
     while True:
-        for name in desk.claim(4):
-            desk.clear([name])
+        for name in claims.claim(4):
+            claims.clear([name])
             with open(f"{path}/done/{name}", "x"):
                 pass
 
@@ -215,8 +214,10 @@ def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> 
     names = fill(queue, 500)
     os.mkdir(f"{queue.path}/done")
     for number in range(10):
-        desks = [f"w{number}-{n}" for n in range(3)]
-        workers = [FORK.Process(target=_claim_for_ever, args=(queue.path, desk)) for desk in desks]
+        folders = [f"w{number}-{n}" for n in range(3)]
+        workers = [
+            FORK.Process(target=_claim_for_ever, args=(queue.path, claims)) for claims in folders
+        ]
         for worker in workers:
             worker.start()
         _wait_for_files(f"{queue.path}/done", 20 * number + chance.randrange(1, 20))
@@ -225,7 +226,7 @@ def test_p7_workers_killed_while_they_claim_lose_no_task(queue: QueueFolder) -> 
             worker.join(200)
     left = [name for worker in os.listdir(queue.claimed) for name in _left(queue, worker)]
     done = os.listdir(f"{queue.path}/done")
-    waiting = _queue.waiting(queue)
+    waiting = _tasks.waiting(queue)
     # A task is in one place; one that was cleared away right before the kill is in none.
     everywhere = Counter([*left, *done, *waiting])
     assert set(everywhere) <= set(names)
@@ -238,7 +239,7 @@ def _wait_for_files(folder: str, count: int) -> None:
 
 
 def _left(queue: QueueFolder, worker: str) -> list[str]:
-    return _queue.declare_dead(queue, worker)
+    return _tasks.revoke(queue, worker)
 
 
 def _enqueue_for_ever(path: str, number: int) -> None:
@@ -251,12 +252,12 @@ def _enqueue_for_ever(path: str, number: int) -> None:
 def test_p7_a_controller_killed_while_it_queues_leaves_whole_tasks(queue: QueueFolder) -> None:
     for number in range(10):
         writer = FORK.Process(target=_enqueue_for_ever, args=(queue.path, number))
-        before = len(_queue.waiting(queue))
+        before = len(_tasks.waiting(queue))
         writer.start()
         _wait_for_files(queue.todo, before + 5)
         os.kill(writer.pid, signal.SIGKILL)
         writer.join(200)
-    for name in _queue.waiting(queue):
+    for name in _tasks.waiting(queue):
         with open(f"{queue.todo}/{name}", "rb") as file:
             assert json.load(file)["hash"] == _tasks.hash_of(name)
 
@@ -265,10 +266,10 @@ def test_a_claim_costs_the_same_with_100_and_with_10_000_queued(
     tmp_path: Path,
 ) -> None:
     def calls_per_claim(count: int) -> tuple[int, int]:
-        queue = _queue.queue_folder(str(tmp_path), f"{count}")
+        queue = _tasks.queue_folder(str(tmp_path), f"{count}")
         queue.make()
         fill_fast(queue, count)
-        desk = Desk(queue, "w1")
+        claims = Claims(queue, "w1")
         listings = renames = 0
         real_list, real_rename = os.listdir, os.rename
 
@@ -286,7 +287,7 @@ def test_a_claim_costs_the_same_with_100_and_with_10_000_queued(
             patch.setattr(os, "listdir", listdir)
             patch.setattr(os, "rename", rename)
             for _ in range(100):
-                assert len(desk.claim(1)) == 1
+                assert len(claims.claim(1)) == 1
         return listings, renames
 
     assert calls_per_claim(100) == calls_per_claim(10_000)

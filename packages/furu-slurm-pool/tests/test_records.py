@@ -1,4 +1,4 @@
-"""Verdicts, heartbeats and controllers: what processes of a run tell each other."""
+"""WorkerReport, heartbeats and controllers: what processes of a run tell each other."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from furu_core.executors import (
     this_process,
 )
 from furu_plan import Spent
-from furu_slurm_pool import _controllers, _folders, _heartbeats, _queue, _verdicts
-from furu_slurm_pool._controllers import KeptLedger
-from furu_slurm_pool._heartbeats import Heartbeat, Watch
-from furu_slurm_pool._inheritance import HeirsReader, Inheritance
-from furu_slurm_pool._observed import ObservedPoolRun
-from furu_slurm_pool._queue import Desk
-from furu_slurm_pool._verdicts import Kind, TaskVerdict, UnreadableVerdict, Verdicts
+from furu_slurm_pool._controller import _terms
+from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader
+from furu_slurm_pool._controller._terms import StoredLedger
+from furu_slurm_pool._observer._run import ObservedPoolRun
+from furu_slurm_pool._queue import _heartbeats, _reports, _run_folder, _tasks
+from furu_slurm_pool._queue._heartbeats import Heartbeat, Watch
+from furu_slurm_pool._queue._reports import Kind, TaskReport, UnreadableReport, WorkerReport
+from furu_slurm_pool._queue._tasks import Claims
 from furu_testing.nodes import Leaf
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> str:
-    _folders.make_folders(str(tmp_path))
+    _run_folder.make_folders(str(tmp_path))
     return str(tmp_path)
 
 
@@ -52,33 +53,33 @@ RESULT = NodeResult(
 )
 
 
-def test_a_verdict_is_read_as_it_was_written() -> None:
-    told = Verdicts(
+def test_a_report_is_read_as_it_was_written() -> None:
+    told = WorkerReport(
         "w1",
         (
-            TaskVerdict("001-00000001.abc", Kind.ENDED, RESULT),
-            TaskVerdict("001-00000002.def", Kind.GIVEN_BACK),
-            TaskVerdict("001-00000003.fed", Kind.UNREADABLE, message="it is empty"),
+            TaskReport("001-00000001.abc", Kind.ENDED, RESULT),
+            TaskReport("001-00000002.def", Kind.GIVEN_BACK),
+            TaskReport("001-00000003.fed", Kind.UNREADABLE, message="it is empty"),
         ),
     )
-    assert _verdicts.parse(_verdicts.encode(told)) == told
+    assert _reports.parse(_reports.encode(told)) == told
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff"])
-def test_a_damaged_verdict_is_an_error_and_no_crash(data: bytes) -> None:
-    with pytest.raises(UnreadableVerdict):
-        _verdicts.parse(data)
+def test_a_damaged_report_is_an_error_and_no_crash(data: bytes) -> None:
+    with pytest.raises(UnreadableReport):
+        _reports.parse(data)
 
 
 def test_p4_a_worker_that_was_given_up_cannot_tell_anything(run: str) -> None:
-    queue = _folders.open_queue(run, "default")
-    desk = Desk(queue, "w1")
-    _verdicts.write(run, 0, Verdicts("w1", ()), desk=desk.folder)
-    assert _verdicts.names(run) == ["w1.000000.json"]
-    _queue.declare_dead(queue, "w1")
+    queue = _run_folder.open_queue(run, "default")
+    claims = Claims(queue, "w1")
+    _reports.write(run, 0, WorkerReport("w1", ()), claims=claims.folder)
+    assert _reports.names(run) == ["w1.000000.json"]
+    _tasks.revoke(queue, "w1")
     with pytest.raises(FileNotFoundError):
-        _verdicts.write(run, 1, Verdicts("w1", ()), desk=desk.folder)
-    assert _verdicts.names(run) == ["w1.000000.json"]
+        _reports.write(run, 1, WorkerReport("w1", ()), claims=claims.folder)
+    assert _reports.names(run) == ["w1.000000.json"]
 
 
 def test_one_listing_tells_whose_heart_beats(run: str) -> None:
@@ -109,44 +110,44 @@ def test_a_heartbeat_that_somebody_removed_goes_on(run: str) -> None:
 
 
 def test_one_of_two_controllers_takes_over(run: str) -> None:
-    first = _controllers.take_over(run, 0, None)
+    first = _terms.take_over(run, 0, None)
     assert first is not None
-    assert _controllers.take_over(run, 0, None) is None
-    second = _controllers.take_over(run, 1, None)
+    assert _terms.take_over(run, 0, None) is None
+    second = _terms.take_over(run, 1, None)
     assert second is not None
     assert first.is_over()
     assert not second.is_over()
 
 
 def test_the_newest_controller_is_known_by_process_and_end(run: str) -> None:
-    assert _controllers.ruler(run) is None
-    reign = _controllers.take_over(run, 0, None)
-    assert reign is not None
-    found = _controllers.ruler(run)
+    assert _terms.current_leader(run) is None
+    term = _terms.take_over(run, 0, None)
+    assert term is not None
+    found = _terms.current_leader(run)
     assert found is not None
     assert found.process == this_process()
     assert found.lives(120.0)
-    reign.end(RunState.CANCELLED)
-    found = _controllers.ruler(run)
+    term.end(RunState.CANCELLED)
+    found = _terms.current_leader(run)
     assert found is not None
     assert found.ended is RunState.CANCELLED
     assert not found.lives(120.0)
 
 
 def test_a_controller_of_another_host_lives_as_long_as_it_gives_signs(run: str) -> None:
-    reign = _controllers.take_over(run, 0, None)
-    assert reign is not None
-    found = _controllers.ruler(run)
+    term = _terms.take_over(run, 0, None)
+    assert term is not None
+    found = _terms.current_leader(run)
     assert found is not None
     there = attrs.evolve(found, process=attrs.evolve(found.process, host="elsewhere"))
     assert there.lives(10.0)
     assert not attrs.evolve(there, silent_secs=31.0).lives(10.0)
-    os.utime(f"{reign.folder}/alive", (0, 0))
-    silent = _controllers.ruler(run)
+    os.utime(f"{term.folder}/alive", (0, 0))
+    silent = _terms.current_leader(run)
     assert silent is not None
     assert silent.silent_secs > 1e6
-    reign.beat()
-    beating = _controllers.ruler(run)
+    term.beat()
+    beating = _terms.current_leader(run)
     assert beating is not None
     assert beating.silent_secs < 1e5
 
@@ -155,10 +156,10 @@ def test_p4_a_controller_that_waits_in_a_queue_is_not_dead_because_the_scheduler
     run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unheard_of = Submission("slurm-pool", "local-999-1-00000000", -1)
-    reign = _controllers.take_over(run, 0, unheard_of, for_job=True)
-    assert reign is not None
-    os.utime(f"{reign.folder}/alive", (0, 0))
-    found = _controllers.ruler(run)
+    term = _terms.take_over(run, 0, unheard_of, for_job=True)
+    assert term is not None
+    os.utime(f"{term.folder}/alive", (0, 0))
+    found = _terms.current_leader(run)
     assert found is not None
     assert found.liveness(10.0) is Liveness.UNKNOWN
     assert not found.lives(10.0)  # whoever wants to may take over
@@ -172,32 +173,32 @@ def test_p8_a_controller_that_concludes_while_it_is_asked_for_has_not_died(
     run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking the scheduler takes a while, by the end of which the job may have ended well."""
-    reign = _controllers.take_over(run, 0, None)
-    assert reign is not None
-    found = _controllers.ruler(run)
+    term = _terms.take_over(run, 0, None)
+    assert term is not None
+    found = _terms.current_leader(run)
     assert found is not None
     assert found.process is not None
     dead = attrs.evolve(found, process=attrs.evolve(found.process, start="before"))
     assert dead.liveness(10.0) is Liveness.GONE
     looks = [dead, attrs.evolve(dead, ended=RunState.DONE)]
-    monkeypatch.setattr("furu_slurm_pool._observed.ruler", lambda _: looks.pop(0))
+    monkeypatch.setattr("furu_slurm_pool._observer._run.current_leader", lambda _: looks.pop(0))
     observed = ObservedPoolRun(Path(run), named_roots(Leaf(x=1)), Path(run))
     assert observed.wait(5.0) is observed
 
 
 def test_p5_budgets_outlive_a_controller(run: str, furu_store: Path) -> None:
-    reign = _controllers.take_over(run, 0, None)
-    assert reign is not None
-    ledger = KeptLedger(
-        reign, lambda node: f"task-of-{node}", furu_core.settings(), keep_going=False, spent={}
+    term = _terms.take_over(run, 0, None)
+    assert term is not None
+    ledger = StoredLedger(
+        term, lambda node: f"task-of-{node}", furu_core.settings(), keep_going=False, spent={}
     )
     ledger.decide("abc", FailureKind.COMPUTE)
     ledger.decide("abc", FailureKind.LOST)
     ledger.decide("def", FailureKind.LOST, progress=True)
     ledger.close()
-    with open(f"{reign.folder}/spent.jsonl", "a") as file:
+    with open(f"{term.folder}/spent.jsonl", "a") as file:
         file.write('["abc", "task", 7')  # it was killed in the middle of a line
-    spent, counted = _controllers.spent_before(run)
+    spent, counted = _terms.spent_before(run)
     assert spent == {"abc": Spent(1, 1, 1), "def": Spent(0, 0, 1)}
     assert counted == {"task-of-abc", "task-of-def"}
 
@@ -215,7 +216,7 @@ def test_p6_a_new_controller_asks_nobody_about_nodes_that_its_workers_have(
 
     monkeypatch.setattr(StateReader, "state", state)
     claimed = {node.furu_hash: f"001-00000001.{node.furu_hash}" for node in (done, held)}
-    reader = HeirsReader(Inheritance(claimed=claimed))
+    reader = RecoveryReader(Recovered(claimed=claimed))
     assert reader.state(held).state is NodeState.ABSENT
     assert asked == []
     reader.state(done)
@@ -224,11 +225,11 @@ def test_p6_a_new_controller_asks_nobody_about_nodes_that_its_workers_have(
 
 
 def test_orders_reach_those_whom_they_are_for(run: str) -> None:
-    assert _folders.orders_for(run, "w1") == (False, False)
-    _folders.order_leave(run, "w1")
-    assert _folders.orders_for(run, "w1") == (False, True)
-    assert _folders.orders_for(run, "w2") == (False, False)
-    _folders.order_stop(run)
-    assert _folders.orders_for(run, "w2") == (True, False)
-    _folders.withdraw_orders(run)
-    assert _folders.orders_for(run, "w1") == (False, False)
+    assert _run_folder.orders_for(run, "w1") == (False, False)
+    _run_folder.order_leave(run, "w1")
+    assert _run_folder.orders_for(run, "w1") == (False, True)
+    assert _run_folder.orders_for(run, "w2") == (False, False)
+    _run_folder.order_stop(run)
+    assert _run_folder.orders_for(run, "w2") == (True, False)
+    _run_folder.withdraw_orders(run)
+    assert _run_folder.orders_for(run, "w1") == (False, False)

@@ -18,10 +18,11 @@ from furu_core.executors import RunState, named_roots, new_run_folder, this_proc
 from furu_slurm import LocalCluster, SlurmSpec
 from furu_slurm.errors import FuruSpecError, FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor
-from furu_slurm_pool._control import succeed, unfinished
-from furu_slurm_pool._controllers import Ruler, ruler
-from furu_slurm_pool._request import read_options, read_request
-from furu_slurm_pool._resume import _stop_workers, resume_run
+from furu_slurm_pool._controller._request import read_options, read_request
+from furu_slurm_pool._controller._start import begin_term, unfinished_run
+from furu_slurm_pool._controller._terms import Leader, current_leader
+from furu_slurm_pool._observer._resume import resume_run
+from furu_slurm_pool._observer._stop import _stop_workers
 from furu_slurm_pool._worker import EXECUTOR
 from furu_slurm_pool.errors import FuruRunAlive
 from furu_testing import Program, Scripts, await_mark, let_go, times, wait_until
@@ -64,9 +65,9 @@ def jobs_of_workers(store: Path) -> set[str]:
     return {name.split(".", 1)[1] for name in names if not name.endswith(".json")}
 
 
-def newest(store: Path) -> Ruler:
+def newest(store: Path) -> Leader:
     """The newest controller of the only run."""
-    found = ruler(str(run_folder(store)))
+    found = current_leader(str(run_folder(store)))
     assert found is not None
     return found
 
@@ -185,16 +186,16 @@ def test_p7_a_run_that_goes_on_is_gone_on_with_by_the_options_of_the_newest_cont
     roots = named_roots(Leaf(x=1))
     asked = SlurmPoolExecutor(**LOCAL)._request()
     _, folder = new_run_folder(EXECUTOR, roots)
-    succeed(folder, 0, asked, roots).end(RunState.CANCELLED)
-    found = unfinished(roots, None)
+    begin_term(folder, 0, asked, roots).end(RunState.CANCELLED)
+    found = unfinished_run(roots, None)
     assert found is not None
     more = attrs.evolve(asked, max_workers_total=7, keep_going=True)
     named = named_roots({"one": Leaf(x=1)})
-    succeed(found[0], found[1].number, more, named)
+    begin_term(found[0], found[1].number, more, named)
     assert read_options(folder) == more
     assert read_request(folder)[1].names == ("one",)
     with pytest.raises(FuruRunAlive):  # who comes too late leaves them as they are
-        succeed(folder, 1, asked, roots)
+        begin_term(folder, 1, asked, roots)
     assert read_options(folder) == more
 
 
@@ -205,7 +206,7 @@ def test_p7_who_cannot_go_on_with_a_run_does_not_keep_it_from_the_next_one(
     roots = named_roots(root)
     asked = SlurmPoolExecutor(**LOCAL)._request()
     _, folder = new_run_folder(EXECUTOR, roots)
-    succeed(folder, 0, asked, roots).end(RunState.CANCELLED)
+    begin_term(folder, 0, asked, roots).end(RunState.CANCELLED)
     for detach in (False, True, False):
         lacking = SlurmPoolExecutor(**LOCAL | {"specs": {"default": {}}, "detach": detach})
         with pytest.raises(FuruSpecError, match="'gpu'"):
@@ -224,11 +225,11 @@ def test_p7_who_cannot_go_on_with_a_run_does_not_keep_it_from_the_next_one(
             with pytest.raises(FuruSubmitRefused):
                 resume_run(folder, detach=True)
     with monkeypatch.context() as patch:
-        patch.setattr("furu_slurm_pool._control.spent_before", refuse)
+        patch.setattr("furu_slurm_pool._controller._start.spent_before", refuse)
         for _ in range(2):
             with pytest.raises(FuruSubmitRefused):
                 start(root)
-    killed = succeed(folder, newest(store).number, asked, roots)
+    killed = begin_term(folder, newest(store).number, asked, roots)
     controller = attrs.evolve(newest(store), number=killed.number)
     with monkeypatch.context() as patch:
         patch.setattr(LocalCluster, "cancel", refuse)

@@ -9,7 +9,7 @@ import pytest
 from pool_kit import RUN_SECS, start
 
 from furu_slurm import Allowance, LocalCluster
-from furu_slurm_pool._scaling import RecentDemand, shares
+from furu_slurm_pool._controller._scaling import RecentDemand, shares
 from furu_testing import times
 from furu_testing.nodes import Step
 

@@ -12,7 +12,7 @@ from pool_kit import JOBS_SECS, SLURM, SMALL, furu, furu_pool, jobs_of
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.executors import RunState
 from furu_slurm_pool import SlurmPoolExecutor
-from furu_slurm_pool._controllers import ruler
+from furu_slurm_pool._controller._terms import current_leader
 from furu_slurm_pool.errors import FuruRunAlive
 from furu_testing import await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Step
@@ -30,7 +30,7 @@ class Detached:
 
     @property
     def controllers(self) -> int:
-        found = ruler(str(self.run.folder))
+        found = current_leader(str(self.run.folder))
         assert found is not None
         return found.number
 

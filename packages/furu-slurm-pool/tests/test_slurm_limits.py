@@ -19,7 +19,7 @@ from furu_core.executors import EventKind
 from furu_slurm import SlurmCluster, SlurmSpec
 from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor
-from furu_slurm_pool._resume import stop_run
+from furu_slurm_pool._observer._stop import stop_run
 from furu_testing import await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Leaf, Step
 
@@ -102,7 +102,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     cluster.wait_idle()
 
     # While other jobs of the user are all that Slurm takes, a run waits for their end.
-    monkeypatch.setattr("furu_slurm_pool._fleet._LIMIT_PAUSE_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm_pool._controller._fleet._LIMIT_PAUSE_SECS", 1.0)
     others = [cluster.sbatch("sleep 600", "--ntasks=1") for _ in range(2)]
     run = start_on_slurm(Leaf(x=7))
     wait_until("the limit to be said", lambda: "going on with 0 workers" in caplog.text)
@@ -113,7 +113,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     # A limit that nothing will lift is an error.
     limit = ("sacctmgr", "-i", "modify", "user", pwd.getpwuid(os.getuid()).pw_name, "set")
     cluster.run(*limit, "MaxSubmitJobs=0")
-    monkeypatch.setattr("furu_slurm_pool._fleet._UNSEEN_SECS", 1.5)
+    monkeypatch.setattr("furu_slurm_pool._controller._fleet._UNSEEN_SECS", 1.5)
     run = start_on_slurm(Leaf(x=8))
     with pytest.raises(FuruRunError, match="no job at all") as caught:
         run.wait(JOBS_SECS)

@@ -16,8 +16,8 @@ from pool_kit import JOBS_SECS, jobs_of, start_on_slurm
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_slurm import SlurmCluster, bare_id
 from furu_slurm.errors import FuruSlurmUnavailable
-from furu_slurm_pool._folders import order_leave
-from furu_slurm_pool._resume import stop_run
+from furu_slurm_pool._observer._stop import stop_run
+from furu_slurm_pool._queue._run_folder import order_leave
 from furu_testing import await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Leaf, Step
 from furu_testing.slurm import GHOSTLY
@@ -60,7 +60,7 @@ def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_no
     await_mark(store, "third")
     cluster.stop_controller(kill=True)
     with monkeypatch.context() as patch:
-        patch.setattr("furu_slurm_pool._leftovers._ANSWER_SECS", JOBS_SECS)
+        patch.setattr("furu_slurm_pool._controller._ghost_jobs._ANSWER_SECS", JOBS_SECS)
         let_go(store, "third")
         wait_until("the run to wait", lambda: "Slurm is to say whether jobs" in caplog.text)
         cluster.start_controller()
@@ -71,7 +71,7 @@ def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_no
     cluster.stop_controller()
     wait_until("Slurm not to answer", lambda: not _answers(cluster))  # it ends what it has begun
     impatient = partial(SlurmCluster, patience_secs=1.0)
-    monkeypatch.setattr("furu_slurm_pool._control.SlurmCluster", impatient)
+    monkeypatch.setattr("furu_slurm_pool._controller._start.SlurmCluster", impatient)
     with pytest.raises(FuruRunError) as caught:
         start_on_slurm(Leaf(x=1)).wait(JOBS_SECS)
     assert isinstance(caught.value.__cause__, FuruSlurmUnavailable), caught.value
@@ -89,7 +89,7 @@ def test_p6_a_run_that_is_cancelled_while_slurm_is_away_says_what_it_waits_for(
     store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who runs hears it from the run's folder; a job that waits can only be waited for, and not long."""
-    monkeypatch.setattr("furu_slurm_pool._leftovers._ANSWER_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm_pool._controller._ghost_jobs._ANSWER_SECS", 1.0)
     other = cluster.sbatch("sleep 600")
     run = start_on_slurm([Step(label=label, waits=True) for label in "ab"])
     wait_until("a node to begin", lambda: read_marks(store))
@@ -144,10 +144,10 @@ def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     (worker,) = (path.stem for path in run.run_dir.glob("workers/*.json"))
     order_leave(str(run.run_dir), worker)  # when it has done what it has
     for name in ("_LEFT_SECS", "_GHOST_SECS"):  # until Slurm is back nobody is to give the job up
-        monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", math.inf)
+        monkeypatch.setattr(f"furu_slurm_pool._controller._fleet.{name}", math.inf)
     cluster.make_ghost(job, lambda: let_go(store))
     for name in ("_LEFT_SECS", "_GHOST_SECS"):
-        monkeypatch.setattr(f"furu_slurm_pool._fleet.{name}", 2.0)
+        monkeypatch.setattr(f"furu_slurm_pool._controller._fleet.{name}", 2.0)
     assert run.wait(JOBS_SECS).results() == [1, 1]
     jobs = {mark.label: bare_id(mark.facts["submission"][1]) for mark in read_marks(store)}
     assert jobs["first"] == job
@@ -161,9 +161,9 @@ def test_p6_a_job_whose_end_slurm_forgot_after_the_run_is_ended_by_furu_pool_sto
     store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if all jobs had ended when the run looked for the last time.
-    monkeypatch.setattr("furu_slurm_pool._fleet.left_over", lambda *_: [])
+    monkeypatch.setattr("furu_slurm_pool._controller._fleet.ghost_jobs", lambda *_: [])
     # Nor is a worker cancelled that takes long to leave.
-    monkeypatch.setattr("furu_slurm_pool._control._LEAVE_SECS", JOBS_SECS)
+    monkeypatch.setattr("furu_slurm_pool._controller._start._LEAVE_SECS", JOBS_SECS)
     run = start_on_slurm(Step(label="waits", waits=True), max_workers_total=1)
     await_mark(store, "waits")
     (job,) = [row["id"] for row in jobs_of(run.id, cluster)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from furu_slurm import JobInfo, JobState
-from furu_slurm_pool._starts import Starts, StartsFail
-from furu_slurm_pool._workers import Worker
+from furu_slurm_pool._controller._fleet import FailedStarts, StartsFail
+from furu_slurm_pool._controller._workers import Worker
 
 
 def worker(number: int, state: JobState | None, *, denied: bool = False) -> Worker:
@@ -19,7 +19,7 @@ def worker(number: int, state: JobState | None, *, denied: bool = False) -> Work
 
 def failures_borne(made: list[Worker]) -> int:
     """How many of these may fail to start, one after the other, before that is an error."""
-    starts = Starts()
+    starts = FailedStarts()
     for number, one in enumerate(made):
         try:
             starts.failed(one, "it ended")
@@ -46,7 +46,7 @@ def test_workers_that_ran_and_are_forgotten_have_failed() -> None:
 
 
 def test_one_that_begins_puts_an_end_to_the_row() -> None:
-    starts = Starts()
+    starts = FailedStarts()
     for number in range(9):
         starts.failed(worker(number, JobState.FAILED), "it ended")
         starts.begun("gpu")

@@ -22,8 +22,8 @@ from furu_core.errors import FuruExecutorError, FuruRunError, FuruStoreError
 from furu_core.executors import EventKind, NodeResult, Outcome
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolRun, _worker
-from furu_slurm_pool._folders import open_queue
-from furu_slurm_pool._tasks import QueuedTask
+from furu_slurm_pool._queue._run_folder import open_queue
+from furu_slurm_pool._queue._tasks import QueuedTask
 from furu_testing import Program, Scripts, await_mark, is_running, let_go, times, wait_until
 from furu_testing.nodes import Above, Leaf, Step
 
@@ -50,12 +50,10 @@ def test_p5_an_unreadable_task_stops_the_run_and_is_named(
     nothing_left()
 
 
-def test_a_damaged_verdict_loses_no_node(
-    store: Path, tmp_path: Path, waiting: SlurmPoolRun
-) -> None:
+def test_a_damaged_report_loses_no_node(store: Path, tmp_path: Path, waiting: SlurmPoolRun) -> None:
     """What it told is found out by looking."""
     (tmp_path / "x").write_text("no json")
-    (tmp_path / "x").rename(waiting.run_dir / "verdicts" / "w1-0001.000000.json")
+    (tmp_path / "x").rename(waiting.run_dir / "reports" / "w1-0001.000000.json")
     let_go(store)
     assert waiting.wait(RUN_SECS).results() == [1, 1]
     assert times(store) == {"waits": 1}
@@ -172,36 +170,36 @@ def test_a_worker_leaves_before_its_walltime_ends_as_it_is_by_then(
         lambda job: attrs.evolve(job, end=job.end + more.pop()) if more else job,
     )
     made = _made_worker(store, monkeypatch, JobEnvironment("slurm", "1", end=time.time() + 1000))
-    assert made._look() is _worker._Fate.GO_ON
+    assert made._look() is _worker.Intent.GO_ON
     made._longest = 995.0  # another node like the longest so far would not be done in time
-    assert made._look() is _worker._Fate.GO_ON
+    assert made._look() is _worker.Intent.GO_ON
     assert not more
     made._longest = 1495.0
-    assert made._look() is _worker._Fate.LEAVE
+    assert made._look() is _worker.Intent.LEAVE
     more.append(500.0)
     made._job = attrs.evolve(made._job, end=time.time() + 4)
-    assert made._look() is _worker._Fate.LEAVE
+    assert made._look() is _worker.Intent.LEAVE
     made._job = attrs.evolve(made._job, end=time.time() + 4)
-    assert made._look() is _worker._Fate.LOST
+    assert made._look() is _worker.Intent.LOST
     assert "walltime" in made._why
 
 
 def test_a_worker_is_told_by_signals_and_orders(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from furu_slurm_pool._folders import order_leave, order_stop
+    from furu_slurm_pool._queue._run_folder import order_leave, order_stop
 
     made = _made_worker(store, monkeypatch, None)
     with made.signals():
         made._on_signal(signal.SIGUSR2, None)
-        assert made._look() is _worker._Fate.LOST  # how long it has is not known
+        assert made._look() is _worker.Intent.LOST  # how long it has is not known
     second = _made_worker(store, monkeypatch, None, name="w2")
     order_leave(str(store / "run"), "w2")
     second._next_orders = 0.0
-    assert second._look() is _worker._Fate.LEAVE
+    assert second._look() is _worker.Intent.LEAVE
     order_stop(str(store / "run"))
     second._next_orders = 0.0
-    assert second._look() is _worker._Fate.STOP
+    assert second._look() is _worker.Intent.STOP
 
 
 class _Hangs:
@@ -237,7 +235,7 @@ def test_p6_a_worker_waits_for_a_killed_node_without_a_busy_loop(
     made._setup = attrs.evolve(made._setup, poll_interval_secs=0.1)
     hangs = _Hangs(0.3)
     made._process, made._graph = hangs, "g"
-    made._be(_worker._Fate.LOST, "its job was cancelled")
+    made._be(_worker.Intent.LOST, "its job was cancelled")
     with made.signals():
         assert made._compute(QueuedTask("h", "g", 0), []).outcome is Outcome.CANCELLED
     assert 1 <= hangs.kills < 10
@@ -245,14 +243,14 @@ def test_p6_a_worker_waits_for_a_killed_node_without_a_busy_loop(
 
 
 def _made_worker(store: Path, monkeypatch: Any, job: Any, name: str = "w1") -> Any:
-    from furu_slurm_pool._folders import make_folders
-    from furu_slurm_pool._queue import Desk
+    from furu_slurm_pool._queue._run_folder import make_folders
+    from furu_slurm_pool._queue._tasks import Claims
 
     run_folder = str(store / "run")
     make_folders(run_folder)
     monkeypatch.setattr(_worker, "this_job", lambda: job)
     setup = _worker.WorkerSetup(run_folder, "run", "default", name, 60.0, 1.0, 5.0, True)
-    return _worker._Worker(setup, Desk(open_queue(run_folder, "default"), name))
+    return _worker._Worker(setup, Claims(open_queue(run_folder, "default"), name))
 
 
 # Chaos

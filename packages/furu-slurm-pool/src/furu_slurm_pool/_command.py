@@ -10,7 +10,7 @@ import click
 from furu_core.command import json_option, print_json
 
 if TYPE_CHECKING:
-    from furu_slurm_pool._observed import Sight
+    from furu_slurm_pool._observer._status import PoolStatus
 
 _SHOWN = 10
 
@@ -29,18 +29,18 @@ def pool() -> None:
 def status(run: str | None, as_json: bool) -> None:
     """Say how a run stands, or list all runs."""
     from furu_core.executors import runs_folder
-    from furu_slurm_pool._observed import find_run, look_at
-    from furu_slurm_pool._request import pool_runs
+    from furu_slurm_pool._controller._request import pool_runs
+    from furu_slurm_pool._observer._status import find_run, pool_status
 
     if run is not None:
         folder = find_run(run)
-        sight = look_at(folder)
+        sight = pool_status(folder)
         if as_json:
             print_json(_record(folder, sight))
         else:
             _print(folder, sight)
         return
-    sights = [(folder, look_at(folder)) for folder in pool_runs(runs_folder())]
+    sights = [(folder, pool_status(folder)) for folder in pool_runs(runs_folder())]
     if as_json:
         print_json([_record(folder, sight) for folder, sight in sights])
         return
@@ -55,8 +55,8 @@ def status(run: str | None, as_json: bool) -> None:
 @click.option("--detach", is_flag=True, help="Let a job of its own control the run.")
 def resume(run: str, detach: bool) -> None:
     """Go on with a run whose controller was cancelled or died."""
-    from furu_slurm_pool._observed import find_run
-    from furu_slurm_pool._resume import resume_run
+    from furu_slurm_pool._observer._resume import resume_run
+    from furu_slurm_pool._observer._status import find_run
 
     resumed = resume_run(find_run(run), detach=detach)
     if detach:
@@ -69,14 +69,14 @@ def resume(run: str, detach: bool) -> None:
 @click.argument("run")
 def stop(run: str) -> None:
     """Cancel a run and its workers; it can be resumed."""
-    from furu_slurm_pool._observed import find_run
-    from furu_slurm_pool._resume import stop_run
+    from furu_slurm_pool._observer._status import find_run
+    from furu_slurm_pool._observer._stop import stop_run
 
     folder = find_run(run)
     click.echo(f"run {folder.name} {stop_run(folder)}")
 
 
-def _numbers(sight: Sight) -> str:
+def _numbers(sight: PoolStatus) -> str:
     now = sight.status
     parts = [
         sight.word,
@@ -90,7 +90,7 @@ def _numbers(sight: Sight) -> str:
     return ", ".join(parts)
 
 
-def _print(folder: Path, sight: Sight) -> None:
+def _print(folder: Path, sight: PoolStatus) -> None:
     click.echo(f"run {folder.name}: {_numbers(sight)}")
     click.echo(f"folder      {folder}")
     lives = "lives" if sight.lives else "does not live"
@@ -103,7 +103,7 @@ def _print(folder: Path, sight: Sight) -> None:
         click.echo(f"failed      {failure.message}")
 
 
-def _record(folder: Path, sight: Sight) -> dict[str, Any]:
+def _record(folder: Path, sight: PoolStatus) -> dict[str, Any]:
     now = sight.status
     return {
         "run": folder.name,

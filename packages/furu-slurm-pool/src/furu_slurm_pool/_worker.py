@@ -30,13 +30,12 @@ from furu_core.executors import (
     this_process,
 )
 from furu_slurm import ChildDied, NodeChild, this_job
-from furu_slurm_pool import _verdicts
-from furu_slurm_pool._folders import graph_file, orders_for
-from furu_slurm_pool._heartbeats import Heartbeat
-from furu_slurm_pool._moves import listed
-from furu_slurm_pool._queue import Desk, queue_folder
-from furu_slurm_pool._tasks import QueuedTask, UnreadableTask
-from furu_slurm_pool._verdicts import Kind, TaskVerdict, Verdicts
+from furu_slurm_pool._queue import _reports
+from furu_slurm_pool._queue._files import listed
+from furu_slurm_pool._queue._heartbeats import Heartbeat
+from furu_slurm_pool._queue._reports import Kind, TaskReport, WorkerReport
+from furu_slurm_pool._queue._run_folder import graph_file, orders_for
+from furu_slurm_pool._queue._tasks import Claims, QueuedTask, UnreadableTask, queue_folder
 
 EXECUTOR: Final = "slurm-pool"
 _CACHE_SECS: Final = 60.0  # for which a network filesystem may hide what another host wrote
@@ -78,14 +77,14 @@ class WorkerSetup:
         return (self.run_folder, json.dumps(attrs.asdict(self)))
 
 
-class _Fate(IntEnum):
+class Intent(IntEnum):
     """What a worker is about to do; it never goes back."""
 
     GO_ON = 0
     LEAVE = 1  # when all that it has claimed is done
     LOST = 2  # it is being ended: its node is interrupted, and tried again elsewhere
     STOP = 3  # the run is cancelled: its node is as well
-    DEAD = 4  # it was given up for dead, so nothing it says counts
+    REVOKED = 4  # it was given up for dead, so nothing it says counts
 
 
 def work(run_folder: str, arguments: str) -> int:
@@ -102,25 +101,25 @@ def work(run_folder: str, arguments: str) -> int:
         print(f"furu: worker {setup.worker} was put back into the queue, and ends", flush=True)
         return 1
     try:
-        desk = Desk(queue_folder(run_folder, setup.spec_key), setup.worker)
+        claims = Claims(queue_folder(run_folder, setup.spec_key), setup.worker)
     except FileExistsError:
         print(f"furu: worker {setup.worker} was started a second time, and ends", flush=True)
         return 1
-    if setup.worker in listed(queue_folder(run_folder, setup.spec_key).dead):
-        desk.close()
+    if setup.worker in listed(queue_folder(run_folder, setup.spec_key).orphaned):
+        claims.close()
         print(f"furu: worker {setup.worker} came too late and was given up, so it ends", flush=True)
         return 1
-    worker = _Worker(setup, desk)
+    worker = _Worker(setup, claims)
     with worker.signals():
         return worker.serve()
 
 
 class _Worker:
-    def __init__(self, setup: WorkerSetup, desk: Desk) -> None:
+    def __init__(self, setup: WorkerSetup, claims: Claims) -> None:
         settings = furu_core.settings()
         job = this_job()
         self._setup = setup
-        self._desk = desk
+        self._claims = claims
         self._job = job
         self._patience_secs = settings.lease_secs  # for a full disk to be given room
         self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
@@ -141,13 +140,13 @@ class _Worker:
         )
         self._graph = ""
         self._process: NodeChild | None = None
-        self._fate = _Fate.GO_ON
+        self._intent = Intent.GO_ON
         self._why = ""
         self._signalled: signal.Signals | None = None
         self._next_beat = self._next_orders = 0.0
-        self._files = 0  # verdict files so far
-        self._untold: list[TaskVerdict] = []
-        self._done: list[str] = []  # the tasks whose files go once their verdicts are told
+        self._files = 0  # report files so far
+        self._untold: list[TaskReport] = []
+        self._done: list[str] = []  # the tasks whose files go once their reports are told
         self._untold_since = 0.0
         self._seconds: float | None = None  # what nodes took lately
         self._longest = 0.0
@@ -171,8 +170,8 @@ class _Worker:
         idle_since = time.monotonic()
         pause = _FIRST_PAUSE_SECS
         try:
-            while self._look() is _Fate.GO_ON:
-                names = self._desk.claim(self._at_once())
+            while self._look() is Intent.GO_ON:
+                names = self._claims.claim(self._at_once())
                 if names:
                     self._compute_all(names)
                     idle_since, pause = time.monotonic(), _FIRST_PAUSE_SECS
@@ -180,7 +179,7 @@ class _Worker:
                 self._tell()
                 left = self._setup.idle_timeout_secs - (time.monotonic() - idle_since)
                 if left <= 0:
-                    self._be(_Fate.LEAVE, f"without work for {self._setup.idle_timeout_secs:g} s")
+                    self._be(Intent.LEAVE, f"without work for {self._setup.idle_timeout_secs:g} s")
                     continue
                 self._sleep(min(pause, left))
                 pause = min(1.5 * pause, self._setup.poll_interval_secs)
@@ -190,13 +189,13 @@ class _Worker:
                 self._process.close()
             self._heart.stop()
         print(f"furu: worker {self._setup.worker} ends: {self._why}", flush=True)
-        if self._fate is not _Fate.DEAD:
-            self._desk.close()
-        return 1 if self._fate is _Fate.DEAD else 0
+        if self._intent is not Intent.REVOKED:
+            self._claims.close()
+        return 1 if self._intent is Intent.REVOKED else 0
 
     # Looking around
 
-    def _look(self) -> _Fate:
+    def _look(self) -> Intent:
         """Give a sign of life if it is time to, and see what is wanted of this worker."""
         now = time.monotonic()
         if now >= self._next_beat:
@@ -206,48 +205,48 @@ class _Worker:
             self._next_orders = now + min(self._beat_secs, self._setup.poll_interval_secs)
             self._read_orders()
         self._mind_walltime()
-        return self._fate
+        return self._intent
 
     def _mind_walltime(self) -> None:
-        fate, left = self._by_walltime()
-        if fate <= self._fate:
+        intent, left = self._by_walltime()
+        if intent <= self._intent:
             return
         assert self._job is not None
         self._job = furu_slurm.with_current_end(self._job)  # it may have been given more
-        fate, left = self._by_walltime()
+        intent, left = self._by_walltime()
         self._be(
-            fate,
-            "its walltime ends" if fate is _Fate.LOST else f"its walltime ends in {left:.0f} s",
+            intent,
+            "its walltime ends" if intent is Intent.LOST else f"its walltime ends in {left:.0f} s",
         )
 
-    def _by_walltime(self) -> tuple[_Fate, float]:
+    def _by_walltime(self) -> tuple[Intent, float]:
         """What the end of its walltime makes of this worker, and the seconds until then."""
         left = None if self._job is None else self._job.seconds_left
         margin = self._setup.margin_secs
         if left is None or left > margin + max(margin, self._longest):
-            return _Fate.GO_ON, math.inf
-        return (_Fate.LOST if left <= margin else _Fate.LEAVE), left
+            return Intent.GO_ON, math.inf
+        return (Intent.LOST if left <= margin else Intent.LEAVE), left
 
     def _read_orders(self) -> None:
         number, self._signalled = self._signalled, None
-        if not self._desk.is_mine():
-            self._be(_Fate.DEAD, "it was given up for dead")
+        if not self._claims.is_mine():
+            self._be(Intent.REVOKED, "it was given up for dead")
         stop, leave = orders_for(self._setup.run_folder, self._setup.worker)
         if stop:
-            self._be(_Fate.STOP, "the run was cancelled or has ended")
+            self._be(Intent.STOP, "the run was cancelled or has ended")
         if leave:
-            self._be(_Fate.LEAVE, "it is not needed any more")
+            self._be(Intent.LEAVE, "it is not needed any more")
         if number is signal.SIGUSR2:
             known = self._job is not None and self._job.end is not None
             if self._job is not None:  # it may have been given less
                 self._job = furu_slurm.with_current_end(self._job)
-            self._be(_Fate.LEAVE if known else _Fate.LOST, "its walltime ends soon")
+            self._be(Intent.LEAVE if known else Intent.LOST, "its walltime ends soon")
         elif number is not None:
-            self._be(_Fate.LOST, f"it got {number.name}: its job was cancelled or preempted")
+            self._be(Intent.LOST, f"it got {number.name}: its job was cancelled or preempted")
 
-    def _be(self, fate: _Fate, why: str) -> None:
-        if fate > self._fate:
-            self._fate, self._why = fate, why
+    def _be(self, intent: Intent, why: str) -> None:
+        if intent > self._intent:
+            self._intent, self._why = intent, why
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._signalled is not signal.SIGTERM:
@@ -273,17 +272,17 @@ class _Worker:
             name = names.pop(0)
             began = time.monotonic()
             try:
-                task = self._desk.read(name)
+                task = self._claims.read(name)
             except UnreadableTask as error:
-                self._note(TaskVerdict(name, Kind.UNREADABLE, message=str(error)), keep=True)
+                self._note(TaskReport(name, Kind.UNREADABLE, message=str(error)), keep=True)
                 continue
             result = self._compute(task, names)
             seconds = time.monotonic() - began
             self._longest = max(self._longest, seconds)
             before = seconds if self._seconds is None else self._seconds
             self._seconds = 0.7 * before + 0.3 * seconds
-            self._note(TaskVerdict(name, Kind.ENDED, result), keep=_is_protocol(result))
-            if self._look() > _Fate.LEAVE:
+            self._note(TaskReport(name, Kind.ENDED, result), keep=_is_protocol(result))
+            if self._look() > Intent.LEAVE:
                 self._give_back(names)
             if time.monotonic() - self._untold_since > _TELL_SECS:
                 self._tell()
@@ -312,10 +311,10 @@ class _Worker:
                 self._tell()
             elif self._untold and now - self._untold_since > _TELL_SECS:
                 self._tell()
-            fate = self._look()
-            if fate > _Fate.LEAVE and interrupted is None:
+            intent = self._look()
+            if intent > Intent.LEAVE and interrupted is None:
                 interrupted = now
-                process.interrupt(self._why, lost=fate is not _Fate.STOP)
+                process.interrupt(self._why, lost=intent is not Intent.STOP)
             elif interrupted is not None and now - interrupted >= _INTERRUPT_SECS:
                 killed = True  # one that hangs in the kernel dies when that lets it
                 process.kill()
@@ -343,42 +342,42 @@ class _Worker:
 
     # Telling
 
-    def _note(self, verdict: TaskVerdict, *, keep: bool = False) -> None:
+    def _note(self, report: TaskReport, *, keep: bool = False) -> None:
         if not self._untold:
             self._untold_since = time.monotonic()
-        self._untold.append(verdict)
+        self._untold.append(report)
         if not keep:
-            self._done.append(verdict.task)
+            self._done.append(report.task)
 
     def _give_back(self, names: list[str]) -> None:
         for name in names:
-            self._note(TaskVerdict(name, Kind.GIVEN_BACK))
+            self._note(TaskReport(name, Kind.GIVEN_BACK))
         names.clear()
 
     def _tell(self, *, at_end: bool = False) -> None:
         """Tell the controller what there is to tell; at the end, wait for room on a full disk."""
         deadline = self._untold_since + self._patience_secs
-        while self._untold and self._fate is not _Fate.DEAD:
-            verdicts = Verdicts(self._setup.worker, tuple(self._untold))
+        while self._untold and self._intent is not Intent.REVOKED:
+            reports = WorkerReport(self._setup.worker, tuple(self._untold))
             try:
-                _verdicts.write(
-                    self._setup.run_folder, self._files, verdicts, desk=self._desk.folder
+                _reports.write(
+                    self._setup.run_folder, self._files, reports, claims=self._claims.folder
                 )
             except FileNotFoundError:
-                if not self._desk.is_mine():
-                    self._be(_Fate.DEAD, "it was given up for dead")
+                if not self._claims.is_mine():
+                    self._be(Intent.REVOKED, "it was given up for dead")
                     return
                 raise
             except OSError as error:
                 late = time.monotonic() > deadline
                 if late:
-                    self._be(_Fate.LOST, f"it cannot write what became of its nodes: {error}")
+                    self._be(Intent.LOST, f"it cannot write what became of its nodes: {error}")
                 if late or not at_end:
                     return
                 time.sleep(1.0)
                 continue
             self._files += 1
-            self._desk.clear(self._done)
+            self._claims.clear(self._done)
             self._untold.clear()
             self._done.clear()
 

@@ -8,25 +8,91 @@
                                    withdrawn/<task>          the controller took it back
 
 The controller alone makes tasks and takes them back; a worker moves them into its own folder, and
-removes them from there once its verdict is written.
+removes them from there once its report is written.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import attrs
 
-from furu_slurm_pool import _tasks
-from furu_slurm_pool._moves import is_hidden, listed, moved, write_new
-from furu_slurm_pool._tasks import QueuedTask
+from furu_slurm_pool._queue._files import is_hidden, listed, moved, write_new
 
+VERSION: Final = 1
 _MISSES: Final = 16  # names in a row that others took, after which a listing is too old
 _READINGS: Final = 3  # in one call, after which somebody else is simply faster
+
+
+class UnreadableTask(ValueError):
+    """A task's file that does not hold what `encode_task` wrote."""
+
+
+@attrs.frozen
+class QueuedTask:
+    """One attempt at one node, as it waits in the queue.
+
+    Attributes:
+        hash: the node's.
+        graph: name of the graph file in the run's folder.
+        offset: of the node in that file.
+        rerun: whether the node is computed although its artifact is there.
+        attempt: counts the node's attempts in this run from 1.
+    """
+
+    hash: str
+    graph: str
+    offset: int
+    rerun: bool = False
+    attempt: int = 1
+
+
+def task_name(number: int, controller: int, node_hash: str) -> str:
+    """The name of a task's file, never used twice in a run, in the order of queueing.
+
+    Args:
+        number: counts the tasks that a controller queued.
+        controller: counts the controllers of the run.
+        node_hash: the node's.
+    """
+    return f"{controller:03d}-{number:08d}.{node_hash}"
+
+
+def hash_of(name: str) -> str:
+    """The hash of the node that the task with this name is for."""
+    return name.partition(".")[2]
+
+
+def encode_task(task: QueuedTask) -> bytes:
+    """The bytes of a task's file."""
+    return json.dumps({"version": VERSION, **attrs.asdict(task)}, separators=(",", ":")).encode()
+
+
+def parse_task(data: bytes) -> QueuedTask:
+    """The task that `encode_task` wrote.
+
+    Raises:
+        UnreadableTask: it did not write that.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(data)
+        version = raw.pop("version")
+        if version == VERSION:
+            return QueuedTask(
+                str(raw["hash"]),
+                str(raw["graph"]),
+                int(raw["offset"]),
+                bool(raw["rerun"]),
+                int(raw["attempt"]),
+            )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UnreadableTask(f"{type(error).__name__}: {error}") from None
+    raise UnreadableTask(f"it has format version {version}, this furu reads {VERSION}")
 
 
 @attrs.frozen
@@ -48,8 +114,8 @@ class QueueFolder:
         return f"{self.path}/claimed"
 
     @property
-    def dead(self) -> str:
-        return f"{self.path}/dead"
+    def orphaned(self) -> str:
+        return f"{self.path}/orphaned"
 
     @property
     def withdrawn(self) -> str:
@@ -57,7 +123,7 @@ class QueueFolder:
 
     def make(self) -> None:
         """Make the folders, as far as they are not there."""
-        for folder in (self.todo, self.claimed, self.dead, self.withdrawn):
+        for folder in (self.todo, self.claimed, self.orphaned, self.withdrawn):
             os.makedirs(folder, exist_ok=True)
 
 
@@ -82,13 +148,13 @@ def enqueue(queue: QueueFolder, name: str, task: QueuedTask) -> None:
 
     Args:
         queue: where.
-        name: of `_tasks.name_of`, never used before.
+        name: of `task_name`, never used before.
         task: what is to be done.
 
     Raises:
         OSError: it cannot be written; then there is no such task.
     """
-    write_new(f"{queue.todo}/{name}", _tasks.encode(task), by_way_of=queue.withdrawn)
+    write_new(f"{queue.todo}/{name}", encode_task(task), by_way_of=queue.withdrawn)
 
 
 def withdraw(queue: QueueFolder, name: str) -> bool:
@@ -116,24 +182,24 @@ def tasks_in(folder: str) -> list[str]:
     return sorted(name for name in listed(folder) if not is_hidden(name))
 
 
-def declare_dead(queue: QueueFolder, worker: str) -> list[str]:
+def revoke(queue: QueueFolder, worker: str) -> list[str]:
     """Take a worker's folder away from it, so that it ends should it wake; the tasks it had.
 
-    They stay in the folder of the dead until `bury`.
+    They stay in the folder of the dead until `remove_orphans`.
     """
-    moved(f"{queue.claimed}/{worker}", f"{queue.dead}/{worker}")
-    return tasks_in(f"{queue.dead}/{worker}")
+    moved(f"{queue.claimed}/{worker}", f"{queue.orphaned}/{worker}")
+    return tasks_in(f"{queue.orphaned}/{worker}")
 
 
-def bury(queue: QueueFolder, worker: str) -> None:
+def remove_orphans(queue: QueueFolder, worker: str) -> None:
     """Remove what a dead worker left, once all of it has been dealt with."""
-    _remove(f"{queue.dead}/{worker}")
+    _remove(f"{queue.orphaned}/{worker}")
 
 
 # What a worker does
 
 
-class Desk:
+class Claims:
     """A worker's own folder: it claims tasks into it, and clears them away.
 
     Args:
@@ -194,12 +260,12 @@ class Desk:
         """
         try:
             with open(self.path(name), "rb", buffering=0) as file:
-                return _tasks.parse(file.read())
+                return parse_task(file.read())
         except OSError as error:
-            raise _tasks.UnreadableTask(error.strerror or str(error)) from None
+            raise UnreadableTask(error.strerror or str(error)) from None
 
     def clear(self, names: Iterable[str]) -> None:
-        """Remove tasks whose verdict is written."""
+        """Remove tasks whose report is written."""
         for name in names:
             with suppress(OSError):
                 os.unlink(self.path(name))

@@ -29,17 +29,15 @@ from furu_core.executors import (
 from furu_plan import PlanNode
 from furu_plan.runs import Begun, Broken, Ended, GivenBack, PoolEvent, Source, Task
 from furu_slurm import same_job
-from furu_slurm_pool import _heartbeats, _queue, _tasks, _verdicts
-from furu_slurm_pool._controllers import Reign
-from furu_slurm_pool._fleet import Fleet
-from furu_slurm_pool._folders import graph_file, open_queue, order_stop
-from furu_slurm_pool._inheritance import Inheritance, read_verdicts
-from furu_slurm_pool._moves import listed
-from furu_slurm_pool._queue import QueueFolder
-from furu_slurm_pool._starts import StartsFail
-from furu_slurm_pool._tasks import QueuedTask
-from furu_slurm_pool._verdicts import Kind, TaskVerdict
-from furu_slurm_pool._workers import Gone, Worker, give_up
+from furu_slurm_pool._controller._fleet import Fleet, StartsFail
+from furu_slurm_pool._controller._recovery import Recovered, read_report
+from furu_slurm_pool._controller._terms import Term
+from furu_slurm_pool._controller._workers import Gone, Worker, revoke_claims
+from furu_slurm_pool._queue import _heartbeats, _reports, _tasks
+from furu_slurm_pool._queue._files import listed
+from furu_slurm_pool._queue._reports import Kind, TaskReport
+from furu_slurm_pool._queue._run_folder import graph_file, open_queue, order_stop
+from furu_slurm_pool._queue._tasks import QueuedTask, QueueFolder
 
 _log = logging.getLogger("furu.pool")
 
@@ -66,7 +64,7 @@ class QueuePool:
 
     Args:
         run_folder: the run's.
-        reign: of this controller.
+        term: of this controller.
         fleet: the workers.
         graph: nodes that are written to the first graph file, before any worker reads it.
         depth: how many tasks may wait in the queue at once.
@@ -74,7 +72,7 @@ class QueuePool:
         patience_secs: at the end, for workers to leave by themselves.
         local_store: no other host's artifacts are waited for.
         lease_secs: seconds without a sign of life that mean nothing yet.
-        inherited: what controllers before this one left.
+        recovered: what controllers before this one left.
         wake_pipe: both ends of a pipe that nobody waits for; closed at the end.
     """
 
@@ -82,10 +80,10 @@ class QueuePool:
         self,
         *,
         run_folder: str,
-        reign: Reign,
+        term: Term,
         fleet: Fleet,
         graph: Iterable[PlanNode],
-        inherited: Inheritance,
+        recovered: Recovered,
         depth: int,
         poll_secs: float,
         patience_secs: float,
@@ -94,7 +92,7 @@ class QueuePool:
         wake_pipe: tuple[int, int],
     ) -> None:
         self._run_folder = run_folder
-        self._reign = reign
+        self._term = term
         self._fleet = fleet
         self._depth = depth
         self._poll_secs = poll_secs
@@ -106,13 +104,13 @@ class QueuePool:
         self._numbers = 0
         self._attempts: Counter[str] = Counter()
         self._queues: dict[str, QueueFolder] = {}
-        self._inherited = inherited
+        self._recovered = recovered
         self._last_task: dict[str, str] = {}
         self._told_attempt: dict[str, int] = {}
         self._told_begun: set[int] = set()  # numbers of tasks, each of which begins once
-        self._heard = list(inherited.files)  # verdict files whose events have been handed out
-        self._seen = set(inherited.files)
-        self._bury: list[Worker] = []
+        self._heard = list(recovered.files)  # report files whose events have been handed out
+        self._seen = set(recovered.files)
+        self._to_remove: list[Worker] = []
         self._events: deque[PoolEvent] = deque()
         self._unseen: dict[str, tuple[_Out, NodeResult, float]] = {}
         self._recalling = False
@@ -126,7 +124,7 @@ class QueuePool:
         self._next_stray = time.monotonic() + lease_secs
         self._strays: set[str] = set()
         self._graphs = 1
-        self._graph_name = f"{reign.number:03d}-{self._graphs:04d}.jsonl"
+        self._graph_name = f"{term.number:03d}-{self._graphs:04d}.jsonl"
         self._places: dict[str, tuple[str, int]] = {}
         self._write_graph(list(graph))
 
@@ -191,7 +189,7 @@ class QueuePool:
         """Take all tasks back that no worker has; `wait` reports them."""
         self._recalling = True
         for name, out in list(self._out.items()):
-            if not out.begun and _queue.withdraw(out.queue, name):
+            if not out.begun and _tasks.withdraw(out.queue, name):
                 del self._out[name]
                 self._events.append(GivenBack(out.task))
 
@@ -253,7 +251,7 @@ class QueuePool:
         if late:
             # A file that has grown shows its new end late to those who have read it.
             self._graphs += 1
-            self._graph_name = f"{self._reign.number:03d}-{self._graphs:04d}.jsonl"
+            self._graph_name = f"{self._term.number:03d}-{self._graphs:04d}.jsonl"
             self._write_graph(late)
         for task in tasks:
             if not self._goes_on(task):
@@ -262,8 +260,8 @@ class QueuePool:
     def _goes_on(self, task: Task) -> bool:
         """Whether an attempt of the time of another controller is this task's."""
         node_hash = task.node.hash
-        told = self._inherited.told.pop(node_hash, None)
-        name = self._inherited.claimed.pop(node_hash, None) if told is None else told[0].task
+        told = self._recovered.reported.pop(node_hash, None)
+        name = self._recovered.claimed.pop(node_hash, None) if told is None else told[0].task
         if name is None:
             return False
         self._attempts[node_hash] += 1
@@ -289,12 +287,12 @@ class QueuePool:
     def _enqueue(self, task: Task, *, again: bool = False) -> None:
         node_hash = task.node.hash
         self._numbers += 1
-        name = _tasks.name_of(self._numbers, self._reign.number, node_hash)
+        name = _tasks.task_name(self._numbers, self._term.number, node_hash)
         if not again:
             self._attempts[node_hash] += 1
         out = self._made(task, name)
         try:
-            _queue.enqueue(out.queue, name, out.queued)
+            _tasks.enqueue(out.queue, name, out.queued)
         except OSError as error:
             raise unwritable(self._run_folder, error) from error
         self._out[name] = out
@@ -321,15 +319,15 @@ class QueuePool:
         if now < self._next_slow:
             return
         self._next_slow = now + min(_SLOW_SECS, self._poll_secs)
-        self._reign.beat()
+        self._term.beat()
         if self._handing_over:
             self._over = True
             raise FuruExecutorError(
                 "this controller hands the run over", hint="the next one goes on with it"
             )
-        if self._reign.is_asked_to_stop():
+        if self._term.is_asked_to_stop():
             self.on_stop()
-        if self._reign.is_over():
+        if self._term.is_over():
             self._over = True
             raise FuruExecutorError(
                 "another process controls this run now, because this one gave no sign of life",
@@ -343,34 +341,34 @@ class QueuePool:
         # One for all: it lists whole classes, and many machines may fail at once.
         reader = StateReader()
         for one in gone:
-            self._mourn(one, reader)
+            self._take_back_tasks(one, reader)
         self._confirm()
         self._see_who_has_what(now)
         # A worker that died with nothing to do is no event, so `feed` might not be called for long.
         self._scale()
 
     def _hear_all(self) -> None:
-        for file in _verdicts.names(self._run_folder):
+        for file in _reports.names(self._run_folder):
             if file in self._seen:
                 continue
             self._seen.add(file)
-            self._fleet.heard_of(_verdicts.worker_of(file))
-            verdicts = read_verdicts(self._run_folder, file)
-            for verdict in () if verdicts is None else verdicts.tasks:
-                assert verdicts is not None
-                out = self._out.pop(verdict.task, None)
-                node_hash = _tasks.hash_of(verdict.task)
+            self._fleet.heard_of(_reports.worker_of(file))
+            reports = read_report(self._run_folder, file)
+            for report in () if reports is None else reports.tasks:
+                assert reports is not None
+                out = self._out.pop(report.task, None)
+                node_hash = _tasks.hash_of(report.task)
                 if out is not None:
-                    self._ended(out, verdict, verdicts.worker)
-                elif self._inherited.claimed.get(node_hash) == verdict.task:
-                    del self._inherited.claimed[node_hash]
-                    if verdict.kind is not Kind.GIVEN_BACK:
-                        self._inherited.told[node_hash] = (verdict, verdicts.worker)
+                    self._ended(out, report, reports.worker)
+                elif self._recovered.claimed.get(node_hash) == report.task:
+                    del self._recovered.claimed[node_hash]
+                    if report.kind is not Kind.GIVEN_BACK:
+                        self._recovered.reported[node_hash] = (report, reports.worker)
             self._heard.append(file)
 
-    def _ended(self, out: _Out, verdict: TaskVerdict, worker: str) -> None:
+    def _ended(self, out: _Out, report: TaskReport, worker: str) -> None:
         node = out.task.node
-        match verdict.kind:
+        match report.kind:
             case Kind.GIVEN_BACK:
                 if self._recalling:
                     self._events.append(GivenBack(out.task))
@@ -378,13 +376,13 @@ class QueuePool:
                     self._enqueue(out.task, again=True)
             case Kind.UNREADABLE:
                 failure = Failure(
-                    FailureKind.PROTOCOL, "UnreadableTask", verdict.message, node.name, node.hash
+                    FailureKind.PROTOCOL, "UnreadableTask", report.message, node.name, node.hash
                 )
                 self._report(out, NodeResult(node.hash, Outcome.FAILED, None, failure), worker)
             case Kind.ENDED:
-                assert verdict.result is not None
+                assert report.result is not None
                 self._begin(out)  # it was quicker than two looks
-                self._report(out, verdict.result, worker)
+                self._report(out, report.result, worker)
 
     def _begin(self, out: _Out) -> None:
         """Note that a worker has a task; that a node has begun is told once, whoever gives it back."""
@@ -448,7 +446,7 @@ class QueuePool:
         claimed: set[str] = set()
         for queue in self._queues.values():
             waiting.update(listed(queue.todo))
-            for names in _queue.claimed_by(queue).values():
+            for names in _tasks.claimed_by(queue).values():
                 claimed.update(names)
         nowhere: set[str] = set()
         for name, out in self._out.items():
@@ -458,8 +456,8 @@ class QueuePool:
                 nowhere.add(name)
         if now < self._next_stray:
             return
-        # A worker clears a task away after its verdict is written, so what stays nowhere was lost, for
-        # instance because a controller that had been given up for dead woke and removed the verdict.
+        # A worker clears a task away after its report is written, so what stays nowhere was lost, for
+        # instance because a controller that had been given up for dead woke and removed the report.
         self._next_stray = now + self._lease_secs
         for name in nowhere & self._strays & self._out.keys():
             out = self._out.pop(name)
@@ -469,13 +467,13 @@ class QueuePool:
 
     # Deaths
 
-    def _mourn(self, gone: Gone, reader: StateReader) -> None:
+    def _take_back_tasks(self, gone: Gone, reader: StateReader) -> None:
         """See to the tasks of a worker that does nothing any more."""
         worker = gone.worker
-        names = give_up(self._run_folder, worker)
+        names = revoke_claims(self._run_folder, worker)
         self._hear_all()  # what it told before; it can tell nothing after that
         outs = [self._out.pop(name) for name in names if name in self._out]
-        self._bury.append(worker)
+        self._to_remove.append(worker)
         if not outs:
             return
         _log.warning("worker %s is gone: %s; its %d tasks go back", worker, gone.why, len(outs))
@@ -524,19 +522,19 @@ class QueuePool:
         """Remove what the controller has heard and dealt with."""
         if self._over:
             return
-        folder = _verdicts.folder_of(self._run_folder)
+        folder = _reports.folder_of(self._run_folder)
         for file in self._heard:
             with suppress(OSError):
                 os.unlink(f"{folder}/{file}")
         self._heard.clear()
         if len(self._seen) > 10_000:
             self._seen.intersection_update(listed(folder))
-        for worker in self._bury:
+        for worker in self._to_remove:
             if worker.begun:  # else its name stays among the dead, should its job start after all
-                _queue.bury(open_queue(self._run_folder, worker.spec_key), worker.name)
+                _tasks.remove_orphans(open_queue(self._run_folder, worker.spec_key), worker.name)
                 _heartbeats.remove(self._run_folder, worker.name)
             self._fleet.forget(worker)
-        self._bury.clear()
+        self._to_remove.clear()
 
     def _sleep(self, seconds: float) -> bool:
         """Wait; whether somebody woke this."""
@@ -566,5 +564,5 @@ def unwritable(run_folder: str, error: OSError) -> FuruStoreError:
 
 def remove_traces(run_folder: str) -> None:
     """Remove what only a run that goes on needs."""
-    for name in ("queue", "verdicts", "heartbeats", "orders", "graph"):
+    for name in ("queue", "reports", "heartbeats", "orders", "graph"):
         shutil.rmtree(f"{run_folder}/{name}", ignore_errors=True)

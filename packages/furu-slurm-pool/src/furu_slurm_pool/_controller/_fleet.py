@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -19,6 +20,7 @@ from furu_slurm import (
     Allowance,
     Call,
     Cluster,
+    JobInfo,
     JobState,
     Snapshot,
     Specs,
@@ -28,13 +30,12 @@ from furu_slurm import (
     reasons_text,
 )
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
-from furu_slurm_pool import _workers
-from furu_slurm_pool._folders import order_leave
-from furu_slurm_pool._heartbeats import Watch
-from furu_slurm_pool._leftovers import await_jobs, left_over, worker_job_name
-from furu_slurm_pool._scaling import RecentDemand, shares
-from furu_slurm_pool._starts import Starts, hopeless
-from furu_slurm_pool._workers import Gone, Worker, found_in
+from furu_slurm_pool._controller import _workers
+from furu_slurm_pool._controller._ghost_jobs import await_ghost_jobs, ghost_jobs, worker_job_name
+from furu_slurm_pool._controller._scaling import RecentDemand, shares
+from furu_slurm_pool._controller._workers import Gone, Worker, found_in
+from furu_slurm_pool._queue._heartbeats import Watch
+from furu_slurm_pool._queue._run_folder import order_leave
 
 _log = logging.getLogger("furu.pool")
 
@@ -55,6 +56,9 @@ _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
 _UNSEEN_SECS: Final = 90.0  # for a job that nobody knows the id of to be seen, or to begin
 _HOPELESS_LOOKS: Final = 2
+_STARTS: Final = 3  # workers in a row that die before they can do anything
+_TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
+_TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
 
 
 class Fleet:
@@ -63,7 +67,7 @@ class Fleet:
     Args:
         run_folder: the run's.
         run_id: the run.
-        reign: the number of this controller, part of its workers' names.
+        term: the number of this controller, part of its workers' names.
         cluster: runs them.
         specs: what their jobs ask for.
         most: how many there may be, those that wait in the scheduler's queue counted.
@@ -81,7 +85,7 @@ class Fleet:
         *,
         run_folder: str,
         run_id: str,
-        reign: int,
+        term: int,
         cluster: Cluster,
         specs: Specs,
         most: int,
@@ -95,7 +99,7 @@ class Fleet:
     ) -> None:
         self._run_folder = run_folder
         self._run_id = run_id
-        self._reign = reign
+        self._term = term
         self._cluster = cluster
         self._specs = specs
         self._most = most
@@ -124,7 +128,7 @@ class Fleet:
         self._began = time.monotonic()
         self._problem = ""  # why the scheduler has not answered when it was asked last
         self._was_up = False  # whether the scheduler has ever answered
-        self._starts = Starts()
+        self._failed_starts = FailedStarts()
         self._surplus_since: dict[str, float] = {}
         self._ended_for_good = False
 
@@ -251,7 +255,7 @@ class Fleet:
         workers = []
         for index in range(count):
             self._count += 1
-            name = f"w{self._reign}-{self._count:04d}"
+            name = f"w{self._term}-{self._count:04d}"
             place = index if count > 1 else -1
             workers.append(Worker(name, key, token, place, str(folder), home=home))
         for worker in workers:
@@ -323,7 +327,7 @@ class Fleet:
         worker = self._workers.get(name)
         if worker is not None and not worker.begun:
             worker.begun = True
-            self._starts.begun(worker.spec_key)
+            self._failed_starts.begun(worker.spec_key)
 
     def _hear_submission(self) -> None:
         if self._submitting is None or not self._submitting[1].done():
@@ -504,7 +508,7 @@ class Fleet:
         if not (worker.begun or worker.adopted or worker.cancelled is not None):
             if worker.info is not None and worker.info.state is JobState.COMPLETED:
                 why = f"{why}, and its last word was: {last_word(worker.log) or 'none'}"
-            self._starts.failed(worker, why)
+            self._failed_starts.failed(worker, why)
         return Gone(worker, why)
 
     # Ending
@@ -567,8 +571,8 @@ class Fleet:
             return
         stopped = threading.Event()
         noted = _workers.noted(self._run_folder)
-        asked = self._in_thread(lambda: left_over(self._cluster, self._run_id, noted, stopped))
-        jobs = await_jobs(asked, self._run_id, hurried, hurry=hurry, stopped=stopped)
+        asked = self._in_thread(lambda: ghost_jobs(self._cluster, self._run_id, noted, stopped))
+        jobs = await_ghost_jobs(asked, self._run_id, hurried, hurry=hurry, stopped=stopped)
         if jobs:
             self._in_thread(partial(self._cluster.cancel, jobs))
 
@@ -588,3 +592,56 @@ class Fleet:
         """Remove the note of a worker that is not there, and whose tasks have been seen to."""
         self._workers.pop(worker.name, None)
         _workers.remove_note(self._run_folder, worker)
+
+
+class StartsFail(Exception):
+    """Workers end again and again before they can do anything.
+
+    Attributes:
+        worker: the last of them.
+    """
+
+    def __init__(self, message: str, worker: Worker) -> None:
+        super().__init__(message)
+        self.worker = worker
+
+
+class FailedStarts:
+    """How often in a row workers of each spec key have failed to start."""
+
+    def __init__(self) -> None:
+        self._failed: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+
+    def begun(self, key: str) -> None:
+        """Note that a worker has begun."""
+        self._failed[key] = self._taken[key] = 0
+
+    def failed(self, worker: Worker, why: str) -> None:
+        """Note that one ended before that.
+
+        Raises:
+            StartsFail: so did too many before it.
+        """
+        state = "" if worker.info is None else worker.info.state.value
+        # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
+        forgotten = worker.denied and worker.pending
+        counter, limit = (self._failed, _STARTS)
+        if state in _TAKEN or forgotten:
+            counter, limit = (self._taken, _TAKEN_STARTS)
+        counter[worker.spec_key] += 1
+        if counter[worker.spec_key] >= limit:
+            raise StartsFail(f"{worker}: {why}; so did {limit - 1} before it", worker)
+        _log.warning("worker %s ended before it began: %s (log: %s)", worker, why, worker.log)
+
+
+def hopeless(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
+    """The error about a worker that waits for what will not come by itself."""
+    return FuruSubmitRefused(
+        f"the workers for spec key {worker.spec_key!r} would wait for ever: job {info.job_id} "
+        f"is pending because of {info.reason}",
+        token=worker.token,
+        said=info.reason,
+        hint=f"mend specs[{worker.spec_key!r}]: it asks for more than its partition has, or than your "
+        "account may have",
+    )

@@ -29,11 +29,11 @@ from furu_plan.runs import (
     parse_options,
 )
 from furu_slurm import SlurmSpec, liveness, resolve_specs, submitit_root
-from furu_slurm_pool._control import begin
-from furu_slurm_pool._detached import submit_controller
-from furu_slurm_pool._observed import ObservedPoolRun
-from furu_slurm_pool._pool_run import SlurmPoolRun
-from furu_slurm_pool._request import Request
+from furu_slurm_pool._controller._job import submit_controller
+from furu_slurm_pool._controller._request import Request
+from furu_slurm_pool._controller._run import SlurmPoolRun
+from furu_slurm_pool._controller._start import begin
+from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._worker import EXECUTOR
 
 NAME: Final = EXECUTOR
@@ -191,7 +191,8 @@ class SlurmPoolExecutor(Executor):
         named = named_roots(roots)
         request = self._request()
         if self._detach:
-            return submit_controller(request, named, where=self._run_root)
+            folder = submit_controller(request, named, where=self._run_root)
+            return ObservedPoolRun(folder, named, request.submitit_root)
         run = SlurmPoolRun(named, request, begin(request, named, where=self._run_root))
         run.start(within=run.concluded())
         return run

@@ -1,4 +1,4 @@
-"""Going on with a run, and stopping one, from anywhere."""
+"""Stopping a run from anywhere."""
 
 from __future__ import annotations
 
@@ -9,55 +9,21 @@ from typing import Final
 import furu_core
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import RunState
-from furu_slurm import Cluster, bare_id, restore_job_environment
+from furu_slurm import Cluster, bare_id
 from furu_slurm.errors import FuruSlurmUnavailable
-from furu_slurm_pool._control import (
-    check,
-    claim,
+from furu_slurm_pool._controller._ghost_jobs import live_jobs
+from furu_slurm_pool._controller._request import read_options
+from furu_slurm_pool._controller._start import (
+    claim_term,
     cluster_of,
-    control,
     given_up_on_error,
-    refuse_if_alive,
 )
-from furu_slurm_pool._controllers import Ruler, ask_to_stop, ruler
-from furu_slurm_pool._detached import submit_controller_of
-from furu_slurm_pool._folders import order_stop
-from furu_slurm_pool._leftovers import live_jobs
-from furu_slurm_pool._observed import ObservedPoolRun
-from furu_slurm_pool._pool_run import SlurmPoolRun
-from furu_slurm_pool._request import read_options, read_request
-from furu_slurm_pool._workers import found_in, noted
+from furu_slurm_pool._controller._terms import Leader, ask_to_stop, current_leader
+from furu_slurm_pool._controller._workers import found_in, noted
+from furu_slurm_pool._queue._run_folder import order_stop
 
 _STOP_SECS: Final = 60.0
 _LOOK_SECS: Final = 0.1
-
-
-def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | ObservedPoolRun:
-    """Control a run that nobody controls any more, with the options it was begun with.
-
-    Args:
-        folder: the run's.
-        detach: let a job control it.
-
-    Raises:
-        FuruRunAlive: its controller lives.
-        FuruExecutorError: it is no run on a pool, or has come to its end.
-    """
-    before = ruler(str(folder))
-    if before is not None and before.ended is RunState.DONE:
-        raise FuruExecutorError(f"run {folder.name} is done", hint="there is nothing to resume")
-    if before is not None:
-        refuse_if_alive(folder, before)
-    # Import paths and working directory, so that the roots can be made again.
-    restore_job_environment(folder)
-    request, roots = read_request(folder)
-    check(request, roots, folder)
-    reign = claim(folder, 0 if before is None else before.number)
-    if detach:
-        return submit_controller_of(folder, request, roots, reign)
-    run = SlurmPoolRun(roots, request, control(request, roots, folder, reign))
-    run.start(within=run.concluded())
-    return run
 
 
 def stop_run(folder: Path) -> str:
@@ -66,21 +32,21 @@ def stop_run(folder: Path) -> str:
     Raises:
         FuruExecutorError: it is no run on a pool, or its controller does not listen.
     """
-    controller = ruler(str(folder))
+    controller = current_leader(str(folder))
     if controller is None:
         raise FuruExecutorError(
             f"{folder} is no run on a pool", hint="`furu pool status` lists those that there are"
         )
     cluster = cluster_of(read_options(folder))
     if controller.concluded is not None:
-        rest = _stop_leftovers(folder, cluster, controller)
+        rest = _stop_ghost_jobs(folder, cluster, controller)
         return f"has ended already: {controller.concluded.value}{rest}"
     if not controller.lives(furu_core.settings().lease_secs):
         return f"had no controller; {_stop_workers(folder, cluster, controller)} were cancelled"
     deadline = time.monotonic() + _STOP_SECS
     asked = 0
     while time.monotonic() < deadline:
-        now = ruler(str(folder)) or controller
+        now = current_leader(str(folder)) or controller
         if now.concluded is not None:
             return f"is over: {now.concluded.value}"
         if now.number > asked:
@@ -108,10 +74,10 @@ def _waits(cluster: Cluster, job_id: str) -> bool:
     return info is not None and info.state.waiting
 
 
-def _stop_workers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
+def _stop_workers(folder: Path, cluster: Cluster, controller: Leader) -> str:
     """End a run whose controller cannot; its workers, counted in words."""
-    reign = claim(folder, controller.number)
-    with given_up_on_error(reign):
+    term = claim_term(folder, controller.number)
+    with given_up_on_error(term):
         order_stop(str(folder))
         workers = noted(str(folder))
         jobs = {worker.name: worker.full_id for worker in workers if worker.full_id is not None}
@@ -123,19 +89,19 @@ def _stop_workers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
                 if worker.full_id is None and info is not None:
                     jobs[worker.name] = info.job_id
         cluster.cancel(jobs.values())
-    reign.end(RunState.CANCELLED)
+    term.end(RunState.CANCELLED)
     rest = len(workers) - len(jobs)
     more = f" (and {rest} that may be on their way into the queue, which end as soon as they begin)"
     return f"{len(jobs)} workers{more if rest else ''}"
 
 
-def _stop_leftovers(folder: Path, cluster: Cluster, controller: Ruler) -> str:
+def _stop_ghost_jobs(folder: Path, cluster: Cluster, controller: Leader) -> str:
     """Cancel what Slurm still believes in of a run that has ended; in words, what that was."""
     if cluster.name != "slurm":
         return ""
     try:
         jobs = live_jobs(cluster, folder.name, noted(str(folder)))
-        now = ruler(str(folder))
+        now = current_leader(str(folder))
         if now is not None and now.number != controller.number:
             return ", and goes on under another controller"
         cluster.cancel(jobs)

@@ -17,7 +17,7 @@ from typing import Final
 
 from furu_slurm import Cluster, JobState
 from furu_slurm.errors import FuruSlurmUnavailable
-from furu_slurm_pool._workers import Worker
+from furu_slurm_pool._controller._workers import Worker
 
 _log = logging.getLogger("furu.pool")
 
@@ -60,7 +60,7 @@ def live_jobs(cluster: Cluster, run_id: str, workers: Collection[Worker]) -> lis
     return list(dict.fromkeys(live))
 
 
-def left_over(
+def ghost_jobs(
     cluster: Cluster, run_id: str, workers: Collection[Worker], stopped: threading.Event
 ) -> list[str] | None:
     """The jobs of a run whose workers have left, and that do not end as they should.
@@ -89,7 +89,7 @@ def left_over(
         stopped.wait(_PAUSE_SECS)
 
 
-def await_jobs(
+def await_ghost_jobs(
     asked: Future[list[str] | None],
     run_id: str,
     hurried: Callable[[float], bool],
@@ -97,7 +97,7 @@ def await_jobs(
     hurry: bool,
     stopped: threading.Event,
 ) -> list[str]:
-    """What `left_over`, asked in another thread, finds; none, and a warning, when nobody answers.
+    """What `ghost_jobs`, asked in another thread, finds; none, and a warning, when nobody answers.
 
     Args:
         asked: its answer.

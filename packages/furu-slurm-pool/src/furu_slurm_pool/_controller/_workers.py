@@ -18,8 +18,8 @@ from typing import Final
 import attrs
 
 from furu_slurm import JobInfo, Snapshot, at_home, job_log
-from furu_slurm_pool._moves import is_hidden, listed
-from furu_slurm_pool._queue import declare_dead, queue_folder
+from furu_slurm_pool._queue._files import is_hidden, listed
+from furu_slurm_pool._queue._tasks import queue_folder, revoke
 
 VERSION: Final = 1
 
@@ -188,10 +188,10 @@ def _read(run_folder: str, name: str) -> Worker | None:
         return None  # it was being written when its controller died: nothing was submitted
 
 
-def give_up(run_folder: str, worker: Worker) -> list[str]:
+def revoke_claims(run_folder: str, worker: Worker) -> list[str]:
     """Take a dead worker's folder away from it, or keep it from making one; the tasks it had."""
     queue = queue_folder(run_folder, worker.spec_key)
-    names = declare_dead(queue, worker.name)
+    names = revoke(queue, worker.name)
     with suppress(OSError):
-        os.makedirs(f"{queue.dead}/{worker.name}", exist_ok=True)
+        os.makedirs(f"{queue.orphaned}/{worker.name}", exist_ok=True)
     return names

@@ -34,12 +34,19 @@ from furu_slurm import (
     worker_log_folder,
     write_job_environment,
 )
-from furu_slurm_pool._controllers import KeptLedger, Reign, Ruler, ruler, spent_before, take_over
-from furu_slurm_pool._fleet import Fleet
-from furu_slurm_pool._folders import make_folders, withdraw_orders
-from furu_slurm_pool._inheritance import HeirsReader, Inheritance, inherit, left_in_queue
-from furu_slurm_pool._pool import QueuePool, remove_traces, unwritable
-from furu_slurm_pool._request import Request, same_runs, write_request
+from furu_slurm_pool._controller._fleet import Fleet
+from furu_slurm_pool._controller._queue_pool import QueuePool, remove_traces, unwritable
+from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader, recover, tasks_left_in
+from furu_slurm_pool._controller._request import Request, same_runs, write_request
+from furu_slurm_pool._controller._terms import (
+    Leader,
+    StoredLedger,
+    Term,
+    current_leader,
+    spent_before,
+    take_over,
+)
+from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
 from furu_slurm_pool._worker import EXECUTOR, WorkerSetup
 from furu_slurm_pool.errors import FuruRunAlive
 
@@ -59,7 +66,7 @@ class Controlled:
         plan: what there is to do, as this controller found it.
         controller: the loop.
         pool: the workers.
-        reign: this process's.
+        term: this process's.
         resumed: whether another controller had begun it.
         ledger: what nodes have used up.
     """
@@ -69,9 +76,9 @@ class Controlled:
     plan: DependencyPlan
     controller: Controller
     pool: QueuePool
-    reign: Reign
+    term: Term
     resumed: bool
-    ledger: KeptLedger
+    ledger: StoredLedger
 
 
 def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
@@ -87,16 +94,18 @@ def begin(request: Request, roots: Roots, *, where: Path | None) -> Controlled:
         FuruSpecError: a node needs workers that the request does not describe.
         FuruStoreError: the run's folder cannot be written.
     """
-    found = unfinished(roots, where)
+    found = unfinished_run(roots, where)
     if found is not None:
         folder, before = found
         check(request, roots, folder)
-        return control(request, roots, folder, succeed(folder, before.number, request, roots))
+        return control_run(
+            request, roots, folder, begin_term(folder, before.number, request, roots)
+        )
     settings = _settings(request)
     plan = build_plan(roots, settings=settings)
     check_spec_keys(request.specs, plan.with_status(Status.TODO))
     _, folder = new_run_folder(EXECUTOR, roots, where=where)
-    return control(request, roots, folder, succeed(folder, 0, request, roots), plan)
+    return control_run(request, roots, folder, begin_term(folder, 0, request, roots), plan)
 
 
 def check(request: Request, roots: Roots, folder: Path | None) -> None:
@@ -111,29 +120,29 @@ def check(request: Request, roots: Roots, folder: Path | None) -> None:
         FuruSpecError: a node needs workers that the request does not describe.
     """
     # What stands in the queue is computed whoever has it; the scheduler, which may be slow, is not asked.
-    reader = None if folder is None else HeirsReader(left_in_queue(str(folder)))
+    reader = None if folder is None else RecoveryReader(tasks_left_in(str(folder)))
     plan = build_plan(roots, settings=_settings(request), reader=reader, validate=False)
     check_spec_keys(request.specs, plan.with_status(Status.TODO))
 
 
 @contextmanager
-def given_up_on_error(reign: Reign) -> Iterator[None]:
+def given_up_on_error(term: Term) -> Iterator[None]:
     """Give a claim up if what follows it fails, so that nobody waits for this process to control the run."""
     try:
         yield
     except BaseException:
-        reign.end(RunState.RUNNING)
+        term.end(RunState.RUNNING)
         raise
 
 
-def unfinished(roots: Roots, where: Path | None) -> tuple[Path, Ruler] | None:
+def unfinished_run(roots: Roots, where: Path | None) -> tuple[Path, Leader] | None:
     """The newest run for these roots that has not come to its end, and its dead controller.
 
     Raises:
         FuruRunAlive: its controller lives.
     """
     for folder in same_runs(where or runs_folder(), roots):
-        before = ruler(str(folder))
+        before = current_leader(str(folder))
         if before is None or before.ended in (RunState.DONE, RunState.FAILED):
             continue
         refuse_if_alive(folder, before)
@@ -141,13 +150,13 @@ def unfinished(roots: Roots, where: Path | None) -> tuple[Path, Ruler] | None:
     return None
 
 
-def refuse_if_alive(folder: Path, found: Ruler) -> None:
+def refuse_if_alive(folder: Path, found: Leader) -> None:
     """Raise `FuruRunAlive` if the controller of a run can still do anything."""
     if found.lives(furu_core.settings().lease_secs):
-        raise alive(folder, str(found), found.silent_secs)
+        raise still_controlled(folder, str(found), found.silent_secs)
 
 
-def claim(folder: Path, after: int) -> Reign:
+def claim_term(folder: Path, after: int) -> Term:
     """Become the controller of a run after one that is dead.
 
     Raises:
@@ -155,15 +164,15 @@ def claim(folder: Path, after: int) -> Reign:
         FuruStoreError: the run's folder cannot be written.
     """
     try:
-        reign = take_over(str(folder), after, submission_of_this_job())
+        term = take_over(str(folder), after, submission_of_this_job())
     except OSError as error:
         raise unwritable(str(folder), error) from error
-    if reign is None:
-        raise alive(folder, str(ruler(str(folder))), 0.0)
-    return reign
+    if term is None:
+        raise still_controlled(folder, str(current_leader(str(folder))), 0.0)
+    return term
 
 
-def succeed(folder: Path, after: int, request: Request, roots: Roots) -> Reign:
+def begin_term(folder: Path, after: int, request: Request, roots: Roots) -> Term:
     """Become the controller of a run, new or after one that is dead, and write down what it is to do.
 
     A run that goes on, goes on with these options: a job that is to control it, and `furu pool`, know
@@ -173,17 +182,17 @@ def succeed(folder: Path, after: int, request: Request, roots: Roots) -> Reign:
         FuruRunAlive: somebody else was faster.
         FuruStoreError: the run's folder cannot be written.
     """
-    reign = claim(folder, after)
+    term = claim_term(folder, after)
     try:
         make_folders(str(folder))
         write_request(folder, request, roots)
     except OSError as error:
-        reign.end(RunState.RUNNING)
+        term.end(RunState.RUNNING)
         raise unwritable(str(folder), error) from error
-    return reign
+    return term
 
 
-def alive(folder: Path, controller: str, silent_secs: float) -> FuruRunAlive:
+def still_controlled(folder: Path, controller: str, silent_secs: float) -> FuruRunAlive:
     """The error about a run that somebody else controls."""
     return FuruRunAlive(
         f"run {folder.name} is for the same roots and controlled by {controller}, which gave a sign "
@@ -194,11 +203,11 @@ def alive(folder: Path, controller: str, silent_secs: float) -> FuruRunAlive:
     )
 
 
-def control(
+def control_run(
     request: Request,
     roots: Roots,
     folder: Path,
-    reign: Reign,
+    term: Term,
     plan: DependencyPlan | None = None,
 ) -> Controlled:
     """Control a run from now on.
@@ -207,19 +216,19 @@ def control(
         request: how.
         roots: what for.
         folder: of the run.
-        reign: this process's.
+        term: this process's.
         plan: what there is to do, for a run that is new.
 
     Raises:
         FuruSpecError: a node needs workers that the request does not describe.
         FuruStoreError: the run's folder cannot be written.
     """
-    with given_up_on_error(reign):
-        return _control(request, roots, folder, reign, plan)
+    with given_up_on_error(term):
+        return _control(request, roots, folder, term, plan)
 
 
 def _control(
-    request: Request, roots: Roots, folder: Path, reign: Reign, plan: DependencyPlan | None
+    request: Request, roots: Roots, folder: Path, term: Term, plan: DependencyPlan | None
 ) -> Controlled:
     settings = _settings(request)
     run_folder = str(folder)
@@ -230,18 +239,18 @@ def _control(
     wake_pipe = os.pipe()
     for fd in wake_pipe:
         os.set_blocking(fd, False)
-    fleet = _fleet(request, settings, folder, reign, wake_pipe[1])
-    inherited, spent = Inheritance(), dict[str, Spent]()
+    fleet = _fleet(request, settings, folder, term, wake_pipe[1])
+    recovered, spent = Recovered(), dict[str, Spent]()
     resumed = plan is None
     if plan is None:
         fleet.adopt()
         spent, counted = spent_before(run_folder)
-        inherited = inherit(run_folder, {worker.name for worker in fleet.workers()}, counted)
-        plan = build_plan(roots, settings=settings, reader=HeirsReader(inherited))
+        recovered = recover(run_folder, {worker.name for worker in fleet.workers()}, counted)
+        plan = build_plan(roots, settings=settings, reader=RecoveryReader(recovered))
         check_spec_keys(request.specs, plan.with_status(Status.TODO))
     pool = QueuePool(
         run_folder=run_folder,
-        reign=reign,
+        term=term,
         fleet=fleet,
         graph=plan.with_status(Status.TODO),
         depth=_TASKS + _TASKS_A_WORKER * request.max_workers_total,
@@ -249,10 +258,10 @@ def _control(
         patience_secs=request.poll_interval_sec + _LEAVE_SECS,
         local_store=is_local_store(request),
         lease_secs=settings.lease_secs,
-        inherited=inherited,
+        recovered=recovered,
         wake_pipe=wake_pipe,
     )
-    ledger = KeptLedger(reign, pool.task_of, settings, keep_going=request.keep_going, spent=spent)
+    ledger = StoredLedger(term, pool.task_of, settings, keep_going=request.keep_going, spent=spent)
     controller = Controller(
         run_id=folder.name,
         frontier=Frontier(plan, window=request.window_size),
@@ -265,16 +274,16 @@ def _control(
         workers=fleet.word,
     )
     pool.on_stop = lambda: controller.ask(Wish.CANCEL)
-    return Controlled(folder.name, folder, plan, controller, pool, reign, resumed, ledger)
+    return Controlled(folder.name, folder, plan, controller, pool, term, resumed, ledger)
 
 
-def conclude(controlled: Controlled) -> None:
+def end_term(controlled: Controlled) -> None:
     """Note how a run ended under this controller, and remove what nobody needs any more."""
     controlled.ledger.close()
-    if controlled.pool.is_over or controlled.reign.is_over():
+    if controlled.pool.is_over or controlled.term.is_over():
         return
     state = controlled.controller.state
-    controlled.reign.end(state)
+    controlled.term.end(state)
     if state is RunState.DONE:
         remove_traces(str(controlled.folder))
 
@@ -301,7 +310,7 @@ def margin_secs(spec: SlurmSpec) -> float:
     return min(60.0, max(5.0, 0.05 * 60 * spec.time_min))
 
 
-def _fleet(request: Request, settings: Settings, folder: Path, reign: Reign, woken: int) -> Fleet:
+def _fleet(request: Request, settings: Settings, folder: Path, term: Term, woken: int) -> Fleet:
     run_folder = str(folder)
     local_store = is_local_store(request)
 
@@ -326,7 +335,7 @@ def _fleet(request: Request, settings: Settings, folder: Path, reign: Reign, wok
     return Fleet(
         run_folder=run_folder,
         run_id=folder.name,
-        reign=reign.number,
+        term=term.number,
         cluster=cluster_of(request),
         specs=request.specs,
         most=request.max_workers_total,

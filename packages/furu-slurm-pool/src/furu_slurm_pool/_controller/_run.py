@@ -9,8 +9,8 @@ from types import TracebackType
 from furu_core.executors import Roots
 from furu_plan import DependencyPlan
 from furu_plan.runs import ControlledRun
-from furu_slurm_pool._control import Controlled, conclude
-from furu_slurm_pool._request import Request
+from furu_slurm_pool._controller._request import Request
+from furu_slurm_pool._controller._start import Controlled, end_term
 
 
 class SlurmPoolRun(ControlledRun):
@@ -60,7 +60,7 @@ class _Concluded(AbstractContextManager[None]):
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        conclude(self._controlled)
+        end_term(self._controlled)
 
 
 def _how(request: Request, controlled: Controlled) -> str | None:

@@ -2,7 +2,7 @@
 
 ::
 
-    runs/<run id>/verdicts/<worker>.<n>.json
+    runs/<run id>/reports/<worker>.<n>.json
 
 A file appears whole. It is written by way of the worker's own folder in the queue, so a worker that was
 declared dead, and lost that folder, cannot tell anything any more.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from furu_core.executors import NodeResult
-from furu_slurm_pool._moves import is_hidden, listed, write_new
+from furu_slurm_pool._queue._files import is_hidden, listed, write_new
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 
-class UnreadableVerdict(ValueError):
-    """A verdict's file that does not hold what `encode` wrote."""
+class UnreadableReport(ValueError):
+    """A report's file that does not hold what `encode` wrote."""
 
 
 class Kind(Enum):
@@ -40,7 +40,7 @@ class Kind(Enum):
 
 
 @attrs.frozen
-class TaskVerdict:
+class TaskReport:
     """What became of one task.
 
     Attributes:
@@ -57,7 +57,7 @@ class TaskVerdict:
 
 
 @attrs.frozen
-class Verdicts:
+class WorkerReport:
     """One file.
 
     Attributes:
@@ -66,62 +66,62 @@ class Verdicts:
     """
 
     worker: str
-    tasks: tuple[TaskVerdict, ...]
+    tasks: tuple[TaskReport, ...]
 
 
 def folder_of(run_folder: str) -> str:
-    """Where the verdicts of a run are."""
-    return f"{run_folder}/verdicts"
+    """Where the reports of a run are."""
+    return f"{run_folder}/reports"
 
 
 def names(run_folder: str) -> list[str]:
-    """The names of the verdict files that are there, those of each worker in their order."""
+    """The names of the report files that are there, those of each worker in their order."""
     found = [name for name in listed(folder_of(run_folder)) if not is_hidden(name)]
     return sorted(found, key=lambda name: (len(name), name))
 
 
 def worker_of(name: str) -> str:
-    """Who wrote the verdict file with this name."""
+    """Who wrote the report file with this name."""
     return name.partition(".")[0]
 
 
-def write(run_folder: str, number: int, verdicts: Verdicts, *, desk: str) -> None:
+def write(run_folder: str, number: int, reports: WorkerReport, *, claims: str) -> None:
     """Tell the controller.
 
     Args:
         run_folder: the run's.
         number: counts the worker's files.
-        verdicts: what to tell.
-        desk: the worker's own folder in the queue.
+        reports: what to tell.
+        claims: the worker's own folder in the queue.
 
     Raises:
         FileNotFoundError: that folder is gone: the worker was declared dead.
         OSError: the file cannot be written.
     """
-    path = f"{folder_of(run_folder)}/{verdicts.worker}.{number:06d}.json"
-    write_new(path, encode(verdicts), by_way_of=desk)
+    path = f"{folder_of(run_folder)}/{reports.worker}.{number:06d}.json"
+    write_new(path, encode(reports), by_way_of=claims)
 
 
-def encode(verdicts: Verdicts) -> bytes:
-    """The bytes of a verdict file."""
-    raw = _converter().unstructure(verdicts)
+def encode(reports: WorkerReport) -> bytes:
+    """The bytes of a report file."""
+    raw = _converter().unstructure(reports)
     return json.dumps({"version": VERSION, **raw}, separators=(",", ":")).encode()
 
 
-def parse(data: bytes) -> Verdicts:
+def parse(data: bytes) -> WorkerReport:
     """What `encode` wrote.
 
     Raises:
-        UnreadableVerdict: it did not write that.
+        UnreadableReport: it did not write that.
     """
     try:
         raw = json.loads(data)
         version = raw.pop("version")
         if version == VERSION:
-            return _converter().structure(raw, Verdicts)
+            return _converter().structure(raw, WorkerReport)
     except Exception as error:  # noqa: BLE001 - whatever the parsers raise over damaged bytes
-        raise UnreadableVerdict(f"{type(error).__name__}: {error}") from None
-    raise UnreadableVerdict(f"it has format version {version}, this furu reads {VERSION}")
+        raise UnreadableReport(f"{type(error).__name__}: {error}") from None
+    raise UnreadableReport(f"it has format version {version}, this furu reads {VERSION}")
 
 
 @cache

@@ -22,7 +22,7 @@ from furu_core.errors import FuruExecutorError, FuruFormatError
 from furu_core.executors import GraphReader, GraphWriter, Roots, named_roots
 from furu_plan import Window
 from furu_slurm import SlurmSpec
-from furu_slurm_pool._moves import listed
+from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
 FILE: Final = "request.json"

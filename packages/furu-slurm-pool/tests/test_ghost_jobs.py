@@ -12,12 +12,17 @@ import pytest
 
 from furu_slurm import JobInfo, JobState, LocalCluster, Snapshot
 from furu_slurm.errors import FuruSlurmUnavailable
-from furu_slurm_pool import _leftovers, _workers
-from furu_slurm_pool._controllers import ruler, take_over
-from furu_slurm_pool._folders import make_folders, orders_for
-from furu_slurm_pool._leftovers import await_jobs, left_over, live_jobs, worker_job_name
-from furu_slurm_pool._resume import _stop_workers
-from furu_slurm_pool._workers import Worker
+from furu_slurm_pool._controller import _ghost_jobs, _workers
+from furu_slurm_pool._controller._ghost_jobs import (
+    await_ghost_jobs,
+    ghost_jobs,
+    live_jobs,
+    worker_job_name,
+)
+from furu_slurm_pool._controller._terms import current_leader, take_over
+from furu_slurm_pool._controller._workers import Worker
+from furu_slurm_pool._observer._stop import _stop_workers
+from furu_slurm_pool._queue._run_folder import make_folders, orders_for
 
 RUN = "20260101-000000-abcdef"
 UNKNOWN = Snapshot(False, problem="squeue: timed out")
@@ -53,7 +58,7 @@ class Scripted(LocalCluster):
 
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_leftovers, "_PAUSE_SECS", 0.001)
+    monkeypatch.setattr(_ghost_jobs, "_PAUSE_SECS", 0.001)
 
 
 def test_only_live_jobs_of_the_runs_workers_are_left() -> None:
@@ -78,7 +83,7 @@ def test_p7_a_run_whose_controller_died_before_it_heard_of_its_jobs_is_stopped_w
         if one.job_id is not None:
             _workers.note_job(str(tmp_path), one, one.job_id)
     take_over(str(tmp_path), 0, None)
-    controller = ruler(str(tmp_path))
+    controller = current_leader(str(tmp_path))
     assert controller is not None
     cluster = Scripted(snapshot(_3_0=JobState.RUNNING, _3_1=JobState.PENDING))
     told = _stop_workers(tmp_path, cluster, controller)
@@ -90,14 +95,14 @@ def test_p7_a_run_whose_controller_died_before_it_heard_of_its_jobs_is_stopped_w
 def test_jobs_have_a_moment_to_end_once_slurm_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
     running, ended = snapshot(_1=JobState.RUNNING), snapshot(_1=JobState.COMPLETED)
-    assert left_over(Scripted(UNKNOWN, running, ended), RUN, [], stopped) == []
-    monkeypatch.setattr(_leftovers, "_EXIT_SECS", 0.05)
-    assert left_over(Scripted(UNKNOWN, running), RUN, [], stopped) == ["1"]
+    assert ghost_jobs(Scripted(UNKNOWN, running, ended), RUN, [], stopped) == []
+    monkeypatch.setattr(_ghost_jobs, "_EXIT_SECS", 0.05)
+    assert ghost_jobs(Scripted(UNKNOWN, running), RUN, [], stopped) == ["1"]
 
 
 def test_p6_an_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_leftovers, "_ANSWER_SECS", 0.05)
-    assert left_over(Scripted(UNKNOWN), RUN, [], threading.Event()) is None
+    monkeypatch.setattr(_ghost_jobs, "_ANSWER_SECS", 0.05)
+    assert ghost_jobs(Scripted(UNKNOWN), RUN, [], threading.Event()) is None
 
 
 @pytest.mark.parametrize("answer", [UNKNOWN, snapshot(_1=JobState.RUNNING)])
@@ -107,7 +112,7 @@ def test_p6_somebody_in_a_hurry_waits_no_longer(
     """What is known by then counts; else the way out is named."""
     stopped = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        asked: Future[Any] = pool.submit(left_over, Scripted(answer), RUN, [], stopped)
-        jobs = await_jobs(asked, RUN, lambda _: True, hurry=False, stopped=stopped)
+        asked: Future[Any] = pool.submit(ghost_jobs, Scripted(answer), RUN, [], stopped)
+        jobs = await_ghost_jobs(asked, RUN, lambda _: True, hurry=False, stopped=stopped)
     assert jobs == (["1"] if answer.known else [])
     assert (f"furu pool stop {RUN}" in caplog.text) is not answer.known

@@ -39,7 +39,7 @@ from furu_core.executors import (
 )
 from furu_plan import Decision, RetryLedger, Spent
 from furu_slurm import bare_id
-from furu_slurm_pool._moves import listed
+from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
 _SILENT_LEASES: Final = 3.0
@@ -48,7 +48,7 @@ _ENDED: Final = "ended-"
 
 
 @attrs.frozen
-class Reign:
+class Term:
     """One process's time as the controller of a run.
 
     Attributes:
@@ -83,7 +83,7 @@ class Reign:
 
 
 @attrs.frozen
-class Ruler:
+class Leader:
     """The newest controller of a run, as anyone sees it.
 
     Attributes:
@@ -148,7 +148,7 @@ def ask_to_stop(run_folder: str, number: int) -> None:
 
 def take_over(
     run_folder: str, after: int, submission: Submission | None, *, for_job: bool = False
-) -> Reign | None:
+) -> Term | None:
     """Become the controller of a run; None when somebody else was faster.
 
     Args:
@@ -160,7 +160,7 @@ def take_over(
     Raises:
         OSError: it cannot be noted.
     """
-    reign = Reign(run_folder, after + 1)
+    term = Term(run_folder, after + 1)
     staged = f"{run_folder}/controllers/.new-{os.getpid()}-{os.urandom(4).hex()}"
     os.makedirs(staged)
     record = {
@@ -173,16 +173,16 @@ def take_over(
         for name, text in (("controller.json", json.dumps(record)), ("alive", "")):
             with open(f"{staged}/{name}", "x", encoding="utf-8") as file:
                 file.write(text)
-        os.rename(staged, reign.folder)
+        os.rename(staged, term.folder)
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
-        if isinstance(error, FileExistsError) or os.path.isdir(reign.folder):
+        if isinstance(error, FileExistsError) or os.path.isdir(term.folder):
             return None
         raise
-    return None if reign.is_over() else reign
+    return None if term.is_over() else term
 
 
-def ruler(run_folder: str) -> Ruler | None:
+def current_leader(run_folder: str) -> Leader | None:
     """The newest controller of a run; None where there was none yet, or its record is damaged."""
     number = max(numbers(run_folder), default=0)
     if not number:
@@ -195,7 +195,7 @@ def ruler(run_folder: str) -> Ruler | None:
         submission = raw["submission"] and Submission(**raw["submission"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return Ruler(number, process, submission, _ended(folder), _silence(folder))
+    return Leader(number, process, submission, _ended(folder), _silence(folder))
 
 
 def _ended(folder: str) -> RunState | None:
@@ -219,18 +219,18 @@ def _silence(folder: str) -> float:
     return max(0.0, now - last)
 
 
-class KeptLedger(RetryLedger):
+class StoredLedger(RetryLedger):
     """A ledger that writes down what nodes have used up, so that a run that is resumed goes on from it.
 
     Args:
-        reign: whose folder it writes to.
+        term: whose folder it writes to.
         task_of: the name of the task by which a node was tried last, by its hash.
         settings, keep_going, spent: as for `RetryLedger`.
     """
 
     def __init__(
         self,
-        reign: Reign,
+        term: Term,
         task_of: Callable[[str], str],
         settings: Settings,
         *,
@@ -239,7 +239,7 @@ class KeptLedger(RetryLedger):
     ) -> None:
         super().__init__(settings, keep_going=keep_going, spent=spent)
         self._task_of = task_of
-        self._file = LineFile(f"{reign.folder}/spent.jsonl")
+        self._file = LineFile(f"{term.folder}/spent.jsonl")
         for node_hash, used in spent.items():
             self._write(node_hash, "", used)
 

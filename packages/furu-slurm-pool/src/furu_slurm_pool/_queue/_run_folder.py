@@ -5,12 +5,12 @@
     runs/<run id>/request.json, roots.jsonl    what the run is to do; whoever started it
                   same-as-<digest>             lets the same command find it
                   environment.json             what its jobs are started with; the controller
-                  controllers/<n>/             the n-th controller of the run, see `_controllers`
+                  controllers/<n>/             the n-th controller of the run, see `_controller._terms`
                   graph/<n>-<k>.jsonl          configs of queued nodes; controller n
-                  queue/<spec key>/            see `_queue`
-                  verdicts/, heartbeats/       see there; workers
+                  queue/<spec key>/            see `_tasks`
+                  reports/, heartbeats/       see there; workers
                   orders/                      what workers are to do, see `orders`; the controller
-                  workers/<worker>.json        see `_workers`; the controller
+                  workers/<worker>.json        see `_controller._workers`; the controller
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from furu_slurm_pool import _heartbeats, _verdicts
-from furu_slurm_pool._moves import listed
-from furu_slurm_pool._queue import QueueFolder, queue_folder
+from furu_slurm_pool._queue import _heartbeats, _reports
+from furu_slurm_pool._queue._files import listed
+from furu_slurm_pool._queue._tasks import QueueFolder, queue_folder
 
 STOP: Final = "stop"
 _LEAVE: Final = ".leave"
@@ -35,7 +35,7 @@ def make_folders(run_folder: str) -> None:
         f"{run_folder}/queue",
         f"{run_folder}/workers",
         orders_folder(run_folder),
-        _verdicts.folder_of(run_folder),
+        _reports.folder_of(run_folder),
         _heartbeats.folder_of(run_folder),
     ):
         os.makedirs(folder, exist_ok=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from furu_slurm_pool._moves import listed, moved
+from furu_slurm_pool._queue._files import listed, moved
 
 
 def folder_of(run_folder: str) -> str:

@@ -42,29 +42,28 @@ from furu_slurm import (
     write_job_environment,
 )
 from furu_slurm.errors import FuruSlurmError
-from furu_slurm_pool._control import (
+from furu_slurm_pool._controller._queue_pool import unwritable
+from furu_slurm_pool._controller._request import Request, read_request
+from furu_slurm_pool._controller._run import SlurmPoolRun
+from furu_slurm_pool._controller._start import (
     CONTROLLER_KEY,
     Controlled,
+    begin_term,
     check,
-    claim,
+    claim_term,
     cluster_of,
-    control,
+    control_run,
     given_up_on_error,
     margin_secs,
     refuse_if_alive,
-    succeed,
-    unfinished,
+    unfinished_run,
 )
-from furu_slurm_pool._controllers import Reign, ruler, take_over
-from furu_slurm_pool._observed import ObservedPoolRun
-from furu_slurm_pool._pool import unwritable
-from furu_slurm_pool._pool_run import SlurmPoolRun
-from furu_slurm_pool._request import Request, read_request
+from furu_slurm_pool._controller._terms import Term, current_leader, take_over
 from furu_slurm_pool._worker import EXECUTOR
 
 _log = logging.getLogger("furu.pool")
 
-CONTROL: Final = "furu_slurm_pool._detached:control_as_job"
+CONTROL: Final = "furu_slurm_pool._controller._job:control_as_job"
 _HAND_OVER_SECS: Final = 60  # for the process that submitted the job to be its predecessor
 _PAUSE_SECS: Final = 0.2
 _REQUEUES: Final = 5
@@ -73,32 +72,34 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 FAILED: Final = 1
 
 
-def submit_controller(request: Request, roots: Roots, *, where: Path | None) -> ObservedPoolRun:
+def submit_controller(request: Request, roots: Roots, *, where: Path | None) -> Path:
     """Have a job control a run: the newest unfinished one for these roots, or else a new one.
+
+    Returns:
+        The run's folder.
 
     Raises:
         FuruRunAlive: such a run is controlled by a process that lives.
         FuruSlurmError: the job cannot be submitted.
     """
-    found = unfinished(roots, where)
+    found = unfinished_run(roots, where)
     # Options that no job could go on with are not to replace those of before.
     check(request, roots, None if found is None else found[0])
     if found is None:
         _, folder = new_run_folder(EXECUTOR, roots, where=where)
-        reign = succeed(folder, 0, request, roots)
+        term = begin_term(folder, 0, request, roots)
     else:
         folder, before = found
-        reign = succeed(folder, before.number, request, roots)
-    return submit_controller_of(folder, request, roots, reign)
+        term = begin_term(folder, before.number, request, roots)
+    submit_controller_of(folder, request, term)
+    return folder
 
 
-def submit_controller_of(
-    folder: Path, request: Request, roots: Roots, reign: Reign
-) -> ObservedPoolRun:
+def submit_controller_of(folder: Path, request: Request, term: Term) -> None:
     """Have a job control the run in a folder, which this process controls until then."""
     spec = controller_spec(request)
     cluster = cluster_of(request)
-    with given_up_on_error(reign):
+    with given_up_on_error(term):
         write_job_environment(folder)
         (job_id,) = cluster.submit(
             spec=spec,
@@ -112,10 +113,9 @@ def submit_controller_of(
     submission = Submission(EXECUTOR, at_home(job_id, cluster.home()), ANY_RESTART)
     try:
         # None: the job has begun already, and is the controller.
-        take_over(str(folder), reign.number, submission, for_job=True)
+        take_over(str(folder), term.number, submission, for_job=True)
     except OSError as error:
         raise unwritable(str(folder), error) from error
-    return ObservedPoolRun(folder, roots, request.submitit_root)
 
 
 def controller_spec(request: Request) -> SlurmSpec:
@@ -136,7 +136,7 @@ def _predecessor(folder: Path) -> int | None:
     job = this_job()
     deadline = time.monotonic() + _HAND_OVER_SECS
     while True:
-        before = ruler(str(folder))
+        before = current_leader(str(folder))
         if before is None:
             return 0
         if before.ended is RunState.DONE:
@@ -165,7 +165,7 @@ def control_as_job(run_folder: str) -> int:
             after = _predecessor(folder)
             if after is None:
                 return 0
-            controlled = control(request, roots, folder, claim(folder, after))
+            controlled = control_run(request, roots, folder, claim_term(folder, after))
         except FuruError as error:
             print(f"furu: the controller cannot begin: {error}", file=sys.stderr, flush=True)
             return FAILED
@@ -224,7 +224,7 @@ def _see_to(
     try:
         ended.result()
     except FuruRunError as error:
-        if controlled.pool.is_over and not controlled.reign.is_over():
+        if controlled.pool.is_over and not controlled.term.is_over():
             return 0 if again else _back_into_the_queue(cluster, job)
         print(f"furu: {error}", file=sys.stderr, flush=True)
         return FAILED
