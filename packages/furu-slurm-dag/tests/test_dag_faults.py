@@ -34,7 +34,7 @@ def test_p7_after_a_submitter_was_killed_the_same_command_submits_the_rest(
     slurm: Any, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What may be on its way to the queue is given a minute and a half, which no test has.
-    monkeypatch.setattr("furu_slurm_dag._liveness.SUBMITTING_SECS", 2.0)
+    monkeypatch.setattr("furu_slurm._health.UNCONFIRMED_SECS", 2.0)
     with Host(store, modules=["dag_programs"], sys_path=[NODES]) as host:
         killed = [
             host.start("dag_programs:submit_and_die", when, 3, 2, when)
@@ -229,7 +229,7 @@ def test_p6_a_partition_that_does_not_exist_is_refused_and_leaves_nothing(
 def test_p6_a_job_that_no_node_will_ever_start_is_given_up(
     slurm: Any, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("furu_slurm_dag._board._HOPELESS_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm._health.UNSCHEDULABLE_SECS", 1.0)
     run = submit(Step(label="one"), specs={"default": SlurmSpec(partition="cpu", cpus=500)})
     with pytest.raises(FuruRunError, match="PartitionConfig"):
         run.wait(WAIT_SECS)

@@ -96,7 +96,7 @@ def test_p6_while_the_controller_is_down_nothing_is_called_gone_and_submitting_i
     submission = submission_of(running)
     assert submission is not None
     # What may be on its way to the queue is given a minute and a half, which no test has.
-    monkeypatch.setattr("furu_slurm_dag._liveness.SUBMITTING_SECS", 2.0)
+    monkeypatch.setattr("furu_slurm._health.UNCONFIRMED_SECS", 2.0)
     cluster.stop_controller()
     assert not SlurmCluster().jobs(fresh=True).known
     assert liveness([submission]) == {submission: Liveness.UNKNOWN}
@@ -118,7 +118,8 @@ def test_p6_jobs_whose_end_slurm_forgot_hold_up_nobody(
     cluster: SlurmTestCluster, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at the wrong moment, Slurm believes in jobs that have ended, until their walltime."""
-    monkeypatch.setattr("furu_slurm_dag._board._GHOST_SECS", 3.0)
+    monkeypatch.setattr("furu_slurm._health.GHOST_SECS", 3.0)
+    monkeypatch.setattr("furu_slurm_dag._board._READ_SECS", 1.0)
     source, bad = Step(label="source", waits=True), Fails(label="bad", times=99, waits=True)
     root = Step(label="root", needs=(source,))
     with furu_core.use_settings(max_compute_retries=0):
@@ -189,7 +190,7 @@ def test_limits_of_the_cluster_are_found_out_and_the_wait_goes_on_in_waves(
     caplog: pytest.LogCaptureFixture,
     calls: list[dict[str, Any]],
 ) -> None:
-    monkeypatch.setattr("furu_slurm_dag._run._AGAIN_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm._submit_limit.LIMIT_PAUSE_SECS", 1.0)
     # They wait, or some would end before all is submitted.
     steps = tuple(Step(label=str(number), waits=True) for number in range(5))
     run = submit(Step(label="root", needs=steps))
@@ -224,7 +225,7 @@ def test_limits_of_the_cluster_are_found_out_and_the_wait_goes_on_in_waves(
 
     # A job that asks for more than its user may have waits for ever, which ends the run that says so.
     limited.run("sacctmgr", "-i", "modify", "user", *USER, "set", "MaxWall=1")
-    monkeypatch.setattr("furu_slurm_dag._board._HOPELESS_SECS", 2.0)
+    monkeypatch.setattr("furu_slurm._health.UNSCHEDULABLE_SECS", 2.0)
     monkeypatch.setattr("furu_slurm_dag._run._FIRST_WORD_SECS", 0.5)
     caplog.set_level("INFO", "furu")
     run = submit(Step(label="long"))

@@ -37,12 +37,20 @@ from furu_core.executors import (
     note_submission,
 )
 from furu_plan import Spent, build_plan
-from furu_slurm import JobInfo, JobState, SlurmCluster, SlurmSpec, Snapshot, at_home
+from furu_slurm import (
+    UNCONFIRMED_SECS,
+    JobInfo,
+    JobState,
+    SlurmCluster,
+    SlurmSpec,
+    Snapshot,
+    at_home,
+)
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _files as files
 from furu_slurm_dag._board import Board
-from furu_slurm_dag._liveness import SUBMITTING_SECS, liveness
+from furu_slurm_dag._liveness import liveness
 from furu_slurm_dag._submit import Submitter
 from furu_slurm_dag._wiring import afterok, grouped
 from furu_testing import wait_until
@@ -180,7 +188,7 @@ def test_p4_a_job_that_another_cluster_took_is_not_known_here(store: Path) -> No
 
 
 def test_p4_a_submission_of_another_user_that_is_not_listed_is_not_gone(store: Path) -> None:
-    assert of(Queue(), begun(SUBMITTING_SECS + 5, home="alpha:12345")) is Liveness.UNKNOWN
+    assert of(Queue(), begun(UNCONFIRMED_SECS + 5, home="alpha:12345")) is Liveness.UNKNOWN
 
 
 def test_p7_a_job_that_is_being_submitted_lives_for_a_while(store: Path) -> None:
@@ -188,13 +196,13 @@ def test_p7_a_job_that_is_being_submitted_lives_for_a_while(store: Path) -> None
 
 
 def test_p7_a_submission_that_nobody_finished_is_gone_in_the_end(store: Path) -> None:
-    assert of(Queue(), begun(SUBMITTING_SECS + 5)) is Liveness.GONE
+    assert of(Queue(), begun(UNCONFIRMED_SECS + 5)) is Liveness.GONE
 
 
 def test_p7_a_job_without_an_id_is_gone_only_by_a_look_from_after_the_submission(
     store: Path,
 ) -> None:
-    note = begun(SUBMITTING_SECS + 5)
+    note = begun(UNCONFIRMED_SECS + 5)
     cluster = Queue()
     cluster.snapshot = attrs.evolve(cluster.snapshot, taken=time.monotonic() - 10)
     cluster.later = Queue(INFO).snapshot
@@ -267,7 +275,7 @@ def test_p6_a_wait_that_submits_is_interrupted_and_cancelled_at_once(
     store: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr("furu_slurm_dag._run._AGAIN_SECS", 0.0)
+    monkeypatch.setattr("furu_slurm._submit_limit.LIMIT_PAUSE_SECS", 0.0)
     fake.command("sbatch", LIMIT)
     run = submit(Step(label="step"))
     looks: list[float] = []
@@ -307,7 +315,7 @@ def test_p6_a_wait_that_submits_is_interrupted_and_cancelled_at_once(
         with pytest.raises(FuruRunCancelled):
             run.wait(WAIT_SECS)
         thread.join()
-        assert time.monotonic() - looks[-1] < SUBMITTING_SECS / 2
+        assert time.monotonic() - looks[-1] < UNCONFIRMED_SECS / 2
         assert len(fake.calls("sbatch")) == tried + 1
     finally:
         signal.signal(signal.SIGINT, before)

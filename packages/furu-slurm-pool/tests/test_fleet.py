@@ -45,7 +45,7 @@ def cluster() -> Quiet:
 def fleet(tmp_path: Path, cluster: Quiet) -> Fleet:
     """One worker of a controller before this one, which is job 7."""
     make_folders(str(tmp_path))
-    worker = Worker("w1", "gpu", "tok", -1, str(tmp_path))
+    worker = Worker("w1", "gpu", "tok", 0, str(tmp_path))
     _workers.note(str(tmp_path), worker)
     _workers.note_job(str(tmp_path), worker, "7")
     fleet = Fleet(
@@ -79,10 +79,10 @@ def test_a_worker_whose_job_is_suspended_is_not_taken_for_silent(
     time.sleep(4 * LEASE_SECS)
     assert fleet._judge(says(JobState.SUSPENDED)) == []
     assert fleet._judge(says(JobState.RUNNING)) == []  # it has a while to show itself again
-    assert fleet.workers()[0].cancelled is None
+    assert fleet.workers()[0].health.cancelled is None
     time.sleep(4 * LEASE_SECS)
     assert fleet._judge(says(JobState.RUNNING)) == []
-    assert fleet.workers()[0].cancelled is not None
+    assert fleet.workers()[0].health.cancelled is not None
     fleet.abandon()
     assert cluster.cancelled in ([], ["7"])
 
@@ -93,7 +93,7 @@ def test_p5_a_worker_whose_job_was_put_back_into_the_queue_is_gone_with_what_it_
 ) -> None:
     """Its second start would claim and tell under the first one's name."""
     (gone,) = fleet._judge(says(state, restarts=1))
-    assert (gone.worker.name, gone.worker.cancelled is None) == ("w1", False)
+    assert (gone.worker.name, gone.worker.health.cancelled is None) == ("w1", False)
     assert "put back into the queue" in gone.why
     assert fleet.workers() == []
 
@@ -117,7 +117,7 @@ def test_p6_a_worker_that_waits_in_a_queue_is_given_up_where_nobody_can_know_of_
 ) -> None:
     """Else it took the place of others for ever, in a run that another user goes on with."""
     (worker,) = fleet.workers()
-    worker.home, worker.submitted = "alpha:7", time.monotonic() - 1000
+    worker.home, worker.health.submitted = "alpha:7", time.monotonic() - 1000
     where: Any = None if home is None else Where(home)
     gone = fleet._judge(Snapshot(True, home=where))
     assert [one.worker for one in gone] == ([] if lives else [worker])
@@ -204,7 +204,7 @@ def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> 
 
 def test_p7_workers_that_an_earlier_furu_noted_are_taken_over(tmp_path: Path) -> None:
     make_folders(str(tmp_path))
-    worker = Worker("w1", "gpu", "tok", -1, str(tmp_path), "7")
+    worker = Worker("w1", "gpu", "tok", 0, str(tmp_path), "7")
     _workers.note(str(tmp_path), worker)
     path = tmp_path / "workers" / "w1.json"
     record = json.loads(path.read_text())

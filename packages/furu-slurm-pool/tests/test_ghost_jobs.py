@@ -37,7 +37,7 @@ def snapshot(**states: JobState) -> Snapshot:
     return Snapshot(True, found={info.job_id: info for info in infos})
 
 
-def worker(job_id: str | None, *, token: str = "", index: int = -1, home: str = "") -> Worker:
+def worker(job_id: str | None, *, token: str = "", index: int = 0, home: str = "") -> Worker:
     return Worker(f"w-{job_id or token}-{index}", "gpu", token, index, "logs", job_id, home)
 
 

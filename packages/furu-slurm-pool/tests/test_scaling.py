@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pool_kit import RUN_SECS, start
 
-from furu_slurm import Allowance, LocalCluster
+from furu_slurm import LocalCluster, SubmitLimit
 from furu_slurm_pool._controller._scaling import RecentDemand, shares
 from furu_testing import times
 from furu_testing.nodes import Step
@@ -45,21 +45,21 @@ def test_a_demand_counts_for_a_while_after_it_has_fallen() -> None:
 
 def test_how_many_jobs_are_allowed_is_found_out_by_halves() -> None:
     clock = Clock()
-    allowance = Allowance(30.0, clock)
-    assert allowance.of("a", 8) == 8
-    assert allowance.refused("a", 8)
-    assert allowance.of("a", 8) == 4
-    assert allowance.refused("a", 4)
-    allowance.taken("a", 2)
-    assert allowance.of("a", 8) == 2
+    limit = SubmitLimit(30.0, clock)
+    assert limit.allows("a", 8) == 8
+    assert limit.refused("a", 8)
+    assert limit.allows("a", 8) == 4
+    assert limit.refused("a", 4)
+    limit.taken("a", 2)
+    assert limit.allows("a", 8) == 2
     clock.now += 31
-    allowance.taken("a", 2)
-    assert allowance.of("a", 8) == 4
-    assert not allowance.refused("a", 1)
-    assert allowance.of("a", 8) == 0
-    assert allowance.of("b", 8) == 8
+    limit.taken("a", 2)
+    assert limit.allows("a", 8) == 4
+    assert not limit.refused("a", 1)
+    assert limit.allows("a", 8) == 0
+    assert limit.allows("b", 8) == 8
     clock.now += 31
-    assert allowance.of("a", 8) == 1
+    assert limit.allows("a", 8) == 1
 
 
 def test_layers_of_two_spec_keys_by_turns_do_not_swap_workers_at_each(

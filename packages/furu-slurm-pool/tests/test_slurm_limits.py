@@ -102,7 +102,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     cluster.wait_idle()
 
     # While other jobs of the user are all that Slurm takes, a run waits for their end.
-    monkeypatch.setattr("furu_slurm_pool._controller._fleet._LIMIT_PAUSE_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm._submit_limit.LIMIT_PAUSE_SECS", 1.0)
     others = [cluster.sbatch("sleep 600", "--ntasks=1") for _ in range(2)]
     run = start_on_slurm(Leaf(x=7))
     wait_until("the limit to be said", lambda: "going on with 0 workers" in caplog.text)
@@ -113,13 +113,15 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     # A limit that nothing will lift is an error.
     limit = ("sacctmgr", "-i", "modify", "user", pwd.getpwuid(os.getuid()).pw_name, "set")
     cluster.run(*limit, "MaxSubmitJobs=0")
-    monkeypatch.setattr("furu_slurm_pool._controller._fleet._UNSEEN_SECS", 1.5)
+    monkeypatch.setattr("furu_slurm._submit_limit.ALONE_SECS", 1.5)
     run = start_on_slurm(Leaf(x=8))
     with pytest.raises(FuruRunError, match="no job at all") as caught:
         run.wait(JOBS_SECS)
     assert isinstance(caught.value.__cause__, FuruSubmitRefused)
 
     # Nor does a job ever start that asks for more than its user may have.
+    monkeypatch.setattr("furu_slurm._health.UNSCHEDULABLE_SECS", 1.5)
+    monkeypatch.setattr("furu_slurm_pool._observer._run._QUEUE_SECS", 1.0)
     cluster.run(*limit, "MaxSubmitJobs=2", "MaxWall=1")
     run = start_on_slurm(Leaf(x=9))
     with pytest.raises(FuruRunError, match="AssocMaxWallDurationPerJobLimit") as caught:

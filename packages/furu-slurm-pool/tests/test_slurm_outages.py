@@ -143,11 +143,12 @@ def test_p6_a_job_whose_end_slurm_forgot_is_cancelled_and_its_worker_replaced(
     (job,) = [row["id"] for row in jobs_of(run.id, cluster)]
     (worker,) = (path.stem for path in run.run_dir.glob("workers/*.json"))
     order_leave(str(run.run_dir), worker)  # when it has done what it has
-    for name in ("_LEFT_SECS", "_GHOST_SECS"):  # until Slurm is back nobody is to give the job up
-        monkeypatch.setattr(f"furu_slurm_pool._controller._fleet.{name}", math.inf)
+    limits = ("furu_slurm_pool._controller._fleet._LEFT_SECS", "furu_slurm._health.GHOST_SECS")
+    for limit in limits:  # until Slurm is back nobody is to give the job up
+        monkeypatch.setattr(limit, math.inf)
     cluster.make_ghost(job, lambda: let_go(store))
-    for name in ("_LEFT_SECS", "_GHOST_SECS"):
-        monkeypatch.setattr(f"furu_slurm_pool._controller._fleet.{name}", 2.0)
+    for limit in limits:
+        monkeypatch.setattr(limit, 2.0)
     assert run.wait(JOBS_SECS).results() == [1, 1]
     jobs = {mark.label: bare_id(mark.facts["submission"][1]) for mark in read_marks(store)}
     assert jobs["first"] == job

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from furu_slurm import JobInfo, JobState
+from furu_slurm import Health, JobHealth, JobInfo, JobState
 from furu_slurm_pool._controller._fleet import FailedStarts, StartsFail
 from furu_slurm_pool._controller._workers import Worker
 
 
 def worker(number: int, state: JobState | None, *, denied: bool = False) -> Worker:
     info = None if state is None else JobInfo(str(number), "furu", state)
+    health = JobHealth(info=info, verdict=Health.DENIED if denied else Health.ENDED)
     folder = str(Path("logs"))
-    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), "", info, denied=denied)
+    return Worker(f"w{number}", "gpu", "token", 0, folder, str(number), health=health)
 
 
 def failures_borne(made: list[Worker]) -> int:

@@ -79,11 +79,11 @@ def test_p6_a_job_that_can_never_run_is_told_from_one_that_waits_for_what_may_co
     never = ["PartitionConfig", "InvalidQOS", "AssocMaxWallDurationPerJobLimit"]
     never += ["AssocMaxCpuPerJobLimit", "AssocMaxGRESPerJob", "QOSMaxWallDurationPerJobLimit"]
     never += ["QOSMaxCpuPerNode", "QOSMinCpuNotSatisfied"]
-    assert [info.reason for info in pending(*never) if not info.hopeless] == []
+    assert [info.reason for info in pending(*never) if not info.unschedulable] == []
     # Others end, somebody lets it go, a node or partition comes back.
     later = ["Priority", "Resources", "AssocGrpCpuLimit", "QOSMaxCpuPerUserLimit", "JobHeldUser"]
     later += ["PartitionDown", "Reservation", "ReqNodeNotAvail, UnavailableNodes:n1", "None"]
-    assert [info.reason for info in pending(*later) if info.hopeless] == []
+    assert [info.reason for info in pending(*later) if info.unschedulable] == []
 
 
 def test_p6_why_jobs_wait_is_said_in_slurms_words_the_most_frequent_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,16 +19,14 @@ from furu_core.executors import (
     place_of,
 )
 from furu_plan import DependencyPlan, PlanNode, RetryLedger, Status, Verdict
-from furu_slurm import JobInfo, JobState, Snapshot, job_log, last_word
+from furu_slurm import Health, JobHealth, JobInfo, JobState, Snapshot, job_log, last_word
 from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
 from furu_slurm_dag._job import Status as JobStatus
 from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
 
 _VISIBLE_SECS: Final = 60.0
-_HOPELESS_SECS: Final = 60.0  # a job that waits for what no node has is given up after that
-# A controller of Slurm that was killed may forget ends of jobs, and believe in them until their walltime.
-_GHOST_SECS: Final = 120.0
+_READ_SECS: Final = 60.0  # between two looks at what a job that runs says itself
 
 
 Told = Callable[[Entry], None]
@@ -132,7 +131,8 @@ class Board:
             entry.job = job
             entry.wired = names
             entry.adopted = job.name.run_id != self._submitter.run_id
-            entry.ended = entry.hopeless = None
+            entry.ended = None
+            entry.health = JobHealth()
             self._set(entry, Stage.QUEUED)
 
     # Looking
@@ -162,82 +162,86 @@ class Board:
             self._is_done(entry)
 
     def _look_at_job(self, entry: Entry, job: Job, snapshot: Snapshot) -> None:
-        info = snapshot.job(job.job_id)
-        # That a listing does not show it proves nothing. Of another user's its attempt says more.
-        if (
-            info is None
-            and not snapshot.gone(job.full_id)
-            and not (entry.adopted and self._reader.state(entry.node.obj).state is NodeState.STALE)
-        ):
-            return
-        if info is not None and info.state.live:
-            entry.ended = None
-            self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)
-            if info.dropped:
+        running = entry.stage is Stage.RUNNING
+        entry.health.left = self._left_since(entry, job) if running else None
+        entry.health.unblocked = None if running else self._unblocked_since(entry)
+        health = entry.health.look(job.submitted, snapshot)
+        info = entry.health.info
+        match health:
+            case Health.HEALTHY:
+                assert info is not None
+                entry.ended = None
+                self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)
+            case Health.DROPPED:
                 self.surplus.append(job.job_id)
                 self._lost(entry, job, info, began=False)
-                return
-            self._mind_hopeless(entry, job, info)
-            if entry.stage is Stage.QUEUED and info.reason == "Dependency":
-                self._mind_ghosts_below(entry, job)
-            elif entry.stage is Stage.RUNNING:
-                self._mind_ghost(entry, job, snapshot)
-            return
-        if entry.node.rerun and info is not None and info.state is JobState.COMPLETED:
-            self._is_done(entry)
-            return
+            case Health.UNSCHEDULABLE:
+                assert info is not None
+                text = (
+                    f"job {job.job_id} is pending for a reason that does not pass by itself: "
+                    f"{info.reason}; mend specs[{entry.node.spec_key!r}]"
+                )
+                self.surplus.append(job.job_id)
+                self._fail(entry, self._failure(entry, FailureKind.PROTOCOL, text))
+            case Health.STRANDED:
+                self.surplus.append(job.job_id)
+                self._again(entry)
+            case Health.GHOST:
+                self.surplus.append(job.job_id)
+                self._judge(entry, job, None, snapshot, waited=math.inf)
+            case Health.ENDED:
+                assert info is not None
+                if entry.node.rerun and info.state is JobState.COMPLETED:
+                    self._is_done(entry)
+                else:
+                    self._has_ended(entry, job, info, snapshot)
+            case Health.DENIED:
+                self._has_ended(entry, job, None, snapshot)
+            case Health.UNKNOWN | Health.OUT_OF_SIGHT | Health.SILENT | Health.LOST:
+                # That a listing does not show it proves nothing. Of another user's its attempt says more.
+                if entry.adopted and self._reader.state(entry.node.obj).state is NodeState.STALE:
+                    self._has_ended(entry, job, None, snapshot)
+            case Health.RESTARTED:
+                raise AssertionError("jobs of nodes may be restarted")
+
+    def _has_ended(self, entry: Entry, job: Job, info: JobInfo | None, snapshot: Snapshot) -> None:
         now = time.monotonic()
         entry.ended = now if entry.ended is None else entry.ended
         self._judge(entry, job, info, snapshot, waited=now - entry.ended)
-
-    def _mind_hopeless(self, entry: Entry, job: Job, info: JobInfo) -> None:
-        # That a dependency can never be met any more, Slurm acts upon by itself.
-        if not info.hopeless or info.reason == "DependencyNeverSatisfied":
-            entry.hopeless = None
-            return
-        now = time.monotonic()
-        entry.hopeless = now if entry.hopeless is None else entry.hopeless
-        if now - entry.hopeless > _HOPELESS_SECS:
-            text = (
-                f"job {job.job_id} is pending for a reason that does not pass by itself: "
-                f"{info.reason}; mend specs[{entry.node.spec_key!r}]"
-            )
-            self.surplus.append(job.job_id)
-            self._fail(entry, self._failure(entry, FailureKind.PROTOCOL, text))
 
     def _look_back(self, entry: Entry, snapshot: Snapshot) -> None:
         """See that the job of a node that is there has ended, in Slurm's eyes as well."""
         if entry.stage is not Stage.DONE or entry.job is None or entry.adopted:
             return
-        info = snapshot.job(entry.job.job_id)
-        if info is None or not _is_long_ago(entry.since):
+        if entry.health.verdict in (Health.ENDED, Health.DENIED):
             return
-        if info.state is JobState.RUNNING or (info.state.waiting and "held" in info.reason.lower()):
-            self.surplus.append(info.job_id)
+        entry.health.left = entry.health.left or entry.since
+        if entry.health.look(entry.job.submitted, snapshot) is Health.GHOST:
+            self.surplus.append(entry.job.job_id)
             entry.job = None
 
-    def _mind_ghosts_below(self, entry: Entry, job: Job) -> None:
-        """Submit a node anew whose job waits for jobs, though all their nodes have long been there."""
+    def _unblocked_since(self, entry: Entry) -> float | None:
+        """Since when all that a node's job waits for has been there."""
         if not entry.wired and not entry.adopted:
-            return  # a dependency of the user's own
+            return None  # a dependency of the user's own
         below = [self.entries[one] for one in entry.node.dependencies if one in self.entries]
         there = all(one.stage is Stage.DONE for one in below)
-        if there and _is_long_ago(max([entry.since, *(one.since for one in below)])):
-            self.surplus.append(job.job_id)
-            self._again(entry)
+        return max([entry.since, *(one.since for one in below)]) if there else None
 
-    def _mind_ghost(self, entry: Entry, job: Job, snapshot: Snapshot) -> None:
-        """Judge a job that said its last word long ago, though Slurm says that it runs."""
-        if not _is_long_ago(max(entry.since, entry.read)):
-            return
+    def _left_since(self, entry: Entry, job: Job) -> float | None:
+        """Since when a job that runs, as Slurm says, has said its last word; looked at now and then.
+
+        A controller of Slurm that was killed may forget ends of jobs, and believe in them until their
+        walltime.
+        """
+        now, left = time.monotonic(), entry.health.left
+        if left is None and now - max(entry.since, entry.read) <= _READ_SECS:
+            return None
+        entry.read = now
         ledger = self._listen(entry, job)
         if ledger is None or not ledger.ended or ledger.token != job.name.token:
-            entry.read, entry.last_word = time.monotonic(), False
-        elif not entry.last_word:
-            entry.read, entry.last_word = time.monotonic(), True
-        else:
-            self.surplus.append(job.job_id)
-            self._judge(entry, job, None, snapshot, waited=_GHOST_SECS)
+            return None
+        return now if left is None else left
 
     def _judge(
         self, entry: Entry, job: Job, info: JobInfo | None, snapshot: Snapshot, *, waited: float
@@ -280,6 +284,7 @@ class Board:
         if other is None or other == job.name:
             return other is not None
         entry.job = self._submitter.adopt(entry.node, holder.submission)
+        entry.health = JobHealth()
         entry.adopted = True
         self._set(entry, Stage.QUEUED if entry.job is not None else Stage.WAITING)
         return True
@@ -478,7 +483,3 @@ def _says_more(info: JobInfo | None, ledger: Ledger | None) -> bool:
     if info.state is JobState.COMPLETED:
         return True
     return info.exit_code in (JobStatus.FAILED, JobStatus.BLOCKED)
-
-
-def _is_long_ago(moment: float) -> bool:
-    return time.monotonic() - moment > _GHOST_SECS

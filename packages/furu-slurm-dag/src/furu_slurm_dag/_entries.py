@@ -10,6 +10,7 @@ import attrs
 
 from furu_core.executors import Failure, NodePlace
 from furu_plan import PlanNode
+from furu_slurm import JobHealth
 from furu_slurm_dag._submit import Job
 
 
@@ -50,10 +51,9 @@ class Entry:
         because: short name of the node that failed, for one that never ran.
         computed: whether this run's job, or one that it adopted, computed it.
         ended: since when its job is known to be over and nothing seen of a result.
-        hopeless: since when its job waits for what no node has.
+        health: how its job is.
         since: when it came to stand as it stands, by `time.monotonic`.
         read: when it was looked what its job, which runs, says itself.
-        last_word: whether that was its last word.
         retries: how many times it was told that its jobs tried it again.
     """
 
@@ -67,8 +67,7 @@ class Entry:
     because: str = ""
     computed: bool = False
     ended: float | None = None
-    hopeless: float | None = None
+    health: JobHealth = attrs.field(factory=JobHealth)
     since: float = attrs.field(factory=time.monotonic)
     read: float = 0.0
-    last_word: bool = False
     retries: int = 0

@@ -37,7 +37,7 @@ from furu_plan.runs import (
     next_step,
     signals_forwarded,
 )
-from furu_slurm import Allowance, Cluster, Snapshot, reasons, reasons_text
+from furu_slurm import Cluster, Snapshot, SubmitLimit, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._board import Board
 from furu_slurm_dag._entries import Entry, Stage
@@ -48,7 +48,6 @@ from furu_slurm_dag._wiring import Group, grouped
 
 _log = logging.getLogger("furu.slurm")
 
-_AGAIN_SECS: Final = 10.0  # until a submission is tried again that Slurm had no room for
 _HEED_SECS: Final = 0.2  # after which a wait for another thread heeds what was wanted meanwhile
 _FIRST_WORD_SECS: Final = 10.0
 _WORD_SECS: Final = 60.0
@@ -123,8 +122,7 @@ class SlurmDagSubmission(Run):
         self._breakable = False
         self._state = RunState.RUNNING
         self._began = time.monotonic()
-        self._limited: float | None = None  # until when Slurm is not asked for more
-        self._allowance = Allowance(_AGAIN_SECS)
+        self._limit = SubmitLimit()
         self._limit_said = self._many_said = -math.inf
         self._unanswered: float | None = None
         self._next_word = time.monotonic() + _FIRST_WORD_SECS
@@ -314,20 +312,20 @@ class SlurmDagSubmission(Run):
             _log.warning("run %s: %s", self.id, error)
 
     def _submit_more(self) -> None:
-        if self._limited is not None and time.monotonic() < self._limited:
-            return
-        if self._board.at(Stage.WAITING):
+        if any(self._limit.allows(key, 1) for key in self._unsubmitted_keys()):
             try:
                 self._submit()
             except FuruSlurmUnavailable as error:
                 _log.warning("run %s: %s; it is tried again", self.id, error.message)
-                self._limited = time.monotonic() + _AGAIN_SECS
+                self._limit.pause()
+
+    def _unsubmitted_keys(self) -> set[str]:
+        return {entry.node.spec_key for entry in self._board.at(Stage.WAITING)}
 
     def _submit(self) -> None:
         """Submit what can be submitted now."""
         board = self._board
         board.refresh()
-        self._limited = None
         try:
             pending = board.pending()
             for group in grouped(board.submittable(), pending):
@@ -335,20 +333,20 @@ class SlurmDagSubmission(Run):
                 jobs = {one: board[one].job for one in group.waits_for}
                 known = {one: job for one, job in jobs.items() if job is not None}
                 # Of what others wait for, something may not have been submitted.
-                if len(known) == len(jobs) and not self._submit_group(group, known):
-                    return
+                if len(known) == len(jobs):
+                    self._submit_group(group, known)
         finally:
             self._submitter.close()
 
-    def _submit_group(self, group: Group, jobs: Mapping[str, Job]) -> bool:
-        """Submit a group in as many arrays as it takes; whether Slurm has room for more."""
+    def _submit_group(self, group: Group, jobs: Mapping[str, Job]) -> None:
+        """Submit a group in as many arrays as it takes, as far as Slurm has room for them."""
         places = [self._board[one].place for one in group.waits_for]
         nodes = list(group.nodes)
         key = nodes[0].spec_key
         while nodes:
-            size = self._allowance.of(key, min(len(nodes), self._submitter.largest))
+            size = self._limit.allows(key, min(len(nodes), self._submitter.largest))
             if not size:
-                return False
+                return
             part = attrs.evolve(group, nodes=tuple(nodes[:size]))
             self._break_off_if_wanted()
             try:
@@ -358,19 +356,19 @@ class SlurmDagSubmission(Run):
                 if time.monotonic() - self._many_said > _WORD_SECS:
                     self._many_said = time.monotonic()
                     _log.info("run %s: %s; the rest is submitted later", self.id, error)
-                return True
+                return
             except FuruSubmitLimit as error:
-                if self._allowance.refused(key, size):
+                if self._limit.refused(key, size):
                     continue
-                self._limit(error)
-                return False
-            self._allowance.taken(key, size)
+                self._say_limit(error)
+                with self._breaking_off():
+                    self._limit.check(error, self._cluster.jobs(fresh=True))
+                return
+            self._limit.taken(key, size)
             self._board.took(found, jobs)
             del nodes[: len(part.nodes)]
-        return True
 
-    def _limit(self, error: FuruSubmitLimit) -> None:
-        self._limited = time.monotonic() + _AGAIN_SECS
+    def _say_limit(self, error: FuruSubmitLimit) -> None:
         left = len(self._board.at(Stage.WAITING))
         if left and self._limit_said + _WORD_SECS < time.monotonic():
             self._limit_said = time.monotonic()

@@ -26,7 +26,17 @@ from furu_core.executors import (
     submission_of,
 )
 from furu_plan import PlanNode
-from furu_slurm import Call, Cluster, Specs, at_home, bare_id, new_token, node_log_folder
+from furu_slurm import (
+    UNCONFIRMED_SECS,
+    Call,
+    Cluster,
+    Specs,
+    SubmittedJob,
+    at_home,
+    bare_id,
+    new_token,
+    node_log_folder,
+)
 from furu_slurm.errors import FuruSlurmError
 from furu_slurm_dag._files import (
     GRAPH,
@@ -45,7 +55,6 @@ from furu_slurm_dag._files import (
     write_job_ids,
 )
 from furu_slurm_dag._job import FUNCTION, arguments
-from furu_slurm_dag._liveness import SUBMITTING_SECS, find_job
 from furu_slurm_dag._wiring import LONGEST, Group, afterok
 
 _log = logging.getLogger("furu.slurm")
@@ -73,6 +82,11 @@ class Job:
     def full_id(self) -> str:
         """Its id with its home."""
         return at_home(self.job_id, self.home)
+
+    @property
+    def submitted(self) -> SubmittedJob:
+        """The same for whoever asks how it is."""
+        return SubmittedJob(self.full_id, self.name.token, self.name.index, self.home)
 
 
 class TooMany(FuruSlurmError):
@@ -250,14 +264,14 @@ class Submitter:
         home = home_of_submission(folder, name.token)
         if home and home.rpartition(":")[0] != self._home.rpartition(":")[0]:
             raise elsewhere(node, Holder(None, submission))
-        deadline = time.monotonic() + SUBMITTING_SECS
+        deadline = time.monotonic() + UNCONFIRMED_SECS
         said = False
         while True:
             # Again and again: a listing does not show what another user submits.
             known = job_ids(folder, name.token)
             if name.index < len(known):
                 return Job(bare_id(known[name.index]), name, size, home)
-            info = find_job(self._cluster.jobs(), name)
+            info = self._cluster.jobs().in_submission(name.token, name.index)
             if info is not None:
                 return Job(info.job_id, name, size, home)
             if not _lives(submission):

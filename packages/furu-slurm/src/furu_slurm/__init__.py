@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
-    from furu_slurm._allowance import Allowance
     from furu_slurm._calls import Call
     from furu_slurm._cluster import Cluster
     from furu_slurm._environment import (
@@ -23,24 +22,37 @@ if _TYPE_CHECKING:
         submitit_root,
         worker_log_folder,
     )
+    from furu_slurm._health import (
+        ANY_RESTART,
+        SILENT_LEASES,
+        UNCONFIRMED_SECS,
+        Health,
+        JobHealth,
+        SubmittedJob,
+        liveness,
+        liveness_of,
+    )
     from furu_slurm._job_ids import at_home, bare_id, same_job
-    from furu_slurm._liveness import ANY_RESTART, judge, liveness
     from furu_slurm._local import LocalCluster
     from furu_slurm._node_child import ChildDied, NodeChild
     from furu_slurm._slurm import SlurmCluster
     from furu_slurm._spec import SlurmSpec
     from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
     from furu_slurm._states import JobInfo, JobState, Snapshot, reasons, reasons_text
+    from furu_slurm._submit_limit import SubmitLimit
     from furu_slurm._tokens import new_token
     from furu_slurm._walltime import with_current_end
 
 __all__ = [
     "ANY_RESTART",
-    "Allowance",
+    "SILENT_LEASES",
+    "UNCONFIRMED_SECS",
     "Call",
     "ChildDied",
     "Cluster",
+    "Health",
     "JobEnvironment",
+    "JobHealth",
     "JobInfo",
     "JobState",
     "LocalCluster",
@@ -49,14 +61,16 @@ __all__ = [
     "SlurmSpec",
     "Snapshot",
     "Specs",
+    "SubmitLimit",
+    "SubmittedJob",
     "at_home",
     "bare_id",
     "check_spec_keys",
     "configured_specs",
     "job_log",
-    "judge",
     "last_word",
     "liveness",
+    "liveness_of",
     "new_token",
     "node_log_folder",
     "reasons",
@@ -73,7 +87,6 @@ __all__ = [
 
 # A job imports this package as well, and would wait for all that submits jobs.
 _MODULES = {
-    "_allowance": ("Allowance",),
     "_calls": ("Call",),
     "_cluster": ("Cluster",),
     "_environment": (
@@ -83,14 +96,24 @@ _MODULES = {
         "write_job_environment",
     ),
     "_folders": ("job_log", "last_word", "node_log_folder", "submitit_root", "worker_log_folder"),
+    "_health": (
+        "ANY_RESTART",
+        "SILENT_LEASES",
+        "UNCONFIRMED_SECS",
+        "Health",
+        "JobHealth",
+        "SubmittedJob",
+        "liveness",
+        "liveness_of",
+    ),
     "_job_ids": ("at_home", "bare_id", "same_job"),
-    "_liveness": ("ANY_RESTART", "judge", "liveness"),
     "_local": ("LocalCluster",),
     "_node_child": ("ChildDied", "NodeChild"),
     "_slurm": ("SlurmCluster",),
     "_spec": ("SlurmSpec",),
     "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),
     "_states": ("JobInfo", "JobState", "Snapshot", "reasons", "reasons_text"),
+    "_submit_limit": ("SubmitLimit",),
     "_tokens": ("new_token",),
     "_walltime": ("with_current_end",),
 }

@@ -100,11 +100,11 @@ _WAITING: Final = {
     JobState.RESV_DEL_HOLD,
 }
 _HALTED: Final = {JobState.SUSPENDED, JobState.STOPPED}
-# Why a job waits that no free node would start.
-_HOPELESS: Final = {
+# Why a job waits that no free node would start. One whose dependency can never be met any more Slurm
+# ends by itself (``kill-on-invalid-dep``).
+_UNSCHEDULABLE: Final = {
     "AccountNotAllowed",
     "BadConstraints",
-    "DependencyNeverSatisfied",
     "InvalidAccount",
     "InvalidQOS",
     "PartitionConfig",
@@ -165,14 +165,19 @@ class JobInfo:
         return f"{text} ({', '.join(parts)})" if parts else text
 
     @property
-    def hopeless(self) -> bool:
+    def unschedulable(self) -> bool:
         """Whether it waits for what will not come by itself, such as a node larger than any.
 
         A job that is held, a partition that is down, or a reservation may be let go by somebody.
         """
         if self.state is not JobState.PENDING:
             return False
-        return self.reason in _HOPELESS or _TOO_LARGE.fullmatch(self.reason) is not None
+        return self.reason in _UNSCHEDULABLE or _TOO_LARGE.fullmatch(self.reason) is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for somebody to let it go."""
+        return self.state.waiting and "held" in self.reason.lower()
 
     @property
     def dropped(self) -> bool:
@@ -235,6 +240,15 @@ class Snapshot:
     def by_token(self, token: str) -> list[JobInfo]:
         """The jobs of one submission, by their place in its array."""
         return self._by_token.get(token, [])
+
+    def in_submission(self, token: str, index: int) -> JobInfo | None:
+        """The job at a place of a submission's array; None when it is not found."""
+        infos = self.by_token(token)
+        # Mostly all of an array are there, in their order.
+        for info in (*infos[index : index + 1], *infos):
+            if max(0, split_id(info.job_id)[1]) == index:
+                return info
+        return None
 
     @cached_property
     def _by_token(self) -> dict[str, list[JobInfo]]:

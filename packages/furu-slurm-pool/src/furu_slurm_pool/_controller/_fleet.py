@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from furu_slurm import (
-    Allowance,
+    SILENT_LEASES,
     Call,
     Cluster,
+    Health,
     JobInfo,
     JobState,
     Snapshot,
     Specs,
+    SubmitLimit,
     last_word,
     new_token,
     reasons,
@@ -33,18 +35,15 @@ from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitR
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._ghost_jobs import await_ghost_jobs, ghost_jobs, worker_job_name
 from furu_slurm_pool._controller._scaling import RecentDemand, shares
-from furu_slurm_pool._controller._workers import Gone, Worker, found_in
+from furu_slurm_pool._controller._workers import Gone, Worker
 from furu_slurm_pool._queue._heartbeats import Watch
 from furu_slurm_pool._queue._run_folder import order_leave
 
 _log = logging.getLogger("furu.pool")
 
 WORK: Final = "furu_slurm_pool._worker:work"
-_SILENT_LEASES: Final = 3.0  # without a sign of life, after which a worker's job is cancelled
 _LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
-_GHOST_SECS: Final = 20.0  # after which its job is cancelled
 _DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
-_LIMIT_PAUSE_SECS: Final = 30.0  # after the scheduler took not even one more job
 _LIMIT_WORD_SECS: Final = 300.0
 _DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
@@ -54,8 +53,6 @@ _MOMENT_SECS: Final = 0.2  # for an answer that takes no time where the schedule
 _TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
-_UNSEEN_SECS: Final = 90.0  # for a job that nobody knows the id of to be seen, or to begin
-_HOPELESS_LOOKS: Final = 2
 _STARTS: Final = 3  # workers in a row that die before they can do anything
 _TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
 _TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
@@ -113,9 +110,8 @@ class Fleet:
         self._workers: dict[str, Worker] = {}  # those that may do something yet, oldest first
         self._count = 0
         self._recent = RecentDemand(idle_secs)
-        self._allowance = Allowance(_LIMIT_PAUSE_SECS)
+        self._limit = SubmitLimit()
         self._limit_said: float | None = None
-        self._limit_since: float | None = None  # for which no job was seen that keeps others out
         # Two, so that jobs can be cancelled while a submission gets no answer.
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="furu-scheduler")
         self._asked: Future[Snapshot] | None = None
@@ -149,7 +145,7 @@ class Fleet:
         waiting = [worker for worker in self._workers.values() if worker.pending]
         if not waiting:
             return ""
-        found = reasons(worker.info for worker in waiting if worker.info is not None)
+        found = reasons(worker.health.info for worker in waiting if worker.health.info is not None)
         why = f" because of {reasons_text(found)}" if found else ""
         return f"queued workers: {len(waiting)}{why}"
 
@@ -191,8 +187,8 @@ class Fleet:
             for worker in self._workers.values()
             if worker.spec_key == key
             and not worker.leaving
-            and worker.cancelled is None
-            and not worker.has_left_for(_LEFT_SECS)
+            and worker.health.cancelled is None
+            and not worker.health.has_left_for(_LEFT_SECS)
         ]
 
     def _dismiss(self, key: str, wanted: int) -> None:
@@ -214,7 +210,7 @@ class Fleet:
         if self._submitting is not None or time.monotonic() < self._next_submission:
             return
         lacking = {key: n - len(self._staying(key)) for key, n in wanted.items()}
-        there = [w for w in self._workers.values() if not w.has_left_for(_DENIED_SECS)]
+        there = [w for w in self._workers.values() if not w.health.has_left_for(_DENIED_SECS)]
         room = self._most - len(there)
         for key, missing in sorted(lacking.items(), key=lambda item: -item[1]):
             if missing <= 0:
@@ -222,7 +218,7 @@ class Fleet:
             if room <= 0:
                 self._make_room(missing, wanted, kept)
                 return
-            count = self._allowance.of(key, min(missing, room))
+            count = self._limit.allows(key, min(missing, room))
             if count:
                 self._start(key, count)
                 return  # one submission at a time; the next round sees to the other keys
@@ -232,7 +228,7 @@ class Fleet:
         if any(worker.leaving for worker in self._workers.values()):
             return
         for key in {worker.spec_key for worker in self._workers.values()}:
-            staying = [worker for worker in self._staying(key) if worker.begun]
+            staying = [worker for worker in self._staying(key) if worker.health.begun]
             surplus = len(staying) - max(wanted.get(key, 0), kept.get(key, 0))
             for worker in staying[: max(0, min(surplus, most))]:
                 most -= 1
@@ -256,8 +252,7 @@ class Fleet:
         for index in range(count):
             self._count += 1
             name = f"w{self._term}-{self._count:04d}"
-            place = index if count > 1 else -1
-            workers.append(Worker(name, key, token, place, str(folder), home=home))
+            workers.append(Worker(name, key, token, index, str(folder), home=home))
         for worker in workers:
             _workers.note(self._run_folder, worker)
             self._workers[worker.name] = worker
@@ -278,28 +273,10 @@ class Fleet:
                 )
             except FuruSubmitLimit as error:
                 if count == 1:
-                    self._check_limit(error)
+                    self._limit.check(error, self._cluster.jobs(self._job_ids(), fresh=True))
                 raise
 
         self._submitting = workers, self._in_thread(submit)
-
-    def _check_limit(self, error: FuruSubmitLimit) -> None:
-        """See that there is something to wait for: a job of this user, or of somebody else's group."""
-        snapshot = self._cluster.jobs(self._job_ids(), fresh=True)
-        now = time.monotonic()
-        lives = any(info.state.live for info in snapshot.found.values())
-        if lives or not snapshot.known or "Grp" in error.said:
-            self._limit_since = None
-            return
-        self._limit_since = self._limit_since or now
-        # That a listing shows no job proves nothing, before it has been renewed.
-        if now - self._limit_since > _UNSEEN_SECS:
-            raise FuruSubmitRefused(
-                f"Slurm takes no job at all, though none of this user's is in its queue: {error.said}",
-                token=error.token,
-                said=error.said,
-                hint="ask for the limits of your account: sacctmgr show assoc where user=$USER",
-            ) from error
 
     # Looking
 
@@ -319,14 +296,14 @@ class Fleet:
                 continue
             self.heard_of(worker.name)
             present = self._watch.is_present(worker.name)
-            worker.left = None if present else worker.left or now
+            worker.health.left = None if present else worker.health.left or now
         return self._hear_snapshot()
 
     def heard_of(self, name: str) -> None:
         """A worker has begun, as it shows or tells."""
         worker = self._workers.get(name)
-        if worker is not None and not worker.begun:
-            worker.begun = True
+        if worker is not None and not worker.health.begun:
+            worker.health.begun = True
             self._failed_starts.begun(worker.spec_key)
 
     def _hear_submission(self) -> None:
@@ -340,14 +317,14 @@ class Fleet:
             self._down_since, self._was_up = None, True
             for worker, job_id in zip(workers, future.result(), strict=True):
                 _workers.note_job(self._run_folder, worker, job_id)
-                worker.submitted = now
-            self._allowance.taken(workers[0].spec_key, len(workers))
+                worker.health.submitted = now
+            self._limit.taken(workers[0].spec_key, len(workers))
             self._next_ask = 0.0
             return
         if isinstance(error, FuruSlurmUnavailable):
             for worker in workers:
                 if error.maybe_submitted:  # the next answers tell, by their token
-                    worker.submitted = now
+                    worker.health.submitted = now
                 else:
                     self.forget(worker)
             self._is_down(error)
@@ -355,7 +332,7 @@ class Fleet:
         for worker in workers:
             self.forget(worker)
         if isinstance(error, FuruSubmitLimit):
-            if not self._allowance.refused(workers[0].spec_key, len(workers)):
+            if not self._limit.refused(workers[0].spec_key, len(workers)):
                 self._say_limit(error)
             return
         raise error
@@ -392,7 +369,7 @@ class Fleet:
 
     def _is_at_work(self, worker: Worker) -> bool:
         silence = self._watch.silence(worker.name)
-        return silence is not None and silence <= _SILENT_LEASES * self._lease_secs
+        return silence is not None and silence <= SILENT_LEASES * self._lease_secs
 
     def _hear_snapshot(self) -> list[Gone]:
         if self._asked is not None and self._asked.done():
@@ -425,88 +402,56 @@ class Fleet:
     def _judge(self, snapshot: Snapshot) -> list[Gone]:
         gone: list[Gone] = []
         for worker in list(self._workers.values()):
-            if worker.submitted is None or worker.submitted > snapshot.taken:
-                continue  # it was submitted after this was asked
-            info = found_in(snapshot, worker)
-            if info is not None:
-                worker.info = info
-                if worker.job_id is None:
-                    _workers.note_job(self._run_folder, worker, info.job_id)
-                if info.state.ended:
-                    gone.append(self._gone(worker, f"its job has ended as {info.state.value}"))
+            silence = self._watch.silence(worker.name)
+            was_halted = worker.health.halted
+            health = worker.health.look(
+                worker.job, snapshot, silent_secs=silence, lease_secs=self._lease_secs
+            )
+            info = worker.health.info
+            if info is not None and worker.job_id is None:
+                _workers.note_job(self._run_folder, worker, info.job_id)
+            if info is not None and worker.health.halted and not was_halted:
+                _log.info("worker %s waits: its job is %s", worker, info.state.value)
+            match health:
+                case Health.HEALTHY | Health.UNKNOWN:
                     continue
-                if info.restarts:
+                case Health.UNSCHEDULABLE:
+                    assert info is not None
+                    raise unschedulable(worker, info)
+                case Health.GHOST | Health.STRANDED:
+                    self.cancel([worker])
+                    continue
+                case Health.SILENT:
+                    _log.warning(
+                        "worker %s has given no sign of life for %.0f s: its job is cancelled, if it "
+                        "can be",
+                        *(worker, silence),
+                    )
+                    self.cancel([worker])
+                    continue
+                case Health.RESTARTED | Health.DROPPED:
                     # Its second start would find what the first has claimed, and told already.
                     self.cancel([worker])
-                    gone.append(self._gone(worker, "its job was put back into the queue"))
-                    continue
-                if info.elsewhere and self._is_out_of_sight(worker, snapshot):
-                    why = f"its job is {info.reason}, of which nobody knows here, and has not begun"
-                    gone.append(self._gone(worker, why))
-                    continue
-                worker.hopeless = worker.hopeless + 1 if info.hopeless else 0
-                if worker.hopeless >= _HOPELESS_LOOKS:
-                    raise hopeless(worker, info)
-                self._mind_silence(worker, gone)
-            elif self._is_denied(worker, snapshot):
-                worker.denied = True
-                gone.append(self._gone(worker, "the scheduler does not know its job any more"))
-            elif worker.home and self._is_out_of_sight(worker, snapshot):
-                why = "its job is another user's, of which nobody knows here, and has not begun"
-                gone.append(self._gone(worker, why))
-            else:
-                # That a listing does not show it proves nothing, so it lives while its heart beats.
-                self._mind_silence(worker, gone)
-        return gone
-
-    def _is_denied(self, worker: Worker, snapshot: Snapshot) -> bool:
-        """Whether a worker that is not found is none, by the scheduler's word, or was never submitted."""
-        if worker.full_id is not None:
-            return snapshot.gone(worker.full_id)
-        return self._is_late(worker)
-
-    def _is_late(self, worker: Worker) -> bool:
-        """Whether a worker has not begun, long after it was submitted or taken over."""
-        since = time.monotonic() - (worker.submitted or 0.0)
-        return not worker.begun and since > _UNSEEN_SECS
-
-    def _is_out_of_sight(self, worker: Worker, snapshot: Snapshot) -> bool:
-        """Whether a worker that has not begun, and is not found, never will be: it is not at home here."""
-        # Who could not be asked which cluster this is knows of none that it is another one.
-        home = snapshot.home
-        here = worker.home and (home is None or str(home) == worker.home)
-        return not here and self._is_late(worker)
-
-    def _mind_silence(self, worker: Worker, gone: list[Gone]) -> None:
-        """Cancel a worker that runs, as the scheduler says, and gives no sign of life."""
-        if worker.has_left_for(_GHOST_SECS) and worker.cancelled is None:
-            # A controller of Slurm that was killed may go on to believe in a job that has ended.
-            self.cancel([worker])
-        silence = self._watch.silence(worker.name)
-        limit = _SILENT_LEASES * self._lease_secs
-        now = time.monotonic()
-        if worker.info is not None and worker.info.state.halted:
-            if worker.halted is None:
-                _log.info("worker %s waits: its job is %s", worker, worker.info.state.value)
-            worker.halted = now
-        if worker.halted is not None and silence is not None:
-            silence = min(silence, now - worker.halted)
-        if silence is None or silence <= limit:
-            return
-        if worker.cancelled is None:
-            _log.warning(
-                "worker %s has given no sign of life for %.0f s: its job is cancelled, if it can be",
-                *(worker, silence),
-            )
-            self.cancel([worker])
-        elif time.monotonic() - worker.cancelled > limit:
-            why = f"it gave no sign of life for {silence:.0f} s, and its job does not end"
+                    why = "its job was put back into the queue"
+                case Health.ENDED:
+                    assert info is not None
+                    why = f"its job has ended as {info.state.value}"
+                case Health.DENIED:
+                    why = "the scheduler does not know its job any more"
+                case Health.OUT_OF_SIGHT:
+                    elsewhere = info is not None and info.elsewhere
+                    whose = info.reason if info is not None and elsewhere else "another user's"
+                    why = f"its job is {whose}, of which nobody knows here, and has not begun"
+                case Health.LOST:
+                    why = f"it gave no sign of life for {silence:.0f} s, and its job does not end"
             gone.append(self._gone(worker, why))
+        return gone
 
     def _gone(self, worker: Worker, why: str) -> Gone:
         del self._workers[worker.name]
-        if not (worker.begun or worker.adopted or worker.cancelled is not None):
-            if worker.info is not None and worker.info.state is JobState.COMPLETED:
+        if not (worker.health.begun or worker.adopted or worker.health.cancelled is not None):
+            info = worker.health.info
+            if info is not None and info.state is JobState.COMPLETED:
                 why = f"{why}, and its last word was: {last_word(worker.log) or 'none'}"
             self._failed_starts.failed(worker, why)
         return Gone(worker, why)
@@ -518,7 +463,7 @@ class Fleet:
         chosen = list(workers)
         now = time.monotonic()
         for worker in chosen:
-            worker.cancelled = worker.cancelled or now
+            worker.health.cancelled = worker.health.cancelled or now
         job_ids = [worker.full_id for worker in chosen if worker.full_id is not None]
         if job_ids:
             self._cancelling.append(self._in_thread(lambda: self._cluster.cancel(job_ids)))
@@ -543,7 +488,7 @@ class Fleet:
             hurry = hurry or hurried(_END_PAUSE_SECS)
             now = time.monotonic()
             late = hurry or now > cancel_at
-            rest = [w for w in self._workers.values() if w.cancelled is None]
+            rest = [w for w in self._workers.values() if w.health.cancelled is None]
             self.cancel([w for w in rest if w.job_id is not None and (late or w.pending)])
             if now > give_up_at or (hurry and self._submitting is None):
                 break
@@ -556,7 +501,7 @@ class Fleet:
         self._thread.shutdown(wait=not hurry)
 
     def _has_left(self, worker: Worker) -> bool:
-        return worker.begun and not self._watch.is_present(worker.name)
+        return worker.health.begun and not self._watch.is_present(worker.name)
 
     def _say_who_is_left(self, how: str, rest: str) -> None:
         why = " (Slurm does not answer)" if self._down_since is not None else ""
@@ -623,9 +568,10 @@ class FailedStarts:
         Raises:
             StartsFail: so did too many before it.
         """
-        state = "" if worker.info is None else worker.info.state.value
+        info = worker.health.info
+        state = "" if info is None else info.state.value
         # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
-        forgotten = worker.denied and worker.pending
+        forgotten = worker.health.verdict is Health.DENIED and worker.pending
         counter, limit = (self._failed, _STARTS)
         if state in _TAKEN or forgotten:
             counter, limit = (self._taken, _TAKEN_STARTS)
@@ -635,7 +581,7 @@ class FailedStarts:
         _log.warning("worker %s ended before it began: %s (log: %s)", worker, why, worker.log)
 
 
-def hopeless(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
+def unschedulable(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
     """The error about a worker that waits for what will not come by itself."""
     return FuruSubmitRefused(
         f"the workers for spec key {worker.spec_key!r} would wait for ever: job {info.job_id} "

@@ -478,8 +478,9 @@ class QueuePool:
             return
         _log.warning("worker %s is gone: %s; its %d tasks go back", worker, gone.why, len(outs))
         message = f"its worker {worker} is gone: {gone.why}"
-        if gone.worker.info is not None and gone.worker.info.reason not in ("", "None"):
-            message += f" ({gone.worker.info.reason})"
+        info = gone.worker.health.info
+        if info is not None and info.reason not in ("", "None"):
+            message += f" ({info.reason})"
         results = [self._left_behind(out, worker, message, reader) for out in outs]
         if not any(results):
             # None had begun, as far as can be seen; but somebody has to pay, so that this ends.
@@ -530,7 +531,9 @@ class QueuePool:
         if len(self._seen) > 10_000:
             self._seen.intersection_update(listed(folder))
         for worker in self._to_remove:
-            if worker.begun:  # else its name stays among the dead, should its job start after all
+            if (
+                worker.health.begun
+            ):  # else its name stays among the dead, should its job start after all
                 _tasks.remove_orphans(open_queue(self._run_folder, worker.spec_key), worker.name)
                 _heartbeats.remove(self._run_folder, worker.name)
             self._fleet.forget(worker)

@@ -38,11 +38,10 @@ from furu_core.executors import (
     this_process,
 )
 from furu_plan import Decision, RetryLedger, Spent
-from furu_slurm import bare_id
+from furu_slurm import SILENT_LEASES, bare_id
 from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
-_SILENT_LEASES: Final = 3.0
 _STOP: Final = "stop-"
 _ENDED: Final = "ended-"
 
@@ -126,7 +125,7 @@ class Leader:
                 return told
         if self.process is not None and process_is_gone(self.process):
             return Liveness.GONE
-        if self.silent_secs <= _SILENT_LEASES * lease_secs:
+        if self.silent_secs <= SILENT_LEASES * lease_secs:
             return Liveness.ALIVE
         return Liveness.UNKNOWN if self.process is None else Liveness.GONE
 

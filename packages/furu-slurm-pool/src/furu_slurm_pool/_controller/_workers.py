@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from furu_slurm import JobInfo, Snapshot, at_home, job_log
+from furu_slurm import JobHealth, SubmittedJob, at_home, job_log
 from furu_slurm_pool._queue._files import is_hidden, listed
 from furu_slurm_pool._queue._tasks import queue_folder, revoke
 
@@ -32,20 +32,13 @@ class Worker:
         name: in the run.
         spec_key: of the nodes it computes.
         token: of its submission.
-        index: in the array of that submission; -1 when it is alone.
+        index: in the array of that submission.
         folder: of its log.
         job_id: None until the scheduler has told.
         home: where that job is at home, see `furu_slurm.at_home`.
-        info: what the scheduler said last.
-        submitted: when its submission was over, by `time.monotonic`.
-        begun: whether it has given a sign of life.
-        left: since when, by `time.monotonic`, it gives none any more, as those that ended by themselves.
+        health: how its job stands.
         adopted: whether another controller submitted it.
         leaving: whether it was asked to leave.
-        cancelled: when its job was cancelled, by `time.monotonic`.
-        denied: whether the scheduler says that there is no such job.
-        hopeless: in how many it was said to wait for ever.
-        halted: when the scheduler said last that it had halted its job, by `time.monotonic`.
     """
 
     name: str
@@ -55,21 +48,19 @@ class Worker:
     folder: str
     job_id: str | None = None
     home: str = ""
-    info: JobInfo | None = None
-    submitted: float | None = None
-    begun: bool = False
-    left: float | None = None
+    health: JobHealth = attrs.field(factory=lambda: JobHealth(submitted=None, may_restart=False))
     adopted: bool = False
     leaving: bool = False
-    cancelled: float | None = None
-    denied: bool = False
-    hopeless: int = 0
-    halted: float | None = None
 
     @property
     def full_id(self) -> str | None:
         """Its job's id with its home; None until the scheduler has told."""
         return None if self.job_id is None else at_home(self.job_id, self.home)
+
+    @property
+    def job(self) -> SubmittedJob:
+        """Which job it is."""
+        return SubmittedJob(self.full_id, self.token, self.index, self.home)
 
     @property
     def log(self) -> Path:
@@ -80,13 +71,9 @@ class Worker:
     @property
     def pending(self) -> bool:
         """Whether it has not begun, as far as is known."""
-        if self.begun or self.cancelled is not None:
+        if self.health.begun or self.health.cancelled is not None:
             return False
-        return self.info is None or self.info.state.waiting
-
-    def has_left_for(self, secs: float) -> bool:
-        """Whether it has given no sign of life for so long, and so has ended by itself."""
-        return self.left is not None and time.monotonic() - self.left > secs
+        return self.health.info is None or self.health.info.state.waiting
 
     def __str__(self) -> str:
         return self.name if self.job_id is None else f"{self.name} (job {self.job_id})"
@@ -103,17 +90,6 @@ class Gone:
 
     worker: Worker
     why: str
-
-
-def found_in(snapshot: Snapshot, worker: Worker) -> JobInfo | None:
-    """How a worker's job stands, found by its token where its id is not known."""
-    if worker.full_id is not None:
-        return snapshot.job(worker.full_id)
-    for info in snapshot.by_token(worker.token):
-        place = info.job_id.partition("_")[2]
-        if worker.index < 0 or place == str(worker.index):
-            return info
-    return None
 
 
 # Notes
@@ -162,7 +138,7 @@ def noted(run_folder: str) -> list[Worker]:
         worker = _read(run_folder, name.removesuffix(".json"))
         if worker is not None:
             worker.job_id = job_ids.get(worker.name)
-            worker.submitted = time.monotonic()
+            worker.health.submitted = time.monotonic()
             worker.adopted = True
             found.append(worker)
     return found
@@ -181,7 +157,9 @@ def _read(run_folder: str, name: str) -> Worker | None:
     try:
         with open(f"{_folder(run_folder)}/{name}.json", "rb") as file:
             raw = json.load(file)
-        found = Worker(name, raw["spec_key"], raw["token"], int(raw["index"]), raw["folder"])
+        found = Worker(
+            name, raw["spec_key"], raw["token"], max(0, int(raw["index"])), raw["folder"]
+        )
         found.home = raw.get("home", "")  # which an earlier furu did not write
         return found
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,7 +18,15 @@ from furu_core.executors import (
     is_local_folder,
 )
 from furu_plan.runs import failure_text, next_step
-from furu_slurm import bare_id, job_log, last_word, worker_log_folder
+from furu_slurm import (
+    Health,
+    JobHealth,
+    SubmittedJob,
+    bare_id,
+    job_log,
+    last_word,
+    worker_log_folder,
+)
 from furu_slurm_pool._controller._request import read_options
 from furu_slurm_pool._controller._start import CONTROLLER_KEY, cluster_of
 from furu_slurm_pool._controller._terms import Leader, ask_to_stop, current_leader
@@ -45,6 +53,7 @@ class ObservedPoolRun(Run):
         self.folder = self.run_dir = folder
         self.roots = roots
         self.submitit_root = submitit_root
+        self._leaders_health = JobHealth()
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the run has ended, and return it.
@@ -111,10 +120,12 @@ class ObservedPoolRun(Run):
         told = controller.submission
         if told is None or controller.process is not None:
             return
-        info = cluster_of(read_options(self.folder)).jobs([told.id]).job(told.id)
+        snapshot = cluster_of(read_options(self.folder)).jobs([told.id])
+        health = self._leaders_health.look(SubmittedJob(told.id), snapshot)
+        info = self._leaders_health.info
         if info is None or not info.reason:
             return
-        if info.hopeless:
+        if health is Health.UNSCHEDULABLE:
             raise FuruRunError(
                 f"run {self.id} would wait for ever: its controller, job {info.job_id}, is pending for "
                 f"a reason that does not pass by itself: {info.reason}",

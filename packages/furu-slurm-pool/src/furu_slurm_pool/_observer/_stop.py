@@ -19,7 +19,7 @@ from furu_slurm_pool._controller._start import (
     given_up_on_error,
 )
 from furu_slurm_pool._controller._terms import Leader, ask_to_stop, current_leader
-from furu_slurm_pool._controller._workers import found_in, noted
+from furu_slurm_pool._controller._workers import noted
 from furu_slurm_pool._queue._run_folder import order_stop
 
 _STOP_SECS: Final = 60.0
@@ -85,7 +85,7 @@ def _stop_workers(folder: Path, cluster: Cluster, controller: Leader) -> str:
             # Its controller died before it heard of the job; Slurm knows it by its token.
             snapshot = cluster.jobs(fresh=True)
             for worker in workers:
-                info = found_in(snapshot, worker)
+                info = worker.job.found_in(snapshot)
                 if worker.full_id is None and info is not None:
                     jobs[worker.name] = info.job_id
         cluster.cancel(jobs.values())
