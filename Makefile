@@ -26,7 +26,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test test-all test-lowest lint types check bench wheels check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
+.PHONY: help setup demo test test-all test-lowest lint types check house bench wheels check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ types: $(STAMP) ## check types
 	@$(RUN) -m mypy
 
 check: lint types test ## lint, types and test
+
+house: $(STAMP) ## measure the source: sizes, circles, names, duplicates (ARGS="--at HEAD~5" for a revision)
+	@$(RUN) tools/house.py $(ARGS)
 
 bench: $(STAMP) ## measure against bare references
 	@$(RUN) tests/bench/run.py $(ARGS)
