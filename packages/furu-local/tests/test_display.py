@@ -14,12 +14,12 @@ import pytest
 
 from furu_core.executors import Failure, FailureKind
 from furu_local import run_local
-from furu_plan.runs._display import Lines, NoDisplay, Screen, choose_display
-from furu_plan.runs._report import (
-    View,
-    duration,
-    failure_text,
-    progress_line,
+from furu_plan.runs import RunProgress, duration, failure_text, progress_line
+from furu_plan.runs._display import (
+    Lines,
+    NoDisplay,
+    Screen,
+    choose_display,
     running_text,
     time_left,
 )
@@ -127,7 +127,7 @@ def test_lines_are_said_now_and_then(
     now = time.monotonic()
     monkeypatch.setattr("time.monotonic", lambda: now)
     lines = Lines()
-    view = View("r1", 10, 4, 1, (("Train(abc)", 75.0),), 30.0, 45.0)
+    view = RunProgress("r1", 10, 4, 1, (("Train(abc)", 75.0),), 30.0, 45.0)
     with caplog.at_level("INFO", "furu"):
         lines.update(view)
         assert caplog.messages == []
@@ -152,9 +152,9 @@ def test_texts_for_people() -> None:
     text = failure_text([failure] * 22)
     assert text.splitlines()[0] == "  N(1) ValueError: no (log: /log)"
     assert "and 2 more" in text
-    stopping = View("r1", 10, 4, 0, (), 30.0, 45.0, "stopping")
+    stopping = RunProgress("r1", 10, 4, 0, (), 30.0, 45.0, "stopping")
     assert progress_line(stopping) == "run r1: 4 of 10 nodes there, 0 running, stopping"
-    queued = View("r1", 10, 4, 0, (), 30.0, 45.0, workers="3 queued")
+    queued = RunProgress("r1", 10, 4, 0, (), 30.0, 45.0, workers="3 queued")
     assert progress_line(queued).endswith("0 running, 3 queued, about 45 s left")
 
 

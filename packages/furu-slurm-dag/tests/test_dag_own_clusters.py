@@ -119,7 +119,7 @@ def test_p6_jobs_whose_end_slurm_forgot_hold_up_nobody(
 ) -> None:
     """Killed at the wrong moment, Slurm believes in jobs that have ended, until their walltime."""
     monkeypatch.setattr("furu_slurm._health.GHOST_SECS", 3.0)
-    monkeypatch.setattr("furu_slurm_dag._board._READ_SECS", 1.0)
+    monkeypatch.setattr("furu_slurm_dag._tracker._READ_SECS", 1.0)
     source, bad = Step(label="source", waits=True), Fails(label="bad", times=99, waits=True)
     root = Step(label="root", needs=(source,))
     with furu_core.use_settings(max_compute_retries=0):

@@ -49,10 +49,10 @@ from furu_slurm import (
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _files as files
-from furu_slurm_dag._board import Board
+from furu_slurm_dag._arrays import afterok, grouped
 from furu_slurm_dag._liveness import liveness
 from furu_slurm_dag._submit import Submitter
-from furu_slurm_dag._wiring import afterok, grouped
+from furu_slurm_dag._tracker import Tracker
 from furu_testing import wait_until
 from furu_testing.nodes import Fails, Step
 
@@ -99,15 +99,15 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert files.read_batch(tmp_path, "tok") == batch
     failure = Failure(FailureKind.COMPUTE, "ValueError", "bad", "B(12ab)", "12ab", Path("/log"))
     for ledger in (
-        files.Ledger(),
-        files.Ledger(Spent(1, 2), "tok", 3, True, True, failure, "A(34cd)", ("lost once",)),
+        files.JobRecord(),
+        files.JobRecord(Spent(1, 2), "tok", 3, True, True, failure, "A(34cd)", ("lost once",)),
     ):
-        files.write_ledger(tmp_path, "12ab", ledger)
-        assert files.read_ledger(tmp_path, "12ab") == ledger
-    assert files.read_ledger(tmp_path, "other") is None
+        files.write_job_record(tmp_path, "12ab", ledger)
+        assert files.read_job_record(tmp_path, "12ab") == ledger
+    assert files.read_job_record(tmp_path, "other") is None
     path = tmp_path / "jobs" / "12ab.json"
     path.write_text(path.read_text().replace('"lost_in_all":0,', ""))
-    assert files.read_ledger(tmp_path, "12ab") == ledger
+    assert files.read_job_record(tmp_path, "12ab") == ledger
 
 
 def test_a_missing_damaged_or_newer_record_is_named(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_missing_damaged_or_newer_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(FuruFormatError, match="version 2"):
         files.read_batch(tmp_path, "tok")
     (tmp_path / "jobs" / "12ab.json").write_text("{")
-    assert files.read_ledger(tmp_path, "12ab") is None
+    assert files.read_job_record(tmp_path, "12ab") is None
 
 
 class Queue(SlurmCluster):
@@ -380,14 +380,14 @@ def test_what_others_had_planned_is_planned_at_once_for_all_their_jobs_that_are_
     plan = build_plan(tops)
     submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)
     nothing: list[object] = []
-    board = Board(plan, submitter, furu_core.settings(), nothing.append, lambda *_: None)
-    assert board.submittable() == []
+    tracker = Tracker(plan, submitter, furu_core.settings(), nothing.append, lambda *_: None)
+    assert tracker.submittable() == []
     fake.queue()
     gone = SlurmCluster().jobs(["7_0", "7_1"], fresh=True)
-    board._plan = asked = Mock(wraps=plan)
-    board.look(gone)
+    tracker._plan = asked = Mock(wraps=plan)
+    tracker.look(gone)
     assert asked.extend.call_count == 1
-    assert [node.obj for node in board.submittable()] == [base, *tops]
+    assert [node.obj for node in tracker.submittable()] == [base, *tops]
 
 
 def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_it(

@@ -22,18 +22,19 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:
     from furu_plan._build import build_plan
+    from furu_plan._elsewhere import Reconciled, Waits, reconcile
     from furu_plan._frontier import Frontier
     from furu_plan._node import PlanNode, Status
     from furu_plan._plan import DependencyPlan, ready_todo, topo_order_todo
-    from furu_plan._retries import Decision, RetryLedger, Spent, Verdict
+    from furu_plan._retries import Decision, NextStep, RetryLedger, Spent
     from furu_plan._stages import Reopening, Stage
-    from furu_plan._waits import Reconciled, Waits, reconcile
     from furu_plan._windows import Window
 
 __all__ = [
     "Decision",
     "DependencyPlan",
     "Frontier",
+    "NextStep",
     "PlanNode",
     "Reconciled",
     "Reopening",
@@ -41,7 +42,6 @@ __all__ = [
     "Spent",
     "Stage",
     "Status",
-    "Verdict",
     "Waits",
     "Window",
     "build_plan",
@@ -56,9 +56,9 @@ _MODULES = {
     "_frontier": ("Frontier",),
     "_node": ("PlanNode", "Status"),
     "_plan": ("DependencyPlan", "ready_todo", "topo_order_todo"),
-    "_retries": ("Decision", "RetryLedger", "Spent", "Verdict"),
+    "_retries": ("Decision", "RetryLedger", "Spent", "NextStep"),
     "_stages": ("Reopening", "Stage"),
-    "_waits": ("Reconciled", "Waits", "reconcile"),
+    "_elsewhere": ("Reconciled", "Waits", "reconcile"),
     "_windows": ("Window",),
 }
 _LATE = {name: module for module, names in _MODULES.items() for name in names}

@@ -6,11 +6,11 @@ from typing import Any
 
 from furu_core import Furu
 from furu_core.errors import FuruCycleError
+from furu_plan._elsewhere import Reconciled
 from furu_plan._node import PlanNode
 from furu_plan._plan import DependencyPlan
 from furu_plan._progress import Progress
 from furu_plan._stages import Reopening, Stage
-from furu_plan._waits import Reconciled
 from furu_plan._windows import RootWindow, Window
 
 

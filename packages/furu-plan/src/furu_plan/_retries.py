@@ -10,13 +10,13 @@ import attrs
 
 from furu_core import Settings
 from furu_core import settings as current_settings
-from furu_core.executors import FailureKind, NodeResult, Outcome
+from furu_core.executors import FailureKind
 
 # Only a changed checkpoint tells progress, and a node may change it without getting on.
 MOST_LOSSES: Final = 1000
 
 
-class Verdict(StrEnum):
+class NextStep(StrEnum):
     """What is to become of a node whose attempt left no artifact."""
 
     RETRY = "retry"  # try it again; the failure was counted
@@ -42,16 +42,16 @@ class Spent:
 
 @attrs.frozen(slots=True)
 class Decision:
-    """A verdict and its reason.
+    """What follows from a failure, and why.
 
     Attributes:
-        verdict: what is to become of the node.
+        next_step: what is to become of the node.
         ends_run: nothing new is to be started: the node failed for good and `keep_going` is off.
         reason: one clause for logs and summaries, such as "failure 2 of at most 4".
         spent: the node's budgets, this failure included.
     """
 
-    verdict: Verdict
+    next_step: NextStep
     ends_run: bool
     reason: str
     spent: Spent
@@ -76,11 +76,11 @@ class RetryLedger:
         >>> from furu_core import Settings
         >>> from furu_core.executors import FailureKind
         >>> ledger = RetryLedger(Settings(path="/data/furu", max_compute_retries=1))
-        >>> ledger.decide("3fa9c1", FailureKind.COMPUTE).verdict
-        <Verdict.RETRY: 'retry'>
+        >>> ledger.decide("3fa9c1", FailureKind.COMPUTE).next_step
+        <NextStep.RETRY: 'retry'>
         >>> decision = ledger.decide("3fa9c1", FailureKind.COMPUTE)
-        >>> decision.verdict, decision.ends_run, decision.reason
-        (<Verdict.GIVE_UP: 'give up'>, True, 'failure 2 of at most 2')
+        >>> decision.next_step, decision.ends_run, decision.reason
+        (<NextStep.GIVE_UP: 'give up'>, True, 'failure 2 of at most 2')
     """
 
     def __init__(
@@ -98,10 +98,6 @@ class RetryLedger:
         """What a node has used up so far."""
         return self._spent.get(node_hash, Spent())
 
-    def all_spent(self) -> dict[str, Spent]:
-        """What every node that ever failed has used up, to be kept for resuming the run."""
-        return dict(self._spent)
-
     def decide(self, node_hash: str, kind: FailureKind, *, progress: bool = False) -> Decision:
         """Count a failure and say what follows.
 
@@ -116,7 +112,7 @@ class RetryLedger:
                 spent = attrs.evolve(spent, compute=spent.compute + 1)
                 limit = self._settings.max_compute_retries if self._settings.retry_failed else 0
                 reason = f"failure {spent.compute} of at most {limit + 1}"
-                verdict = Verdict.RETRY if spent.compute <= limit else Verdict.GIVE_UP
+                next_step = NextStep.RETRY if spent.compute <= limit else NextStep.GIVE_UP
             case FailureKind.LOST:
                 spent = attrs.evolve(
                     spent,
@@ -134,39 +130,12 @@ class RetryLedger:
                         f"lost {spent.lost} of at most {limit + 1} times in a row without progress"
                     )
                 again = spent.lost <= limit and not exhausted
-                verdict = Verdict.RETRY if again else Verdict.GIVE_UP
+                next_step = NextStep.RETRY if again else NextStep.GIVE_UP
             case FailureKind.PROTOCOL:
                 reason = "an error that trying again cannot mend"
-                verdict = Verdict.GIVE_UP if self._keep_going else Verdict.STOP_RUN
+                next_step = NextStep.GIVE_UP if self._keep_going else NextStep.STOP_RUN
             case FailureKind.CANCELLED:
-                return self._free("it was cancelled", spent)
+                return Decision(NextStep.FREE, False, "it was cancelled", spent)
         self._spent[node_hash] = spent
-        final = verdict is Verdict.GIVE_UP or verdict is Verdict.STOP_RUN
-        return Decision(verdict, final and not self._keep_going, reason, spent)
-
-    def decide_result(self, result: NodeResult, *, progress: bool = False) -> Decision:
-        """What follows from a `NodeResult` without an artifact.
-
-        Args:
-            result: what the worker reported.
-            progress: as for `decide`; `made_progress` of `furu_core.executors` tells it.
-
-        Raises:
-            ValueError: the node has its artifact, so there is nothing to decide.
-        """
-        match result.outcome:
-            case Outcome.FAILED:
-                # A worker that cannot say how it failed is as good as lost.
-                kind = FailureKind.LOST if result.failure is None else result.failure.kind
-                return self.decide(result.hash, kind, progress=progress)
-            case Outcome.CANCELLED:
-                return self._free("it was cancelled", self.spent(result.hash))
-            case Outcome.INVALID_DEPENDENCY:
-                return self._free("a dependency was invalid", self.spent(result.hash))
-            case Outcome.BUSY:
-                return self._free("someone else computes it", self.spent(result.hash))
-            case Outcome.COMPUTED | Outcome.LOADED:
-                raise ValueError(f"{result.hash} has its artifact; there is nothing to decide")
-
-    def _free(self, reason: str, spent: Spent) -> Decision:
-        return Decision(Verdict.FREE, ends_run=False, reason=reason, spent=spent)
+        final = next_step is NextStep.GIVE_UP or next_step is NextStep.STOP_RUN
+        return Decision(next_step, final and not self._keep_going, reason, spent)

@@ -236,7 +236,7 @@ def job_ids(folder: Path, token: str) -> tuple[str, ...]:
 
 
 @attrs.frozen
-class Ledger:
+class JobRecord:
     """How the job of a node stands.
 
     Attributes:
@@ -259,27 +259,27 @@ class Ledger:
     blocked_by: str = ""
     retries: tuple[str, ...] = ()
 
-    def tried_again(self, why: str) -> Ledger:
+    def tried_again(self, why: str) -> JobRecord:
         """The same when the node is tried once more."""
         return attrs.evolve(self, retries=(*self.retries, why[:_LONGEST_WHY])[:_MOST_RETRIES])
 
 
-def write_ledger(folder: Path, node_hash: str, ledger: Ledger) -> None:
+def write_job_record(folder: Path, node_hash: str, record: JobRecord) -> None:
     """Write down how the job of a node stands.
 
     Raises:
         FuruStoreError: the run's folder cannot be written.
     """
-    failure = ledger.failure
-    record = {
+    failure = record.failure
+    raw = {
         "version": VERSION,
-        **attrs.asdict(ledger.spent),
-        "token": ledger.token,
-        "restarts": ledger.restarts,
-        "ended": ledger.ended,
-        "terminated": ledger.terminated,
-        "blocked_by": ledger.blocked_by,
-        "retries": ledger.retries,
+        **attrs.asdict(record.spent),
+        "token": record.token,
+        "restarts": record.restarts,
+        "ended": record.ended,
+        "terminated": record.terminated,
+        "blocked_by": record.blocked_by,
+        "retries": record.retries,
         "failure": None
         if failure is None
         else {
@@ -291,10 +291,10 @@ def write_ledger(folder: Path, node_hash: str, ledger: Ledger) -> None:
             "log": None if failure.log is None else str(failure.log),
         },
     }
-    _write(folder / "jobs" / f"{node_hash}.json", record)
+    _write(folder / "jobs" / f"{node_hash}.json", raw)
 
 
-def read_ledger(folder: Path, node_hash: str) -> Ledger | None:
+def read_job_record(folder: Path, node_hash: str) -> JobRecord | None:
     """How the job of a node stands; None when it has not begun, or its file is damaged."""
     try:
         raw = _read(folder / "jobs" / f"{node_hash}.json")
@@ -305,7 +305,7 @@ def read_ledger(folder: Path, node_hash: str) -> Ledger | None:
         if told is not None:
             log = None if told["log"] is None else Path(told["log"])
             failure = Failure(**{**told, "kind": FailureKind(told["kind"]), "log": log})
-        return Ledger(
+        return JobRecord(
             # An earlier furu counted less.
             Spent(**{name: raw[name] for name in attrs.fields_dict(Spent) if name in raw}),
             raw["token"],

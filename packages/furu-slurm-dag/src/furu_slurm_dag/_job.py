@@ -41,7 +41,7 @@ from furu_core.executors import (
     is_local_folder,
     worker_session,
 )
-from furu_plan import Decision, RetryLedger, Spent, Verdict
+from furu_plan import Decision, NextStep, RetryLedger, Spent
 from furu_slurm import ChildDied, JobEnvironment, NodeChild, this_job
 from furu_slurm_dag._files import (
     GRAPH,
@@ -49,10 +49,10 @@ from furu_slurm_dag._files import (
     Assignment,
     Batch,
     JobId,
-    Ledger,
+    JobRecord,
     read_batch,
-    read_ledger,
-    write_ledger,
+    read_job_record,
+    write_job_record,
 )
 
 FUNCTION: Final = "furu_slurm_dag._job:compute"
@@ -67,7 +67,7 @@ _REQUEUES: Final = 5
 _REQUEUE_PAUSE_SECS: Final = 3.0
 
 
-class Status(IntEnum):
+class ExitStatus(IntEnum):
     """How the job ends; with 1 it never came to its node."""
 
     DONE = 0
@@ -168,7 +168,7 @@ class _Job:
         self._name = name
         self._job = job
         self._settings = furu_core.settings()
-        self._ledger = Ledger()
+        self._record = JobRecord()
         self._retries = RetryLedger(self._settings, keep_going=True)
 
     def run(self, signals: _Signals) -> int:
@@ -205,15 +205,15 @@ class _Job:
 
     def _take_up(self) -> Failure | None:
         """Go on from what earlier starts of this job, or earlier jobs of this run, have used up."""
-        before = read_ledger(self._folder, self._place.hash)
-        self._ledger = Ledger(
+        before = read_job_record(self._folder, self._place.hash)
+        self._record = JobRecord(
             spent=Spent() if before is None else before.spent,
             token=self._name.token,
             restarts=self._job.restarts,
             retries=() if before is None else before.retries,
         )
         self._retries = RetryLedger(
-            self._settings, keep_going=True, spent={self._place.hash: self._ledger.spent}
+            self._settings, keep_going=True, spent={self._place.hash: self._record.spent}
         )
         if before is not None and not before.ended and not self._is_finished():
             # Whoever wrote that was killed before it could say why.
@@ -221,11 +221,11 @@ class _Job:
                 FailureKind.LOST, message="its job was killed, preempted, or lost its node"
             )
             decision = self._decide(failure)
-            if decision.verdict is not Verdict.RETRY:
+            if decision.next_step is not NextStep.RETRY:
                 return failure
             if before.token != self._name.token:
                 # Whoever submitted the node once more has told of it.
-                self._ledger = attrs.evolve(self._ledger, retries=before.retries)
+                self._record = attrs.evolve(self._record, retries=before.retries)
             self._say(f"{failure.message} ({decision.reason}); it is tried again")
         self._write()
         return None
@@ -298,7 +298,7 @@ class _Job:
         if signals:  # which may be what its child processes died of
             failure = attrs.evolve(failure, kind=FailureKind.LOST)
         decision = self._decide(failure)
-        if decision.verdict in (Verdict.RETRY, Verdict.FREE):
+        if decision.next_step in (NextStep.RETRY, NextStep.FREE):
             self._say(f"{failure} ({decision.reason}); it is tried again")
             self._write()
             return None
@@ -361,15 +361,15 @@ class _Job:
         near = left is not None and left < _LATE_SECS
         if signals.terminated and not signals.ending and not near:
             # Preempted, cancelled, or the node drained: whether it is to start again, Slurm knows.
-            self._ledger = attrs.evolve(self._ledger, terminated=True)
+            self._record = attrs.evolve(self._record, terminated=True)
             self._write()
             self._say("ended by Slurm")
-            return Status.TERMINATED
+            return ExitStatus.TERMINATED
         failure = self._failure(FailureKind.LOST, message="its job ran out of walltime")
         if result is not None:
             failure = attrs.evolve(self._known(result), kind=FailureKind.LOST)
         decision = self._decide(failure)
-        if decision.verdict is not Verdict.RETRY:
+        if decision.next_step is not NextStep.RETRY:
             return self._give_up(failure)
         self._write(ended=True)
         return self._requeue(decision)
@@ -383,30 +383,30 @@ class _Job:
                 self._say(error.message)
                 time.sleep(_REQUEUE_PAUSE_SECS)
             else:
-                return Status.REQUEUED
+                return ExitStatus.REQUEUED
         # Whoever waits for the run submits it anew, as does the same command.
-        self._ledger = attrs.evolve(self._ledger, ended=True)
-        return Status.REQUEUED
+        self._record = attrs.evolve(self._record, ended=True)
+        return ExitStatus.REQUEUED
 
     def _done(self, how: str) -> int:
         self._write(ended=True)
         self._say(f"{self._place.name} is there: {how}")
-        return Status.DONE
+        return ExitStatus.DONE
 
     def _give_up(self, failure: Failure) -> int:
-        self._ledger = attrs.evolve(self._ledger, failure=failure)
+        self._record = attrs.evolve(self._record, failure=failure)
         self._write(ended=True)
         self._say(f"failed for good: {failure}")
-        return Status.FAILED
+        return ExitStatus.FAILED
 
     def _blocked(self, blocked: _Blocked) -> int:
-        self._ledger = attrs.evolve(self._ledger, blocked_by=blocked.place.name)
+        self._record = attrs.evolve(self._record, blocked_by=blocked.place.name)
         self._write(ended=True)
         self._say(
             f"{self._place.name} cannot begin: its dependency {blocked.place.name} is not there, "
             f"{blocked}; mend that and run the same command again"
         )
-        return Status.BLOCKED
+        return ExitStatus.BLOCKED
 
     # Bookkeeping
 
@@ -414,15 +414,15 @@ class _Job:
         lost = failure.kind is FailureKind.LOST
         progress = lost and furu_core.executors.made_progress(self._place)
         decision = self._retries.decide(self._place.hash, failure.kind, progress=progress)
-        self._ledger = attrs.evolve(self._ledger, spent=decision.spent)
-        if decision.verdict in (Verdict.RETRY, Verdict.FREE):
-            self._ledger = self._ledger.tried_again(f"{decision.reason}: {failure}")
+        self._record = attrs.evolve(self._record, spent=decision.spent)
+        if decision.next_step in (NextStep.RETRY, NextStep.FREE):
+            self._record = self._record.tried_again(f"{decision.reason}: {failure}")
         return decision
 
     def _write(self, *, ended: bool = False) -> None:
-        self._ledger = attrs.evolve(self._ledger, ended=ended)
+        self._record = attrs.evolve(self._record, ended=ended)
         try:
-            write_ledger(self._folder, self._place.hash, self._ledger)
+            write_job_record(self._folder, self._place.hash, self._record)
         except FuruError as error:  # budgets are then forgotten, the node's result is not
             self._say(str(error))
 

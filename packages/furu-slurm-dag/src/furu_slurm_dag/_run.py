@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import attrs
 
 import furu_core
-from furu_core.errors import FuruRunCancelled, FuruRunError
+from furu_core.errors import FuruRunError
 from furu_core.executors import (
     Event,
     EventKind,
@@ -31,20 +31,19 @@ from furu_core.executors import (
 from furu_plan import DependencyPlan
 from furu_plan.runs import (
     INTERRUPTED,
+    conclude,
     count,
-    duration,
-    failure_text,
-    next_step,
+    end_line,
     signals_forwarded,
 )
 from furu_slurm import Cluster, Snapshot, SubmitLimit, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
-from furu_slurm_dag._board import Board
+from furu_slurm_dag._arrays import Group, grouped
 from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import unanswered
 from furu_slurm_dag._options import Options
 from furu_slurm_dag._submit import Job, Submitter, TooMany
-from furu_slurm_dag._wiring import Group, grouped
+from furu_slurm_dag._tracker import Tracker
 
 _log = logging.getLogger("furu.slurm")
 
@@ -129,7 +128,7 @@ class SlurmDagSubmission(Run):
         self._seen = Snapshot(False)
         self._retry_failed = settings.retry_failed
         submitter.look_up = self._break_off_if_wanted
-        self._board = Board(plan, submitter, settings, self._told, self._tried_again)
+        self._tracker = Tracker(plan, submitter, settings, self._told, self._tried_again)
 
     # What it is
 
@@ -146,7 +145,7 @@ class SlurmDagSubmission(Run):
     @property
     def job_id_by_hash(self) -> dict[str, str]:
         """The jobs of the nodes that were not there, by hash, those adopted among them."""
-        return {one.node.hash: one.job.job_id for one in self._board if one.job is not None}
+        return {one.node.hash: one.job.job_id for one in self._tracker if one.job is not None}
 
     @property
     def root_job_ids(self) -> dict[str, str]:
@@ -163,16 +162,16 @@ class SlurmDagSubmission(Run):
 
     def start(self) -> None:
         """Submit what can be submitted; for the executor to call."""
-        total = self._board.there_before + len(self._board.entries)
+        total = self._tracker.there_before + len(self._tracker.entries)
         self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"))
         try:
             self._submit()
         finally:
-            jobs = self._board.jobs().values()
+            jobs = self._tracker.jobs().values()
             own = sum(job.name.run_id == self.id for job in jobs)
             self._say(
                 "run %s: %s, %d there, %d submitted, %d in jobs submitted before",
-                *(self.id, count(total, "node"), self._board.there_before, own, len(jobs) - own),
+                *(self.id, count(total, "node"), self._tracker.there_before, own, len(jobs) - own),
             )
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -217,7 +216,7 @@ class SlurmDagSubmission(Run):
         """Cancel the jobs, adopted ones too; `wait` tells when they have ended."""
         self._cancelled = True  # before the lock: whoever submits under it breaks that off
         with self._lock:
-            self._cluster.cancel([job.job_id for job in self._board.jobs().values()])
+            self._cluster.cancel([job.job_id for job in self._tracker.jobs().values()])
             self._cluster.cancel(self._unheard_of())
         self._wake.put(None)
 
@@ -261,25 +260,25 @@ class SlurmDagSubmission(Run):
 
     def _look_and_act(self) -> bool:
         self._look()
-        board = self._board
-        surplus, board.surplus = board.surplus, []
-        self._cancel_jobs(surplus)
+        tracker = self._tracker
+        to_cancel, tracker.to_cancel = tracker.to_cancel, []
+        self._cancel_jobs(to_cancel)
         if self._roots_are_there():
             return self._end(RunState.DONE)
         if self._stops():
-            self._cancel_jobs([job.job_id for job in board.jobs().values()])
+            self._cancel_jobs([job.job_id for job in tracker.jobs().values()])
             return self._end(RunState.FAILED)
         if not self._cancelled:
             self._submit_more()
-        if board.at(Stage.QUEUED) or board.at(Stage.RUNNING):
+        if tracker.at(Stage.QUEUED) or tracker.at(Stage.RUNNING):
             self._report()
             return False
-        if board.at(Stage.WAITING) and not self._cancelled:
+        if tracker.at(Stage.WAITING) and not self._cancelled:
             return False  # until Slurm has room
         return self._end(RunState.CANCELLED if self._cancelled else RunState.FAILED)
 
     def _look(self) -> None:
-        jobs = self._board.jobs()
+        jobs = self._tracker.jobs()
         with self._breaking_off():
             snapshot = self._cluster.jobs([job.full_id for job in jobs.values()])
         self._seen = snapshot
@@ -290,10 +289,10 @@ class SlurmDagSubmission(Run):
             if self._unanswered is None or now - self._unanswered > _WORD_SECS:
                 _log.warning("run %s: Slurm does not answer: %s", self.id, snapshot.problem)
                 self._unanswered = now
-        self._board.look(snapshot)
+        self._tracker.look(snapshot)
 
     def _roots_are_there(self) -> bool:
-        return all(self._board.done(one) for one in self.plan.roots)
+        return all(self._tracker.done(one) for one in self.plan.roots)
 
     def _stops(self) -> bool:
         """Whether a rule was broken, so that what runs is not worth going on with."""
@@ -301,7 +300,7 @@ class SlurmDagSubmission(Run):
             return False
         return any(
             one.failure is not None and one.failure.kind is FailureKind.PROTOCOL
-            for one in self._board.at(Stage.FAILED)
+            for one in self._tracker.at(Stage.FAILED)
         )
 
     def _cancel_jobs(self, job_ids: Sequence[str]) -> None:
@@ -320,17 +319,17 @@ class SlurmDagSubmission(Run):
                 self._limit.pause()
 
     def _unsubmitted_keys(self) -> set[str]:
-        return {entry.node.spec_key for entry in self._board.at(Stage.WAITING)}
+        return {entry.node.spec_key for entry in self._tracker.at(Stage.WAITING)}
 
     def _submit(self) -> None:
         """Submit what can be submitted now."""
-        board = self._board
-        board.refresh()
+        tracker = self._tracker
+        tracker.refresh()
         try:
-            pending = board.pending()
-            for group in grouped(board.submittable(), pending):
+            pending = tracker.pending()
+            for group in grouped(tracker.submittable(), pending):
                 self._break_off_if_wanted()
-                jobs = {one: board[one].job for one in group.waits_for}
+                jobs = {one: tracker[one].job for one in group.waits_for}
                 known = {one: job for one, job in jobs.items() if job is not None}
                 # Of what others wait for, something may not have been submitted.
                 if len(known) == len(jobs):
@@ -340,7 +339,7 @@ class SlurmDagSubmission(Run):
 
     def _submit_group(self, group: Group, jobs: Mapping[str, Job]) -> None:
         """Submit a group in as many arrays as it takes, as far as Slurm has room for them."""
-        places = [self._board[one].place for one in group.waits_for]
+        places = [self._tracker[one].place for one in group.waits_for]
         nodes = list(group.nodes)
         key = nodes[0].spec_key
         while nodes:
@@ -365,11 +364,11 @@ class SlurmDagSubmission(Run):
                     self._limit.check(error, self._cluster.jobs(fresh=True))
                 return
             self._limit.taken(key, size)
-            self._board.took(found, jobs)
+            self._tracker.took(found, jobs)
             del nodes[: len(part.nodes)]
 
     def _say_limit(self, error: FuruSubmitLimit) -> None:
-        left = len(self._board.at(Stage.WAITING))
+        left = len(self._tracker.at(Stage.WAITING))
         if left and self._limit_said + _WORD_SECS < time.monotonic():
             self._limit_said = time.monotonic()
             _log.error(
@@ -380,11 +379,11 @@ class SlurmDagSubmission(Run):
     # What it says
 
     def _status(self) -> SlurmDagStatus:
-        board = self._board
-        stages = {stage: board.at(stage) for stage in Stage}
+        tracker = self._tracker
+        stages = {stage: tracker.at(stage) for stage in Stage}
         computed = sum(one.computed for one in stages[Stage.DONE])
-        total = board.there_before + len(board.entries)
-        done = board.there_before + len(stages[Stage.DONE])
+        total = tracker.there_before + len(tracker.entries)
+        done = tracker.there_before + len(stages[Stage.DONE])
         failed, running = stages[Stage.FAILED], stages[Stage.RUNNING]
         return SlurmDagStatus(
             state=self._state,
@@ -395,6 +394,7 @@ class SlurmDagSubmission(Run):
             waiting=total - done - len(running) - len(failed),
             failed=len(failed),
             failures=self._failures(),
+            blocked=len(stages[Stage.NEVER_RAN]),
             queued=len(stages[Stage.QUEUED]),
             unsubmitted=len(stages[Stage.WAITING]),
             reasons=self._reasons(stages[Stage.QUEUED]),
@@ -409,7 +409,7 @@ class SlurmDagSubmission(Run):
     def _failures(self) -> tuple[Failure, ...]:
         return tuple(
             one.failure
-            for one in self._board.order
+            for one in self._tracker.order
             if one.failure is not None and one.stage in (Stage.FAILED, Stage.CANCELLED)
         )
 
@@ -467,38 +467,13 @@ class SlurmDagSubmission(Run):
         self._submitter.close()
         self._events.write(EventKind.RUN_ENDED, detail=state.value)
         self._events.close()
-        status = self._status()
-        self._say(
-            "run %s %s: %s, %d computed, %d loaded, %d failed, in %s",
-            *(self.id, state.value, count(status.total, "node"), status.computed, status.loaded),
-            *(status.failed, duration(time.monotonic() - self._began)),
-        )
+        seconds = time.monotonic() - self._began
+        self._say("%s", end_line(self.id, self._status(), seconds))
         return True
 
     def _conclude(self) -> Self:
-        if self._state is RunState.DONE:
-            return self
-        kind = FuruRunCancelled if self._state is RunState.CANCELLED else FuruRunError
-        how = "was cancelled" if self._state is RunState.CANCELLED else "failed"
-        raise kind(
-            self._summary(how),
-            failures=self._failures(),
-            run_id=self.id,
-            hint=next_step(self._failures(), retry_failed=self._retry_failed),
-        )
-
-    def _summary(self, how: str) -> str:
-        status = self._status()
-        there = status.total - status.waiting - status.running - status.failed
-        text = f"run {self.id} {how}: {there} of {count(status.total, 'node')} are there"
-        parts = [f"{status.failed} failed"]
-        if status.never_ran:
-            parts.append(f"{len(status.never_ran)} never ran because of them")
-        if status.cancelled:
-            parts.append(f"{len(status.cancelled)} were cancelled")
-        text += f", {', '.join(parts)}"
-        failures = self._failures()
-        return f"{text}\n{failure_text(failures)}" if failures else text
+        conclude(self.id, self._status(), retry_failed=self._retry_failed)
+        return self
 
     def _on_signal(self, signal: Signals) -> None:
         self._signal = self._signal or signal
@@ -529,9 +504,11 @@ class SlurmDagSubmission(Run):
 
     def _interrupted(self) -> WaitInterrupted:
         self._signal = None
-        arrays = dict.fromkeys(job.job_id.partition("_")[0] for job in self._board.jobs().values())
+        arrays = dict.fromkeys(
+            job.job_id.partition("_")[0] for job in self._tracker.jobs().values()
+        )
         return WaitInterrupted(
-            f"the wait for run {self.id} was interrupted; {count(len(self._board.jobs()), 'job')} of "
+            f"the wait for run {self.id} was interrupted; {count(len(self._tracker.jobs()), 'job')} of "
             "it go on",
             failures=self._failures(),
             run_id=self.id,

@@ -38,6 +38,7 @@ from furu_slurm import (
     node_log_folder,
 )
 from furu_slurm.errors import FuruSlurmError
+from furu_slurm_dag._arrays import LONGEST, Group, afterok
 from furu_slurm_dag._files import (
     GRAPH,
     NAME,
@@ -55,7 +56,6 @@ from furu_slurm_dag._files import (
     write_job_ids,
 )
 from furu_slurm_dag._job import FUNCTION, arguments
-from furu_slurm_dag._wiring import LONGEST, Group, afterok
 
 _log = logging.getLogger("furu.slurm")
 

@@ -59,6 +59,7 @@ class RunStatus:
         waiting: nodes that are not there and not being computed.
         failed: nodes that failed for good.
         failures: why, one for each of them.
+        blocked: those of the waiting ones that can never run, because something they need failed.
     """
 
     state: RunState
@@ -69,6 +70,7 @@ class RunStatus:
     waiting: int = 0
     failed: int = 0
     failures: tuple[Failure, ...] = ()
+    blocked: int = 0
 
 
 class EventKind(Enum):

@@ -7,10 +7,19 @@ scheduler or framework computes, a `Backend` is all that is needed: a `BackendPo
 a `BackendExecutor` an executor.
 """
 
+from furu_plan._words import count, duration
 from furu_plan.runs._backend import Answer, Backend, BackendPool, Report
 from furu_plan.runs._backend_executor import BackendExecutor, BackendOptions
-from furu_plan.runs._controller import Controller, Wish, failed_before
-from furu_plan.runs._display import Display, choose_display
+from furu_plan.runs._conclusion import (
+    INTERRUPTED,
+    RunInterrupted,
+    conclude,
+    end_line,
+    failure_text,
+)
+from furu_plan.runs._controller import Controller, Wish
+from furu_plan.runs._display import Display, RunProgress, choose_display, progress_line
+from furu_plan.runs._journal import RunJournal, failed_before
 from furu_plan.runs._options import (
     COUNT,
     FLAG,
@@ -28,14 +37,14 @@ from furu_plan.runs._pool import (
     Broken,
     Ended,
     GivenBack,
+    HandedOver,
     Place,
     Pool,
     PoolEvent,
     Source,
     Task,
 )
-from furu_plan.runs._report import View, count, duration, failure_text, next_step
-from furu_plan.runs._run import INTERRUPTED, ControlledRun, RunInterrupted
+from furu_plan.runs._run import ControlledRun
 from furu_plan.runs._signals import signals_forwarded
 from furu_plan.runs._start import RUN_OPTIONS, NewRun, RunOptions, start_run
 
@@ -59,6 +68,7 @@ __all__ = [
     "Display",
     "Ended",
     "GivenBack",
+    "HandedOver",
     "NewRun",
     "OptionParser",
     "Place",
@@ -66,21 +76,24 @@ __all__ = [
     "PoolEvent",
     "Report",
     "RunInterrupted",
+    "RunJournal",
     "RunOptions",
+    "RunProgress",
     "Source",
     "Task",
-    "View",
     "Wish",
     "check_window",
     "choose_display",
+    "conclude",
     "count",
     "duration",
+    "end_line",
     "failed_before",
     "failure_text",
     "is_count",
-    "next_step",
     "parse_options",
     "parse_pairs",
+    "progress_line",
     "signals_forwarded",
     "start_run",
 ]

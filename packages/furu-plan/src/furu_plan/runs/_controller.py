@@ -25,18 +25,26 @@ from furu_core.executors import (
     RunStatus,
     made_progress,
     note_rerun,
-    short_name_of,
 )
+from furu_plan._elsewhere import Waits
 from furu_plan._frontier import Frontier
-from furu_plan._node import PlanNode, Status
-from furu_plan._plan import DependencyPlan
-from furu_plan._retries import RetryLedger, Verdict
+from furu_plan._node import PlanNode
+from furu_plan._retries import NextStep, RetryLedger
 from furu_plan._stages import Reopening, Stage
-from furu_plan._waits import Waits
-from furu_plan.runs._display import Display, choose_display
-from furu_plan.runs._intake import Intake
-from furu_plan.runs._pool import Begun, Broken, Ended, GivenBack, Place, Pool, PoolEvent, Task
-from furu_plan.runs._report import View, time_left
+from furu_plan.runs._display import Display, RunProgress, choose_display, time_left
+from furu_plan.runs._journal import RunJournal
+from furu_plan.runs._pool import (
+    Begun,
+    Broken,
+    Ended,
+    GivenBack,
+    HandedOver,
+    Place,
+    Pool,
+    PoolEvent,
+    Task,
+)
+from furu_plan.runs._source import FrontierSource
 
 _log = logging.getLogger("furu.run")
 
@@ -70,6 +78,10 @@ class Controller:
         ledger: decides what follows from failures; default: one for these settings that has seen none.
         display: shows how the run stands; closed at the end. Default: what fits the console.
         workers: asked when the display is drawn what keeps workers from working; empty for nothing.
+
+    Attributes:
+        cause: the error that ended the run, where that was no node's failure.
+        handed_over: that another controller has the run, after which its state stays RUNNING.
     """
 
     def __init__(
@@ -89,17 +101,16 @@ class Controller:
     ) -> None:
         settings = current_settings() if settings is None else settings
         self._run_id = run_id
-        self._roots = frontier.plan.roots
         self._frontier = frontier
         self._ledger = RetryLedger(settings, keep_going=keep_going) if ledger is None else ledger
         self._pool = pool
         self._workers = workers
-        self._events = events
-        self._intake = Intake(
+        self._journal = journal = RunJournal(run_id, frontier, events)
+        self._source = FrontierSource(
             frontier,
             limits or {},
             places or {},
-            on_start=lambda node: self._note(EventKind.NODE_STARTED, node),
+            on_start=lambda node: journal.note(EventKind.NODE_STARTED, node),
         )
         self._display = choose_display(wanted=None, live=True) if display is None else display
         self._keep_going = keep_going
@@ -108,22 +119,16 @@ class Controller:
         self._next_look = time.monotonic()
         # This loop decides when to look; the watch has no interval of its own.
         self._waits = Waits(attrs.evolve(settings, poll_interval_secs=1e-6))
-        self._began = time.monotonic()
-        self._there_before = frontier.counts()[Stage.DONE]
         self._wish = Wish.GO_ON
         self._obeyed = Wish.GO_ON
         self._kill_at: float | None = None
-        self.failures = failed_before(frontier.plan)
-        self._accepting = keep_going or not self.failures
+        self._accepting = keep_going or not journal.failures
         self._always_rerun = bool(settings.always_rerun)
         self.retry_failed = settings.retry_failed
         self._running = 0
         self._ended = False
-        self.computed = 0
-        self._node_secs = 0.0
-        self.cancelled = 0
         self.cause: Exception | None = None
-        self.state = RunState.RUNNING
+        self.handed_over: HandedOver | None = None
 
     # For other threads and signal handlers
 
@@ -138,54 +143,46 @@ class Controller:
         """What the run has been asked for."""
         return self._wish
 
+    @property
+    def state(self) -> RunState:
+        """How the run stands, in a word."""
+        return self._journal.state
+
     def status(self) -> RunStatus:
         """How the run stands."""
-        counts = self._frontier.counts()
-        total = sum(counts.values())
-        running = 0 if self._ended else self._running
-        failed = len(self.failures)
-        return RunStatus(
-            state=self.state,
-            total=total,
-            computed=self.computed,
-            loaded=max(0, counts[Stage.DONE] - self.computed),
-            running=running,
-            waiting=max(0, total - counts[Stage.DONE] - running - failed),
-            failed=failed,
-            failures=tuple(self.failures),
-        )
+        return self._journal.status(0 if self._ended else self._running)
 
     # The loop
 
     def run(self) -> None:
         """Compute until all is there, or nothing more can be, or somebody wants it to end."""
-        counts = self._frontier.counts()
-        self._events.write(EventKind.RUN_STARTED, detail=f"{sum(counts.values())} nodes")
+        self._journal.begin()
+        state = RunState.FAILED
         try:
             self._loop()
-            if all(self._frontier.stage(root) is Stage.DONE for root in self._roots):
-                self.state = RunState.DONE
+            roots = self._frontier.plan.roots
+            if all(self._frontier.stage(root) is Stage.DONE for root in roots):
+                state = RunState.DONE
             elif self._obeyed is not Wish.GO_ON:
-                self.state = RunState.CANCELLED
-            else:
-                self.state = RunState.FAILED
+                state = RunState.CANCELLED
         except Exception as error:  # noqa: BLE001 - `wait` raises it; the workers must end first
             self.cause = error
             _log.error("run %s ends: %s: %s", self._run_id, type(error).__name__, error)
             # What is interrupted now is cancelled, not lost: nothing is tried again.
             self._accepting, self._kill_at = False, time.monotonic()
             self._take_stock(self._pool.kill())
-            self.state = RunState.FAILED
         finally:
             with ExitStack() as stack:  # each of these happens, whatever the others raise
-                stack.callback(self._events.close)
-                stack.callback(self._note_end)
+                stack.callback(self._end, state)
                 stack.callback(self._pool.close)
                 stack.callback(self._display.close)
 
-    def _note_end(self) -> None:
+    def _end(self, state: RunState) -> None:
         self._ended = True
-        self._events.write(EventKind.RUN_ENDED, detail=self.state.value)
+        if self.handed_over is None:
+            self._journal.end(state)
+        else:
+            self._journal.close()
 
     def _loop(self) -> None:
         while True:
@@ -194,15 +191,18 @@ class Controller:
                 self._look_elsewhere()
                 if self._frontier.idle:
                     self._frontier.take(limit=0)  # tells of nodes that wait for each other
-                self._pool.feed(self._intake)
+                self._pool.feed(self._source)
             self._running = len(self._pool.running())
             if not self._pool.busy and (not self._accepting or self._frontier.finished):
                 return
             for event in self._pool.wait(self._patience()):
                 self._hear(event)
+            if self.handed_over is not None:
+                _log.warning("run %s: %s", self._run_id, self.handed_over.why)
+                return
             due = self._display.due_in()
             if due is not None and due <= 0:
-                self._display.update(self._view())
+                self._display.update(self._progress())
 
     def _patience(self) -> float:
         """Seconds for which the loop has nothing to do of its own."""
@@ -264,10 +264,10 @@ class Controller:
         took = time.monotonic() - now
         self._next_look = now + took + max(self._look_pause, _LOOK_SHARE * took)
         for node in found.done:
-            self._note(EventKind.NODE_LOADED, node)
+            self._journal.done(node, computed=False)
         for node in found.failed:
             if node.failure is not None:
-                self._failed(node.failure)
+                self._journal.failed(node.failure)
         self._frontier.resolve(found)
         if found.failed and not self._keep_going:
             self._stop("has a node that failed elsewhere: nothing new starts")
@@ -277,13 +277,15 @@ class Controller:
     def _hear(self, event: PoolEvent) -> None:
         match event:
             case Begun(task):
-                self._note(EventKind.NODE_STARTED, task.node)
+                self._journal.note(EventKind.NODE_STARTED, task.node)
             case Ended(task, result):
-                self._intake.came_back(task)
+                self._source.came_back(task)
                 self._settle(task, result)
             case GivenBack(task):
-                self._intake.came_back(task)
+                self._source.came_back(task)
                 self._frontier.retry(task.node.hash)
+            case HandedOver():
+                self.handed_over = event
             case Broken(message, log):
                 raise FuruExecutorError(f"workers cannot start: {message}", hint=f"read {log}")
 
@@ -292,22 +294,19 @@ class Controller:
         match result.outcome:
             case Outcome.COMPUTED | Outcome.LOADED:
                 computed = result.outcome is Outcome.COMPUTED
-                self.computed += computed
-                self._node_secs += result.seconds if computed else 0.0
                 if self._always_rerun:
                     note_rerun(node.hash)
-                kind = EventKind.NODE_COMPUTED if computed else EventKind.NODE_LOADED
-                self._note(kind, node, f"{result.seconds:.3f} s")
+                took = f"{result.seconds:.3f} s"
+                self._journal.done(node, computed=computed, seconds=result.seconds, detail=took)
                 self._frontier.done(node.hash)
             case Outcome.BUSY:
-                self._note(EventKind.NODE_WAITING, node, f"computed by {result.holder}")
+                self._journal.note(EventKind.NODE_WAITING, node, f"computed by {result.holder}")
                 self._frontier.elsewhere(node.hash)
                 self._look_soon()
             case Outcome.INVALID_DEPENDENCY:
                 self._reopen(node, result)
             case Outcome.CANCELLED if self._obeyed is not Wish.GO_ON or self._kill_at is not None:
-                self.cancelled += 1
-                self._note(EventKind.NODE_CANCELLED, node)
+                self._journal.note(EventKind.NODE_CANCELLED, node)
                 self._frontier.retry(node.hash)
             case Outcome.CANCELLED | Outcome.FAILED:
                 self._judge(node, result)
@@ -323,15 +322,15 @@ class Controller:
         failure = attrs.evolve(failure, node=node.name, hash=node.hash)
         progress = failure.kind is FailureKind.LOST and made_progress(node.obj)
         decision = self._ledger.decide(node.hash, failure.kind, progress=progress)
-        match decision.verdict:
-            case Verdict.RETRY | Verdict.FREE:
-                self._note(EventKind.NODE_RETRIED, node, f"{decision.reason}: {failure}")
+        match decision.next_step:
+            case NextStep.RETRY | NextStep.FREE:
+                self._journal.note(EventKind.NODE_RETRIED, node, f"{decision.reason}: {failure}")
                 if self._accepting:
                     _log.warning("%s (%s, tried again)", failure, decision.reason)
                 self._frontier.retry(node.hash)
-            case Verdict.GIVE_UP | Verdict.STOP_RUN:
+            case NextStep.GIVE_UP | NextStep.STOP_RUN:
                 self._fail(failure, ends_run=decision.ends_run, reason=decision.reason)
-                if decision.verdict is Verdict.STOP_RUN and self._kill_at is None:
+                if decision.next_step is NextStep.STOP_RUN and self._kill_at is None:
                     self._cancel()
 
     def _reopen(self, node: PlanNode, result: NodeResult) -> None:
@@ -348,11 +347,11 @@ class Controller:
         if answer is Reopening.REOPENED:
             again = self._frontier.node(culprit)
             _log.warning("%s is invalid or was removed, and is computed again", again.name)
-            self._note(EventKind.NODE_REOPENED, again, f"found by {node.name}")
+            self._journal.note(EventKind.NODE_REOPENED, again, f"found by {node.name}")
 
     def _fail(self, failure: Failure, *, ends_run: bool, reason: str = "") -> None:
         """A node has failed for good."""
-        self._failed(failure)
+        self._journal.failed(failure)
         blocked = self._frontier.failed(failure.hash)
         said = [
             part for part in (reason, f"{len(blocked)} more need it" if blocked else "") if part
@@ -365,53 +364,30 @@ class Controller:
             rest = f"; {running} running finish" if running else ""
             self._stop(f"stops, because a node failed: nothing new starts{rest}")
 
-    def _failed(self, failure: Failure) -> None:
-        self.failures.append(failure)
-        name = failure.node or short_name_of("", failure.hash)
-        self._events.write(EventKind.NODE_FAILED, hash=failure.hash, node=name, detail=str(failure))
-
     def _look_soon(self) -> None:
         self._look_pause = min(_FIRST_LOOK_SECS, self._longest_look)
         self._next_look = min(self._next_look, time.monotonic() + self._look_pause)
 
-    def _note(self, kind: EventKind, node: PlanNode, detail: str = "") -> None:
-        self._events.write(kind, hash=node.hash, node=node.name, detail=detail)
-
-    def _view(self) -> View:
+    def _progress(self) -> RunProgress:
         now = time.monotonic()
         counts = self._frontier.counts()
-        total = sum(counts.values())
-        done = counts[Stage.DONE]
-        elapsed = now - self._began
+        total, done = sum(counts.values()), counts[Stage.DONE]
         running = tuple((node.name, now - since) for node, since in self._pool.running())
-        rest = total - done - counts[Stage.FAILED] - counts[Stage.BLOCKED]
-        return View(
+        journal = self._journal
+        return RunProgress(
             run_id=self._run_id,
             total=total,
             done=done,
-            failed=len(self.failures),
+            failed=len(journal.failures),
             running=running,
-            elapsed=elapsed,
+            elapsed=journal.elapsed,
             left=time_left(
-                rest,
-                elapsed=elapsed,
-                done=done - self._there_before,
-                node_secs=self._node_secs / self.computed if self.computed else 0.0,
+                total - done - counts[Stage.FAILED] - counts[Stage.BLOCKED],
+                elapsed=journal.elapsed,
+                done=done - journal.there_before,
+                node_secs=journal.mean_secs,
                 running=[seconds for _, seconds in running],
             ),
             note="" if self._accepting else "stopping",
             workers="" if self._workers is None else self._workers(),
         )
-
-
-def failed_before(plan: DependencyPlan) -> list[Failure]:
-    """Why nodes of a plan failed that failed in an earlier run and are not to be tried again.
-
-    A run that is not to keep going computes nothing when there are any.
-    """
-    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
-    unknown = "it failed before, and FURU_RETRY_FAILED is off"
-    return [
-        node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
-        for node in failed
-    ]

@@ -77,7 +77,23 @@ class Broken:
     log: Path
 
 
-PoolEvent: TypeAlias = Begun | Ended | GivenBack | Broken
+@attrs.frozen
+class HandedOver:
+    """Another controller has the run from now on, and all that its workers do.
+
+    The controller that hears it ends at once: it takes nothing back, interrupts nothing, and writes
+    down neither failures nor an end, because the run goes on. Its `ControlledRun` raises from `wait`.
+
+    Attributes:
+        why: the reason, as a clause.
+        hint: what to do about it.
+    """
+
+    why: str
+    hint: str = ""
+
+
+PoolEvent: TypeAlias = Begun | Ended | GivenBack | Broken | HandedOver
 
 
 class Source(Protocol):
@@ -102,8 +118,9 @@ class Pool(Protocol):
     """Workers that do tasks.
 
     A controller calls `feed` and `wait` in turn, from one thread, and so everything but `wake`. Of each
-    task that was taken, `wait` or `kill` tells once: that it ended, or that it was given back. An error
-    that a method raises ends the run.
+    task that was taken, `wait` or `kill` tells once: that it ended, or that it was given back, unless
+    `wait` tells of a `HandedOver`, after which only `close` is called. An error that a method raises
+    ends the run.
     """
 
     @property

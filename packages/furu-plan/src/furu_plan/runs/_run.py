@@ -8,23 +8,16 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from signal import Signals
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from furu_core.errors import FuruRunCancelled, FuruRunError
-from furu_core.executors import Roots, Run, RunState, RunStatus
+from furu_core.errors import FuruRunError
+from furu_core.executors import Roots, Run, RunStatus
+from furu_plan._words import count
+from furu_plan.runs._conclusion import conclude, end_line
 from furu_plan.runs._controller import Controller, Wish
-from furu_plan.runs._report import count, duration, failure_text, next_step
 from furu_plan.runs._signals import signals_forwarded
 
 _log = logging.getLogger("furu.run")
-
-INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
-
-
-class RunInterrupted(FuruRunCancelled, SystemExit):
-    """A run that a signal cancelled; a program that does not catch it ends with status 130."""
-
-    code = INTERRUPTED
 
 
 class ControlledRun(Run):
@@ -77,33 +70,28 @@ class ControlledRun(Run):
             timeout: seconds; None waits as long as the run lives.
 
         Raises:
-            FuruRunError: it ended, and its roots are not all there.
+            FuruRunError: it ended, and its roots are not all there, or another controller has it.
             FuruRunCancelled: it was cancelled.
             TimeoutError: it has not ended yet.
         """
         with signals_forwarded(self._on_signal):
             if not self._ended.wait(timeout):
                 raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
-        match self._controller.state:
-            case RunState.CANCELLED:
-                kind = FuruRunCancelled if self._signal is None else RunInterrupted
-                raise kind(
-                    self._summary("was cancelled"),
-                    failures=self._controller.failures,
-                    run_id=self.id,
-                    hint=next_step((), retry_failed=self._controller.retry_failed),
-                )
-            case RunState.FAILED | RunState.RUNNING:
-                raise FuruRunError(
-                    self._summary("failed"),
-                    failures=self._controller.failures,
-                    run_id=self.id,
-                    hint=next_step(
-                        self._controller.failures, retry_failed=self._controller.retry_failed
-                    ),
-                ) from self._controller.cause
-            case RunState.DONE:
-                return self
+        controller = self._controller
+        if controller.handed_over is not None:
+            raise FuruRunError(
+                f"run {self.id} goes on without this process: {controller.handed_over.why}",
+                run_id=self.id,
+                hint=controller.handed_over.hint,
+            )
+        conclude(
+            self.id,
+            controller.status(),
+            retry_failed=controller.retry_failed,
+            cause=controller.cause,
+            interrupted=self._signal is not None,
+        )
+        return self
 
     def status(self) -> RunStatus:
         """How the run stands now."""
@@ -139,7 +127,9 @@ class ControlledRun(Run):
         try:
             with around:
                 self._controller.run()
-            self._conclude()
+            if self._how is not None and self._controller.handed_over is None:
+                seconds = time.monotonic() - self._began
+                _log.info("%s", end_line(self.id, self._controller.status(), seconds))
         finally:
             self._ended.set()
 
@@ -151,24 +141,3 @@ class ControlledRun(Run):
                 "run %s: %s, %d there, %d to compute, %s",
                 *(self.id, count(status.total, "node"), status.loaded, todo, self._how),
             )
-
-    def _conclude(self) -> None:
-        status = self._controller.status()
-        if self._how is not None:
-            _log.info(
-                "run %s %s: %s, %d computed, %d loaded, %d failed, in %s",
-                *(self.id, status.state.value, count(status.total, "node"), status.computed),
-                *(status.loaded, status.failed, duration(time.monotonic() - self._began)),
-            )
-
-    def _summary(self, how: str) -> str:
-        status = self._controller.status()
-        parts = [f"run {self.id} {how}: {status.total - status.waiting - status.failed} of"]
-        parts.append(f"{count(status.total, 'node')} are there, {status.failed} failed")
-        text = " ".join(parts)
-        if status.failures:
-            text += f"\n{failure_text(status.failures)}"
-        elif self._controller.cause is not None:
-            cause = self._controller.cause
-            text += f"; {type(cause).__name__}: {cause}"
-        return text

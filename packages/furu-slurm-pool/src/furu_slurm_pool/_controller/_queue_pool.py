@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.errors import FuruExecutorError, FuruStoreError
+from furu_core.errors import FuruStoreError
 from furu_core.executors import (
     Failure,
     FailureKind,
@@ -27,7 +27,16 @@ from furu_core.executors import (
     record_death,
 )
 from furu_plan import PlanNode
-from furu_plan.runs import Begun, Broken, Ended, GivenBack, PoolEvent, Source, Task
+from furu_plan.runs import (
+    Begun,
+    Broken,
+    Ended,
+    GivenBack,
+    HandedOver,
+    PoolEvent,
+    Source,
+    Task,
+)
 from furu_slurm import same_job
 from furu_slurm_pool._controller._fleet import Fleet, StartsFail
 from furu_slurm_pool._controller._recovery import Recovered, read_report
@@ -321,18 +330,18 @@ class QueuePool:
         self._next_slow = now + min(_SLOW_SECS, self._poll_secs)
         self._term.beat()
         if self._handing_over:
-            self._over = True
-            raise FuruExecutorError(
+            self._hand_over(
                 "this controller hands the run over", hint="the next one goes on with it"
             )
+            return
         if self._term.is_asked_to_stop():
             self.on_stop()
         if self._term.is_over():
-            self._over = True
-            raise FuruExecutorError(
+            self._hand_over(
                 "another process controls this run now, because this one gave no sign of life",
                 hint="see `furu pool status`; raise FURU_LEASE_SECS if machines here stall that long",
             )
+            return
         try:
             gone = self._fleet.look()
         except StartsFail as error:
@@ -346,6 +355,10 @@ class QueuePool:
         self._see_who_has_what(now)
         # A worker that died with nothing to do is no event, so `feed` might not be called for long.
         self._scale()
+
+    def _hand_over(self, why: str, *, hint: str) -> None:
+        self._over = True
+        self._events.append(HandedOver(why, hint))
 
     def _hear_all(self) -> None:
         for file in _reports.names(self._run_folder):

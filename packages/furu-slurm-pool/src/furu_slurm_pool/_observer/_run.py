@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from typing import Self
 
+import attrs
+
 import furu_core
-from furu_core.errors import FuruRunCancelled, FuruRunError
+from furu_core.errors import FuruRunError
 from furu_core.executors import (
     Liveness,
     Roots,
@@ -17,7 +19,7 @@ from furu_core.executors import (
     RunStatus,
     is_local_folder,
 )
-from furu_plan.runs import failure_text, next_step
+from furu_plan.runs import conclude
 from furu_slurm import (
     Health,
     JobHealth,
@@ -153,11 +155,10 @@ class ObservedPoolRun(Run):
         if state is RunState.DONE:
             return self
         status = pool_status(self.folder, workers=False).status
-        text = failure_text(status.failures) if status.failures else self._why(controller)
-        kind = FuruRunCancelled if state is RunState.CANCELLED else FuruRunError
-        raise kind(
-            f"run {self.id} {'was cancelled' if kind is FuruRunCancelled else 'failed'}: {text}",
-            failures=status.failures,
-            run_id=self.id,
-            hint=next_step(status.failures, retry_failed=furu_core.settings().retry_failed),
+        conclude(
+            self.id,
+            attrs.evolve(status, state=state),
+            retry_failed=furu_core.settings().retry_failed,
+            cause=None if status.failures else self._why(controller),
         )
+        return self

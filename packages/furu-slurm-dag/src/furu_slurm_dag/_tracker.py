@@ -18,11 +18,11 @@ from furu_core.executors import (
     made_progress,
     place_of,
 )
-from furu_plan import DependencyPlan, PlanNode, RetryLedger, Status, Verdict
+from furu_plan import DependencyPlan, NextStep, PlanNode, RetryLedger, Status
 from furu_slurm import Health, JobHealth, JobInfo, JobState, Snapshot, job_log, last_word
 from furu_slurm_dag._entries import Entry, Stage
-from furu_slurm_dag._files import Ledger, parse_id, read_ledger, run_folder
-from furu_slurm_dag._job import Status as JobStatus
+from furu_slurm_dag._files import JobRecord, parse_id, read_job_record, run_folder
+from furu_slurm_dag._job import ExitStatus
 from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
 
 _VISIBLE_SECS: Final = 60.0
@@ -33,7 +33,7 @@ Told = Callable[[Entry], None]
 Retried = Callable[[Entry, str], None]
 
 
-class Board:
+class Tracker:
     """The nodes of a run.
 
     Args:
@@ -61,7 +61,7 @@ class Board:
         self._visible_secs = max(settings.lease_secs, _VISIBLE_SECS)
         self.entries: dict[str, Entry] = {}
         self.order: list[Entry] = []  # dependencies first
-        self.surplus: list[str] = []  # jobs to be cancelled
+        self.to_cancel: list[str] = []  # jobs to be cancelled
         self._left: list[Entry] = []  # whose adopted jobs are gone
         self.there_before = 0
         self._add(plan.nodes)
@@ -173,7 +173,7 @@ class Board:
                 entry.ended = None
                 self._set(entry, Stage.QUEUED if info.state.waiting else Stage.RUNNING)
             case Health.DROPPED:
-                self.surplus.append(job.job_id)
+                self.to_cancel.append(job.job_id)
                 self._lost(entry, job, info, began=False)
             case Health.UNSCHEDULABLE:
                 assert info is not None
@@ -181,13 +181,13 @@ class Board:
                     f"job {job.job_id} is pending for a reason that does not pass by itself: "
                     f"{info.reason}; mend specs[{entry.node.spec_key!r}]"
                 )
-                self.surplus.append(job.job_id)
+                self.to_cancel.append(job.job_id)
                 self._fail(entry, self._failure(entry, FailureKind.PROTOCOL, text))
             case Health.STRANDED:
-                self.surplus.append(job.job_id)
+                self.to_cancel.append(job.job_id)
                 self._again(entry)
             case Health.GHOST:
-                self.surplus.append(job.job_id)
+                self.to_cancel.append(job.job_id)
                 self._judge(entry, job, None, snapshot, waited=math.inf)
             case Health.ENDED:
                 assert info is not None
@@ -217,7 +217,7 @@ class Board:
             return
         entry.health.left = entry.health.left or entry.since
         if entry.health.look(entry.job.submitted, snapshot) is Health.GHOST:
-            self.surplus.append(entry.job.job_id)
+            self.to_cancel.append(entry.job.job_id)
             entry.job = None
 
     def _unblocked_since(self, entry: Entry) -> float | None:
@@ -238,8 +238,8 @@ class Board:
         if left is None and now - max(entry.since, entry.read) <= _READ_SECS:
             return None
         entry.read = now
-        ledger = self._listen(entry, job)
-        if ledger is None or not ledger.ended or ledger.token != job.name.token:
+        record = self._listen(entry, job)
+        if record is None or not record.ended or record.token != job.name.token:
             return None
         return now if left is None else left
 
@@ -247,30 +247,30 @@ class Board:
         self, entry: Entry, job: Job, info: JobInfo | None, snapshot: Snapshot, *, waited: float
     ) -> None:
         """What became of a node whose job is over and whose artifact is not to be seen."""
-        ledger = self._listen(entry, job)
-        if ledger is not None and ledger.token != job.name.token:
-            ledger = None  # of an earlier job of this run
-        if ledger is not None and ledger.failure is not None:
-            log = ledger.failure.log or self.log_of(entry)
-            self._fail(entry, attrs.evolve(ledger.failure, log=log))
-        elif ledger is not None and ledger.blocked_by:
-            self._never_ran(entry, ledger.blocked_by)
-        elif entry.node.rerun and info is None and ledger is not None and ledger.ended:
+        record = self._listen(entry, job)
+        if record is not None and record.token != job.name.token:
+            record = None  # of an earlier job of this run
+        if record is not None and record.failure is not None:
+            log = record.failure.log or self.log_of(entry)
+            self._fail(entry, attrs.evolve(record.failure, log=log))
+        elif record is not None and record.blocked_by:
+            self._never_ran(entry, record.blocked_by)
+        elif entry.node.rerun and info is None and record is not None and record.ended:
             self._is_done(entry)
-        elif waited < self._visible_secs and _says_more(info, ledger):
+        elif waited < self._visible_secs and _says_more(info, record):
             return  # a network filesystem shows it later
-        elif ledger is None and (cause := self._bad_dependency(entry)):
+        elif record is None and (cause := self._bad_dependency(entry)):
             self._never_ran(entry, cause)
         elif self._follow(entry, job):
             return
-        elif ledger is None and self._is_orphan(entry, snapshot):
+        elif record is None and self._is_orphan(entry, snapshot):
             self._again(entry)
         elif info is not None and info.state is JobState.CANCELLED:
             self._cancelled(entry, f"its job {job.job_id} was cancelled")
-        elif info is None and ledger is not None and ledger.terminated:
+        elif info is None and record is not None and record.terminated:
             self._cancelled(entry, f"its job {job.job_id} was ended by Slurm")
         else:
-            self._lost(entry, job, info, began=ledger is not None)
+            self._lost(entry, job, info, began=record is not None)
 
     def _follow(self, entry: Entry, job: Job) -> bool:
         """Whether somebody else computes the node now, whom to wait for instead."""
@@ -301,7 +301,7 @@ class Board:
         # Jobs that began count their losses by themselves; but perhaps they cannot write it down.
         progress = made_progress(entry.place)
         decision = self._losses.decide(entry.node.hash, FailureKind.LOST, progress=progress)
-        if decision.verdict is not Verdict.RETRY:
+        if decision.next_step is not NextStep.RETRY:
             self._fail(entry, self._failure(entry, FailureKind.LOST, how))
             return
         self._again(entry)
@@ -424,17 +424,17 @@ class Board:
                 placed.add(node_hash)
                 yield entry
 
-    def _listen(self, entry: Entry, job: Job) -> Ledger | None:
+    def _listen(self, entry: Entry, job: Job) -> JobRecord | None:
         """What a job says itself; told of it is that it began, and how often it tried its node again."""
-        ledger = read_ledger(run_folder(job.name.run_id), entry.node.hash)
-        if ledger is not None:
-            began = ledger.token == job.name.token and not ledger.blocked_by
+        record = read_job_record(run_folder(job.name.run_id), entry.node.hash)
+        if record is not None:
+            began = record.token == job.name.token and not record.blocked_by
             if began and entry.stage is Stage.QUEUED:
                 self._set(entry, Stage.RUNNING)  # it was quicker than two looks
-            for why in ledger.retries[entry.retries :]:
+            for why in record.retries[entry.retries :]:
                 self._retried(entry, why)
-            entry.retries = max(entry.retries, len(ledger.retries))
-        return ledger
+            entry.retries = max(entry.retries, len(record.retries))
+        return record
 
     def _is_done(self, entry: Entry) -> None:
         if entry.job is not None:
@@ -476,10 +476,10 @@ class Board:
         return "" if log is None else last_word(log)
 
 
-def _says_more(info: JobInfo | None, ledger: Ledger | None) -> bool:
+def _says_more(info: JobInfo | None, record: JobRecord | None) -> bool:
     """Whether a job wrote down more than is to be seen: an artifact, or why there is none."""
     if info is None:
-        return ledger is not None and ledger.ended
+        return record is not None and record.ended
     if info.state is JobState.COMPLETED:
         return True
-    return info.exit_code in (JobStatus.FAILED, JobStatus.BLOCKED)
+    return info.exit_code in (ExitStatus.FAILED, ExitStatus.BLOCKED)

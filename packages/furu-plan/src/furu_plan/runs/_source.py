@@ -11,7 +11,7 @@ from furu_plan._node import PlanNode
 from furu_plan.runs._pool import Place, Task
 
 
-class Intake:
+class FrontierSource:
     """Hands out the nodes of a frontier as tasks.
 
     Args:

@@ -14,6 +14,7 @@ from furu_core import settings as current_settings
 from furu_core.errors import FuruWaitTimeout
 from furu_core.executors import StateReader
 from furu_plan._node import PlanNode, Status, statuses
+from furu_plan._words import duration
 
 _log = logging.getLogger("furu.plan")
 
@@ -161,7 +162,7 @@ class Waits:
 
     def _sentence(self, nodes: Sequence[PlanNode], now: float) -> str:
         named = [
-            f"{node.name}, {_who(node)}, {_duration(now - self._since[node.hash])}"
+            f"{node.name}, {_who(node)}, {duration(now - self._since[node.hash])}"
             for node in nodes[:_NAMED]
         ]
         more = f"; and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
@@ -176,7 +177,7 @@ class Waits:
             if waited >= limit:
                 holder = _who(node)
                 raise FuruWaitTimeout(
-                    f"waited {_duration(waited)} for {node.name}, {holder}",
+                    f"waited {duration(waited)} for {node.name}, {holder}",
                     node=node.name,
                     hash=node.hash,
                     holder=holder,
@@ -189,11 +190,3 @@ def _who(node: PlanNode) -> str:
     if node.holder is not None:
         return f"computed by {node.holder}"
     return "queued with another executor"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

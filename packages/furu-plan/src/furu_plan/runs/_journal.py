@@ -1,0 +1,128 @@
+"""What happened in a run so far: its events, and the failures and counts that it is summed up by."""
+
+from __future__ import annotations
+
+import time
+
+from furu_core.executors import (
+    EventKind,
+    EventLog,
+    Failure,
+    FailureKind,
+    RunState,
+    RunStatus,
+    short_name_of,
+)
+from furu_plan._frontier import Frontier
+from furu_plan._node import PlanNode, Status
+from furu_plan._plan import DependencyPlan
+from furu_plan._stages import Stage
+from furu_plan._words import count
+
+
+class RunJournal:
+    """Writes down what happens in a run, and says how the run stands.
+
+    Args:
+        run_id: the run.
+        frontier: the stages of its nodes, which whoever drives the run changes.
+        events: where what happens is written; closed at the run's end.
+
+    Attributes:
+        state: how the run stands, in a word.
+        failures: why nodes failed, those among them that failed before the run.
+        computed: how many nodes the run has computed.
+        there_before: how many were there when it began.
+    """
+
+    def __init__(self, run_id: str, frontier: Frontier, events: EventLog) -> None:
+        self.run_id = run_id
+        self._frontier = frontier
+        self._events = events
+        self.state = RunState.RUNNING
+        self.failures = failed_before(frontier.plan)
+        self.computed = 0
+        self.there_before = frontier.counts()[Stage.DONE]
+        self._computed_secs = 0.0
+        self._began = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    @property
+    def mean_secs(self) -> float:
+        """Seconds that a node took on average; 0 where that is not known."""
+        return self._computed_secs / self.computed if self.computed else 0.0
+
+    def begin(self) -> None:
+        """The run begins."""
+        total = sum(self._frontier.counts().values())
+        self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"))
+
+    def note(self, kind: EventKind, node: PlanNode, detail: str = "") -> None:
+        """Something happened to a node."""
+        self._events.write(kind, hash=node.hash, node=node.name, detail=detail)
+
+    def done(
+        self, node: PlanNode, *, computed: bool, seconds: float = 0.0, detail: str = ""
+    ) -> None:
+        """A node is there, computed by this run or by somebody else."""
+        if computed:
+            self.computed += 1
+            self._computed_secs += seconds
+        self.note(EventKind.NODE_COMPUTED if computed else EventKind.NODE_LOADED, node, detail)
+
+    def failed(self, failure: Failure) -> None:
+        """A node failed for good, or was cancelled."""
+        self.failures.append(failure)
+        name = failure.node or short_name_of("", failure.hash)
+        cancelled = failure.kind is FailureKind.CANCELLED
+        kind = EventKind.NODE_CANCELLED if cancelled else EventKind.NODE_FAILED
+        self._events.write(kind, hash=failure.hash, node=name, detail=str(failure))
+
+    def end(self, state: RunState) -> None:
+        """The run has ended."""
+        self.state = state
+        self._events.write(EventKind.RUN_ENDED, detail=state.value)
+        self._events.close()
+
+    def close(self) -> None:
+        """Write nothing more, of a run that goes on without this process."""
+        self._events.close()
+
+    def status(self, running: int) -> RunStatus:
+        """How the run stands.
+
+        Args:
+            running: how many nodes are being computed.
+        """
+        counts = self._frontier.counts()
+        total, done = sum(counts.values()), counts[Stage.DONE]
+        cancelled = sum(one.kind is FailureKind.CANCELLED for one in self.failures)
+        failed = len(self.failures) - cancelled
+        return RunStatus(
+            state=self.state,
+            total=total,
+            computed=self.computed,
+            loaded=max(0, done - self.computed),
+            running=running,
+            waiting=max(0, total - done - running - failed),
+            failed=failed,
+            failures=tuple(self.failures),
+            blocked=counts[Stage.BLOCKED],
+        )
+
+
+def failed_before(plan: DependencyPlan) -> list[Failure]:
+    """Why nodes of a plan failed that failed in an earlier run and are not to be tried again.
+
+    A run that is not to keep going computes nothing when there are any.
+    """
+    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
+    unknown = "it failed before, and FURU_RETRY_FAILED is off"
+    return [
+        node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
+        for node in failed
+    ]
