@@ -16,7 +16,7 @@ from furu_core._codecs._own import OWN_CODECS
 from furu_core._config import _encoding
 from furu_core._executors import _executor
 from furu_core._forms import _pack
-from furu_core._plugins._entry_points import Group
+from furu_core._plugins._entry_points import EntryPointGroup
 from furu_core._store import _manifest
 from furu_plan import _render
 
@@ -60,7 +60,7 @@ def test_the_page_tells_each_exit_status() -> None:
 
 def test_the_page_tells_each_group_of_entry_points() -> None:
     said = re.findall(r"`(furu\.\w+)`", cells("Entry-point groups")[1])
-    assert said == [group.value for group in Group]
+    assert said == [group.value for group in EntryPointGroup]
 
 
 def test_every_public_module_says_what_is_public() -> None:

@@ -634,10 +634,10 @@ def test_a_leaf_hook_takes_values_and_gives_them_back() -> None:
             return {"$npy": len(kept) - 1}
         return NotImplemented
 
-    written = to_json({"a": np.arange(2), "b": (1, np.arange(3))}, leaf=out)
+    written = to_json({"a": np.arange(2), "b": (1, np.arange(3))}, default=out)
     assert written == {"a": {"$npy": 0}, "b": {"$tuple": [1, {"$npy": 1}]}}
     back = from_json(
-        written, leaf=lambda tag, payload: kept[payload] if tag == "npy" else NotImplemented
+        written, object_hook=lambda tag, payload: kept[payload] if tag == "npy" else NotImplemented
     )
     assert back["b"][1] is kept[1]
     with pytest.raises(FuruValueError, match=r"unknown tag \$npy"):

@@ -12,8 +12,8 @@ import pytest
 
 from furu_testing import cached_view, needs_cached_views, needs_namespaces, wait_until
 from furu_testing.slurm import (
+    ClusterOptions,
     NodeOptions,
-    Options,
     SlurmTestCluster,
     _cluster,
     free_folder,
@@ -228,8 +228,8 @@ def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path) -> None:
         pytest.skip(reason)
     script = """
 import os, sys
-from furu_testing.slurm import Options, free_folder, start
-slurm = start(Options(str(free_folder()), watched=os.getpid(), accounting=False, nodes=1))
+from furu_testing.slurm import ClusterOptions, free_folder, start
+slurm = start(ClusterOptions(str(free_folder()), watched=os.getpid(), accounting=False, nodes=1))
 slurm.wait_for_state(slurm.sbatch("setsid sleep 600 & exec sleep 600"), "RUNNING")
 print(slurm.folder, *slurm.processes(), flush=True)
 sys.stdin.read()
@@ -254,7 +254,7 @@ def test_a_cluster_that_does_not_come_up_says_why(tmp_path: Path) -> None:
     if reason := missing_programs():
         pytest.skip(reason)
     folder = free_folder()
-    options = Options(
+    options = ClusterOptions(
         str(folder), watched=os.getpid(), accounting=False, conf={"SelectType": "select/none"}
     )
     with pytest.raises(RuntimeError, match=r"slurmctld ended with 1(.|\n)*select/none"):

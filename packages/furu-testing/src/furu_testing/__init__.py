@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from furu_testing._hosts import (
         AT_END,
         Child,
-        Ended,
+        ChildExit,
         Host,
         KillAtEvent,
         KillAtLine,
@@ -54,7 +54,7 @@ _MODULES: Final = {
     "_hosts": (
         "AT_END",
         "Child",
-        "Ended",
+        "ChildExit",
         "Host",
         "KillAtEvent",
         "KillAtLine",
@@ -83,7 +83,7 @@ __all__ = [
     "AT_END",
     "TAGS",
     "Child",
-    "Ended",
+    "ChildExit",
     "ExecutorConformance",
     "Host",
     "KillAtEvent",

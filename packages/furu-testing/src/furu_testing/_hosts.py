@@ -59,7 +59,7 @@ AT_END: Final = sys.maxsize  # the number of an event or line that never comes
 
 
 @attrs.frozen
-class Ended:
+class ChildExit:
     """How a child ended.
 
     Attributes:
@@ -107,7 +107,7 @@ class Child:
         """Let it go on."""
         self._host.ask(do="signal", pid=self.pid, signal=signal.SIGCONT)
 
-    def wait(self, seconds: float = WAIT_SECS) -> Ended:
+    def wait(self, seconds: float = WAIT_SECS) -> ChildExit:
         """How it ended.
 
         Raises:
@@ -116,7 +116,7 @@ class Child:
         answer = self._host.ask(do="wait", pid=self.pid, seconds=seconds)
         if not answer.pop("ended"):
             raise TimeoutError(f"waited {seconds:g} s for the end of process {self.pid}")
-        return Ended(**answer)
+        return ChildExit(**answer)
 
     def result(self, seconds: float = WAIT_SECS) -> Any:
         """What its function returned.

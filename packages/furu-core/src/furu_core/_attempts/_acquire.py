@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from furu_core._attempts import _attempts, _publishing, _sweeping
-from furu_core._attempts._attempts import Attempt, LatestAttempt, Origin
+from furu_core._attempts._attempts import Attempt, LatestAttempt, Requester
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
 from furu_core._context import _context
@@ -50,7 +50,7 @@ def acquire(
             paths,
             1 if newest is None else newest.number + 1,
             node=short_name(obj),
-            origin=_origin(),
+            requester=_requester(),
             lease_secs=settings.lease_secs,
         )
         if attempt is None:
@@ -72,11 +72,11 @@ def acquire(
         return None
 
 
-def _origin() -> Origin:
+def _requester() -> Requester:
     context = _context.exec_context()
     if not context.strict:
-        return Origin()
-    return Origin(context.executor, context.run_id, context.spec_key, context.submission)
+        return Requester()
+    return Requester(context.executor, context.run_id, context.spec_key, context.submission)
 
 
 def _proven_dead(newest: LatestAttempt) -> bool:

@@ -33,7 +33,7 @@ from furu_core import _process_ids, _whole_files
 from furu_core._attempts import _lease, _records
 from furu_core._attempts._lease import Judgement, Lease, Life
 from furu_core._attempts._outcomes import FailureKind, Holder, Submission
-from furu_core._attempts._records import AttemptRecord, AttemptStatus, DamagedRecord, Ended
+from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus, DamagedRecord
 from furu_core._context import _context
 from furu_core._output import _logging
 from furu_core._store._layout import CHECKPOINT, LOG_FILE, META, SUBMISSION, TRASH, NodePaths
@@ -51,7 +51,7 @@ _log = _logging.log.getChild("attempts")
 
 
 @attrs.frozen
-class Origin:
+class Requester:
     """On whose behalf an attempt is made; goes into its record.
 
     Attributes:
@@ -238,7 +238,7 @@ def _judge_unread(folder: str, lease_secs: float) -> Judgement:
 
 
 def claim(
-    paths: NodePaths, number: int, *, node: str, origin: Origin, lease_secs: float
+    paths: NodePaths, number: int, *, node: str, requester: Requester, lease_secs: float
 ) -> Attempt | None:
     """Claim attempt `number` of a node; None when somebody else did first.
 
@@ -246,7 +246,7 @@ def claim(
         paths: the node's folders.
         number: one more than the newest attempt's.
         node: the node's short name.
-        origin: on whose behalf.
+        requester: on whose behalf.
         lease_secs: seconds without a heartbeat after which others may take over.
 
     Raises:
@@ -261,10 +261,10 @@ def claim(
         started=time.time(),
         lease_secs=lease_secs,
         checkpoint=_last_checkpoint(paths, number),
-        executor=origin.executor,
-        run_id=origin.run_id,
-        spec_key=origin.spec_key,
-        submission=origin.submission,
+        executor=requester.executor,
+        run_id=requester.run_id,
+        spec_key=requester.spec_key,
+        submission=requester.submission,
     )
     _held[record.token] = threading.get_ident()
     try:
@@ -351,7 +351,7 @@ def _still_ours(attempt: Attempt) -> bool:
         return False
 
 
-def end(attempt: Attempt, status: AttemptStatus, ended: Ended) -> None:
+def end(attempt: Attempt, status: AttemptStatus, ended: AttemptEnd) -> None:
     """Record how an attempt ended, drop its staging folder and release its lease."""
     if not _still_ours(attempt):
         release(attempt)  # what stands there now is somebody else's
@@ -378,7 +378,9 @@ def release(attempt: Attempt) -> None:
 def withdraw(attempt: Attempt) -> None:
     """Give an attempt back as if it had never been claimed."""
     if os.path.isdir(f"{attempt.folder}/{CHECKPOINT}"):  # which is work to go on from
-        ended = Ended(time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began")
+        ended = AttemptEnd(
+            time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began"
+        )
         end(attempt, AttemptStatus.CANCELLED, ended)
         return
     release(attempt)
@@ -504,7 +506,12 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
 
 
 def record_end(
-    paths: NodePaths, number: int, status: AttemptStatus, ended: Ended, *, token: str | None = None
+    paths: NodePaths,
+    number: int,
+    status: AttemptStatus,
+    ended: AttemptEnd,
+    *,
+    token: str | None = None,
 ) -> None:
     """Record the end of another process's attempt, by whoever saw that process die.
 

@@ -39,7 +39,7 @@ class AttemptStatus(Enum):
 
 
 @attrs.frozen
-class Ended:
+class AttemptEnd:
     """How an attempt ended.
 
     Attributes:
@@ -89,7 +89,7 @@ class AttemptRecord:
     run_id: str = ""
     spec_key: str = ""
     submission: Submission | None = None
-    ended: Ended | None = None
+    ended: AttemptEnd | None = None
 
 
 class DamagedRecord(Exception):

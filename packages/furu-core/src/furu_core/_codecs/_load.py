@@ -61,7 +61,7 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
 def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
     from furu_core._forms import _values  # plain results do without
 
-    def leaf(tag: str, payload: Any) -> Any:
+    def object_hook(tag: str, payload: Any) -> Any:
         if tag == "furu_dir":
             return base.decode(*payload)
         if tag == "file":
@@ -69,7 +69,7 @@ def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
         return NotImplemented
 
     try:
-        return _values.from_json(written, leaf=leaf)
+        return _values.from_json(written, object_hook=object_hook)
     except (FuruResultError, FuruFormatError):
         raise
     except FuruError as error:

@@ -10,7 +10,7 @@ import attrs
 
 from furu_core._codecs._own import OWN_NAMES
 from furu_core._plugins import _entry_points, _requirements
-from furu_core._plugins._entry_points import BrokenPlugin, Group, InstalledPlugin, Plugin
+from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.codecs import Codec, NotExact
 from furu_core.errors import FuruResultError
 
@@ -41,7 +41,7 @@ class Registry:
 @functools.cache
 def installed() -> Registry:
     """The codecs of other distributions, by name; looked up once in a process, which warns of broken ones."""
-    plugins = _entry_points.registered(Group.CODECS)
+    plugins = _entry_points.registered(EntryPointGroup.CODECS)
     codecs: list[Installed] = []
     broken: list[BrokenPlugin] = []
     for plugin in plugins:
@@ -56,7 +56,7 @@ def installed() -> Registry:
 
 def examined() -> list[InstalledPlugin]:
     """All codecs that other distributions register, each one tried."""
-    return _entry_points.examined(Group.CODECS, _codec_of)
+    return _entry_points.examined(EntryPointGroup.CODECS, _codec_of)
 
 
 def find(name: str, distribution: str, *, path: str) -> Codec:
@@ -119,7 +119,9 @@ def _named(name: str, distribution: str) -> Codec:
         LookupError: there is none; not remembered, since it may be installed meanwhile.
         BrokenPlugin: it cannot be used.
     """
-    found = [plugin for plugin in _entry_points.registered(Group.CODECS) if plugin.name == name]
+    found = [
+        plugin for plugin in _entry_points.registered(EntryPointGroup.CODECS) if plugin.name == name
+    ]
     same = [one for one in found if _requirements.name_of(one.distribution) == distribution]
     found = same or found  # else another distribution took the codec over
     if not found:

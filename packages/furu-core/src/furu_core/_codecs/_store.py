@@ -89,12 +89,12 @@ class _Store:
     # ---- JSON ----
 
     def _json(self, value: object) -> ResultEntry:
-        data = _values.dumps(value, leaf=self._leaf).encode("ascii")
+        data = _values.dumps(value, default=self._default).encode("ascii")
         _whole_files.write(f"{self.folder}/{JSON_FILE}", data)
         self._warn_about_staging(data)
         return ResultEntry("json", JSON_FILE)
 
-    def _leaf(self, value: Any) -> Any:
+    def _default(self, value: Any) -> Any:
         inside = self.base.encode(value)
         if inside is not None:
             return {TAG_PATH: inside}

@@ -15,7 +15,7 @@ from furu_core import _codecs, _error_text, _provenance, _whole_files
 from furu_core._attempts import _attempts, _publishing, _records, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
-from furu_core._attempts._records import AttemptStatus, Ended
+from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _debuggers, _open_files, _surroundings, _user_methods
 from furu_core._config import _identity
 from furu_core._context import _context
@@ -374,7 +374,7 @@ def _ended(
     error = _debuggers.refused(error, short_name(obj)) or error
     result = _translated(obj, attempt, error)
     status, kind = classify(error)
-    ended = Ended(
+    ended = AttemptEnd(
         time=time.time(),
         kind=kind,
         error_type=type(error).__name__,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from furu_core import _mounts
 from furu_core._attempts import _acquire, _attempts, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
-from furu_core._attempts._records import AttemptStatus, Ended
+from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _compute, _reruns, _user_methods
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
@@ -212,7 +212,7 @@ def invalidate(obj: Furu[Any], paths: NodePaths, reason: str) -> None:
     claimed = _acquire.acquire(obj, paths, suspect=True)
     if isinstance(claimed, Attempt):
         _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
-        ended = Ended(time.time(), None, "InvalidArtifact", reason)
+        ended = AttemptEnd(time.time(), None, "InvalidArtifact", reason)
         _attempts.end(claimed, AttemptStatus.INVALID, ended)
 
 

@@ -232,9 +232,11 @@ def _find_encoder(t: type) -> Encoder:
 
 
 def _kind_encoder(t: type) -> Encoder:
-    from furu_core._config._value_types import kind_of  # most configs hold nothing but plain values
+    from furu_core._config._value_types import (
+        value_type_of,
+    )  # most configs hold nothing but plain values
 
-    kind = kind_of(t)
+    kind = value_type_of(t)
     head = b"k" + _str(kind.tag, _NOTHING_SEEN)
     if kind.cls is not None:
         head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)

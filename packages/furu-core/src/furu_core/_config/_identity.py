@@ -315,10 +315,10 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         keys = [(f" key {shown(key)}", key) for key in value]
         return [*keys, *((f"[{shown(key)}]", part) for key, part in value.items())]
-    from furu_core._config._value_types import kind_of  # only to explain what is wrong
+    from furu_core._config._value_types import value_type_of  # only to explain what is wrong
 
     try:
-        payload = kind_of(type(value)).apart(value)
+        payload = value_type_of(type(value)).apart(value)
     except Refused:
         return []
     if isinstance(payload, dict):

@@ -26,7 +26,7 @@ from furu_core._config._refused import Refused
 
 
 @attrs.frozen
-class Kind:
+class ValueType:
     """How values of one type are written with plain values.
 
     Attributes:
@@ -48,15 +48,15 @@ class Kind:
     pickles: Callable[[Any], bool] | None = None
 
 
-def kind_of(t: type) -> Kind:
-    """The kind of values of a type.
+def value_type_of(t: type) -> ValueType:
+    """How values of a type are written.
 
     Raises:
         Refused: values of this type have no stable hash.
     """
     kind = _BY_TYPE.get(t)
     if kind is None:
-        kind = _BY_TYPE[t] = _find_kind(t)
+        kind = _BY_TYPE[t] = _find_value_type(t)
     return kind
 
 
@@ -90,7 +90,7 @@ def has_tag(tag: str) -> bool:
     return tag in _BY_TAG or tag in _BY_CLASS_TAG
 
 
-def _find_kind(t: type) -> Kind:
+def _find_value_type(t: type) -> ValueType:
     by_name = _BY_NAME.get(_full_name(t))
     if by_name is not None:
         return by_name
@@ -103,9 +103,9 @@ def _find_kind(t: type) -> Kind:
     if issubclass(t, pathlib.PurePath):
         return _subclass_of_path(t)
     if t.__module__.partition(".")[0] == "numpy":
-        numpy_kind = _numpy(t)
-        if numpy_kind is not None:
-            return numpy_kind
+        numpy_type = _numpy(t)
+        if numpy_type is not None:
+            return numpy_type
     if dataclasses.is_dataclass(t):
         return _dataclass(t)
     if attrs.has(t):
@@ -146,17 +146,17 @@ def _fixed(
     mutable: bool = False,
     hashed: Callable[[Any], Any] | None = None,
     pickles: Callable[[Any], bool] | None = None,
-) -> Kind:
+) -> ValueType:
     _BY_TAG[tag] = together
-    return Kind(tag, apart, together, mutable=mutable, hashed=hashed, pickles=pickles)
+    return ValueType(tag, apart, together, mutable=mutable, hashed=hashed, pickles=pickles)
 
 
 _BY_TAG: dict[str, Callable[[Any], Any]] = {}
-_BY_CLASS_TAG: dict[str, Callable[[type], Kind]] = {}
+_BY_CLASS_TAG: dict[str, Callable[[type], ValueType]] = {}
 
 
-def _per_class(tag: str) -> Callable[[Callable[[Any], Kind]], Callable[[Any], Kind]]:
-    def register(make: Callable[[Any], Kind]) -> Callable[[Any], Kind]:
+def _per_class(tag: str) -> Callable[[Callable[[Any], ValueType]], Callable[[Any], ValueType]]:
+    def register(make: Callable[[Any], ValueType]) -> Callable[[Any], ValueType]:
         _BY_CLASS_TAG[tag] = make
         return make
 
@@ -214,7 +214,7 @@ def _class_hashed(value: type) -> str:
 
 
 @_per_class("enum")
-def _enum(t: type[enum.Enum]) -> Kind:
+def _enum(t: type[enum.Enum]) -> ValueType:
     def apart(value: Any) -> str:
         name: str = value._name_
         if t.__members__.get(name) is not value:
@@ -222,7 +222,7 @@ def _enum(t: type[enum.Enum]) -> Kind:
         return name
 
     # Pickle looks a member up by its value, which a NaN or a partial function does not find.
-    return Kind(
+    return ValueType(
         "enum", apart, t.__members__.__getitem__, cls=t,
         pickles=lambda value: isinstance(value._value_, int | str),
     )  # fmt: skip
@@ -238,7 +238,7 @@ def _undeclared(value: enum.Enum) -> Refused:
 
 
 @_per_class("flag")
-def _flag(t: type[enum.Flag]) -> Kind:
+def _flag(t: type[enum.Flag]) -> ValueType:
     def apart(value: Any) -> list[Any]:
         bits = value._value_
         # Not by iterating over the value, which knows nothing of bits that have no name of their own.
@@ -260,21 +260,21 @@ def _flag(t: type[enum.Flag]) -> Kind:
         *names, rest = payload
         return t(reduce(operator.or_, (t[name]._value_ for name in names), rest))
 
-    return Kind("flag", apart, together, cls=t)
+    return ValueType("flag", apart, together, cls=t)
 
 
 @_per_class("dataclass")
-def _dataclass(t: Any) -> Kind:
+def _dataclass(t: Any) -> ValueType:
     names = [field.name for field in dataclasses.fields(t)]
     frozen = t.__dataclass_params__.frozen
-    return Kind("dataclass", _fields_of(names), _make(t), cls=t, mutable=not frozen)
+    return ValueType("dataclass", _fields_of(names), _make(t), cls=t, mutable=not frozen)
 
 
 @_per_class("attrs")
-def _attrs_class(t: Any) -> Kind:
+def _attrs_class(t: Any) -> ValueType:
     names = [attribute.name for attribute in attrs.fields(t)]
     frozen = t.__setattr__ is getattr(attrs.make_class("_", [], frozen=True), "__setattr__")  # noqa: B009
-    return Kind("attrs", _fields_of(names), _make(t), cls=t, mutable=not frozen)
+    return ValueType("attrs", _fields_of(names), _make(t), cls=t, mutable=not frozen)
 
 
 def _fields_of(names: list[str]) -> Callable[[Any], dict[str, Any]]:
@@ -299,15 +299,17 @@ def _make(t: type) -> Callable[[dict[str, Any]], Any]:
 
 
 @_per_class("namedtuple")
-def _namedtuple(t: Any) -> Kind:
+def _namedtuple(t: Any) -> ValueType:
     def together(payload: dict[str, Any]) -> Any:
         return t(**payload)
 
-    return Kind("namedtuple", lambda value: dict(zip(t._fields, value, strict=True)), together, t)
+    return ValueType(
+        "namedtuple", lambda value: dict(zip(t._fields, value, strict=True)), together, t
+    )
 
 
 @_per_class("subclass")
-def _subclass(t: type) -> Kind:
+def _subclass(t: type) -> ValueType:
     base: Any = next(b for b in (int, float, str, bytes) if issubclass(t, b))
 
     def apart(value: Any) -> Any:
@@ -321,7 +323,7 @@ def _subclass(t: type) -> Kind:
     def together(payload: Any) -> Any:
         return base.__new__(t, payload)
 
-    return Kind("subclass", apart, together, cls=t)
+    return ValueType("subclass", apart, together, cls=t)
 
 
 def _plain(base: Any, value: Any) -> Any:
@@ -330,7 +332,7 @@ def _plain(base: Any, value: Any) -> Any:
     return float.__float__(value) if base is float else bytes.__getitem__(value, slice(None))
 
 
-def _subclass_of_path(t: type) -> Kind:
+def _subclass_of_path(t: type) -> ValueType:
     if issubclass(t, pathlib.Path):
         if t in (pathlib.Path, pathlib.PosixPath, pathlib.WindowsPath):
             return _PATH
@@ -344,7 +346,7 @@ def _subclass_of_path(t: type) -> Kind:
 # ---- NumPy ----
 
 
-def _numpy(t: type) -> Kind | None:
+def _numpy(t: type) -> ValueType | None:
     import numpy as np
 
     if t is np.ndarray:
@@ -491,7 +493,7 @@ _DTYPE = _fixed(
     hashed=lambda value: [_layout(value)],
 )
 
-_BY_TYPE: dict[type, Kind] = {
+_BY_TYPE: dict[type, ValueType] = {
     type: _CLASS,
     complex: _fixed("complex", lambda v: [v.real, v.imag], lambda p: complex(*p)),
     bytearray: _fixed("bytearray", bytes, bytearray, mutable=True),
@@ -525,7 +527,7 @@ def _fraction_together(payload: list[int]) -> Any:
     return _imported("fractions", "Fraction")(*payload)
 
 
-_BY_NAME: dict[str, Kind] = {
+_BY_NAME: dict[str, ValueType] = {
     "decimal.Decimal": _fixed("decimal", str, _imported("decimal", "Decimal")),
     "fractions.Fraction": _fixed(
         "fraction", lambda v: [v.numerator, v.denominator], _fraction_together

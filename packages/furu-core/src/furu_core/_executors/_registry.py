@@ -9,7 +9,7 @@ from functools import cache
 from furu_core._attempts._outcomes import Submission
 from furu_core._executors._executor import Executor, Liveness
 from furu_core._plugins import _entry_points
-from furu_core._plugins._entry_points import BrokenPlugin, Group, InstalledPlugin
+from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin
 from furu_core.errors import FuruExecutorError
 
 _log = logging.getLogger("furu.executors")
@@ -30,7 +30,9 @@ def load_executor(name: str) -> type[Executor]:
 
 def installed_executors() -> list[InstalledPlugin]:
     """All registered executors, each one tried."""
-    return _entry_points.examined(Group.EXECUTORS, lambda plugin: plugin.load_class(Executor))
+    return _entry_points.examined(
+        EntryPointGroup.EXECUTORS, lambda plugin: plugin.load_class(Executor)
+    )
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -54,7 +56,7 @@ def is_gone(submission: Submission | None) -> bool:
 
 def _load(name: str) -> type[Executor] | None:
     try:
-        plugin = _entry_points.find(Group.EXECUTORS, name)
+        plugin = _entry_points.find(EntryPointGroup.EXECUTORS, name)
         found: type[Executor] | None = None if plugin is None else plugin.load_class(Executor)
         return found
     except BrokenPlugin as error:
@@ -64,7 +66,7 @@ def _load(name: str) -> type[Executor] | None:
 def _unknown(name: str) -> FuruExecutorError:
     from difflib import get_close_matches
 
-    known = sorted({plugin.name for plugin in _entry_points.registered(Group.EXECUTORS)})
+    known = sorted({plugin.name for plugin in _entry_points.registered(EntryPointGroup.EXECUTORS)})
     likely = get_close_matches(name, known, n=1)
     return FuruExecutorError(
         f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",

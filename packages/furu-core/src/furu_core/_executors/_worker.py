@@ -12,7 +12,7 @@ import attrs
 from furu_core._attempts import _acquire, _attempts
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
-from furu_core._attempts._records import AttemptStatus, Ended
+from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _compute, _compute_or_wait, _reruns, _user_methods
 from furu_core._context import _context
 from furu_core._output import _logging
@@ -135,7 +135,7 @@ def record_death(
     log = None
     if number is not None:
         status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
-        ended = Ended(time.time(), kind, "", message)
+        ended = AttemptEnd(time.time(), kind, "", message)
         _attempts.record_end(paths, number, status, ended)
         log = _attempts.log_of(f"{paths.attempts}/{number}")
     return Failure(

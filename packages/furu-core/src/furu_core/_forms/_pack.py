@@ -140,7 +140,7 @@ def read_fields(
 ) -> dict[str, Any]:
     """The fields of a `node_record`; keys of nested objects that are not in `built` go to `missing`."""
 
-    def unleaf(tag: str, payload: Any) -> Any:
+    def object_hook(tag: str, payload: Any) -> Any:
         if tag != "ref":
             raise FuruValueError(
                 f"the record of a {node['class']} holds an unknown tag ${tag}",
@@ -154,7 +154,7 @@ def read_fields(
     fields: dict[str, Any] = {}
     for name, written in node["fields"].items():
         try:
-            fields[name] = read(written, unleaf)
+            fields[name] = read(written, object_hook)
         except TypeError:
             # A placeholder of an object that is not built yet stood where it must be hashable.
             if not missing:

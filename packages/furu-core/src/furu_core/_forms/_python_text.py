@@ -14,7 +14,7 @@ import attrs
 from furu_core._config._class_names import name_of
 from furu_core._config._config_lookup import config_class, is_furu
 from furu_core._config._identity import furu_hash, nested, occurrences
-from furu_core._config._value_types import kind_of
+from furu_core._config._value_types import value_type_of
 from furu_core._forms._pack import closure, node_key
 from furu_core._forms._values import dumps
 from furu_core._shown import shown
@@ -231,7 +231,7 @@ class _Text:
         return inner if t is set and items else f"{t.__name__}({inner})"
 
     def _of_kind(self, value: Any, nested: Callable[[Any], str]) -> str | None:
-        kind = kind_of(type(value))
+        kind = value_type_of(type(value))
         if kind.tag in _CALLS:
             module = _CALLS[kind.tag].rpartition(".")[0]
             payload = kind.apart(value)

@@ -16,11 +16,11 @@ from typing import Any
 import attrs
 
 from furu_core._config._refused import MAX_DEPTH, Refused
-from furu_core._config._value_types import has_tag, kind_of, put_together
+from furu_core._config._value_types import has_tag, put_together, value_type_of
 from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
 
-Leaf = Callable[[Any], Any]
-Unleaf = Callable[[str, Any], Any]
+Default = Callable[[Any], Any]
+ObjectHook = Callable[[str, Any], Any]
 
 
 class NotExact(FuruError):
@@ -33,12 +33,12 @@ class Writer:
 
     Attributes:
         config: writes a Furu object.
-        leaf: asked first about every value that JSON does not have; may return NotImplemented.
+        default: asked first about every value that JSON does not have; may return NotImplemented.
         exact: refuse objects that hold more than their declared fields.
     """
 
     config: Callable[[Any], Any]
-    leaf: Leaf | None = None
+    default: Default | None = None
     exact: bool = True
 
     def write(self, value: Any, depth: int = 0) -> Any:
@@ -58,8 +58,8 @@ class Writer:
             return [self.write(item, depth + 1) for item in value]
         if type(value) is dict:
             return self._write_dict(value, depth)
-        if self.leaf is not None:
-            found = self.leaf(value)
+        if self.default is not None:
+            found = self.default(value)
             if found is not NotImplemented:
                 return found
         if hasattr(type(value), "__furu_class__"):
@@ -84,9 +84,9 @@ class Writer:
             items = [self.write(item, depth + 1) for item in value]
             return {f"${type(value).__name__}": sorted(items, key=json.dumps)}
         try:
-            kind = kind_of(type(value))
+            kind = value_type_of(type(value))
             payload = kind.apart(value)
-            reference = None if kind.cls is None else kind_of(type).apart(kind.cls)
+            reference = None if kind.cls is None else value_type_of(type).apart(kind.cls)
         except (Refused, FuruImportNameError) as error:
             raise NotExact(f"a value {error}") from error
         if type(payload) is dict:
@@ -100,12 +100,12 @@ class Writer:
         return {f"${kind.tag}": written if reference is None else [reference, written]}
 
 
-def read(written: Any, unleaf: Unleaf) -> Any:
+def read(written: Any, object_hook: ObjectHook) -> Any:
     """The value that was written.
 
     Args:
         written: what `Writer.write` returned.
-        unleaf: called with the name and payload of tags that are not known here; the payload is as
+        object_hook: called with the name and payload of tags that are not known here; the payload is as
             it was written.
 
     Raises:
@@ -113,25 +113,26 @@ def read(written: Any, unleaf: Unleaf) -> Any:
     """
     t = type(written)
     if t is list:
-        return [read(item, unleaf) if type(item) in _NESTED else item for item in written]
+        return [read(item, object_hook) if type(item) in _NESTED else item for item in written]
     if t is not dict:
         return written
     if len(written) == 1:
         ((key, payload),) = written.items()
         if key[:1] == "$":
-            return _read_tag(key[1:], payload, unleaf)
+            return _read_tag(key[1:], payload, object_hook)
     return {
-        key: read(item, unleaf) if type(item) in _NESTED else item for key, item in written.items()
+        key: read(item, object_hook) if type(item) in _NESTED else item
+        for key, item in written.items()
     }
 
 
-def _read_tag(tag: str, payload: Any, unleaf: Unleaf) -> Any:
+def _read_tag(tag: str, payload: Any, object_hook: ObjectHook) -> Any:
     plain = _TAGS.get(tag)
     if plain is not None:
-        return plain(payload, unleaf)
+        return plain(payload, object_hook)
     if has_tag(tag):
         try:
-            return put_together(tag, read(payload, unleaf))
+            return put_together(tag, read(payload, object_hook))
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             if isinstance(error, FuruError):
                 raise
@@ -139,17 +140,17 @@ def _read_tag(tag: str, payload: Any, unleaf: Unleaf) -> Any:
                 f"the record holds a malformed ${tag}: {type(error).__name__}: {error}",
                 hint="was the record edited, or the class it names?",
             ) from error
-    return unleaf(tag, payload)
+    return object_hook(tag, payload)
 
 
 _NESTED = frozenset({list, dict})
 _LARGE = 1 << 1000  # Python refuses to read or write decimals of more than 4,300 digits
 
-_TAGS: dict[str, Callable[[Any, Unleaf], Any]] = {
-    "tuple": lambda payload, unleaf: tuple(read(payload, unleaf)),
-    "set": lambda payload, unleaf: set(read(payload, unleaf)),
-    "frozenset": lambda payload, unleaf: frozenset(read(payload, unleaf)),
-    "dict": lambda payload, unleaf: dict(read(pair, unleaf) for pair in payload),
+_TAGS: dict[str, Callable[[Any, ObjectHook], Any]] = {
+    "tuple": lambda payload, object_hook: tuple(read(payload, object_hook)),
+    "set": lambda payload, object_hook: set(read(payload, object_hook)),
+    "frozenset": lambda payload, object_hook: frozenset(read(payload, object_hook)),
+    "dict": lambda payload, object_hook: dict(read(pair, object_hook) for pair in payload),
     "bytes": lambda payload, _: base64.b64decode(payload),
     "float": lambda payload, _: float(payload),
     "int": lambda payload, _: int(payload, 16),

@@ -6,18 +6,18 @@ import json
 from typing import Any
 
 from furu_core._forms._pack import from_dict, to_dict
-from furu_core._forms._tagged_json import Leaf, NotExact, Unleaf, Writer, read
+from furu_core._forms._tagged_json import Default, NotExact, ObjectHook, Writer, read
 from furu_core.errors import FuruValueError
 
 __all__ = ["NotExact", "dumps", "from_json", "loads", "to_json"]
 
 
-def to_json(value: Any, *, leaf: Leaf | None = None) -> Any:
+def to_json(value: Any, *, default: Default | None = None) -> Any:
     """The JSON form of a value, with types kept by tags.
 
     Args:
         value: any value; Furu objects may be nested in it.
-        leaf: asked first about every value that JSON does not have (so not about None, bool, int,
+        default: asked first about every value that JSON does not have (so not about None, bool, int,
             float, str, list and dict); returns the JSON to write for it, or NotImplemented.
 
     Raises:
@@ -27,42 +27,42 @@ def to_json(value: Any, *, leaf: Leaf | None = None) -> Any:
         >>> to_json({"shape": (2, 3)})
         {'shape': {'$tuple': [2, 3]}}
     """
-    return Writer(lambda obj: {"$furu": to_dict(obj)}, leaf).write(value)
+    return Writer(lambda obj: {"$furu": to_dict(obj)}, default).write(value)
 
 
-def from_json(written: Any, *, leaf: Unleaf | None = None) -> Any:
+def from_json(written: Any, *, object_hook: ObjectHook | None = None) -> Any:
     """The value that `to_json` wrote.
 
     Args:
         written: the JSON value.
-        leaf: called as ``leaf(tag, payload)`` for tags that are not furu's own, without their
+        object_hook: called as ``object_hook(tag, payload)`` for tags that are not furu's own, without their
             ``$``; returns the value.
 
     Raises:
         FuruValueError: a tag is unknown or malformed.
     """
 
-    def unleaf(tag: str, payload: Any) -> Any:
+    def read_tag(tag: str, payload: Any) -> Any:
         if tag == "furu":
             return from_dict(payload)
-        found = NotImplemented if leaf is None else leaf(tag, payload)
+        found = NotImplemented if object_hook is None else object_hook(tag, payload)
         if found is NotImplemented:
             raise FuruValueError(
                 f"the record holds an unknown tag ${tag}", hint="it may be the work of a newer furu"
             )
         return found
 
-    return read(written, unleaf)
+    return read(written, read_tag)
 
 
-def dumps(value: Any, *, leaf: Leaf | None = None) -> str:
+def dumps(value: Any, *, default: Default | None = None) -> str:
     """`to_json` as compact text."""
-    return json.dumps(to_json(value, leaf=leaf), separators=(",", ":"), allow_nan=False)
+    return json.dumps(to_json(value, default=default), separators=(",", ":"), allow_nan=False)
 
 
-def loads(text: str | bytes, *, leaf: Unleaf | None = None) -> Any:
+def loads(text: str | bytes, *, object_hook: ObjectHook | None = None) -> Any:
     """The value that `dumps` wrote."""
     written = json.loads(text)
     # Most results hold nothing but plain JSON; then there is nothing to look for.
     mark: Any = b'"$' if isinstance(text, bytes) else '"$'
-    return from_json(written, leaf=leaf) if mark in text else written
+    return from_json(written, object_hook=object_hook) if mark in text else written

@@ -24,7 +24,7 @@ _log = logging.getLogger("furu.plugins")
 _unreadable: set[str] = set()  # distributions that were warned of
 
 
-class Group(Enum):
+class EntryPointGroup(Enum):
     """A group of entry points, by its name."""
 
     EXECUTORS = "furu.executors"
@@ -52,7 +52,7 @@ class Plugin:
         requires: what it requires, as in its metadata.
     """
 
-    group: Group
+    group: EntryPointGroup
     name: str
     target: str
     distribution: str
@@ -196,7 +196,7 @@ class InstalledPlugin:
     hint: str = ""
 
 
-def registered(group: Group) -> list[Plugin]:
+def registered(group: EntryPointGroup) -> list[Plugin]:
     """What installed distributions register, sound or not, by name; nothing is imported."""
     from importlib.metadata import distributions  # takes 20 ms
 
@@ -214,7 +214,7 @@ def registered(group: Group) -> list[Plugin]:
     return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.origin, plugin.target))
 
 
-def find(group: Group, name: str) -> Plugin | None:
+def find(group: EntryPointGroup, name: str) -> Plugin | None:
     """The plugin registered under a name; None if there is none.
 
     Raises:
@@ -243,7 +243,7 @@ def refuse_clash(plugin: Plugin, others: list[Plugin]) -> None:
     )
 
 
-def examined(group: Group, use: Callable[[Plugin], object]) -> list[InstalledPlugin]:
+def examined(group: EntryPointGroup, use: Callable[[Plugin], object]) -> list[InstalledPlugin]:
     """All plugins of a group, each one tried.
 
     Args:
@@ -268,7 +268,7 @@ def examined(group: Group, use: Callable[[Plugin], object]) -> list[InstalledPlu
     return found
 
 
-def _plugins_of(dist: Distribution, group: Group) -> list[Plugin]:
+def _plugins_of(dist: Distribution, group: EntryPointGroup) -> list[Plugin]:
     """What one installed distribution registers."""
     # Most have nothing for furu; to parse them all would take several times as long.
     if "furu." not in (dist.read_text("entry_points.txt") or ""):

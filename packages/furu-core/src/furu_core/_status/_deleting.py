@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from furu_core._attempts import _attempts
-from furu_core._attempts._attempts import Attempt, Origin
+from furu_core._attempts._attempts import Attempt, Requester
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeState
@@ -73,7 +73,7 @@ def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
         paths,
         1 if newest is None else newest.number + 1,
         node=name,
-        origin=Origin(),
+        requester=Requester(),
         lease_secs=lease_secs,
     )
     return attempt, newest is not None and newest.is_kept_number

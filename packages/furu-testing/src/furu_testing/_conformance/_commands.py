@@ -25,7 +25,7 @@ _WORK = (
 
 
 @depends_on("command")
-class Commands(ConformanceKit):
+class CommandTests(ConformanceKit):
     """`furu run`: its exit status, its signals, and what is finished after it was killed."""
 
     def _worked(self, command: Program, promised: str) -> Said:

@@ -25,7 +25,7 @@ class Own(Furu[int]):
 
 
 @depends_on("worker")
-class Configuration(ConformanceKit):
+class ConfigurationTests(ConformanceKit):
     """What workers know of the program that runs the graph."""
 
     def test_settings_made_in_code_reach_the_workers(self) -> None:

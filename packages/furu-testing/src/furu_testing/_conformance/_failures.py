@@ -34,7 +34,7 @@ class Fragile(Furu[int]):
 
 
 @depends_on("failures")
-class Failures(ConformanceKit):
+class FailureTests(ConformanceKit):
     """How failures are counted, what they end, and what is said about them."""
 
     def _was_tried(self, label: str, number: int, promised: str) -> None:

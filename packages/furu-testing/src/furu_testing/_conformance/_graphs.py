@@ -18,7 +18,7 @@ _AGAIN = "P7: what was published is never computed again"
 
 
 @depends_on("graph")
-class Graphs(ConformanceKit):
+class GraphTests(ConformanceKit):
     """Order, once each, nothing again; results in the shape of the roots; windows."""
 
     def _computed_once(self, labels: set[str]) -> None:

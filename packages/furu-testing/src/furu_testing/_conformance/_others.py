@@ -18,7 +18,7 @@ _REPAIRED = "P1: a bad artifact is computed again"
 _TOLD = "P4: liveness() tells whether submitted work can still compute anything"
 
 
-class Others(ConformanceKit):
+class OtherTests(ConformanceKit):
     """Nodes that others compute, artifacts that are bad, and whether submitted work lives."""
 
     # Somebody else

@@ -27,7 +27,7 @@ _PART: Final = 0.25  # of what such a loop gets
 
 
 @depends_on("run")
-class Runs(ConformanceKit):
+class RunTests(ConformanceKit):
     """What a run says of itself, and cancelling it."""
 
     def test_a_run_has_an_id_a_folder_and_its_roots(self) -> None:

@@ -28,7 +28,7 @@ _ONCE = "P5: a broken rule (kind protocol) is never tried again"
 
 
 @depends_on("strict")
-class Strictness(ConformanceKit):
+class StrictnessTests(ConformanceKit):
     """`get()` loads and never computes; a node that breaks the rule fails."""
 
     def _not_computed(self, asked: Step, how: str) -> None:

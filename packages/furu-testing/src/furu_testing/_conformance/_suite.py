@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from furu_testing._conformance._commands import Commands
-from furu_testing._conformance._config import Configuration
-from furu_testing._conformance._failures import Failures
-from furu_testing._conformance._graphs import Graphs
-from furu_testing._conformance._others import Others
-from furu_testing._conformance._runs import Runs
-from furu_testing._conformance._strictness import Strictness
+from furu_testing._conformance._commands import CommandTests
+from furu_testing._conformance._config import ConfigurationTests
+from furu_testing._conformance._failures import FailureTests
+from furu_testing._conformance._graphs import GraphTests
+from furu_testing._conformance._others import OtherTests
+from furu_testing._conformance._runs import RunTests
+from furu_testing._conformance._strictness import StrictnessTests
 
 
-class ExecutorConformance(Graphs, Strictness, Failures, Runs, Commands, Configuration, Others):
+class ExecutorConformance(
+    GraphTests,
+    StrictnessTests,
+    FailureTests,
+    RunTests,
+    CommandTests,
+    ConfigurationTests,
+    OtherTests,
+):
     """Shows that an executor keeps furu's promises; inherit it in a test module of yours.
 
     Nothing else is to be set up: each test has an empty store, a project folder of its own as working

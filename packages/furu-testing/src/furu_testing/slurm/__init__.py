@@ -15,14 +15,14 @@ from furu_testing.slurm._cluster import (
     shared,
     start,
 )
-from furu_testing.slurm._configuration import NodeOptions, Options
+from furu_testing.slurm._configuration import ClusterOptions, NodeOptions
 from furu_testing.slurm._users import TestUsers, let_users_in
 
 __all__ = [
     "GHOSTLY",
     "PACKAGES",
+    "ClusterOptions",
     "NodeOptions",
-    "Options",
     "SlurmTestCluster",
     "TestUsers",
     "free_folder",

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_testing.slurm._configuration import CONTROL, LOCK, Options
+from furu_testing.slurm._configuration import CONTROL, LOCK, ClusterOptions
 
 PREFIX: Final = "furu-slurm-"
 NEEDS: Final = "needs Slurm"
@@ -410,7 +410,7 @@ def sweep() -> None:
             shutil.rmtree(lock.parent, ignore_errors=True)
 
 
-def start(options: Options, *, key: str = "") -> SlurmTestCluster:
+def start(options: ClusterOptions, *, key: str = "") -> SlurmTestCluster:
     """Start a cluster and wait until its nodes are idle.
 
     Raises:
@@ -445,9 +445,9 @@ def running(**options: Any) -> Iterator[SlurmTestCluster]:
     """A cluster of one's own, which ends with the block or with this process.
 
     Args:
-        options: the fields of `Options`, without the folder.
+        options: the fields of `ClusterOptions`, without the folder.
     """
-    cluster = start(Options(str(free_folder()), watched=os.getpid(), **options))
+    cluster = start(ClusterOptions(str(free_folder()), watched=os.getpid(), **options))
     try:
         yield cluster
     finally:
@@ -473,7 +473,7 @@ def shared(folder: Path, watched: int) -> SlurmTestCluster:
         if (folder / CONTROL).exists():
             return SlurmTestCluster(folder)
         try:
-            return start(Options(str(folder), watched=watched, accounting=True))
+            return start(ClusterOptions(str(folder), watched=watched, accounting=True))
         except RuntimeError as error:
             folder.mkdir(mode=0o700, exist_ok=True)
             failure.write_text(str(error), "utf-8")

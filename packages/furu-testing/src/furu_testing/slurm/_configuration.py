@@ -43,7 +43,7 @@ class NodeOptions:
 
 
 @attrs.frozen
-class Options:
+class ClusterOptions:
     """What a cluster is like.
 
     Attributes:
@@ -85,7 +85,7 @@ class Options:
         return json.dumps(attrs.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Options:
+    def from_json(cls, text: str) -> ClusterOptions:
         fields = json.loads(text)
         nodes = {name: NodeOptions(**given) for name, given in fields.pop("node_options").items()}
         return cls(**fields, node_options=nodes)
@@ -104,7 +104,7 @@ def pipe(folder: Path, node: str) -> Path:
     return folder / f"{node}.pipe"
 
 
-def write_configuration(options: Options, ports: Mapping[str, int], user: str) -> None:
+def write_configuration(options: ClusterOptions, ports: Mapping[str, int], user: str) -> None:
     """Fill a cluster's folder: configuration files, and the folders that they name.
 
     Args:
@@ -151,7 +151,7 @@ def write_configuration(options: Options, ports: Mapping[str, int], user: str) -
     dbd.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), "utf-8")
 
 
-def _slurm_conf(options: Options, ports: Mapping[str, int], user: str, munge: str) -> str:
+def _slurm_conf(options: ClusterOptions, ports: Mapping[str, int], user: str, munge: str) -> str:
     folder = Path(options.folder)
     host = socket.gethostname()
     settings: dict[str, object] = {

@@ -33,8 +33,8 @@ from typing import Any, Final
 from furu_testing.slurm._configuration import (
     CONTROL,
     LOCK,
+    ClusterOptions,
     NodeOptions,
-    Options,
     pipe,
     write_configuration,
 )
@@ -171,7 +171,7 @@ def _keep(command: Sequence[str], env: Mapping[str, str], parent: int) -> None:
 class Guardian:
     """Starts, kills and ends the daemons of one cluster."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ClusterOptions) -> None:
         self.options = options
         self.folder = Path(options.folder)
         self.user = pwd.getpwuid(os.getuid()).pw_name
@@ -544,7 +544,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    options = Options.from_json(sys.argv[1])
+    options = ClusterOptions.from_json(sys.argv[1])
     if os.fork():
         return 0  # so that nobody has to wait for the end of the guardian
     prctl(_PR_SET_CHILD_SUBREAPER, 1)

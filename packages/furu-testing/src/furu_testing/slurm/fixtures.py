@@ -154,7 +154,7 @@ def cached_squeue(
 def own_slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
     """Starts clusters of this test's own, which it may hurt: ``own_slurm(max_array_size=11)``.
 
-    The keywords are the fields of `Options`. The environment is set for the
+    The keywords are the fields of `ClusterOptions`. The environment is set for the
     one started last.
     """
     if reason := missing_programs():
