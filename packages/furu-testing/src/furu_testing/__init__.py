@@ -7,6 +7,16 @@ process of the store is left. A `Host` runs functions in processes that a test m
 continue, if wanted under a host name and in a PID namespace of their own, as on another machine.
 `furu_testing.nodes` has the nodes that the suite computes, and `furu_testing.slurm` starts real Slurm
 clusters on this machine, which a test may hurt.
+
+Glossary:
+    conformance suite: the tests that show that an executor keeps furu's promises
+    tag: what a test of the suite depends on, so that an executor runs those that its own code can break
+    mark: a file that a node's code leaves each time it runs, by which tests count computations
+    host: a process that runs a test's functions as another machine would
+    child: a process of a host, which runs one function
+    program: a script that a test starts in a project of its own, signals and kills
+    view: a folder as a client of a network filesystem sees it, behind a cache
+    cluster: slurmctld, slurmd and what they need, started for tests on this machine
 """
 
 from __future__ import annotations
