@@ -12,7 +12,8 @@
     │   ├── FuruNestedRun                   a run started inside a node, or by a worker's import
     │   └── FuruNoFolder                    `furu_dir` of an object that has none yet
     ├── FuruStoreError                      the store cannot be read or written (full, read-only)
-    │   └── FuruFormatError                 a record of a newer furu
+    │   ├── FuruDamagedRecord               a record that is not what was written
+    │   └── FuruFormatError                 a record of another furu, in a format not read here
     ├── FuruNodeError                       a node that has no result
     │   ├── FuruComputeError                its code raised
     │   ├── FuruResultError                 its result cannot be stored or loaded
@@ -38,6 +39,7 @@ Errors carry what they know as attributes, survive pickling, and end in the next
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ from typing import Any
 __all__ = [
     "FuruComputeError",
     "FuruCycleError",
+    "FuruDamagedRecord",
     "FuruDefinitionError",
     "FuruDependencyError",
     "FuruError",
@@ -145,13 +148,19 @@ class FuruNoFolder(FuruUsageError):
 class FuruStoreError(FuruError):
     """The store cannot be read or written, for instance because the disk is full."""
 
-    def __init__(self, message: str, *, path: Path | str | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, path: str | os.PathLike[str] | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.path = None if path is None else Path(path)
 
 
+class FuruDamagedRecord(FuruStoreError):
+    """A record on disk that is empty, truncated or otherwise not what furu wrote."""
+
+
 class FuruFormatError(FuruStoreError):
-    """A record on disk that a newer furu wrote."""
+    """A record on disk that another furu wrote, mostly a newer one, in a format not read here."""
 
 
 class FuruNodeError(FuruError):

@@ -53,10 +53,21 @@ if _TYPE_CHECKING:
         importing_user_code,
         worker_session,
     )
+    from furu_core._files import (
+        LineFile,
+        create_file,
+        is_local_folder,
+        list_folder,
+        move_file,
+        once_visible,
+        read_file,
+        read_lines,
+        replace_file,
+        store_error,
+        store_errors,
+    )
     from furu_core._forms._graph_file import GraphReader, GraphWriter
     from furu_core._forms._pack import Packer, Unpacker
-    from furu_core._line_files import LineFile, read_lines
-    from furu_core._mounts import is_local as is_local_folder
     from furu_core._output._console import console
     from furu_core._output._logging import console_through
     from furu_core._plugins._entry_points import InstalledPlugin
@@ -74,6 +85,7 @@ if _TYPE_CHECKING:
     )
     from furu_core._provenance import adopt as adopt_provenance
     from furu_core._provenance import process_provenance
+    from furu_core._record_format import RecordFormat
     from furu_core._settings._settings import to_env as settings_to_env
     from furu_core._status._state_reader import StateReader, state_at
     from furu_core._status._states import NodeInfo, NodeState
@@ -106,6 +118,7 @@ __all__ = [
     "Outcome",
     "Packer",
     "ProcessId",
+    "RecordFormat",
     "Roots",
     "Run",
     "RunState",
@@ -118,6 +131,7 @@ __all__ = [
     "adopt_provenance",
     "console",
     "console_through",
+    "create_file",
     "death_result",
     "dependencies",
     "exit_text",
@@ -128,16 +142,19 @@ __all__ = [
     "invalidate_if_bad",
     "is_local_folder",
     "kill_sessions",
+    "list_folder",
     "liveness",
     "load_executor",
     "lost_result",
     "made_progress",
     "matches_rerun",
+    "move_file",
     "named_roots",
     "new_run_folder",
     "node_order",
     "note_rerun",
     "note_submission",
+    "once_visible",
     "origin_here",
     "place_of",
     "preload",
@@ -145,10 +162,12 @@ __all__ = [
     "process_provenance",
     "process_with_pid",
     "read_events",
+    "read_file",
     "read_lines",
     "record_death",
     "refuse_nested_run",
     "remove_submission",
+    "replace_file",
     "run_node",
     "runs_folder",
     "settings_to_env",
@@ -156,6 +175,8 @@ __all__ = [
     "short_name_of",
     "spec_key",
     "state_at",
+    "store_error",
+    "store_errors",
     "submission_of",
     "this_process",
     "worker_session",
@@ -188,8 +209,19 @@ _MODULES = {
     "_compute._user_methods": ("dependencies", "spec_key"),
     "_store._layout": ("named as short_name_of", "short_name"),
     "_output._logging": ("console_through",),
-    "_mounts": ("is_local as is_local_folder",),
-    "_line_files": ("LineFile", "read_lines"),
+    "_files": (
+        "LineFile",
+        "create_file",
+        "is_local_folder",
+        "list_folder",
+        "move_file",
+        "once_visible",
+        "read_file",
+        "read_lines",
+        "replace_file",
+        "store_error",
+        "store_errors",
+    ),
     "_processes._node_process": (
         "Died",
         "NodeOrder",
@@ -212,6 +244,7 @@ _MODULES = {
     "_executors._preload": ("preload",),
     "_process_ids": ("ProcessId", "process_with_pid", "this_process", "is_gone as process_is_gone"),
     "_provenance": ("adopt as adopt_provenance", "process_provenance"),
+    "_record_format": ("RecordFormat",),
     "_executors._registry": ("installed_executors", "liveness", "load_executor"),
     "_compute._reruns": ("matches_rerun", "reran as note_rerun"),
     "_settings._settings": ("to_env as settings_to_env",),

@@ -1,0 +1,373 @@
+"""Files that several processes, also of several hosts, write and read.
+
+Whole files are replaced by one rename or created by one link, so nobody reads half of one; files of
+lines lose at most the line in which a writer was killed. What the operating system refuses becomes a
+`FuruStoreError` where `store_error` or `store_errors` says so, and stays an `OSError` elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Final, TypeVar
+
+from furu_core.errors import FuruStoreError
+
+T = TypeVar("T")
+
+_CHUNK: Final = 1 << 14
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+# Whole files
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The contents of a file, with as few system calls as that takes.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        data = os.read(descriptor, _CHUNK)
+        while more := os.read(descriptor, max(_CHUNK, len(data))):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: str | os.PathLike[str], data: bytes, *, sync: bool = False) -> None:
+    """Write a file that nobody reads yet, in place of one that is there.
+
+    Args:
+        path: the file.
+        data: all that it is to hold.
+        sync: have the system write it to the disk as well.
+
+    Raises:
+        OSError: it cannot be written whole: the disk is full, for instance.
+    """
+    descriptor = os.open(path, _WRITE, 0o666)
+    try:
+        view = memoryview(data)
+        while view:  # on a disk that is nearly full, a part is written before the error comes
+            view = view[os.write(descriptor, view) :]
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    sync: bool = False,
+    staging: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write a whole file, so that readers see what was there before or all of it.
+
+    Args:
+        path: the file.
+        data: all that it is to hold.
+        sync: write it to the disk before it appears; a network filesystem shows other hosts only what
+            was synced.
+        staging: a folder of the same filesystem to write it in first; None for its own. Where that
+            folder was taken away from the caller, nothing appears under a name that is new.
+
+    Raises:
+        OSError: it cannot be written; what was there before is there still.
+    """
+    temporary = _temporary(path, staging)
+    try:
+        write_file(temporary, data, sync=sync)
+        if not move_file(temporary, path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), temporary)
+    except BaseException:
+        _unlink(temporary)
+        raise
+
+
+def create_file(path: str | os.PathLike[str], data: bytes, *, sync: bool = False) -> bool:
+    """Write a whole file unless there is one: of several that do so at once, one succeeds.
+
+    Args:
+        path: the file.
+        data: all that it is to hold.
+        sync: as for `replace_file`.
+
+    Returns:
+        Whether it was written; False where one is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = _temporary(path, None)
+    try:
+        write_file(temporary, data, sync=sync)
+        return link_file(temporary, path)
+    finally:
+        _unlink(temporary)
+
+
+def link_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> bool:
+    """Give a file a second name, which a rename would take from whoever has it; False if it is taken.
+
+    Raises:
+        OSError: the first name is gone, or the second one cannot be made.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    return True
+
+
+def move_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> bool:
+    """Rename a file or folder; False when it is not there any more, because somebody else moved it.
+
+    Args:
+        source: what to move.
+        target: a name in an existing folder that nobody else moves anything to.
+
+    Raises:
+        OSError: it is there, and cannot be renamed.
+    """
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        # A server that did it and whose reply was lost is asked again, and then finds nothing.
+        return os.path.lexists(target)
+    return True
+
+
+def list_folder(folder: str | os.PathLike[str]) -> list[str]:
+    """The names in a folder, in no order; none where there is no such folder.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _temporary(path: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> str:
+    """A name that nobody else uses, and that readers of the folder can tell from a file's."""
+    beside, name = os.path.split(os.fspath(path))
+    where = beside if folder is None else os.fspath(folder)
+    return os.path.join(where, f".{name}.{os.getpid()}-{os.urandom(3).hex()}.tmp")
+
+
+def _unlink(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+# Files of lines
+
+
+class LineFile:
+    """Appends lines to a file that nobody else appends to at the same time.
+
+    A line of which only a part could be written ends before the next one begins, so it costs readers
+    itself alone. They are to leave out what they cannot read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._fd = os.open(path, _APPEND, 0o666)
+        self._torn = self._ends_in_a_line()  # whoever wrote before may have been killed in it
+
+    def append(self, line: bytes) -> None:
+        """Append a line.
+
+        Args:
+            line: without its end.
+
+        Raises:
+            OSError: it could not be written, or only a part of it: the disk is full, for instance.
+        """
+        data = memoryview((b"\n" if self._torn else b"") + line + b"\n")
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+            self._torn = False
+        except OSError:
+            self._torn = self._ends_in_a_line()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _ends_in_a_line(self) -> bool:
+        size = os.fstat(self._fd).st_size
+        return size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[bytes]:
+    """The lines of such a file, without their ends; one that is being written is left out.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
+    return read_file(path).split(b"\n")[:-1]
+
+
+# The disk
+
+
+def sync_path(path: str | os.PathLike[str]) -> None:
+    """Have the system write one file, or the entries of one folder, to the disk.
+
+    Raises:
+        OSError: the disk reports an error, or it cannot be opened.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: str) -> None:
+    """Have the system write everything below `folder` to the disk, the folders' entries included.
+
+    Args:
+        folder: its own entry in its parent is the caller's to sync.
+
+    Raises:
+        OSError: the disk reports an error, or a file cannot be opened.
+    """
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    sync_path(entry.path)
+        sync_path(current)
+
+
+# Filesystems whose every change is seen by every process at once. All others are taken to cache.
+_LOCAL: Final = frozenset(
+    {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
+)
+
+
+def is_local_folder(folder: str | os.PathLike[str]) -> bool:
+    """Whether `folder` is there, on a filesystem that only this machine changes."""
+    if sys.platform != "linux":
+        return False
+    try:
+        return _is_local_device(os.stat(folder).st_dev)
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _is_local_device(device: int) -> bool:
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                fields = line.split(" ")
+                if fields[2] == number:
+                    # Optional fields end with a dash, and the type comes after it.
+                    return fields[fields.index("-", 6) + 1] in _LOCAL
+    except (OSError, ValueError, IndexError):
+        return False
+    return False  # btrfs subvolumes, for instance, have a number that is not listed
+
+
+def once_visible(read: Callable[[], T], wait_secs: float) -> T:
+    """Read what was written before, maybe on another host, whose files a network filesystem shows late.
+
+    Args:
+        read: reads it.
+        wait_secs: seconds after which a file that is not there is taken to be missing.
+
+    Raises:
+        OSError: it cannot be read, or is not there in time.
+    """
+    deadline = time.monotonic() + wait_secs
+    while True:
+        try:
+            return read()
+        except OSError as error:
+            left = deadline - time.monotonic()
+            if error.errno not in {errno.ENOENT, errno.ESTALE} or left <= 0.0:
+                raise
+        time.sleep(min(1.0, max(0.02, wait_secs / 20), left))
+
+
+# What the operating system refuses
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "the disk is full, of bytes or of files: free some room or set FURU_PATH to "
+    "another disk",
+    errno.EDQUOT: "your disk quota is used up: free some room or set FURU_PATH elsewhere",
+    errno.EROFS: "the filesystem is read-only: set FURU_PATH to a folder that can be written",
+    errno.EACCES: "you may not write there: set FURU_PATH to a folder of yours",
+    errno.EPERM: "you may not write there: set FURU_PATH to a folder of yours",
+    errno.ENAMETOOLONG: "the path is too long: set FURU_PATH to a folder with a shorter one",
+    errno.ENOTDIR: "no folder stands there: move it away or set FURU_PATH elsewhere",
+    errno.EEXIST: "no folder stands there: move it away or set FURU_PATH elsewhere",
+}
+
+
+def store_error(
+    error: OSError, path: str | os.PathLike[str], *, doing: str = "write to"
+) -> FuruStoreError:
+    """The error of the operating system as one that says what to do.
+
+    Args:
+        error: what it raised.
+        path: what was read or written, where the error does not say.
+        doing: in words.
+    """
+    where = error.filename if isinstance(error.filename, str) else os.fspath(path)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        where = _no_folder(where, error.filename2, os.fspath(path)) or where
+    reason = error.strerror or type(error).__name__
+    return FuruStoreError(
+        f"cannot {doing} the store at {where}: {reason}",
+        path=where,
+        hint=_REMEDIES.get(error.errno or 0, "check the folder that FURU_PATH names"),
+    )
+
+
+@contextmanager
+def store_errors(path: str | os.PathLike[str], *, doing: str = "write to") -> Iterator[None]:
+    """Raise what the operating system refuses in the enclosed code as `store_error` says it."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, path, doing=doing) from error
+
+
+def _no_folder(*paths: object) -> str | None:
+    """What stands in place of a folder in one of the paths; the system does not say which."""
+    for path in paths:
+        while isinstance(path, str) and path not in ("", "/"):
+            if os.path.lexists(path) and not os.path.isdir(path):
+                return path
+            path = os.path.dirname(path)
+    return None

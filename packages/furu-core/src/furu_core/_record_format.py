@@ -1,0 +1,407 @@
+"""Records: attrs classes that stand as JSON in files of their own, with the version of their format.
+
+A format is declared once beside its class, and is the only way in and out of the file::
+
+    NOTE = RecordFormat(Note, "the note of a worker", version=1)
+    NOTE.replace(path, Note(...))
+    NOTE.read(path)
+
+A file that is not what was written (`FuruDamagedRecord`) is told apart from one that another furu wrote
+(`FuruFormatError`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import cache, cached_property
+from pathlib import PurePath
+from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar
+
+import attrs
+
+from furu_core._files import (
+    create_file,
+    once_visible,
+    read_file,
+    replace_file,
+    store_error,
+    store_errors,
+)
+from furu_core.errors import FuruDamagedRecord, FuruFormatError
+
+R = TypeVar("R")
+Raw: TypeAlias = "dict[str, Any]"
+
+# For the `metadata` of a field with an empty default, which is not written while it is empty.
+OMIT_EMPTY: Final = {"furu omit empty": True}
+_MANY: Final = 100  # brackets that no record holds, but one that makes the parser recurse does
+_compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+@attrs.frozen(eq=False, slots=False)
+class RecordFormat(Generic[R]):
+    """How the records of one class stand in files.
+
+    Fields may be of strings, numbers, booleans, None, paths, enums, attrs classes of such fields, and
+    tuples, lists and mappings by strings of them. What is read has the types that the class names. Keys
+    that it does not name are left out, so that one version may grow by fields that have defaults.
+
+    Attributes:
+        cls: the class.
+        name: of what it says, for errors, such as ``"the record of an attempt"``.
+        version: what is written.
+        upgrades: what makes the JSON of the next version from that of an older one, by the older one's
+            number. Versions older than those are not read.
+        next_step: for whoever meets a damaged one.
+        next_step_other_version: for whoever meets one of a version that is not read.
+        key: under which the version stands.
+        dumps: writes JSON; where the bytes must stay what they were.
+
+    Example:
+        >>> import attrs
+        >>> from furu_core.executors import RecordFormat
+        >>> @attrs.frozen
+        ... class Note:
+        ...     host: str
+        ...     tries: int = 0
+        >>> NOTE = RecordFormat(Note, "a note", version=1)
+        >>> NOTE.to_bytes(Note("here"))
+        b'{"version":1,"host":"here","tries":0}'
+        >>> NOTE.from_bytes(b'{"version":1,"host":"there"}', "note.json")
+        Note(host='there', tries=0)
+    """
+
+    cls: type[R]
+    name: str
+    version: int = attrs.field(kw_only=True)
+    upgrades: Mapping[int, Callable[[Raw], Raw]] = attrs.field(factory=dict, kw_only=True)
+    next_step: str = attrs.field(default="was it changed? Run the same command again", kw_only=True)
+    next_step_other_version: str = attrs.field(
+        default="use the furu that wrote it, or a newer one", kw_only=True
+    )
+    key: str = attrs.field(default="version", kw_only=True)
+    dumps: Callable[[Raw], str] = attrs.field(default=_compact, kw_only=True, repr=False)
+
+    def to_json(self, record: R) -> Raw:
+        """A record as JSON, without its version."""
+        made: Raw = self._form.written(record)
+        return made
+
+    def from_json(self, raw: Any) -> R:
+        """The record that `to_json` described.
+
+        Raises:
+            ValueError: it did not describe that.
+        """
+        made: R = self._form.read(raw)
+        return made
+
+    def to_bytes(self, record: R) -> bytes:
+        """What stands in a record's file."""
+        text = self.dumps({self.key: self.version, **self.to_json(record)})
+        # JSON reads the escapes as what UTF-8 does not have, such as the odd bytes of a file's name.
+        return text.encode("utf-8", "backslashreplace")
+
+    def from_bytes(self, data: bytes, path: str | os.PathLike[str]) -> R:
+        """The record that `to_bytes` wrote.
+
+        Args:
+            data: what stands in the file.
+            path: the file, for errors.
+
+        Raises:
+            FuruDamagedRecord: the bytes are no record.
+            FuruFormatError: a furu wrote them whose format this one does not read.
+        """
+        try:
+            raw = json.loads(data)
+            found = raw.pop(self.key)
+            if self.reads(found):
+                for version in range(found, self.version):
+                    raw = self.upgrades[version](raw)
+                return self.from_json(raw)
+        except Exception as error:
+            if (
+                isinstance(error, MemoryError | RecursionError)
+                and data.count(b"[") + data.count(b"{") < _MANY
+            ):
+                raise  # the caller's stack is used up; the record is as good as it was
+            raise self.damaged(path, f"{type(error).__name__}: {error}") from None
+        raise self.other_version(path, found)
+
+    def reads(self, version: object) -> bool:
+        """Whether records of a version are read.
+
+        Raises:
+            ValueError: it is no version.
+        """
+        if type(version) is not int:
+            raise ValueError(f"{version!r} is no version")
+        return version == self.version or (
+            version < self.version and version >= min(self.upgrades, default=self.version)
+        )
+
+    def damaged(self, path: str | os.PathLike[str], why: str) -> FuruDamagedRecord:
+        """The error that says that a file is none of these records."""
+        return FuruDamagedRecord(
+            f"{os.fspath(path)}, {self.name}, is damaged: {why}", path=path, hint=self.next_step
+        )
+
+    def other_version(self, path: str | os.PathLike[str], found: object) -> FuruFormatError:
+        """The error that says that a record has a version that is not read."""
+        return format_error(
+            path, found, self.version, hint=self.next_step_other_version,
+            oldest=min(self.upgrades, default=self.version),
+        )  # fmt: skip
+
+    @cached_property
+    def _form(self) -> _Form:
+        cls: Any = self.cls
+        return _form_of(cls)
+
+    # Records in files
+
+    def read(self, path: str | os.PathLike[str], *, wait_secs: float = 0.0) -> R:
+        """The record in a file.
+
+        Args:
+            path: the file.
+            wait_secs: seconds to wait until it is visible, as on a network filesystem.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            FuruDamagedRecord, FuruFormatError: as `from_bytes`.
+            FuruStoreError: it cannot be read.
+        """
+        try:
+            data = once_visible(lambda: read_file(path), wait_secs)
+        except FileNotFoundError:
+            raise
+        except (IsADirectoryError, NotADirectoryError) as error:
+            raise self.damaged(path, f"{error.strerror}") from None
+        except OSError as error:
+            raise store_error(error, path, doing="read") from error
+        return self.from_bytes(data, path)
+
+    def replace(self, path: str | os.PathLike[str], record: R, *, sync: bool = False) -> None:
+        """Write a record in place of the one that is there, if one is.
+
+        Args:
+            path: the file.
+            record: what it is to say.
+            sync: see `replace_file`.
+
+        Raises:
+            FuruStoreError: it cannot be written.
+        """
+        with store_errors(path):
+            replace_file(path, self.to_bytes(record), sync=sync)
+
+    def create(self, path: str | os.PathLike[str], record: R, *, sync: bool = False) -> bool:
+        """Write a record unless one is there; of several that do so at once, one succeeds.
+
+        Args:
+            path: the file.
+            record: what it is to say.
+            sync: see `create_file`.
+
+        Returns:
+            Whether it was written; False where one is there.
+
+        Raises:
+            FuruStoreError: it cannot be written.
+        """
+        with store_errors(path):
+            return create_file(path, self.to_bytes(record), sync=sync)
+
+
+def format_error(
+    path: str | os.PathLike[str], found: object, known: int, *, hint: str, oldest: int = 1
+) -> FuruFormatError:
+    """The error that says that a file has a format that this furu does not read.
+
+    Args:
+        path: the file.
+        found: the version that it has.
+        known: the newest version that is read.
+        hint: the next step.
+        oldest: the oldest version that is read.
+    """
+    reads = f"up to {known}" if oldest <= 1 else f"{oldest} to {known}" if oldest < known else known
+    return FuruFormatError(
+        f"{os.fspath(path)} has format version {found}, this furu reads {reads}",
+        path=path,
+        hint=hint,
+    )
+
+
+# Values of a type as JSON. Made once for each type; cattrs does the same, and importing it takes longer
+# than all that a scheduler's job does before its node starts.
+
+
+@attrs.frozen
+class _Form:
+    """How values of one type are written and read.
+
+    Attributes:
+        write: makes what JSON has; None where JSON has such values.
+        read: makes the value again, or raises `_Unfit`.
+    """
+
+    write: Callable[[Any], Any] | None
+    read: Callable[[Any], Any]
+
+    def written(self, value: Any) -> Any:
+        return value if self.write is None else self.write(value)
+
+
+class _Unfit(ValueError):
+    """Something that is no value of the type."""
+
+
+@cache
+def _form_of(kind: Any) -> _Form:
+    if kind is Any:
+        return _Form(None, lambda raw: raw)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return _Form(None, lambda raw: raw if raw in arguments else _unfit(raw, kind))
+    if origin in (typing.Union, types.UnionType):
+        return _union(arguments)
+    if origin is tuple:
+        return _tuple(arguments)
+    if origin is list:
+        return _list(_form_of(arguments[0]))
+    if origin in (dict, Mapping) and arguments[0] is str:
+        return _mapping(_form_of(arguments[1]))
+    if isinstance(kind, type):
+        if attrs.has(kind):
+            return _attrs(kind)
+        if issubclass(kind, Enum):
+            members = {member.value: member for member in kind}
+            return _Form(
+                lambda member: member.value,
+                lambda raw: members[raw] if _is_in(raw, members) else _unfit(raw, kind),
+            )
+        if issubclass(kind, PurePath):
+            return _Form(str, lambda raw: kind(raw) if type(raw) is str else _unfit(raw, kind))
+        if kind is float:  # JSON's whole numbers are as good
+            return _Form(
+                None, lambda raw: float(raw) if type(raw) in (float, int) else _unfit(raw, kind)
+            )
+        if kind in (str, int, bool, types.NoneType):
+            return _Form(None, lambda raw: raw if type(raw) is kind else _unfit(raw, kind))
+    raise TypeError(f"a record cannot have a field of {kind}")
+
+
+def _unfit(raw: Any, kind: Any) -> NoReturn:
+    raise _Unfit(f"{raw!r:.60} is no {getattr(kind, '__name__', kind)}")
+
+
+def _is_in(raw: Any, values: Mapping[Any, Any]) -> bool:
+    return isinstance(raw, str | int) and raw in values
+
+
+def _union(kinds: Sequence[Any]) -> _Form:
+    forms = [_form_of(kind) for kind in kinds if kind is not types.NoneType]
+    optional = len(forms) < len(kinds)
+    if len(forms) > 1 and any(form.write is not None for form in forms):
+        raise TypeError(f"a record cannot have a field of {kinds}: JSON does not tell them apart")
+    write = forms[0].write
+
+    def read(raw: Any) -> Any:
+        if raw is None and optional:
+            return None
+        for form in forms[:-1]:
+            try:
+                return form.read(raw)
+            except _Unfit:
+                pass
+        return forms[-1].read(raw)
+
+    if write is None:
+        return _Form(None, read)
+    return _Form(lambda value: None if value is None else write(value), read)
+
+
+def _tuple(kinds: tuple[Any, ...]) -> _Form:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        items = _list(_form_of(kinds[0]))
+        return _Form(items.write, lambda raw: tuple(items.read(raw)))
+    forms = [_form_of(kind) for kind in kinds]
+
+    def read(raw: Any) -> Any:
+        if type(raw) is not list or len(raw) != len(forms):
+            _unfit(raw, f"list of {len(forms)}")
+        return tuple([form.read(item) for form, item in zip(forms, raw, strict=True)])
+
+    if all(form.write is None for form in forms):
+        return _Form(None, read)
+    return _Form(
+        lambda value: [form.written(item) for form, item in zip(forms, value, strict=True)], read
+    )
+
+
+def _list(item: _Form) -> _Form:
+    write, read = item.write, item.read
+
+    def read_all(raw: Any) -> Any:
+        return [read(one) for one in raw] if type(raw) is list else _unfit(raw, "list")
+
+    return _Form(write and (lambda values: [write(one) for one in values]), read_all)
+
+
+def _mapping(value: _Form) -> _Form:
+    write, read = value.written, value.read
+
+    def read_all(raw: Any) -> Any:
+        if type(raw) is not dict:
+            _unfit(raw, "object")
+        return {name: read(one) for name, one in raw.items()}
+
+    # A read-only mapping is none that JSON's encoder knows.
+    return _Form(lambda values: {name: write(one) for name, one in values.items()}, read_all)
+
+
+def _attrs(cls: type[Any]) -> _Form:
+    kinds = typing.get_type_hints(cls)
+    fields = [field for field in attrs.fields(cls) if field.init]
+    names = [field.name for field in fields]
+    forms = {name: _form_of(kinds[name]) for name in names}
+    writers = [(name, form.write) for name, form in forms.items() if form.write is not None]
+    readers = [
+        (field.name, field.alias, forms[field.name].read, field.default is attrs.NOTHING)
+        for field in fields
+    ]
+    sparse = [field for field in fields if field.metadata.get("furu omit empty")]
+
+    def write(record: Any) -> Any:
+        raw = {name: getattr(record, name) for name in names}
+        for field in sparse:
+            if not raw[field.name]:
+                del raw[field.name]
+        for name, convert in writers:
+            if name in raw:
+                raw[name] = convert(raw[name])
+        return raw
+
+    def read(raw: Any) -> Any:
+        if type(raw) is not dict:
+            _unfit(raw, "object")
+        values = {}
+        for name, alias, convert, required in readers:
+            if name in raw:
+                try:
+                    values[alias] = convert(raw[name])
+                except _Unfit as error:
+                    raise _Unfit(f"{name}: {error}") from None
+            elif required:
+                raise _Unfit(f"{name} is missing")
+        return cls(**values)
+
+    return _Form(write, read)
