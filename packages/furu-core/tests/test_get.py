@@ -21,9 +21,8 @@ import pytest
 from get_nodes import Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
 import furu_core
-from furu_core import NodeState
+from furu_core import NodeState, _files
 from furu_core._attempts import _publishing
-from furu_core._store import _manifest
 from furu_core._store._layout import node_paths
 from furu_core.errors import (
     FuruComputeError,
@@ -343,7 +342,7 @@ def test_p1_a_result_that_is_published_and_cannot_be_synced_is_told_of(
         if path == folder:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(_manifest, "sync_path", sync)
+    monkeypatch.setattr(_files, "sync_path", sync)
     with furu_core.use_settings(durable=True):
         assert node.get() == 49
     assert "may be gone after a power loss" in caplog.text
@@ -363,7 +362,7 @@ def test_p7_the_log_outlives_a_kill_while_files_are_synced_which_may_take_minute
             if len(synced) > after:
                 os._exit(9)
 
-        monkeypatch.setattr(_manifest, "sync_path", sync)
+        monkeypatch.setattr(_files, "sync_path", sync)
         with furu_core.use_settings(durable=True), contextlib.suppress(BaseException):
             node.get()
         os._exit(0)

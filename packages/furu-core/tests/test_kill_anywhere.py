@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from furu_core import _codecs, _whole_files
+from furu_core import _codecs, _files
 from furu_core._attempts import _acquire, _attempts, _lease, _publishing, _records
 from furu_core._compute import _compute, _compute_or_wait, _get
 from furu_core._store import _artifacts, _manifest
@@ -30,7 +30,7 @@ STORE_CODE = tuple(
     str(module.__file__)
     for module in (
         _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _compute_or_wait,
-        _publishing, _records, _whole_files,
+        _publishing, _records, _files,
     )
 )  # fmt: skip
 

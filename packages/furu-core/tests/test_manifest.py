@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from furu_core._files import sync_tree
 from furu_core._store import _manifest
 from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruFormatError, FuruResultError
@@ -191,6 +192,6 @@ def test_syncing_reaches_every_file_and_folder_and_follows_no_link(
     synced: list[str] = []
     (artifact / "outside").symlink_to("/etc/hosts")
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
-    _manifest.sync_tree(str(artifact))
+    sync_tree(str(artifact))
     found = [str(path) for path in artifact.rglob("*") if not path.is_symlink()]
     assert sorted(synced) == sorted([*found, str(artifact)])

@@ -12,10 +12,10 @@ from furu_core._compute._user_methods import default
 from furu_core._config import _config_class, _identity
 from furu_core._config._config_class import field
 from furu_core._context import _context
+from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _artifacts
 from furu_core._store._layout import CHECKPOINT, node_paths, short_name
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:

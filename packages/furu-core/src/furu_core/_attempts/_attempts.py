@@ -29,15 +29,15 @@ from typing import Final
 
 import attrs
 
-from furu_core import _process_ids, _whole_files
+from furu_core import _process_ids
 from furu_core._attempts import _lease, _records
 from furu_core._attempts._lease import Judgement, Lease, Life
 from furu_core._attempts._outcomes import FailureKind, Holder, Submission
 from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus, DamagedRecord
 from furu_core._context import _context
+from furu_core._files import store_error, write_file
 from furu_core._output import _logging
 from furu_core._store._layout import CHECKPOINT, LOG_FILE, META, SUBMISSION, TRASH, NodePaths
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
 
 STAGING: Final = "files"
@@ -296,7 +296,7 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
         os.mkdir(staged)
         os.mkdir(f"{staged}/{STAGING}")
         os.mkdir(f"{staged}/{STAGING}/{META}")
-        _whole_files.write(f"{staged}/{_records.RECORD_FILE}", _records.encode(record))
+        write_file(f"{staged}/{_records.RECORD_FILE}", _records.encode(record))
         while True:
             try:
                 os.rename(staged, target)

@@ -6,16 +6,15 @@ One process writes a record, by replacing it whole; anyone reads it.
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core import _error_text, _whole_files
+from furu_core import _error_text
 from furu_core._attempts._outcomes import FailureKind, Submission
+from furu_core._files import read_file, replace_file
 from furu_core._process_ids import ProcessId
 from furu_core.errors import FuruFormatError
 
@@ -157,19 +156,6 @@ def holds(folder: str, token: str) -> bool:
     return token.encode() in data or parse(data, f"{folder}/{RECORD_FILE}").token == token
 
 
-def replace_file(path: str, data: bytes) -> None:
-    """Write a whole file in place of `path`, so that readers see the old bytes or the new ones."""
-    temporary = f"{path}.{os.getpid()}-{os.urandom(3).hex()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
 def replace(folder: str, record: AttemptRecord) -> None:
     """Write the record of an attempt that has one already."""
     replace_file(f"{folder}/{RECORD_FILE}", encode(record))
@@ -178,7 +164,7 @@ def replace(folder: str, record: AttemptRecord) -> None:
 def _bytes(folder: str) -> bytes:
     path = f"{folder}/{RECORD_FILE}"
     try:
-        return _whole_files.read(path)
+        return read_file(path)
     except (IsADirectoryError, NotADirectoryError) as error:
         raise DamagedRecord(f"{path}: {error.strerror}") from None
 

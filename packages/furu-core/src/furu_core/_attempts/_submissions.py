@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from furu_core._attempts._outcomes import Submission
+from furu_core._files import store_error
 from furu_core._store._layout import SUBMISSION, NodePaths, node_paths
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _whole_files
 from furu_core._codecs._paths import Base
+from furu_core._files import read_file
 from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
@@ -43,7 +43,7 @@ def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Path
 def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> Any:
     path = f"{folder}/{entry.file}"
     if entry.codec == "json" and entry.version == _VERSION:
-        data = _whole_files.read(path)
+        data = read_file(path)
         try:
             written = json.loads(data)
         except ValueError as error:

@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core import _error_text, _whole_files
+from furu_core import _error_text
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
 from furu_core._codecs._paths import Base
 from furu_core._codecs._registry import Installed
+from furu_core._files import write_file
 from furu_core._forms import _values
 from furu_core._store import _manifest
 from furu_core._store._manifest import ResultEntry
@@ -90,7 +91,7 @@ class _Store:
 
     def _json(self, value: object) -> ResultEntry:
         data = _values.dumps(value, default=self._default).encode("ascii")
-        _whole_files.write(f"{self.folder}/{JSON_FILE}", data)
+        write_file(f"{self.folder}/{JSON_FILE}", data)
         self._warn_about_staging(data)
         return ResultEntry("json", JSON_FILE)
 

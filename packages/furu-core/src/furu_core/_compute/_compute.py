@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _codecs, _error_text, _provenance, _whole_files
+from furu_core import _codecs, _error_text, _files, _provenance
 from furu_core._attempts import _attempts, _publishing, _records, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
@@ -24,7 +24,6 @@ from furu_core._output import _capture, _logging
 from furu_core._settings import _settings
 from furu_core._store import _artifacts, _manifest
 from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
-from furu_core._store_errors import store_error
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -86,11 +85,11 @@ def compute(
             config = _json(_pack.shallow_dict(obj))
             entry = _run_code(obj, attempt)
             _refuse_if_broken(obj, attempt)
-            with _store_errors(attempt):
+            with _files.store_errors(attempt.folder):
                 _open_files.close_all(attempt.staging, attempt.log)
                 _open_files.refuse_open(attempt.staging)
                 _write_records(obj, attempt, entry, timer, config)
-        with _store_errors(attempt):
+        with _files.store_errors(attempt.folder):
             published = _publish(obj, attempt, rerun=rerun)
     except BaseException as error:
         if not published and (rerun or not _finished_elsewhere(attempt, error)):
@@ -118,7 +117,7 @@ def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
     whole_process = context.one_at_a_time or not context.strict
     scope: _capture.Scope = "process" if whole_process else "thread"
     with _context.computing(obj, attempt), ExitStack() as stack:
-        with _store_errors(attempt):
+        with _files.store_errors(attempt.folder):
             log = _capture.node_log(attempt.log, echo=context.echo, scope=scope)
             stack.enter_context(log)
         if context.strict and not context.echo:
@@ -168,14 +167,6 @@ def _traceback(error: BaseException) -> str:
     return "".join(lines)
 
 
-@contextmanager
-def _store_errors(attempt: Attempt) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise store_error(error, attempt.folder) from error
-
-
 def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     _refuse_other_spec_key(obj)
     with _surroundings.restored():
@@ -183,7 +174,7 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     _end_if_forked(attempt)
     staging = attempt.staging
     stored = not _user_methods.overrides(type(obj), "_load")
-    with _store_errors(attempt):
+    with _files.store_errors(attempt.folder):
         _open_files.close_all(staging, attempt.log)
         entry = None
         if stored:
@@ -272,7 +263,7 @@ def _write_records(
     config: bytes,
 ) -> None:
     meta = f"{attempt.staging}/{META}"
-    _whole_files.write(f"{meta}/{CONFIG_FILE}", config)
+    _files.write_file(f"{meta}/{CONFIG_FILE}", config)
     record = attempt.record
     metadata = {
         "version": _records.VERSION,
@@ -289,7 +280,7 @@ def _write_records(
     # The provenance is the same text for all nodes of a process and far longer than the rest.
     provenance = _provenance.process_provenance().record_bytes
     text = b'%s,"provenance":%s}' % (_json(metadata)[:-1], provenance)
-    _whole_files.write(f"{meta}/{METADATA_FILE}", text)
+    _files.write_file(f"{meta}/{METADATA_FILE}", text)
     _manifest.write(attempt.staging, entry, _identity.omitted_defaults(obj))
 
 
@@ -304,12 +295,12 @@ def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
     staging = attempt.staging
     durable = _settings.current().durable
     if durable:  # which may take minutes, in which whoever looks for the log finds it
-        _manifest.sync_tree(staging)
+        _files.sync_tree(staging)
     with suppress(FileNotFoundError):
         os.rename(attempt.log, f"{staging}/{META}/{LOG_FILE}")
         if durable:
-            _manifest.sync_path(f"{staging}/{META}/{LOG_FILE}")
-            _manifest.sync_path(f"{staging}/{META}")
+            _files.sync_path(f"{staging}/{META}/{LOG_FILE}")
+            _files.sync_path(f"{staging}/{META}")
     if _attempts.is_superseded(attempt):
         if _artifacts.is_published(attempt.paths):
             return False
@@ -317,7 +308,7 @@ def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
     published = _publishing.publish(attempt, replace=rerun)
     if durable:
         try:
-            _manifest.sync_path(attempt.paths.class_dir)
+            _files.sync_path(attempt.paths.class_dir)
         except OSError as error:  # too late to be unpublished: others may have loaded it
             _logging.log.warning(
                 "%s is published, but may be gone after a power loss: its folder %s cannot be "

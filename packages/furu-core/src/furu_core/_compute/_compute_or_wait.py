@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _mounts
 from furu_core._attempts import _acquire, _attempts, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _compute, _reruns, _user_methods
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
+from furu_core._files import is_local_folder
 from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._store import _artifacts
@@ -111,7 +111,7 @@ def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
         try:
             value = _artifacts.load(obj, paths)
         except BadArtifact as bad:
-            if not _mounts.is_local(paths.class_dir) and time.monotonic() < deadline:
+            if not is_local_folder(paths.class_dir) and time.monotonic() < deadline:
                 # Another host, whose caches showed it the bad one before, may move this one aside.
                 wait.for_visibility(paths)
                 continue

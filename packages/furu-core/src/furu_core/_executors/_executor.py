@@ -16,12 +16,10 @@ import attrs
 
 from furu_core import _process_ids
 from furu_core._attempts._outcomes import Failure, Submission
-from furu_core._attempts._records import replace_file
 from furu_core._context import _context
 from furu_core._executors._grid import Roots
-from furu_core._line_files import LineFile, read_lines
+from furu_core._files import LineFile, read_lines, replace_file, store_error
 from furu_core._store import _layout
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruExecutorError, FuruNestedRun
 
 RUN_FILE: Final = "run.json"

@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 
 from furu_core._config._class_names import resolve
 from furu_core._config._identity import nested
+from furu_core._files import store_error
 from furu_core._forms._pack import REFERRING, build, closure, node_key, node_record, read_fields
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruValueError
 
 VERSION: Final = 1

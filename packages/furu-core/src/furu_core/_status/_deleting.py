@@ -6,11 +6,11 @@ import os
 
 from furu_core._attempts import _attempts
 from furu_core._attempts._attempts import Attempt, Requester
+from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeState
 from furu_core._store._layout import NodePaths
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruUsageError
 
 

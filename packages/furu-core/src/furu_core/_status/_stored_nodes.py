@@ -20,13 +20,13 @@ import attrs
 from furu_core import _named_classes
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord, DamagedRecord
+from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _layout, _manifest
 from furu_core._store._layout import ATTEMPTS, META, NodePaths
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}")

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core import _codecs, _mounts
+from furu_core import _codecs
 from furu_core._compute import _user_methods
 from furu_core._config import _identity
 from furu_core._context import _context
+from furu_core._files import is_local_folder, store_error
 from furu_core._store import _manifest
 from furu_core._store._layout import META, NodePaths, short_name
-from furu_core._store_errors import store_error
 from furu_core.errors import FuruResultError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def is_published(paths: NodePaths) -> bool:
     if os.path.isdir(paths.artifact):
         return True
     # Listing a class of many artifacts is dear, and on a local disk `stat` is never behind.
-    return not _mounts.is_local(paths.class_dir) and is_listed(paths)
+    return not is_local_folder(paths.class_dir) and is_listed(paths)
 
 
 def is_listed(paths: NodePaths) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from furu_core import _whole_files
+from furu_core._files import read_file, write_file
 from furu_core._store._layout import LOG_FILE, META, METADATA_FILE
 from furu_core.errors import FuruFormatError, FuruResultError
 
@@ -151,7 +151,7 @@ def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = Non
         record["omitted"] = omitted
     # ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
     data = json.dumps(record, separators=(",", ":")).encode("ascii")
-    _whole_files.write(f"{folder}/{_PATH}", data)
+    write_file(f"{folder}/{_PATH}", data)
     return Manifest(result, files, links, omitted or {})
 
 
@@ -167,7 +167,7 @@ def read(folder: str) -> Manifest | None:
     """
     path = f"{folder}/{_PATH}"
     try:
-        data = _whole_files.read(path)
+        data = read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.isdir(folder):
             return None
@@ -209,36 +209,6 @@ def check(folder: str) -> Manifest | None:
             raise
         raise DamagedArtifact(f"{folder}/{name}", "it is no link any more") from None
     return manifest
-
-
-def sync_tree(folder: str) -> None:
-    """Have the system write everything below `folder` to the disk, the folders' entries included.
-
-    Args:
-        folder: a staged artifact; its parent is the caller's to sync, after the rename.
-
-    Raises:
-        OSError: the disk reports an error, or a file cannot be opened.
-    """
-    pending = [folder]
-    while pending:
-        current = pending.pop()
-        with os.scandir(current) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    sync_path(entry.path)
-        sync_path(current)
-
-
-def sync_path(path: str) -> None:
-    """Have the system write one file, or the entries of one folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parse(path: str, data: bytes) -> Manifest:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from furu_core._config._config_lookup import config_class
+from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _layout
 from furu_core._store._layout import NodePaths
-from furu_core._store_errors import store_error
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
