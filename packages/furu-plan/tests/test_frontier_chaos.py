@@ -35,12 +35,12 @@ LOST = (Stage.FAILED, Stage.BLOCKED)
 
 def check(frontier: Frontier) -> None:
     """What holds between any two calls."""
-    graph, stages = frontier._now.graph, frontier._now.stages
+    graph, stages = frontier._graph, frontier._stages
     assert graph.nodes.keys() == stages.keys()
     assert sum(frontier.counts().values()) == len(stages)
     for node_hash, node in graph.nodes.items():
         missing = sum(stages[dependency] is not Stage.DONE for dependency in node.dependencies)
-        assert frontier._now.missing[node_hash] == missing
+        assert frontier._missing[node_hash] == missing
         lost = any(stages[dependency] in LOST for dependency in node.dependencies)
         if stages[node_hash] is Stage.READY:
             assert missing == 0

@@ -23,12 +23,10 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from furu_plan._build import build_plan
     from furu_plan._elsewhere import Reconciled, Waits, reconcile
-    from furu_plan._frontier import Frontier
+    from furu_plan._frontier import Frontier, Reopening, Stage, Window
     from furu_plan._node import PlanNode, Status
     from furu_plan._plan import DependencyPlan, ready_todo, topo_order_todo
     from furu_plan._retries import Decision, NextStep, RetryLedger, Spent
-    from furu_plan._stages import Reopening, Stage
-    from furu_plan._windows import Window
 
 __all__ = [
     "Decision",
@@ -53,13 +51,11 @@ __all__ = [
 # A scheduler's job counts the failures of its node and plans nothing.
 _MODULES = {
     "_build": ("build_plan",),
-    "_frontier": ("Frontier",),
+    "_frontier": ("Frontier", "Reopening", "Stage", "Window"),
     "_node": ("PlanNode", "Status"),
     "_plan": ("DependencyPlan", "ready_todo", "topo_order_todo"),
     "_retries": ("Decision", "RetryLedger", "Spent", "NextStep"),
-    "_stages": ("Reopening", "Stage"),
     "_elsewhere": ("Reconciled", "Waits", "reconcile"),
-    "_windows": ("Window",),
 }
 _LATE = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -64,9 +64,8 @@ def plan(
 
 def _forecast(made: DependencyPlan) -> dict[str, int]:
     """What a run would do, in numbers of nodes."""
-    from furu_plan._frontier import Frontier
+    from furu_plan._frontier import Frontier, Stage
     from furu_plan._node import Status
-    from furu_plan._stages import Stage
 
     counts = made.counts()
     blocked = Frontier(made).counts()[Stage.BLOCKED]

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from enum import StrEnum
+from operator import itemgetter
+from typing import Any, Final, Literal
 
 from furu_core import Furu
 from furu_core.errors import FuruCycleError
 from furu_plan._elsewhere import Reconciled
-from furu_plan._node import PlanNode
+from furu_plan._graph import RunGraph
+from furu_plan._node import PlanNode, Status
 from furu_plan._plan import DependencyPlan
-from furu_plan._progress import Progress
-from furu_plan._stages import Reopening, Stage
-from furu_plan._windows import RootWindow, Window
+
+Window = Literal["dfs", "bfs"] | int
+
+
+class Stage(StrEnum):
+    """Where a node stands within a run."""
+
+    PENDING = "pending"  # waits for dependencies, or for its root's turn
+    READY = "ready"  # can be taken
+    OUT = "out"  # taken, and nothing heard of it yet
+    WAITING = "waiting"  # computed by someone else
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"  # can never run, because something that it depends on failed
+
+
+class Reopening(StrEnum):
+    """What became of the report that a node's dependency is invalid."""
+
+    REOPENED = "reopened"  # the dependency is computed again, the asker waits for it
+    WAITS = "waits"  # the dependency is on its way already, the asker waits for it
+    AGAIN = "again"  # the dependency was computed anew meanwhile, the asker is ready again
+    REFUSED = "refused"  # it was computed anew before, or failed; the asker is still OUT: fail it
+
+
+_AT_PLANNING: Final = {
+    Status.DONE: Stage.DONE,
+    Status.IN_PROGRESS: Stage.WAITING,
+    Status.TODO: Stage.PENDING,
+    Status.FAILED: Stage.FAILED,
+}
+_LOST: Final = (Stage.FAILED, Stage.BLOCKED)
 
 
 class Frontier:
@@ -33,8 +68,8 @@ class Frontier:
     Attributes:
         plan: what it was made from.
 
-    Each node taken is reported back by exactly one of `done`, `failed`, `retry`, `reopen` (as the
-    asker, unless refused) and `elsewhere`.
+    Each node taken is reported back by exactly one of `done`, `failed`, `blocked`, `retry`, `reopen`
+    (as the asker, unless refused) and `elsewhere`.
 
     Example:
         >>> from furu_core import use_settings
@@ -50,16 +85,31 @@ class Frontier:
         Above
     """
 
+    # Between two calls: `_missing` counts for each node those of its dependencies that are not DONE;
+    # a node is READY if and only if none is missing, it waits for nothing else, and a root needs it
+    # whose turn has come; a node is BLOCKED when something it depends on is FAILED or BLOCKED, unless
+    # it is OUT or computed elsewhere and may succeed all the same.
+
     def __init__(self, plan: DependencyPlan, *, window: Window = "bfs") -> None:
         self.plan = plan
-        self._now = Progress(RootWindow(plan.roots, window))
-        self._ticks = 0
+        self._graph = RunGraph(plan.nodes)
+        self._stages: dict[str, Stage] = {}
+        self._counts: dict[Stage, int] = dict.fromkeys(Stage, 0)
+        self._missing: dict[str, int] = {}
+        self._ready = _ReadyQueue()
+        self._roots = frozenset(plan.roots)
+        self._roots_left = deque(plan.roots)  # whose turn has not come
+        self._roots_open: set[str] = set()  # that take a place of the window now
+        self._places = _window_size(window, len(plan.roots))
+        self._admitted: set[str] = set()  # needed by a root whose turn has come
+        self._waiting: dict[str, None] = {}  # those WAITING that are needed so, in order
+        self._newly_blocked: list[str] = []
+        self._ticks = itertools.count(1)
         self._taken: dict[str, int] = {}  # when a node was taken last
         self._remade: dict[str, int] = {}  # when a reopened node was computed anew
-        self._now.graph.add_plan(plan.nodes)
-        self._now.add(plan.nodes.values())
-        self._now.newly_blocked()  # those of failures before the run are no news
-        self._now.admit()
+        self._add(plan.nodes.values())
+        self._newly_blocked.clear()  # those of failures before the run are no news
+        self._admit()
 
     # What there is to do
 
@@ -75,40 +125,63 @@ class Frontier:
         """
         if self.idle:
             self._check_not_stuck()
-        now = self._now
-        count = now.ready.count(spec_key)
-        taken = []
+        count = self._counts[Stage.READY] if spec_key is None else self.ready().get(spec_key, 0)
+        hashes = []
         for _ in range(count if limit is None else min(count, limit)):
-            node_hash = now.ready.pop(spec_key)
-            now.set(node_hash, Stage.OUT)
-            self._ticks += 1
-            self._taken[node_hash] = self._ticks
-            taken.append(now.graph.nodes[node_hash])
-        return taken
+            hashes.append(self._ready.first(spec_key))
+            self.claim(hashes[-1])
+        return [self._graph.nodes[node_hash] for node_hash in hashes]
 
     def ready(self) -> dict[str, int]:
         """How many nodes can be taken, by spec key; keys with none are left out."""
-        return self._now.ready.counts()
+        return self._ready.counts()
+
+    def ahead(self) -> list[PlanNode]:
+        """The nodes that a scheduler which orders jobs by itself can be given, dependencies first.
+
+        What each of them needs is DONE, OUT, WAITING, or before it in the list. Whoever submits a job
+        for one takes it by `claim`.
+        """
+        given = (Stage.DONE, Stage.OUT, Stage.WAITING)
+        missing = {
+            node_hash: sum(self._stages[one] not in given for one in node.dependencies)
+            for node_hash, node in self._graph.nodes.items()
+            if node_hash in self._admitted
+            and self._stages[node_hash] in (Stage.PENDING, Stage.READY)
+        }
+        found = [node_hash for node_hash, number in missing.items() if not number]
+        for node_hash in found:  # which grows meanwhile
+            for dependent in self._graph.dependents(node_hash):
+                if dependent in missing:
+                    missing[dependent] -= 1
+                    if not missing[dependent]:
+                        found.append(dependent)
+        return [self._graph.nodes[node_hash] for node_hash in found]
+
+    def claim(self, node_hash: str) -> None:
+        """Take one node that is READY, or one of those `ahead`."""
+        self._set(node_hash, Stage.OUT)
+        self._taken[node_hash] = next(self._ticks)
 
     def waiting(self) -> list[PlanNode]:
         """The nodes that someone else computes and this run needs; `Waits.check` watches them."""
-        return [self._now.graph.nodes[node_hash] for node_hash in self._now.needed()]
+        return [self._graph.nodes[node_hash] for node_hash in self._needed()]
 
     @property
     def idle(self) -> bool:
         """Whether nothing is ready and nothing is taken."""
-        return not self._now.ready and not self._now.counts[Stage.OUT]
+        return not self._counts[Stage.READY] and not self._counts[Stage.OUT]
 
     @property
     def finished(self) -> bool:
         """Whether all is done that can be: nothing is left to take, to hear of, or to wait for."""
-        return self.idle and not self._now.counts[Stage.PENDING] and not any(self._now.needed())
+        return self.idle and not self._counts[Stage.PENDING] and not any(self._needed())
 
     # How it stands
 
     def counts(self) -> dict[Stage, int]:
         """How many nodes stand where; every stage is a key."""
-        return dict(self._now.counts)
+        return dict(self._counts)
 
     def stage(self, node_hash: str) -> Stage:
         """Where a node stands.
@@ -116,7 +189,7 @@ class Frontier:
         Raises:
             KeyError: it does not belong to this run.
         """
-        return self._now.stages[node_hash]
+        return self._stages[node_hash]
 
     def node(self, node_hash: str) -> PlanNode:
         """A node of this run, as it stood when it was planned.
@@ -124,24 +197,31 @@ class Frontier:
         Raises:
             KeyError: it does not belong to this run.
         """
-        return self._now.graph.nodes[node_hash]
+        return self._graph.nodes[node_hash]
 
-    def in_stage(self, stage: Stage) -> list[PlanNode]:
+    def in_stage(self, *stages: Stage) -> list[PlanNode]:
         """The nodes that stand so; looks at every node."""
-        nodes = self._now.graph.nodes
-        return [nodes[node_hash] for node_hash, at in self._now.stages.items() if at is stage]
+        nodes = self._graph.nodes
+        return [nodes[node_hash] for node_hash, at in self._stages.items() if at in stages]
 
     # What became of a node
 
     def done(self, node_hash: str) -> None:
-        """A node's artifact is there, whoever made it."""
-        if self._now.stages[node_hash] is Stage.DONE:
+        """A node's artifact is there, whoever made it: those that waited for it alone become ready."""
+        if self._stages[node_hash] is Stage.DONE:
             return
         if node_hash in self._remade:
-            self._ticks += 1
-            self._remade[node_hash] = self._ticks
-        self._now.done(node_hash)
-        self._now.admit()
+            self._remade[node_hash] = next(self._ticks)
+        self._set(node_hash, Stage.DONE)
+        for dependent in self._graph.dependents(node_hash):
+            self._missing[dependent] -= 1
+            if (
+                self._missing[dependent] == 0
+                and self._stages[dependent] is Stage.PENDING
+                and dependent in self._admitted
+            ):
+                self._make_ready(dependent)
+        self._admit()
 
     def failed(self, node_hash: str) -> tuple[PlanNode, ...]:
         """A node failed for good.
@@ -149,9 +229,17 @@ class Frontier:
         Returns:
             The nodes that can never run because of it, each once in a run.
         """
-        self._now.lost(node_hash, Stage.FAILED)
-        self._now.admit()
-        return self._now.newly_blocked()
+        self._lose(node_hash, Stage.FAILED)
+        return self._admit()
+
+    def blocked(self, node_hash: str) -> tuple[PlanNode, ...]:
+        """A node that was taken can never run, because something that it depends on is not to be had.
+
+        Returns:
+            It, and the nodes that can never run because of it.
+        """
+        self._lose(node_hash, Stage.BLOCKED)
+        return self._admit()
 
     def retry(self, node_hash: str) -> tuple[PlanNode, ...]:
         """A node that was taken is given back, to be taken again when its dependencies are there.
@@ -159,16 +247,15 @@ class Frontier:
         Returns:
             The nodes that can never run: it and its dependents, if meanwhile a dependency failed.
         """
-        self._now.settle(node_hash)
-        self._now.admit()
-        return self._now.newly_blocked()
+        self._settle(node_hash)
+        return self._admit()
 
     def elsewhere(self, node_hash: str) -> None:
         """A node that was taken is computed by someone else; it is WAITING until `resolve`."""
-        self._now.set(node_hash, Stage.WAITING)
-        self._now.waiting[node_hash] = None
-        self._now.window.close(node_hash)
-        self._now.admit()
+        self._set(node_hash, Stage.WAITING)
+        self._waiting[node_hash] = None
+        self._roots_open.discard(node_hash)
+        self._admit()
 
     def resolve(self, reconciled: Reconciled) -> tuple[PlanNode, ...]:
         """Take over what became of nodes that someone else computed.
@@ -176,26 +263,24 @@ class Frontier:
         Returns:
             The nodes that can never run because of those that failed.
         """
-        now = self._now
         for node in reconciled.done:
             self.done(node.hash)
         for node in reconciled.failed:
-            if now.stages[node.hash] is Stage.WAITING:
-                now.lost(node.hash, Stage.FAILED)
-        todo = [node.hash for node in reconciled.todo if node.hash in now.waiting]
+            if self._stages[node.hash] is Stage.WAITING:
+                self._lose(node.hash, Stage.FAILED)
+        todo = [node.hash for node in reconciled.todo if node.hash in self._waiting]
         # What was IN_PROGRESS at planning was not looked below.
-        leaves = [node_hash for node_hash in todo if not now.graph.was_walked(node_hash)]
+        leaves = [node_hash for node_hash in todo if not self._graph.was_walked(node_hash)]
         if leaves:
-            objects = [now.graph.nodes[node_hash].obj for node_hash in leaves]
+            objects = [self._graph.nodes[node_hash].obj for node_hash in leaves]
             self._walk_below(leaves, objects, refresh=True)
         for node_hash in todo:
-            if node_hash in now.admitted:
-                now.bring_back(node_hash)
+            if node_hash in self._admitted:
+                self._bring_back(node_hash)
             else:  # a root that took no place while it was computed elsewhere
-                now.settle(node_hash)
-                now.window.postpone(node_hash)
-        now.admit()
-        return now.newly_blocked()
+                self._settle(node_hash)
+                self._roots_left.appendleft(node_hash)
+        return self._admit()
 
     def reopen(self, node_hash: str, asker: str) -> Reopening:
         """A node that was taken found that something it depends on is invalid and gone.
@@ -207,9 +292,8 @@ class Frontier:
             node_hash: the invalid dependency; it may lie below what was planned.
             asker: the node that found it; it is OUT.
         """
-        now = self._now
-        at = now.stages.get(node_hash)
-        if at is Stage.FAILED or at is Stage.BLOCKED or node_hash == asker:
+        at = self._stages.get(node_hash)
+        if at in _LOST or node_hash == asker:
             return Reopening.REFUSED
         if at is Stage.DONE or at is None:
             if node_hash in self._remade:
@@ -221,41 +305,199 @@ class Frontier:
             else:
                 return Reopening.REFUSED
         else:
-            now.open((node_hash,))
+            self._open((node_hash,))
             answer = Reopening.WAITS
-        now.link(node_hash, asker)
-        now.settle(asker)
-        now.admit()
+        if self._graph.link(node_hash, asker) and self._stages[node_hash] is not Stage.DONE:
+            self._missing[asker] += 1
+        self._settle(asker)
+        self._admit()
         return answer
 
     def _compute_again(self, node_hash: str, asker: str) -> bool:
         """Reopen a node that is DONE, or was never planned; whether that is possible."""
-        now = self._now
-        obj = now.graph.find(node_hash, below=asker)
+        obj = self._graph.find(node_hash, below=asker)
         if obj is None:
             return False
-        if node_hash in now.stages:
-            now.undone(node_hash)
-        if node_hash not in now.stages or not now.graph.was_walked(node_hash):
+        if node_hash in self._stages:  # those that were ready because of it are no more
+            for dependent in self._graph.dependents(node_hash):
+                self._missing[dependent] += 1
+                if self._stages[dependent] is Stage.READY:
+                    self._set(dependent, Stage.PENDING)
+        if node_hash not in self._stages or not self._graph.was_walked(node_hash):
             self._walk_below([node_hash], [obj], refresh=False)
         self._remade[node_hash] = 0
-        now.bring_back(node_hash)
+        self._bring_back(node_hash)
         return True
 
     def _walk_below(self, hashes: list[str], objects: list[Furu[Any]], *, refresh: bool) -> None:
         """Plan nodes that were not looked below, as nodes to be computed."""
-        planned = self.plan.extend(objects, known=self._now.stages, todo=hashes, refresh=refresh)
-        self._now.graph.add_late(planned)
-        self._now.add(planned.values())
+        planned = self.plan.extend(objects, known=self._stages, todo=hashes, refresh=refresh)
+        self._graph.add_late(planned)
+        self._add(planned.values())
 
     def _check_not_stuck(self) -> None:
-        if not self._now.counts[Stage.PENDING] or any(self._now.needed()):
+        if not self._counts[Stage.PENDING] or any(self._needed()):
             return
         # Only edges found while running get here: the plan itself was searched for cycles.
-        names = [node.name for node in self._now.cycle()]
+        start = next(
+            item for item in filter(self._is_pending, self._stages) if item in self._admitted
+        )
+        names = [node.name for node in self._graph.cycle(start, self._is_pending)]
         names.append(names[0])
         raise FuruCycleError(
             f"nodes that wait for each other: {' -> '.join(names)}",
             cycle=names,
             hint="look at their `_dependencies`",
         )
+
+    # One node's stage, and what follows for others
+
+    def _add(self, nodes: Iterable[PlanNode]) -> None:
+        """Give planned nodes their first stage; dependencies come before their dependents."""
+        for node in nodes:
+            missing = 0
+            stage = _AT_PLANNING[node.status]
+            for dependency in node.dependencies:
+                at = self._stages[dependency]
+                if at is not Stage.DONE:
+                    missing += 1
+                    if at in _LOST:
+                        stage = Stage.BLOCKED
+            self._missing[node.hash] = missing
+            self._set(node.hash, stage)
+
+    def _set(self, node_hash: str, stage: Stage) -> None:
+        """Change the stage of a node, and nothing for others."""
+        old = self._stages.get(node_hash)
+        if old is not None:
+            self._counts[old] -= 1
+            if old is Stage.READY:
+                self._ready.remove(node_hash, self._graph.nodes[node_hash].spec_key)
+            elif old is Stage.WAITING:
+                self._waiting.pop(node_hash, None)
+        self._stages[node_hash] = stage
+        self._counts[stage] += 1
+        if stage is Stage.DONE or stage in _LOST:
+            self._roots_open.discard(node_hash)
+            if stage is Stage.BLOCKED and old is not Stage.BLOCKED:
+                self._newly_blocked.append(node_hash)
+
+    def _make_ready(self, node_hash: str) -> None:
+        self._set(node_hash, Stage.READY)
+        self._ready.add(node_hash, self._graph.nodes[node_hash].spec_key)
+
+    def _lose(self, node_hash: str, stage: Stage) -> None:
+        """A node is FAILED or BLOCKED, and so can never run what depends on it."""
+        self._set(node_hash, stage)
+        stack = [node_hash]
+        while stack:
+            for dependent in self._graph.dependents(stack.pop()):
+                # One that is OUT may still succeed; if not, `_settle` finds out.
+                if self._stages[dependent] is Stage.PENDING:
+                    self._set(dependent, Stage.BLOCKED)
+                    stack.append(dependent)
+
+    def _settle(self, node_hash: str) -> None:
+        """Put a node that came back where its dependencies allow."""
+        dependencies = self._graph.nodes[node_hash].dependencies
+        if any(self._stages[item] in _LOST for item in dependencies):
+            self._lose(node_hash, Stage.BLOCKED)
+        elif self._missing[node_hash] == 0 and node_hash in self._admitted:
+            self._make_ready(node_hash)
+        else:
+            self._set(node_hash, Stage.PENDING)
+
+    def _bring_back(self, node_hash: str) -> None:
+        """A node is to be computed after all, and what it needs as well."""
+        self._admitted.add(node_hash)
+        if node_hash in self._roots:
+            self._roots_open.add(node_hash)
+        self._settle(node_hash)
+        self._open(self._graph.nodes[node_hash].dependencies)
+
+    def _is_pending(self, node_hash: str) -> bool:
+        return self._stages[node_hash] is Stage.PENDING
+
+    def _needed(self) -> Iterable[str]:
+        """The nodes computed elsewhere that are roots, or that something still waits for."""
+        return (
+            node_hash
+            for node_hash in self._waiting
+            if node_hash in self._roots
+            or any(map(self._is_pending, self._graph.dependents(node_hash)))
+        )
+
+    # The window
+
+    def _admit(self) -> tuple[PlanNode, ...]:
+        """Let further roots have their turn while the window has places, as after every change.
+
+        Returns:
+            The nodes that became BLOCKED since this was called last.
+        """
+        while self._roots_left and len(self._roots_open) < self._places:
+            root = self._roots_left.popleft()
+            stage = self._stages[root]
+            if stage is Stage.WAITING:
+                self._waiting[root] = None
+                continue
+            if stage in (Stage.PENDING, Stage.READY, Stage.OUT):
+                self._roots_open.add(root)
+            # What a blocked root needs and can be computed is computed, as `make -k` would.
+            self._open((root,))
+        blocked, self._newly_blocked = self._newly_blocked, []
+        return tuple(self._graph.nodes[node_hash] for node_hash in blocked)
+
+    def _open(self, hashes: Iterable[str]) -> None:
+        """Let what these nodes need become ready; each node is opened once in a run."""
+        stack = [*hashes]
+        stack.reverse()
+        while stack:
+            node_hash = stack.pop()
+            stage = self._stages[node_hash]
+            if node_hash in self._admitted or stage in (Stage.DONE, Stage.FAILED):
+                continue
+            self._admitted.add(node_hash)
+            if stage is Stage.WAITING:
+                self._waiting[node_hash] = None
+            elif stage is Stage.PENDING and self._missing[node_hash] == 0:
+                self._make_ready(node_hash)
+            else:
+                stack.extend(reversed(self._graph.nodes[node_hash].dependencies))
+
+
+class _ReadyQueue:
+    """The nodes that can be taken: first come, first served, in all or of one spec key, in O(1)."""
+
+    def __init__(self) -> None:
+        self._tickets = itertools.count()
+        self._of_key: dict[str, OrderedDict[str, int]] = {}  # node to ticket, the oldest first
+
+    def counts(self) -> dict[str, int]:
+        return {key: len(nodes) for key, nodes in self._of_key.items() if nodes}
+
+    def add(self, node_hash: str, spec_key: str) -> None:
+        self._of_key.setdefault(spec_key, OrderedDict())[node_hash] = next(self._tickets)
+
+    def remove(self, node_hash: str, spec_key: str) -> None:
+        del self._of_key[spec_key][node_hash]
+
+    def first(self, spec_key: str | None) -> str:
+        keys = self.counts() if spec_key is None else (spec_key,)
+        oldest = (next(iter(self._of_key[key].items())) for key in keys)
+        return min(oldest, key=itemgetter(1))[0]
+
+
+def _window_size(window: Window, roots: int) -> int:
+    """How many places a window has.
+
+    Raises:
+        ValueError: the window is none of ``"dfs"``, ``"bfs"`` and a number from 1 on.
+    """
+    if window == "bfs":
+        return max(roots, 1)
+    if window == "dfs":
+        return 1
+    if type(window) is int and window >= 1:
+        return window
+    raise ValueError(f'the window is {window!r}, expected "dfs", "bfs" or a number from 1 on')

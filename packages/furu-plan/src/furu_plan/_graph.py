@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -13,10 +13,17 @@ from furu_plan._node import PlanNode, Status
 
 
 class RunGraph:
-    """A plan's graph that can grow; what the plan knows is used as it is, not copied."""
+    """A plan's graph that can grow.
 
-    def __init__(self) -> None:
-        self.nodes: dict[str, PlanNode] = {}
+    Args:
+        nodes: those of the plan.
+
+    Attributes:
+        nodes: all nodes, by hash.
+    """
+
+    def __init__(self, nodes: Mapping[str, PlanNode]) -> None:
+        self.nodes = dict(nodes)
         self._late_dependents: dict[str, list[str]] = {}  # along edges that no plan has
 
     def dependents(self, node_hash: str) -> Iterable[str]:
@@ -24,10 +31,6 @@ class RunGraph:
         planned = self.nodes[node_hash].dependents
         late = self._late_dependents.get(node_hash)
         return planned if late is None else (*planned, *late)
-
-    def add_plan(self, nodes: Mapping[str, PlanNode]) -> None:
-        """Take over all nodes of a plan; the graph is empty before."""
-        self.nodes = dict(nodes)
 
     def add_late(self, nodes: Mapping[str, PlanNode]) -> None:
         """Take over nodes planned later: new ones, and ones that were not looked below before."""
@@ -65,3 +68,17 @@ class RunGraph:
                     seen.add(obj.furu_hash)
                     stack.append(obj)
         return None
+
+    def cycle(self, start: str, waits: Callable[[str], bool]) -> list[PlanNode]:
+        """The nodes that wait for each other, on the way from one that waits down to what waits.
+
+        Args:
+            start: a node that waits, as does at least one dependency of each that does.
+            waits: whether a node waits.
+        """
+        way: dict[str, None] = {}
+        while start not in way:
+            way[start] = None
+            start = next(filter(waits, self.nodes[start].dependencies))
+        members = [*way]
+        return [self.nodes[member] for member in members[members.index(start) :]]

@@ -27,10 +27,9 @@ from furu_core.executors import (
     note_rerun,
 )
 from furu_plan._elsewhere import Waits
-from furu_plan._frontier import Frontier
+from furu_plan._frontier import Frontier, Reopening, Stage
 from furu_plan._node import PlanNode
 from furu_plan._retries import NextStep, RetryLedger
-from furu_plan._stages import Reopening, Stage
 from furu_plan.runs._display import Display, RunProgress, choose_display, time_left
 from furu_plan.runs._journal import RunJournal
 from furu_plan.runs._pool import (

@@ -13,10 +13,9 @@ from furu_core.executors import (
     RunStatus,
     short_name_of,
 )
-from furu_plan._frontier import Frontier
+from furu_plan._frontier import Frontier, Stage
 from furu_plan._node import PlanNode, Status
 from furu_plan._plan import DependencyPlan
-from furu_plan._stages import Stage
 from furu_plan._words import count
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from furu_core.errors import FuruExecutorError, FuruUsageError
-from furu_plan._windows import Window
+from furu_plan._frontier import Window
 
 
 class OptionParser(NamedTuple):

@@ -25,10 +25,9 @@ from furu_core.executors import (
     spec_key,
 )
 from furu_plan._build import build_plan
-from furu_plan._frontier import Frontier
+from furu_plan._frontier import Frontier, Window
 from furu_plan._node import Status
 from furu_plan._plan import DependencyPlan
-from furu_plan._windows import Window
 from furu_plan.runs._controller import Controller
 from furu_plan.runs._display import choose_display
 from furu_plan.runs._options import FLAG, WINDOW, OptionParser, check_window
