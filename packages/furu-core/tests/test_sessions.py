@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from furu_core._processes._guardian import processes_of
+from furu_core._processes._watchdog_main import processes_of
 from furu_core.executors import kill_sessions
 from furu_testing import wait_until
 

@@ -174,13 +174,13 @@ def test_no_process_outlives_a_controller_that_was_killed_and_its_nodes_are_free
     assert run_local(nodes, worker="inline").results() == [1, 1]
 
 
-def test_workers_end_by_themselves_when_the_guardian_was_killed_first(
+def test_workers_end_by_themselves_when_the_watchdog_was_killed_first(
     program: Scripts, store: Path, nothing_left: Callable[[], None]
 ) -> None:
     code = script("run_local(Step(label='waits', waits=True), max_workers=1)")
     started = begun(program, store, code, "waits")
-    (guardian,) = [one.pid for one in processes_of(store) if "_guardian" in one.command]
-    os.kill(guardian, signal.SIGKILL)
+    (watchdog,) = [one.pid for one in processes_of(store) if "_watchdog" in one.command]
+    os.kill(watchdog, signal.SIGKILL)
     started.kill()
     nothing_left()
 

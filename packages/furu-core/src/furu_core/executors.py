@@ -73,16 +73,16 @@ if _TYPE_CHECKING:
     from furu_core._plugins._entry_points import InstalledPlugin
     from furu_core._process_ids import ProcessId, process_with_pid, this_process
     from furu_core._process_ids import is_gone as process_is_gone
-    from furu_core._processes._guard import Guard
-    from furu_core._processes._guardian import kill_sessions
     from furu_core._processes._node_process import (
         Died,
         NodeOrder,
         NodeProcess,
-        Origin,
+        NodeReport,
         node_order,
-        origin_here,
     )
+    from furu_core._processes._origin import Origin, interpreter_flags, origin_here
+    from furu_core._processes._watchdog import Watchdog
+    from furu_core._processes._watchdog_main import kill_sessions
     from furu_core._provenance import adopt as adopt_provenance
     from furu_core._provenance import process_provenance
     from furu_core._record_format import RecordFormat
@@ -103,7 +103,6 @@ __all__ = [
     "FailureKind",
     "GraphReader",
     "GraphWriter",
-    "Guard",
     "Holder",
     "InstalledPlugin",
     "LineFile",
@@ -112,6 +111,7 @@ __all__ = [
     "NodeOrder",
     "NodePlace",
     "NodeProcess",
+    "NodeReport",
     "NodeResult",
     "NodeState",
     "Origin",
@@ -126,6 +126,7 @@ __all__ = [
     "StateReader",
     "Submission",
     "Unpacker",
+    "Watchdog",
     "WorkerContext",
     "absent",
     "adopt_provenance",
@@ -139,6 +140,7 @@ __all__ = [
     "import_roots",
     "importing_user_code",
     "installed_executors",
+    "interpreter_flags",
     "invalidate_if_bad",
     "is_local_folder",
     "kill_sessions",
@@ -204,8 +206,9 @@ _MODULES = {
     ),
     "_forms._graph_file": ("GraphReader", "GraphWriter"),
     "_executors._grid": ("Roots", "named_roots"),
-    "_processes._guard": ("Guard",),
-    "_processes._guardian": ("kill_sessions",),
+    "_processes._watchdog": ("Watchdog",),
+    "_processes._watchdog_main": ("kill_sessions",),
+    "_processes._origin": ("Origin", "interpreter_flags", "origin_here"),
     "_compute._user_methods": ("dependencies", "spec_key"),
     "_store._layout": ("named as short_name_of", "short_name"),
     "_output._logging": ("console_through",),
@@ -226,9 +229,8 @@ _MODULES = {
         "Died",
         "NodeOrder",
         "NodeProcess",
-        "Origin",
+        "NodeReport",
         "node_order",
-        "origin_here",
     ),
     "_attempts._outcomes": (
         "Failure",

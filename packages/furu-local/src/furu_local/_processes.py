@@ -21,9 +21,9 @@ from furu_core.errors import FuruExecutorError
 from furu_core.executors import (
     Failure,
     FailureKind,
-    Guard,
     NodeResult,
     Outcome,
+    Watchdog,
     death_result,
     kill_sessions,
     process_provenance,
@@ -80,7 +80,7 @@ class ProcessPool:
         self._new: list[WorkerProcess] = []  # started, and not told yet what they are for
         self._count = 0
         self._failed_starts = 0
-        self._guard: Guard | None = None
+        self._guard: Watchdog | None = None
         self._seconds: float | None = None  # what nodes took lately
         self._starving_since: float | None = None
         self._due: float | None = None
@@ -237,7 +237,7 @@ class ProcessPool:
     def _start(self, slot: Slot | None) -> bool:
         try:
             if self._guard is None:
-                self._guard = Guard()
+                self._guard = Watchdog()
             self._count += 1
             worker = WorkerProcess(self._count, self._launch, slot)
         except OSError as error:

@@ -35,10 +35,10 @@ from furu_core.errors import FuruExecutorError, NodeCancelled, NodeLost
 from furu_core.executors import (
     Failure,
     FailureKind,
-    Guard,
     NodePlace,
     NodeResult,
     Outcome,
+    Watchdog,
     WorkerContext,
     importing_user_code,
     kill_sessions,
@@ -114,7 +114,7 @@ class NodeChild:
         self._wait_secs = wait_secs
         self._memory = mmap.mmap(-1, _MEMORY)
         self._watch = select.epoll()
-        self._guard: Guard | None = None
+        self._guard: Watchdog | None = None
         self._child: _Child | None = None
         self._busy = False
         self._rerun = False
@@ -229,7 +229,7 @@ class NodeChild:
         ours, theirs = socket.socketpair()
         try:
             if self._guard is None:
-                self._guard = Guard()
+                self._guard = Watchdog()
             pid = os.fork()
         except OSError as error:
             ours.close()

@@ -26,8 +26,8 @@ from furu_core.executors import (
     EventLog,
     Executor,
     FailureKind,
-    Guard,
     Roots,
+    Watchdog,
     WorkerContext,
     death_result,
     exit_text,
@@ -102,7 +102,7 @@ class Processes:
         self.folder = folder
         self.workers: list[Process] = []
         self.waking, self.woken = Pipe(duplex=False)
-        self.guard = Guard()
+        self.guard = Watchdog()
 
     @property
     def busy(self) -> int:

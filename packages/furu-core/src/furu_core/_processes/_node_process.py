@@ -1,81 +1,69 @@
-"""A process that computes nodes for a program that is not furu's own.
+"""A process that computes nodes for this one, as its parent sees it.
 
-The worker of a scheduler or framework is no place for a node: it has threads of its own, serves others
-as well, and dies of what a node's code does to it. Such a worker starts a `NodeProcess` instead, gives it
-one node after the other, and tells the controller what it answers. The controller says with an `Origin`
-what the process is to be like, and with a `NodeOrder` what it is to compute; both can be pickled.
+The process of a controller, of a scheduler's job or of a framework's worker is no place for a node: it
+watches over others, and dies of what a node's code does to it. So it has a `NodeProcess` compute. That
+starts its process in one of two ways:
+
+- as a new interpreter, which is to be like an `Origin`;
+- as a fork of this process, where that is small and has one thread, such as a scheduler's job: a
+  fork takes milliseconds, a new interpreter a tenth of a second. Whoever ends such a job sends signals
+  to all its processes, so there the parent alone decides what they mean.
+
+It gets orders: objects of this program (`assign`), nodes in a graph's file (`assign` with their places),
+or nodes packed by a program elsewhere (`compute`). It computes them one at a time, in their order. What
+became of each is reported by `poll`, once: its result, which a death of the process has as well, or that
+it was not begun. A process that has ended is replaced when there is something to compute.
+
+A parent that waits for several things at once waits for its `fileno`.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-import pickle
-import select
-import signal
+import selectors
 import socket
-import subprocess
-import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import attrs
 
-from furu_core import _provenance
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
-from furu_core._config._class_names import import_roots
-from furu_core._executors._deaths import exit_text
-from furu_core._executors._worker import run_node
-from furu_core._executors._worker_session import WorkerContext, importing_user_code, worker_session
-from furu_core._forms._pack import Packer, Unpacker
-from furu_core._processes._guard import Guard
-from furu_core._processes._guardian import kill_sessions
-from furu_core._settings import _settings
-from furu_core._settings._settings import Settings
-from furu_core.errors import NodeCancelled
+from furu_core._executors._worker_session import WorkerContext
+from furu_core._processes import _child_process
+from furu_core._processes._child_process import ChildProcess
+from furu_core._processes._messages import (
+    Begun,
+    Finished,
+    FromProcess,
+    Interrupt,
+    Leaving,
+    Order,
+    Ready,
+    Recall,
+    Returned,
+    Setup,
+    Stop,
+    Unreadable,
+)
+from furu_core._processes._watchdog import Watchdog
+from furu_core._processes._watchdog_main import kill_sessions
+from furu_core._store._places import Placed, name_of
+from furu_core.errors import FuruExecutorError
 
 if TYPE_CHECKING:
+    from furu_core._forms._pack import Packer
     from furu_core._furu import Furu
+    from furu_core._processes._origin import Origin
 
-_BOOT: Final = (
-    "import sys; sys.path[:] = [*sys.argv[2:], *filter(None, sys.path)]; "
-    "from furu_core._processes._node_process import serve; serve(int(sys.argv[1]))"
-)
-_LOOK_SECS: Final = 0.2  # between two looks at whether the node is still wanted
-_GRACE_SECS: Final = 4.0  # for a node that was interrupted, before it is killed
+_LOOK_SECS: Final = 0.2  # between two looks at what nothing tells of
+_GRACE_SECS: Final = 4.0  # for a node that is not wanted any more, before it is killed
 _END_SECS: Final = 3.0  # for exit handlers of the user's code
-_IDLE_SECS: Final = 5.0  # without a node; whoever started the process may have forgotten it
-_FORKED: Final = 80  # the exit status when a fork in the node's code came back from it
-_NO_CONNECTION: Final = 81  # and when the node's code closed the socket
-_LEFT: Final = 82  # and when there was nothing to do
-_OWN_ENDS: Final = {
-    _FORKED: "ended after a fork in the node's code returned from it",
-    _NO_CONNECTION: "ended because the node's code closed file descriptors that are not its own",
-}
-
-
-@attrs.frozen
-class Origin:
-    """What a process elsewhere has to be like, to compute a node as one of this program would.
-
-    Attributes:
-        settings: the settings, as environment variables.
-        roots: folders where the user's code is imported from, save those of the interpreter, which a
-            process elsewhere has its own of.
-        folder: the working directory; None when it was deleted.
-        argv: the command line.
-        provenance: what artifacts record of the program that started their run.
-    """
-
-    settings: Mapping[str, str]
-    roots: tuple[str, ...]
-    folder: str | None
-    argv: tuple[str, ...]
-    provenance: Mapping[str, Any]
+_IDLE_SECS: Final = 5.0  # without an order; whoever started the process may have forgotten it
+_START_SECS: Final = 300.0  # a new interpreter that is not ready by then never will be
 
 
 @attrs.frozen
@@ -108,32 +96,21 @@ class Died:
     message: str
 
 
-def origin_here(settings: Settings | None = None) -> Origin:
-    """This process as the origin of others.
+@attrs.frozen
+class NodeReport:
+    """What became of one order of a `NodeProcess`.
 
-    Args:
-        settings: those for the others; default: the current ones.
-
-    Example:
-        >>> from furu_core.executors import origin_here
-        >>> "FURU_PATH" in origin_here().settings
-        True
+    Attributes:
+        number: the order's.
+        result: what the attempt came to; None where it was not begun, and is not going to be.
     """
-    own = tuple(os.path.join(prefix, "") for prefix in {sys.prefix, sys.base_prefix})
-    folder: str | None = None
-    with suppress(OSError):
-        folder = os.getcwd()
-    return Origin(
-        settings=_settings.to_env(_settings.current() if settings is None else settings),
-        roots=tuple(root for root in import_roots() if not root.startswith(own)),
-        folder=folder,
-        argv=tuple(sys.argv),
-        provenance=_provenance.process_provenance().record,
-    )
+
+    number: int
+    result: NodeResult | None
 
 
 def node_order(obj: Furu[Any], worker: WorkerContext, *, rerun: bool = False) -> NodeOrder:
-    """An attempt at `obj`, for a `NodeProcess`.
+    """An attempt at `obj`, for a `NodeProcess` elsewhere.
 
     Args:
         obj: the node; its dependencies are there when the attempt begins.
@@ -143,20 +120,46 @@ def node_order(obj: Furu[Any], worker: WorkerContext, *, rerun: bool = False) ->
     Raises:
         FuruImportNameError: no other process could import a class of it.
     """
-    return NodeOrder(Packer().pack(obj), obj.furu_hash, worker, rerun)
+    return NodeOrder(_packer().pack(obj), obj.furu_hash, worker, rerun)
+
+
+def _packer() -> Packer:
+    from furu_core._forms._pack import Packer  # a scheduler's job packs nothing
+
+    return Packer()
+
+
+@attrs.define(eq=False)
+class _Pending:
+    """An order that the process has and has not reported."""
+
+    node: Placed | None  # None while only the process knows
+    hash: str
+    rerun: bool
+    wish: Interrupt | None = None
+
+
+# An order's number, and what became of it: None where it was not begun.
+_Heard: TypeAlias = tuple[int, _Pending, "NodeResult | Died | None"]
 
 
 class NodeProcess:
     """Computes nodes one at a time, in a process that has a session of its own.
 
-    The process starts with the first node, stays for the next, ends by itself after some seconds
-    without one, and is replaced when it has died. When the calling process dies, all that its nodes
-    have started is killed. Not for several threads at once: each has its own. Use it as a context
-    manager, or `close` it.
+    The process starts with the first order, stays for the next, and is replaced when it has ended.
+    When the calling process dies, all that its nodes have started is killed. Not for several threads
+    at once: each has its own. Use it as a context manager, or `close` it.
 
     Args:
-        origin: what the process is to be like.
-        log: a file for what it prints that belongs to no node; default: the standard error.
+        origin: what the process is to be like; None forks the calling process, which must have one
+            thread, so that the fork inherits no lock that nobody will release.
+        log: a file for what a new interpreter prints that belongs to no node; default: the standard
+            error.
+        environment: that of a new interpreter, but for the settings; default: this process's own.
+        graph: the file of a `GraphWriter` whose nodes a fork is to compute.
+        wait_secs: seconds to wait until that file becomes visible on a network filesystem.
+        idle_secs: without an order, after which the process leaves; None: it stays.
+        watchdog: one that this process has already; default: one of its own.
 
     Example:
         >>> import tempfile
@@ -170,64 +173,36 @@ class NodeProcess:
         ('computed', 3)
     """
 
-    def __init__(self, origin: Origin, *, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        origin: Origin | None,
+        *,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        graph: Path | None = None,
+        wait_secs: float = 0.0,
+        idle_secs: float | None = _IDLE_SECS,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         self.origin = origin
+        #: How its last process ended, in words, where that was in the middle of a node or a start.
+        self.death = ""
         self._log = log
-        self._guard: Guard | None = None
-        self._child: _Child | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The process id, while there is a process."""
-        return None if self._child is None else self._child.pid
-
-    def compute(
-        self, order: NodeOrder, *, unwanted: Callable[[], bool] = lambda: False
-    ) -> NodeResult | Died:
-        """Have one node computed, and wait for that.
-
-        Args:
-            order: which.
-            unwanted: asked several times a second; once it says so, the node is interrupted, and
-                killed if that does not help.
-
-        Raises:
-            OSError: no process can be started.
-        """
-        if self._child is not None and self._child.has_ended():
-            self._bury(0.0)
-        if self._child is None:
-            self._child = self._start()
-        child = self._child
-        child.tell(order)
-        deadline: float | None = None
-        while not child.has_answer(_LOOK_SECS) and not child.has_ended():
-            if deadline is None and unwanted():
-                deadline = time.monotonic() + _GRACE_SECS
-                child.terminate()
-            elif deadline is not None and time.monotonic() > deadline:
-                break
-        answer = child.answer()
-        if answer is not None and deadline is None:
-            return answer
-        code = self._bury(1.0 if deadline is None else 0.0)
-        if answer is not None:
-            return answer
-        if deadline is not None:
-            return Died(FailureKind.CANCELLED, "it was cancelled, and its process was killed")
-        if code == _LEFT:
-            return self.compute(order, unwanted=unwanted)
-        why = _OWN_ENDS.get(code) or exit_text(code)
-        return Died(FailureKind.LOST, f"process {child.pid} of the node {why}")
-
-    def close(self) -> None:
-        """End the process and all that its nodes have started; exit handlers may run, briefly."""
-        if self._child is not None:
-            self._child.dismiss()
-            self._bury(_END_SECS)
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
+        self._environment = environment
+        self._graph = graph
+        self._wait_secs = wait_secs
+        self._idle_secs = idle_secs
+        self._watchdog = watchdog
+        self._own_watchdog: Watchdog | None = None
+        self._watch = selectors.DefaultSelector()
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, _Pending] = {}  # in the order of sending
+        self._child: ChildProcess | None = None
+        self._new = self._ready = self._leaving = False
+        self._packer: Packer | None = None
+        self._classes: set[type] = set()
+        self._epoch = 0
+        self._worker: WorkerContext | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -240,186 +215,377 @@ class NodeProcess:
     ) -> None:
         self.close()
 
-    def _start(self) -> _Child:
-        if self._guard is None:
-            self._guard = Guard()
-        child = _Child(self.origin, self._log)
-        self._guard.add(child.pid)
-        return child
+    @property
+    def pid(self) -> int | None:
+        """The process id, which is that of its session, while there is a process."""
+        return None if self._child is None else self._child.pid
 
-    def _bury(self, patience: float) -> int:
-        assert self._child is not None
-        assert self._guard is not None
-        child, self._child = self._child, None
-        code = child.bury(patience)
-        self._guard.remove(child.pid)
-        return code
+    @property
+    def busy(self) -> bool:
+        """Whether there are orders of which `poll` has not told the end."""
+        return bool(self._pending)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a process that has come up and does not leave."""
+        return self._child is not None and self._ready and not self._leaving
 
-class _Child:
-    """The process of a `NodeProcess`, and the connection to it."""
+    @property
+    def came_up(self) -> bool:
+        """Whether the process, or the last one, has come as far as to compute."""
+        return self._ready
 
-    def __init__(self, origin: Origin, log: Path | None) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._file = self._socket.makefile("rwb")
-        environment = {key: os.environ[key] for key in os.environ if not key.startswith("FURU_")}
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether `fileno` tells of the process's end; else ask `poll` now and then."""
+        return self._child is None or self._child.pidfd is not None
+
+    def fileno(self) -> int:
+        """What becomes readable when `poll` has something to tell."""
+        number: int = self._watch.fileno()
+        return number
+
+    # Orders
+
+    def start(self) -> None:
+        """Start the process now, if there is none, before there is an order.
+
+        Raises:
+            FuruExecutorError: no process can be started.
+        """
+        if self._child is not None:
+            return
         try:
-            with _opened(log) as output:
-                self._process = subprocess.Popen(
-                    # -P, as paths are told: else Python 3.13 needs a working directory for each
-                    # missing attribute.
-                    [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), *origin.roots],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                    cwd=origin.folder if origin.folder and os.path.isdir(origin.folder) else None,
-                    env={**environment, **origin.settings},
-                )
-        except BaseException:
-            self._file.close()
-            self._socket.close()
-            raise
-        finally:
-            theirs.close()
-        self.pid = self._process.pid
-        self.tell(origin)
+            if self._watchdog is None:
+                self._watchdog = self._own_watchdog = Watchdog()
+            child = self._started()
+        except OSError as error:
+            raise FuruExecutorError(
+                f"no process can be started for a node: {error.strerror or error}",
+                hint="is there enough memory, and may there be as many processes?",
+            ) from error
+        self._watchdog.add(child.pid)
+        self._child = child
+        self._new = self.origin is not None
+        self._ready, self._leaving = not self._new, False
+        self._worker = None
+        self._begin_epoch()
+        self._watch.register(child.socket, selectors.EVENT_READ)
+        if child.pidfd is not None:
+            self._watch.register(child.pidfd, selectors.EVENT_READ)
 
-    def tell(self, what: Origin | NodeOrder) -> None:
-        with suppress(OSError):  # it died, which waiting for its answer will tell
-            pickle.dump(what, self._file)
-            self._file.flush()
+    def assign(self, node: Furu[Any] | int, worker: WorkerContext, *, rerun: bool = False) -> int:
+        """Write an order down, to be computed after those before it; `flush` sends it.
 
-    def has_answer(self, within: float) -> bool:
-        """Whether it has said something, or hung up."""
-        return bool(select.select([self._socket], [], [], within)[0])
+        Args:
+            node: the node, whose dependencies are there; or its place in the graph's file.
+            worker: what the process belongs to meanwhile.
+            rerun: compute it although its artifact is there.
 
-    def answer(self) -> NodeResult | None:
-        """What it has said, if it has said anything."""
-        if self.has_answer(0.0):
-            with suppress(EOFError, OSError, pickle.UnpicklingError):
-                found: NodeResult = pickle.load(self._file)
-                return found
-        return None
+        Returns:
+            The order's number, by which `poll` reports it.
 
-    def terminate(self) -> None:
-        self._process.terminate()
+        Raises:
+            FuruExecutorError: no process can be started.
+            FuruImportNameError: no other process could import a class of it.
+        """
+        self._make_usable()
+        if isinstance(node, int):
+            return self._write(node, worker, _Pending(None, "", rerun))
+        if self._packer is None:
+            self._packer = _packer()
+        packed = self._packer.pack(node)
+        # To enter an import costs a tenth of a brief node, and only words an error better.
+        imports = type(node) not in self._classes
+        self._classes.add(type(node))
+        pending = _Pending(node, node.furu_hash, rerun)
+        return self._write(packed, worker, pending, imports=imports)
+
+    def flush(self) -> None:
+        """Send what was written down, or as much of it as the connection takes now."""
+        child = self._child
+        if child is None:
+            return
+        self._set_up()
+        child.flush()
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.wants_to_send else 0)
+        if self._watch.get_key(child.socket).events != events:
+            self._watch.modify(child.socket, events)
+
+    def recall(self) -> None:
+        """Ask for all orders back that were not begun; `poll` reports those that it was in time for."""
+        if self._child is not None and len(self._pending) > 1:
+            self._child.write(Recall(tuple(self._pending)[1:]))
+            self.flush()
+
+    def poll(self, timeout: float | None = 0.0) -> list[NodeReport]:
+        """What became of orders since it was asked last.
+
+        Args:
+            timeout: seconds to wait for the first, while there are orders; None waits as long as it
+                takes.
+        """
+        return [
+            NodeReport(number, self._recorded(pending, answer, pid))
+            for (number, pending, answer), pid in self._hear(timeout)
+        ]
+
+    def compute(
+        self, order: NodeOrder, *, unwanted: Callable[[], bool] = lambda: False
+    ) -> NodeResult | Died:
+        """Have one node computed that was packed elsewhere, and wait for that.
+
+        Args:
+            order: which.
+            unwanted: asked several times a second; once it says so, the node is interrupted, and
+                killed if that does not help.
+
+        Raises:
+            FuruExecutorError: no process can be started.
+        """
+        while True:
+            self._make_usable()
+            self._begin_epoch()  # it was packed by itself
+            self._write(order.packed, order.worker, _Pending(None, order.hash, order.rerun))
+            deadline: float | None = None
+            while not (heard := self._hear(_LOOK_SECS)):
+                if deadline is None and unwanted():
+                    deadline = time.monotonic() + _GRACE_SECS
+                    self.interrupt("it was cancelled")
+                elif deadline is not None and time.monotonic() > deadline:
+                    self.kill()
+            if deadline is not None:
+                self._reap()  # its code was interrupted anywhere, which the next one is not to meet
+            _, pending, answer = heard[0][0]
+            if isinstance(answer, Died):
+                return answer
+            if answer is not None:
+                return self._named(pending, answer)
+            if deadline is not None:
+                return NodeResult(order.hash, Outcome.CANCELLED)
+            # It left for want of work before it had heard of this.
+
+    # Ends
+
+    def interrupt(self, reason: str = "the run was cancelled", *, lost: bool = False) -> None:
+        """Interrupt the node being computed, and give back those behind it; `poll` tells how it ended.
+
+        Nothing of that happens while the node's code is in a call that no signal interrupts: `kill`
+        it then.
+
+        Args:
+            reason: for the attempt's record.
+            lost: whether its worker is being taken away, which counts as `LOST`, instead of
+                cancelled on purpose.
+        """
+        if self._child is not None and self._pending:
+            wish = Interrupt(reason, lost)
+            for pending in self._pending.values():
+                pending.wish = wish
+            self._child.write(wish)
+            self.flush()
+
+    def kill(self) -> None:
+        """Kill the process and all that it started; `poll` tells what that means for its node."""
+        if self._child is not None:
+            kill_sessions({self._child.pid})
 
     def dismiss(self) -> None:
-        """Let it end."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+        """Let the process end when it has done its orders, and run its exit handlers."""
+        if self._child is not None:
+            self._leaving = True
+            self._child.write(Stop())
+            self.flush()
 
-    def has_ended(self, within: float = 0.0) -> bool:
-        """Whether it is gone, asked without taking its number from it."""
-        deadline = time.monotonic() + within
-        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.005)
-        return True
+    def has_ended(self) -> bool:
+        """Whether there is no process, or none that lives."""
+        return self._child is None or self._child.has_ended()
 
-    def bury(self, patience: float) -> int:
-        """End it, after some seconds in which it may do so itself; its exit status."""
-        ended = self.has_ended(patience)
-        kill_sessions({self.pid})  # first: until it is waited for, nobody else can get its number
-        code = self._process.wait()
-        with suppress(OSError):  # part of what was to be told may still be here
-            self._file.close()
-        self._socket.close()
-        return code if ended else _NO_CONNECTION
+    def close(self, *, patience: float = _END_SECS) -> None:
+        """End the process and all that its nodes have started.
 
+        Args:
+            patience: seconds for exit handlers; none are run by a process that computes or starts.
+        """
+        idle = self.ready and not self._pending
+        if idle:
+            self.dismiss()
+        self._reap(patience if idle or self._leaving else 0.0)
+        self._pending.clear()
+        self._watch.close()
+        if self._own_watchdog is not None:
+            self._own_watchdog.close()
 
-def _opened(log: Path | None) -> IO[bytes]:
-    """Where the process prints to: not the standard output, where a program may print results."""
-    with suppress(OSError):  # a full disk is for the nodes to report, if it matters to them
-        return open(os.dup(2) if log is None else log, "ab")
-    return open(os.devnull, "ab")
+    def _started(self) -> ChildProcess:
+        if self.origin is not None:
+            from furu_core._processes import _origin  # a scheduler's job forks
 
+            environment = os.environ if self._environment is None else self._environment
+            return _origin.spawn(self.origin, environment, self._log)
+        return _child_process.fork(self._serve)
 
-def serve(fd: int) -> None:
-    """Compute what a `NodeProcess` orders, as its process.
+    def _serve(self, connection: socket.socket) -> int:
+        """What a fork does."""
+        assert self._watchdog is not None
+        self._watch.close()
+        self._watchdog.forget()
+        from furu_core._processes import (
+            _node_server,
+        )  # all that computes, which the parent does not
 
-    Args:
-        fd: of the socket.
-    """
-    _Server(socket.socket(fileno=fd)).serve()
+        return _node_server.serve_forked(connection, self._graph, self._wait_secs, self._idle_secs)
 
+    def _make_usable(self) -> None:
+        """See to it that there is a process to be given an order."""
+        if not self._pending and self._child is not None:
+            if self._leaving:
+                self._reap(_END_SECS)
+            elif self._child.has_ended():
+                self._reap()
+        self.start()
 
-class _Server:
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._file = connection.makefile("rwb")
-        self._pid = os.getpid()
-        self._interruptible = False
-        signal.signal(signal.SIGTERM, self._on_sigterm)
-        # Whoever started this may ignore what a terminal sends, and the node's children would as well.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.register_at_fork(after_in_child=self._in_child)
+    def _begin_epoch(self) -> None:
+        self._epoch += 1
+        self._packer = None
+        self._classes.clear()
 
-    def serve(self) -> None:
-        origin: Origin = pickle.load(self._file)
-        sys.argv[:] = origin.argv
-        _provenance.adopt(origin.provenance)
-        while True:
-            self._socket.settimeout(_IDLE_SECS)
-            try:
-                order: NodeOrder = pickle.load(self._file)
-            except EOFError:
-                return
-            except TimeoutError:
-                sys.exit(_LEFT)
-            self._socket.settimeout(None)
-            answer = self._compute(order)
-            if os.getpid() != self._pid:
-                os._exit(_FORKED)
-            try:
-                pickle.dump(answer, self._file)
-                self._file.flush()
-            except (OSError, ValueError):  # the node's code closed it, so nobody could learn of it
-                os._exit(_NO_CONNECTION)
-            # What imported the node may have changed it.
-            signal.signal(signal.SIGTERM, self._on_sigterm)
+    def _write(
+        self, node: bytes | int, worker: WorkerContext, pending: _Pending, *, imports: bool = True
+    ) -> int:
+        assert self._child is not None
+        number = next(self._numbers)
+        self._pending[number] = pending
+        known = worker == self._worker
+        self._worker = worker
+        self._set_up()
+        told = None if known else worker
+        self._child.write(Order(number, self._epoch, node, told, pending.rerun, imports))
+        return number
 
-    def _compute(self, order: NodeOrder) -> NodeResult:
-        try:
-            with worker_session(order.worker):
-                self._interruptible = True
-                try:
-                    try:
-                        with importing_user_code(order.worker):
-                            obj = Unpacker().unpack(order.packed)
-                    except NodeCancelled:
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - a module may raise anything
-                        traceback.print_exc()
-                        return _failed(order, FailureKind.PROTOCOL, error)
-                    return run_node(obj, rerun=order.rerun)
-                finally:
-                    self._interruptible = False
-        except (NodeCancelled, KeyboardInterrupt):
-            return NodeResult(order.hash, Outcome.CANCELLED)
-        except BaseException as error:  # noqa: BLE001 - such as GeneratorExit, which nothing catches
-            traceback.print_exc()
-            return _failed(order, FailureKind.COMPUTE, error)
+    def _set_up(self) -> None:
+        """Tell a new interpreter what it is to be like."""
+        if not self._new or self._child is None or self.origin is None:
+            return
+        self._new = False
+        provenance = self.origin.provenance
+        if provenance is None:
+            from furu_core._provenance import process_provenance
 
-    def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._interruptible:
-            self._interruptible = False  # a second one must not hit while the first is recorded
-            raise NodeCancelled("the run was cancelled")
+            provenance = process_provenance().record
+        self._child.write(Setup(self.origin.argv, dict(provenance), self._idle_secs))
 
-    def _in_child(self) -> None:
-        # A child that outlives this process would keep the connection open, and one that is
-        # terminated by the node's code must end instead of raising there.
-        self._interruptible = False
-        self._socket.detach()
-        with suppress(OSError):
-            os.close(self._file.fileno())
-        if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Listening
 
+    def _hear(self, timeout: float | None) -> list[tuple[_Heard, int]]:
+        """What became of orders, and in which process."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (child := self._child) is not None:
+            self.flush()
+            heard = [(one, child.pid) for one in self._hear_now(child)]
+            left = _LOOK_SECS if deadline is None else deadline - time.monotonic()
+            if heard or not self._pending or left <= 0:
+                return heard
+            quiet = self._ready and self.tells_its_end
+            self._watch.select(None if quiet and deadline is None else min(left, _LOOK_SECS))
+        return []
 
-def _failed(order: NodeOrder, kind: FailureKind, error: BaseException) -> NodeResult:
-    failure = Failure.of(kind, error, hash=order.hash)
-    return NodeResult(order.hash, Outcome.FAILED, failure=failure)
+    def _hear_now(self, child: ChildProcess) -> list[_Heard]:
+        messages, at_end = child.receive()
+        if not messages and not at_end and child.has_ended():
+            messages, at_end = child.receive()[0], True  # what it said last may just have come
+        heard: list[_Heard] = []
+        for message in messages:
+            heard += self._heard(message)
+        if at_end:
+            heard += self._died(self._reap(1.0), child.pid)
+        elif not self._ready and time.monotonic() - child.since > _START_SECS:
+            self._reap()
+            heard += self._dead(f"worker process {child.pid} did not start in {_START_SECS:g} s")
+        return heard
+
+    def _heard(self, message: FromProcess) -> list[_Heard]:
+        match message:
+            case Ready():
+                self._ready = True
+            case Begun(number, place):
+                self._pending[number].node = place
+            case Finished(number, result):
+                return [(number, self._pending.pop(number), result)]
+            case Unreadable(number, epoch, result) if epoch == self._epoch:
+                # What was sent after it refers to what it was to bring.
+                self._begin_epoch()
+                failed = self._pending.pop(number, None)  # unless it had been called back
+                rest = self._given_back(tuple(self._pending))
+                return rest if failed is None else [(number, failed, result), *rest]
+            case Unreadable():
+                pass
+            case Returned(numbers):
+                return self._given_back(numbers)
+            case Leaving():
+                self._leaving = True
+                return self._given_back(tuple(self._pending))
+        return []
+
+    def _given_back(self, numbers: tuple[int, ...]) -> list[_Heard]:
+        return [(one, self._pending.pop(one), None) for one in numbers if one in self._pending]
+
+    def _died(self, code: int | None, pid: int) -> list[_Heard]:
+        if self._leaving and not self._pending:
+            return []
+        return self._dead(_child_process.death_text(pid, code))
+
+    def _dead(self, message: str) -> list[_Heard]:
+        """What the end of the process means for the orders that it had."""
+        self.death = message
+        if not self._pending:
+            return []
+        number = next(iter(self._pending))
+        head = self._pending.pop(number)
+        kind = FailureKind.LOST
+        if head.wish is not None:
+            kind = kind if head.wish.lost else FailureKind.CANCELLED
+            message = f"{head.wish.reason}, and its process had to be killed"
+        return [(number, head, Died(kind, message)), *self._given_back(tuple(self._pending))]
+
+    def _reap(self, patience: float = 0.0) -> int | None:
+        """End the process, if there is one; its exit status, None when it had to be killed."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        self._watch.unregister(child.socket)
+        if child.pidfd is not None:
+            self._watch.unregister(child.pidfd)
+        code = child.reap(patience=patience)
+        if self._watchdog is not None:
+            self._watchdog.remove(child.pid)
+        return code
+
+    # What it means
+
+    def _recorded(
+        self, pending: _Pending, answer: NodeResult | Died | None, pid: int
+    ) -> NodeResult | None:
+        """What a report says of an order of this program, for whose node a death is recorded."""
+        if not isinstance(answer, Died):
+            return None if answer is None else self._named(pending, answer)
+        if pending.node is None:
+            cancelled = answer.kind is FailureKind.CANCELLED
+            failure = Failure(answer.kind, "", answer.message, "", "")
+            outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED
+            return NodeResult("", outcome, failure=failure)
+        # Most parents see nobody die, and need not import what that takes.
+        from furu_core._executors._deaths import death_result
+
+        return death_result(pending.node, pid, answer.kind, answer.message, rerun=pending.rerun)
+
+    def _named(self, pending: _Pending, result: NodeResult) -> NodeResult:
+        """A result with the node's name, which a process cannot tell of a node that it did not read."""
+        if result.hash:
+            return result
+        failure = result.failure
+        if failure is not None:
+            name = "" if pending.node is None else name_of(pending.node)
+            failure = attrs.evolve(
+                failure, node=name, hash=pending.hash, log=failure.log or self._log
+            )
+        return attrs.evolve(result, hash=pending.hash, failure=failure)

@@ -1,10 +1,10 @@
-"""Ending whole sessions of processes, and the guardian that does so when the controller cannot.
+"""Ending whole sessions of processes, and the watchdog that does so when their parent cannot.
 
-The guardian is a small process of its own. It knows the sessions of a run's workers and outlives a
-controller that was killed: then it kills every process in them, also one that is stopped or holds its
+The watchdog is a small process of its own. It knows the sessions of a parent's processes and outlives a
+parent that was killed: then it kills every process in them, also one that is stopped or holds its
 interpreter's lock, which no thread inside could do.
 
-This file is also run by itself (``python -I -S _guardian.py PIPE PARENT``) and has to be ready within
+This file is also run by itself (``python -I -S _watchdog_main.py PIPE PARENT``) and has to be ready within
 milliseconds, so it imports next to nothing.
 """
 
@@ -96,12 +96,12 @@ def _kill_once(sessions: set[int]) -> bool:
 
 
 def watch(pipe: int, parent: int) -> set[int]:
-    """Wait until the controller has ended; the sessions that it left.
+    """Wait until the parent has ended; the sessions that it left.
 
     Args:
         pipe: says ``+PID`` and ``-PID``, one a line, for sessions that start and end.
-        parent: the controller's process id. Its end is watched apart from the pipe, because a child
-            that the controller forked may hold the pipe open.
+        parent: the parent's process id. Its end is watched apart from the pipe, because a child
+            that the parent forked may hold the pipe open.
     """
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
@@ -136,7 +136,7 @@ def watch(pipe: int, parent: int) -> set[int]:
 
 
 def main(pipe: int, parent: int) -> None:
-    """Watch over a controller, then kill what it left."""
+    """Watch over a parent, then kill what it left."""
     for number in _PASSED_ON:
         signal.signal(number, signal.SIG_IGN)
     sessions = watch(pipe, parent)

@@ -1,4 +1,4 @@
-"""Starting the guardian of a run, and telling it which sessions there are."""
+"""Starting a watchdog, and telling it which sessions there are."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-_SCRIPT = Path(__file__).with_name("_guardian.py")
+_SCRIPT = Path(__file__).with_name("_watchdog_main.py")
 
 
-class Guard:
-    """The guardian of this process's workers, for as long as a run lasts."""
+class Watchdog:
+    """Kills sessions of processes should this process die; `_watchdog_main` has what it does."""
 
     def __init__(self) -> None:
         reading, self._pipe = os.pipe()
@@ -23,7 +23,7 @@ class Guard:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[reading],
-                # What is sent to the controller's process group must not reach the guardian.
+                # What is sent to the controller's process group must not reach the watchdog.
                 start_new_session=True,
             )
         except BaseException:
@@ -35,11 +35,11 @@ class Guard:
 
     @property
     def pid(self) -> int:
-        """The guardian's process id."""
+        """The watchdog's process id."""
         return self._process.pid
 
     def add(self, session: int) -> None:
-        """Kill this session should the controller die."""
+        """Kill this session should this process die."""
         self._tell(f"+{session}\n")
 
     def remove(self, session: int) -> None:
@@ -47,17 +47,17 @@ class Guard:
         self._tell(f"-{session}\n")
 
     def forget(self) -> None:
-        """Let go of the guardian, in a child that this process forked."""
+        """Let go of the watchdog, in a child that this process forked."""
         os.close(self._pipe)
 
     def close(self) -> None:
-        """End the guardian; the caller has ended all sessions."""
+        """End the watchdog; the caller has ended all sessions."""
         self._process.kill()
         self._process.wait()
         os.close(self._pipe)
 
     def _tell(self, line: str) -> None:
-        # A guardian that somebody killed is missed only if the controller is killed as well, and
+        # A watchdog that somebody killed is missed only if the controller is killed as well, and
         # workers that can still run code end by themselves even then.
         with suppress(OSError):
             os.write(self._pipe, line.encode())

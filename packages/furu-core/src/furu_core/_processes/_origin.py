@@ -1,0 +1,158 @@
+"""What a new interpreter has to be like, to compute nodes as this program would, and starting one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+import attrs
+
+from furu_core import _provenance
+from furu_core._config._class_names import import_roots
+from furu_core._processes._child_process import ChildProcess
+from furu_core._settings import _settings
+from furu_core._settings._settings import Settings
+from furu_core.errors import FuruPlatformError
+
+# The empty root stands where the interpreter's own folders are to be.
+_BOOT: Final = (
+    "import sys; roots = [*sys.argv[2:], '']; at = roots.index(''); "
+    "sys.path[:] = filter(None, dict.fromkeys([*roots[:at], *sys.path, *roots[at:]])); "
+    "from furu_core._processes._node_server import main; main(int(sys.argv[1]))"
+)
+
+
+@attrs.frozen
+class Origin:
+    """What a process elsewhere has to be like, to compute a node as one of this program would.
+
+    Attributes:
+        settings: the settings, as environment variables.
+        roots: folders where the user's code is imported from; an empty one stands for those of the
+            interpreter, which a process elsewhere has its own of.
+        folder: the working directory; None when it was deleted.
+        argv: the command line.
+        provenance: what artifacts record of the program that started their run; None for that of the
+            program which starts the process.
+        flags: of the interpreter.
+    """
+
+    settings: Mapping[str, str]
+    roots: tuple[str, ...]
+    folder: str | None
+    argv: tuple[str, ...]
+    provenance: Mapping[str, Any] | None
+    flags: tuple[str, ...] = ()
+
+
+def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> Origin:
+    """This process as the origin of others.
+
+    Args:
+        settings: those for the others; default: the current ones.
+        for_here: they are all started by this process; then where results come from is found out
+            while the first of them starts.
+
+    Example:
+        >>> from furu_core.executors import origin_here
+        >>> "FURU_PATH" in origin_here().settings
+        True
+    """
+    own = tuple(os.path.join(prefix, "") for prefix in {sys.prefix, sys.base_prefix})
+    roots = ("" if root.startswith(own) else root for root in import_roots())
+    folder: str | None = None
+    with suppress(OSError):
+        folder = os.getcwd()
+    return Origin(
+        settings=_settings.to_env(_settings.current() if settings is None else settings),
+        roots=tuple(dict.fromkeys(roots)),
+        folder=folder,
+        argv=tuple(sys.argv),
+        provenance=None if for_here else _provenance.process_provenance().record,
+        flags=tuple(interpreter_flags()),
+    )
+
+
+def interpreter_flags() -> list[str]:
+    """The flags of this interpreter that another one needs to behave the same.
+
+    Example:
+        >>> from furu_core.executors import interpreter_flags
+        >>> isinstance(interpreter_flags(), list)
+        True
+    """
+    flags = sys.flags
+    options: dict[str, str | bool] = dict(sys._xoptions)  # noqa: SLF001 - documented so
+    if flags.dev_mode:  # these two may also have been set by a variable that `-E` hides
+        options.setdefault("dev", True)
+    if flags.utf8_mode:
+        options.setdefault("utf8", True)
+    return [
+        *(["-" + "O" * flags.optimize] if flags.optimize else []),
+        *(["-I"] if flags.isolated else []),
+        *(["-s"] if flags.no_user_site and not flags.isolated else []),
+        *(["-E"] if flags.ignore_environment and not flags.isolated else []),
+        *(["-B"] if flags.dont_write_bytecode else []),
+        *(f"-W{option}" for option in sys.warnoptions),
+        *(f"-X{key}" if value is True else f"-X{key}={value}" for key, value in options.items()),
+    ]
+
+
+def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> ChildProcess:
+    """Start a new interpreter as an origin says, which waits for its `Setup`.
+
+    Args:
+        origin: what it is to be like.
+        environment: its environment, but for the settings.
+        log: a file for what it prints that belongs to no node; None for the standard error.
+
+    Raises:
+        OSError: no process can be started.
+        FuruPlatformError: nobody knows where the interpreter is.
+    """
+    if not sys.executable:
+        raise FuruPlatformError(
+            "worker processes need sys.executable, which is empty in this program",
+            hint="compute nodes in threads instead, as run_local does with worker='thread'",
+        )
+    others = {name: environment[name] for name in environment if not name.startswith("FURU_")}
+    ours, theirs = socket.socketpair()
+    try:
+        with _opened(log) as output:
+            process = subprocess.Popen(
+                [
+                    # -P, as paths are told: else Python 3.13 needs a working directory for each
+                    # missing attribute.
+                    *(sys.executable, "-P", *origin.flags, "-c", _BOOT),
+                    *(str(theirs.fileno()), *origin.roots),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[theirs.fileno()],
+                # So a Ctrl-C of the terminal reaches the parent alone, which decides; and so all that
+                # the node's code starts can be found.
+                start_new_session=True,
+                cwd=origin.folder if origin.folder and os.path.isdir(origin.folder) else None,
+                env={**others, **origin.settings},
+            )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    process.returncode = 0  # so that its end is nobody else's business
+    return ChildProcess(process.pid, ours)
+
+
+def _opened(log: Path | None) -> IO[bytes]:
+    """Where a process prints to: not the standard output, where a program may print results."""
+    with suppress(OSError):  # a full disk is for the nodes to report, if it matters to them
+        return open(os.dup(2) if log is None else log, "ab")
+    return open(os.devnull, "ab")
