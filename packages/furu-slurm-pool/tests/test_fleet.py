@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from furu_slurm import Call, JobInfo, JobState, LocalCluster, SlurmSpec, Snapshot
+from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._fleet import Fleet
 from furu_slurm_pool._controller._workers import Worker
@@ -48,21 +49,11 @@ def fleet(tmp_path: Path, cluster: Quiet) -> Fleet:
     worker = Worker("w1", "gpu", "tok", 0, str(tmp_path))
     _workers.note(str(tmp_path), worker)
     _workers.note_job(str(tmp_path), worker, "7")
-    fleet = Fleet(
-        run_folder=str(tmp_path),
-        run_id="run",
-        term=2,
-        cluster=cluster,
-        specs={"gpu": SlurmSpec()},
-        most=1,
-        log_folder=lambda _: tmp_path,
-        arguments=lambda *_: (),
-        margin_secs=lambda _: 5.0,
-        idle_secs=60.0,
-        lease_secs=LEASE_SECS,
-        poll_secs=60.0,
-        wake=lambda: None,
-    )
+    request = SlurmPoolExecutor(
+        specs={"default": SlurmSpec(), "gpu": SlurmSpec()}, max_workers_total=1, cluster="local"
+    )._request()
+    fleet = Fleet(str(tmp_path), 2, request, LEASE_SECS, lambda: None)
+    fleet._cluster = cluster
     fleet.adopt()
     return fleet
 

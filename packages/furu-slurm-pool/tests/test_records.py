@@ -31,7 +31,7 @@ from furu_slurm_pool._controller._terms import StoredLedger
 from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._queue import _heartbeats, _reports, _run_folder, _tasks
 from furu_slurm_pool._queue._heartbeats import Heartbeat, Watch
-from furu_slurm_pool._queue._reports import Kind, TaskReport, UnreadableReport, WorkerReport
+from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, UnreadableReport, WorkerReport
 from furu_slurm_pool._queue._tasks import Claims
 from furu_testing.nodes import Leaf
 
@@ -57,9 +57,9 @@ def test_a_report_is_read_as_it_was_written() -> None:
     told = WorkerReport(
         "w1",
         (
-            TaskReport("001-00000001.abc", Kind.ENDED, RESULT),
-            TaskReport("001-00000002.def", Kind.GIVEN_BACK),
-            TaskReport("001-00000003.fed", Kind.UNREADABLE, message="it is empty"),
+            TaskReport("001-00000001.abc", TaskEnd.ENDED, RESULT),
+            TaskReport("001-00000002.def", TaskEnd.GIVEN_BACK),
+            TaskReport("001-00000003.fed", TaskEnd.UNREADABLE, message="it is empty"),
         ),
     )
     assert _reports.parse(_reports.encode(told)) == told

@@ -21,7 +21,7 @@ from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._controller._request import read_options, read_request
 from furu_slurm_pool._controller._start import begin_term, unfinished_run
 from furu_slurm_pool._controller._terms import Leader, current_leader
-from furu_slurm_pool._observer._resume import resume_run
+from furu_slurm_pool._executor import resume_run
 from furu_slurm_pool._observer._stop import _stop_workers
 from furu_slurm_pool._worker import EXECUTOR
 from furu_slurm_pool.errors import FuruRunAlive
@@ -225,7 +225,7 @@ def test_p7_who_cannot_go_on_with_a_run_does_not_keep_it_from_the_next_one(
             with pytest.raises(FuruSubmitRefused):
                 resume_run(folder, detach=True)
     with monkeypatch.context() as patch:
-        patch.setattr("furu_slurm_pool._controller._start.spent_before", refuse)
+        patch.setattr("furu_slurm_pool._controller._run.spent_before", refuse)
         for _ in range(2):
             with pytest.raises(FuruSubmitRefused):
                 start(root)

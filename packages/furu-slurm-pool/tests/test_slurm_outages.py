@@ -71,7 +71,7 @@ def test_p7_p6_slurms_controller_may_be_away_while_a_run_goes_on_and_ends_but_no
     cluster.stop_controller()
     wait_until("Slurm not to answer", lambda: not _answers(cluster))  # it ends what it has begun
     impatient = partial(SlurmCluster, patience_secs=1.0)
-    monkeypatch.setattr("furu_slurm_pool._controller._start.SlurmCluster", impatient)
+    monkeypatch.setattr("furu_slurm_pool._controller._request.SlurmCluster", impatient)
     with pytest.raises(FuruRunError) as caught:
         start_on_slurm(Leaf(x=1)).wait(JOBS_SECS)
     assert isinstance(caught.value.__cause__, FuruSlurmUnavailable), caught.value
@@ -164,7 +164,7 @@ def test_p6_a_job_whose_end_slurm_forgot_after_the_run_is_ended_by_furu_pool_sto
     # As if all jobs had ended when the run looked for the last time.
     monkeypatch.setattr("furu_slurm_pool._controller._fleet.ghost_jobs", lambda *_: [])
     # Nor is a worker cancelled that takes long to leave.
-    monkeypatch.setattr("furu_slurm_pool._controller._start._LEAVE_SECS", JOBS_SECS)
+    monkeypatch.setattr("furu_slurm_pool._controller._run._LEAVE_SECS", JOBS_SECS)
     run = start_on_slurm(Step(label="waits", waits=True), max_workers_total=1)
     await_mark(store, "waits")
     (job,) = [row["id"] for row in jobs_of(run.id, cluster)]

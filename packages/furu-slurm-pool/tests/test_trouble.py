@@ -250,7 +250,7 @@ def _made_worker(store: Path, monkeypatch: Any, job: Any, name: str = "w1") -> A
     make_folders(run_folder)
     monkeypatch.setattr(_worker, "this_job", lambda: job)
     setup = _worker.WorkerSetup(run_folder, "run", "default", name, 60.0, 1.0, 5.0, True)
-    return _worker._Worker(setup, Claims(open_queue(run_folder, "default"), name))
+    return _worker._PoolWorker(setup, Claims(open_queue(run_folder, "default"), name))
 
 
 # Chaos

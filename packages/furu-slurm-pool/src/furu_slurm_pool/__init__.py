@@ -1,34 +1,26 @@
 """Runs furu graphs on a pool of Slurm workers that compute many nodes each.
 
-The words, and the room in which each is at home; a room imports only those above it.
+Four rooms, each of which imports only those above it: `_queue` is the files by which a controller and
+its workers talk, `_worker` computes what it claims, `_controller` decides what is queued and which
+workers there are, and `_observer` looks at runs that other processes control.
 
-`_queue`, the files by which a controller and its workers talk:
-
-- **task**: one attempt at one node, a file that waits in the queue of its spec key.
-- **claim**: a task that a worker has moved into its own folder.
-- **report**: a worker's file that says what became of tasks.
-- **heartbeat**: a file whose name changes while its worker lives.
-- **order**: a file by which the controller has workers leave or stop.
-- **orphan**: a task whose worker is gone; it goes back into the queue.
-
-`_worker`:
-
-- **worker**: a job of Slurm that claims tasks of one spec key, and computes many.
-- **intent**: what a worker is about to do: work, leave, or end at once.
-
-`_controller`, the side that decides:
-
-- **controller**: the process that queues what is ready and decides what follows from failures.
-- **term**: one process's time as the controller, numbered; taking over means claiming the next number.
-- **leader**: the controller of the newest term, as anyone sees it.
-- **request**: what a run is to do, written down so that any process can go on with it.
-- **fleet**: all workers of a run.
-- **recovery**: finding what goes on, or ended unheard, although its controller died.
-- **ghost job**: a job that Slurm believes in though its run has ended.
-
-`_observer`, for those who look at a run, resume it or stop it:
-
-- **observed run**: one that another process controls.
+Glossary:
+    pool worker: a job of Slurm that claims tasks of one spec key, and computes many of them
+    queued task: one attempt at one node, a file that waits in the queue of its spec key
+    claim: the move of a task's file into the folder of the worker that is to do it
+    task report: what a worker says became of a task, in a file of the worker's own
+    heartbeat: a file whose name changes for as long as its worker lives
+    order: a file by which a controller has its workers leave or stop
+    orphan: a task whose worker is gone, and that goes back into the queue
+    intent: what a worker is about to do: work, leave, or end at once
+    pool controller: the process that queues what is ready, and decides what follows from failures
+    term: one process's time as the controller of a run; the next one claims the next number
+    leader: the controller of a run's newest term, as anyone sees it
+    request: what a run is to do and how, written down so that any process can go on with it
+    fleet: all workers of a run
+    recovery: finding the attempts that go on, or have ended, since the last controller died
+    ghost job: a job that Slurm believes in though it has ended
+    observed run: a run that another process controls
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def status(run: str | None, as_json: bool) -> None:
 @click.option("--detach", is_flag=True, help="Let a job of its own control the run.")
 def resume(run: str, detach: bool) -> None:
     """Go on with a run whose controller was cancelled or died."""
-    from furu_slurm_pool._observer._resume import resume_run
+    from furu_slurm_pool._executor import resume_run
     from furu_slurm_pool._observer._status import find_run
 
     resumed = resume_run(find_run(run), detach=detach)

@@ -29,10 +29,9 @@ from furu_plan.runs import (
     parse_options,
 )
 from furu_slurm import SlurmSpec, liveness, resolve_specs, submitit_root
-from furu_slurm_pool._controller._job import submit_controller
 from furu_slurm_pool._controller._request import Request
-from furu_slurm_pool._controller._run import SlurmPoolRun
-from furu_slurm_pool._controller._start import begin
+from furu_slurm_pool._controller._run import SlurmPoolRun, control_run
+from furu_slurm_pool._controller._start import ClaimedRun, claim_again, claim_run, submit_controller
 from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._worker import EXECUTOR
 
@@ -189,13 +188,8 @@ class SlurmPoolExecutor(Executor):
         """Start computing `roots` and everything they depend on, and return the run."""
         refuse_nested_run()
         named = named_roots(roots)
-        request = self._request()
-        if self._detach:
-            folder = submit_controller(request, named, where=self._run_root)
-            return ObservedPoolRun(folder, named, request.submitit_root)
-        run = SlurmPoolRun(named, request, begin(request, named, where=self._run_root))
-        run.start(within=run.concluded())
-        return run
+        claimed = claim_run(self._request(), named, where=self._run_root, validate=not self._detach)
+        return _begin(claimed, detach=self._detach)
 
     @classmethod
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -208,6 +202,30 @@ class SlurmPoolExecutor(Executor):
             submitit_root=submitit_root(self._submitit_root),
             **self._options,
         )
+
+
+def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | ObservedPoolRun:
+    """Control a run that nobody controls any more, with the options it was begun with.
+
+    Args:
+        folder: the run's.
+        detach: let a job control it.
+
+    Raises:
+        FuruRunAlive: its controller lives.
+        FuruExecutorError: it is no run on a pool, or has come to its end.
+    """
+    return _begin(claim_again(folder), detach=detach)
+
+
+def _begin(claimed: ClaimedRun, *, detach: bool) -> SlurmPoolRun | ObservedPoolRun:
+    """Control a claimed run in this process, or have a job do so."""
+    if detach:
+        submit_controller(claimed)
+        return ObservedPoolRun(claimed.folder, claimed.roots, claimed.request.submitit_root)
+    run = control_run(claimed)
+    run.start(within=run.term_ended())
+    return run
 
 
 _CLUSTER: Final = OptionParser(TEXT.parse, "slurm or local")

@@ -33,7 +33,7 @@ from furu_slurm import ChildDied, NodeChild, this_job
 from furu_slurm_pool._queue import _reports
 from furu_slurm_pool._queue._files import listed
 from furu_slurm_pool._queue._heartbeats import Heartbeat
-from furu_slurm_pool._queue._reports import Kind, TaskReport, WorkerReport
+from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import graph_file, orders_for
 from furu_slurm_pool._queue._tasks import Claims, QueuedTask, UnreadableTask, queue_folder
 
@@ -109,12 +109,12 @@ def work(run_folder: str, arguments: str) -> int:
         claims.close()
         print(f"furu: worker {setup.worker} came too late and was given up, so it ends", flush=True)
         return 1
-    worker = _Worker(setup, claims)
+    worker = _PoolWorker(setup, claims)
     with worker.signals():
         return worker.serve()
 
 
-class _Worker:
+class _PoolWorker:
     def __init__(self, setup: WorkerSetup, claims: Claims) -> None:
         settings = furu_core.settings()
         job = this_job()
@@ -274,14 +274,14 @@ class _Worker:
             try:
                 task = self._claims.read(name)
             except UnreadableTask as error:
-                self._note(TaskReport(name, Kind.UNREADABLE, message=str(error)), keep=True)
+                self._note(TaskReport(name, TaskEnd.UNREADABLE, message=str(error)), keep=True)
                 continue
             result = self._compute(task, names)
             seconds = time.monotonic() - began
             self._longest = max(self._longest, seconds)
             before = seconds if self._seconds is None else self._seconds
             self._seconds = 0.7 * before + 0.3 * seconds
-            self._note(TaskReport(name, Kind.ENDED, result), keep=_is_protocol(result))
+            self._note(TaskReport(name, TaskEnd.ENDED, result), keep=_is_protocol(result))
             if self._look() > Intent.LEAVE:
                 self._give_back(names)
             if time.monotonic() - self._untold_since > _TELL_SECS:
@@ -351,7 +351,7 @@ class _Worker:
 
     def _give_back(self, names: list[str]) -> None:
         for name in names:
-            self._note(TaskReport(name, Kind.GIVEN_BACK))
+            self._note(TaskReport(name, TaskEnd.GIVEN_BACK))
         names.clear()
 
     def _tell(self, *, at_end: bool = False) -> None:

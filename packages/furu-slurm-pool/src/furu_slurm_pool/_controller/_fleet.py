@@ -6,6 +6,7 @@ What the scheduler is asked happens in a thread of its own, so that a slow answe
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -13,31 +14,31 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from furu_slurm import (
     SILENT_LEASES,
     Call,
-    Cluster,
     Health,
     JobInfo,
     JobState,
     Snapshot,
-    Specs,
     SubmitLimit,
     last_word,
     new_token,
     reasons,
     reasons_text,
+    worker_log_folder,
 )
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._ghost_jobs import await_ghost_jobs, ghost_jobs, worker_job_name
+from furu_slurm_pool._controller._request import Request
 from furu_slurm_pool._controller._scaling import RecentDemand, shares
 from furu_slurm_pool._controller._workers import Gone, Worker
 from furu_slurm_pool._queue._heartbeats import Watch
 from furu_slurm_pool._queue._run_folder import order_leave
+from furu_slurm_pool._worker import WorkerSetup
 
 _log = logging.getLogger("furu.pool")
 
@@ -53,6 +54,7 @@ _MOMENT_SECS: Final = 0.2  # for an answer that takes no time where the schedule
 _TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
+_LONGEST_POLL_SECS: Final = 2.0  # between two questions to the scheduler
 _STARTS: Final = 3  # workers in a row that die before they can do anything
 _TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
 _TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
@@ -63,53 +65,33 @@ class Fleet:
 
     Args:
         run_folder: the run's.
-        run_id: the run.
-        term: the number of this controller, part of its workers' names.
-        cluster: runs them.
-        specs: what their jobs ask for.
-        most: how many there may be, those that wait in the scheduler's queue counted.
-        log_folder: spec key to the folder of its workers' logs.
-        arguments: what a worker is started with, by its name and spec key.
-        margin_secs: spec key to the seconds before its walltime's end at which a worker is signalled.
-        idle_secs: seconds without work after which a worker leaves.
+        term: the number of this controller's, part of its workers' names.
+        request: what their jobs ask for, and how many there may be.
         lease_secs: seconds without a sign of life that mean nothing yet.
-        poll_secs: seconds between two questions to the scheduler.
         wake: called, from another thread, when there is an answer.
     """
 
     def __init__(
         self,
-        *,
         run_folder: str,
-        run_id: str,
         term: int,
-        cluster: Cluster,
-        specs: Specs,
-        most: int,
-        log_folder: Callable[[str], Path],
-        arguments: Callable[[str, str], tuple[str, ...]],
-        margin_secs: Callable[[str], float],
-        idle_secs: float,
+        request: Request,
         lease_secs: float,
-        poll_secs: float,
         wake: Callable[[], None],
     ) -> None:
         self._run_folder = run_folder
-        self._run_id = run_id
+        self._run_id = os.path.basename(run_folder)
         self._term = term
-        self._cluster = cluster
-        self._specs = specs
-        self._most = most
-        self._log_folder = log_folder
-        self._arguments = arguments
-        self._margin_secs = margin_secs
+        self._request = request
+        self._cluster = request.scheduler()
+        self._most = request.max_workers_total
         self._lease_secs = lease_secs
-        self._poll_secs = poll_secs
+        self._poll_secs = min(request.poll_interval_sec, _LONGEST_POLL_SECS)
         self._wake = wake
         self._watch = Watch(run_folder)
         self._workers: dict[str, Worker] = {}  # those that may do something yet, oldest first
         self._count = 0
-        self._recent = RecentDemand(idle_secs)
+        self._recent = RecentDemand(request.idle_timeout_sec)
         self._limit = SubmitLimit()
         self._limit_said: float | None = None
         # Two, so that jobs can be cancelled while a submission gets no answer.
@@ -247,7 +229,7 @@ class Fleet:
         (largest, home), self._place = self._place.result(), None
         count = min(count, largest)
         token = new_token()
-        folder = self._log_folder(key)
+        folder = worker_log_folder(self._request.submitit_root, key, self._run_id)
         workers = []
         for index in range(count):
             self._count += 1
@@ -256,9 +238,9 @@ class Fleet:
         for worker in workers:
             _workers.note(self._run_folder, worker)
             self._workers[worker.name] = worker
-        calls = [Call(WORK, self._arguments(worker.name, key)) for worker in workers]
-        spec = self._specs[key]
-        margin = max(1, int(self._margin_secs(key)))
+        spec = self._request.specs[key]
+        setups = [self._setup(worker, self._request.margin_secs(spec)) for worker in workers]
+        calls = [Call(WORK, setup.arguments()) for setup in setups]
 
         def submit() -> list[str]:
             try:
@@ -269,7 +251,7 @@ class Fleet:
                     folder=folder,
                     calls=calls,
                     requeue=False,
-                    signal_before_secs=margin,
+                    signal_before_secs=int(self._request.margin_secs(spec)),
                 )
             except FuruSubmitLimit as error:
                 if count == 1:
@@ -277,6 +259,18 @@ class Fleet:
                 raise
 
         self._submitting = workers, self._in_thread(submit)
+
+    def _setup(self, worker: Worker, margin_secs: float) -> WorkerSetup:
+        return WorkerSetup(
+            run_folder=self._run_folder,
+            run_id=self._run_id,
+            spec_key=worker.spec_key,
+            worker=worker.name,
+            idle_timeout_secs=self._request.idle_timeout_sec,
+            poll_interval_secs=self._request.poll_interval_sec,
+            margin_secs=margin_secs,
+            local_store=self._request.local_store,
+        )
 
     # Looking
 

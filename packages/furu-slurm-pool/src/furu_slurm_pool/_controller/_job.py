@@ -1,4 +1,4 @@
-"""A controller that is itself a job: submitting it, and what it does."""
+"""A controller that is itself a job: what it does, from its start to the next one. `_start` submits it."""
 
 from __future__ import annotations
 
@@ -21,110 +21,37 @@ import attrs
 import furu_core
 from furu_core.errors import FuruError, FuruRunError
 from furu_core.executors import (
-    Roots,
     RunState,
-    Submission,
     WorkerContext,
     importing_user_code,
-    new_run_folder,
 )
 from furu_slurm import (
-    ANY_RESTART,
-    Call,
     Cluster,
     JobEnvironment,
-    SlurmSpec,
-    at_home,
-    new_token,
     same_job,
     this_job,
-    worker_log_folder,
-    write_job_environment,
 )
 from furu_slurm.errors import FuruSlurmError
-from furu_slurm_pool._controller._queue_pool import unwritable
-from furu_slurm_pool._controller._request import Request, read_request
-from furu_slurm_pool._controller._run import SlurmPoolRun
+from furu_slurm_pool._controller._request import read_request
+from furu_slurm_pool._controller._run import SlurmPoolRun, control_run
 from furu_slurm_pool._controller._start import (
     CONTROLLER_KEY,
-    Controlled,
-    begin_term,
-    check,
+    ClaimedRun,
     claim_term,
-    cluster_of,
-    control_run,
-    given_up_on_error,
-    margin_secs,
+    controller_spec,
     refuse_if_alive,
-    unfinished_run,
 )
-from furu_slurm_pool._controller._terms import Term, current_leader, take_over
+from furu_slurm_pool._controller._terms import current_leader
 from furu_slurm_pool._worker import EXECUTOR
 
 _log = logging.getLogger("furu.pool")
 
-CONTROL: Final = "furu_slurm_pool._controller._job:control_as_job"
 _HAND_OVER_SECS: Final = 60  # for the process that submitted the job to be its predecessor
 _PAUSE_SECS: Final = 0.2
 _REQUEUES: Final = 5
 _REQUEUE_PAUSE_SECS: Final = 2.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 FAILED: Final = 1
-
-
-def submit_controller(request: Request, roots: Roots, *, where: Path | None) -> Path:
-    """Have a job control a run: the newest unfinished one for these roots, or else a new one.
-
-    Returns:
-        The run's folder.
-
-    Raises:
-        FuruRunAlive: such a run is controlled by a process that lives.
-        FuruSlurmError: the job cannot be submitted.
-    """
-    found = unfinished_run(roots, where)
-    # Options that no job could go on with are not to replace those of before.
-    check(request, roots, None if found is None else found[0])
-    if found is None:
-        _, folder = new_run_folder(EXECUTOR, roots, where=where)
-        term = begin_term(folder, 0, request, roots)
-    else:
-        folder, before = found
-        term = begin_term(folder, before.number, request, roots)
-    submit_controller_of(folder, request, term)
-    return folder
-
-
-def submit_controller_of(folder: Path, request: Request, term: Term) -> None:
-    """Have a job control the run in a folder, which this process controls until then."""
-    spec = controller_spec(request)
-    cluster = cluster_of(request)
-    with given_up_on_error(term):
-        write_job_environment(folder)
-        (job_id,) = cluster.submit(
-            spec=spec,
-            token=new_token(),
-            name=f"furu-pool-controller-{folder.name}",
-            folder=worker_log_folder(request.submitit_root, CONTROLLER_KEY, folder.name),
-            calls=[Call(CONTROL, [str(folder)])],
-            requeue=request.cluster == "slurm",
-            signal_before_secs=int(margin_secs(spec)),
-        )
-    submission = Submission(EXECUTOR, at_home(job_id, cluster.home()), ANY_RESTART)
-    try:
-        # None: the job has begun already, and is the controller.
-        take_over(str(folder), term.number, submission, for_job=True)
-    except OSError as error:
-        raise unwritable(str(folder), error) from error
-
-
-def controller_spec(request: Request) -> SlurmSpec:
-    """What a controller's job asks for: ``specs["controller"]``, else little of the default's."""
-    given = request.specs.get(CONTROLLER_KEY)
-    if given is not None:
-        return given
-    default = request.specs["default"]
-    return attrs.evolve(default, gpus=0, cpus=1, mem_gb=min(4, default.mem_gb or 4))
 
 
 def _predecessor(folder: Path) -> int | None:
@@ -165,7 +92,7 @@ def control_as_job(run_folder: str) -> int:
             after = _predecessor(folder)
             if after is None:
                 return 0
-            controlled = control_run(request, roots, folder, claim_term(folder, after))
+            run = control_run(ClaimedRun(folder, request, roots, claim_term(folder, after)))
         except FuruError as error:
             print(f"furu: the controller cannot begin: {error}", file=sys.stderr, flush=True)
             return FAILED
@@ -180,11 +107,10 @@ def control_as_job(run_folder: str) -> int:
                 flush=True,
             )
             return FAILED
-        run = SlurmPoolRun(roots, request, controlled)
-        run.start(within=run.concluded())
+        run.start(within=run.term_ended())
         for number in early:
             told.put(number)
-        return _see_to(run, controlled, cluster_of(request), told)
+        return _see_to(run, request.scheduler(), told)
 
 
 @contextmanager
@@ -205,9 +131,7 @@ def _signals_noted() -> Iterator[SimpleQueue[Signals | None]]:
             signal.signal(number, handler)
 
 
-def _see_to(
-    run: SlurmPoolRun, controlled: Controlled, cluster: Cluster, told: SimpleQueue[Signals | None]
-) -> int:
+def _see_to(run: SlurmPoolRun, cluster: Cluster, told: SimpleQueue[Signals | None]) -> int:
     """Wait for the run's end, and heed the scheduler's signals meanwhile; the exit status."""
     job = this_job()
     again = False  # whether the scheduler will start this job again by itself
@@ -218,13 +142,13 @@ def _see_to(
         while (number := told.get()) is not None:
             again = again or (number is not signal.SIGUSR2 and _starts_again(cluster, job))
             if again or number is signal.SIGUSR2:
-                controlled.pool.hand_over()
+                run.hand_over()
             else:
                 run.cancel()
     try:
         ended.result()
     except FuruRunError as error:
-        if controlled.pool.is_over and not controlled.term.is_over():
+        if run.is_handed_over:
             return 0 if again else _back_into_the_queue(cluster, job)
         print(f"furu: {error}", file=sys.stderr, flush=True)
         return FAILED

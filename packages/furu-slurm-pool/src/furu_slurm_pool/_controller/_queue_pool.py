@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
-import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -15,7 +13,6 @@ from typing import Final
 
 import attrs
 
-from furu_core.errors import FuruStoreError
 from furu_core.executors import (
     Failure,
     FailureKind,
@@ -44,9 +41,10 @@ from furu_slurm_pool._controller._terms import Term
 from furu_slurm_pool._controller._workers import Gone, Worker, revoke_claims
 from furu_slurm_pool._queue import _heartbeats, _reports, _tasks
 from furu_slurm_pool._queue._files import listed
-from furu_slurm_pool._queue._reports import Kind, TaskReport
-from furu_slurm_pool._queue._run_folder import graph_file, open_queue, order_stop
+from furu_slurm_pool._queue._reports import TaskEnd, TaskReport
+from furu_slurm_pool._queue._run_folder import graph_file, open_queue, order_stop, unwritable
 from furu_slurm_pool._queue._tasks import QueuedTask, QueueFolder
+from furu_slurm_pool._waker import Waker
 
 _log = logging.getLogger("furu.pool")
 
@@ -57,7 +55,7 @@ _INVISIBLE_SECS: Final = 60.0  # for which a network filesystem may hide an arti
 
 
 @attrs.define(eq=False)
-class _Out:
+class _OpenTask:
     """A task in the queue, or with a worker."""
 
     task: Task
@@ -82,7 +80,7 @@ class QueuePool:
         local_store: no other host's artifacts are waited for.
         lease_secs: seconds without a sign of life that mean nothing yet.
         recovered: what controllers before this one left.
-        wake_pipe: both ends of a pipe that nobody waits for; closed at the end.
+        waker: what this waits with; closed at the end.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class QueuePool:
         patience_secs: float,
         local_store: bool,
         lease_secs: float,
-        wake_pipe: tuple[int, int],
+        waker: Waker,
     ) -> None:
         self._run_folder = run_folder
         self._term = term
@@ -108,8 +106,8 @@ class QueuePool:
         self._patience_secs = patience_secs
         self._visible_secs = 0.0 if local_store else max(lease_secs, _INVISIBLE_SECS)
         self._lease_secs = lease_secs
-        self._waking, self._woken = wake_pipe
-        self._out: dict[str, _Out] = {}  # by the task's name
+        self._waker = waker
+        self._out: dict[str, _OpenTask] = {}  # by the task's name
         self._numbers = 0
         self._attempts: Counter[str] = Counter()
         self._queues: dict[str, QueueFolder] = {}
@@ -121,7 +119,7 @@ class QueuePool:
         self._seen = set(recovered.files)
         self._to_remove: list[Worker] = []
         self._events: deque[PoolEvent] = deque()
-        self._unseen: dict[str, tuple[_Out, NodeResult, float]] = {}
+        self._unseen: dict[str, tuple[_OpenTask, NodeResult, float]] = {}
         self._recalling = False
         self._hurried = False
         self._handing_over = False
@@ -185,14 +183,13 @@ class QueuePool:
             self._pause = min(1.3 * self._pause, self._poll_secs)
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
-            if self._sleep(pause) or (deadline is not None and time.monotonic() >= deadline):
+            if self._waker.sleep(pause) or (deadline is not None and time.monotonic() >= deadline):
                 return []
 
     def wake(self) -> None:
         """Let a `wait` return at once; may be called from any thread and from signal handlers."""
         self._hurried = True
-        with suppress(OSError):
-            os.write(self._woken, b"!")
+        self._waker.wake()
 
     def recall(self) -> None:
         """Take all tasks back that no worker has; `wait` reports them."""
@@ -237,8 +234,7 @@ class QueuePool:
             order_stop(self._run_folder)
             self._hurried = False  # what was wanted until now has been done
             self._fleet.end(patience=self._patience_secs, hurried=self._is_hurried)
-        for fd in (self._waking, self._woken):
-            os.close(fd)
+        self._waker.close()
 
     # Handing over
 
@@ -283,7 +279,7 @@ class QueuePool:
             self._out[name] = out
         return True
 
-    def _made(self, task: Task, name: str) -> _Out:
+    def _made(self, task: Task, name: str) -> _OpenTask:
         key = task.node.spec_key
         queue = self._queues.get(key)
         if queue is None:
@@ -291,7 +287,7 @@ class QueuePool:
         node_hash = task.node.hash
         graph, offset = self._places[node_hash]
         queued = QueuedTask(node_hash, graph, offset, task.node.rerun, self._attempts[node_hash])
-        return _Out(task, name, queue, queued, time.monotonic())
+        return _OpenTask(task, name, queue, queued, time.monotonic())
 
     def _enqueue(self, task: Task, *, again: bool = False) -> None:
         node_hash = task.node.hash
@@ -375,29 +371,29 @@ class QueuePool:
                     self._ended(out, report, reports.worker)
                 elif self._recovered.claimed.get(node_hash) == report.task:
                     del self._recovered.claimed[node_hash]
-                    if report.kind is not Kind.GIVEN_BACK:
+                    if report.kind is not TaskEnd.GIVEN_BACK:
                         self._recovered.reported[node_hash] = (report, reports.worker)
             self._heard.append(file)
 
-    def _ended(self, out: _Out, report: TaskReport, worker: str) -> None:
+    def _ended(self, out: _OpenTask, report: TaskReport, worker: str) -> None:
         node = out.task.node
         match report.kind:
-            case Kind.GIVEN_BACK:
+            case TaskEnd.GIVEN_BACK:
                 if self._recalling:
                     self._events.append(GivenBack(out.task))
                 else:
                     self._enqueue(out.task, again=True)
-            case Kind.UNREADABLE:
+            case TaskEnd.UNREADABLE:
                 failure = Failure(
                     FailureKind.PROTOCOL, "UnreadableTask", report.message, node.name, node.hash
                 )
                 self._report(out, NodeResult(node.hash, Outcome.FAILED, None, failure), worker)
-            case Kind.ENDED:
+            case TaskEnd.ENDED:
                 assert report.result is not None
                 self._begin(out)  # it was quicker than two looks
                 self._report(out, report.result, worker)
 
-    def _begin(self, out: _Out) -> None:
+    def _begin(self, out: _OpenTask) -> None:
         """Note that a worker has a task; that a node has begun is told once, whoever gives it back."""
         if not out.begun:
             out.begun, out.since = True, time.monotonic()
@@ -405,7 +401,7 @@ class QueuePool:
             self._told_begun.add(out.task.number)
             self._events.append(Begun(out.task))
 
-    def _report(self, out: _Out, result: NodeResult, worker: str) -> None:
+    def _report(self, out: _OpenTask, result: NodeResult, worker: str) -> None:
         if result.attempt is not None:
             self._told_attempt[out.task.node.hash] = result.attempt
         if result.outcome in (Outcome.COMPUTED, Outcome.LOADED):
@@ -416,7 +412,7 @@ class QueuePool:
             result = attrs.evolve(result, failure=self._explained(out, result.failure, worker))
         self._events.append(Ended(out.task, result))
 
-    def _explained(self, out: _Out, failure: Failure, name: str) -> Failure:
+    def _explained(self, out: _OpenTask, failure: Failure, name: str) -> Failure:
         """A failure of a rule, with all that leads to its cause."""
         worker = self._fleet.worker(name)
         if worker is not None:
@@ -510,7 +506,7 @@ class QueuePool:
                 self._enqueue(out.task, again=True)
 
     def _left_behind(
-        self, out: _Out, worker: Worker, message: str, reader: StateReader
+        self, out: _OpenTask, worker: Worker, message: str, reader: StateReader
     ) -> NodeResult | None:
         """What became of a node whose worker died; None when it had not begun with it."""
         node = out.task.node
@@ -552,33 +548,6 @@ class QueuePool:
             self._fleet.forget(worker)
         self._to_remove.clear()
 
-    def _sleep(self, seconds: float) -> bool:
-        """Wait; whether somebody woke this."""
-        woken = bool(select.select([self._waking], [], [], max(0.0, seconds))[0])
-        if woken:
-            self._drain()
-        return woken
-
     def _is_hurried(self, seconds: float) -> bool:
-        self._sleep(seconds)
+        self._waker.sleep(seconds)
         return self._hurried
-
-    def _drain(self) -> None:
-        with suppress(BlockingIOError):
-            while os.read(self._waking, 4096):
-                pass
-
-
-def unwritable(run_folder: str, error: OSError) -> FuruStoreError:
-    """The error about a run's folder that cannot be written."""
-    return FuruStoreError(
-        f"the folder of the run, {run_folder}, cannot be written: {error.strerror or error}",
-        path=run_folder,
-        hint="free some space, or make it writable, and run the same command again",
-    )
-
-
-def remove_traces(run_folder: str) -> None:
-    """Remove what only a run that goes on needs."""
-    for name in ("queue", "reports", "heartbeats", "orders", "graph"):
-        shutil.rmtree(f"{run_folder}/{name}", ignore_errors=True)

@@ -10,7 +10,7 @@ import attrs
 from furu_core import Furu, NodeState
 from furu_core.executors import NodeInfo, StateReader
 from furu_slurm_pool._queue import _reports, _tasks
-from furu_slurm_pool._queue._reports import Kind, TaskReport, UnreadableReport, WorkerReport
+from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, UnreadableReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import queues
 
 _log = logging.getLogger("furu.pool")
@@ -62,7 +62,7 @@ def recover(run_folder: str, workers: Collection[str], counted: Collection[str])
             node_hash = _tasks.hash_of(report.task)
             if found.claimed.get(node_hash) == report.task:
                 del found.claimed[node_hash]
-            if report.kind is not Kind.GIVEN_BACK and report.task not in counted:
+            if report.kind is not TaskEnd.GIVEN_BACK and report.task not in counted:
                 assert reports is not None
                 found.reported[node_hash] = (report, reports.worker)
     for node_hash in found.claimed:  # a later attempt than the one that was told

@@ -18,10 +18,12 @@ from typing import Any, Final, Literal
 
 import attrs
 
+import furu_core
+from furu_core import Settings
 from furu_core.errors import FuruExecutorError, FuruFormatError
-from furu_core.executors import GraphReader, GraphWriter, Roots, named_roots
+from furu_core.executors import GraphReader, GraphWriter, Roots, is_local_folder, named_roots
 from furu_plan import Window
-from furu_slurm import SlurmSpec
+from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec
 from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
@@ -57,6 +59,26 @@ class Request:
     keep_going: bool
     retry_failed: bool | None
     progress: bool | None
+
+    def scheduler(self) -> Cluster:
+        """What runs the workers."""
+        return LocalCluster() if self.cluster == "local" else SlurmCluster()
+
+    @property
+    def local_store(self) -> bool:
+        """Whether everything that workers write is seen here, and by each other, at once."""
+        return self.cluster == "local" or is_local_folder(furu_core.settings().path)
+
+    def settings(self) -> Settings:
+        """The settings, with what this run is to do about nodes that failed before."""
+        settings = furu_core.settings()
+        if self.retry_failed is not None:
+            settings = attrs.evolve(settings, retry_failed=self.retry_failed)
+        return settings
+
+    def margin_secs(self, spec: SlurmSpec) -> float:
+        """Seconds before the end of its walltime at which a job has to be done."""
+        return min(60.0, max(5.0, 0.05 * 60 * spec.time_min))
 
 
 def write_request(folder: Path, request: Request, roots: Roots) -> None:

@@ -1,16 +1,28 @@
-"""A run on a pool that this process controls."""
+"""A run on a pool that this process controls: its parts, put together."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import shutil
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from types import TracebackType
+from typing import Final
 
-from furu_core.executors import Roots
-from furu_plan import DependencyPlan
-from furu_plan.runs import ControlledRun
-from furu_slurm_pool._controller._request import Request
-from furu_slurm_pool._controller._start import Controlled, end_term
+from furu_core import use_settings
+from furu_core.executors import EventLog, RunState
+from furu_plan import DependencyPlan, Frontier, Spent, Status, build_plan
+from furu_plan.runs import ControlledRun, Controller, Wish, choose_display
+from furu_slurm import check_spec_keys, write_job_environment
+from furu_slurm_pool._controller._fleet import Fleet
+from furu_slurm_pool._controller._queue_pool import QueuePool
+from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader, recover
+from furu_slurm_pool._controller._start import ClaimedRun
+from furu_slurm_pool._controller._terms import StoredLedger, spent_before
+from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
+from furu_slurm_pool._waker import Waker
+
+_LEAVE_SECS: Final = 2.0  # for workers that have heard that the run is over
+_TASKS_A_WORKER: Final = 20  # that wait in the queue, so that no worker runs dry
+_TASKS: Final = 2_000
 
 
 class SlurmPoolRun(ControlledRun):
@@ -31,42 +43,120 @@ class SlurmPoolRun(ControlledRun):
     submitit_root: Path
     plan: DependencyPlan
 
-    def __init__(self, roots: Roots, request: Request, controlled: Controlled) -> None:
-        super().__init__(
-            controlled.run_id,
-            controlled.folder,
-            roots,
-            controlled.controller,
-            _how(request, controlled),
-        )
-        self._controlled = controlled
-        self.run_id = controlled.run_id
-        self.run_dir = controlled.folder
-        self.submitit_root = request.submitit_root
-        self.plan = controlled.plan
-
-    def concluded(self) -> AbstractContextManager[None]:
-        """What is entered around the run: it notes how the run ended; for the executor."""
-        return _Concluded(self._controlled)
-
-
-class _Concluded(AbstractContextManager[None]):
-    def __init__(self, controlled: Controlled) -> None:
-        self._controlled = controlled
-
-    def __exit__(
+    def __init__(
         self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
+        claimed: ClaimedRun,
+        plan: DependencyPlan,
+        controller: Controller,
+        pool: QueuePool,
+        ledger: StoredLedger,
     ) -> None:
-        end_term(self._controlled)
+        folder = claimed.folder
+        super().__init__(folder.name, folder, claimed.roots, controller, _how(claimed))
+        self.run_id = folder.name
+        self.run_dir = folder
+        self.submitit_root = claimed.request.submitit_root
+        self.plan = plan
+        self._term = claimed.term
+        self._pool = pool
+        self._ledger = ledger
+
+    def term_ended(self) -> AbstractContextManager[object]:
+        """What is entered around the run: it notes how the run ended; for the executor."""
+        around = ExitStack()
+        around.callback(self._end_term)
+        return around
+
+    def hand_over(self) -> None:
+        """End soon, and leave workers and queue to the next controller."""
+        self._pool.hand_over()
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether it ended for the next controller to go on, which there is not yet."""
+        return self._pool.is_over and not self._term.is_over()
+
+    def _end_term(self) -> None:
+        """Note how the run ended under this controller, and remove what nobody needs any more."""
+        self._ledger.close()
+        if self._pool.is_over or self._term.is_over():
+            return
+        state = self._controller.state
+        self._term.end(state)
+        if state is RunState.DONE:
+            _remove_traces(str(self.folder))
 
 
-def _how(request: Request, controlled: Controlled) -> str | None:
+def control_run(claimed: ClaimedRun) -> SlurmPoolRun:
+    """Control a claimed run from now on, in this process; `start` begins with it.
+
+    Raises:
+        FuruSpecError: a node needs workers that the request does not describe.
+        FuruStoreError: the run's folder cannot be written.
+    """
+    with claimed.term.given_up_on_error():
+        return _controlled(claimed)
+
+
+def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
+    request, term, folder = claimed.request, claimed.term, claimed.folder
+    settings = request.settings()
+    run_folder = str(folder)
+    make_folders(run_folder)
+    withdraw_orders(run_folder)
+    asked = request.retry_failed
+    with nullcontext() if asked is None else use_settings(retry_failed=asked):
+        write_job_environment(folder)
+    waker = Waker()
+    fleet = Fleet(run_folder, term.number, request, settings.lease_secs, waker.wake)
+    recovered, spent = Recovered(), dict[str, Spent]()
+    plan = claimed.plan
+    if plan is None:
+        fleet.adopt()
+        spent, counted = spent_before(run_folder)
+        recovered = recover(run_folder, {worker.name for worker in fleet.workers()}, counted)
+        plan = build_plan(claimed.roots, settings=settings, reader=RecoveryReader(recovered))
+        check_spec_keys(request.specs, plan.with_status(Status.TODO))
+    pool = QueuePool(
+        run_folder=run_folder,
+        term=term,
+        fleet=fleet,
+        graph=plan.with_status(Status.TODO),
+        depth=_TASKS + _TASKS_A_WORKER * request.max_workers_total,
+        poll_secs=request.poll_interval_sec,
+        patience_secs=request.poll_interval_sec + _LEAVE_SECS,
+        local_store=request.local_store,
+        lease_secs=settings.lease_secs,
+        recovered=recovered,
+        waker=waker,
+    )
+    ledger = StoredLedger(term, pool.task_of, settings, keep_going=request.keep_going, spent=spent)
+    controller = Controller(
+        run_id=folder.name,
+        frontier=Frontier(plan, window=request.window_size),
+        ledger=ledger,
+        pool=pool,
+        events=EventLog(folder),
+        display=choose_display(wanted=request.progress, live=True),
+        settings=settings,
+        keep_going=request.keep_going,
+        workers=fleet.word,
+    )
+    pool.on_stop = lambda: controller.ask(Wish.CANCEL)
+    return SlurmPoolRun(claimed, plan, controller, pool, ledger)
+
+
+def _how(claimed: ClaimedRun) -> str | None:
     """How nodes are computed, in words; None where nothing is to be said."""
+    request = claimed.request
     if request.progress is False:
         return None
     where = "of this machine" if request.cluster == "local" else "of Slurm"
-    again = ", gone on with" if controlled.resumed else ""
+    again = ", gone on with" if claimed.plan is None else ""
     return f"up to {request.max_workers_total} workers {where}{again}"
+
+
+def _remove_traces(run_folder: str) -> None:
+    """Remove what only a run that goes on needs."""
+    for name in ("queue", "reports", "heartbeats", "orders", "graph"):
+        shutil.rmtree(f"{run_folder}/{name}", ignore_errors=True)

@@ -18,8 +18,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import attrs
@@ -74,6 +74,15 @@ class Term:
     def is_asked_to_stop(self) -> bool:
         """Whether somebody wants the run to be cancelled."""
         return f"{_STOP}{self.number}" in listed(f"{self.run_folder}/controllers")
+
+    @contextmanager
+    def given_up_on_error(self) -> Iterator[None]:
+        """Give the run up if what follows fails, so that nobody waits for this process to control it."""
+        try:
+            yield
+        except BaseException:
+            self.end(RunState.RUNNING)
+            raise
 
     def end(self, state: RunState) -> None:
         """Note how the run ended; `RUNNING` says that this controller ended, and the run may go on."""

@@ -30,7 +30,7 @@ from furu_slurm import (
     worker_log_folder,
 )
 from furu_slurm_pool._controller._request import read_options
-from furu_slurm_pool._controller._start import CONTROLLER_KEY, cluster_of
+from furu_slurm_pool._controller._start import CONTROLLER_KEY
 from furu_slurm_pool._controller._terms import Leader, ask_to_stop, current_leader
 from furu_slurm_pool._observer._status import pool_status
 
@@ -122,7 +122,7 @@ class ObservedPoolRun(Run):
         told = controller.submission
         if told is None or controller.process is not None:
             return
-        snapshot = cluster_of(read_options(self.folder)).jobs([told.id])
+        snapshot = read_options(self.folder).scheduler().jobs([told.id])
         health = self._leaders_health.look(SubmittedJob(told.id), snapshot)
         info = self._leaders_health.info
         if info is None or not info.reason:

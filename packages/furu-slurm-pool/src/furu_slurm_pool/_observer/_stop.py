@@ -13,11 +13,7 @@ from furu_slurm import Cluster, bare_id
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_pool._controller._ghost_jobs import live_jobs
 from furu_slurm_pool._controller._request import read_options
-from furu_slurm_pool._controller._start import (
-    claim_term,
-    cluster_of,
-    given_up_on_error,
-)
+from furu_slurm_pool._controller._start import claim_term
 from furu_slurm_pool._controller._terms import Leader, ask_to_stop, current_leader
 from furu_slurm_pool._controller._workers import noted
 from furu_slurm_pool._queue._run_folder import order_stop
@@ -37,7 +33,7 @@ def stop_run(folder: Path) -> str:
         raise FuruExecutorError(
             f"{folder} is no run on a pool", hint="`furu pool status` lists those that there are"
         )
-    cluster = cluster_of(read_options(folder))
+    cluster = read_options(folder).scheduler()
     if controller.concluded is not None:
         rest = _stop_ghost_jobs(folder, cluster, controller)
         return f"has ended already: {controller.concluded.value}{rest}"
@@ -77,7 +73,7 @@ def _waits(cluster: Cluster, job_id: str) -> bool:
 def _stop_workers(folder: Path, cluster: Cluster, controller: Leader) -> str:
     """End a run whose controller cannot; its workers, counted in words."""
     term = claim_term(folder, controller.number)
-    with given_up_on_error(term):
+    with term.given_up_on_error():
         order_stop(str(folder))
         workers = noted(str(folder))
         jobs = {worker.name: worker.full_id for worker in workers if worker.full_id is not None}

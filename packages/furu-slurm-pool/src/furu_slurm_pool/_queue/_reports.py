@@ -31,7 +31,7 @@ class UnreadableReport(ValueError):
     """A report's file that does not hold what `encode` wrote."""
 
 
-class Kind(Enum):
+class TaskEnd(Enum):
     """How a worker is done with a task."""
 
     ENDED = "ended"
@@ -51,7 +51,7 @@ class TaskReport:
     """
 
     task: str
-    kind: Kind
+    kind: TaskEnd
     result: NodeResult | None = None
     message: str = ""
 

@@ -19,6 +19,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
+from furu_core.errors import FuruStoreError
 from furu_slurm_pool._queue import _heartbeats, _reports
 from furu_slurm_pool._queue._files import listed
 from furu_slurm_pool._queue._tasks import QueueFolder, queue_folder
@@ -39,6 +40,15 @@ def make_folders(run_folder: str) -> None:
         _heartbeats.folder_of(run_folder),
     ):
         os.makedirs(folder, exist_ok=True)
+
+
+def unwritable(run_folder: str, error: OSError) -> FuruStoreError:
+    """The error about a run's folder that cannot be written."""
+    return FuruStoreError(
+        f"the folder of the run, {run_folder}, cannot be written: {error.strerror or error}",
+        path=run_folder,
+        hint="free some space, or make it writable, and run the same command again",
+    )
 
 
 def graph_file(run_folder: str, name: str) -> str:
