@@ -119,7 +119,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_no_name_has_two_meanings() -> None:
-    found = house.measure(workspace()).types_of_one_name
+    found = sources.names_of_several({m.name: sources.defined_types(m) for m in workspace()})
     check(found, "two_meanings", f"tell them apart by naming the thing: {found}")
 
 
