@@ -1,4 +1,27 @@
-"""Reproducible computation in plain Python: a config class says what, its hash says where."""
+"""Reproducible computation in plain Python: a config class says what, its hash says where.
+
+Glossary:
+    config: a frozen object of a `Furu` class, whose fields say what is to be computed
+    node: a config as a part of a graph; the configs in its fields are its dependencies
+    hash: the digest of a config's class name and fields, by which its result is found
+    artifact: the folder with what a node's code made; it is there if and only if it is complete
+    manifest: the list of an artifact's files with their sizes
+    codec: what stores values of some types in files of its own format
+    store: the folder of all artifacts, attempts and runs, `FURU_PATH`
+    attempt: one try to compute a node; it has a number and a folder of its own
+    lease: a file that the process of an attempt keeps fresh to show that it lives
+    staging folder: where an attempt's files lie until one rename makes them the artifact
+    checkpoint: what a node's code leaves for the node's next attempt
+    submission: the scheduler's job that is to compute a node
+    executor: what computes graphs of nodes, on this machine or elsewhere
+    run: what an executor does for one call; it has an id and a folder
+    root: a node that a run was asked for
+    worker: a process that computes nodes for a run
+    spec key: the name of the kind of worker that a node asks for
+    context: in whose name code runs: for which node, executor, run and spec key
+    violation: a `get()` in an executor that would have had to compute
+    failure kind: compute, lost, protocol or cancelled; retries depend on it
+"""
 
 import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
