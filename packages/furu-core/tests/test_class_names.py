@@ -29,7 +29,7 @@ from furu_core._config._class_names import (
     resolve,
     resolve_reference,
 )
-from furu_core._config._config_class import config_class
+from furu_core._config._objects import config_class
 from furu_core.errors import FuruDefinitionError, FuruError, FuruImportNameError
 
 TRAIN = """
@@ -380,12 +380,13 @@ LAUNCHED = """
 
     def main():
         import json, pickle
+        from furu_core._config._class_names import name_of
         job = Job()
         same = [
             pickle.loads(pickle.dumps(job)) == job,
             type(Job.from_dict(job.to_dict())) is Job,
             Holder().get()[1:] == [Options(3.0), Job],
-            Job.__furu_class__.import_name == "WORD:Job",
+            name_of(Job).importable == "WORD:Job",
         ]
         print("found", json.dumps([job.get(), job.furu_hash, Job.__furu_class__.identity_name, all(same)]))
 

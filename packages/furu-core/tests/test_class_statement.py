@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from furu_core import Furu, field
-from furu_core._config._config_class import config_class
+from furu_core._config._objects import config_class
 from furu_core.errors import FuruDefinitionError, FuruFrozen, FuruValueError
 from furu_core.executors import spec_key
 

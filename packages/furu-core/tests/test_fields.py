@@ -42,7 +42,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furu_core import Furu, field
-from furu_core._config._config_class import config_class
+from furu_core._config._objects import config_class
 from furu_core._forms._graph_file import GraphReader, GraphWriter
 from furu_core._forms._pack import Packer, Unpacker
 from furu_core.errors import FuruValueError

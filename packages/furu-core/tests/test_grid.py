@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from furu_core import Furu, grid
-from furu_core._executors._grid import Roots, RootsShape, named_roots
+from furu_core._config._grid import Roots, RootsShape, named_roots
 from furu_core.errors import FuruDependencyError, FuruValueError
 
 

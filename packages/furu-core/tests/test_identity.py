@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from furu_core import Furu, field
-from furu_core._config._config_class import config_class
 from furu_core._config._identity import changed_since_hashing, furu_hash, nested, omitted_defaults
+from furu_core._config._objects import config_class
 from furu_core._forms._pack import Packer, Unpacker, shallow_dict
 from furu_core._forms._python_text import python_text, to_python
 from furu_core._store import _manifest

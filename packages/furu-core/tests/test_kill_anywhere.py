@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from furu_core import _codecs, _files
-from furu_core._attempts import _acquire, _attempts, _lease, _publishing, _records
-from furu_core._compute import _compute, _compute_or_wait, _get
-from furu_core._store import _artifacts, _manifest
+from furu_core._attempts import _attempts, _lease, _publishing, _records
+from furu_core._compute import _acquire, _artifacts, _compute, _compute_or_wait, _get
+from furu_core._store import _manifest
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
 pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine that may be busy

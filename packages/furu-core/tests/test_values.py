@@ -30,7 +30,8 @@ from hypothesis import strategies as st
 from furu_core import Furu
 from furu_core._forms._pack import Packer, Unpacker
 from furu_core._forms._python_text import python_text
-from furu_core._forms._values import NotExact, dumps, from_json, loads, to_json
+from furu_core._forms._tagged_json import NotExact
+from furu_core._forms._values import dumps, from_json, loads, to_json
 from furu_core.errors import FuruValueError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")

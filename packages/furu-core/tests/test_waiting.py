@@ -17,6 +17,7 @@ import pytest
 from furu_core import Furu, _process_ids, _provenance
 from furu_core._attempts import _attempts, _lease, _records
 from furu_core._attempts._records import AttemptRecord, AttemptStatus
+from furu_core._config._objects import short_name
 from furu_core._output import _console
 from furu_core._process_ids import ProcessId
 from furu_core._settings import _settings
@@ -71,7 +72,7 @@ def leave_attempt(
     record = AttemptRecord(
         number=1,
         token=token,
-        node=_layout.short_name(node),
+        node=short_name(node),
         status=AttemptStatus.RUNNING,
         holder=holder,
         started=time.time() - age_secs,

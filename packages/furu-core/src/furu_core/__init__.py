@@ -41,7 +41,7 @@ from furu_core._settings._settings import use as use_settings
 
 if _TYPE_CHECKING:
     from furu_core._config._config_class import field
-    from furu_core._executors._grid import grid
+    from furu_core._config._grid import grid
     from furu_core._executors._run import run
     from furu_core._furu import Furu
     from furu_core._status._states import NodeState
@@ -67,7 +67,7 @@ _LATE = {
     "Furu": "furu_core._furu",
     "NodeState": "furu_core._status._states",
     "field": "furu_core._config._config_class",
-    "grid": "furu_core._executors._grid",
+    "grid": "furu_core._config._grid",
     "run": "furu_core._executors._run",
 }
 

@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, dataclass_transform
 
-from furu_core._compute import _get
+from furu_core._compute import _artifacts, _get
 from furu_core._compute._user_methods import default
 from furu_core._config import _config_class, _identity
 from furu_core._config._config_class import field
+from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
-from furu_core._store import _artifacts
-from furu_core._store._layout import CHECKPOINT, node_paths, short_name
+from furu_core._store import _published
+from furu_core._store._layout import CHECKPOINT, node_paths
 from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Furu(Generic[T_co]):
 
     def exists(self) -> bool:
         """Whether the result is there."""
-        return _artifacts.is_published(node_paths(self))
+        return _published.is_published(node_paths(self))
 
     def status(self) -> NodeState:
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""

@@ -7,65 +7,7 @@ entry point, named as the codec, and it is asked before furu's own::
     tensor = "my_package.codecs:TensorCodec"
 """
 
-from __future__ import annotations
-
-from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, ClassVar
-
-from furu_core._forms._values import NotExact
+from furu_core._codecs._codec import Codec
+from furu_core._forms._tagged_json import NotExact
 
 __all__ = ["Codec", "NotExact"]
-
-
-class Codec(ABC):
-    """Stores values of certain types in one file each.
-
-    A codec takes only what it gives back exactly, types included. It is asked for a whole result, and
-    for every part of it that is no plain JSON value; a value that no codec takes is pickled. One
-    instance, made without arguments, serves all threads of a process.
-
-    Attributes:
-        name: names the format in the artifact's manifest, for ever; also that of the entry point.
-        suffix: of the file, with its dot.
-        version: of the format; `load` is given the version that a file was saved with, and files of
-            a higher one are refused before.
-
-    Example:
-        >>> import json
-        >>> from fractions import Fraction
-        >>> class FractionCodec(Codec):
-        ...     name = "fraction"
-        ...     suffix = ".fraction"
-        ...     def accepts(self, value):
-        ...         return type(value) is Fraction
-        ...     def save(self, value, path):
-        ...         path.write_text(json.dumps([value.numerator, value.denominator]))
-        ...     def load(self, path, version):
-        ...         return Fraction(*json.loads(path.read_text()))
-    """
-
-    name: ClassVar[str]
-    suffix: ClassVar[str]
-    version: ClassVar[int] = 1
-
-    @abstractmethod
-    def accepts(self, value: object) -> bool:
-        """Whether this codec would store `value`; must be cheap."""
-
-    @abstractmethod
-    def save(self, value: Any, path: Path) -> None:
-        """Write `value` to the new file `path`.
-
-        Raises:
-            NotExact: it turned out that `load` would not give the value back exactly; the next codec
-                is asked, and what was written is removed.
-        """
-
-    @abstractmethod
-    def load(self, path: Path, version: int) -> object:
-        """The value that a `save` of format `version` wrote to `path`.
-
-        Raises:
-            ValueError: the file is damaged; the node is computed again.
-        """

@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
-    from furu_core._attempts._outcomes import (
-        Failure,
-        FailureKind,
-        Holder,
-        NodeResult,
-        Outcome,
-        Submission,
-    )
+    from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
     from furu_core._attempts._submissions import note_submission, remove_submission, submission_of
     from furu_core._compute._reruns import matches_rerun
     from furu_core._compute._reruns import reran as note_rerun
     from furu_core._compute._user_methods import dependencies, spec_key
     from furu_core._config._class_names import import_roots
-    from furu_core._executors._deaths import death_result, exit_text, lost_result
+    from furu_core._config._grid import Roots, named_roots
+    from furu_core._config._objects import short_name, short_name_of
+    from furu_core._context._submission import Submission
     from furu_core._executors._executor import (
         Event,
         EventKind,
@@ -38,21 +33,7 @@ if _TYPE_CHECKING:
         refuse_nested_run,
         runs_folder,
     )
-    from furu_core._executors._grid import Roots, named_roots
-    from furu_core._executors._preload import preload
     from furu_core._executors._registry import installed_executors, liveness, load_executor
-    from furu_core._executors._worker import (
-        has_validator,
-        invalidate_if_bad,
-        made_progress,
-        record_death,
-        run_node,
-    )
-    from furu_core._executors._worker_session import (
-        WorkerContext,
-        importing_user_code,
-        worker_session,
-    )
     from furu_core._files import (
         LineFile,
         create_file,
@@ -89,9 +70,22 @@ if _TYPE_CHECKING:
     from furu_core._settings._settings import to_env as settings_to_env
     from furu_core._status._state_reader import StateReader, state_at
     from furu_core._status._states import NodeInfo, NodeState
-    from furu_core._store._layout import named as short_name_of
-    from furu_core._store._layout import short_name
-    from furu_core._store._places import NodePlace, absent, place_of
+    from furu_core._store._places import NodePlace, place_of
+    from furu_core._store._published import absent
+    from furu_core._workers._deaths import death_result, exit_text, lost_result
+    from furu_core._workers._preload import preload
+    from furu_core._workers._worker import (
+        has_validator,
+        invalidate_if_bad,
+        made_progress,
+        record_death,
+        run_node,
+    )
+    from furu_core._workers._worker_session import (
+        WorkerContext,
+        importing_user_code,
+        worker_session,
+    )
 
 __all__ = [
     "Died",
@@ -189,7 +183,7 @@ __all__ = [
 _MODULES = {
     "_config._class_names": ("import_roots",),
     "_output._console": ("console",),
-    "_executors._deaths": ("death_result", "exit_text", "lost_result"),
+    "_workers._deaths": ("death_result", "exit_text", "lost_result"),
     "_executors._executor": (
         "Event",
         "EventKind",
@@ -205,12 +199,12 @@ _MODULES = {
         "runs_folder",
     ),
     "_forms._graph_file": ("GraphReader", "GraphWriter"),
-    "_executors._grid": ("Roots", "named_roots"),
+    "_config._grid": ("Roots", "named_roots"),
     "_processes._watchdog": ("Watchdog",),
     "_processes._watchdog_main": ("kill_sessions",),
     "_processes._origin": ("Origin", "interpreter_flags", "origin_here"),
     "_compute._user_methods": ("dependencies", "spec_key"),
-    "_store._layout": ("named as short_name_of", "short_name"),
+    "_config._objects": ("short_name", "short_name_of"),
     "_output._logging": ("console_through",),
     "_files": (
         "LineFile",
@@ -238,12 +232,13 @@ _MODULES = {
         "Holder",
         "NodeResult",
         "Outcome",
-        "Submission",
     ),
+    "_context._submission": ("Submission",),
     "_forms._pack": ("Packer", "Unpacker"),
-    "_store._places": ("NodePlace", "absent", "place_of"),
+    "_store._places": ("NodePlace", "place_of"),
+    "_store._published": ("absent",),
     "_plugins._entry_points": ("InstalledPlugin",),
-    "_executors._preload": ("preload",),
+    "_workers._preload": ("preload",),
     "_process_ids": ("ProcessId", "process_with_pid", "this_process", "is_gone as process_is_gone"),
     "_provenance": ("adopt as adopt_provenance", "process_provenance"),
     "_record_format": ("RecordFormat",),
@@ -253,14 +248,14 @@ _MODULES = {
     "_status._state_reader": ("StateReader", "state_at"),
     "_status._states": ("NodeInfo", "NodeState"),
     "_attempts._submissions": ("note_submission", "remove_submission", "submission_of"),
-    "_executors._worker": (
+    "_workers._worker": (
         "has_validator",
         "invalidate_if_bad",
         "made_progress",
         "record_death",
         "run_node",
     ),
-    "_executors._worker_session": ("WorkerContext", "importing_user_code", "worker_session"),
+    "_workers._worker_session": ("WorkerContext", "importing_user_code", "worker_session"),
 }
 _LATE = {
     name.rpartition(" as ")[2]: (module, name.partition(" as ")[0])

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu, _process_ids
-from furu_core._attempts import _acquire, _attempts
+from furu_core._attempts import _attempts
+from furu_core._compute import _acquire
 from furu_core._store import _layout
 from furu_core.errors import FuruWaitTimeout
 from furu_core.executors import StateReader

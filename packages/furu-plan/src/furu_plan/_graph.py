@@ -61,6 +61,7 @@ class RunGraph:
         seen: set[str] = set()
         stack: list[Furu[Any]] = [self.nodes[below].obj]
         while stack:
+            obj: Furu[Any]
             for obj in dependencies(stack.pop()):
                 if obj.furu_hash == node_hash:
                     return obj

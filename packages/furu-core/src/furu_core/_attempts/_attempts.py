@@ -32,9 +32,10 @@ import attrs
 from furu_core import _process_ids
 from furu_core._attempts import _lease, _records
 from furu_core._attempts._lease import Judgement, Lease, Life
-from furu_core._attempts._outcomes import FailureKind, Holder, Submission
+from furu_core._attempts._outcomes import FailureKind, Holder
 from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus, DamagedRecord
 from furu_core._context import _context
+from furu_core._context._submission import Submission
 from furu_core._files import store_error, write_file
 from furu_core._output import _logging
 from furu_core._store._layout import CHECKPOINT, LOG_FILE, META, SUBMISSION, TRASH, NodePaths

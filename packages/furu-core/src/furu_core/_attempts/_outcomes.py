@@ -8,23 +8,9 @@ from pathlib import Path
 import attrs
 
 from furu_core import _error_text
+from furu_core._context._submission import Submission
 from furu_core._process_ids import ProcessId
 from furu_core.errors import FuruError
-
-
-@attrs.frozen
-class Submission:
-    """A node's or worker's job in the words of the executor that started it.
-
-    Attributes:
-        executor: the executor's registered name.
-        id: what the backend calls the job.
-        restarts: how often the backend had restarted the job when this was written.
-    """
-
-    executor: str
-    id: str
-    restarts: int = 0
 
 
 @attrs.frozen

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from furu_core import _error_text
-from furu_core._attempts._outcomes import FailureKind, Submission
+from furu_core._attempts._outcomes import FailureKind
+from furu_core._context._submission import Submission
 from furu_core._files import read_file, replace_file
 from furu_core._process_ids import ProcessId
 from furu_core.errors import FuruFormatError

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from furu_core._attempts._outcomes import Submission
+from furu_core._context._submission import Submission
 from furu_core._files import store_error
 from furu_core._store._layout import SUBMISSION, NodePaths, node_paths
 from furu_core.errors import FuruFormatError
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 VERSION: Final = 1
 _TRIES: Final = 100
@@ -123,7 +123,7 @@ def remove(paths: NodePaths) -> None:
 
 
 def note_submission(
-    obj: Furu[Any], submission: Submission, *, over: Submission | None = None
+    obj: ConfigObject, submission: Submission, *, over: Submission | None = None
 ) -> bool:
     """Note that a scheduler's job is about to be submitted for a node; call it before submitting.
 
@@ -143,11 +143,11 @@ def note_submission(
     return note(node_paths(obj), submission, over=over)
 
 
-def submission_of(obj: Furu[Any]) -> Submission | None:
+def submission_of(obj: ConfigObject) -> Submission | None:
     """The job that was submitted last for a node, dead or alive; None without a readable note."""
     return queued(node_paths(obj))
 
 
-def remove_submission(obj: Furu[Any]) -> None:
+def remove_submission(obj: ConfigObject) -> None:
     """Forget the job that was to compute a node; call it when it could not be submitted."""
     remove(node_paths(obj))

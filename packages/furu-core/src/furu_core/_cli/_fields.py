@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from furu_core._config._annotations import ANYTHING, Annotations, Form, Shape
-from furu_core._config._config_lookup import config_class, is_furu
+from furu_core._config._objects import config_class, is_furu
 
 
 @attrs.frozen

@@ -11,8 +11,8 @@ from furu_core._cli._output import json_option, only_json, print_json
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
 if TYPE_CHECKING:
-    from furu_core._executors._grid import Roots
-    from furu_core.executors import Run
+    from furu_core._config._grid import Roots
+    from furu_core._executors._executor import Run
 
 _SHOWN_ROOTS: Final = 20
 
@@ -79,7 +79,8 @@ def _run(
 
 def _missing(roots: Roots, run: Run) -> FuruRunError | None:
     """An error if a run that ended well left a root out: the exit status must not depend on it."""
-    from furu_core.executors import StateReader, short_name
+    from furu_core._config._objects import short_name
+    from furu_core._status._state_reader import StateReader
 
     reader = StateReader()
     absent = [short_name(root) for root in roots.items if not reader.done(root)]
@@ -111,8 +112,9 @@ def _options(
 
 
 def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any]:
-    from furu_core._store._layout import node_paths, short_name
-    from furu_core.executors import StateReader
+    from furu_core._config._objects import short_name
+    from furu_core._status._state_reader import StateReader
+    from furu_core._store._layout import node_paths
 
     status = run.status()
     reader = StateReader()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
-from furu_core.codecs import Codec
+from furu_core._codecs._codec import Codec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from furu_core.codecs import Codec
+from furu_core._codecs._codec import Codec
 
 _LARGE: Final = 1024  # below, a file costs more than the third that base64 adds
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core.codecs import NotExact
+from furu_core._forms._tagged_json import NotExact
 
 _HEAP_TYPE: Final = 1 << 9  # made by a class statement, so without hidden state in C
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from furu_core._codecs._codec import Codec
 from furu_core._codecs._same_frame import same_frame
-from furu_core.codecs import Codec, NotExact
+from furu_core._forms._tagged_json import NotExact
 
 if TYPE_CHECKING:
     import pandas as pd

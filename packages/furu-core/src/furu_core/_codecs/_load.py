@@ -13,7 +13,7 @@ from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
 if TYPE_CHECKING:
-    from furu_core.codecs import Codec
+    from furu_core._codecs._codec import Codec
 
 _VERSION: Final = 1  # of the JSON and pickle formats
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from furu_core._codecs._arrays import ArrayCodec
 from furu_core._codecs._bytes import BytesCodec
+from furu_core._codecs._codec import Codec
 from furu_core._codecs._frames import FrameCodec, SeriesCodec
-from furu_core.codecs import Codec
 
 STEM: Final = "result"
 JSON_FILE: Final = "result.json"

@@ -8,10 +8,11 @@ from typing import Final
 
 import attrs
 
+from furu_core._codecs._codec import Codec
 from furu_core._codecs._own import OWN_NAMES
+from furu_core._forms._tagged_json import NotExact
 from furu_core._plugins import _entry_points, _requirements
 from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
-from furu_core.codecs import Codec, NotExact
 from furu_core.errors import FuruResultError
 
 _log: Final = logging.getLogger("furu.codecs")

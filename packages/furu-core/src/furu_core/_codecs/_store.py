@@ -16,9 +16,9 @@ from furu_core._codecs._paths import Base
 from furu_core._codecs._registry import Installed
 from furu_core._files import write_file
 from furu_core._forms import _values
+from furu_core._forms._tagged_json import NotExact
 from furu_core._store import _manifest
 from furu_core._store._manifest import ResultEntry
-from furu_core.codecs import NotExact
 from furu_core.errors import FuruError, FuruResultError
 
 _SCALARS: Final = (type(None), bool, int, float, str)

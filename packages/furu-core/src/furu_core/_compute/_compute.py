@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from furu_core import _codecs, _error_text, _files, _provenance
 from furu_core._attempts import _attempts, _publishing, _records, _violations
@@ -18,12 +18,13 @@ from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _debuggers, _open_files, _surroundings, _user_methods
 from furu_core._config import _identity
+from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._forms import _pack, _python_text
 from furu_core._output import _capture, _logging
 from furu_core._settings import _settings
-from furu_core._store import _artifacts, _manifest
-from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE, short_name
+from furu_core._store import _manifest, _published
+from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -47,13 +48,13 @@ from furu_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 _REASON_CHARACTERS: Final = 600
 
 
 def compute(
-    obj: Furu[Any],
+    obj: ConfigObject,
     attempt: Attempt,
     *,
     rerun: bool = False,
@@ -112,11 +113,14 @@ def compute(
 
 
 @contextmanager
-def _node_context(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
+def _node_context(obj: ConfigObject, attempt: Attempt) -> Iterator[None]:
     context = _context.exec_context()
     whole_process = context.one_at_a_time or not context.strict
     scope: _capture.Scope = "process" if whole_process else "thread"
-    with _context.computing(obj, attempt), ExitStack() as stack:
+    with (
+        _context.computing(obj, staging=attempt.staging, folder=attempt.folder),
+        ExitStack() as stack,
+    ):
         with _files.store_errors(attempt.folder):
             log = _capture.node_log(attempt.log, echo=context.echo, scope=scope)
             stack.enter_context(log)
@@ -167,7 +171,7 @@ def _traceback(error: BaseException) -> str:
     return "".join(lines)
 
 
-def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
+def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | None:
     _refuse_other_spec_key(obj)
     with _surroundings.restored():
         value = obj._create()
@@ -195,7 +199,7 @@ def _run_code(obj: Furu[Any], attempt: Attempt) -> _manifest.ResultEntry | None:
     return entry
 
 
-def _refuse_other_spec_key(obj: Furu[Any]) -> None:
+def _refuse_other_spec_key(obj: ConfigObject) -> None:
     """Refuse to compute in a worker what asks for another kind of worker, as the worker sees it."""
     context = _context.exec_context()
     if not context.strict or (key := _user_methods.spec_key(obj)) == context.spec_key:
@@ -211,7 +215,7 @@ def _refuse_other_spec_key(obj: Furu[Any]) -> None:
     )
 
 
-def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
+def _refuse_if_broken(obj: ConfigObject, attempt: Attempt) -> None:
     """Refuse to publish what broke a rule, even where the node's code swallowed the error."""
     violation = _violation(obj, attempt)
     if violation is not None:
@@ -219,7 +223,7 @@ def _refuse_if_broken(obj: Furu[Any], attempt: Attempt) -> None:
     _refuse_changed(obj, attempt, "published")
 
 
-def _refuse_changed(obj: Furu[Any], attempt: Attempt, done: str) -> None:
+def _refuse_changed(obj: ConfigObject, attempt: Attempt, done: str) -> None:
     changed = _identity.changed_since_hashing(obj)
     if changed is None:
         return
@@ -236,7 +240,7 @@ def _refuse_changed(obj: Furu[Any], attempt: Attempt, done: str) -> None:
     )
 
 
-def _violation(obj: Furu[Any], attempt: Attempt) -> FuruError | None:
+def _violation(obj: ConfigObject, attempt: Attempt) -> FuruError | None:
     """The first rule that the node's code broke; asking for a dependency that was removed is none."""
     found = _violations.noted_violation(attempt)
     if not isinstance(found, FuruMissingArtifact):
@@ -256,7 +260,7 @@ def _violation(obj: Furu[Any], attempt: Attempt) -> FuruError | None:
 
 
 def _write_records(
-    obj: Furu[Any],
+    obj: ConfigObject,
     attempt: Attempt,
     entry: _manifest.ResultEntry | None,
     timer: _provenance.NodeTimer,
@@ -291,7 +295,7 @@ def _json(value: object) -> bytes:
     return _compact(value).encode("ascii")
 
 
-def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
+def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
     staging = attempt.staging
     durable = _settings.current().durable
     if durable:  # which may take minutes, in which whoever looks for the log finds it
@@ -302,7 +306,7 @@ def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
             _files.sync_path(f"{staging}/{META}/{LOG_FILE}")
             _files.sync_path(f"{staging}/{META}")
     if _attempts.is_superseded(attempt):
-        if _artifacts.is_published(attempt.paths):
+        if _published.is_published(attempt.paths):
             return False
         raise _superseded(obj, attempt)
     published = _publishing.publish(attempt, replace=rerun)
@@ -320,7 +324,7 @@ def _publish(obj: Furu[Any], attempt: Attempt, *, rerun: bool) -> bool:
     return published
 
 
-def _superseded(obj: Furu[Any], attempt: Attempt) -> FuruSuperseded:
+def _superseded(obj: ConfigObject, attempt: Attempt) -> FuruSuperseded:
     return FuruSuperseded(
         f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because another "
         "took over while this one gave no sign of life, or its folder was removed",
@@ -338,13 +342,13 @@ def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     """
     if not isinstance(error, Exception):
         gone = not os.path.isdir(attempt.staging)
-        return gone and _artifacts.is_published(attempt.paths)
+        return gone and _published.is_published(attempt.paths)
     broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
-    return not broke_a_rule and _artifacts.is_published(attempt.paths)
+    return not broke_a_rule and _published.is_published(attempt.paths)
 
 
 def _ended(
-    obj: Furu[Any],
+    obj: ConfigObject,
     attempt: Attempt,
     error: BaseException,
     ending: Callable[[], NodeCancelled | None] | None,
@@ -404,7 +408,7 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
             return AttemptStatus.FAILED, FailureKind.COMPUTE
 
 
-def _translated(obj: Furu[Any], attempt: Attempt, error: BaseException) -> BaseException:
+def _translated(obj: ConfigObject, attempt: Attempt, error: BaseException) -> BaseException:
     """What a caller of `get()` sees of `error`."""
     name = short_name(obj)
     log = _attempts.log_of(attempt.folder)

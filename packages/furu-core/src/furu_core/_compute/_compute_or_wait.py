@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core._attempts import _acquire, _attempts, _publishing, _violations
+from furu_core._attempts import _attempts, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
-from furu_core._compute import _compute, _reruns, _user_methods
+from furu_core._compute import _acquire, _artifacts, _compute, _reruns, _user_methods
+from furu_core._compute._artifacts import MISSING, BadArtifact
+from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
 from furu_core._files import is_local_folder
 from furu_core._output import _logging
 from furu_core._settings import _settings
-from furu_core._store import _artifacts
-from furu_core._store._artifacts import MISSING, BadArtifact
-from furu_core._store._layout import NodePaths, short_name
+from furu_core._store import _published
+from furu_core._store._layout import NodePaths
 from furu_core.errors import (
     FuruInvalidDependency,
     FuruMissingArtifact,
@@ -29,13 +30,13 @@ from furu_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 _FIRST_POLL_SECS: Final = 0.005
 _ANNOUNCE_SECS: Final = 60.0
 
 
-def get(obj: Furu[Any], paths: NodePaths, *, force: bool, bad: str | None, rerun: bool) -> Any:
+def get(obj: ConfigObject, paths: NodePaths, *, force: bool, bad: str | None, rerun: bool) -> Any:
     """The result of a node that could not just be loaded.
 
     Args:
@@ -65,11 +66,11 @@ def get(obj: Furu[Any], paths: NodePaths, *, force: bool, bad: str | None, rerun
     return _compute_or_wait(obj, paths, suspect=bad is not None, rerun=rerun)
 
 
-def _compute_or_wait(obj: Furu[Any], paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
+def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
     wait = _Wait(obj)
     while True:
         # Only the caches of this host are waited for, and a claim each time would disturb others.
-        unseen = wait.has_begun and not suspect and _artifacts.is_published(paths)
+        unseen = wait.has_begun and not suspect and _published.is_published(paths)
         match None if unseen else _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
             case Attempt() as attempt:
                 state = "invalid" if suspect else "missing"
@@ -100,7 +101,7 @@ def _compute_or_wait(obj: Furu[Any], paths: NodePaths, *, suspect: bool, rerun: 
             return value
 
 
-def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
+def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
     """Load what was just computed, so that the first `get()` returns what every later one does.
 
     It gives `MISSING` when somebody deleted the artifact meanwhile.
@@ -122,18 +123,18 @@ def _load_fresh(obj: Furu[Any], paths: NodePaths) -> Any:
                 hash=obj.furu_hash,
                 hint="_validate must judge the published files as it judged the fresh ones",
             ) from None
-        if value is not MISSING or not _artifacts.is_published(paths):
+        if value is not MISSING or not _published.is_published(paths):
             return value
         wait.for_visibility(paths)
 
 
-def _load_late_or_refuse(obj: Furu[Any], paths: NodePaths, context: ExecContext) -> Any:
+def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecContext) -> Any:
     """Load an artifact that this host does not see yet; refuse one that is not there."""
     began = time.monotonic()
     deadline = began + context.known_done_wait_secs
     pause = _FIRST_POLL_SECS
     while True:
-        if _artifacts.is_listed(paths):
+        if _published.is_listed(paths):
             try:
                 value = _artifacts.load(obj, paths)
             except BadArtifact as bad:
@@ -172,7 +173,7 @@ def _load_late_or_refuse(obj: Furu[Any], paths: NodePaths, context: ExecContext)
     raise error
 
 
-def _require_same_spec_key(obj: Furu[Any], context: ExecContext) -> None:
+def _require_same_spec_key(obj: ConfigObject, context: ExecContext) -> None:
     key = _user_methods.spec_key(obj)
     if key == context.spec_key:
         return
@@ -190,7 +191,7 @@ def _require_same_spec_key(obj: Furu[Any], context: ExecContext) -> None:
 
 
 def _give_up_invalid(
-    obj: Furu[Any], paths: NodePaths, context: ExecContext, reason: str
+    obj: ConfigObject, paths: NodePaths, context: ExecContext, reason: str
 ) -> FuruInvalidDependency:
     """Move a bad artifact aside, note that the asker cannot go on, and return what to raise."""
     invalidate(obj, paths, reason)
@@ -205,9 +206,9 @@ def _give_up_invalid(
     return error
 
 
-def invalidate(obj: Furu[Any], paths: NodePaths, reason: str) -> None:
+def invalidate(obj: ConfigObject, paths: NodePaths, reason: str) -> None:
     """Move the bad artifact of `obj` aside, unless somebody else does or mended it already."""
-    from furu_core._attempts import _acquire
+    from furu_core._compute import _acquire
 
     claimed = _acquire.acquire(obj, paths, suspect=True)
     if isinstance(claimed, Attempt):
@@ -224,7 +225,7 @@ def _visibility_secs() -> float:
 class _Wait:
     """Waiting for somebody else, who is named, watched, and given up at the deadline."""
 
-    def __init__(self, obj: Furu[Any]) -> None:
+    def __init__(self, obj: ConfigObject) -> None:
         self._obj = obj
         self.has_begun = False
         self._pause = _FIRST_POLL_SECS
@@ -269,7 +270,7 @@ class _Wait:
             self.has_begun = True
             return
         limit = _visibility_secs()
-        if now - self._unseen_since > limit and _artifacts.is_listed(paths):
+        if now - self._unseen_since > limit and _published.is_listed(paths):
             raise FuruStoreError(
                 f"{paths.artifact} is listed but could not be opened for {limit:.0f} s",
                 path=paths.artifact,

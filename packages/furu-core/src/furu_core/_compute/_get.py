@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from furu_core._compute import _reruns
+from furu_core._compute import _artifacts, _reruns
+from furu_core._compute._artifacts import MISSING, BadArtifact
 from furu_core._context import _context
 from furu_core._settings import _settings
-from furu_core._store import _artifacts
-from furu_core._store._artifacts import MISSING, BadArtifact
 from furu_core._store._layout import node_paths
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 
-def get(obj: Furu[Any], *, force: bool) -> Any:
+def get(obj: ConfigObject, *, force: bool) -> Any:
     """The result of `obj`: loaded where it is there, else computed or waited for, or refused."""
     paths = node_paths(obj)
     if _context.is_validating(obj.furu_hash):

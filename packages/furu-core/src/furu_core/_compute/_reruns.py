@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from furu_core import _named_classes
 from furu_core._compute import _user_methods
@@ -11,13 +11,13 @@ from furu_core._context import _context
 from furu_core._settings import _settings
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 _reran: set[str] = set()
 _looked_up: set[str] = set()
 
 
-def is_due(obj: Furu[Any]) -> bool:
+def is_due(obj: ConfigObject) -> bool:
     """Whether `FURU_ALWAYS_RERUN` names the class of `obj` and this process has not rerun it yet.
 
     Inside an executor nothing is due: what it computes anew, its plan says.
@@ -28,7 +28,7 @@ def is_due(obj: Furu[Any]) -> bool:
     return matches_rerun(obj, wanted)
 
 
-def matches_rerun(obj: Furu[Any], wanted: frozenset[str]) -> bool:
+def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
     """Whether `FURU_ALWAYS_RERUN` names the class of `obj`, by as much of its name as one likes.
 
     A name that means no class of this program is warned of, once.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from furu_core._config._config_lookup import config_class
 from furu_core._config._identity import nested
+from furu_core._config._objects import config_class, short_name
 from furu_core._context._context import validating
 from furu_core._shown import shown
-from furu_core._store._layout import short_name
 from furu_core.errors import (
     FuruDefinitionError,
     FuruDependencyError,
@@ -18,7 +17,7 @@ from furu_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -34,7 +33,7 @@ def overrides(cls: type, name: str) -> bool:
     return not getattr(getattr(cls, name), "__furu_default__", False)
 
 
-def spec_key(obj: Furu[Any]) -> str:
+def spec_key(obj: ConfigObject) -> str:
     """The spec key that an object asks for.
 
     Raises:
@@ -50,7 +49,7 @@ def spec_key(obj: Furu[Any]) -> str:
     return key
 
 
-def dependencies(obj: Furu[Any]) -> tuple[Furu[Any], ...]:
+def dependencies(obj: ConfigObject) -> tuple[Any, ...]:
     """The nodes that must be there before `obj` can be computed.
 
     They are the Furu objects in its fields and those that its `_dependencies` names.
@@ -73,7 +72,7 @@ def dependencies(obj: Furu[Any]) -> tuple[Furu[Any], ...]:
     return tuple(found.values())
 
 
-def _named_dependencies(obj: Furu[Any]) -> list[Furu[Any]]:
+def _named_dependencies(obj: ConfigObject) -> list[Any]:
     named = obj._dependencies()
     try:
         return list(named)
@@ -89,7 +88,7 @@ def _shown(value: object) -> str:
     return f"{shown(value)} ({type(value).__name__})"
 
 
-def invalid_reason(obj: Furu[Any]) -> str | None:
+def invalid_reason(obj: ConfigObject) -> str | None:
     """Why the files that `furu_dir` holds are invalid in the eyes of `_validate`; None when valid.
 
     Whatever `_validate` raises means invalid, save that breaking a rule of the executor is no

@@ -10,7 +10,6 @@ import inspect
 import keyword
 import sys
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum
 from functools import partial, wraps
 from types import MemberDescriptorType
 from typing import Any, TypeVar, overload
@@ -18,9 +17,10 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from furu_core._config import _class_names
-from furu_core._config._annotations import Annotations, Shape
-from furu_core._config._config_lookup import config_class as config_class  # noqa: PLC0414 - it belongs here as well
-from furu_core._config._fit import Convert, field_fitter
+from furu_core._config._annotations import Annotations
+from furu_core._config._class_record import ConfigClass, Field, Rule, decorated
+from furu_core._config._fit import field_fitter
+from furu_core._config._objects import config_class
 from furu_core._shown import shown as _shown_value
 from furu_core.errors import FuruDefinitionError, FuruFrozen
 
@@ -47,81 +47,6 @@ _RESERVED_METHODS = {
     "__copy__": "furu copies config objects by their fields",
     "__deepcopy__": "furu copies config objects by their fields",
 }
-
-
-class Rule(Enum):
-    """What a field contributes to the hash."""
-
-    ALWAYS = "always"
-    EXCLUDED = "excluded"
-    UNLESS_DEFAULT = "unless default"
-
-
-@attrs.frozen
-class Field:
-    """One field of a config class.
-
-    Attributes:
-        name: the attribute.
-        alias: the parameter of the constructor: the name without leading underscores.
-        rule: what it contributes to the hash.
-        make_default: makes the default as the constructor would, or None if there is none.
-        in_repr: whether `repr` shows it.
-        fit: turns a value into the one to keep; raises `FuruValueError` if it does not fit the
-            annotation.
-        shape: reads what the annotation asks for.
-    """
-
-    name: str
-    alias: str
-    rule: Rule
-    make_default: Callable[[], Any] | None
-    in_repr: bool
-    fit: Convert
-    shape: Callable[[], Shape]
-
-
-class ConfigClass:
-    """What furu knows of one config class; compiled once, at the class statement.
-
-    Attributes:
-        cls: the class.
-        fields: its fields in the order they are declared, inherited ones first.
-    """
-
-    __slots__ = ("cls", "encoding", "fields")
-
-    def __init__(self, cls: type, fields: tuple[Field, ...]) -> None:
-        self.cls = cls
-        self.fields = fields
-        # Compiled by the encoder when the first object is hashed: naming a class may fail.
-        self.encoding: Any = None
-
-    @property
-    def identity_name(self) -> str:
-        """The name in hashes, ``"exp.train:Train"``; an error where the class has none."""
-        if "__dataclass_params__" in vars(self.cls):  # with init=False it asked for nothing
-            raise _decorated(self.cls, "dataclass")
-        return _class_names.name_of(self.cls).identity
-
-    @property
-    def import_name(self) -> str:
-        """The name by which other processes import the class."""
-        return _class_names.name_of(self.cls).importable
-
-    @property
-    def relpath(self) -> str:
-        """The folder of the class in the store, ``"exp/train/Train"``."""
-        return _class_names.name_of(self.cls).relpath
-
-    def refit(self, obj: Any) -> None:
-        """Fit the fields once more, in which `__attrs_post_init__` may have put other values."""
-        known = obj.__dict__
-        for field in self.fields:
-            known[field.name] = field.fit(known[field.name])
-
-    def __repr__(self) -> str:
-        return f"ConfigClass({self.cls.__module__}.{self.cls.__qualname__})"
 
 
 @overload
@@ -273,7 +198,7 @@ class _Sealed:
         self._owner = owner
 
     def __bool__(self) -> bool:
-        raise _decorated(self._owner, "attrs")
+        raise decorated(self._owner, "attrs")
 
 
 class DataclassSeal:
@@ -281,16 +206,8 @@ class DataclassSeal:
 
     def __get__(self, obj: object, owner: type) -> Any:
         if "__dataclass_params__" in vars(owner):
-            raise _decorated(owner, "dataclass")
+            raise decorated(owner, "dataclass")
         raise AttributeError("__post_init__")
-
-
-def _decorated(cls: type, decorator: str) -> FuruDefinitionError:
-    return FuruDefinitionError(
-        f"{cls.__qualname__} is a config class by its class statement, and a decorator of "
-        f"{decorator} would make it another one",
-        hint="leave the decorator out",
-    )
 
 
 def frozen(obj: Any, name: str) -> FuruFrozen:

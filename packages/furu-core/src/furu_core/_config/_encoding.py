@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from furu_core._config._class_names import is_of_script, name_of
-from furu_core._config._config_class import ConfigClass, Field, Rule
+from furu_core._config._class_record import ConfigClass, Field, Rule
 from furu_core._config._refused import MAX_DEPTH, Refused
 
 FORMAT = b"furu1"

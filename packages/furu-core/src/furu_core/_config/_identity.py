@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from furu_core._config._config_class import Rule
-from furu_core._config._config_lookup import config_class
+from furu_core._config._class_record import Rule
 from furu_core._config._encoding import (
     ENCODERS,
     OmittedField,
@@ -23,6 +22,7 @@ from furu_core._config._encoding import (
     encode_value,
     omitted_default,
 )
+from furu_core._config._objects import config_class
 from furu_core._config._refused import MAX_DEPTH, Refused
 from furu_core._shown import shown
 from furu_core.errors import FuruValueError

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from furu_core._config._objects import short_name
 from furu_core._context import _child_logging
 from furu_core._settings import _settings
-from furu_core._store._layout import short_name
 
 if TYPE_CHECKING:
-    from furu_core._attempts._attempts import Attempt
-    from furu_core._attempts._outcomes import Submission
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
+    from furu_core._context._submission import Submission
 
 CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
@@ -99,7 +98,9 @@ def _inherited_context() -> ExecContext:
     fields = json.loads(raw)
     job = fields["submission"]
     if job is not None:
-        from furu_core._attempts._outcomes import Submission  # a program that only loads has no job
+        from furu_core._context._submission import (
+            Submission,  # a program that only loads has no job
+        )
 
         fields["submission"] = Submission(**job)
     fields["chain"] = tuple(fields["chain"])
@@ -227,17 +228,23 @@ def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
 
 
 @contextmanager
-def computing(obj: Furu[Any], attempt: Attempt) -> Iterator[None]:
-    """Run the enclosed code as the code of `obj`, whose files go to the attempt's staging folder."""
+def computing(obj: ConfigObject, *, staging: str, folder: str) -> Iterator[None]:
+    """Run the enclosed code as the code of `obj`.
+
+    Args:
+        obj: the node.
+        staging: the folder that `furu_dir` means meanwhile.
+        folder: the attempt's.
+    """
     outer = exec_context()
     inner = attrs.evolve(
         outer,
         node=short_name(obj),
         hash=obj.furu_hash,
-        attempt=attempt.folder,
+        attempt=folder,
         chain=(*outer.chain, obj.furu_hash),
     )
-    running = Active(attempt.staging, attempt.folder, os.getpid())
+    running = Active(staging, folder, os.getpid())
     with _mutex:
         _active[obj.furu_hash] = running
         _export_active()

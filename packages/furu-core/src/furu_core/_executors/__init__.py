@@ -1,1 +1,1 @@
-"""The interface of executors and their runs, and what their workers do."""
+"""The interface of executors and their runs, and executors by name."""

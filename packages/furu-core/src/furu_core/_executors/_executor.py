@@ -15,9 +15,11 @@ from typing import Any, ClassVar, Final, Self
 import attrs
 
 from furu_core import _process_ids
-from furu_core._attempts._outcomes import Failure, Submission
+from furu_core._attempts._outcomes import Failure
+from furu_core._config._grid import Roots
+from furu_core._config._objects import short_name
 from furu_core._context import _context
-from furu_core._executors._grid import Roots
+from furu_core._context._submission import Submission
 from furu_core._files import LineFile, read_lines, replace_file, store_error
 from furu_core._store import _layout
 from furu_core.errors import FuruExecutorError, FuruNestedRun
@@ -275,7 +277,7 @@ def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) ->
         "started": now,
         "controller": attrs.asdict(_process_ids.this_process()),
         "roots": [
-            {"name": str(name), "node": _layout.short_name(root), "hash": root.furu_hash}
+            {"name": str(name), "node": short_name(root), "hash": root.furu_hash}
             for name, root in zip(roots.names, roots.items, strict=True)
         ],
     }

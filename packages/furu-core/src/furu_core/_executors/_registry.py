@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 
-from furu_core._attempts._outcomes import Submission
+from furu_core._context._submission import Submission
 from furu_core._executors._executor import Executor, Liveness
 from furu_core._plugins import _entry_points
 from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin

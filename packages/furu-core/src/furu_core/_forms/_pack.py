@@ -11,8 +11,8 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from furu_core._config._class_names import is_of_script, name_of, resolve
-from furu_core._config._config_lookup import config_class
 from furu_core._config._identity import are_same, furu_hash, nested, variant
+from furu_core._config._objects import config_class
 from furu_core._error_text import text_of
 from furu_core._forms._tagged_json import Writer, read
 from furu_core._shown import shown

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 from furu_core._config._class_names import name_of
-from furu_core._config._config_lookup import config_class, is_furu
 from furu_core._config._identity import furu_hash, nested, occurrences
+from furu_core._config._objects import config_class, is_furu
 from furu_core._config._value_types import value_type_of
 from furu_core._forms._pack import closure, node_key
 from furu_core._forms._values import dumps

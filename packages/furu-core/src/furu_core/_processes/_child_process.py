@@ -178,7 +178,7 @@ def death_text(pid: int, code: int | None) -> str:
             although it had closed its connection.
     """
     # Most parents see nobody die, and need not import what that takes.
-    from furu_core._executors._deaths import exit_text
+    from furu_core._workers._deaths import exit_text
 
     who = f"worker process {pid}"
     if code is None:

@@ -12,8 +12,8 @@ from enum import IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from furu_core._attempts._outcomes import NodeResult
-from furu_core._executors._worker_session import WorkerContext
 from furu_core._store._places import NodePlace
+from furu_core._workers._worker_session import WorkerContext
 
 _LENGTH: Final = struct.Struct(">Q")
 

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import attrs
 
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
-from furu_core._executors._worker_session import WorkerContext
 from furu_core._processes import _child_process
 from furu_core._processes._child_process import ChildProcess
 from furu_core._processes._messages import (
@@ -52,6 +51,7 @@ from furu_core._processes._messages import (
 from furu_core._processes._watchdog import Watchdog
 from furu_core._processes._watchdog_main import kill_sessions
 from furu_core._store._places import Placed, name_of
+from furu_core._workers._worker_session import WorkerContext
 from furu_core.errors import FuruExecutorError
 
 if TYPE_CHECKING:
@@ -574,7 +574,7 @@ class NodeProcess:
             outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED
             return NodeResult("", outcome, failure=failure)
         # Most parents see nobody die, and need not import what that takes.
-        from furu_core._executors._deaths import death_result
+        from furu_core._workers._deaths import death_result
 
         return death_result(pending.node, pid, answer.kind, answer.message, rerun=pending.rerun)
 

@@ -25,8 +25,6 @@ import attrs
 
 from furu_core import _provenance
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
-from furu_core._executors._worker import run_node
-from furu_core._executors._worker_session import WorkerContext, importing_user_code, worker_session
 from furu_core._forms._graph_file import GraphReader
 from furu_core._forms._pack import Unpacker
 from furu_core._processes._messages import (
@@ -47,6 +45,8 @@ from furu_core._processes._messages import (
     encode,
 )
 from furu_core._store._places import NodePlace, place_of
+from furu_core._workers._worker import run_node
+from furu_core._workers._worker_session import WorkerContext, importing_user_code, worker_session
 from furu_core.errors import NodeCancelled, NodeLost
 
 if TYPE_CHECKING:

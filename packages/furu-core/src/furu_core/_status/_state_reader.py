@@ -8,21 +8,23 @@ artifact needs a look into its record.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from furu_core._attempts import _attempts, _submissions
 from furu_core._attempts._attempts import LatestAttempt, holder_of
 from furu_core._attempts._outcomes import Failure, Holder
 from furu_core._attempts._records import AttemptStatus
+from furu_core._config._objects import short_name
 from furu_core._executors import _registry
 from furu_core._executors._executor import Liveness
 from furu_core._settings import _settings
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store._layout import ATTEMPTS, NodePaths, class_dir, short_name
-from furu_core._store._places import NodePlace, Placed, listed, name_of, paths_of
+from furu_core._store._layout import ATTEMPTS, NodePaths, class_dir
+from furu_core._store._places import NodePlace, Placed, name_of, paths_of
+from furu_core._store._published import listed
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 
 _DONE = NodeInfo(NodeState.DONE)
@@ -49,7 +51,7 @@ class StateReader:
         self._done.clear()
         self._attempted.clear()
 
-    def done(self, obj: Furu[Any]) -> bool:
+    def done(self, obj: ConfigObject) -> bool:
         """Whether the artifact of `obj` is there."""
         return obj.furu_hash in self.done_of(type(obj))
 
@@ -61,7 +63,7 @@ class StateReader:
             names = self._done[cls] = listed(class_dir(cls))
             return names
 
-    def state(self, obj: Furu[Any]) -> NodeInfo:
+    def state(self, obj: ConfigObject) -> NodeInfo:
         """How `obj` stands.
 
         Raises:
@@ -79,7 +81,7 @@ class StateReader:
         return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
 
 
-def state_of(obj: Furu[Any], paths: NodePaths) -> NodeInfo:
+def state_of(obj: ConfigObject, paths: NodePaths) -> NodeInfo:
     """How one node stands, without listing its whole class."""
     return _DONE if os.path.isdir(paths.artifact) else look(paths, short_name(obj))
 

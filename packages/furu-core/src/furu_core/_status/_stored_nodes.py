@@ -20,12 +20,13 @@ import attrs
 from furu_core import _named_classes
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord, DamagedRecord
+from furu_core._config._objects import short_name_of
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store import _layout, _manifest
+from furu_core._store import _manifest
 from furu_core._store._layout import ATTEMPTS, META, NodePaths
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 
@@ -80,7 +81,7 @@ class StoredNode:
     @property
     def name(self) -> str:
         """The short name, such as ``Train(3fa9c1)``."""
-        return _layout.named(self.cls.short, self.hash)
+        return short_name_of(self.cls.short, self.hash)
 
     def info(self) -> NodeInfo:
         """How the node stands; a record that cannot be read, or only by a newer furu, is a state."""

@@ -13,15 +13,15 @@ Paths are plain strings: on the way of a cache hit a `pathlib.Path` costs more t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from furu_core._config._config_lookup import config_class
+from furu_core._config._objects import config_class
 from furu_core._settings import _settings
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 META: Final = ".furu"
 ATTEMPTS: Final = ".attempts"
@@ -62,7 +62,7 @@ class NodePaths:
         return f"{self.class_dir}/{ATTEMPTS}"
 
 
-def node_paths(obj: Furu[Any]) -> NodePaths:
+def node_paths(obj: ConfigObject) -> NodePaths:
     """The folders of `obj` in the current store."""
     return NodePaths(class_dir(type(obj)), obj.furu_hash)
 
@@ -76,13 +76,3 @@ def class_dir(cls: type) -> str:
 def runs_dir() -> str:
     """The folder of all runs in the current store."""
     return f"{_settings.current().path}/runs"
-
-
-def short_name(obj: Furu[Any]) -> str:
-    """What logs call an object: its class and the first digits of its hash."""
-    return named(type(obj).__qualname__, obj.furu_hash)
-
-
-def named(class_name: str, node_hash: str) -> str:
-    """The short name of a node that is known by class name and hash only."""
-    return f"{class_name}({node_hash[:6]})"

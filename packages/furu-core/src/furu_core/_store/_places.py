@@ -6,20 +6,17 @@ of it. What happened to a node it learns, and records, by the node's place.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from furu_core._config._config_lookup import config_class
-from furu_core._files import store_error
+from furu_core._config._objects import config_class, short_name
 from furu_core._settings import _settings
 from furu_core._store import _layout
 from furu_core._store._layout import NodePaths
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 
 @attrs.frozen(slots=True)
@@ -43,28 +40,13 @@ class NodePlace:
     name: str
 
 
-Placed: TypeAlias = "Furu[Any] | NodePlace"
+Placed: TypeAlias = "ConfigObject | NodePlace"
 
 
-def place_of(obj: Furu[Any]) -> NodePlace:
+def place_of(obj: ConfigObject) -> NodePlace:
     """Where `obj` stands in any store."""
     relpath = config_class(type(obj)).relpath
-    return NodePlace(relpath, obj.furu_hash, _layout.short_name(obj))
-
-
-def absent(places: Iterable[NodePlace]) -> list[NodePlace]:
-    """Those of some nodes that have no artifact, at the price of one listing per class.
-
-    A listing shows what other hosts published sooner than a look at one folder does.
-    """
-    by_folder: dict[str, list[NodePlace]] = {}
-    for place in places:
-        by_folder.setdefault(place.folder, []).append(place)
-    found = []
-    for members in by_folder.values():
-        there = listed(paths_of(members[0]).class_dir)
-        found += [place for place in members if place.hash not in there]
-    return found
+    return NodePlace(relpath, obj.furu_hash, short_name(obj))
 
 
 def paths_of(node: Placed) -> NodePaths:
@@ -76,18 +58,4 @@ def paths_of(node: Placed) -> NodePaths:
 
 def name_of(node: Placed) -> str:
     """The short name of a node."""
-    return node.name if isinstance(node, NodePlace) else _layout.short_name(node)
-
-
-def listed(folder: str) -> frozenset[str]:
-    """The names in a folder; none if there is no such folder.
-
-    Raises:
-        FuruStoreError: it cannot be read.
-    """
-    try:
-        return frozenset(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
-    except OSError as error:
-        raise store_error(error, folder, doing="read") from error
+    return node.name if isinstance(node, NodePlace) else short_name(node)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from typing import Any
 
 import attrs
 
-from furu_core import Furu, NodeState
+from furu_core import NodeState
 from furu_core.executors import NodeInfo, StateReader
 from furu_slurm_pool._queue import _reports, _tasks
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, UnreadableReport, WorkerReport
@@ -104,7 +105,7 @@ class RecoveryReader(StateReader):
         super().__init__()
         self._recovered = recovered
 
-    def state(self, obj: Furu[object]) -> NodeInfo:
+    def state(self, obj: Any) -> NodeInfo:
         # First, because the scheduler would be asked about its holder, and may be slow or down.
         if self._recovered.holds(obj.furu_hash) and not self.done(obj):
             return NodeInfo(NodeState.ABSENT)

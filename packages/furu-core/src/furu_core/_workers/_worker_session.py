@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import attrs
 
-from furu_core._attempts._outcomes import Submission
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
+from furu_core._context._submission import Submission
 
 
 @attrs.frozen

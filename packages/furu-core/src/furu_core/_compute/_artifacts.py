@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from furu_core import _codecs
 from furu_core._compute import _user_methods
 from furu_core._config import _identity
+from furu_core._config._objects import short_name
 from furu_core._context import _context
-from furu_core._files import is_local_folder, store_error
+from furu_core._files import store_error
 from furu_core._store import _manifest
-from furu_core._store._layout import META, NodePaths, short_name
+from furu_core._store._layout import META, NodePaths
+from furu_core._store._published import is_published
 from furu_core.errors import FuruResultError
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 MISSING: Final = object()
 
@@ -26,7 +28,7 @@ class BadArtifact(Exception):
     """An artifact that is there but damaged or invalid."""
 
 
-def load(obj: Furu[Any], paths: NodePaths) -> Any:
+def load(obj: ConfigObject, paths: NodePaths) -> Any:
     """The result of `obj`, or `MISSING`.
 
     Raises:
@@ -44,7 +46,7 @@ def load(obj: Furu[Any], paths: NodePaths) -> Any:
     return _value(obj, manifest, paths.artifact)
 
 
-def _refuse_other_defaults(obj: Furu[Any], then: _manifest.Omitted) -> None:
+def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
     for field, (digest, now) in _identity.omitted_defaults(obj).items():
         # A field that was added since has no default there, and keeps what was computed before.
         if field in then and then[field][0] != digest:
@@ -60,7 +62,7 @@ def _refuse_other_defaults(obj: Furu[Any], then: _manifest.Omitted) -> None:
             )
 
 
-def load_unvalidated(obj: Furu[Any], paths: NodePaths) -> Any:
+def load_unvalidated(obj: ConfigObject, paths: NodePaths) -> Any:
     """The result as its own `_validate` sees it: what `furu_dir` holds now."""
     active = _context.active(obj.furu_hash)
     folder = paths.artifact if active is None else active.staging
@@ -79,7 +81,7 @@ def _manifest_of(
         raise store_error(error, folder, doing="read") from error
 
 
-def _value(obj: Furu[Any], manifest: _manifest.Manifest, folder: str) -> Any:
+def _value(obj: ConfigObject, manifest: _manifest.Manifest, folder: str) -> Any:
     if _user_methods.overrides(type(obj), "_load"):
         try:
             return obj._load()
@@ -98,7 +100,7 @@ def _value(obj: Furu[Any], manifest: _manifest.Manifest, folder: str) -> Any:
         raise
 
 
-def bad_reason(obj: Furu[Any], paths: NodePaths, *, by_loading: bool = False) -> str | None:
+def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False) -> str | None:
     """What is wrong with the artifact of `obj`; None when nothing is.
 
     Args:
@@ -128,7 +130,7 @@ def bad_reason(obj: Furu[Any], paths: NodePaths, *, by_loading: bool = False) ->
         return None  # what cannot be loaded here may be perfectly good
 
 
-def folder_of(obj: Furu[Any], paths: NodePaths) -> str | None:
+def folder_of(obj: ConfigObject, paths: NodePaths) -> str | None:
     """The folder of the artifact, or None where there is none.
 
     Raises:
@@ -141,7 +143,7 @@ def folder_of(obj: Furu[Any], paths: NodePaths) -> str | None:
     return paths.artifact
 
 
-def _refuse_other_artifact(obj: Furu[Any], folder: str) -> None:
+def _refuse_other_artifact(obj: ConfigObject, folder: str) -> None:
     # Once for each artifact: a node's code may ask for its folder as often as there are files in it.
     with suppress(BadArtifact, OSError):  # which is said, and mended, when it is loaded
         found = os.stat(folder)
@@ -151,24 +153,3 @@ def _refuse_other_artifact(obj: Furu[Any], folder: str) -> None:
         manifest = _manifest_of(folder, _manifest.read)
         _refuse_other_defaults(obj, {} if manifest is None else manifest.omitted)
         obj.__dict__["_furu_agreeing"] = which
-
-
-def is_published(paths: NodePaths) -> bool:
-    """Whether the artifact exists, also when this host's cache still says that it does not."""
-    if os.path.isdir(paths.artifact):
-        return True
-    # Listing a class of many artifacts is dear, and on a local disk `stat` is never behind.
-    return not is_local_folder(paths.class_dir) and is_listed(paths)
-
-
-def is_listed(paths: NodePaths) -> bool:
-    """Whether a listing of the class folder shows the artifact.
-
-    On network filesystems a listing is fresher than a `stat` of a name that was absent before.
-    """
-    try:
-        return paths.hash in os.listdir(paths.class_dir)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise store_error(error, paths.class_dir, doing="read") from error

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import attrs
 
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
-from furu_core._executors._worker import record_death
 from furu_core._process_ids import ProcessId, this_process
 from furu_core._status._state_reader import info_of
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store._places import Placed, name_of, paths_of
+from furu_core._workers._worker import record_death
 
 
 def exit_text(code: int) -> str:

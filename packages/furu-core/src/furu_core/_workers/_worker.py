@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from furu_core._attempts import _acquire, _attempts
+from furu_core._attempts import _attempts
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
-from furu_core._compute import _compute, _compute_or_wait, _reruns, _user_methods
+from furu_core._compute import (
+    _acquire,
+    _artifacts,
+    _compute,
+    _compute_or_wait,
+    _reruns,
+    _user_methods,
+)
+from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._output import _logging
-from furu_core._store import _artifacts
-from furu_core._store._layout import NodePaths, node_paths, short_name
+from furu_core._store import _published
+from furu_core._store._layout import NodePaths, node_paths
 from furu_core._store._places import Placed, name_of, paths_of
 from furu_core.errors import (
     FuruComputeError,
@@ -126,7 +134,7 @@ def record_death(
         The failure to count; None when the node's artifact was published before the worker died.
     """
     paths = paths_of(node)
-    if _artifacts.is_published(paths):
+    if _published.is_published(paths):
         return None
     number = attempt
     if number is None:
@@ -179,7 +187,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     if reason is None:
         return False
     _compute_or_wait.invalidate(obj, paths, reason)
-    return not _artifacts.is_published(paths)  # somebody may have mended it in this moment
+    return not _published.is_published(paths)  # somebody may have mended it in this moment
 
 
 @contextmanager

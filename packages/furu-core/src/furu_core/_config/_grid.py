@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from furu_core._config._config_lookup import is_furu
+from furu_core._config._objects import is_furu
 from furu_core.errors import FuruDependencyError, FuruValueError
 
 C = TypeVar("C")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from furu_core._attempts import _attempts, _publishing, _sweeping
 from furu_core._attempts._attempts import Attempt, LatestAttempt, Requester
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
+from furu_core._compute import _artifacts
+from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._settings import _settings
-from furu_core._store import _artifacts
-from furu_core._store._layout import NodePaths, short_name
+from furu_core._store import _published
+from furu_core._store._layout import NodePaths
 from furu_core.errors import FuruComputeError
 
 if TYPE_CHECKING:
-    from furu_core._furu import Furu
+    from furu_core._config._objects import ConfigObject
 
 
 def acquire(
-    obj: Furu[Any], paths: NodePaths, *, suspect: bool = False, rerun: bool = False
+    obj: ConfigObject, paths: NodePaths, *, suspect: bool = False, rerun: bool = False
 ) -> Attempt | LatestAttempt | None:
     """Claim the next attempt at `obj`, unless it is computed now or there already.
 
@@ -60,7 +62,7 @@ def acquire(
                 _attempts.set_aside_dead(newest)
                 _publishing.put_back_replaced(paths)
             # Listed only now: whoever held the attempts before may have published in between.
-            if rerun or not _artifacts.is_published(paths):
+            if rerun or not _published.is_published(paths):
                 return attempt
             if suspect and _artifacts.bad_reason(obj, paths, by_loading=True) is not None:
                 _publishing.move_aside(attempt)
@@ -101,7 +103,7 @@ def failed_earlier(newest: LatestAttempt | None) -> bool:
     )
 
 
-def _refuse_failed(obj: Furu[Any], newest: LatestAttempt) -> None:
+def _refuse_failed(obj: ConfigObject, newest: LatestAttempt) -> None:
     if not failed_earlier(newest):
         return
     assert newest.record is not None
