@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from furu_slurm import JobInfo, JobState, LocalCluster, Snapshot
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_pool._controller import _ghost_jobs, _workers
-from furu_slurm_pool._controller._ghost_jobs import (
-    await_ghost_jobs,
-    ghost_jobs,
-    live_jobs,
-    worker_job_name,
-)
+from furu_slurm_pool._controller._ghost_jobs import ghost_jobs, live_jobs, worker_job_name
 from furu_slurm_pool._controller._terms import current_leader, take_over
 from furu_slurm_pool._controller._workers import Worker
 from furu_slurm_pool._observer._stop import _stop_workers
@@ -65,11 +60,11 @@ def test_only_live_jobs_of_the_runs_workers_are_left() -> None:
     jobs = snapshot(_1=JobState.RUNNING, _2=JobState.COMPLETED, _3=JobState.COMPLETING)
     other = JobInfo(job_id="9", name=f"furu-pool-controller-{RUN}.tok", state=JobState.RUNNING)
     renamed = JobInfo(job_id="7", name="mine", state=JobState.RUNNING)
-    found = {**jobs.found, "9": other, "7": renamed}
-    assert live_jobs(Scripted(Snapshot(True, found=found)), RUN, []) == ["1"]
+    all_found = {**jobs.found, "9": other, "7": renamed}
+    assert live_jobs(Scripted(Snapshot(True, found=all_found)), RUN, []) == ["1"]
     # Those whose ids are noted may be called anything; those of another cluster are left alone.
     noted = [worker("7"), worker("1"), worker("2"), worker("8"), worker("1", home="beta:0")]
-    assert live_jobs(Scripted(Snapshot(True, found=found)), RUN, noted) == ["1", "7"]
+    assert live_jobs(Scripted(Snapshot(True, found=all_found)), RUN, noted) == ["1", "7"]
     with pytest.raises(FuruSlurmUnavailable, match="timed out"):
         live_jobs(Scripted(UNKNOWN), RUN, [])
 
@@ -92,17 +87,28 @@ def test_p7_a_run_whose_controller_died_before_it_heard_of_its_jobs_is_stopped_w
     assert orders_for(str(tmp_path), "w-other")[0]  # which it finds when it begins
 
 
+def found(
+    cluster: Scripted, hurried: Callable[[float], bool] = lambda _: bool(time.sleep(0.001))
+) -> list[str]:
+    """What is found of a run that has ended, where Slurm answers so."""
+    with ThreadPoolExecutor(1) as pool:
+        ask = partial(pool.submit, live_jobs, cluster, RUN, [])
+        return ghost_jobs(ask, RUN, hurried, hurry=False)
+
+
 def test_jobs_have_a_moment_to_end_once_slurm_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped = threading.Event()
     running, ended = snapshot(_1=JobState.RUNNING), snapshot(_1=JobState.COMPLETED)
-    assert ghost_jobs(Scripted(UNKNOWN, running, ended), RUN, [], stopped) == []
+    assert found(Scripted(UNKNOWN, running, ended)) == []
     monkeypatch.setattr(_ghost_jobs, "_EXIT_SECS", 0.05)
-    assert ghost_jobs(Scripted(UNKNOWN, running), RUN, [], stopped) == ["1"]
+    assert found(Scripted(UNKNOWN, running)) == ["1"]
 
 
-def test_p6_an_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_p6_an_answer_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(_ghost_jobs, "_ANSWER_SECS", 0.05)
-    assert ghost_jobs(Scripted(UNKNOWN), RUN, [], threading.Event()) is None
+    assert found(Scripted(UNKNOWN)) == []
+    assert f"furu pool stop {RUN}" in caplog.text
 
 
 @pytest.mark.parametrize("answer", [UNKNOWN, snapshot(_1=JobState.RUNNING)])
@@ -110,9 +116,6 @@ def test_p6_somebody_in_a_hurry_waits_no_longer(
     answer: Snapshot, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is known by then counts; else the way out is named."""
-    stopped = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        asked: Future[Any] = pool.submit(ghost_jobs, Scripted(answer), RUN, [], stopped)
-        jobs = await_ghost_jobs(asked, RUN, lambda _: True, hurry=False, stopped=stopped)
+    jobs = found(Scripted(answer), hurried=lambda _: True)
     assert jobs == (["1"] if answer.known else [])
     assert (f"furu pool stop {RUN}" in caplog.text) is not answer.known

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from furu_slurm import Health, JobHealth, JobInfo, JobState
-from furu_slurm_pool._controller._fleet import FailedStarts, StartsFail
+from furu_slurm_pool._controller._fleet import FailedStarts
 from furu_slurm_pool._controller._workers import Worker
 
 
@@ -22,9 +22,7 @@ def failures_borne(made: list[Worker]) -> int:
     """How many of these may fail to start, one after the other, before that is an error."""
     starts = FailedStarts()
     for number, one in enumerate(made):
-        try:
-            starts.failed(one, "it ended")
-        except StartsFail:
+        if starts.failed(one) is not None:
             return number
     return len(made)
 
@@ -49,5 +47,5 @@ def test_workers_that_ran_and_are_forgotten_have_failed() -> None:
 def test_one_that_begins_puts_an_end_to_the_row() -> None:
     starts = FailedStarts()
     for number in range(9):
-        starts.failed(worker(number, JobState.FAILED), "it ended")
+        starts.failed(worker(number, JobState.FAILED))
         starts.begun("gpu")

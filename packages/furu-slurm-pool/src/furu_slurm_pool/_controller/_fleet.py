@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +31,7 @@ from furu_slurm import (
 )
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
 from furu_slurm_pool._controller import _workers
-from furu_slurm_pool._controller._ghost_jobs import await_ghost_jobs, ghost_jobs, worker_job_name
+from furu_slurm_pool._controller._ghost_jobs import ghost_jobs, live_jobs, worker_job_name
 from furu_slurm_pool._controller._request import Request
 from furu_slurm_pool._controller._scaling import RecentDemand, shares
 from furu_slurm_pool._controller._workers import Gone, Worker
@@ -278,7 +277,6 @@ class Fleet:
         """Hear what the scheduler has answered, and look at signs of life; who is gone.
 
         Raises:
-            StartsFail: workers end again and again before they can do anything.
             FuruSlurmError: the scheduler refuses them.
         """
         self._hear_submission()
@@ -447,7 +445,10 @@ class Fleet:
             info = worker.health.info
             if info is not None and info.state is JobState.COMPLETED:
                 why = f"{why}, and its last word was: {last_word(worker.log) or 'none'}"
-            self._failed_starts.failed(worker, why)
+            too_many = self._failed_starts.failed(worker)
+            if too_many is not None:
+                return Gone(worker, f"{worker}: {why}; {too_many}", is_hopeless=True)
+            _log.warning("worker %s ended before it began: %s (log: %s)", worker, why, worker.log)
         return Gone(worker, why)
 
     # Ending
@@ -508,10 +509,9 @@ class Fleet:
         """Cancel the jobs of the run that Slurm still believes in, whatever is known of them here."""
         if self._cluster.name != "slurm" or not self._was_up:
             return
-        stopped = threading.Event()
         noted = _workers.noted(self._run_folder)
-        asked = self._in_thread(lambda: ghost_jobs(self._cluster, self._run_id, noted, stopped))
-        jobs = await_ghost_jobs(asked, self._run_id, hurried, hurry=hurry, stopped=stopped)
+        ask = partial(self._in_thread, lambda: live_jobs(self._cluster, self._run_id, noted))
+        jobs = ghost_jobs(ask, self._run_id, hurried, hurry=hurry)
         if jobs:
             self._in_thread(partial(self._cluster.cancel, jobs))
 
@@ -533,18 +533,6 @@ class Fleet:
         _workers.remove_note(self._run_folder, worker)
 
 
-class StartsFail(Exception):
-    """Workers end again and again before they can do anything.
-
-    Attributes:
-        worker: the last of them.
-    """
-
-    def __init__(self, message: str, worker: Worker) -> None:
-        super().__init__(message)
-        self.worker = worker
-
-
 class FailedStarts:
     """How often in a row workers of each spec key have failed to start."""
 
@@ -556,12 +544,8 @@ class FailedStarts:
         """Note that a worker has begun."""
         self._failed[key] = self._taken[key] = 0
 
-    def failed(self, worker: Worker, why: str) -> None:
-        """Note that one ended before that.
-
-        Raises:
-            StartsFail: so did too many before it.
-        """
+    def failed(self, worker: Worker) -> str | None:
+        """Note that one ended before that; what is said when so did too many before it."""
         info = worker.health.info
         state = "" if info is None else info.state.value
         # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
@@ -570,9 +554,8 @@ class FailedStarts:
         if state in _TAKEN or forgotten:
             counter, limit = (self._taken, _TAKEN_STARTS)
         counter[worker.spec_key] += 1
-        if counter[worker.spec_key] >= limit:
-            raise StartsFail(f"{worker}: {why}; so did {limit - 1} before it", worker)
-        _log.warning("worker %s ended before it began: %s (log: %s)", worker, why, worker.log)
+        too_many = counter[worker.spec_key] >= limit
+        return f"so did {limit - 1} before it" if too_many else None
 
 
 def unschedulable(worker: Worker, info: JobInfo) -> FuruSubmitRefused:

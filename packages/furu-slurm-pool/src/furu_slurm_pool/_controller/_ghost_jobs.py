@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
@@ -61,61 +60,45 @@ def live_jobs(cluster: Cluster, run_id: str, workers: Collection[Worker]) -> lis
 
 
 def ghost_jobs(
-    cluster: Cluster, run_id: str, workers: Collection[Worker], stopped: threading.Event
-) -> list[str] | None:
-    """The jobs of a run whose workers have left, and that do not end as they should.
-
-    Args:
-        cluster: where they ran.
-        run_id: the run.
-        workers: those that are noted.
-        stopped: set by somebody who does not want to wait any longer.
-
-    Returns:
-        Their ids; None when the scheduler does not answer for long.
-    """
-    limit = time.monotonic() + _ANSWER_SECS
-    first = True
-    while True:
-        try:
-            jobs = live_jobs(cluster, run_id, workers)
-        except FuruSlurmUnavailable:
-            jobs = None
-        now = time.monotonic()
-        if first and jobs is not None:
-            first, limit = False, now + _EXIT_SECS
-        if jobs == [] or stopped.is_set() or now > limit:
-            return jobs
-        stopped.wait(_PAUSE_SECS)
-
-
-def await_ghost_jobs(
-    asked: Future[list[str] | None],
+    ask: Callable[[], Future[list[str]]],
     run_id: str,
     hurried: Callable[[float], bool],
     *,
     hurry: bool,
-    stopped: threading.Event,
 ) -> list[str]:
-    """What `ghost_jobs`, asked in another thread, finds; none, and a warning, when nobody answers.
+    """The jobs of a run whose workers have left, and that do not end as they should.
 
     Args:
-        asked: its answer.
+        ask: asks `live_jobs`, in another thread because the scheduler may be slow to answer.
         run_id: the run.
         hurried: waits for so many seconds or less; whether somebody wants the end at once.
         hurry: whether somebody does already.
-        stopped: to be set then.
+
+    Returns:
+        Their ids; none, and a warning, when the scheduler does not answer for long.
     """
     word_at = time.monotonic() + _WORD_SECS
-    while not (asked.done() or hurry):
+    limit = time.monotonic() + _ANSWER_SECS
+    jobs: list[str] | None = None
+    answered = False
+    asked = ask()
+    while not hurry:
         hurry = hurried(_PAUSE_SECS)
-        if time.monotonic() > word_at:
+        now = time.monotonic()
+        if now > word_at:
             word_at = math.inf
             _log.warning("run %s has ended; Slurm is to say whether jobs of it are left", run_id)
-    stopped.set()
-    jobs = None
-    with suppress(Exception):  # what fails now is no news to the run
-        jobs = asked.result(_LAST_SECS)
+        if not asked.done():
+            continue
+        jobs = _answer(asked)
+        if jobs is not None and not answered:
+            answered, limit = True, now + _EXIT_SECS
+        if jobs == [] or now > limit:
+            break
+        asked = ask()
+    else:
+        with suppress(TimeoutError):
+            jobs = _answer(asked, _LAST_SECS)
     if jobs is None:
         _log.warning(
             "run %s has ended, and Slurm does not answer; should `squeue` show jobs of it later, this "
@@ -123,6 +106,12 @@ def await_ghost_jobs(
             *(run_id, run_id),
         )
     return jobs or []
+
+
+def _answer(asked: Future[list[str]], timeout: float = 0.0) -> list[str] | None:
+    """What the scheduler said; None when that failed, which is no news to a run that has ended."""
+    error = asked.exception(timeout)
+    return asked.result() if error is None else None
 
 
 def _prefix(run_id: str) -> str:

@@ -35,6 +35,14 @@ class Recovered:
         """Whether a node's attempt goes on, or has ended and nobody heard."""
         return node_hash in self.claimed or node_hash in self.reported
 
+    def add(self, report: TaskReport, worker: str) -> None:
+        """A worker has reported what became of a claimed task, before anybody took the task up."""
+        node_hash = _tasks.hash_of(report.task)
+        if self.claimed.get(node_hash) == report.task:
+            del self.claimed[node_hash]
+            if report.kind is not TaskEnd.GIVEN_BACK:
+                self.reported[node_hash] = (report, worker)
+
 
 def recover(run_folder: str, workers: Collection[str], counted: Collection[str]) -> Recovered:
     """Take stock of a queue that was left behind.
@@ -58,14 +66,13 @@ def recover(run_folder: str, workers: Collection[str], counted: Collection[str])
     # Afterwards, because a worker tells before it clears its task away.
     for file in _reports.names(run_folder):
         found.files.append(file)
-        reports = read_report(run_folder, file)
-        for report in () if reports is None else reports.tasks:
+        told = read_report(run_folder, file)
+        for report in told.tasks:
             node_hash = _tasks.hash_of(report.task)
             if found.claimed.get(node_hash) == report.task:
                 del found.claimed[node_hash]
             if report.kind is not TaskEnd.GIVEN_BACK and report.task not in counted:
-                assert reports is not None
-                found.reported[node_hash] = (report, reports.worker)
+                found.reported[node_hash] = (report, told.worker)
     for node_hash in found.claimed:  # a later attempt than the one that was told
         found.reported.pop(node_hash, None)
     return found
@@ -80,8 +87,8 @@ def tasks_left_in(run_folder: str) -> Recovered:
     return found
 
 
-def read_report(run_folder: str, file: str) -> WorkerReport | None:
-    """What a report file says; None when it is gone or damaged."""
+def read_report(run_folder: str, file: str) -> WorkerReport:
+    """What a report file says; nothing when it is gone or damaged."""
     path = f"{_reports.folder_of(run_folder)}/{file}"
     try:
         with open(path, "rb", buffering=0) as opened:
@@ -91,7 +98,7 @@ def read_report(run_folder: str, file: str) -> WorkerReport | None:
     except (OSError, UnreadableReport) as error:
         # What it told is found out by looking for tasks that are nowhere.
         _log.warning("%s cannot be read: %s", path, error)
-    return None
+    return WorkerReport(_reports.worker_of(file), ())
 
 
 class RecoveryReader(StateReader):

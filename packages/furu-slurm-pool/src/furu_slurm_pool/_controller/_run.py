@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Final
 
 from furu_core import use_settings
 from furu_core.executors import EventLog, RunState
@@ -19,10 +18,6 @@ from furu_slurm_pool._controller._start import ClaimedRun
 from furu_slurm_pool._controller._terms import StoredLedger, spent_before
 from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
 from furu_slurm_pool._waker import Waker
-
-_LEAVE_SECS: Final = 2.0  # for workers that have heard that the run is over
-_TASKS_A_WORKER: Final = 20  # that wait in the queue, so that no worker runs dry
-_TASKS: Final = 2_000
 
 
 class SlurmPoolRun(ControlledRun):
@@ -118,15 +113,8 @@ def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
         plan = build_plan(claimed.roots, settings=settings, reader=RecoveryReader(recovered))
         check_spec_keys(request.specs, plan.with_status(Status.TODO))
     pool = QueuePool(
-        run_folder=run_folder,
-        term=term,
-        fleet=fleet,
-        graph=plan.with_status(Status.TODO),
-        depth=_TASKS + _TASKS_A_WORKER * request.max_workers_total,
-        poll_secs=request.poll_interval_sec,
-        patience_secs=request.poll_interval_sec + _LEAVE_SECS,
-        local_store=request.local_store,
-        lease_secs=settings.lease_secs,
+        *(term, fleet, request, settings),
+        nodes=plan.with_status(Status.TODO),
         recovered=recovered,
         waker=waker,
     )

@@ -19,7 +19,6 @@ import attrs
 
 from furu_slurm import JobHealth, SubmittedJob, at_home, job_log
 from furu_slurm_pool._queue._files import is_hidden, listed
-from furu_slurm_pool._queue._tasks import queue_folder, revoke
 
 VERSION: Final = 1
 
@@ -86,10 +85,12 @@ class Gone:
     Attributes:
         worker: which.
         why: how one knows.
+        is_hopeless: whether workers end again and again before they can do anything.
     """
 
     worker: Worker
     why: str
+    is_hopeless: bool = False
 
 
 # Notes
@@ -164,12 +165,3 @@ def _read(run_folder: str, name: str) -> Worker | None:
         return found
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it was being written when its controller died: nothing was submitted
-
-
-def revoke_claims(run_folder: str, worker: Worker) -> list[str]:
-    """Take a dead worker's folder away from it, or keep it from making one; the tasks it had."""
-    queue = queue_folder(run_folder, worker.spec_key)
-    names = revoke(queue, worker.name)
-    with suppress(OSError):
-        os.makedirs(f"{queue.orphaned}/{worker.name}", exist_ok=True)
-    return names
