@@ -162,7 +162,7 @@ def test_p6_a_job_whose_end_slurm_forgot_after_the_run_is_ended_by_furu_pool_sto
     store: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if all jobs had ended when the run looked for the last time.
-    monkeypatch.setattr("furu_slurm_pool._controller._fleet.ghost_jobs", lambda *_: [])
+    monkeypatch.setattr("furu_slurm_pool._controller._fleet.ghost_jobs", lambda *_, **__: [])
     # Nor is a worker cancelled that takes long to leave.
     monkeypatch.setattr("furu_slurm_pool._controller._queue_pool._LEAVE_SECS", JOBS_SECS)
     run = start_on_slurm(Step(label="waits", waits=True), max_workers_total=1)
