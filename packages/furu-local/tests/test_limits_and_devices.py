@@ -12,10 +12,8 @@ from local_nodes import Sees
 from furu_core.errors import FuruExecutorError, FuruUsageError
 from furu_local import LocalExecutor, _processors, _run, run_local
 from furu_local._devices import Slot, resolve_devices
-from furu_local._options import PARSERS
 from furu_local._process import Launch
 from furu_local._processors import THREAD_VARIABLES
-from furu_plan.runs import parse_options
 from furu_testing import Mark, await_mark, let_go, noted, read_marks, times, wait_until
 from furu_testing.nodes import Step
 
@@ -156,30 +154,42 @@ def test_what_is_no_list_of_devices_is_refused(request_: Any) -> None:
         resolve_devices({"gpu": request_}, None)
 
 
-def test_options_of_the_command_line_are_read() -> None:
-    assert parse_options(
-        "local",
-        PARSERS,
-        {
-            "max_workers": "3",
-            "worker": "thread",
-            "window_size": "4",
-            "keep_going": "1",
-            "limits": "gpu=1,db=2",
-            "devices": "gpu=0+1,big=2,one=1+",
-            "retry_failed": "no",
-            "progress": "off",
-        },
-    ) == {
-        "max_workers": 3,
-        "worker": "thread",
-        "window_size": 4,
-        "keep_going": True,
-        "limits": {"gpu": 1, "db": 2},
-        "devices": {"gpu": ["0", "1"], "big": 2, "one": ["1"]},
-        "retry_failed": False,
-        "progress": False,
-    }
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (
+            {
+                "max_workers": "3",
+                "worker": "thread",
+                "window_size": "4",
+                "keep_going": "1",
+                "limits": "gpu=1,db=2",
+                "retry_failed": "no",
+                "progress": "off",
+            },
+            {
+                "max_workers": 3,
+                "worker": "thread",
+                "window_size": 4,
+                "keep_going": True,
+                "limits": {"gpu": 1, "db": 2},
+                "retry_failed": False,
+                "progress": False,
+            },
+        ),
+        (
+            {"devices": "gpu=0+1,big=2,one=1+"},
+            {"devices": {"gpu": ["0", "1"], "big": 2, "one": ["1"]}},
+        ),
+    ],
+    ids=["most", "devices"],
+)
+def test_options_of_the_command_line_are_read(
+    given: dict[str, str], read: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    executor = LocalExecutor.from_options(given)
+    assert {name: getattr(executor, name) for name in given} == read
 
 
 @pytest.mark.parametrize(

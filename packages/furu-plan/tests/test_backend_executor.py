@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any
 
 import attrs
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from furu_core import NodeState, use_settings
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError, FuruUsageError
 from furu_core.executors import (
+    TEXT,
     Died,
     EventKind,
     FailureKind,
@@ -23,13 +24,12 @@ from furu_core.executors import (
     StateReader,
     WorkerContext,
     node_order,
+    option,
     origin_here,
 )
 from furu_plan.runs import (
-    TEXT,
     Answer,
     BackendExecutor,
-    BackendOptions,
     NewRun,
     Place,
     Report,
@@ -112,25 +112,21 @@ class Room:
 ROOMS: list[Room] = []  # of the test that runs
 
 
+@attrs.frozen(kw_only=True)
 class Rooms(BackendExecutor):
     """The executor of such a backend."""
 
     name = "rooms"
-    parsers: ClassVar = {"colour": TEXT}
 
-    def __init__(
-        self, *, colour: str = "", script: Any = None, **options: Unpack[BackendOptions]
-    ) -> None:
-        super().__init__(**options)
-        self.colour = colour
-        self.script = script or {}
-        self.rooms: dict[Place | None, int] = {None: 2, "big": 1}
-        self.made: list[Room] = []
-        self.hold_answers = False
+    colour: str = option("", "of the walls", TEXT)
+    script: Any = attrs.field(factory=dict)
+    rooms: dict[Place | None, int] = attrs.field(factory=lambda: {None: 2, "big": 1})
+    made: list[Room] = attrs.field(factory=list)
+    hold_answers: threading.Event = attrs.field(factory=threading.Event)
 
     def backend(self, run: NewRun) -> Room:
         self.made.append(Room(run, self.rooms, self.script))
-        if not self.hold_answers:
+        if not self.hold_answers.is_set():
             self.made[-1].may_answer.set()
         ROOMS.append(self.made[-1])
         return self.made[-1]
@@ -178,7 +174,7 @@ def test_there_are_never_more_tasks_than_wanted_or_than_room_for_them(
     script = {label: [done(label)] for label in "abc"}
     executor = Rooms(max_workers=max_workers, script=script, progress=False)
     executor.rooms[None] = room
-    executor.hold_answers = True
+    executor.hold_answers.set()
     run = executor.submit([Step(label=label) for label in "abc"])
     wait_until("all to be begun that will be", lambda: run.status().running)
     executor.made[0].may_answer.set()
@@ -233,7 +229,7 @@ def test_P6_workers_that_come_late_are_waited_for() -> None:
 
 def test_P6_a_backend_that_is_gone_ends_the_run() -> None:
     executor = Rooms(script={"a": [done("a")]}, progress=False)
-    executor.hold_answers = True
+    executor.hold_answers.set()
     run = executor.submit(Step(label="a"))
     wait_until("the task", lambda: executor.made[0].reports)
     executor.made[0].gone = True

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Unpack
+from typing import Any
+
+import attrs
 
 from furu_core import Furu
 from furu_core.errors import FuruUsageError
-from furu_core.executors import Liveness, Submission
+from furu_core.executors import TEXT, Liveness, OptionKind, Submission, option, parse_pairs
 from furu_dask._backend import DaskBackend, Resources, liveness_of
-from furu_plan import runs
+from furu_plan import Window, runs
 
 
 def run_dask(
@@ -17,7 +19,12 @@ def run_dask(
     *,
     address: str | None = None,
     resources: Resources | None = None,
-    **options: Unpack[runs.BackendOptions],
+    max_workers: int | None = None,
+    worker_timeout: float = 60.0,
+    window_size: Window = "bfs",
+    keep_going: bool = False,
+    retry_failed: bool | None = None,
+    progress: bool | None = None,
 ) -> runs.ControlledRun:
     """Compute roots and everything they depend on, on a Dask cluster, and wait for the end.
 
@@ -25,8 +32,13 @@ def run_dask(
         roots: one Furu object, an iterable of them, or a dict of named ones.
         address: of a Dask scheduler; by default a cluster of this machine is started for the run.
         resources: what nodes need of a Dask worker, by spec key, such as ``{"gpu": {"GPU": 1}}``.
-        **options: ``max_workers``, ``worker_timeout``, ``window_size``, ``keep_going``,
-            ``retry_failed`` and ``progress``, as for every `furu_plan.runs.BackendExecutor`.
+        max_workers: how many nodes are computed at once; by default as many as there are threads.
+        worker_timeout: seconds to wait for a worker that can compute what is ready, while nothing is
+            computed.
+        window_size: how many roots are worked on at once: "bfs" all, "dfs" one, or a number.
+        keep_going: when a node fails for good, go on with what does not depend on it.
+        retry_failed: whether nodes that failed are tried again, in place of `FURU_RETRY_FAILED`.
+        progress: whether to tell of progress on the console.
 
     Returns:
         The run, whose `results()` come in the shape of the roots.
@@ -36,49 +48,54 @@ def run_dask(
         FuruRunCancelled: the run was cancelled, for instance by Ctrl-C.
         FuruUsageError: an option makes no sense.
     """
-    return DaskExecutor(address=address, resources=resources, **options).submit(roots).wait()
+    executor = DaskExecutor(
+        address=address,
+        resources=resources,
+        max_workers=max_workers,
+        worker_timeout=worker_timeout,
+        window_size=window_size,
+        keep_going=keep_going,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
+    return executor.submit(roots).wait()
 
 
 def _read_resources(text: str) -> Resources:
     return {
         key: {name: float(amount) for name, amount in (one.split(":") for one in value.split("+"))}
-        for key, value in runs.parse_pairs(text).items()
+        for key, value in parse_pairs(text).items()
     }
 
 
+@attrs.frozen(kw_only=True)
 class DaskExecutor(runs.BackendExecutor):
     """Runs graphs on a Dask cluster; its arguments are those of `run_dask`."""
 
     name = "dask"
     places_option = "resources"
-    parsers: ClassVar[Mapping[str, runs.OptionParser]] = {
-        "address": runs.TEXT,
-        "resources": runs.OptionParser(_read_resources, "for example gpu=GPU:1,big=GPU:2+DISK:9"),
-    }
 
-    def __init__(
-        self,
-        *,
-        address: str | None = None,
-        resources: Resources | None = None,
-        **options: Unpack[runs.BackendOptions],
-    ) -> None:
-        super().__init__(**options)
-        if resources and address is None:
+    address: str | None = option(None, "of a Dask scheduler", TEXT)
+    resources: Resources | None = option(
+        None,
+        "what nodes need of a Dask worker, by spec key",
+        OptionKind("for example gpu=GPU:1,big=GPU:2+DISK:9", parse=_read_resources),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.resources and self.address is None:
             raise FuruUsageError(
                 "resources are asked for, and a cluster that is started for the run has none",
                 hint="start workers with `dask worker --resources`, and give the address",
             )
-        self._address = address
-        self._resources = resources or {}
 
     def backend(self, run: runs.NewRun) -> DaskBackend:
         """What computes the nodes of a run."""
-        return DaskBackend(run, self._address, self._resources, self.max_workers)
+        return DaskBackend(run, self.address, self.resources or {}, self.max_workers)
 
     def places(self) -> dict[str, str]:
         """Nodes whose spec key has resources compete for the workers that have them."""
-        return {key: key for key in self._resources}
+        return {key: key for key in self.resources or {}}
 
     @classmethod
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:

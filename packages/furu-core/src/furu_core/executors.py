@@ -33,6 +33,16 @@ if _TYPE_CHECKING:
         refuse_nested_run,
         runs_folder,
     )
+    from furu_core._executors._options import (
+        COUNT,
+        FLAG,
+        SECONDS,
+        TEXT,
+        OptionKind,
+        one_of,
+        option,
+        parse_pairs,
+    )
     from furu_core._executors._registry import installed_executors, liveness, load_executor
     from furu_core._files import (
         LineFile,
@@ -88,6 +98,10 @@ if _TYPE_CHECKING:
     )
 
 __all__ = [
+    "COUNT",
+    "FLAG",
+    "SECONDS",
+    "TEXT",
     "Died",
     "Event",
     "EventKind",
@@ -108,6 +122,7 @@ __all__ = [
     "NodeReport",
     "NodeResult",
     "NodeState",
+    "OptionKind",
     "Origin",
     "Outcome",
     "Packer",
@@ -151,7 +166,10 @@ __all__ = [
     "note_rerun",
     "note_submission",
     "once_visible",
+    "one_of",
+    "option",
     "origin_here",
+    "parse_pairs",
     "place_of",
     "preload",
     "process_is_gone",
@@ -239,6 +257,16 @@ _MODULES = {
     "_store._published": ("absent",),
     "_plugins._entry_points": ("InstalledPlugin",),
     "_workers._preload": ("preload",),
+    "_executors._options": (
+        "COUNT",
+        "FLAG",
+        "SECONDS",
+        "TEXT",
+        "OptionKind",
+        "one_of",
+        "option",
+        "parse_pairs",
+    ),
     "_process_ids": ("ProcessId", "process_with_pid", "this_process", "is_gone as process_is_gone"),
     "_provenance": ("adopt as adopt_provenance", "process_provenance"),
     "_record_format": ("RecordFormat",),

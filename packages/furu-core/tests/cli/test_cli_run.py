@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 import pytest
 
-from furu_core._cli._values import convert
 from furu_core._config._annotations import Annotations, Shape
+from furu_core._forms._typed_text import convert
 
 RUN = ("run", "--executor", "inline")
 

@@ -6,28 +6,41 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
+
+import attrs
 
 import furu_core
 from furu_core import Furu, use_settings
-from furu_core.executors import Executor, settings_to_env
+from furu_core.errors import FuruUsageError
+from furu_core.executors import (
+    COUNT,
+    Executor,
+    OptionKind,
+    one_of,
+    option,
+    parse_pairs,
+    settings_to_env,
+)
 from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
-from furu_local._options import PARSERS, Options, WorkerKind, checked_options
 from furu_local._process import launch_of
 from furu_local._processes import ProcessPool
-from furu_local._processors import threads_of_workers
+from furu_local._processors import processor_count, threads_of_workers
 from furu_local._threads import InlinePool, ThreadPool
 from furu_plan import Window
-from furu_plan.runs import ControlledRun, NewRun, Pool, parse_options, start_run
+from furu_plan.runs import ControlledRun, ControlledRunOptions, NewRun, Pool, start_run
 
 NAME: Final = "local"
+
+#: What computes nodes.
+WorkerKind: TypeAlias = Literal["process", "thread", "inline"]
 
 
 def run_local(
     roots: Furu[Any] | Iterable[Furu[Any]] | Mapping[str, Furu[Any]],
     *,
     max_workers: int | None = None,
-    worker: Literal["process", "thread", "inline"] = "process",
+    worker: WorkerKind = "process",
     window_size: Window = "bfs",
     keep_going: bool = False,
     limits: Mapping[str, int] | None = None,
@@ -45,18 +58,19 @@ def run_local(
         max_workers: how many nodes are computed at once. Default: the number of processors. These
             are divided among worker processes: unless you set `OMP_NUM_THREADS` or one of its kin,
             the libraries of each use no more threads than its share.
-        worker: ``"process"``; ``"thread"`` where nodes wait more than they compute, with the limits
+        worker: what computes nodes: ``"process"``; ``"thread"`` where nodes wait more than they compute, with the limits
             that threads can be neither killed nor kept apart and that `get()` computes nowhere in
             this process meanwhile; ``"inline"`` for the calling thread itself, whose console shows what
             nodes print, and in which debuggers work.
         window_size: how many roots are worked on at once: ``"bfs"`` all, ``"dfs"`` one after the
             other, or a number.
-        keep_going: when a node fails for good, compute what does not depend on it.
+        keep_going: when a node fails for good, go on with what does not depend on it.
         limits: spec key to the number of its nodes that may be computed at once.
         devices: spec key to a number of devices, or a list of them, as ``CUDA_VISIBLE_DEVICES``
             counts them. Each such node has one to itself, in a process that sees no other.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
-        progress: False shows no progress.
+        progress: whether to tell of progress on the console. Default: by a display on a terminal, by
+            a line now and then elsewhere.
 
     Returns:
         The run, whose `results()` come in the shape of the roots.
@@ -91,98 +105,97 @@ def run_local(
     return executor.submit(roots).wait()
 
 
-class LocalExecutor(Executor):
-    """Runs graphs on this machine; its arguments are those of `run_local`."""
+def _are_counts(limits: Any) -> bool:
+    return isinstance(limits, Mapping) and all(map(COUNT.check, limits.values()))
+
+
+def _devices(text: str) -> dict[str, DeviceRequest]:
+    """``gpu=2`` is two devices, ``gpu=0+1`` those two, ``gpu=1+`` the one with this index."""
+    return {
+        key: [part for part in value.split("+") if part] if "+" in value else int(value)
+        for key, value in parse_pairs(text).items()
+    }
+
+
+@attrs.frozen(kw_only=True)
+class LocalExecutor(ControlledRunOptions, Executor):
+    """Runs graphs on this machine; its arguments are those of `run_local`.
+
+    Example:
+        >>> executor = LocalExecutor.from_options({"max_workers": "2", "limits": "db=1"})
+    """
 
     name: ClassVar[str] = NAME
 
-    def __init__(
-        self,
-        *,
-        max_workers: int | None = None,
-        worker: Literal["process", "thread", "inline"] = "process",
-        window_size: Window = "bfs",
-        keep_going: bool = False,
-        limits: Mapping[str, int] | None = None,
-        devices: Mapping[str, DeviceRequest] | None = None,
-        retry_failed: bool | None = None,
-        progress: bool | None = None,
-    ) -> None:
-        self._options = checked_options(
-            max_workers=max_workers,
-            worker=worker,
-            window_size=window_size,
-            keep_going=keep_going,
-            limits=limits,
-            devices=devices,
-            retry_failed=retry_failed,
-            progress=progress,
-        )
-        self._slots = resolve_devices(self._options.devices, os.environ.get(VARIABLE))
+    max_workers: int | None = option(None, "how many nodes are computed at once", COUNT)
+    worker: WorkerKind = option("process", "what computes nodes", one_of(*get_args(WorkerKind)))
+    limits: Mapping[str, int] | None = option(
+        None,
+        "spec key to the number of its nodes that may be computed at once",
+        OptionKind("whole numbers from 1 on by spec key, such as db=1,gpu=2", _are_counts),
+    )
+    devices: Mapping[str, DeviceRequest] | None = option(
+        None,
+        "spec key to a number of devices, or a list of them",
+        OptionKind("for example gpu=2, or gpu=0+1 for the first two", parse=_devices),
+    )
+    _slots: Mapping[str, tuple[Slot, ...]] = attrs.field(init=False, repr=False)
 
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> LocalExecutor:
-        """Make an executor from options by name; of the command line all values are strings.
-
-        Raises:
-            FuruExecutorError: an option is unknown or cannot be read.
-            FuruUsageError: an option makes no sense.
-
-        Example:
-            >>> executor = LocalExecutor.from_options({"max_workers": "2", "limits": "db=1"})
-        """
-        return cls(**parse_options(NAME, PARSERS, options))
+    @_slots.default
+    def _find_slots(self) -> Mapping[str, tuple[Slot, ...]]:
+        if self.devices and self.worker != "process":
+            raise FuruUsageError(
+                f"devices need a process of their own for each, and worker is {self.worker!r}",
+                hint='leave worker="process", or leave devices out',
+            )
+        return resolve_devices(self.devices or {}, os.environ.get(VARIABLE))
 
     def submit(self, roots: Any) -> ControlledRun:
         """Start computing `roots` and everything they depend on, and return the run.
 
         With ``worker="inline"`` the run has ended when this returns; `wait` tells how.
         """
-        options = self._options
-        slots = self._slots
+        workers = self.max_workers or processor_count()
         return start_run(
             self.name,
             roots,
-            partial(_pool, options, slots),
-            how=_how(options),
-            limits=options.limits,
-            places=slots,
+            partial(_pool, self.worker, workers, self._slots),
+            self,
+            how=_how(self.worker, workers),
+            limits=self.limits,
+            places=self._slots,
             places_option="devices",
-            here=options.worker is WorkerKind.INLINE,
-            within=_in_threads(options),
-            window_size=options.window_size,
-            keep_going=options.keep_going,
-            retry_failed=options.retry_failed,
-            progress=options.progress,
+            here=self.worker == "inline",
+            within=_in_threads(self),
         )
 
 
-def _how(options: Options) -> str:
+def _how(worker: WorkerKind, workers: int) -> str:
     """How nodes are computed, in words."""
-    inline = options.worker is WorkerKind.INLINE
-    one = options.max_workers == 1 or inline
-    number = "one at a time" if one else f"up to {options.max_workers} at once"
-    return f"{number} ({options.worker.value})"
+    one = workers == 1 or worker == "inline"
+    return f"{'one at a time' if one else f'up to {workers} at once'} ({worker})"
 
 
-def _in_threads(options: Options) -> AbstractContextManager[Any] | None:
+def _in_threads(executor: LocalExecutor) -> AbstractContextManager[Any] | None:
     """What gives workers that are threads of this process the run's own settings."""
-    shared = options.worker is not WorkerKind.PROCESS
-    if shared and options.retry_failed not in (None, furu_core.settings().retry_failed):
-        return use_settings(retry_failed=options.retry_failed)
+    retry_failed = executor.settings().retry_failed
+    if executor.worker != "process" and retry_failed != furu_core.settings().retry_failed:
+        return use_settings(retry_failed=retry_failed)
     return None
 
 
-def _pool(options: Options, slots: Mapping[str, tuple[Slot, ...]], run: NewRun) -> Pool:
-    match options.worker:
-        case WorkerKind.PROCESS:
+def _pool(
+    worker: WorkerKind, workers: int, slots: Mapping[str, tuple[Slot, ...]], run: NewRun
+) -> Pool:
+    match worker:
+        case "process":
             # A node of a surrounding run would be named by these, and is none of the workers'.
             outer = {k: v for k, v in os.environ.items() if not k.startswith("FURU_EXEC_")}
-            threads = threads_of_workers(min(options.max_workers, run.at_once), outer)
+            threads = threads_of_workers(min(workers, run.at_once), outer)
             launch = launch_of({**outer, **threads, **settings_to_env(run.settings)}, run.folder)
             places = tuple(dict.fromkeys(slot for group in slots.values() for slot in group))
-            return ProcessPool(options.max_workers, launch, NAME, run.id, places)
-        case WorkerKind.THREAD:
-            return ThreadPool(options.max_workers, NAME, run.id)
-        case WorkerKind.INLINE:
+            return ProcessPool(workers, launch, NAME, run.id, places)
+        case "thread":
+            return ThreadPool(workers, NAME, run.id)
+        case "inline":
             return InlinePool(NAME, run.id)

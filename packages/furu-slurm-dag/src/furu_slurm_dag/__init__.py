@@ -22,9 +22,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # A job imports this package as well, and would wait for all that submits jobs.
     if name in __all__:
-        from furu_slurm_dag import _executor, _options, _run
+        import furu_slurm
+        from furu_slurm_dag import _executor, _run
 
-        return next(vars(one)[name] for one in (_run, _executor, _options) if name in vars(one))
+        return next(
+            getattr(one, name) for one in (_run, _executor, furu_slurm) if hasattr(one, name)
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

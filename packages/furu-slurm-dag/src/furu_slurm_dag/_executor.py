@@ -8,20 +8,26 @@ from typing import Any, ClassVar
 
 import attrs
 
-import furu_core
 from furu_core import Furu, use_settings
 from furu_core.errors import FuruRunError
 from furu_core.executors import (
+    COUNT,
+    SECONDS,
+    TEXT,
     Executor,
     Liveness,
+    OptionKind,
     Submission,
     named_roots,
     new_run_folder,
+    option,
     refuse_nested_run,
 )
 from furu_plan import DependencyPlan, Status, build_plan
-from furu_plan.runs import count, failed_before, failure_text, parse_options
+from furu_plan.runs import RunOptions, count, failed_before, failure_text
 from furu_slurm import (
+    SPECS_KIND,
+    GivenSpecs,
     SlurmCluster,
     check_spec_keys,
     resolve_specs,
@@ -30,7 +36,6 @@ from furu_slurm import (
 )
 from furu_slurm_dag._files import NAME
 from furu_slurm_dag._liveness import liveness
-from furu_slurm_dag._options import PARSERS, GivenSpecs, Options
 from furu_slurm_dag._run import SlurmDagSubmission
 from furu_slurm_dag._submit import Submitter, refuse_elsewhere
 
@@ -57,13 +62,14 @@ def submit_slurm_dag(
             given come from ``[tool.furu.slurm.specs]`` of `pyproject.toml`.
         submitit_root: the folder of the jobs' logs. Default: `FURU_SUBMITIT_PATH`, else a folder in
             the store.
-        signal_before_secs: how long before their walltime's end jobs interrupt their nodes, which go
-            on from their `checkpoint_dir` in the next job.
+        signal_before_secs: seconds before their walltime's end at which jobs interrupt their nodes,
+            which go on from their `checkpoint_dir` in the next job.
         poll_interval_sec: seconds between two looks of `wait`.
-        keep_going: when a node fails in a way that trying again cannot mend, `wait` lets what does
-            not depend on it go on. What depends on any failed node never runs.
+        keep_going: when a node fails for good, go on with what does not depend on it, also where
+            trying again cannot mend it, after which `wait` else cancels the rest. What depends on
+            any failed node never runs.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
-        progress: False says nothing on the console.
+        progress: whether to tell of progress on the console.
 
     Raises:
         FuruSpecError: a spec makes no sense, or a node's spec key has none.
@@ -94,44 +100,29 @@ def submit_slurm_dag(
     return executor.submit(roots)
 
 
-class SlurmDagExecutor(Executor):
-    """Runs graphs on Slurm, one job per node; its arguments are those of `submit_slurm_dag`."""
+@attrs.frozen(kw_only=True)
+class SlurmDagExecutor(RunOptions, Executor):
+    """Runs graphs on Slurm, one job per node; its arguments are those of `submit_slurm_dag`.
+
+    Example:
+        >>> executor = SlurmDagExecutor.from_options({"poll_interval_sec": "0.5"})
+    """
 
     name: ClassVar[str] = NAME
 
-    def __init__(
-        self,
-        *,
-        specs: GivenSpecs | None = None,
-        submitit_root: Path | str | None = None,
-        signal_before_secs: int = 60,
-        poll_interval_sec: float = 2.0,
-        keep_going: bool = False,
-        retry_failed: bool | None = None,
-        progress: bool | None = None,
-    ) -> None:
-        self._options = Options(
-            specs=specs,
-            submitit_root=None if submitit_root is None else Path(submitit_root),
-            signal_before_secs=signal_before_secs,
-            poll_interval_sec=poll_interval_sec,
-            keep_going=bool(keep_going),
-            retry_failed=retry_failed,
-            progress=progress,
-        )
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> SlurmDagExecutor:
-        """Make an executor from options by name; of the command line all values are strings.
-
-        Raises:
-            FuruExecutorError: an option is unknown or cannot be read.
-            FuruUsageError: an option makes no sense.
-
-        Example:
-            >>> executor = SlurmDagExecutor.from_options({"poll_interval_sec": "0.5"})
-        """
-        return cls(**parse_options(NAME, PARSERS, options))
+    specs: GivenSpecs | None = option(None, "what jobs ask for, by spec key", SPECS_KIND)
+    submitit_root: Path | str | None = option(None, "the folder of the jobs' logs", TEXT)
+    signal_before_secs: int = option(
+        60, "seconds before their walltime's end at which jobs interrupt their nodes", COUNT
+    )
+    poll_interval_sec: float = option(
+        2.0,
+        "seconds between two looks of `wait`",
+        OptionKind(
+            "a number of seconds between 0 and 3600",
+            lambda seconds: SECONDS.check(seconds) and seconds < 3600,
+        ),
+    )
 
     @classmethod
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -141,25 +132,32 @@ class SlurmDagExecutor(Executor):
     def submit(self, roots: Any) -> SlurmDagSubmission:
         """Submit the jobs of `roots` and of everything they depend on, and return the run."""
         refuse_nested_run()
-        options = self._options
-        specs = resolve_specs(options.specs)
-        settings = furu_core.settings()
-        if options.retry_failed is not None:
-            settings = attrs.evolve(settings, retry_failed=options.retry_failed)
+        specs = resolve_specs(self.specs)
+        settings = self.settings()
         named = named_roots(roots)
         plan = build_plan(named, settings=settings)
-        if not options.keep_going:
+        if not self.keep_going:
             _refuse_failed(plan)
         check_spec_keys(specs, plan.topo_order_todo())
         for node in plan.with_status(Status.IN_PROGRESS):
             refuse_elsewhere(node)
         cluster = SlurmCluster()
-        logs = submitit_root(options.submitit_root)
+        logs = submitit_root(self.submitit_root)
         run_id, folder = new_run_folder(self.name, named)
         with use_settings(retry_failed=settings.retry_failed):
             write_job_environment(folder)
-        submitter = Submitter(cluster, specs, logs, run_id, folder, options.signal_before_secs)
-        run = SlurmDagSubmission(run_id, folder, named, plan, options, cluster, submitter, settings)
+        submitter = Submitter(cluster, specs, logs, run_id, folder, self.signal_before_secs)
+        run = SlurmDagSubmission(
+            run_id,
+            folder,
+            named,
+            plan,
+            self,
+            self.poll_interval_sec,
+            cluster,
+            submitter,
+            settings,
+        )
         run.start()
         return run
 

@@ -31,6 +31,7 @@ from furu_core.executors import (
 from furu_plan import DependencyPlan
 from furu_plan.runs import (
     INTERRUPTED,
+    RunOptions,
     conclude,
     count,
     end_line,
@@ -41,7 +42,6 @@ from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._arrays import Group, grouped
 from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import unanswered
-from furu_slurm_dag._options import Options
 from furu_slurm_dag._submit import Job, Submitter, TooMany
 from furu_slurm_dag._tracker import Tracker
 
@@ -100,7 +100,8 @@ class SlurmDagSubmission(Run):
         folder: Path,
         roots: Roots,
         plan: DependencyPlan,
-        options: Options,
+        options: RunOptions,
+        poll_secs: float,
         cluster: Cluster,
         submitter: Submitter,
         settings: furu_core.Settings,
@@ -110,6 +111,7 @@ class SlurmDagSubmission(Run):
         self.roots = roots
         self.plan = plan
         self._options = options
+        self._poll_secs = poll_secs
         self._cluster = cluster
         self._submitter = submitter
         self._events = EventLog(folder)
@@ -191,7 +193,7 @@ class SlurmDagSubmission(Run):
         deadline = None if timeout is None else time.monotonic() + timeout
         with signals_forwarded(self._on_signal):
             while not self._step():
-                left = self._options.poll_interval_sec
+                left = self._poll_secs
                 if deadline is not None:
                     left = min(left, deadline - time.monotonic())
                     if left <= 0:

@@ -39,9 +39,10 @@ __all__ = ["ObservedPoolRun", "SlurmPoolExecutor", "SlurmPoolRun", "SlurmSpec", 
 def __getattr__(name: str) -> Any:
     # A worker imports this package as well, and would wait for all that controls runs.
     if name in __all__:
+        import furu_slurm
         from furu_slurm_pool import _executor
 
-        return getattr(_executor, name)
+        return getattr(_executor if hasattr(_executor, name) else furu_slurm, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

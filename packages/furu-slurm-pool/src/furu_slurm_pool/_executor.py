@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
+
+import attrs
 
 from furu_core import Furu
-from furu_core.errors import FuruUsageError
 from furu_core.executors import (
+    FLAG,
+    TEXT,
     Executor,
     Liveness,
     Submission,
     named_roots,
+    option,
     refuse_nested_run,
 )
 from furu_plan import Window
-from furu_plan.runs import (
-    COUNT,
-    FLAG,
-    SECONDS,
-    TEXT,
-    WINDOW,
-    OptionParser,
-    check_window,
-    is_count,
-    parse_options,
-)
-from furu_slurm import SlurmSpec, liveness, resolve_specs, submitit_root
-from furu_slurm_pool._controller._request import Request
+from furu_slurm import SPECS_KIND, GivenSpecs, liveness, resolve_specs, submitit_root
+from furu_slurm_pool._controller._request import ClusterName, PoolOptions, Request
 from furu_slurm_pool._controller._run import SlurmPoolRun, control_run
 from furu_slurm_pool._controller._start import ClaimedRun, claim_again, claim_run, submit_controller
 from furu_slurm_pool._observer._run import ObservedPoolRun
@@ -41,14 +33,14 @@ NAME: Final = EXECUTOR
 def run_slurm_pool(
     roots: Furu[Any] | Iterable[Furu[Any]] | Mapping[str, Furu[Any]],
     *,
-    specs: Mapping[str, SlurmSpec | Mapping[str, Any]] | None = None,
+    specs: GivenSpecs | None = None,
     max_workers_total: int = 50,
     window_size: Window = "bfs",
     idle_timeout_sec: float = 60.0,
     poll_interval_sec: float = 2.0,
     submitit_root: Path | str | None = None,
     run_root: Path | str | None = None,
-    cluster: Literal["slurm", "local"] = "slurm",
+    cluster: ClusterName = "slurm",
     detach: bool = False,
     keep_going: bool = False,
     retry_failed: bool | None = None,
@@ -76,9 +68,9 @@ def run_slurm_pool(
         cluster: ``"local"`` for workers that are processes of this machine.
         detach: submit the controller as a job of its own, which asks for ``specs["controller"]`` or
             else for little, and return at once.
-        keep_going: when a node fails for good, compute what does not depend on it.
+        keep_going: when a node fails for good, go on with what does not depend on it.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
-        progress: False shows no progress.
+        progress: whether to tell of progress on the console.
 
     Returns:
         The run, whose `results()` come in the shape of the roots. One that was detached has not ended;
@@ -118,78 +110,28 @@ def run_slurm_pool(
     return run if detach else run.wait()
 
 
-class SlurmPoolExecutor(Executor):
-    """Runs graphs on a pool of Slurm workers; its arguments are those of `run_slurm_pool`."""
+@attrs.frozen(kw_only=True)
+class SlurmPoolExecutor(PoolOptions, Executor):
+    """Runs graphs on a pool of Slurm workers; its arguments are those of `run_slurm_pool`.
+
+    Example:
+        >>> executor = SlurmPoolExecutor.from_options({"max_workers": "8", "detach": "1"})
+    """
 
     name: ClassVar[str] = NAME
 
-    def __init__(
-        self,
-        *,
-        specs: Mapping[str, SlurmSpec | Mapping[str, Any]] | None = None,
-        max_workers_total: int = 50,
-        window_size: Window = "bfs",
-        idle_timeout_sec: float = 60.0,
-        poll_interval_sec: float = 2.0,
-        submitit_root: Path | str | None = None,
-        run_root: Path | str | None = None,
-        cluster: Literal["slurm", "local"] = "slurm",
-        detach: bool = False,
-        keep_going: bool = False,
-        retry_failed: bool | None = None,
-        progress: bool | None = None,
-    ) -> None:
-        if not is_count(max_workers_total):
-            raise FuruUsageError(
-                f"max_workers_total is {max_workers_total!r}", hint="give a whole number from 1 on"
-            )
-        check_window(window_size)
-        seconds: tuple[tuple[str, object], ...] = (
-            ("idle_timeout_sec", idle_timeout_sec),
-            ("poll_interval_sec", poll_interval_sec),
-        )
-        for option, value in seconds:
-            if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-                raise FuruUsageError(
-                    f"{option} is {value!r}", hint="give a number of seconds above 0"
-                )
-        if cluster not in ("slurm", "local"):
-            raise FuruUsageError(f"cluster is {cluster!r}", hint='expected "slurm" or "local"')
-        self._specs = specs
-        self._submitit_root = submitit_root
-        self._run_root = None if run_root is None else Path(run_root).expanduser().absolute()
-        self._detach = bool(detach)
-        self._options: dict[str, Any] = {
-            "cluster": cluster,
-            "max_workers_total": max_workers_total,
-            "window_size": window_size,
-            "idle_timeout_sec": float(idle_timeout_sec),
-            "poll_interval_sec": float(poll_interval_sec),
-            "keep_going": bool(keep_going),
-            "retry_failed": retry_failed,
-            "progress": progress,
-        }
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> SlurmPoolExecutor:
-        """Make an executor from options by name; of the command line all values are strings.
-
-        Raises:
-            FuruExecutorError: an option is unknown or cannot be read.
-            FuruUsageError: an option makes no sense.
-
-        Example:
-            >>> executor = SlurmPoolExecutor.from_options({"max_workers": "8", "detach": "1"})
-        """
-        given = {_ALIASES.get(name, name): value for name, value in options.items()}
-        return cls(**parse_options(NAME, _PARSERS, given))
+    specs: GivenSpecs | None = option(None, "what workers ask for, by spec key", SPECS_KIND)
+    submitit_root: Path | str | None = option(None, "where workers have their logs", TEXT)
+    run_root: Path | str | None = option(None, "the folder of runs", TEXT)
+    detach: bool = option(False, "submit the controller as a job of its own", FLAG)
 
     def submit(self, roots: Any) -> SlurmPoolRun | ObservedPoolRun:
         """Start computing `roots` and everything they depend on, and return the run."""
         refuse_nested_run()
         named = named_roots(roots)
-        claimed = claim_run(self._request(), named, where=self._run_root, validate=not self._detach)
-        return _begin(claimed, detach=self._detach)
+        where = None if self.run_root is None else Path(self.run_root).expanduser().absolute()
+        claimed = claim_run(self._request(), named, where=where, validate=not self.detach)
+        return _begin(claimed, detach=self.detach)
 
     @classmethod
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -198,9 +140,9 @@ class SlurmPoolExecutor(Executor):
 
     def _request(self) -> Request:
         return Request(
-            specs=resolve_specs(self._specs),
-            submitit_root=submitit_root(self._submitit_root),
-            **self._options,
+            **{name: getattr(self, name) for name in attrs.fields_dict(PoolOptions)},
+            specs=resolve_specs(self.specs),
+            submitit_root=submitit_root(self.submitit_root),
         )
 
 
@@ -226,21 +168,3 @@ def _begin(claimed: ClaimedRun, *, detach: bool) -> SlurmPoolRun | ObservedPoolR
     run = control_run(claimed)
     run.start(within=run.term_ended())
     return run
-
-
-_CLUSTER: Final = OptionParser(TEXT.parse, "slurm or local")
-_ALIASES: Final = {"max_workers": "max_workers_total"}  # what `furu run -j` calls it
-_PARSERS: Final[Mapping[str, OptionParser]] = {
-    "specs": OptionParser(json.loads, 'for example {"default": {"cpus": 8}}'),
-    "max_workers_total": COUNT,
-    "window_size": WINDOW,
-    "idle_timeout_sec": SECONDS,
-    "poll_interval_sec": SECONDS,
-    "submitit_root": TEXT,
-    "run_root": TEXT,
-    "cluster": _CLUSTER,
-    "detach": FLAG,
-    "keep_going": FLAG,
-    "retry_failed": FLAG,
-    "progress": FLAG,
-}

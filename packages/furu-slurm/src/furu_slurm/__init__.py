@@ -37,7 +37,14 @@ if _TYPE_CHECKING:
     from furu_slurm._node_child import ChildDied, NodeChild
     from furu_slurm._slurm import SlurmCluster
     from furu_slurm._spec import SlurmSpec
-    from furu_slurm._specs import Specs, check_spec_keys, configured_specs, resolve_specs
+    from furu_slurm._specs import (
+        SPECS_KIND,
+        GivenSpecs,
+        Specs,
+        check_spec_keys,
+        configured_specs,
+        resolve_specs,
+    )
     from furu_slurm._states import JobInfo, JobState, Snapshot, reasons, reasons_text
     from furu_slurm._submit_limit import SubmitLimit
     from furu_slurm._tokens import new_token
@@ -46,10 +53,12 @@ if _TYPE_CHECKING:
 __all__ = [
     "ANY_RESTART",
     "SILENT_LEASES",
+    "SPECS_KIND",
     "UNCONFIRMED_SECS",
     "Call",
     "ChildDied",
     "Cluster",
+    "GivenSpecs",
     "Health",
     "JobEnvironment",
     "JobHealth",
@@ -111,7 +120,14 @@ _MODULES = {
     "_node_child": ("ChildDied", "NodeChild"),
     "_slurm": ("SlurmCluster",),
     "_spec": ("SlurmSpec",),
-    "_specs": ("Specs", "check_spec_keys", "configured_specs", "resolve_specs"),
+    "_specs": (
+        "SPECS_KIND",
+        "GivenSpecs",
+        "Specs",
+        "check_spec_keys",
+        "configured_specs",
+        "resolve_specs",
+    ),
     "_states": ("JobInfo", "JobState", "Snapshot", "reasons", "reasons_text"),
     "_submit_limit": ("SubmitLimit",),
     "_tokens": ("new_token",),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import furu_core
+from furu_core.executors import OptionKind
 from furu_plan import PlanNode
 from furu_slurm._settings import SPECS, VARIABLE
 from furu_slurm._spec import SlurmSpec, spec_from
@@ -16,6 +17,10 @@ DEFAULT: Final = "default"
 _SHOWN: Final = 3  # names of nodes in one message
 
 Specs = Mapping[str, SlurmSpec]
+GivenSpecs = Mapping[str, SlurmSpec | Mapping[str, Any]]
+
+#: Of the option `specs` of an executor, whose values are `GivenSpecs`.
+SPECS_KIND: Final = OptionKind('JSON such as {"default": {"partition": "cpu"}}')
 
 
 def configured_specs() -> dict[str, SlurmSpec]:
@@ -28,9 +33,7 @@ def configured_specs() -> dict[str, SlurmSpec]:
     return {key: spec_from(table, key) for key, table in tables.items()}
 
 
-def resolve_specs(
-    specs: Mapping[str, SlurmSpec | Mapping[str, Any]] | None,
-) -> dict[str, SlurmSpec]:
+def resolve_specs(specs: GivenSpecs | None) -> dict[str, SlurmSpec]:
     """The specs of a run: those that are given, and for other keys those that are configured.
 
     Args:

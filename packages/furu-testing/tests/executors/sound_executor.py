@@ -23,6 +23,8 @@ import sound_worker
 import furu_core
 from furu_core import Settings
 from furu_core.executors import (
+    COUNT,
+    FLAG,
     EventLog,
     Executor,
     FailureKind,
@@ -35,13 +37,12 @@ from furu_core.executors import (
     kill_sessions,
     named_roots,
     new_run_folder,
+    option,
     refuse_nested_run,
     settings_to_env,
 )
 from furu_plan import DependencyPlan, Frontier, PlanNode, RetryLedger, Window, build_plan
 from furu_plan.runs import (
-    COUNT,
-    FLAG,
     WINDOW,
     ControlledRun,
     Controller,
@@ -50,7 +51,6 @@ from furu_plan.runs import (
     Source,
     Task,
     choose_display,
-    parse_options,
 )
 
 _BOOT = (
@@ -210,23 +210,16 @@ class Processes:
         self.woken.close()
 
 
+@attrs.frozen(kw_only=True)
 class SoundExecutor(Executor):
     """Computes graphs in worker processes."""
 
     name: ClassVar[str] = "sound"
     worker: ClassVar[str] = "Worker"
 
-    def __init__(
-        self, *, max_workers: int = 2, window_size: Window = "bfs", keep_going: bool = False
-    ) -> None:
-        self.max_workers = max_workers
-        self.window_size = window_size
-        self.keep_going = keep_going
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> SoundExecutor:
-        parsers = {"max_workers": COUNT, "window_size": WINDOW, "keep_going": FLAG}
-        return cls(**parse_options(cls.name, parsers, options))
+    max_workers: int = option(2, "how many nodes are computed at once", COUNT)
+    window_size: Window = option("bfs", "how many roots are worked on at once", WINDOW)
+    keep_going: bool = option(False, "go on when a node fails", FLAG)
 
     def submit(self, roots: Any) -> ControlledRun:
         refuse_nested_run()

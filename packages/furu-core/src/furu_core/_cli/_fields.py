@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from furu_core._config._annotations import ANYTHING, Annotations, Form, Shape
+from furu_core._config._annotations import Form, Shape, shape_of_field
 from furu_core._config._objects import config_class, is_furu
 
 
@@ -49,7 +49,7 @@ def fields_of(cls: type) -> dict[str, SettableField] | None:
     else:
         return None
     return {
-        alias: SettableField(name, _shape(cls, name), default)
+        alias: SettableField(name, shape_of_field(cls, name), default)
         for alias, (name, default) in defaults.items()
     }
 
@@ -72,14 +72,6 @@ def changed(base: Any, values: Mapping[str, Any]) -> Any:
     if dataclasses.is_dataclass(base) and not isinstance(base, type):
         return dataclasses.replace(base, **values)
     return base._replace(**values)
-
-
-def _shape(cls: type, name: str) -> Shape:
-    for base in cls.__mro__:
-        annotations = Annotations(base)
-        if name in annotations.raw:
-            return annotations.shape(name)
-    return ANYTHING
 
 
 def _default(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:

@@ -18,13 +18,13 @@ import attrs
 import click
 
 from furu_core._cli._fields import changed, class_with_fields, fields_of
-from furu_core._cli._values import convert
 from furu_core._compute import _surroundings
 from furu_core._config import _class_names
 from furu_core._config._annotations import Annotations, Form, Shape
 from furu_core._config._grid import Roots, named_roots
 from furu_core._config._objects import is_furu
 from furu_core._context import _context
+from furu_core._forms._typed_text import convert
 from furu_core._settings import _settings
 from furu_core.errors import FuruDependencyError, FuruError, FuruUsageError, FuruValueError
 

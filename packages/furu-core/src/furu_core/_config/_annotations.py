@@ -186,6 +186,15 @@ class Annotations:
         return shape, not reader.unresolved
 
 
+def shape_of_field(cls: type, name: str) -> Shape:
+    """What a class, or the one below it that declares the field, asks for in a field."""
+    for base in cls.__mro__:
+        annotations = Annotations(base)
+        if name in annotations.raw:
+            return annotations.shape(name)
+    return ANYTHING
+
+
 class _Reader:
     """Reads one annotation."""
 

@@ -20,9 +20,10 @@ from furu_core._config._grid import Roots
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._context._submission import Submission
+from furu_core._executors._options import read_options
 from furu_core._files import LineFile, read_lines, replace_file, store_error
 from furu_core._store import _layout
-from furu_core.errors import FuruExecutorError, FuruNestedRun
+from furu_core.errors import FuruNestedRun
 
 RUN_FILE: Final = "run.json"
 EVENTS_FILE: Final = "events.jsonl"
@@ -207,6 +208,8 @@ class Run(ABC):
 class Executor(ABC):
     """What runs graphs. A subclass is registered under the entry-point group `furu.executors`.
 
+    One that has options is an attrs class, and declares each of them as a field, by `option`.
+
     Attributes:
         name: the name it is registered under.
     """
@@ -222,21 +225,17 @@ class Executor(ABC):
         """
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Executor:
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Make an executor from the options of `furu run` or `furu_core.run`.
 
         Args:
             options: by name; of the command line all values are strings.
 
         Raises:
-            FuruExecutorError: an option is unknown or has a bad value.
+            FuruExecutorError: an option is unknown, or its text cannot be read.
+            FuruUsageError: an option makes no sense.
         """
-        if options:
-            raise FuruExecutorError(
-                f"executor {cls.name!r} knows no option {', '.join(map(repr, options))}",
-                hint="leave it out",
-            )
-        return cls()
+        return cls(**read_options(cls, cls.name, options))
 
     @classmethod
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:

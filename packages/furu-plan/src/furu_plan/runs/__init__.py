@@ -9,7 +9,7 @@ a `BackendExecutor` an executor.
 
 from furu_plan._words import count, duration
 from furu_plan.runs._backend import Answer, Backend, BackendPool, Report
-from furu_plan.runs._backend_executor import BackendExecutor, BackendOptions
+from furu_plan.runs._backend_executor import BackendExecutor
 from furu_plan.runs._conclusion import (
     INTERRUPTED,
     RunInterrupted,
@@ -20,18 +20,7 @@ from furu_plan.runs._conclusion import (
 from furu_plan.runs._controller import Controller, Wish
 from furu_plan.runs._display import Display, RunProgress, choose_display, progress_line
 from furu_plan.runs._journal import RunJournal, failed_before
-from furu_plan.runs._options import (
-    COUNT,
-    FLAG,
-    SECONDS,
-    TEXT,
-    WINDOW,
-    OptionParser,
-    check_window,
-    is_count,
-    parse_options,
-    parse_pairs,
-)
+from furu_plan.runs._options import WINDOW, ControlledRunOptions, RunOptions
 from furu_plan.runs._pool import (
     Begun,
     Broken,
@@ -46,31 +35,25 @@ from furu_plan.runs._pool import (
 )
 from furu_plan.runs._run import ControlledRun
 from furu_plan.runs._signals import signals_forwarded
-from furu_plan.runs._start import RUN_OPTIONS, NewRun, RunOptions, start_run
+from furu_plan.runs._start import NewRun, start_run
 
 __all__ = [
-    "COUNT",
-    "FLAG",
     "INTERRUPTED",
-    "RUN_OPTIONS",
-    "SECONDS",
-    "TEXT",
     "WINDOW",
     "Answer",
     "Backend",
     "BackendExecutor",
-    "BackendOptions",
     "BackendPool",
     "Begun",
     "Broken",
     "ControlledRun",
+    "ControlledRunOptions",
     "Controller",
     "Display",
     "Ended",
     "GivenBack",
     "HandedOver",
     "NewRun",
-    "OptionParser",
     "Place",
     "Pool",
     "PoolEvent",
@@ -82,7 +65,6 @@ __all__ = [
     "Source",
     "Task",
     "Wish",
-    "check_window",
     "choose_display",
     "conclude",
     "count",
@@ -90,9 +72,6 @@ __all__ = [
     "end_line",
     "failed_before",
     "failure_text",
-    "is_count",
-    "parse_options",
-    "parse_pairs",
     "progress_line",
     "signals_forwarded",
     "start_run",

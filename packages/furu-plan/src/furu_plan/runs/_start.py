@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final
 
 import attrs
 
 from furu_core import Settings
-from furu_core import settings as current_settings
 from furu_core.errors import FuruUsageError
 from furu_core.executors import (
     EventLog,
@@ -25,42 +24,18 @@ from furu_core.executors import (
     spec_key,
 )
 from furu_plan._build import build_plan
-from furu_plan._frontier import Frontier, Window
+from furu_plan._frontier import Frontier
 from furu_plan._node import Status
 from furu_plan._plan import DependencyPlan
 from furu_plan.runs._controller import Controller
 from furu_plan.runs._display import choose_display
-from furu_plan.runs._options import FLAG, WINDOW, OptionParser, check_window
+from furu_plan.runs._options import ControlledRunOptions
 from furu_plan.runs._pool import Place, Pool
 from furu_plan.runs._run import ControlledRun
 
 _DEFAULT_KEY: Final = "default"
 
 _log = logging.getLogger("furu.run")
-
-
-class RunOptions(TypedDict, total=False):
-    """What every run that a process of the user's controls can be asked for; see `start_run`.
-
-    Example:
-        >>> from typing import Unpack
-        >>> from furu_plan.runs import RunOptions
-        >>> def run_mine(roots, *, hosts: list[str], **options: Unpack[RunOptions]): ...
-    """
-
-    window_size: Window
-    keep_going: bool
-    retry_failed: bool | None
-    progress: bool | None
-
-
-#: How a command line spells them, for `parse_options`.
-RUN_OPTIONS: Final[Mapping[str, OptionParser]] = {
-    "window_size": WINDOW,
-    "keep_going": FLAG,
-    "retry_failed": FLAG,
-    "progress": FLAG,
-}
 
 
 @attrs.frozen
@@ -86,6 +61,7 @@ def start_run(
     executor: str,
     roots: Any,
     make_pool: Callable[[NewRun], Pool],
+    options: ControlledRunOptions,
     *,
     how: str = "",
     limits: Mapping[str, int] | None = None,
@@ -93,7 +69,6 @@ def start_run(
     places_option: str = "places",
     here: bool = False,
     within: AbstractContextManager[Any] | None = None,
-    **options: Unpack[RunOptions],
 ) -> ControlledRun:
     """Start a run that this process controls, in a thread of its own; for an executor's `submit`.
 
@@ -101,30 +76,22 @@ def start_run(
         executor: the executor's name.
         roots: one Furu object, an iterable of them, or a dict of named ones.
         make_pool: makes what computes.
+        options: what the run was asked for.
         how: how nodes are computed, in words for the console.
         limits: spec key to the number of its nodes that may be computed at once.
         places: spec key to its places, for those whose nodes not every worker can compute.
         places_option: what the user calls them, for errors.
         here: control it in the calling thread, until its end.
         within: what is entered around the run, in the thread that controls it.
-        **options: ``window_size``, how many roots are worked on at once; ``keep_going``, whether a
-            node that failed for good ends only what depends on it; ``retry_failed``, in place of the
-            setting; ``progress``, of which False shows nothing but warnings.
 
     Raises:
         FuruNestedRun: the caller is a node's code, or a script that a worker imports.
-        FuruUsageError: the window is none, or limits or places are for a spec key that no node of the
-            graph has and that is nearly one of them; one that is far from all is only warned of.
+        FuruUsageError: limits or places are for a spec key that no node of the graph has and that is
+            nearly one of them; one that is far from all is only warned of.
         FuruStoreError: the store cannot be written.
     """
     refuse_nested_run()
-    window = options.get("window_size", "bfs")
-    check_window(window)
-    settings = current_settings()
-    retry_failed = options.get("retry_failed")
-    if retry_failed is not None:
-        settings = attrs.evolve(settings, retry_failed=retry_failed)
-    progress = options.get("progress")
+    settings = options.settings()
     named = named_roots(roots)
     plan = build_plan(named, settings=settings)
     known = {node.spec_key for node in plan.nodes.values()}
@@ -137,16 +104,18 @@ def start_run(
     run_id, folder = new_run_folder(executor, named)
     controller = Controller(
         run_id=run_id,
-        frontier=Frontier(plan, window=window),
+        frontier=Frontier(plan, window=options.window_size),
         pool=make_pool(NewRun(run_id, folder, settings, todo, _at_once(plan, most))),
         events=EventLog(folder),
         settings=settings,
-        keep_going=options.get("keep_going", False),
+        keep_going=options.keep_going,
         limits=limits,
         places=places,
-        display=choose_display(wanted=progress, live=not here),
+        display=choose_display(wanted=options.progress, live=not here),
     )
-    run = ControlledRun(run_id, folder, named, controller, None if progress is False else how)
+    run = ControlledRun(
+        run_id, folder, named, controller, None if options.progress is False else how
+    )
     run.start(here=here, within=within)
     return run
 

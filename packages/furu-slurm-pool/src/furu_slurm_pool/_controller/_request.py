@@ -14,16 +14,25 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
 import furu_core
-from furu_core import Settings
-from furu_core.errors import FuruExecutorError, FuruFormatError
-from furu_core.executors import GraphReader, GraphWriter, Roots, is_local_folder, named_roots
-from furu_plan import Window
-from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec
+from furu_core.errors import FuruExecutorError, FuruFormatError, FuruUsageError
+from furu_core.executors import (
+    COUNT,
+    SECONDS,
+    GraphReader,
+    GraphWriter,
+    Roots,
+    is_local_folder,
+    named_roots,
+    one_of,
+    option,
+)
+from furu_plan.runs import ControlledRunOptions
+from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec, Specs
 from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
@@ -31,34 +40,49 @@ FILE: Final = "request.json"
 ROOTS: Final = "roots.jsonl"
 _MARK: Final = "same-as-"
 
+#: What runs the workers.
+ClusterName: TypeAlias = Literal["slurm", "local"]
 
-@attrs.frozen
-class Request:
-    """How a run is to be done, checked.
+
+@attrs.frozen(kw_only=True)
+class PoolOptions(ControlledRunOptions):
+    """How a run on a pool is done, whatever the machine on which somebody controls it.
 
     Attributes:
-        cluster: ``"slurm"``, or ``"local"`` for processes of this machine.
-        specs: what workers ask for, by spec key.
-        max_workers_total: how many there may be at once.
-        window_size: how many roots are worked on at once.
+        max_workers_total: how many workers there may be at once.
         idle_timeout_sec: without work, after which a worker leaves.
         poll_interval_sec: the longest pause between two looks at the queue.
-        submitit_root: where workers have their scripts and logs.
-        keep_going: whether a node that failed ends only what depends on it.
-        retry_failed: in place of the setting; None leaves that.
-        progress: False shows none.
+        cluster: ``"slurm"``, or ``"local"`` for processes of this machine.
     """
 
-    cluster: Literal["slurm", "local"]
-    specs: Mapping[str, SlurmSpec]
-    max_workers_total: int
-    window_size: Window
-    idle_timeout_sec: float
-    poll_interval_sec: float
+    max_workers_total: int = option(
+        50,
+        "how many workers there may be at once, those that wait in Slurm's queue counted",
+        COUNT,
+        alias="max_workers",  # what `furu run -j` calls it
+    )
+    idle_timeout_sec: float = option(
+        60.0, "seconds without work after which a worker leaves", SECONDS
+    )
+    poll_interval_sec: float = option(2.0, "longest pause between two looks at the queue", SECONDS)
+    cluster: ClusterName = option(
+        "slurm",
+        '"local" for workers that are processes of this machine',
+        one_of(*get_args(ClusterName)),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Request(PoolOptions):
+    """What a run on a pool is to do, beside its roots.
+
+    Attributes:
+        specs: what workers ask for, by spec key.
+        submitit_root: where workers have their scripts and logs.
+    """
+
+    specs: Specs
     submitit_root: Path
-    keep_going: bool
-    retry_failed: bool | None
-    progress: bool | None
 
     def scheduler(self) -> Cluster:
         """What runs the workers."""
@@ -68,13 +92,6 @@ class Request:
     def local_store(self) -> bool:
         """Whether everything that workers write is seen here, and by each other, at once."""
         return self.cluster == "local" or is_local_folder(furu_core.settings().path)
-
-    def settings(self) -> Settings:
-        """The settings, with what this run is to do about nodes that failed before."""
-        settings = furu_core.settings()
-        if self.retry_failed is not None:
-            settings = attrs.evolve(settings, retry_failed=self.retry_failed)
-        return settings
 
     def margin_secs(self, spec: SlurmSpec) -> float:
         """Seconds before the end of its walltime at which a job has to be done."""
@@ -140,7 +157,7 @@ def _read(folder: Path) -> tuple[Request, tuple[str, list[Any], list[int]]]:
             record["specs"] = {key: SlurmSpec(**spec) for key, spec in record["specs"].items()}
             record["submitit_root"] = Path(record["submitit_root"])
             return Request(**record), (given["shape"], given["names"], given["places"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, FuruUsageError) as error:
         raise FuruExecutorError(
             f"{path} is no request of a run on a pool: {type(error).__name__}: {error}",
             hint="`furu pool status` without a run lists those that there are",

@@ -1,4 +1,4 @@
-"""Values given as text, as in ``--set lr=0.1``, turned into what an annotation asks for."""
+"""Values given as text, as in ``--set lr=0.1`` and ``-o max_workers=2``, turned into what an annotation asks for."""
 
 from __future__ import annotations
 
