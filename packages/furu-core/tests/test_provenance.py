@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from furu_core import _provenance
-from furu_core._provenance import Provenance, adopt, capture, node_timer, process_provenance
+from furu_core._provenance import (
+    Provenance,
+    adopt_provenance,
+    capture,
+    node_timer,
+    process_provenance,
+)
 
 NAME = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_CONFIG_GLOBAL": "/dev/null"}
 NAME |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b", "GIT_CONFIG_NOSYSTEM": "1"}
@@ -188,7 +194,7 @@ def test_a_worker_adopts_the_provenance_of_its_parent(monkeypatch: pytest.Monkey
     parent = process_provenance()
     record = json.loads(parent.record_bytes)
     record |= {"host": "elsewhere", "a_later_field": 1, "command": ["furu", "run", "exp:roots"]}
-    adopt(record)
+    adopt_provenance(record)
     mine = process_provenance()
     assert isinstance(mine, Provenance)
     assert mine.command == ("furu", "run", "exp:roots")

@@ -12,7 +12,7 @@ import pytest
 
 from furu_core._config._class_names import import_roots
 from furu_core._settings import _plugin_settings, _settings
-from furu_core._settings._settings import Settings, read, to_env
+from furu_core._settings._settings import Settings, read, settings_to_env
 from furu_core.errors import FuruFrozen, FuruSettingsError
 
 
@@ -197,7 +197,7 @@ def test_a_worker_gets_equal_settings_whatever_its_folder_says(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     pyproject(elsewhere, "[tool.furu]\nmax_wait_secs = 5\nlease_secs = 1\nbroken_key_here = 1\n")
-    assert read(to_env(mine), elsewhere) == mine
+    assert read(settings_to_env(mine), elsewhere) == mine
 
 
 def test_a_backend_owns_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_a_backend_owns_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyP
     _settings.register_setting("FURU_QUEUE_PATH", normalise)
     settings = read({"FURU_QUEUE_PATH": "q"}, tmp_path)
     assert settings.extra == {"FURU_QUEUE_PATH": str(tmp_path / "q")}
-    assert read(to_env(settings), Path("/")).extra == settings.extra
+    assert read(settings_to_env(settings), Path("/")).extra == settings.extra
     with pytest.raises(FuruSettingsError, match="FURU_QUEUE_PATH is '': expected a folder"):
         read({"FURU_QUEUE_PATH": ""}, tmp_path)
     with pytest.raises(FuruSettingsError, match="did you mean FURU_QUEUE_PATH"):
@@ -227,7 +227,7 @@ def test_a_backends_table_travels_as_json(
     _settings.register_setting("FURU_QUEUE", lambda text, _base: text)
     settings = read({}, tmp_path)
     assert json.loads(settings.extra["FURU_QUEUE"]) == {"specs": {"gpu": {"time_min": 5}}}
-    assert read(to_env(settings), Path("/")).extra == settings.extra
+    assert read(settings_to_env(settings), Path("/")).extra == settings.extra
 
 
 def test_a_worker_asks_nobody_for_settings_that_furu_has_written_and_for_others_it_does(
@@ -241,7 +241,7 @@ def test_a_worker_asks_nobody_for_settings_that_furu_has_written_and_for_others_
 
     monkeypatch.setattr(_plugin_settings, "known", {})
     _settings.register_setting("FURU_QUEUE_PATH", normalise)
-    given = to_env(read({"FURU_QUEUE_PATH": "q"}, tmp_path))
+    given = settings_to_env(read({"FURU_QUEUE_PATH": "q"}, tmp_path))
     assert asked == ["q"]
     assert read(given, Path("/")).extra == {"FURU_QUEUE_PATH": str(tmp_path / "q")}
     assert asked == ["q"]

@@ -63,7 +63,7 @@ def process_with_pid(pid: int) -> ProcessId | None:
     return None if start is None else attrs.evolve(this_process(), pid=pid, start=start)
 
 
-def is_gone(process: ProcessId) -> bool | None:
+def process_is_gone(process: ProcessId) -> bool | None:
     """Whether `process` has ended: True, False, or None where it cannot be looked up from here."""
     here = this_process()
     if (process.host, process.boot, process.pid_namespace) != (

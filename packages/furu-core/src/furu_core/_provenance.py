@@ -112,7 +112,7 @@ def process_provenance() -> Provenance:
     return _captured
 
 
-def adopt(record: Mapping[str, Any]) -> None:
+def adopt_provenance(record: Mapping[str, Any]) -> None:
     """Use the provenance of the process that started this one, save for machine and user.
 
     A worker's own command line says nothing, and its working tree may have been edited meanwhile

@@ -12,8 +12,7 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
     from furu_core._attempts._submissions import note_submission, remove_submission, submission_of
-    from furu_core._compute._reruns import matches_rerun
-    from furu_core._compute._reruns import reran as note_rerun
+    from furu_core._compute._reruns import matches_rerun, note_rerun
     from furu_core._compute._user_methods import dependencies, spec_key
     from furu_core._config._class_names import import_roots
     from furu_core._config._grid import Roots, named_roots
@@ -62,8 +61,7 @@ if _TYPE_CHECKING:
     from furu_core._output._console import console
     from furu_core._output._logging import console_through
     from furu_core._plugins._entry_points import InstalledPlugin
-    from furu_core._process_ids import ProcessId, process_with_pid, this_process
-    from furu_core._process_ids import is_gone as process_is_gone
+    from furu_core._process_ids import ProcessId, process_is_gone, process_with_pid, this_process
     from furu_core._processes._node_process import (
         Died,
         NodeOrder,
@@ -74,10 +72,9 @@ if _TYPE_CHECKING:
     from furu_core._processes._origin import Origin, interpreter_flags, origin_here
     from furu_core._processes._watchdog import Watchdog
     from furu_core._processes._watchdog_main import kill_sessions
-    from furu_core._provenance import adopt as adopt_provenance
-    from furu_core._provenance import process_provenance
+    from furu_core._provenance import adopt_provenance, process_provenance
     from furu_core._record_format import RecordFormat
-    from furu_core._settings._settings import to_env as settings_to_env
+    from furu_core._settings._settings import settings_to_env
     from furu_core._status._state_reader import StateReader, state_at
     from furu_core._status._states import NodeInfo, NodeState
     from furu_core._store._places import NodePlace, place_of
@@ -267,12 +264,12 @@ _MODULES = {
         "option",
         "parse_pairs",
     ),
-    "_process_ids": ("ProcessId", "process_with_pid", "this_process", "is_gone as process_is_gone"),
-    "_provenance": ("adopt as adopt_provenance", "process_provenance"),
+    "_process_ids": ("ProcessId", "process_with_pid", "this_process", "process_is_gone"),
+    "_provenance": ("adopt_provenance", "process_provenance"),
     "_record_format": ("RecordFormat",),
     "_executors._registry": ("installed_executors", "liveness", "load_executor"),
-    "_compute._reruns": ("matches_rerun", "reran as note_rerun"),
-    "_settings._settings": ("to_env as settings_to_env",),
+    "_compute._reruns": ("matches_rerun", "note_rerun"),
+    "_settings._settings": ("settings_to_env",),
     "_status._state_reader": ("StateReader", "state_at"),
     "_status._states": ("NodeInfo", "NodeState"),
     "_attempts._submissions": ("note_submission", "remove_submission", "submission_of"),
@@ -285,18 +282,13 @@ _MODULES = {
     ),
     "_workers._worker_session": ("WorkerContext", "importing_user_code", "worker_session"),
 }
-_LATE = {
-    name.rpartition(" as ")[2]: (module, name.partition(" as ")[0])
-    for module, names in _MODULES.items()
-    for name in names
-}
+_LATE = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> _Any:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, own = _LATE[name]
-    found = globals()[name] = getattr(_import_module(f"furu_core.{module}"), own)
+    found = globals()[name] = getattr(_import_module(f"furu_core.{_LATE[name]}"), name)
     return found
 
 

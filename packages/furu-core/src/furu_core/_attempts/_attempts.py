@@ -412,7 +412,7 @@ def clean_up(attempt: Attempt) -> None:
 def may_wake(record: AttemptRecord) -> bool:
     """Whether the holder of an attempt, or of one before it, may still believe to hold it."""
     if record.status is AttemptStatus.RUNNING:
-        return _process_ids.is_gone(record.holder) is not True
+        return _process_ids.process_is_gone(record.holder) is not True
     return record.status is AttemptStatus.PUBLISHED
 
 

@@ -222,7 +222,7 @@ def judge(folder: str, record: AttemptRecord) -> Judgement:
     It is dead when its process can be looked up from here and is gone, or when its lease is older
     than the duration written in its record, by the filesystem's own clock.
     """
-    if _process_ids.is_gone(record.holder):
+    if _process_ids.process_is_gone(record.holder):
         return Judgement(Life.DEAD, f"{record.holder} has ended")
     return judge_age(folder, record.lease_secs, str(record.holder))
 

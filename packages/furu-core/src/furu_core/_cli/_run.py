@@ -65,7 +65,7 @@ def _run(
     from furu_core._executors import _registry
 
     chosen = _registry.load_executor(executor).from_options(options)
-    roots = _target.load_roots(target, assignments)
+    roots = _target.resolve_roots(target, assignments)
     run = chosen.submit(roots)
     try:
         run.wait()

@@ -33,7 +33,7 @@ class UserCodeError(FuruError):
     """The user's own code raised; its traceback was shown."""
 
 
-def load_roots(target: str, assignments: Sequence[str]) -> Roots:
+def resolve_roots(target: str, assignments: Sequence[str]) -> Roots:
     """The roots that a target of the command line means.
 
     Args:

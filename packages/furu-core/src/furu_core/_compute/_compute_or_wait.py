@@ -81,7 +81,7 @@ def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, reru
                     _logging.log.warning("%s", superseded)
                     continue
                 if rerun:
-                    _reruns.reran(obj.furu_hash)
+                    _reruns.note_rerun(obj.furu_hash)
                     rerun = False
                 value = _load_fresh(obj, paths)
                 if value is not MISSING:

@@ -42,7 +42,7 @@ def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
     return any(_is_meant(identity, name) for name in names)
 
 
-def reran(node_hash: str) -> None:
+def note_rerun(node_hash: str) -> None:
     """Remember that a node was computed again, which happens once per run."""
     _reran.add(node_hash)
 

@@ -69,7 +69,7 @@ def main(fd: int) -> None:
     connection.listen()
     setup = connection.setup()
     sys.argv[:] = setup.argv
-    _provenance.adopt(setup.provenance)
+    _provenance.adopt_provenance(setup.provenance)
     connection.send(Ready())
     server.serve(setup.idle_secs)
 

@@ -1,7 +1,7 @@
 """The settings: one immutable value for the whole process, read once.
 
 A setting comes from `configure` or `use`, else from the environment, else from the table
-`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `to_env` writes the whole
+`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `settings_to_env` writes the whole
 value down as environment variables, so a worker has the same settings whatever started it and
 wherever it runs.
 """
@@ -172,11 +172,11 @@ def current() -> Settings:
 
 
 def current_env() -> dict[str, str]:
-    """The settings of this process as `to_env` writes them; not to be changed."""
+    """The settings of this process as `settings_to_env` writes them; not to be changed."""
     global _env_of
     settings = current()
     if _env_of is None or _env_of[0] is not settings:
-        _env_of = settings, to_env(settings)
+        _env_of = settings, settings_to_env(settings)
     return _env_of[1]
 
 
@@ -184,7 +184,7 @@ def is_default(name: str, value: str) -> bool:
     """Whether a process that finds no such variable, and reads no `pyproject.toml`, has this value."""
     global _default_env
     if _default_env is None:
-        _default_env = to_env(Settings(path=Path()))
+        _default_env = settings_to_env(Settings(path=Path()))
         del _default_env["FURU_PATH"], _default_env[COMPLETE]
     return _default_env.get(name) == value
 
@@ -281,7 +281,7 @@ def examined_plugins() -> list[InstalledPlugin]:
     return _plugin_settings.examined(_fault_of_name)
 
 
-def to_env(settings: Settings) -> dict[str, str]:
+def settings_to_env(settings: Settings) -> dict[str, str]:
     """All settings as environment variables: whoever starts with them has equal settings.
 
     Example:
@@ -317,7 +317,7 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
         if name.startswith(PREFIX) and not _is_internal(name)
     }
     strangers = {name: environ[name] for name, key in given.items() if key not in _KNOWN}
-    # What `to_env` wrote means the same everywhere, and nobody need be asked for it: looking for those
+    # What `settings_to_env` wrote means the same everywhere, and nobody need be asked for it: looking for those
     # who own it takes a job half as long as all that it imports.
     written = strangers if environ.get(COMPLETE) == _seal(strangers) else {}
     extra |= written
@@ -328,7 +328,7 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
 
 
 def _seal(extra: Mapping[str, str]) -> str:
-    """What tells that settings of other distributions are as `to_env` wrote them."""
+    """What tells that settings of other distributions are as `settings_to_env` wrote them."""
     return f"{zlib.crc32(repr(sorted(extra.items())).encode()):08x}"
 
 

@@ -71,7 +71,7 @@ def run_node(
             published = _compute.compute(obj, claimed, rerun=rerun, ending=ending)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
-                _reruns.reran(obj.furu_hash)
+                _reruns.note_rerun(obj.furu_hash)
         elif claimed is None:
             outcome = Outcome.LOADED
         else:
