@@ -208,7 +208,7 @@ def test_no_worker_outlives_a_controller_whose_forked_child_holds_its_connection
         started.kill()
         wait_until(
             "the worker's end",
-            lambda: not any("furu_local" in one.command for one in processes_of(store)),
+            lambda: not any("_node_server" in one.command for one in processes_of(store)),
         )
         assert is_running(child)
     finally:

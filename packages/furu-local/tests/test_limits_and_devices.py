@@ -12,7 +12,7 @@ from local_nodes import Sees
 from furu_core.errors import FuruExecutorError, FuruUsageError
 from furu_local import LocalExecutor, _processors, _run, run_local
 from furu_local._devices import Slot, resolve_devices
-from furu_local._process import Launch
+from furu_local._process_pool import Launch
 from furu_local._processors import THREAD_VARIABLES
 from furu_testing import Mark, await_mark, let_go, noted, read_marks, times, wait_until
 from furu_testing.nodes import Step

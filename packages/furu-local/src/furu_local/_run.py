@@ -19,12 +19,11 @@ from furu_core.executors import (
     OptionKind,
     one_of,
     option,
+    origin_here,
     parse_pairs,
-    settings_to_env,
 )
 from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
-from furu_local._process import launch_of
-from furu_local._processes import ProcessPool
+from furu_local._process_pool import Launch, ProcessPool
 from furu_local._processors import processor_count, threads_of_workers
 from furu_local._threads import InlinePool, ThreadPool
 from furu_plan import Window
@@ -189,10 +188,9 @@ def _pool(
 ) -> Pool:
     match worker:
         case "process":
-            # A node of a surrounding run would be named by these, and is none of the workers'.
-            outer = {k: v for k, v in os.environ.items() if not k.startswith("FURU_EXEC_")}
-            threads = threads_of_workers(min(workers, run.at_once), outer)
-            launch = launch_of({**outer, **threads, **settings_to_env(run.settings)}, run.folder)
+            threads = threads_of_workers(min(workers, run.at_once), os.environ)
+            origin = origin_here(run.settings, for_here=True)
+            launch = Launch(origin, {**os.environ, **threads}, run.folder)
             places = tuple(dict.fromkeys(slot for group in slots.values() for slot in group))
             return ProcessPool(workers, launch, NAME, run.id, places)
         case "thread":

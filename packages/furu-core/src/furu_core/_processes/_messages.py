@@ -62,7 +62,7 @@ class Ready(NamedTuple):
     """A new interpreter's first message: it has started."""
 
 
-class Begun(NamedTuple):
+class Identified(NamedTuple):
     """A node was read from the graph's file, which the parent cannot do."""
 
     number: int
@@ -95,7 +95,7 @@ class Leaving(NamedTuple):
 
 
 ToProcess: TypeAlias = Setup | Order | Recall | Interrupt | Stop
-FromProcess: TypeAlias = Ready | Begun | Finished | Unreadable | Returned | Leaving
+FromProcess: TypeAlias = Ready | Identified | Finished | Unreadable | Returned | Leaving
 
 
 class ExitCode(IntEnum):

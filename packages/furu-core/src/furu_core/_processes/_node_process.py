@@ -35,9 +35,9 @@ from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outc
 from furu_core._processes import _child_process
 from furu_core._processes._child_process import ChildProcess
 from furu_core._processes._messages import (
-    Begun,
     Finished,
     FromProcess,
+    Identified,
     Interrupt,
     Leaving,
     Order,
@@ -198,7 +198,7 @@ class NodeProcess:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}  # in the order of sending
         self._child: ChildProcess | None = None
-        self._new = self._ready = self._leaving = False
+        self._new = self._ready = self._leaving = self._recalling = False
         self._packer: Packer | None = None
         self._classes: set[type] = set()
         self._epoch = 0
@@ -236,9 +236,13 @@ class NodeProcess:
         return self._ready
 
     @property
-    def tells_its_end(self) -> bool:
-        """Whether `fileno` tells of the process's end; else ask `poll` now and then."""
-        return self._child is None or self._child.pidfd is not None
+    def tells_all(self) -> bool:
+        """Whether `fileno` tells of all that `poll` does; else ask that now and then.
+
+        It does not where the system cannot tell of the process's end, nor of a start that takes too
+        long.
+        """
+        return self._child is None or (self._ready and self._child.pidfd is not None)
 
     def fileno(self) -> int:
         """What becomes readable when `poll` has something to tell."""
@@ -267,7 +271,8 @@ class NodeProcess:
         self._watchdog.add(child.pid)
         self._child = child
         self._new = self.origin is not None
-        self._ready, self._leaving = not self._new, False
+        self._ready = not self._new
+        self._leaving = self._recalling = False
         self._worker = None
         self._begin_epoch()
         self._watch.register(child.socket, selectors.EVENT_READ)
@@ -314,7 +319,8 @@ class NodeProcess:
 
     def recall(self) -> None:
         """Ask for all orders back that were not begun; `poll` reports those that it was in time for."""
-        if self._child is not None and len(self._pending) > 1:
+        if self._child is not None and len(self._pending) > 1 and not self._recalling:
+            self._recalling = True
             self._child.write(Recall(tuple(self._pending)[1:]))
             self.flush()
 
@@ -485,8 +491,8 @@ class NodeProcess:
             left = _LOOK_SECS if deadline is None else deadline - time.monotonic()
             if heard or not self._pending or left <= 0:
                 return heard
-            quiet = self._ready and self.tells_its_end
-            self._watch.select(None if quiet and deadline is None else min(left, _LOOK_SECS))
+            quiet = self.tells_all and deadline is None
+            self._watch.select(None if quiet else min(left, _LOOK_SECS))
         return []
 
     def _hear_now(self, child: ChildProcess) -> list[_Heard]:
@@ -507,7 +513,7 @@ class NodeProcess:
         match message:
             case Ready():
                 self._ready = True
-            case Begun(number, place):
+            case Identified(number, place):
                 self._pending[number].node = place
             case Finished(number, result):
                 return [(number, self._pending.pop(number), result)]
@@ -520,6 +526,7 @@ class NodeProcess:
             case Unreadable():
                 pass
             case Returned(numbers):
+                self._recalling = False
                 return self._given_back(numbers)
             case Leaving():
                 self._leaving = True

@@ -28,11 +28,11 @@ from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outc
 from furu_core._forms._graph_file import GraphReader
 from furu_core._forms._pack import Unpacker
 from furu_core._processes._messages import (
-    Begun,
     Decoder,
     ExitCode,
     Finished,
     FromProcess,
+    Identified,
     Interrupt,
     Leaving,
     Order,
@@ -308,7 +308,7 @@ class _Server:
                     if not entry.recalled:
                         if isinstance(order.node, int):
                             self._place = place_of(obj)
-                            self._connection.send(Begun(order.number, self._place))
+                            self._connection.send(Identified(order.number, self._place))
                         answer = Finished(order.number, self._run(obj, rerun=order.rerun))
             finally:
                 self._interruptible = False

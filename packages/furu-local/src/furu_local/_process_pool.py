@@ -12,38 +12,25 @@ import logging
 import os
 import select
 import selectors
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
+
+import attrs
 
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import (
-    Failure,
-    FailureKind,
-    NodeResult,
-    Outcome,
+    NodeProcess,
+    NodeReport,
+    Origin,
     Watchdog,
-    death_result,
+    WorkerContext,
     kill_sessions,
-    process_provenance,
 )
-from furu_local._deaths import described_exit
-from furu_local._devices import Slot
-from furu_local._process import Launch, WorkerProcess
-from furu_local._wire import (
-    Finished,
-    FromWorker,
-    Leaving,
-    Ready,
-    Recall,
-    Returned,
-    Setup,
-    Stop,
-    Unreadable,
-)
+from furu_local._devices import VARIABLE, Slot
 from furu_plan import PlanNode
-from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source
+from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source, Task
 
 _log = logging.getLogger("furu.run")
 
@@ -51,10 +38,72 @@ _BRIEF_SECS: Final = 0.02  # nodes that take less are handed out ahead
 _AHEAD_SECS: Final = 0.01  # as many as take so long together
 _MOST_AHEAD: Final = 16
 _PATIENCE_SECS: Final = 0.01  # a node that takes longer holds up those behind it
-_START_SECS: Final = 300.0  # a worker that is not ready by then never will be
 _STARTS: Final = 3  # so many in a row that fail are no accident
 _END_SECS: Final = 3.0  # for exit handlers of the user's code when all is done
 _LOOK_SECS: Final = 0.5  # between two looks at processes where nothing tells of their end
+
+
+@attrs.frozen
+class Launch:
+    """What all worker processes of a run are started with.
+
+    Attributes:
+        origin: what they are to be like.
+        environment: their environment, but for the settings.
+        logs: where their own output goes.
+    """
+
+    origin: Origin
+    environment: Mapping[str, str]
+    logs: Path
+
+
+class WorkerHandle:
+    """A worker process, and what it has been given.
+
+    Args:
+        number: counts the workers of a run from 1.
+        launch: how to start it.
+        slot: the device it sees, if it is to have one of its own.
+        watchdog: kills it should this process die.
+    """
+
+    def __init__(self, number: int, launch: Launch, slot: Slot | None, watchdog: Watchdog) -> None:
+        self.number = number
+        self.slot = slot
+        self.log = launch.logs / f"worker-{number}.log"
+        self.tasks: dict[int, Task] = {}  # by the number of their order, in the order of sending
+        self.since = time.monotonic()  # when the first of them began
+        self.process = NodeProcess(
+            launch.origin,
+            log=self.log,
+            environment={
+                **launch.environment,
+                **({} if slot is None else {VARIABLE: slot.visible}),
+            },
+            idle_secs=None,
+            watchdog=watchdog,
+        )
+
+    def fileno(self) -> int:
+        """What becomes readable when the process has something to tell."""
+        return self.process.fileno()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it could begin a task at once."""
+        return self.process.ready and not self.tasks
+
+    def assign(self, task: Task, context: WorkerContext) -> None:
+        """Write a task down for the worker, which begins it after those before it."""
+        if not self.tasks:
+            self.since = time.monotonic()
+        node = task.node
+        self.tasks[self.process.assign(node.obj, context, rerun=node.rerun)] = task
+
+    def head(self) -> Task | None:
+        """The task that it is at."""
+        return next(iter(self.tasks.values()), None)
 
 
 class ProcessPool:
@@ -73,14 +122,14 @@ class ProcessPool:
     ) -> None:
         self._max_workers = max_workers
         self._launch = launch
-        self._executor = executor
-        self._run_id = run_id
+        self._context = WorkerContext(executor=executor, run_id=run_id)
+        self._contexts: dict[str, WorkerContext] = {}
         self._slots = slots
-        self._workers: dict[int, WorkerProcess] = {}
-        self._new: list[WorkerProcess] = []  # started, and not told yet what they are for
+        self._workers: dict[int, WorkerHandle] = {}
+        self._new: list[WorkerHandle] = []  # started, and not told yet what they are for
         self._count = 0
         self._failed_starts = 0
-        self._guard: Watchdog | None = None
+        self._watchdog: Watchdog | None = None
         self._seconds: float | None = None  # what nodes took lately
         self._starving_since: float | None = None
         self._due: float | None = None
@@ -119,20 +168,18 @@ class ProcessPool:
         limits = [] if timeout is None else [timeout]
         if self._due is not None:
             limits.append(self._due - time.monotonic())
-        if any(worker.pidfd is None for worker in self._workers.values()):
+        silent = [one for one in self._workers.values() if not one.process.tells_all]
+        if silent:
             limits.append(_LOOK_SECS)
-        if any(not worker.ready for worker in self._workers.values()):
-            limits.append(_START_SECS)
         events: list[PoolEvent] = []
-        for key, mask in self._selector.select(max(0.0, min(limits)) if limits else None):
-            worker: WorkerProcess | None = key.data
-            if worker is None:
+        heard = set(silent)
+        for key, _ in self._selector.select(max(0.0, min(limits)) if limits else None):
+            if key.data is None:
                 self._drain_wake_ups()
-            elif worker.number in self._workers:  # else it was buried a moment ago
-                if mask & selectors.EVENT_WRITE:
-                    self._flush(worker)
-                events += self._hear(worker, ended=key.fileobj == worker.pidfd)
-        events += self._look_after()
+            else:
+                heard.add(key.data)
+        for worker in heard:
+            events += self._hear(worker)
         return events
 
     def wake(self) -> None:
@@ -143,71 +190,75 @@ class ProcessPool:
     def recall(self) -> None:
         """Ask for all tasks back that were not begun; `wait` reports them."""
         for worker in self._workers.values():
-            self._call_back(worker)
+            worker.process.recall()
 
     def cancel(self) -> None:
         """Interrupt the nodes being computed; `wait` reports how they ended."""
         for worker in self._workers.values():
-            self._call_back(worker)
-            worker.terminate()
+            worker.process.interrupt()
 
     def kill(self) -> list[PoolEvent]:
         """End all tasks at once, as cancelled; nothing is left to wait for."""
         events: list[PoolEvent] = []
         workers = list(self._workers.values())
-        kill_sessions({worker.pid for worker in workers})
+        self.cancel()
+        _kill_all(workers)
         for worker in workers:
-            events += self._hear_messages(worker)[0]
-            events += self._bury(worker, FailureKind.CANCELLED, "its run was cancelled")
+            while worker.tasks:
+                events += self._hear(worker, timeout=1.0)
         return events
 
     def close(self) -> None:
         """End the workers: those with nothing to do may run their exit handlers, briefly."""
         self._drain_wake_ups()
         workers = list(self._workers.values())
-        for worker in workers:
-            if worker.ready and not worker.tasks:
-                worker.send(Stop())
-        leaving = [worker for worker in workers if worker.ready and not worker.tasks]
+        leaving = [worker.process for worker in workers if worker.idle]
+        for process in leaving:
+            process.dismiss()
         self._await_ends(leaving)
-        kill_sessions({worker.pid for worker in workers})
+        _kill_all(workers)
         for worker in workers:
             self._remove(worker)
-            worker.bury(patience=0.0)
             with contextlib.suppress(OSError):
                 if worker.log.stat().st_size == 0:
                     worker.log.unlink()
-        if self._guard is not None:
-            self._guard.close()
+        if self._watchdog is not None:
+            self._watchdog.close()
         self._selector.close()
         os.close(self._waking)
         os.close(self._woken)
 
     # Handing out
 
-    def _of(self, slot: Slot | None) -> Iterator[WorkerProcess]:
+    def _of(self, slot: Slot | None) -> Iterator[WorkerHandle]:
         return (worker for worker in self._workers.values() if worker.slot == slot)
 
     def _computing(self) -> int:
         return sum(bool(worker.tasks) for worker in self._workers.values())
 
     def _starting(self) -> int:
-        return sum(not worker.ready for worker in self._workers.values())
+        return sum(not worker.process.came_up for worker in self._workers.values())
 
     def _feed_idle(self, source: Source, slot: Slot | None) -> None:
         for worker in list(self._of(slot)):
-            if worker.idle and not worker.cancelled and self._computing() < self._max_workers:
+            if worker.idle and self._computing() < self._max_workers:
                 task = source.take(slot)
                 if task is None:
                     return
-                worker.assign(task)
-                self._flush(worker)
+                self._assign(worker, task)
+                worker.process.flush()
+
+    def _assign(self, worker: WorkerHandle, task: Task) -> None:
+        key = task.node.spec_key
+        if key not in self._contexts:
+            self._contexts[key] = attrs.evolve(self._context, spec_key=key)
+        worker.assign(task, self._contexts[key])
 
     def _start_workers(self, source: Source, slot: Slot | None) -> None:
         of_slot = list(self._of(slot))
         if slot is not None and of_slot:
             return
-        wanted = source.ready(slot) - sum(not worker.ready for worker in of_slot)
+        wanted = source.ready(slot) - sum(not worker.process.came_up for worker in of_slot)
         if slot is not None:
             wanted = min(wanted, 1)
         room = self._max_workers - self._computing() - self._starting()
@@ -236,12 +287,14 @@ class ProcessPool:
 
     def _start(self, slot: Slot | None) -> bool:
         try:
-            if self._guard is None:
-                self._guard = Watchdog()
+            if self._watchdog is None:
+                self._watchdog = Watchdog()
             self._count += 1
-            worker = WorkerProcess(self._count, self._launch, slot)
-        except OSError as error:
-            message = f"a worker process cannot be started: {error.strerror or error}"
+            worker = WorkerHandle(self._count, self._launch, slot, self._watchdog)
+            worker.process.start()
+        except (OSError, FuruExecutorError) as error:
+            why = error.message if isinstance(error, FuruExecutorError) else error.strerror or error
+            message = f"a worker process cannot be started: {why}"
             if not self._workers:
                 raise FuruExecutorError(
                     message, hint="stop other processes, or ask for fewer workers"
@@ -249,27 +302,16 @@ class ProcessPool:
             _log.warning("%s; going on with %d", message, len(self._workers))
             self._max_workers = len(self._workers)
             return False
-        self._guard.add(worker.pid)
         self._workers[worker.number] = worker
-        self._selector.register(worker.socket, selectors.EVENT_READ, worker)
-        if worker.pidfd is not None:
-            self._selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+        self._selector.register(worker, selectors.EVENT_READ, worker)
         self._new.append(worker)
         return True
 
     def _set_up_new(self) -> None:
         """Tell new workers what they are for, once all of them have begun to start."""
-        if not self._new:
-            return
-        setup = Setup(sys.argv, self._executor, self._run_id, process_provenance().record)
         for worker in self._new:
-            worker.send(setup)
-            self._watch_socket(worker)
+            worker.process.flush()
         self._new.clear()
-
-    def _flush(self, worker: WorkerProcess) -> None:
-        worker.flush()
-        self._watch_socket(worker)
 
     def _is_brief(self) -> bool:
         return self._seconds is not None and self._seconds < _BRIEF_SECS
@@ -277,10 +319,8 @@ class ProcessPool:
     def _feed_ahead(self, source: Source) -> None:
         assert self._seconds is not None
         depth = min(_MOST_AHEAD, 1 + int(_AHEAD_SECS / max(self._seconds, 1e-6)))
-        workers = [worker for worker in self._of(None) if worker.ready and worker.tasks]
+        workers = [worker for worker in self._of(None) if worker.process.ready and worker.tasks]
         for worker in workers:
-            if worker.cancelled or worker.stopping:
-                continue
             if len(worker.tasks) > depth // 2:
                 continue  # several at once wake the worker less often
             fair = 1 + source.ready(None) // len(workers)
@@ -288,8 +328,8 @@ class ProcessPool:
                 task = source.take(None, ahead=True)
                 if task is None:
                     break
-                worker.assign(task)
-            self._flush(worker)
+                self._assign(worker, task)
+            worker.process.flush()
 
     def _relieve(self, source: Source) -> None:
         """Call tasks back that lie behind a long node while somebody else could do them."""
@@ -302,148 +342,70 @@ class ProcessPool:
         now = time.monotonic()
         for worker in behind:
             if now - worker.since >= _PATIENCE_SECS:
-                self._call_back(worker)
+                worker.process.recall()
             else:
                 self._be_due(worker.since + _PATIENCE_SECS)
-
-    def _call_back(self, worker: WorkerProcess) -> None:
-        tasks = worker.not_begun()
-        if tasks and not worker.recalling:
-            worker.recalling = True
-            worker.send(Recall(tuple(tasks)))
-            self._watch_socket(worker)
 
     def _be_due(self, when: float) -> None:
         self._due = when if self._due is None else min(self._due, when)
 
     # Listening
 
-    def _watch_socket(self, worker: WorkerProcess) -> None:
-        events = selectors.EVENT_READ
-        if worker.wants_to_send:
-            events |= selectors.EVENT_WRITE
-        if self._selector.get_key(worker.socket).events != events:
-            self._selector.modify(worker.socket, events, worker)
-
-    def _hear(self, worker: WorkerProcess, *, ended: bool) -> list[PoolEvent]:
-        events, at_end = self._hear_messages(worker)
-        if at_end or ended:
-            events += self._bury(worker, FailureKind.LOST, "", patience=1.0)
+    def _hear(self, worker: WorkerHandle, timeout: float = 0.0) -> list[PoolEvent]:
+        events = [self._heard(worker, report) for report in worker.process.poll(timeout)]
+        if worker.process.came_up:
+            self._failed_starts = 0
+        if worker.process.pid is None:
+            self._remove(worker)
+            if not worker.process.came_up:
+                self._failed_starts += 1
+                if self._failed_starts >= _STARTS:
+                    message = f"{worker.process.death}; so did {_STARTS - 1} before it"
+                    events.append(Broken(message, worker.log))
         return events
 
-    def _hear_messages(self, worker: WorkerProcess) -> tuple[list[PoolEvent], bool]:
-        messages, at_end = worker.receive()
-        events: list[PoolEvent] = []
-        for message in messages:
-            events += self._heard(worker, message)
-        return events, at_end
-
-    def _heard(self, worker: WorkerProcess, message: FromWorker) -> list[PoolEvent]:
-        match message:
-            case Ready():
-                worker.ready = True
-                self._failed_starts = 0
-                return []
-            case Finished(number, result):
-                task = worker.finished(number)
-                if task is None:
-                    return []
-                self._note_seconds(result.seconds)
-                return [Ended(task, result)]
-            case Returned(numbers):
-                worker.recalling = False
-                tasks = [worker.tasks.pop(number, None) for number in numbers]
-                return [GivenBack(task) for task in tasks if task is not None]
-            case Leaving():
-                worker.stopping = True
-                left = list(worker.tasks.values())
-                worker.tasks.clear()
-                return [GivenBack(task) for task in left]
-            case Unreadable():
-                return self._unreadable(worker, message)
-
-    def _unreadable(self, worker: WorkerProcess, message: Unreadable) -> list[PoolEvent]:
-        events: list[PoolEvent] = []
-        for task in worker.start_epoch(message.epoch):
-            if task.number != message.task:
-                events.append(GivenBack(task))
-                continue
-            failure = Failure(
-                FailureKind.PROTOCOL,
-                message.error_type,
-                message.message,
-                task.node.name,
-                task.node.hash,
-                worker.log,
-            )
-            events.append(Ended(task, NodeResult(task.node.hash, Outcome.FAILED, None, failure)))
-        return events
+    def _heard(self, worker: WorkerHandle, report: NodeReport) -> PoolEvent:
+        task = worker.tasks.pop(report.number)
+        if report.result is None:
+            return GivenBack(task)
+        worker.since = time.monotonic()
+        self._note_seconds(report.result.seconds)
+        return Ended(task, report.result)
 
     def _note_seconds(self, seconds: float) -> None:
         self._seconds = seconds if self._seconds is None else 0.7 * self._seconds + 0.3 * seconds
 
-    def _look_after(self) -> list[PoolEvent]:
-        """Notice workers that end or hang without telling."""
-        events: list[PoolEvent] = []
-        now = time.monotonic()
-        for worker in list(self._workers.values()):
-            if worker.pidfd is None and worker.has_ended():
-                events += self._hear(worker, ended=True)
-            elif not worker.ready and now - worker.since > _START_SECS:
-                events += self._bury(worker, FailureKind.LOST, "")
-        return events
-
     # Ends
 
-    def _bury(
-        self, worker: WorkerProcess, kind: FailureKind, message: str, *, patience: float = 0.0
-    ) -> list[PoolEvent]:
-        self._remove(worker)
-        code = worker.bury(patience=patience)
-        if self._guard is not None:
-            self._guard.remove(worker.pid)
-        if worker.cancelled:
-            kind, message = FailureKind.CANCELLED, "its run was cancelled"
-        if not message:
-            message = described_exit(worker.pid, code)
-        if not worker.ready and kind is FailureKind.LOST:
-            self._failed_starts += 1
-            if self._failed_starts >= _STARTS:
-                return [Broken(f"{message}; so did {_STARTS - 1} before it", worker.log)]
-        tasks = list(worker.tasks.values())
-        events: list[PoolEvent] = [GivenBack(task) for task in tasks[1:]]
-        if tasks:
-            head = tasks[0]
-            result = death_result(head.node.obj, worker.pid, kind, message, rerun=head.node.rerun)
-            events.append(Ended(head, result))
-        worker.tasks.clear()
-        return events
-
-    def _remove(self, worker: WorkerProcess) -> None:
+    def _remove(self, worker: WorkerHandle) -> None:
         del self._workers[worker.number]
-        self._selector.unregister(worker.socket)
-        if worker.pidfd is not None:
-            self._selector.unregister(worker.pidfd)
+        self._selector.unregister(worker)
+        worker.process.close(patience=0.0)
 
     def _drain_wake_ups(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while os.read(self._waking, 4096):
                 pass
 
-    def _await_ends(self, leaving: list[WorkerProcess]) -> None:
+    def _await_ends(self, leaving: list[NodeProcess]) -> None:
         """Wait a little for processes that end by themselves, unless somebody is impatient."""
         deadline = time.monotonic() + _END_SECS
-        while staying := [worker for worker in leaving if not worker.has_ended()]:
+        while staying := [process for process in leaving if not process.has_ended()]:
             left = deadline - time.monotonic()
             poll = select.poll()
             poll.register(self._waking, select.POLLIN)
-            for worker in staying:
-                if worker.pidfd is None:
-                    left = min(left, 0.01)
+            for process in staying:
+                if process.tells_all:
+                    poll.register(process, select.POLLIN)
                 else:
-                    poll.register(worker.pidfd, select.POLLIN)
+                    left = min(left, 0.01)
             # A wake-up now is somebody who wants the run to end at once.
             if time.monotonic() > deadline or any(
                 fd == self._waking for fd, _ in poll.poll(max(0.0, 1000 * left))
             ):
                 return
+
+
+def _kill_all(workers: list[WorkerHandle]) -> None:
+    """Kill worker processes, with all that they have started, at once."""
+    kill_sessions({pid for worker in workers if (pid := worker.process.pid) is not None})

@@ -1,19 +1,28 @@
-"""How controller and worker talk, and which processes belong to a session."""
+"""How a process that computes nodes and its parent talk, and what the end of one is called."""
 
 from __future__ import annotations
 
 import pytest
 
-from furu_core.executors import NodeResult, Outcome
-from furu_local._deaths import described_exit
-from furu_local._wire import Decoder, ExitCode, Finished, Ready, Recall, Returned, Work, encode
+from furu_core._processes._child_process import death_text
+from furu_core._processes._messages import (
+    Decoder,
+    ExitCode,
+    Finished,
+    Order,
+    Ready,
+    Recall,
+    Returned,
+    encode,
+)
+from furu_core.executors import NodeResult, Outcome, WorkerContext
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
     messages = [
         Ready(),
-        Work(1, 0, "default", False, True, b"x" * 300),
+        Order(1, 0, b"x" * 300, WorkerContext("test", "run-1"), False, True),
         Recall((1, 2)),
         Returned(()),
         Finished(1, NodeResult("ab", Outcome.LOADED, seconds=0.5)),
@@ -40,6 +49,6 @@ def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
     ],
 )
 def test_the_end_of_a_worker_is_told_in_words(code: int | None, said: str) -> None:
-    text = described_exit(77, code)
+    text = death_text(77, code)
     assert "worker process 77" in text
     assert said in text
