@@ -34,12 +34,12 @@ def cells(first: str) -> list[str]:
     ("file", "version"),
     [
         ("none: the encoding", f"`{_encoding.FORMAT.decode()}`"),
-        ("`.furu/manifest.json`", _manifest.VERSION),
+        ("`.furu/manifest.json`", _manifest.MANIFEST.version),
         ("`.furu/config.json`", _pack.FORMAT),
-        ("`.furu/metadata.json`", _provenance.VERSION),
-        ("attempts: `record.json`", _records.VERSION),
-        ("`submission.json`", _submissions.VERSION),
-        ("`runs/<id>/run.json`", _executor.VERSION),
+        ("`.furu/metadata.json`", _provenance.PROVENANCE.version),
+        ("attempts: `record.json`", _records.RECORD.version),
+        ("`submission.json`", _submissions.NOTE.version),
+        ("`runs/<id>/run.json`", _executor.RUN_RECORD.version),
         ("`furu plan --json`", _render.VERSION),
     ],
 )

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from furu_core import Furu, _codecs
+from furu_core._record_format import from_json, to_json
 from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruFormatError, FuruResultError
 
@@ -120,7 +121,7 @@ def round_trip(value: Any, folder: Path) -> tuple[Any, ResultEntry]:
     for name in os.listdir(folder):
         os.unlink(folder / name)
     entry = _codecs.store(value, folder, folder.parent)
-    again = ResultEntry.from_json(json.loads(json.dumps(entry.to_json())))
+    again = from_json(ResultEntry, json.loads(json.dumps(to_json(entry))))
     return _codecs.load(again, folder, folder.parent), entry
 
 
@@ -593,7 +594,7 @@ def test_a_newer_format_is_refused_with_the_remedy(folder: Path) -> None:
 
 def test_a_json_result_never_loads_a_pickle(folder: Path) -> None:
     pickled = _codecs.store(Plain(1), folder, folder.parent)
-    (folder / "result.json").write_text(json.dumps({"$file": pickled.to_json()}))
+    (folder / "result.json").write_text(json.dumps({"$file": to_json(pickled)}))
     with pytest.raises(FuruResultError, match="'pickle'"):
         _codecs.load(ResultEntry("json", "result.json"), folder, folder.parent)
 

@@ -203,7 +203,7 @@ def test_a_manifest_of_a_newer_furu_is_fatal_and_loses_nothing(store: Path, sess
     Square().get()
     path = Square().furu_dir / ".furu/manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "furu": NEWER}))
-    with pytest.raises(FuruFormatError, match=f"format {NEWER}") as caught:
+    with pytest.raises(FuruFormatError, match=f"format version {NEWER}") as caught:
         Square().get()
     assert caught.value.hint
     assert str(path) in caught.value.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import time
 from collections.abc import Sequence
@@ -88,16 +87,15 @@ def test_p7_a_node_that_is_published_while_its_job_is_noted_takes_nothing_from_w
     old = Submission("queue", "old")
     assert note_submission(node, old)
     folder = Path(node_paths(node).attempts)
-    module = builtins if moment == "open" else os
-    real = getattr(module, moment)
+    real = getattr(os, moment)
 
     def then_publish(*args: Any, **kwargs: Any) -> Any:
         done = real(*args, **kwargs)
-        monkeypatch.setattr(module, moment, real)
+        monkeypatch.setattr(os, moment, real)
         node.get()
         return done
 
-    monkeypatch.setattr(module, moment, then_publish)
+    monkeypatch.setattr(os, moment, then_publish)
     new = Submission("queue", "new")
     # Where the note that was seen is gone before it could be replaced, the node is left to others.
     noted = note_submission(node, new, over=old)

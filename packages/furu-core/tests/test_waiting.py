@@ -78,7 +78,7 @@ def leave_attempt(
         started=time.time() - age_secs,
         lease_secs=lease_secs,
     )
-    Path(folder, _records.RECORD_FILE).write_bytes(_records.encode(record))
+    Path(folder, _records.RECORD_FILE).write_bytes(_records.RECORD.to_bytes(record))
     if with_lease:
         Path(folder, _lease.LEASE_FILE).touch()
     touch(folder, time.time() - age_secs)

@@ -7,21 +7,22 @@ reason stands in `Git.note`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
 import sys
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from furu_core._record_format import RecordFormat
 from furu_core._settings._settings import project_root
 
-VERSION: Final = 1
 PATCH_LIMIT: Final = 64 * 1024
 UNTRACKED_LIMIT: Final = 200
 GIT_TIMEOUT_SECS: Final = 5.0
@@ -85,16 +86,17 @@ class Provenance:
     @cached_property
     def record(self) -> dict[str, Any]:
         """The same as JSON, made once a process."""
-        return {"version": VERSION, **attrs.asdict(self)}
+        return {PROVENANCE.key: PROVENANCE.version, **PROVENANCE.to_json(self)}
 
     @cached_property
     def record_bytes(self) -> bytes:
         """The JSON of `record`, to be put into a larger one as it is."""
-        import json
-
-        return json.dumps(self.record, ensure_ascii=False).encode(errors="backslashreplace")
+        return PROVENANCE.to_bytes(self)
 
 
+PROVENANCE: Final = RecordFormat(
+    Provenance, "the provenance", version=1, dumps=partial(json.dumps, ensure_ascii=False)
+)
 _captured: Provenance | None = None
 
 
@@ -122,14 +124,9 @@ def adopt_provenance(record: Mapping[str, Any]) -> None:
         record: that process's `Provenance.record`.
     """
     global _captured
-    known = {field.name for field in attrs.fields(Provenance)}
-    values = {name: value for name, value in record.items() if name in known}
-    if values.get("git") is not None:
-        fields = {field.name for field in attrs.fields(Git)}
-        git = {name: value for name, value in values["git"].items() if name in fields}
-        values["git"] = Git(**{**git, "untracked": tuple(git.get("untracked", ()))})
-    values["command"] = tuple(values.get("command", ()))
-    _captured = Provenance(**{**values, "host": _host(), "user": _user(), "platform": _platform()})
+    _captured = attrs.evolve(
+        PROVENANCE.from_json(record), host=_host(), user=_user(), platform=_platform()
+    )
 
 
 def capture() -> Provenance:

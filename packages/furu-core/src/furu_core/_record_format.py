@@ -18,7 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar
 
@@ -43,7 +43,7 @@ _MANY: Final = 100  # brackets that no record holds, but one that makes the pars
 _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-@attrs.frozen(eq=False, slots=False)
+@attrs.frozen(eq=False)
 class RecordFormat(Generic[R]):
     """How the records of one class stand in files.
 
@@ -89,8 +89,7 @@ class RecordFormat(Generic[R]):
 
     def to_json(self, record: R) -> Raw:
         """A record as JSON, without its version."""
-        made: Raw = self._form.written(record)
-        return made
+        return to_json(record)
 
     def from_json(self, raw: Any) -> R:
         """The record that `to_json` described.
@@ -98,8 +97,7 @@ class RecordFormat(Generic[R]):
         Raises:
             ValueError: it did not describe that.
         """
-        made: R = self._form.read(raw)
-        return made
+        return from_json(self.cls, raw)
 
     def to_bytes(self, record: R) -> bytes:
         """What stands in a record's file."""
@@ -149,7 +147,10 @@ class RecordFormat(Generic[R]):
     def damaged(self, path: str | os.PathLike[str], why: str) -> FuruDamagedRecord:
         """The error that says that a file is none of these records."""
         return FuruDamagedRecord(
-            f"{os.fspath(path)}, {self.name}, is damaged: {why}", path=path, hint=self.next_step
+            f"{os.fspath(path)}, {self.name}, is damaged: {why}",
+            path=path,
+            reason=why,
+            hint=self.next_step,
         )
 
     def other_version(self, path: str | os.PathLike[str], found: object) -> FuruFormatError:
@@ -158,11 +159,6 @@ class RecordFormat(Generic[R]):
             path, found, self.version, hint=self.next_step_other_version,
             oldest=min(self.upgrades, default=self.version),
         )  # fmt: skip
-
-    @cached_property
-    def _form(self) -> _Form:
-        cls: Any = self.cls
-        return _form_of(cls)
 
     # Records in files
 
@@ -220,6 +216,24 @@ class RecordFormat(Generic[R]):
             return create_file(path, self.to_bytes(record), sync=sync)
 
 
+def to_json(record: Any) -> Raw:
+    """An attrs object with fields as `RecordFormat` has them, as JSON."""
+    cls: Any = type(record)
+    made: Raw = _form_of(cls).written(record)
+    return made
+
+
+def from_json(cls: type[R], raw: Any) -> R:
+    """The object of a class that `to_json` described.
+
+    Raises:
+        ValueError: it did not describe that.
+    """
+    kind: Any = cls
+    made: R = _form_of(kind).read(raw)
+    return made
+
+
 def format_error(
     path: str | os.PathLike[str], found: object, known: int, *, hint: str, oldest: int = 1
 ) -> FuruFormatError:
@@ -236,6 +250,8 @@ def format_error(
     return FuruFormatError(
         f"{os.fspath(path)} has format version {found}, this furu reads {reads}",
         path=path,
+        found=found,
+        known=known,
         hint=hint,
     )
 
@@ -278,7 +294,7 @@ def _form_of(kind: Any) -> _Form:
     if origin is list:
         return _list(_form_of(arguments[0]))
     if origin in (dict, Mapping) and arguments[0] is str:
-        return _mapping(_form_of(arguments[1]))
+        return _mapping(_form_of(arguments[1]), is_dict=origin is dict)
     if isinstance(kind, type):
         if attrs.has(kind):
             return _attrs(kind)
@@ -336,7 +352,7 @@ def _tuple(kinds: tuple[Any, ...]) -> _Form:
     forms = [_form_of(kind) for kind in kinds]
 
     def read(raw: Any) -> Any:
-        if type(raw) is not list or len(raw) != len(forms):
+        if type(raw) not in (list, tuple) or len(raw) != len(forms):
             _unfit(raw, f"list of {len(forms)}")
         return tuple([form.read(item) for form, item in zip(forms, raw, strict=True)])
 
@@ -351,12 +367,12 @@ def _list(item: _Form) -> _Form:
     write, read = item.write, item.read
 
     def read_all(raw: Any) -> Any:
-        return [read(one) for one in raw] if type(raw) is list else _unfit(raw, "list")
+        return [read(one) for one in raw] if type(raw) in (list, tuple) else _unfit(raw, "list")
 
     return _Form(write and (lambda values: [write(one) for one in values]), read_all)
 
 
-def _mapping(value: _Form) -> _Form:
+def _mapping(value: _Form, *, is_dict: bool) -> _Form:
     write, read = value.written, value.read
 
     def read_all(raw: Any) -> Any:
@@ -364,7 +380,8 @@ def _mapping(value: _Form) -> _Form:
             _unfit(raw, "object")
         return {name: read(one) for name, one in raw.items()}
 
-    # A read-only mapping is none that JSON's encoder knows.
+    if is_dict and value.write is None:  # other mappings are none that JSON's encoder knows
+        return _Form(None, read_all)
     return _Form(lambda values: {name: write(one) for name, one in values.items()}, read_all)
 
 

@@ -156,11 +156,44 @@ class FuruStoreError(FuruError):
 
 
 class FuruDamagedRecord(FuruStoreError):
-    """A record on disk that is empty, truncated or otherwise not what furu wrote."""
+    """A record on disk that is empty, truncated or otherwise not what furu wrote.
+
+    Attributes:
+        reason: what is wrong with it, without its path.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        reason: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.reason = reason
 
 
 class FuruFormatError(FuruStoreError):
-    """A record on disk that another furu wrote, mostly a newer one, in a format not read here."""
+    """A record on disk that another furu wrote, mostly a newer one, in a format not read here.
+
+    Attributes:
+        found: the version of its format.
+        known: the newest version that this furu reads.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        found: object = None,
+        known: int | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.found = found
+        self.known = known
 
 
 class FuruNodeError(FuruError):

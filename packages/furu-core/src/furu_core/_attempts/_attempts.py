@@ -33,19 +33,19 @@ from furu_core import _process_ids
 from furu_core._attempts import _lease, _records
 from furu_core._attempts._lease import Judgement, Lease, Life
 from furu_core._attempts._outcomes import FailureKind, Holder
-from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus, DamagedRecord
+from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus
 from furu_core._context import _context
 from furu_core._context._submission import Submission
 from furu_core._files import store_error, write_file
 from furu_core._output import _logging
 from furu_core._store._layout import CHECKPOINT, LOG_FILE, META, SUBMISSION, TRASH, NodePaths
-from furu_core.errors import FuruFormatError
+from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 STAGING: Final = "files"
 INVALID: Final = "invalid"
 REPLACED: Final = "replaced"
 STAGED: Final = ".new-"
-_UNREADABLE: Final = (OSError, DamagedRecord, FuruFormatError)
+_UNREADABLE: Final = (OSError, FuruDamagedRecord, FuruFormatError)
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _UNSEEN: Final = Judgement(Life.ALIVE, "it is listed, but cannot be seen from here yet")
 _log = _logging.log.getChild("attempts")
@@ -172,8 +172,8 @@ def _look_at_newest(paths: NodePaths, lease_secs: float) -> LatestAttempt | None
                 # Another host claimed it, and this host's caches do not show it yet.
                 return LatestAttempt(number, folder, None, _UNSEEN)
             return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
-        except DamagedRecord as damage:
-            _log.warning("%s: the record is damaged and will be set aside", damage)
+        except FuruDamagedRecord as damage:
+            _log.warning("%s; it will be set aside", damage.message)
             return LatestAttempt(number, folder, None, _judge_unread(folder, lease_secs))
         except OSError as error:
             raise store_error(error, folder, doing="read") from error
@@ -193,7 +193,7 @@ def _changed_hands(found: LatestAttempt) -> bool:
         return found.record is not None and not _records.holds(found.folder, found.record.token)
     except FileNotFoundError:
         return True
-    except (OSError, DamagedRecord, FuruFormatError):
+    except (OSError, FuruDamagedRecord, FuruFormatError):
         return False
 
 
@@ -297,7 +297,7 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
         os.mkdir(staged)
         os.mkdir(f"{staged}/{STAGING}")
         os.mkdir(f"{staged}/{STAGING}/{META}")
-        write_file(f"{staged}/{_records.RECORD_FILE}", _records.encode(record))
+        write_file(f"{staged}/{_records.RECORD_FILE}", _records.RECORD.to_bytes(record))
         while True:
             try:
                 os.rename(staged, target)
@@ -346,7 +346,7 @@ def is_superseded(attempt: Attempt) -> bool:
 def _still_ours(attempt: Attempt) -> bool:
     try:
         return _records.holds(attempt.folder, attempt.record.token)
-    except DamagedRecord:
+    except FuruDamagedRecord:
         return True  # nobody claims without a whole record, so it is ours that was damaged
     except (OSError, FuruFormatError):
         return False

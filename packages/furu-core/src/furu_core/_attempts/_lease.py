@@ -22,10 +22,10 @@ import attrs
 
 from furu_core import _process_ids
 from furu_core._attempts import _records
-from furu_core._attempts._records import AttemptRecord, DamagedRecord
+from furu_core._attempts._records import AttemptRecord
 from furu_core._background import Background
 from furu_core._store._layout import ATTEMPTS
-from furu_core.errors import FuruFormatError, FuruStoreError
+from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
 
 LEASE_FILE: Final = "lease"
 PROBE: Final = ".probe-"
@@ -109,7 +109,7 @@ class Lease:
     def _is_ours(self) -> bool:
         try:
             return _records.holds(self.folder, self._token)
-        except DamagedRecord:
+        except FuruDamagedRecord:
             return True  # nobody claims without a whole record, so it is ours that was damaged
 
     def _close(self) -> None:

@@ -1,14 +1,12 @@
-"""What an attempt says of itself: `record.json`, its versions, encoding and parsing.
+"""What an attempt says of itself: `record.json`.
 
 One process writes a record, by replacing it whole; anyone reads it.
 """
 
 from __future__ import annotations
 
-import json
 from enum import Enum
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import attrs
 
@@ -17,14 +15,9 @@ from furu_core._attempts._outcomes import FailureKind
 from furu_core._context._submission import Submission
 from furu_core._files import read_file, replace_file
 from furu_core._process_ids import ProcessId
-from furu_core.errors import FuruFormatError
-
-if TYPE_CHECKING:
-    from cattrs import Converter
+from furu_core._record_format import RecordFormat
 
 RECORD_FILE: Final = "record.json"
-VERSION: Final = 1
-_MANY: Final = 100  # brackets that no record holds, but one that makes the parser recurse does
 
 
 class AttemptStatus(Enum):
@@ -92,48 +85,12 @@ class AttemptRecord:
     ended: AttemptEnd | None = None
 
 
-class DamagedRecord(Exception):
-    """A record that is empty, truncated or not what it should be."""
-
-
-def encode(record: AttemptRecord) -> bytes:
-    """The bytes of a record on disk."""
-    return json.dumps(
-        {"version": VERSION, **to_json(record)}, separators=(",", ":"), ensure_ascii=False
-    ).encode("utf-8", "backslashreplace")  # which JSON reads as what it was
-
-
-def to_json(record: AttemptRecord) -> dict[str, Any]:
-    """A record as JSON, without its version."""
-    result: dict[str, Any] = _converter().unstructure(record)
-    return result
-
-
-def parse(data: bytes, path: str) -> AttemptRecord:
-    """The record that `encode` wrote.
-
-    Raises:
-        DamagedRecord: the bytes are no record.
-        FuruFormatError: a newer furu wrote it.
-    """
-    try:
-        raw = json.loads(data)
-        version = raw.pop("version")
-        newer = isinstance(version, int) and version > VERSION
-        if not newer:
-            return _converter().structure(raw, AttemptRecord)
-    except Exception as error:
-        if (
-            isinstance(error, MemoryError | RecursionError)
-            and data.count(b"[") + data.count(b"{") < _MANY
-        ):
-            raise  # the caller's stack is used up; the record is as good as it was
-        raise DamagedRecord(f"{path}: {type(error).__name__}: {error}") from None
-    raise FuruFormatError(
-        f"{path} has format version {version}, this furu reads up to {VERSION}",
-        path=path,
-        hint="use the furu that wrote it or a newer one, or remove the node with `furu rm`",
-    )
+RECORD: Final = RecordFormat(
+    AttemptRecord,
+    "the record of an attempt",
+    version=1,
+    next_step_other_version="use the furu that wrote it or a newer one, or remove the node with `furu rm`",
+)
 
 
 def read(folder: str) -> AttemptRecord:
@@ -141,25 +98,27 @@ def read(folder: str) -> AttemptRecord:
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedRecord, FuruFormatError: as `parse`.
+        FuruDamagedRecord, FuruFormatError: it cannot be read.
     """
-    return parse(_bytes(folder), f"{folder}/{RECORD_FILE}")
+    return RECORD.from_bytes(_bytes(folder), f"{folder}/{RECORD_FILE}")
 
 
 def holds(folder: str, token: str) -> bool:
     """Whether the record in an attempt's folder has this token.
 
     Raises:
-        FileNotFoundError, DamagedRecord, FuruFormatError: as `read`.
+        FileNotFoundError, FuruDamagedRecord, FuruFormatError: as `read`.
     """
     data = _bytes(folder)
     # Nobody else's holds what was drawn at random; this way, hardly any has to be parsed.
-    return token.encode() in data or parse(data, f"{folder}/{RECORD_FILE}").token == token
+    return (
+        token.encode() in data or RECORD.from_bytes(data, f"{folder}/{RECORD_FILE}").token == token
+    )
 
 
 def replace(folder: str, record: AttemptRecord) -> None:
     """Write the record of an attempt that has one already."""
-    replace_file(f"{folder}/{RECORD_FILE}", encode(record))
+    replace_file(f"{folder}/{RECORD_FILE}", RECORD.to_bytes(record))
 
 
 def _bytes(folder: str) -> bytes:
@@ -167,11 +126,4 @@ def _bytes(folder: str) -> bytes:
     try:
         return read_file(path)
     except (IsADirectoryError, NotADirectoryError) as error:
-        raise DamagedRecord(f"{path}: {error.strerror}") from None
-
-
-@cache
-def _converter() -> Converter:
-    from cattrs.preconf.json import make_converter
-
-    return make_converter(detailed_validation=False)
+        raise RECORD.damaged(path, f"{error.strerror}") from None

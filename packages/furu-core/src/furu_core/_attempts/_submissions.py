@@ -11,17 +11,17 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from furu_core._context._submission import Submission
-from furu_core._files import store_error
+from furu_core._files import link_file, move_file, store_error, write_file
+from furu_core._record_format import RecordFormat
 from furu_core._store._layout import SUBMISSION, NodePaths, node_paths
-from furu_core.errors import FuruFormatError
+from furu_core.errors import FuruDamagedRecord
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
 
-VERSION: Final = 1
+# The bytes are those of the first furu, so the encoder is Python's with its own spaces.
+NOTE: Final = RecordFormat(Submission, "the note of a job", version=1, dumps=json.dumps)
 _TRIES: Final = 100
 
 
@@ -32,22 +32,9 @@ def queued(paths: NodePaths) -> Submission | None:
 
 def _read(path: str) -> Submission | None:
     try:
-        with open(path, "rb") as file:
-            raw = json.loads(file.read())
-        version = raw.pop("version")
-        if version <= VERSION:
-            return Submission(str(raw["executor"]), str(raw["id"]), int(raw["restarts"]))
-    except (FileNotFoundError, NotADirectoryError):
+        return NOTE.read(path)
+    except (FileNotFoundError, FuruDamagedRecord):
         return None
-    except OSError as error:
-        raise store_error(error, path, doing="read") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    raise FuruFormatError(
-        f"{path} has format version {version}, this furu reads up to {VERSION}",
-        path=path,
-        hint="use the furu that wrote it or a newer one",
-    )
 
 
 def note(paths: NodePaths, submission: Submission, *, over: Submission | None = None) -> bool:
@@ -66,22 +53,18 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
     """
     path = f"{paths.attempts}/{SUBMISSION}"
     unique = f"{path}.{os.getpid()}-{os.urandom(3).hex()}"
-    data = json.dumps({"version": VERSION, **attrs.asdict(submission)}).encode()
+    data = NOTE.to_bytes(submission)
     try:
         _write_in(paths.attempts, f"{unique}.tmp", data)
         if not _set_aside(paths, path, f"{unique}.old", over):
             return False
-        try:
-            os.link(f"{unique}.tmp", path)  # unlike a rename, it never replaces another's note
-        except FileExistsError:
-            return False
+        return link_file(f"{unique}.tmp", path)
     except OSError as error:
         raise store_error(error, paths.attempts) from error
     finally:
         for name in (f"{unique}.tmp", f"{unique}.old"):
             with suppress(OSError):
                 os.unlink(name)
-    return True
 
 
 def _write_in(folder: str, path: str, data: bytes) -> None:
@@ -89,8 +72,7 @@ def _write_in(folder: str, path: str, data: bytes) -> None:
     for left in reversed(range(_TRIES)):
         try:
             os.makedirs(folder, exist_ok=True)
-            with open(path, "xb") as file:
-                file.write(data)
+            write_file(path, data)
             return
         except (FileNotFoundError, FileExistsError):
             if not left:
@@ -102,14 +84,11 @@ def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | N
     found = queued(paths)
     if found != expected:
         return False
-    try:
-        os.rename(path, aside)  # of several that try, one gets it
-    except FileNotFoundError:
+    if not move_file(path, aside):
         return expected is None
     if _read(aside) == expected:
         return True
-    with suppress(FileExistsError):
-        os.link(aside, path)  # somebody replaced it between the look and the rename
+    link_file(aside, path)  # somebody replaced it between the look and the rename
     return False
 
 

@@ -45,7 +45,7 @@ def gather(node: StoredNode) -> dict[str, Any]:
         "config": node.meta(CONFIG_FILE) if done else None,
         "files": {},
         "links": {},
-        "attempts": [_records.to_json(record) for record in node.attempts()],
+        "attempts": [_records.RECORD.to_json(record) for record in node.attempts()],
         **{key: value for key, value in metadata.items() if key not in {"version", "node"}},
     }
     if info.state is NodeState.UNREADABLE:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from furu_core._codecs._paths import Base
 from furu_core._files import read_file
+from furu_core._record_format import from_json
 from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
@@ -65,7 +66,7 @@ def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
         if tag == "furu_dir":
             return base.decode(*payload)
         if tag == "file":
-            return _file(ResultEntry.from_json(payload), folder)
+            return _file(from_json(ResultEntry, payload), folder)
         return NotImplemented
 
     try:

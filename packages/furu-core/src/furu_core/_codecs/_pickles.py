@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 from furu_core._codecs import _arrays
 from furu_core._codecs._paths import Base
 from furu_core._config import _class_names
+from furu_core._record_format import from_json, to_json
 from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruResultError
 
@@ -93,7 +94,7 @@ class _Pickler(pickle.Pickler):
         if inside is not None:
             return ("path", *inside)
         entry = self._elsewhere(obj)
-        return None if entry is None else ("file", entry.to_json())
+        return None if entry is None else ("file", to_json(entry))
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type | FunctionType) and _class_names.is_of_script(obj):
@@ -122,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
             return self._base.decode(*rest)
         if kind != "file":
             raise pickle.UnpicklingError(f"unknown reference {pid!r}")
-        entry = ResultEntry.from_json(rest[0])
+        entry = from_json(ResultEntry, rest[0])
         if entry.file not in self._loaded:  # one object that was shared stays one
             self._loaded[entry.file] = self._elsewhere(entry)
         return self._loaded[entry.file]

@@ -17,6 +17,7 @@ from furu_core._codecs._registry import Installed
 from furu_core._files import write_file
 from furu_core._forms import _values
 from furu_core._forms._tagged_json import NotExact
+from furu_core._record_format import to_json
 from furu_core._store import _manifest
 from furu_core._store._manifest import ResultEntry
 from furu_core.errors import FuruError, FuruResultError
@@ -103,7 +104,7 @@ class _Store:
         if len(self.files) > _MAX_PARTS:
             raise NotExact(f"more than {_MAX_PARTS} parts would have a file of their own")
         if entry is not None:
-            return {TAG_FILE: entry.to_json()}
+            return {TAG_FILE: to_json(entry)}
         refuse_inexact(value)
         return NotImplemented
 
@@ -198,7 +199,12 @@ class _Store:
                     hint="report it to whoever wrote the codec",
                 ) from error
             self.files.append(file)
-            return ResultEntry(codec.name, file, codec.version, installed.distribution)
+            return ResultEntry(
+                codec.name,
+                file,
+                version=codec.version,
+                distribution=installed.distribution,
+            )
         return None
 
     def _forget_parts(self) -> None:

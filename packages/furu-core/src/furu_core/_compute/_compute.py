@@ -270,13 +270,13 @@ def _write_records(
     _files.write_file(f"{meta}/{CONFIG_FILE}", config)
     record = attempt.record
     metadata = {
-        "version": _records.VERSION,
+        "version": _records.RECORD.version,
         "node": record.node,
         "class": _user_methods.class_name(type(obj)),
         "hash": obj.furu_hash,
         "to_python": _python_text.to_python(obj),
-        "attempt": _records.to_json(record),
-        "earlier_attempts": [_records.to_json(past) for past in _attempts.earlier(attempt)],
+        "attempt": _records.RECORD.to_json(record),
+        "earlier_attempts": [_records.RECORD.to_json(past) for past in _attempts.earlier(attempt)],
         "started": record.started,
         "ended": time.time(),
         **timer.stop(),

@@ -14,20 +14,20 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
-from furu_core import _process_ids
 from furu_core._attempts._outcomes import Failure
 from furu_core._config._grid import Roots
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._context._submission import Submission
 from furu_core._executors._options import read_options
-from furu_core._files import LineFile, read_lines, replace_file, store_error
+from furu_core._files import LineFile, read_lines, store_errors
+from furu_core._process_ids import ProcessId, this_process
+from furu_core._record_format import RecordFormat
 from furu_core._store import _layout
 from furu_core.errors import FuruNestedRun
 
 RUN_FILE: Final = "run.json"
 EVENTS_FILE: Final = "events.jsonl"
-VERSION: Final = 1
 
 
 class Liveness(Enum):
@@ -249,6 +249,43 @@ class Executor(ABC):
         return dict.fromkeys(submissions, Liveness.UNKNOWN)
 
 
+@attrs.frozen
+class RootRecord:
+    """A root in `run.json`.
+
+    Attributes:
+        name: its name in the run, or its place.
+        node: its short name.
+        hash: its hash.
+    """
+
+    name: str
+    node: str
+    hash: str
+
+
+@attrs.frozen
+class RunRecord:
+    """What was asked of a run: `run.json`, which scripts may read.
+
+    Attributes:
+        id: of the run.
+        executor: the executor's name.
+        started: seconds since the epoch, by the clock of the process that started it.
+        controller: that process.
+        roots: what the run is to compute.
+    """
+
+    id: str
+    executor: str
+    started: float
+    controller: ProcessId
+    roots: tuple[RootRecord, ...]
+
+
+RUN_RECORD: Final = RecordFormat(RunRecord, "the record of a run", version=1)
+
+
 def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) -> tuple[str, Path]:
     """Make the folder of a new run.
 
@@ -269,22 +306,19 @@ def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) ->
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     run_id = f"{stamp}-{os.urandom(3).hex()}"
     folder = (where or runs_folder()) / run_id
-    record = {
-        "version": VERSION,
-        "id": run_id,
-        "executor": executor,
-        "started": now,
-        "controller": attrs.asdict(_process_ids.this_process()),
-        "roots": [
-            {"name": str(name), "node": short_name(root), "hash": root.furu_hash}
+    record = RunRecord(
+        run_id,
+        executor,
+        now,
+        this_process(),
+        tuple(
+            RootRecord(str(name), short_name(root), root.furu_hash)
             for name, root in zip(roots.names, roots.items, strict=True)
-        ],
-    }
-    try:
+        ),
+    )
+    with store_errors(folder):
         folder.mkdir(parents=True)
-        replace_file(f"{folder}/{RUN_FILE}", json.dumps(record).encode())
-    except OSError as error:
-        raise store_error(error, str(folder)) from error
+    RUN_RECORD.replace(folder / RUN_FILE, record)
     return run_id, folder
 
 

@@ -13,16 +13,33 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
+import attrs
+
 from furu_core._config._class_names import resolve
 from furu_core._config._identity import nested
 from furu_core._files import store_error
 from furu_core._forms._pack import REFERRING, build, closure, node_key, node_record, read_fields
-from furu_core.errors import FuruFormatError, FuruStoreError, FuruValueError
+from furu_core._record_format import RecordFormat
+from furu_core.errors import FuruValueError
 
-VERSION: Final = 1
-_HEADER: Final = b'{"furu-graph":%d}\n' % VERSION
 _CHUNK: Final = 1 << 16
 _PAUSE_SECS: Final = 0.05
+
+
+@attrs.frozen
+class _Header:
+    """The first line of a graph file, which only tells the version."""
+
+
+_FORMAT: Final = RecordFormat(
+    _Header,
+    "a graph file",
+    version=1,
+    key="furu-graph",
+    next_step="was it changed? Start the run again",
+    next_step_other_version="use the furu that wrote it",
+)
+_HEADER: Final = _FORMAT.to_bytes(_Header()) + b"\n"
 
 
 class GraphWriter:
@@ -127,7 +144,7 @@ class GraphWriter:
                 if not line.endswith(b"\n"):
                     break
                 if place == 0:
-                    check_header(line, self._path)
+                    _FORMAT.from_bytes(line, self._path)
                 else:
                     self._places[json.loads(line)["key"]] = place
                 place += len(line)
@@ -230,7 +247,7 @@ class GraphReader:
             if not header[1]:
                 self.close()
                 return None
-            check_header(header[0], self._path)
+            _FORMAT.from_bytes(header[0], self._path)
         data = b""
         while b"\n" not in data:
             more = os.pread(self._fd, _CHUNK, place + len(data))
@@ -243,25 +260,4 @@ class GraphReader:
         return FuruValueError(
             f"the node at {place} of {self._path} cannot be read: {why}",
             hint="was the run's folder copied or changed? Start the run again",
-        )
-
-
-def check_header(line: bytes, path: str) -> None:
-    """Raise unless the first line of a graph file is one that this furu reads.
-
-    Raises:
-        FuruFormatError: a newer furu wrote the file.
-        FuruStoreError: it is no such file.
-    """
-    try:
-        version = json.loads(line)["furu-graph"]
-    except (ValueError, KeyError, TypeError):
-        raise FuruStoreError(
-            f"{path} is no graph file", path=path, hint="was it changed? Start the run again"
-        ) from None
-    if version != VERSION:
-        raise FuruFormatError(
-            f"{path} has format version {version}, this furu reads {VERSION}",
-            path=path,
-            hint="use the furu that wrote it",
         )

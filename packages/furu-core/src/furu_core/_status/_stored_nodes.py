@@ -19,7 +19,7 @@ import attrs
 
 from furu_core import _named_classes
 from furu_core._attempts import _attempts, _records
-from furu_core._attempts._records import AttemptRecord, DamagedRecord
+from furu_core._attempts._records import AttemptRecord
 from furu_core._config._objects import short_name_of
 from furu_core._files import store_error
 from furu_core._output import _logging
@@ -28,7 +28,7 @@ from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _manifest
 from furu_core._store._layout import ATTEMPTS, META, NodePaths
-from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
+from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError, FuruUsageError
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
 _NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
@@ -111,7 +111,7 @@ class StoredNode:
         """The records of the attempts on disk, those left out that cannot be read."""
         found = []
         for number in _attempts.numbers(self.paths):
-            with suppress(OSError, DamagedRecord, FuruFormatError):
+            with suppress(OSError, FuruDamagedRecord, FuruFormatError):
                 found.append(_records.read(f"{self.paths.attempts}/{number}"))
         return found
 

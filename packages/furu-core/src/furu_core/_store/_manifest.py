@@ -19,16 +19,16 @@ import errno
 import json
 import os
 import stat
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
 from furu_core._files import read_file, write_file
+from furu_core._record_format import OMIT_EMPTY, RecordFormat
 from furu_core._store._layout import LOG_FILE, META, METADATA_FILE
-from furu_core.errors import FuruFormatError, FuruResultError
+from furu_core.errors import FuruDamagedRecord, FuruResultError
 
 MANIFEST_FILE: Final = "manifest.json"
-VERSION: Final = 1
 _PATH: Final = f"{META}/{MANIFEST_FILE}"
 _UNLISTED: Final = frozenset({_PATH, f"{META}/{LOG_FILE}", f"{META}/{METADATA_FILE}"})
 
@@ -52,44 +52,26 @@ class DamagedArtifact(Exception):
         return f"{self.path}: {self.reason}"
 
 
+def _in_one_folder(_entry: object, _field: object, file: str) -> None:
+    if "/" in file:
+        raise ValueError(f"{file!r} is no file of the artifact's own folder")
+
+
 @attrs.frozen
 class ResultEntry:
     """How a result was stored.
 
     Attributes:
         codec: the name of the codec.
-        file: in the artifact's folder for furu's own files; further files are named in this one.
         version: of the codec's format.
+        file: in the artifact's folder for furu's own files; further files are named in this one.
         distribution: which distribution brought the codec; empty for furu's own.
     """
 
     codec: str
-    file: str
-    version: int = 1
-    distribution: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry as it stands in a manifest, or in another entry's file."""
-        record: dict[str, Any] = {
-            "codec": self.codec,
-            "version": self.version,
-            "file": self.file,
-        }
-        if self.distribution:
-            record["distribution"] = self.distribution
-        return record
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> ResultEntry:
-        """The entry that `to_json` described.
-
-        Raises:
-            KeyError, TypeError, AttributeError: the record is none.
-        """
-        file = record["file"]
-        if "/" in file:
-            raise KeyError("file")  # a result's files lie in one folder, whatever the record says
-        return cls(record["codec"], file, record["version"], record.get("distribution", ""))
+    version: int = attrs.field(default=1, kw_only=True)
+    file: str = attrs.field(validator=_in_one_folder)
+    distribution: str = attrs.field(default="", kw_only=True, metadata=OMIT_EMPTY)
 
 
 @attrs.frozen
@@ -106,7 +88,18 @@ class Manifest:
     result: ResultEntry | None
     files: dict[str, int]
     links: dict[str, str]
-    omitted: Omitted = attrs.field(factory=dict)
+    omitted: Omitted = attrs.field(factory=dict, metadata=OMIT_EMPTY)
+
+
+# ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
+MANIFEST: Final = RecordFormat(
+    Manifest,
+    "the manifest of an artifact",
+    version=1,
+    key="furu",
+    dumps=json.JSONEncoder(separators=(",", ":")).encode,
+    next_step_other_version="upgrade furu-core here to the version that wrote it",
+)
 
 
 def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = None) -> Manifest:
@@ -141,18 +134,9 @@ def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = Non
                 raise _no_plain_file(entry.path, entry.stat(follow_symlinks=False).st_mode)
             elif name not in _UNLISTED:
                 files[name] = entry.stat(follow_symlinks=False).st_size
-    record = {
-        "furu": VERSION,
-        "result": None if result is None else result.to_json(),
-        "files": files,
-        "links": links,
-    }
-    if omitted:
-        record["omitted"] = omitted
-    # ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
-    data = json.dumps(record, separators=(",", ":")).encode("ascii")
-    write_file(f"{folder}/{_PATH}", data)
-    return Manifest(result, files, links, omitted or {})
+    manifest = Manifest(result, files, links, omitted or {})
+    write_file(f"{folder}/{_PATH}", MANIFEST.to_bytes(manifest))
+    return manifest
 
 
 def read(folder: str) -> Manifest | None:
@@ -172,7 +156,10 @@ def read(folder: str) -> Manifest | None:
         if not os.path.isdir(folder):
             return None
         raise DamagedArtifact(path, "the manifest is missing") from None
-    return _parse(path, data)
+    try:
+        return MANIFEST.from_bytes(data, path)
+    except FuruDamagedRecord as damage:
+        raise DamagedArtifact(path, f"the manifest is unreadable ({damage.reason})") from None
 
 
 def check(folder: str) -> Manifest | None:
@@ -209,28 +196,6 @@ def check(folder: str) -> Manifest | None:
             raise
         raise DamagedArtifact(f"{folder}/{name}", "it is no link any more") from None
     return manifest
-
-
-def _parse(path: str, data: bytes) -> Manifest:
-    try:
-        record = json.loads(data)
-        if record["furu"] > VERSION:
-            raise FuruFormatError(
-                f"{path} has format {record['furu']}, this furu reads up to {VERSION}",
-                path=path,
-                hint="upgrade furu-core here to the version that wrote it",
-            )
-        entry = record["result"]
-        result = None if entry is None else ResultEntry.from_json(entry)
-        files, links = record["files"], record["links"]
-        omitted = {
-            name: (digest, text) for name, (digest, text) in record.get("omitted", {}).items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedArtifact(path, f"the manifest is unreadable ({error!r})") from None
-    if type(files) is not dict or type(links) is not dict:
-        raise DamagedArtifact(path, "the manifest is unreadable")
-    return Manifest(result, files, links, omitted)
 
 
 def _settled_link(folder: str, name: str) -> str:

@@ -15,7 +15,6 @@ def preload() -> None:
     # What is imported when it is needed would be imported by every child anew.
     import shutil  # noqa: F401
 
-    import cattrs.preconf.json  # noqa: F401
     import rich.console  # noqa: F401
 
     from furu_core import _process_ids, _provenance
@@ -29,4 +28,4 @@ def preload() -> None:
     # The first record that a process writes and reads compiles how it is done.
     me = _process_ids.this_process()
     record = _records.AttemptRecord(1, "", "", _records.AttemptStatus.RUNNING, me, 0.0, 1.0)
-    _records.parse(_records.encode(record), "")
+    _records.RECORD.from_bytes(_records.RECORD.to_bytes(record), "")
