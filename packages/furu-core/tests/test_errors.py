@@ -31,6 +31,9 @@ VALUES: dict[str, Any] = {
     "cycle": ("A(1)", "B(2)", "A(1)"),
     "failures": ("one", "two"),
     "run_id": "run-1",
+    "reason": "it is empty",
+    "found": 2,
+    "known": 1,
 }
 
 

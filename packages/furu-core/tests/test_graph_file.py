@@ -95,7 +95,7 @@ def test_bad_files_are_refused_with_their_name(tmp_path: Path) -> None:
     with pytest.raises(FuruFormatError, match="99"):
         GraphWriter(path)
     path.write_bytes(b"something else\n")
-    with pytest.raises(FuruStoreError, match="no graph file"):
+    with pytest.raises(FuruStoreError, match="a graph file, is damaged"):
         GraphWriter(path)
 
 
