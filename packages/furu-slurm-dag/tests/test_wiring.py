@@ -28,6 +28,7 @@ from furu_core.errors import (
     FuruUsageError,
 )
 from furu_core.executors import (
+    EventLog,
     Failure,
     FailureKind,
     Liveness,
@@ -36,7 +37,8 @@ from furu_core.executors import (
     Submission,
     note_submission,
 )
-from furu_plan import Spent, build_plan
+from furu_plan import Frontier, Spent, build_plan
+from furu_plan.runs import RunJournal
 from furu_slurm import (
     UNCONFIRMED_SECS,
     JobInfo,
@@ -379,15 +381,16 @@ def test_what_others_had_planned_is_planned_at_once_for_all_their_jobs_that_are_
         note_submission(top, files.JobId("run", "tok", index).submission(), over=None)
     plan = build_plan(tops)
     submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)
-    nothing: list[object] = []
-    tracker = Tracker(plan, submitter, furu_core.settings(), nothing.append, lambda *_: None)
-    assert tracker.submittable() == []
+    frontier = Frontier(plan)
+    journal = RunJournal("own", frontier, EventLog(store))
+    tracker = Tracker(frontier, submitter, furu_core.settings(), journal)
+    assert frontier.ahead() == []
     fake.queue()
     gone = SlurmCluster().jobs(["7_0", "7_1"], fresh=True)
-    tracker._plan = asked = Mock(wraps=plan)
+    frontier.plan = asked = Mock(wraps=plan)
     tracker.look(gone)
     assert asked.extend.call_count == 1
-    assert [node.obj for node in tracker.submittable()] == [base, *tops]
+    assert [node.obj for node in frontier.ahead()] == [base, *tops]
 
 
 def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_it(

@@ -19,19 +19,19 @@ import furu_core
 from furu_core.errors import FuruRunError
 from furu_core.executors import (
     Event,
-    EventKind,
     EventLog,
-    Failure,
     FailureKind,
     Roots,
     Run,
     RunState,
     RunStatus,
 )
-from furu_plan import DependencyPlan
+from furu_plan import DependencyPlan, Frontier, Stage
 from furu_plan.runs import (
     INTERRUPTED,
+    RunJournal,
     RunOptions,
+    choose_display,
     conclude,
     count,
     end_line,
@@ -40,7 +40,6 @@ from furu_plan.runs import (
 from furu_slurm import Cluster, Snapshot, SubmitLimit, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._arrays import Group, grouped
-from furu_slurm_dag._entries import Entry, Stage
 from furu_slurm_dag._files import unanswered
 from furu_slurm_dag._submit import Job, Submitter, TooMany
 from furu_slurm_dag._tracker import Tracker
@@ -48,7 +47,6 @@ from furu_slurm_dag._tracker import Tracker
 _log = logging.getLogger("furu.slurm")
 
 _HEED_SECS: Final = 0.2  # after which a wait for another thread heeds what was wanted meanwhile
-_FIRST_WORD_SECS: Final = 10.0
 _WORD_SECS: Final = 60.0
 _SHOWN: Final = 20
 
@@ -114,23 +112,22 @@ class SlurmDagSubmission(Run):
         self._poll_secs = poll_secs
         self._cluster = cluster
         self._submitter = submitter
-        self._events = EventLog(folder)
+        self._frontier = Frontier(plan)
+        self._journal = RunJournal(run_id, self._frontier, EventLog(folder))
+        self._display = choose_display(wanted=options.progress, live=False)
         self._lock = threading.RLock()
         # What a signal's handler may use at any moment, also in the middle of the wait for it.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._signal: Signals | None = None
         self._cancelled = False
         self._breakable = False
-        self._state = RunState.RUNNING
-        self._began = time.monotonic()
         self._limit = SubmitLimit()
         self._limit_said = self._many_said = -math.inf
         self._unanswered: float | None = None
-        self._next_word = time.monotonic() + _FIRST_WORD_SECS
         self._seen = Snapshot(False)
         self._retry_failed = settings.retry_failed
         submitter.look_up = self._break_off_if_wanted
-        self._tracker = Tracker(plan, submitter, settings, self._told, self._tried_again)
+        self._tracker = Tracker(self._frontier, submitter, settings, self._journal)
 
     # What it is
 
@@ -147,7 +144,7 @@ class SlurmDagSubmission(Run):
     @property
     def job_id_by_hash(self) -> dict[str, str]:
         """The jobs of the nodes that were not there, by hash, those adopted among them."""
-        return {one.node.hash: one.job.job_id for one in self._tracker if one.job is not None}
+        return self._tracker.job_ids()
 
     @property
     def root_job_ids(self) -> dict[str, str]:
@@ -164,16 +161,16 @@ class SlurmDagSubmission(Run):
 
     def start(self) -> None:
         """Submit what can be submitted; for the executor to call."""
-        total = self._tracker.there_before + len(self._tracker.entries)
-        self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"))
+        self._journal.begin()
         try:
             self._submit()
         finally:
             jobs = self._tracker.jobs().values()
             own = sum(job.name.run_id == self.id for job in jobs)
+            total = count(sum(self._frontier.counts().values()), "node")
             self._say(
                 "run %s: %s, %d there, %d submitted, %d in jobs submitted before",
-                *(self.id, count(total, "node"), self._tracker.there_before, own, len(jobs) - own),
+                *(self.id, total, self._journal.there_before, own, len(jobs) - own),
             )
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -202,7 +199,8 @@ class SlurmDagSubmission(Run):
                     self._wake.get(timeout=left)
                 if self._signal is not None:
                     raise self._interrupted()
-        return self._conclude()
+        conclude(self.id, self._status(), retry_failed=self._retry_failed)
+        return self
 
     def status(self) -> SlurmDagStatus:
         """How the run stands now.
@@ -254,7 +252,7 @@ class SlurmDagSubmission(Run):
             while not self._lock.acquire(timeout=_HEED_SECS):
                 self._break_off_if_wanted()
             try:
-                return self._state is not RunState.RUNNING or self._look_and_act()
+                return self._journal.state is not RunState.RUNNING or self._look_and_act()
             finally:
                 self._lock.release()
         except _BrokenOff:
@@ -265,17 +263,17 @@ class SlurmDagSubmission(Run):
         tracker = self._tracker
         to_cancel, tracker.to_cancel = tracker.to_cancel, []
         self._cancel_jobs(to_cancel)
-        if self._roots_are_there():
+        if all(self._frontier.stage(root) is Stage.DONE for root in self.plan.roots):
             return self._end(RunState.DONE)
         if self._stops():
             self._cancel_jobs([job.job_id for job in tracker.jobs().values()])
             return self._end(RunState.FAILED)
         if not self._cancelled:
             self._submit_more()
-        if tracker.at(Stage.QUEUED) or tracker.at(Stage.RUNNING):
-            self._report()
+        if tracker.jobs():
+            self._show()
             return False
-        if tracker.at(Stage.WAITING) and not self._cancelled:
+        if tracker.unsubmitted() and not self._cancelled:
             return False  # until Slurm has room
         return self._end(RunState.CANCELLED if self._cancelled else RunState.FAILED)
 
@@ -293,17 +291,11 @@ class SlurmDagSubmission(Run):
                 self._unanswered = now
         self._tracker.look(snapshot)
 
-    def _roots_are_there(self) -> bool:
-        return all(self._tracker.done(one) for one in self.plan.roots)
-
     def _stops(self) -> bool:
         """Whether a rule was broken, so that what runs is not worth going on with."""
         if self._options.keep_going:
             return False
-        return any(
-            one.failure is not None and one.failure.kind is FailureKind.PROTOCOL
-            for one in self._tracker.at(Stage.FAILED)
-        )
+        return any(one.kind is FailureKind.PROTOCOL for one in self._journal.failures)
 
     def _cancel_jobs(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs that are not worth going on with; that they cannot be changes nothing."""
@@ -313,15 +305,13 @@ class SlurmDagSubmission(Run):
             _log.warning("run %s: %s", self.id, error)
 
     def _submit_more(self) -> None:
-        if any(self._limit.allows(key, 1) for key in self._unsubmitted_keys()):
+        keys = {node.spec_key for node in self._tracker.unsubmitted()}
+        if any(self._limit.allows(key, 1) for key in keys):
             try:
                 self._submit()
             except FuruSlurmUnavailable as error:
                 _log.warning("run %s: %s; it is tried again", self.id, error.message)
                 self._limit.pause()
-
-    def _unsubmitted_keys(self) -> set[str]:
-        return {entry.node.spec_key for entry in self._tracker.at(Stage.WAITING)}
 
     def _submit(self) -> None:
         """Submit what can be submitted now."""
@@ -329,7 +319,7 @@ class SlurmDagSubmission(Run):
         tracker.refresh()
         try:
             pending = tracker.pending()
-            for group in grouped(tracker.submittable(), pending):
+            for group in grouped(self._frontier.ahead(), pending):
                 self._break_off_if_wanted()
                 jobs = {one: tracker[one].job for one in group.waits_for}
                 known = {one: job for one, job in jobs.items() if job is not None}
@@ -370,7 +360,7 @@ class SlurmDagSubmission(Run):
             del nodes[: len(part.nodes)]
 
     def _say_limit(self, error: FuruSubmitLimit) -> None:
-        left = len(self._tracker.at(Stage.WAITING))
+        left = len(self._tracker.unsubmitted())
         if left and self._limit_said + _WORD_SECS < time.monotonic():
             self._limit_said = time.monotonic()
             _log.error(
@@ -382,80 +372,32 @@ class SlurmDagSubmission(Run):
 
     def _status(self) -> SlurmDagStatus:
         tracker = self._tracker
-        stages = {stage: tracker.at(stage) for stage in Stage}
-        computed = sum(one.computed for one in stages[Stage.DONE])
-        total = tracker.there_before + len(tracker.entries)
-        done = tracker.there_before + len(stages[Stage.DONE])
-        failed, running = stages[Stage.FAILED], stages[Stage.RUNNING]
+        status = self._journal.status(len(tracker.running()))
+        queued = tracker.queued()
         return SlurmDagStatus(
-            state=self._state,
-            total=total,
-            computed=computed,
-            loaded=done - computed,
-            running=len(running),
-            waiting=total - done - len(running) - len(failed),
-            failed=len(failed),
-            failures=self._failures(),
-            blocked=len(stages[Stage.NEVER_RAN]),
-            queued=len(stages[Stage.QUEUED]),
-            unsubmitted=len(stages[Stage.WAITING]),
-            reasons=self._reasons(stages[Stage.QUEUED]),
-            never_ran=tuple((one.node.name, one.because) for one in stages[Stage.NEVER_RAN]),
-            cancelled=tuple(one.node.name for one in stages[Stage.CANCELLED]),
+            **attrs.asdict(status, recurse=False),
+            queued=len(queued),
+            unsubmitted=len(tracker.unsubmitted()),
+            reasons=self._reasons(queued),
+            never_ran=tracker.blocked(),
+            cancelled=tuple(
+                one.node for one in status.failures if one.kind is FailureKind.CANCELLED
+            ),
         )
 
-    def _reasons(self, queued: Sequence[Entry]) -> tuple[tuple[str, int], ...]:
-        infos = [self._seen.job(one.job.full_id) for one in queued if one.job is not None]
+    def _reasons(self, queued: Sequence[Job]) -> tuple[tuple[str, int], ...]:
+        infos = [self._seen.job(job.full_id) for job in queued]
         return reasons(info for info in infos if info is not None)
 
-    def _failures(self) -> tuple[Failure, ...]:
-        return tuple(
-            one.failure
-            for one in self._tracker.order
-            if one.failure is not None and one.stage in (Stage.FAILED, Stage.CANCELLED)
-        )
-
-    def _told(self, entry: Entry) -> None:
-        """Write down that a node comes to stand otherwise."""
-        job = "" if entry.job is None else f"job {entry.job.job_id}"
-        match entry.stage:
-            case Stage.QUEUED if entry.adopted:
-                kind, detail = EventKind.NODE_WAITING, f"{job} was submitted before"
-            case Stage.QUEUED:
-                return
-            case Stage.RUNNING:
-                kind, detail = EventKind.NODE_STARTED, job
-            case Stage.DONE:
-                kind = EventKind.NODE_COMPUTED if entry.computed else EventKind.NODE_LOADED
-                detail = job
-            case Stage.FAILED:
-                kind, detail = EventKind.NODE_FAILED, str(entry.failure)
-                _log.error("%s", entry.failure)
-            case Stage.NEVER_RAN:
-                kind, detail = EventKind.NODE_CANCELLED, f"because {entry.because} failed"
-            case Stage.CANCELLED:
-                kind, detail = EventKind.NODE_CANCELLED, job
-            case Stage.WAITING:
-                kind, detail = EventKind.NODE_RETRIED, "it is submitted once more"
-        self._event(kind, entry, detail)
-
-    def _tried_again(self, entry: Entry, why: str) -> None:
-        self._event(EventKind.NODE_RETRIED, entry, why)
-
-    def _event(self, kind: EventKind, entry: Entry, detail: str) -> None:
-        self._events.write(kind, hash=entry.node.hash, node=entry.node.name, detail=detail)
-
-    def _report(self) -> None:
-        now = time.monotonic()
-        if now < self._next_word:
+    def _show(self) -> None:
+        due = self._display.due_in()
+        if due is None or due > 0:
             return
-        self._next_word = now + _WORD_SECS
-        status = self._status()
-        why = f" because of {reasons_text(status.reasons)}" if status.reasons else ""
-        self._say(
-            "run %s: %d of %s there, %d running, %d queued%s, %d failed",
-            *(self.id, status.total - status.waiting - status.running - status.failed),
-            *(count(status.total, "node"), status.running, status.queued, why, status.failed),
+        queued = self._tracker.queued()
+        why = self._reasons(queued)
+        said = f"{len(queued)} queued" + (f" because of {reasons_text(why)}" if why else "")
+        self._display.update(
+            self._journal.progress(self._tracker.running(), workers=said if queued else "")
         )
 
     def _say(self, text: str, *args: object) -> None:
@@ -465,17 +407,10 @@ class SlurmDagSubmission(Run):
     # The end
 
     def _end(self, state: RunState) -> bool:
-        self._state = state
         self._submitter.close()
-        self._events.write(EventKind.RUN_ENDED, detail=state.value)
-        self._events.close()
-        seconds = time.monotonic() - self._began
-        self._say("%s", end_line(self.id, self._status(), seconds))
+        self._journal.end(state)
+        self._say("%s", end_line(self.id, self._status(), self._journal.elapsed))
         return True
-
-    def _conclude(self) -> Self:
-        conclude(self.id, self._status(), retry_failed=self._retry_failed)
-        return self
 
     def _on_signal(self, signal: Signals) -> None:
         self._signal = self._signal or signal
@@ -512,7 +447,7 @@ class SlurmDagSubmission(Run):
         return WaitInterrupted(
             f"the wait for run {self.id} was interrupted; {count(len(self._tracker.jobs()), 'job')} of "
             "it go on",
-            failures=self._failures(),
+            failures=self._journal.failures,
             run_id=self.id,
             hint="run the same command to wait again, or cancel them: scancel "
             + " ".join(list(arrays)[:_SHOWN])

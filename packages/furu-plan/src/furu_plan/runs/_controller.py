@@ -30,7 +30,7 @@ from furu_plan._elsewhere import Waits
 from furu_plan._frontier import Frontier, Reopening, Stage
 from furu_plan._node import PlanNode
 from furu_plan._retries import NextStep, RetryLedger
-from furu_plan.runs._display import Display, RunProgress, choose_display, time_left
+from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._journal import RunJournal
 from furu_plan.runs._pool import (
     Begun,
@@ -201,7 +201,12 @@ class Controller:
                 return
             due = self._display.due_in()
             if due is not None and due <= 0:
-                self._display.update(self._progress())
+                progress = self._journal.progress(
+                    self._pool.running(),
+                    note="" if self._accepting else "stopping",
+                    workers="" if self._workers is None else self._workers(),
+                )
+                self._display.update(progress)
 
     def _patience(self) -> float:
         """Seconds for which the loop has nothing to do of its own."""
@@ -366,27 +371,3 @@ class Controller:
     def _look_soon(self) -> None:
         self._look_pause = min(_FIRST_LOOK_SECS, self._longest_look)
         self._next_look = min(self._next_look, time.monotonic() + self._look_pause)
-
-    def _progress(self) -> RunProgress:
-        now = time.monotonic()
-        counts = self._frontier.counts()
-        total, done = sum(counts.values()), counts[Stage.DONE]
-        running = tuple((node.name, now - since) for node, since in self._pool.running())
-        journal = self._journal
-        return RunProgress(
-            run_id=self._run_id,
-            total=total,
-            done=done,
-            failed=len(journal.failures),
-            running=running,
-            elapsed=journal.elapsed,
-            left=time_left(
-                total - done - counts[Stage.FAILED] - counts[Stage.BLOCKED],
-                elapsed=journal.elapsed,
-                done=done - journal.there_before,
-                node_secs=journal.mean_secs,
-                running=[seconds for _, seconds in running],
-            ),
-            note="" if self._accepting else "stopping",
-            workers="" if self._workers is None else self._workers(),
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from furu_core.executors import (
     EventKind,
@@ -15,8 +16,8 @@ from furu_core.executors import (
 )
 from furu_plan._frontier import Frontier, Stage
 from furu_plan._node import PlanNode, Status
-from furu_plan._plan import DependencyPlan
 from furu_plan._words import count
+from furu_plan.runs._display import RunProgress, time_left
 
 
 class RunJournal:
@@ -49,11 +50,6 @@ class RunJournal:
     def elapsed(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
-
-    @property
-    def mean_secs(self) -> float:
-        """Seconds that a node took on average; 0 where that is not known."""
-        return self._computed_secs / self.computed if self.computed else 0.0
 
     def begin(self) -> None:
         """The run begins."""
@@ -113,13 +109,45 @@ class RunJournal:
             blocked=counts[Stage.BLOCKED],
         )
 
+    def progress(
+        self, running: Iterable[tuple[PlanNode, float]], *, note: str = "", workers: str = ""
+    ) -> RunProgress:
+        """How far the run is, for a display.
 
-def failed_before(plan: DependencyPlan) -> list[Failure]:
-    """Why nodes of a plan failed that failed in an earlier run and are not to be tried again.
+        Args:
+            running: the nodes being computed, and since when by `time.monotonic`.
+            note: what the run is doing besides computing, such as stopping.
+            workers: what keeps its workers from working; empty for nothing.
+        """
+        now = time.monotonic()
+        counts = self._frontier.counts()
+        total, done = sum(counts.values()), counts[Stage.DONE]
+        computing = tuple((node.name, now - since) for node, since in running)
+        return RunProgress(
+            run_id=self.run_id,
+            total=total,
+            done=done,
+            failed=len(self.failures),
+            running=computing,
+            elapsed=self.elapsed,
+            left=time_left(
+                total - done - counts[Stage.FAILED] - counts[Stage.BLOCKED],
+                elapsed=self.elapsed,
+                done=done - self.there_before,
+                node_secs=self._computed_secs / self.computed if self.computed else 0.0,
+                running=[seconds for _, seconds in computing],
+            ),
+            note=note,
+            workers=workers,
+        )
+
+
+def failed_before(nodes: Iterable[PlanNode]) -> list[Failure]:
+    """Why those of some nodes, such as a plan, failed that failed in an earlier run and are not to be tried again.
 
     A run that is not to keep going computes nothing when there are any.
     """
-    failed = [node for node in plan.nodes.values() if node.status is Status.FAILED]
+    failed = [node for node in nodes if node.status is Status.FAILED]
     unknown = "it failed before, and FURU_RETRY_FAILED is off"
     return [
         node.failure or Failure(FailureKind.COMPUTE, "", unknown, node.name, node.hash)
