@@ -14,6 +14,24 @@ lets `Waits` watch what someone else computes::
         frontier.resolve(waits.check(frontier.waiting(), idle=frontier.idle))
         for result in finished_workers(timeout=waits.due_in() if frontier.waiting() else None):
             ...  # frontier.done, failed, retry, elsewhere or reopen
+
+Glossary:
+    plan: what of a graph is done, in progress, failed, or to be computed, as the store showed it once
+    frontier: which nodes of a plan can be computed now, kept up to date while a run goes on
+    stage: where a node stands within a run: pending, ready, out, waiting, done, failed or blocked
+    blocked node: one that can never run, because something that it depends on failed
+    window: how many roots are worked on at once
+    reopening: computing a node again whose artifact turned out to be bad, once a run
+    retry ledger: what counts the failures of each node of a run, and decides what follows
+    elsewhere: with another run or process, which computes a node that this run needs
+    controller: the loop of a run: it hands out what is ready, hears what became of it, decides
+    pool: whatever does a controller's tasks: threads, processes, jobs of a scheduler
+    task: one attempt at a node, handed to a pool
+    place: where nodes of a spec key have to be computed, such as a device
+    backend: what does tasks elsewhere, of which a pool is made
+    journal: the events of a run, and the failures and counts that it is summed up by
+    conclusion: what a run that has ended says, and raises to whoever waits for it
+    hand-over: that another controller has the run from now on
 """
 
 from importlib import import_module as _import_module
