@@ -27,11 +27,11 @@ from furu_core.executors import (
     NodeResult,
     Submission,
     WorkerContext,
+    list_folder,
     this_process,
 )
 from furu_slurm import ChildDied, NodeChild, this_job
 from furu_slurm_pool._queue import _reports
-from furu_slurm_pool._queue._files import listed
 from furu_slurm_pool._queue._heartbeats import Heartbeat
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import graph_file, orders_for
@@ -105,7 +105,7 @@ def work(run_folder: str, arguments: str) -> int:
     except FileExistsError:
         print(f"furu: worker {setup.worker} was started a second time, and ends", flush=True)
         return 1
-    if setup.worker in listed(queue_folder(run_folder, setup.spec_key).orphaned):
+    if setup.worker in list_folder(queue_folder(run_folder, setup.spec_key).orphaned):
         claims.close()
         print(f"furu: worker {setup.worker} came too late and was given up, so it ends", flush=True)
         return 1

@@ -27,13 +27,13 @@ from furu_core.executors import (
     GraphWriter,
     Roots,
     is_local_folder,
+    list_folder,
     named_roots,
     one_of,
     option,
 )
 from furu_plan.runs import ControlledRunOptions
 from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec, Specs
-from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
 FILE: Final = "request.json"
@@ -188,7 +188,7 @@ def digest(roots: Roots) -> str:
 def same_runs(runs: Path, roots: Roots) -> Iterator[Path]:
     """The folders of earlier runs on a pool for the same roots, the newest first."""
     mark = f"{_MARK}{digest(roots)}"
-    for name in sorted(listed(str(runs)), reverse=True):
+    for name in sorted(list_folder(str(runs)), reverse=True):
         folder = f"{runs}/{name}"
         if os.path.exists(f"{folder}/{mark}"):
             yield Path(folder)
@@ -196,6 +196,6 @@ def same_runs(runs: Path, roots: Roots) -> Iterator[Path]:
 
 def pool_runs(runs: Path) -> Iterator[Path]:
     """The folders of all runs on a pool, the newest first."""
-    for name in sorted(listed(str(runs)), reverse=True):
+    for name in sorted(list_folder(str(runs)), reverse=True):
         if os.path.exists(f"{runs}/{name}/{FILE}"):
             yield runs / name

@@ -12,13 +12,12 @@ from typing import Final
 
 import attrs
 
-from furu_core.executors import GraphWriter
+from furu_core.executors import GraphWriter, list_folder
 from furu_plan import PlanNode
 from furu_plan.runs import Task
 from furu_slurm_pool._controller._recovery import read_report
 from furu_slurm_pool._controller._workers import Worker
 from furu_slurm_pool._queue import _heartbeats, _reports, _tasks
-from furu_slurm_pool._queue._files import listed
 from furu_slurm_pool._queue._reports import WorkerReport
 from furu_slurm_pool._queue._run_folder import graph_file, open_queue, unwritable
 from furu_slurm_pool._queue._tasks import QueuedTask, QueueFolder
@@ -179,7 +178,7 @@ class TaskQueue:
         waiting: set[str] = set()
         claimed: set[str] = set()
         for queue in self._queues.values():
-            waiting.update(listed(queue.todo))
+            waiting.update(list_folder(queue.todo))
             for names in _tasks.claimed_by(queue).values():
                 claimed.update(names)
         begun = [one for name, one in self.open.items() if name in claimed and not one.begun]
@@ -209,7 +208,7 @@ class TaskQueue:
                 os.unlink(f"{folder}/{file}")
         self._heard.clear()
         if len(self._seen) > _MOST_REMEMBERED:
-            self._seen.intersection_update(listed(folder))
+            self._seen.intersection_update(list_folder(folder))
         for worker in self._revoked:
             # Of one that has not begun the name stays among the orphans, should its job start after all.
             if worker.health.begun:

@@ -32,6 +32,7 @@ from furu_core.executors import (
     ProcessId,
     RunState,
     Submission,
+    list_folder,
     liveness,
     process_is_gone,
     read_lines,
@@ -39,7 +40,6 @@ from furu_core.executors import (
 )
 from furu_plan import Decision, RetryLedger, Spent
 from furu_slurm import SILENT_LEASES, bare_id
-from furu_slurm_pool._queue._files import listed
 
 VERSION: Final = 1
 _STOP: Final = "stop-"
@@ -73,7 +73,7 @@ class Term:
 
     def is_asked_to_stop(self) -> bool:
         """Whether somebody wants the run to be cancelled."""
-        return f"{_STOP}{self.number}" in listed(f"{self.run_folder}/controllers")
+        return f"{_STOP}{self.number}" in list_folder(f"{self.run_folder}/controllers")
 
     @contextmanager
     def given_up_on_error(self) -> Iterator[None]:
@@ -141,7 +141,7 @@ class Leader:
 
 def numbers(run_folder: str) -> list[int]:
     """The numbers of the run's controllers so far."""
-    return [int(name) for name in listed(f"{run_folder}/controllers") if name.isdecimal()]
+    return [int(name) for name in list_folder(f"{run_folder}/controllers") if name.isdecimal()]
 
 
 def ask_to_stop(run_folder: str, number: int) -> None:
@@ -207,7 +207,7 @@ def current_leader(run_folder: str) -> Leader | None:
 
 
 def _ended(folder: str) -> RunState | None:
-    for name in listed(folder):
+    for name in list_folder(folder):
         if name.startswith(_ENDED):
             with suppress(ValueError):
                 return RunState(name.removeprefix(_ENDED))

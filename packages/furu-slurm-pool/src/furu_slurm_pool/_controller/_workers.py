@@ -17,8 +17,8 @@ from typing import Final
 
 import attrs
 
+from furu_core.executors import list_folder
 from furu_slurm import JobHealth, SubmittedJob, at_home, job_log
-from furu_slurm_pool._queue._files import is_hidden, listed
 
 VERSION: Final = 1
 
@@ -130,11 +130,11 @@ def remove_note(run_folder: str, worker: Worker) -> None:
 
 def noted(run_folder: str) -> list[Worker]:
     """The workers that were submitted, by any controller of the run, the oldest first."""
-    names = listed(_folder(run_folder))
+    names = list_folder(_folder(run_folder))
     job_ids = _job_ids(names)
     found = []
     for name in sorted(names):
-        if not name.endswith(".json") or is_hidden(name):
+        if not name.endswith(".json") or name.startswith("."):
             continue
         worker = _read(run_folder, name.removesuffix(".json"))
         if worker is not None:

@@ -17,6 +17,7 @@ from furu_core.executors import (
     RunState,
     RunStatus,
     Submission,
+    list_folder,
     read_events,
     runs_folder,
 )
@@ -24,7 +25,6 @@ from furu_slurm import ANY_RESTART, bare_id, liveness
 from furu_slurm_pool._controller._request import pool_runs
 from furu_slurm_pool._controller._terms import Leader, current_leader
 from furu_slurm_pool._queue import _heartbeats, _tasks
-from furu_slurm_pool._queue._files import listed
 from furu_slurm_pool._queue._run_folder import queues
 from furu_slurm_pool._worker import EXECUTOR
 
@@ -119,7 +119,7 @@ def _workers(folder: Path) -> dict[str, str]:
     found = {}
     jobs: dict[str, Submission] = {}
     beats = _heartbeats.folder_of(str(folder))
-    for entry in sorted(listed(beats)):
+    for entry in sorted(list_folder(beats)):
         try:
             about = json.loads(Path(beats, entry).read_bytes())
         except (OSError, ValueError):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from furu_slurm_pool._queue._files import listed, moved
+from furu_core.executors import list_folder, move_file
 
 
 def folder_of(run_folder: str) -> str:
@@ -41,7 +41,7 @@ class Heartbeat:
     def beat(self) -> None:
         """Give a sign of life."""
         before, self._count = self._count, self._count + 1
-        if not moved(f"{self._stem}.{before}", f"{self._stem}.{self._count}"):
+        if not move_file(f"{self._stem}.{before}", f"{self._stem}.{self._count}"):
             self._write()  # somebody removed it
 
     def stop(self) -> None:
@@ -56,7 +56,7 @@ class Heartbeat:
 
 def remove(run_folder: str, name: str) -> None:
     """Remove the sign of life of a process that died, and so could not itself."""
-    for entry in listed(folder_of(run_folder)):
+    for entry in list_folder(folder_of(run_folder)):
         if entry.partition(".")[0] == name:
             with suppress(OSError):
                 os.unlink(f"{folder_of(run_folder)}/{entry}")
@@ -65,7 +65,7 @@ def remove(run_folder: str, name: str) -> None:
 def counts(run_folder: str) -> dict[str, int]:
     """How often each process has given a sign of life, by its name."""
     found: dict[str, int] = {}
-    for entry in listed(folder_of(run_folder)):
+    for entry in list_folder(folder_of(run_folder)):
         name, _, count = entry.partition(".")
         if count.isdecimal():
             found[name] = max(int(count), found.get(name, -1))

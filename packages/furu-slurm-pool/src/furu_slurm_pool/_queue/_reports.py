@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from furu_core.executors import NodeResult
-from furu_slurm_pool._queue._files import is_hidden, listed, write_new
+from furu_core.executors import NodeResult, list_folder, replace_file
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -76,7 +75,7 @@ def folder_of(run_folder: str) -> str:
 
 def names(run_folder: str) -> list[str]:
     """The names of the report files that are there, those of each worker in their order."""
-    found = [name for name in listed(folder_of(run_folder)) if not is_hidden(name)]
+    found = [name for name in list_folder(folder_of(run_folder)) if not name.startswith(".")]
     return sorted(found, key=lambda name: (len(name), name))
 
 
@@ -99,7 +98,7 @@ def write(run_folder: str, number: int, reports: WorkerReport, *, claims: str) -
         OSError: the file cannot be written.
     """
     path = f"{folder_of(run_folder)}/{reports.worker}.{number:06d}.json"
-    write_new(path, encode(reports), by_way_of=claims)
+    replace_file(path, encode(reports), staging=claims)
 
 
 def encode(reports: WorkerReport) -> bytes:

@@ -20,8 +20,8 @@ from contextlib import suppress
 from typing import Final
 
 from furu_core.errors import FuruStoreError
+from furu_core.executors import list_folder
 from furu_slurm_pool._queue import _heartbeats, _reports
-from furu_slurm_pool._queue._files import listed
 from furu_slurm_pool._queue._tasks import QueueFolder, queue_folder
 
 STOP: Final = "stop"
@@ -58,7 +58,9 @@ def graph_file(run_folder: str, name: str) -> str:
 
 def queues(run_folder: str) -> list[QueueFolder]:
     """The queues of all spec keys that the run has needed so far."""
-    return [QueueFolder(f"{run_folder}/queue/{name}") for name in listed(f"{run_folder}/queue")]
+    return [
+        QueueFolder(f"{run_folder}/queue/{name}") for name in list_folder(f"{run_folder}/queue")
+    ]
 
 
 def open_queue(run_folder: str, spec_key: str) -> QueueFolder:
@@ -88,14 +90,14 @@ def order_leave(run_folder: str, worker: str) -> None:
 
 def withdraw_orders(run_folder: str) -> None:
     """Forget all orders, when a run goes on."""
-    for name in listed(orders_folder(run_folder)):
+    for name in list_folder(orders_folder(run_folder)):
         with suppress(OSError):
             os.unlink(f"{orders_folder(run_folder)}/{name}")
 
 
 def orders_for(run_folder: str, worker: str) -> tuple[bool, bool]:
     """Whether a worker is to stop, and whether it is to leave."""
-    names = listed(orders_folder(run_folder))
+    names = list_folder(orders_folder(run_folder))
     return STOP in names, f"{worker}{_LEAVE}" in names
 
 

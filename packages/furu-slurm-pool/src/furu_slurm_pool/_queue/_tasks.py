@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import attrs
 
-from furu_slurm_pool._queue._files import is_hidden, listed, moved, write_new
+from furu_core.executors import list_folder, move_file, replace_file
 
 VERSION: Final = 1
 _MISSES: Final = 16  # names in a row that others took, after which a listing is too old
@@ -154,13 +154,13 @@ def enqueue(queue: QueueFolder, name: str, task: QueuedTask) -> None:
     Raises:
         OSError: it cannot be written; then there is no such task.
     """
-    write_new(f"{queue.todo}/{name}", encode_task(task), by_way_of=queue.withdrawn)
+    replace_file(f"{queue.todo}/{name}", encode_task(task), staging=queue.withdrawn)
 
 
 def withdraw(queue: QueueFolder, name: str) -> bool:
     """Take a task back; False when a worker has claimed it."""
     target = f"{queue.withdrawn}/{name}"
-    if not moved(f"{queue.todo}/{name}", target):
+    if not move_file(f"{queue.todo}/{name}", target):
         return False
     with suppress(OSError):
         os.unlink(target)
@@ -169,17 +169,17 @@ def withdraw(queue: QueueFolder, name: str) -> bool:
 
 def waiting(queue: QueueFolder) -> list[str]:
     """The names of the tasks that wait, in the order of queueing."""
-    return sorted(listed(queue.todo))
+    return sorted(list_folder(queue.todo))
 
 
 def claimed_by(queue: QueueFolder) -> dict[str, list[str]]:
     """The names of the tasks that workers have, by worker; workers that have none among them."""
-    return {worker: tasks_in(f"{queue.claimed}/{worker}") for worker in listed(queue.claimed)}
+    return {worker: tasks_in(f"{queue.claimed}/{worker}") for worker in list_folder(queue.claimed)}
 
 
 def tasks_in(folder: str) -> list[str]:
     """The names of the tasks in a worker's folder, in the order of queueing."""
-    return sorted(name for name in listed(folder) if not is_hidden(name))
+    return sorted(name for name in list_folder(folder) if not name.startswith("."))
 
 
 def revoke(queue: QueueFolder, worker: str) -> list[str]:
@@ -187,7 +187,7 @@ def revoke(queue: QueueFolder, worker: str) -> list[str]:
 
     They stay in the folder of the dead until `remove_orphans`.
     """
-    moved(f"{queue.claimed}/{worker}", f"{queue.orphaned}/{worker}")
+    move_file(f"{queue.claimed}/{worker}", f"{queue.orphaned}/{worker}")
     return tasks_in(f"{queue.orphaned}/{worker}")
 
 
@@ -222,7 +222,7 @@ class Claims:
 
     def is_mine(self) -> bool:
         """Whether the folder still stands; False means that the worker was declared dead."""
-        return self._worker in listed(self._queue.claimed)
+        return self._worker in list_folder(self._queue.claimed)
 
     def claim(self, most: int) -> list[str]:
         """Claim tasks, at most so many and no more than a fair share; the names of those claimed.
@@ -279,7 +279,7 @@ class Claims:
         """List what waits; how much that is."""
         names = waiting(self._queue)
         if names:
-            colleagues = sorted(listed(self._queue.claimed))
+            colleagues = sorted(list_folder(self._queue.claimed))
             self._colleagues = max(1, len(colleagues))
             place = colleagues.index(self._worker) if self._worker in colleagues else 0
             start = len(names) * place // self._colleagues
@@ -291,19 +291,14 @@ class Claims:
     def _take(self, name: str) -> bool:
         if name in self._claimed:
             return False
-        try:
-            os.rename(f"{self._queue.todo}/{name}", self.path(name))
-        except FileNotFoundError:
-            # Most often somebody else took it. It is here only if the server did what it was asked,
-            # its reply was lost, and it was asked again.
-            if not os.path.lexists(self.path(name)):
-                return False
+        if not move_file(f"{self._queue.todo}/{name}", self.path(name)):
+            return False
         self._claimed.add(name)
         return True
 
 
 def _remove(folder: str) -> None:
-    for name in listed(folder):
+    for name in list_folder(folder):
         with suppress(OSError):
             os.unlink(f"{folder}/{name}")
     with suppress(OSError):
