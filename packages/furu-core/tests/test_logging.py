@@ -16,7 +16,7 @@ import logging, sys
 from furu_core._settings import _settings
 from furu_core._output._capture import node_log
 from furu_core._output._logging import console_through, event, log
-_settings.current()
+_settings.settings()
 """
 
 

@@ -24,7 +24,7 @@ def pyproject(folder: Path, text: str) -> Path:
 def test_changing_a_setting_in_place_is_an_error_that_says_how_to_change_it() -> None:
     for name, hint in [("path", r"configure\(path=\.\.\.\)"), ("pth", "no such setting; .*path")]:
         with pytest.raises(FuruFrozen, match=rf"settings\(\)\.{name} cannot be changed.*{hint}"):
-            setattr(_settings.current(), name, "elsewhere")
+            setattr(_settings.settings(), name, "elsewhere")
 
 
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
@@ -253,11 +253,11 @@ def test_a_worker_asks_nobody_for_settings_that_furu_has_written_and_for_others_
 
 
 def test_use_changes_settings_for_the_block_only(tmp_path: Path) -> None:
-    before = _settings.current()
-    with _settings.use(path=tmp_path, max_lost_retries=1) as inside:
-        assert _settings.current() is inside
+    before = _settings.settings()
+    with _settings.use_settings(path=tmp_path, max_lost_retries=1) as inside:
+        assert _settings.settings() is inside
         assert (inside.path, inside.max_lost_retries) == (tmp_path, 1)
-    assert _settings.current() is before
+    assert _settings.settings() is before
 
 
 def test_P7_a_script_run_from_elsewhere_begins_no_new_store_beside_its_own(
@@ -277,7 +277,7 @@ def test_P7_a_script_run_from_elsewhere_begins_no_new_store_beside_its_own(
 
     def path() -> Path:
         _settings.forget()
-        return _settings.current().path
+        return _settings.settings().path
 
     assert path() == here, "nothing is there to be computed again"
     (mine / "results").mkdir()
@@ -286,8 +286,8 @@ def test_P7_a_script_run_from_elsewhere_begins_no_new_store_beside_its_own(
             path()
         assert f"whose store is {mine}/results" in str(caught.value)
         assert f"set FURU_PATH={mine}/results to go on" in caught.value.hint
-    with _settings.use(path="said"):
-        assert _settings.current().path == elsewhere / "said"
+    with _settings.use_settings(path="said"):
+        assert _settings.settings().path == elsewhere / "said"
     here.mkdir()
     assert path() == here
     assert f"from {elsewhere} the store is {here}; FURU_PATH says which" in caplog.text
@@ -328,10 +328,10 @@ def test_from_a_removed_working_directory_an_absolute_path_is_all_that_is_needed
         if given is not None:
             monkeypatch.setenv("FURU_PATH", given)
         with pytest.raises(FuruSettingsError, match=says) as refused:
-            _settings.current()
+            _settings.settings()
         assert "go to a folder that is there" in str(refused.value)
     monkeypatch.setenv("FURU_PATH", str(tmp_path))
-    assert _settings.current().path == tmp_path
+    assert _settings.settings().path == tmp_path
     with pytest.raises(FuruSettingsError, match="path is 'here', which counts from"):
         _settings.configure(path="here")
     monkeypatch.syspath_prepend("")

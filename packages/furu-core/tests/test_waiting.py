@@ -326,7 +326,7 @@ def test_p6_a_node_that_cannot_show_that_it_lives_is_not_begun_and_the_next_one_
         return 7
 
     monkeypatch.setattr(Leaf, "_create", beats)
-    with _settings.use(lease_secs=0.25):
+    with _settings.use_settings(lease_secs=0.25):
         assert node.get() == 7
 
 
@@ -399,13 +399,13 @@ def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
         patch.setattr(Leaf, "_create", lambda self: 1 / 0)
         with pytest.raises((MemoryError, FuruComputeError)):
             Leaf().get()
-    with _settings.use(max_wait_secs=0):
+    with _settings.use_settings(max_wait_secs=0):
         assert Leaf().get() == 0
 
 
 def test_no_wait_at_all_is_possible(store: Path) -> None:
     leave_attempt(Leaf())
-    with _settings.use(max_wait_secs=0), pytest.raises(FuruWaitTimeout) as timeout:
+    with _settings.use_settings(max_wait_secs=0), pytest.raises(FuruWaitTimeout) as timeout:
         Leaf().get()
     assert "another-host" in str(timeout.value)
 
@@ -435,7 +435,7 @@ def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
     newest = _attempts.latest(paths, lease_secs=120)
     assert newest is not None
     assert newest.alive
-    with _settings.use(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout) as late:
+    with _settings.use_settings(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout) as late:
         Leaf().get()
     assert "of another host, whose record cannot be seen from here yet" in str(late.value)
     assert "damaged" not in str(late.value)
@@ -459,7 +459,7 @@ def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
         return judgement
 
     monkeypatch.setattr(_attempts, "_judge", after_cleaning_up)
-    with _settings.use(path=furu_store):
+    with _settings.use_settings(path=furu_store):
         newest = _attempts.latest(paths, lease_secs=HOUR)
     if not claimed_anew:
         assert newest is None

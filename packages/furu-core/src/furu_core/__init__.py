@@ -35,9 +35,7 @@ if _sys.platform == "win32":
     )
 
 from furu_core._context._context import ExecContext, exec_context, in_executor
-from furu_core._settings._settings import Settings, configure
-from furu_core._settings._settings import current as settings
-from furu_core._settings._settings import use as use_settings
+from furu_core._settings._settings import Settings, configure, settings, use_settings
 
 if _TYPE_CHECKING:
     from furu_core._config._config_class import field

@@ -217,7 +217,7 @@ class Furu(Generic[T_co]):
         Raises:
             FuruStoreError: the folder cannot be made.
         """
-        return _made(f"{_settings.current().path}/raw")
+        return _made(f"{_settings.settings().path}/raw")
 
     # Round trips
 

@@ -20,7 +20,7 @@ AN_AGE_AGO = time.time() - 7 * 24 * 3600
 
 def outside() -> Path:
     """The folder beside the store where nodes leave traces that no store code touches."""
-    return _settings.current().path.parent
+    return _settings.settings().path.parent
 
 
 def count(name: str) -> None:
@@ -135,7 +135,7 @@ def right(node: Furu[Any], expected: Any, value: Any) -> bool:
 def artifacts() -> list[str]:
     """All folders of the store that its layout calls artifacts."""
     found = []
-    for parent, folders, _ in os.walk(_settings.current().path / "data"):
+    for parent, folders, _ in os.walk(_settings.settings().path / "data"):
         names = [name for name in folders if len(name) == HASH_DIGITS]
         found += [os.path.join(parent, name) for name in names]
         folders[:] = [name for name in folders if name not in names and name != ".attempts"]
@@ -145,7 +145,7 @@ def artifacts() -> list[str]:
 def attempts_left() -> list[str]:
     """Whatever lies in the folders of attempts, of which nothing is to stay after success."""
     left = []
-    for parent, folders, files in os.walk(_settings.current().path / "data"):
+    for parent, folders, files in os.walk(_settings.settings().path / "data"):
         if os.path.basename(parent) == ".attempts":
             left += [os.path.join(parent, name) for name in folders + files]
             folders.clear()

@@ -40,7 +40,7 @@ def acquire(
         FuruComputeError: the node failed before, and `retry_failed` is off.
         FuruStoreError: the store cannot be written.
     """
-    settings = _settings.current()
+    settings = _settings.settings()
     _sweeping.sweep_once(paths, lease_secs=settings.lease_secs)
     while True:
         newest = _attempts.latest(paths, lease_secs=settings.lease_secs)

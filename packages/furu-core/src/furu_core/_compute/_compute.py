@@ -297,7 +297,7 @@ def _json(value: object) -> bytes:
 
 def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
     staging = attempt.staging
-    durable = _settings.current().durable
+    durable = _settings.settings().durable
     if durable:  # which may take minutes, in which whoever looks for the log finds it
         _files.sync_tree(staging)
     with suppress(FileNotFoundError):

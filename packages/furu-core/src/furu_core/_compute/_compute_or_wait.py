@@ -219,7 +219,7 @@ def invalidate(obj: ConfigObject, paths: NodePaths, reason: str) -> None:
 
 def _visibility_secs() -> float:
     # Caches of network filesystems hide a new folder for up to a minute; leases exceed that.
-    return max(_settings.current().lease_secs, 60.0)
+    return max(_settings.settings().lease_secs, 60.0)
 
 
 class _Wait:
@@ -240,7 +240,7 @@ class _Wait:
             FuruWaitTimeout: `FURU_MAX_WAIT_SECS` have passed.
         """
         now = time.monotonic()
-        limit = _settings.current().max_wait_secs
+        limit = _settings.settings().max_wait_secs
         name = short_name(self._obj)
         holder = other.who
         if limit is not None and now - self._began >= limit:
@@ -281,4 +281,4 @@ class _Wait:
     def _sleep(self) -> None:
         self.has_begun = True
         time.sleep(self._pause)
-        self._pause = min(1.5 * self._pause, _settings.current().poll_interval_secs)
+        self._pause = min(1.5 * self._pause, _settings.settings().poll_interval_secs)

@@ -31,7 +31,7 @@ def get(obj: ConfigObject, *, force: bool) -> Any:
             bad = str(found)
         else:
             if value is not MISSING:
-                if "logging" in sys.modules or _settings.current().log_level == "DEBUG":
+                if "logging" in sys.modules or _settings.settings().log_level == "DEBUG":
                     from furu_core._output import _logging  # else nobody asked to read of hits
 
                     _logging.hit(obj)

@@ -22,7 +22,7 @@ def is_due(obj: ConfigObject) -> bool:
 
     Inside an executor nothing is due: what it computes anew, its plan says.
     """
-    wanted = _settings.current().always_rerun
+    wanted = _settings.settings().always_rerun
     if not wanted or obj.furu_hash in _reran or _context.in_executor():
         return False
     return matches_rerun(obj, wanted)

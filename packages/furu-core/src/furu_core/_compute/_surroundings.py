@@ -79,7 +79,7 @@ def _look() -> _Surroundings:
     os.umask(umask)
     main = threading.current_thread() is threading.main_thread()
     return _Surroundings(
-        settings=_settings.current(),
+        settings=_settings.settings(),
         environment=_environment(),
         umask=umask,
         folder=working_directory(),

@@ -70,7 +70,7 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
     with suppress(OSError):
         folder = os.getcwd()
     return Origin(
-        settings=_settings.settings_to_env(_settings.current() if settings is None else settings),
+        settings=_settings.settings_to_env(_settings.settings() if settings is None else settings),
         roots=tuple(dict.fromkeys(roots)),
         folder=folder,
         argv=tuple(sys.argv),

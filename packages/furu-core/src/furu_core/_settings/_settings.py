@@ -162,7 +162,7 @@ _observers: list[Callable[[Settings], None]] = []
 _warned: set[str] = set()
 
 
-def current() -> Settings:
+def settings() -> Settings:
     """The settings of this process, read when they are first asked for.
 
     Raises:
@@ -174,9 +174,9 @@ def current() -> Settings:
 def current_env() -> dict[str, str]:
     """The settings of this process as `settings_to_env` writes them; not to be changed."""
     global _env_of
-    settings = current()
-    if _env_of is None or _env_of[0] is not settings:
-        _env_of = settings, settings_to_env(settings)
+    now = settings()
+    if _env_of is None or _env_of[0] is not now:
+        _env_of = now, settings_to_env(now)
     return _env_of[1]
 
 
@@ -230,22 +230,22 @@ def configure(**changes: Any) -> Settings:
         FuruSettingsError: a name or value is no setting.
 
     Example:
-        >>> import furu_core._settings._settings as settings
-        >>> before = settings.current()
-        >>> settings.configure(max_lost_retries=2).max_lost_retries
+        >>> import furu_core
+        >>> before = furu_core.settings()
+        >>> furu_core.configure(max_lost_retries=2).max_lost_retries
         2
-        >>> _ = settings.configure(max_lost_retries=before.max_lost_retries)
+        >>> _ = furu_core.configure(max_lost_retries=before.max_lost_retries)
     """
     return _install(_changed(_before(changes), changes))
 
 
 @contextmanager
-def use(**changes: Any) -> Iterator[Settings]:
+def use_settings(**changes: Any) -> Iterator[Settings]:
     """Change settings for as long as a ``with`` block lasts, in all threads; meant for tests."""
     before = _before(changes)
     _install(_changed(before, changes))
     try:
-        yield current()
+        yield settings()
     finally:
         _install(before)
 
@@ -362,7 +362,7 @@ def _first() -> Settings:
 def _before(changes: Mapping[str, Any]) -> Settings:
     if _current is None and "path" in changes:
         return read(os.environ, _here())  # where the store is, is about to be said
-    return current()
+    return settings()
 
 
 def _here() -> Path:
@@ -373,7 +373,7 @@ def _here() -> Path:
         return _REMOVED
 
 
-def refuse_other_store(file: str, settings: Settings | None = None) -> None:
+def refuse_other_store(file: str, store_of: Settings | None = None) -> None:
     """Refuse to begin a new store while the project that a file belongs to has one elsewhere.
 
     The store is that of the working directory, so whoever starts a program from another one would
@@ -381,27 +381,27 @@ def refuse_other_store(file: str, settings: Settings | None = None) -> None:
 
     Args:
         file: what is run.
-        settings: default: those of this process.
+        store_of: default: the settings of this process.
 
     Raises:
         FuruSettingsError: it names both stores.
     """
-    settings = current() if settings is None else settings
+    path = (settings() if store_of is None else store_of).path
     if "FURU_PATH" in os.environ:
         return
     here, folder = _here(), Path(os.path.abspath(file)).parent
-    if settings.path != project_root(here) / _STORE or project_root(folder) == project_root(here):
+    if path != project_root(here) / _STORE or project_root(folder) == project_root(here):
         return
     there = read(os.environ, folder).path
-    if there == settings.path or not there.is_dir():
+    if there == path or not there.is_dir():
         return
     says = f"{file} belongs to {project_root(folder)}, whose store is {there}, but from {here} the store is "
-    if settings.path.exists():
-        _logger().warning("%s%s; FURU_PATH says which is meant", says, settings.path)
+    if path.exists():
+        _logger().warning("%s%s; FURU_PATH says which is meant", says, path)
         return
     raise FuruSettingsError(
-        f"{says}{settings.path}, which is not there: everything would be computed again",
-        hint=f"set FURU_PATH={there} to go on with what is there, or FURU_PATH={settings.path} to begin "
+        f"{says}{path}, which is not there: everything would be computed again",
+        hint=f"set FURU_PATH={there} to go on with what is there, or FURU_PATH={path} to begin "
         "a new store",
     )
 

@@ -67,7 +67,7 @@ def refuse_held(name: str, paths: NodePaths) -> None:
 
 def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
     """The next attempt, unless somebody was faster; and whether there were none but a kept number."""
-    lease_secs = _settings.current().lease_secs
+    lease_secs = _settings.settings().lease_secs
     newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
     attempt = _attempts.claim(
         paths,

@@ -88,7 +88,7 @@ def state_of(obj: ConfigObject, paths: NodePaths) -> NodeInfo:
 
 def look(paths: NodePaths, name: str) -> NodeInfo:
     """How a node without an artifact stands: by its newest attempt, and by the job submitted for it."""
-    newest = _attempts.latest(paths, lease_secs=_settings.current().lease_secs)
+    newest = _attempts.latest(paths, lease_secs=_settings.settings().lease_secs)
     running = newest is not None and _runs(newest)
     if not running:
         queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
@@ -110,7 +110,7 @@ def held(paths: NodePaths) -> NodeInfo | None:
 
     A record that only a newer furu can read is judged by its lease.
     """
-    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.current().lease_secs)
+    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.settings().lease_secs)
     if newest is not None and _runs(newest):
         assert newest.judgement is not None
         reason = newest.judgement.reason

@@ -125,7 +125,7 @@ def classes() -> Iterator[StoredClass]:
     Raises:
         FuruStoreError: the store cannot be read; of a folder within it, there is a warning.
     """
-    root = f"{_settings.current().path}/data"
+    root = f"{_settings.settings().path}/data"
     pending = [""]
     while pending:
         below = pending.pop()
@@ -162,7 +162,7 @@ def classes_called(name: str) -> list[StoredClass]:
     found = _called(known, name)
     if not found:
         raise FuruUsageError(
-            f"the store {_settings.current().path} has no class {name!r}"
+            f"the store {_settings.settings().path} has no class {name!r}"
             + _named_classes.did_you_mean(name, [cls.name for cls in known]),
             hint="`furu ls` lists what is there",
         )
@@ -219,7 +219,7 @@ def find(name: str) -> StoredNode:
     of_class = match is not None and match["cls"]
     similar = [node for node in similar if of_class or _common(node.hash, prefix) >= 3]
     raise FuruUsageError(
-        f"the store {_settings.current().path} has no node {name!r}"
+        f"the store {_settings.settings().path} has no node {name!r}"
         + (f"; similar are {_listed(similar, 12)}" if similar else "")
         + ("" if similar else _named_classes.did_you_mean(name, [cls.name for cls in stored])),
         hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",

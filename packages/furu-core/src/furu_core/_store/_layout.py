@@ -70,9 +70,9 @@ def node_paths(obj: ConfigObject) -> NodePaths:
 def class_dir(cls: type) -> str:
     """The folder of a config class in the current store."""
     relpath = config_class(cls).relpath
-    return f"{_settings.current().path}/data/{relpath}"
+    return f"{_settings.settings().path}/data/{relpath}"
 
 
 def runs_dir() -> str:
     """The folder of all runs in the current store."""
-    return f"{_settings.current().path}/runs"
+    return f"{_settings.settings().path}/runs"

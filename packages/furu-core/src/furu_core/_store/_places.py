@@ -52,7 +52,7 @@ def place_of(obj: ConfigObject) -> NodePlace:
 def paths_of(node: Placed) -> NodePaths:
     """The folders of a node in the current store."""
     if isinstance(node, NodePlace):
-        return NodePaths(f"{_settings.current().path}/data/{node.folder}", node.hash)
+        return NodePaths(f"{_settings.settings().path}/data/{node.folder}", node.hash)
     return _layout.node_paths(node)
 
 

@@ -24,7 +24,7 @@ def preload() -> None:
 
     _registry.installed()
     _provenance.process_provenance()
-    _settings.current()
+    _settings.settings()
     # The first record that a process writes and reads compiles how it is done.
     me = _process_ids.this_process()
     record = _records.AttemptRecord(1, "", "", _records.AttemptStatus.RUNNING, me, 0.0, 1.0)
