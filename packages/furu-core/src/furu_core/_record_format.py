@@ -117,7 +117,7 @@ class RecordFormat(Generic[R]):
             FuruFormatError: a furu wrote them whose format this one does not read.
         """
         try:
-            raw = json.loads(data)
+            raw = json.loads(data.decode())
             found = raw.pop(self.key)
             if self.reads(found):
                 for version in range(found, self.version):
@@ -267,10 +267,12 @@ class _Form:
     Attributes:
         write: makes what JSON has; None where JSON has such values.
         read: makes the value again, or raises `_Unfit`.
+        exact: what JSON has of this type is taken as it is, without asking `read`.
     """
 
     write: Callable[[Any], Any] | None
     read: Callable[[Any], Any]
+    exact: type | None = None
 
     def written(self, value: Any) -> Any:
         return value if self.write is None else self.write(value)
@@ -308,10 +310,12 @@ def _form_of(kind: Any) -> _Form:
             return _Form(str, lambda raw: kind(raw) if type(raw) is str else _unfit(raw, kind))
         if kind is float:  # JSON's whole numbers are as good
             return _Form(
-                None, lambda raw: float(raw) if type(raw) in (float, int) else _unfit(raw, kind)
+                None,
+                lambda raw: float(raw) if type(raw) in (float, int) else _unfit(raw, kind),
+                kind,
             )
         if kind in (str, int, bool, types.NoneType):
-            return _Form(None, lambda raw: raw if type(raw) is kind else _unfit(raw, kind))
+            return _Form(None, lambda raw: raw if type(raw) is kind else _unfit(raw, kind), kind)
     raise TypeError(f"a record cannot have a field of {kind}")
 
 
@@ -328,7 +332,7 @@ def _union(kinds: Sequence[Any]) -> _Form:
     optional = len(forms) < len(kinds)
     if len(forms) > 1 and any(form.write is not None for form in forms):
         raise TypeError(f"a record cannot have a field of {kinds}: JSON does not tell them apart")
-    write = forms[0].write
+    write, read_last = forms[0].write, forms[-1].read
 
     def read(raw: Any) -> Any:
         if raw is None and optional:
@@ -338,7 +342,7 @@ def _union(kinds: Sequence[Any]) -> _Form:
                 return form.read(raw)
             except _Unfit:
                 pass
-        return forms[-1].read(raw)
+        return read_last(raw)
 
     if write is None:
         return _Form(None, read)
@@ -373,11 +377,13 @@ def _list(item: _Form) -> _Form:
 
 
 def _mapping(value: _Form, *, is_dict: bool) -> _Form:
-    write, read = value.written, value.read
+    write, read, exact = value.written, value.read, frozenset({value.exact})
 
     def read_all(raw: Any) -> Any:
         if type(raw) is not dict:
             _unfit(raw, "object")
+        if exact.issuperset(map(type, raw.values())):
+            return raw
         return {name: read(one) for name, one in raw.items()}
 
     if is_dict and value.write is None:  # other mappings are none that JSON's encoder knows
@@ -392,7 +398,13 @@ def _attrs(cls: type[Any]) -> _Form:
     forms = {name: _form_of(kinds[name]) for name in names}
     writers = [(name, form.write) for name, form in forms.items() if form.write is not None]
     readers = [
-        (field.name, field.alias, forms[field.name].read, field.default is attrs.NOTHING)
+        (
+            field.name,
+            field.alias,
+            forms[field.name].exact,
+            forms[field.name].read,
+            field.default is attrs.NOTHING,
+        )
         for field in fields
     ]
     sparse = [field for field in fields if field.metadata.get("furu omit empty")]
@@ -411,12 +423,15 @@ def _attrs(cls: type[Any]) -> _Form:
         if type(raw) is not dict:
             _unfit(raw, "object")
         values = {}
-        for name, alias, convert, required in readers:
+        for name, alias, exact, convert, required in readers:
             if name in raw:
-                try:
-                    values[alias] = convert(raw[name])
-                except _Unfit as error:
-                    raise _Unfit(f"{name}: {error}") from None
+                value = raw[name]
+                if type(value) is not exact:
+                    try:
+                        value = convert(value)
+                    except _Unfit as error:
+                        raise _Unfit(f"{name}: {error}") from None
+                values[alias] = value
             elif required:
                 raise _Unfit(f"{name} is missing")
         return cls(**values)

@@ -46,7 +46,7 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
     if entry.codec == "json" and entry.version == _VERSION:
         data = read_file(path)
         try:
-            written = json.loads(data)
+            written = json.loads(data.decode())
         except ValueError as error:
             raise DamagedArtifact(path, f"it is no JSON: {error}") from error
         # Most results are plain JSON; then there is nothing to decode.
