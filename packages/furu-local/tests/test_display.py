@@ -141,7 +141,7 @@ def test_texts_for_people() -> None:
     running = [(f"N({n})", float(n)) for n in range(6)]
     assert running_text(running) == "N(5) 5.0 s, N(4) 4.0 s, N(3) 3.0 s, N(2) 2.0 s, and 2 more"
     assert [duration(secs) for secs in (0.04, 9.94, 119, 130, 7199, 9000)] == [
-        "0.0 s",
+        "40 ms",
         "9.9 s",
         "119 s",
         "2 min",

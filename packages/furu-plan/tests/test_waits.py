@@ -132,7 +132,7 @@ def test_who_is_waited_for_is_said_at_once_and_ever_more_rarely(named: Named) ->
     for _ in range(3600):
         waits.check(named("a"))
         clock.now += 1
-    assert said[0] == "waiting for Node(a), computed by process 4711 on node7 of run r1, 0.0 s"
+    assert said[0] == "waiting for Node(a), computed by process 4711 on node7 of run r1, 0 ms"
     assert said[-1].endswith("min")
     assert 8 <= len(said) <= 14
 

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 
 import click
 
-from furu_core._cli._output import duration, json_option, only_json, print_json, size
+from furu_core._cli._output import json_option, only_json, print_json
 from furu_core._cli._target import resolve_roots
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._text import duration, size
 
 F = TypeVar("F", bound=Callable[..., Any])
 

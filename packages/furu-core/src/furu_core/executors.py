@@ -79,6 +79,7 @@ if _TYPE_CHECKING:
     from furu_core._status._states import NodeInfo, NodeState
     from furu_core._store._places import NodePlace, place_of
     from furu_core._store._published import absent
+    from furu_core._text import count, did_you_mean, duration, nearest, size
     from furu_core._workers._deaths import death_result, exit_text, lost_result
     from furu_core._workers._preload import preload
     from furu_core._workers._worker import (
@@ -138,9 +139,12 @@ __all__ = [
     "adopt_provenance",
     "console",
     "console_through",
+    "count",
     "create_file",
     "death_result",
     "dependencies",
+    "did_you_mean",
+    "duration",
     "exit_text",
     "has_validator",
     "import_roots",
@@ -158,6 +162,7 @@ __all__ = [
     "matches_rerun",
     "move_file",
     "named_roots",
+    "nearest",
     "new_run_folder",
     "node_order",
     "note_rerun",
@@ -184,6 +189,7 @@ __all__ = [
     "settings_to_env",
     "short_name",
     "short_name_of",
+    "size",
     "spec_key",
     "state_at",
     "store_error",
@@ -253,6 +259,7 @@ _MODULES = {
     "_store._places": ("NodePlace", "place_of"),
     "_store._published": ("absent",),
     "_plugins._entry_points": ("InstalledPlugin",),
+    "_text": ("count", "did_you_mean", "duration", "nearest", "size"),
     "_workers._preload": ("preload",),
     "_executors._options": (
         "COUNT",

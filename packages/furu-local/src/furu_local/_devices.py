@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from furu_core.errors import FuruUsageError
+from furu_core.executors import count
 
 VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
 
@@ -106,7 +107,7 @@ def _within(
             return device
     raise FuruUsageError(
         f"devices[{key!r}] asks for {request!r}, but {VARIABLE}={visible!r} in the environment"
-        f" allows {len(allowed)} device{'' if len(allowed) == 1 else 's'}",
+        f" allows {count(len(allowed), 'device')}",
         hint=f"ask for less, or set {VARIABLE} to what the run may use",
     )
 

@@ -95,29 +95,30 @@ def _print_table(made: DependencyPlan) -> None:
 
 
 def _sentences(made: DependencyPlan, *, validated: bool) -> list[str]:
-    from furu_core.executors import has_validator
+    from furu_core.executors import count, has_validator
     from furu_plan._node import Status
 
     forecast = _forecast(made)
-    parts = [f"compute {_nodes(forecast['compute'])}", f"load {forecast['load']}"]
+    parts = [f"compute {count(forecast['compute'], 'node')}", f"load {forecast['load']}"]
     if forecast["wait"]:
         parts.append(f"wait for {forecast['wait']} that others compute")
-    roots = f"{len(made.roots)} root{'' if len(made.roots) == 1 else 's'}"
-    lines = [f"{roots}: a run would {', '.join(parts[:-1])} and {parts[-1]}."]
+    lines = [
+        f"{count(len(made.roots), 'root')}: a run would {', '.join(parts[:-1])} and {parts[-1]}."
+    ]
     if forecast["failed"]:
         blocked = forecast["blocked"]
         lines.append(
-            f"{_nodes(forecast['failed'])} failed before and would not be tried again "
+            f"{count(forecast['failed'], 'node')} failed before and would not be tried again "
             "(FURU_RETRY_FAILED is off)"
-            + (f", so {_nodes(blocked)} could not run." if blocked else ".")
+            + (f", so {count(blocked, 'node')} could not run." if blocked else ".")
         )
     again = sum(node.rerun for node in made)
     if again:
-        lines.append(f"{_nodes(again)} would be computed again (FURU_ALWAYS_RERUN).")
+        lines.append(f"{count(again, 'node')} would be computed again (FURU_ALWAYS_RERUN).")
     checked = sum(has_validator(type(node.obj)) for node in made.with_status(Status.DONE))
     if checked and not validated:
         lines.append(
-            f"{_nodes(checked)} to load would be validated first, and computed again if invalid "
+            f"{count(checked, 'node')} to load would be validated first, and computed again if invalid "
             "(--validate does so now)."
         )
     lines += _listed("computed elsewhere", made.with_status(Status.IN_PROGRESS), lambda n: n.holder)
@@ -140,7 +141,3 @@ def _listed(title: str, nodes: list[PlanNode], tell: Any) -> list[str]:
 
 def _failure(failure: Any) -> str:
     return f"{failure.error_type}: {failure.message}" + (f"  {failure.log}" if failure.log else "")
-
-
-def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"

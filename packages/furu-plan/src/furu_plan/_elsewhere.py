@@ -12,9 +12,8 @@ import attrs
 from furu_core import Settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruWaitTimeout
-from furu_core.executors import StateReader
+from furu_core.executors import StateReader, duration
 from furu_plan._node import PlanNode, Status, statuses
-from furu_plan._words import duration
 
 _log = logging.getLogger("furu.plan")
 

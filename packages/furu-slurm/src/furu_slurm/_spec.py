@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
+from furu_core.executors import did_you_mean
 from furu_slurm.errors import FuruSpecError
 
 # What submitit calls the fields of a spec, each with the field that says it.
@@ -138,7 +138,7 @@ def spec_from(given: SlurmSpec | Mapping[str, Any], key: str) -> SlurmSpec:
     for name in given:
         if name not in known:
             raise FuruSpecError(
-                f"the spec {key!r} has no field {name!r}{_did_you_mean(str(name), known)}",
+                f"the spec {key!r} has no field {name!r}{did_you_mean(str(name), known)}",
                 hint=f"fields are {', '.join(known)}; other parameters of submitit go into extra",
             )
     try:
@@ -170,7 +170,7 @@ def _check_extra(spec: SlurmSpec) -> None:
         if name not in known and name not in _OWNED:
             raise FuruSpecError(
                 f"extra has {name!r}, which is no parameter of submitit"
-                f"{_did_you_mean(name, sorted(known))}",
+                f"{did_you_mean(name, sorted(known))}",
                 hint="options of sbatch that submitit has no name for go into "
                 "extra={'additional_parameters': {...}}",
             )
@@ -215,8 +215,3 @@ def _number(value: Any) -> float:
         return 1 if value is None else int(value)
     except (TypeError, ValueError):
         return math.inf
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from furu_core import _error_text
+from furu_core import _text
 from furu_core._context._submission import Submission
 from furu_core._process_ids import ProcessId
 from furu_core.errors import FuruError
@@ -63,7 +63,7 @@ class Failure:
 
     kind: FailureKind
     error_type: str
-    message: str = attrs.field(converter=_error_text.writable)
+    message: str = attrs.field(converter=_text.writable)
     node: str
     hash: str
     log: Path | None = None
@@ -93,8 +93,8 @@ class Failure:
             >>> str(Failure.of(FailureKind.COMPUTE, ValueError("bad"), node="Train(3fa9c1)"))
             'Train(3fa9c1) ValueError: bad'
         """
-        say = _error_text.text_of if isinstance(error, FuruError) else _error_text.last_line
-        at = _error_text.place_of(error)
+        say = _text.error_text if isinstance(error, FuruError) else _text.last_line
+        at = _text.error_place(error)
         return cls(kind, type(error).__name__, say(error), node, hash, log, at)
 
     def __str__(self) -> str:

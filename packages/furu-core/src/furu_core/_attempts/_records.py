@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from furu_core import _error_text
+from furu_core import _text
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._context._submission import Submission
 from furu_core._files import read_file, replace_file
@@ -46,7 +46,7 @@ class AttemptEnd:
     time: float
     kind: FailureKind | None = None
     error_type: str = ""
-    message: str = attrs.field(default="", converter=_error_text.writable)
+    message: str = attrs.field(default="", converter=_text.writable)
     culprit: str = ""
 
 

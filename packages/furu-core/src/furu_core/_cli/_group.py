@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from furu_core import _text
 from furu_core._cli import _status
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the likely command for an unknown one."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            likely = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            likely = _text.nearest(args[0], self.list_commands(ctx))
             ctx.fail(
                 f"No such command {args[0]!r}."
                 + (f" Did you mean {likely[0]!r}?" if likely else "")

@@ -8,6 +8,7 @@ import click
 
 from furu_core._cli import _status
 from furu_core._cli._output import json_option, only_json, print_json
+from furu_core._text import count
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def _print(report: dict[str, Any]) -> None:
         click.echo(f"... {len(roots)} roots in all, {absent} of them not there; see `furu ls`")
     nodes = report["nodes"]
     click.echo(
-        f"{nodes['total']} {'node' if nodes['total'] == 1 else 'nodes'}: {nodes['computed']} computed, {nodes['loaded']} loaded, "
-        f"{nodes['failed']} failed"
+        f"{count(nodes['total'], 'node')}: {nodes['computed']} computed, "
+        f"{nodes['loaded']} loaded, {nodes['failed']} failed"
     )
     if report["error"]:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {report['error']}", err=True)

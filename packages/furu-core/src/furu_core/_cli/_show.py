@@ -9,12 +9,13 @@ import attrs
 import click
 
 from furu_core._attempts import _records
-from furu_core._cli._output import duration, json_option, print_json, size, when
+from furu_core._cli._output import json_option, print_json
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._store._layout import CONFIG_FILE, METADATA_FILE
 from furu_core._store._manifest import DamagedArtifact
+from furu_core._text import duration, size, when
 from furu_core.errors import FuruStoreError
 
 

@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from enum import Enum
 from functools import partial
 from types import ModuleType
@@ -17,6 +16,7 @@ from typing import Any
 import attrs
 import click
 
+from furu_core import _text
 from furu_core._cli._fields import changed, class_with_fields, fields_of
 from furu_core._compute import _surroundings
 from furu_core._config import _class_names
@@ -235,9 +235,8 @@ def _require(needs: str, missing: list[str]) -> None:
 
 
 def _unknown(says: str, name: str, known: list[str]) -> FuruUsageError:
-    likely = get_close_matches(name, known, n=1, cutoff=0.5)
     return FuruUsageError(
-        f"{says} {name!r}" + (f"; did you mean {likely[0]!r}?" if likely else ""),
+        f"{says} {name!r}{_text.did_you_mean(name, known, cutoff=0.5)}",
         hint=f"known: {', '.join(known) or 'none'}",
     )
 
@@ -247,10 +246,8 @@ def _attribute(module: ModuleType, path: str, module_name: str) -> Any:
     for part in path.split("."):
         if not hasattr(value, part):
             names = [name for name in vars(value) if not name.startswith("_")]
-            likely = get_close_matches(part, names, n=1, cutoff=0.5)
             raise FuruUsageError(
-                f"{module_name} has no {path!r}"
-                + (f"; did you mean {likely[0]!r}?" if likely else ""),
+                f"{module_name} has no {path!r}{_text.did_you_mean(part, names, cutoff=0.5)}",
                 hint=f"{module_name} is {getattr(module, '__file__', 'built in')}",
             )
         value = getattr(value, part)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from furu_core import _error_text
+from furu_core import _text
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
@@ -164,7 +164,7 @@ class _Store:
         place, culprit = _pickles.find_culprit(value, self.base, self._elsewhere)
         return FuruResultError(
             f"{place} is of type {_name(type(culprit))}, which can be stored in no form: "
-            f"{type(error).__name__}: {_error_text.text_of(error)}{_registry.broken_note()}",
+            f"{type(error).__name__}: {_text.error_text(error)}{_registry.broken_note()}",
             hint=_HINT,
         )
 
@@ -195,7 +195,7 @@ class _Store:
             except Exception as error:
                 raise FuruResultError(
                     f"the codec {codec.name!r}{_from(installed)} failed to store a "
-                    f"{_name(type(value))}: {type(error).__name__}: {_error_text.text_of(error)}",
+                    f"{_name(type(value))}: {type(error).__name__}: {_text.error_text(error)}",
                     hint="report it to whoever wrote the codec",
                 ) from error
             self.files.append(file)

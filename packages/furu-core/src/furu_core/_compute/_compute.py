@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from furu_core import _codecs, _error_text, _files, _provenance
+from furu_core import _codecs, _files, _provenance, _text
 from furu_core._attempts import _attempts, _publishing, _records, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
@@ -102,7 +102,7 @@ def compute(
                 raise
             if failure is error:
                 raise
-            error.__traceback__ = _error_text.without_own_frames(error) or error.__traceback__
+            error.__traceback__ = _text.without_own_frames(error) or error.__traceback__
             raise failure from error
         _attempts.clean_up(attempt)
         if not isinstance(error, Exception):
@@ -159,7 +159,7 @@ def _write_traceback(log: str, error: BaseException) -> None:
 
 
 def _traceback(error: BaseException) -> str:
-    trace = _error_text.without_own_frames(error)
+    trace = _text.without_own_frames(error)
     # What led to another node's failure is in that node's log, and with it whatever lies below it.
     own = not isinstance(error, FuruComputeError)
     try:
@@ -167,7 +167,7 @@ def _traceback(error: BaseException) -> str:
             type(error), error, trace or error.__traceback__, chain=own
         )
     except Exception:  # noqa: BLE001 - an exception of the user's that cannot be formatted
-        lines = [f"{type(error).__name__}: {_error_text.last_line(error)}\n"]
+        lines = [f"{type(error).__name__}: {_text.last_line(error)}\n"]
     return "".join(lines)
 
 
@@ -373,7 +373,7 @@ def _ended(
         time=time.time(),
         kind=kind,
         error_type=type(error).__name__,
-        message=_error_text.last_line(error),
+        message=_text.last_line(error),
         culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
     )
     _attempts.keep_log(attempt.folder)
@@ -432,7 +432,7 @@ def _translated(obj: ConfigObject, attempt: Attempt, error: BaseException) -> Ba
         error.add_note(f"{name} failed; {hint}")
         return error
     else:
-        reason = f"with {type(error).__name__}: {_error_text.last_line(error)}"
+        reason = f"with {type(error).__name__}: {_text.last_line(error)}"
     if isinstance(error, RecursionError):
         hint += "; a chain deeper than Python recurses is for `furu run`, which needs no recursion"
     return FuruComputeError(

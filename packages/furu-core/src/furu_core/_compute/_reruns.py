@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from furu_core import _named_classes
+from furu_core import _text
 from furu_core._compute import _user_methods
 from furu_core._config import _class_names
 from furu_core._context import _context
@@ -48,9 +48,9 @@ def note_rerun(node_hash: str) -> None:
 
 
 def _is_meant(identity: str, name: str) -> bool:
-    if not _named_classes.is_called(identity, name):
+    if not _text.is_called(identity, name):
         return False
-    return identity in _named_classes.meant(name, {identity, *_class_names.known_identities()})
+    return identity in _text.meant(name, {identity, *_class_names.known_identities()})
 
 
 def _warn_of_unknown(name: str) -> None:
@@ -58,10 +58,10 @@ def _warn_of_unknown(name: str) -> None:
         return
     _looked_up.add(name)
     known = _class_names.known_identities()
-    if not _named_classes.meant(name, known):
+    if not _text.meant(name, known):
         from furu_core._output import _logging  # a name that is right has nothing to log
 
         _logging.log.getChild("rerun").warning(
             "FURU_ALWAYS_RERUN names %s, but this program has defined no such class%s",
-            *(name, _named_classes.did_you_mean(name, known)),
+            *(name, _text.did_you_mean_class(name, known)),
         )

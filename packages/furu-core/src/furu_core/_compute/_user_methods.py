@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from furu_core._config._identity import nested
 from furu_core._config._objects import config_class, short_name
 from furu_core._context._context import validating
-from furu_core._shown import shown
+from furu_core._text import error_text, shown
 from furu_core.errors import (
     FuruDefinitionError,
     FuruDependencyError,
@@ -103,9 +103,7 @@ def invalid_reason(obj: ConfigObject) -> str | None:
             raise
         except Exception as error:  # noqa: BLE001 - any exception of the user's check means invalid
             _warn("_validate of %s raised", short_name(obj), exc_info=True)
-            from furu_core import _error_text  # a good artifact has nothing to say
-
-            return f"_validate raised {type(error).__name__}: {_error_text.text_of(error)}"
+            return f"_validate raised {type(error).__name__}: {error_text(error)}"
     if verdict is None or verdict:
         return None
     _warn("_validate of %s returned %r", short_name(obj), verdict)

@@ -16,12 +16,12 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
+from furu_core import _text
 from furu_core._config import _class_names
 from furu_core._config._annotations import Annotations
 from furu_core._config._class_record import ConfigClass, Field, Rule, decorated
 from furu_core._config._fit import field_fitter
 from furu_core._config._objects import config_class
-from furu_core._shown import shown as _shown_value
 from furu_core.errors import FuruDefinitionError, FuruFrozen
 
 T = TypeVar("T")
@@ -124,8 +124,8 @@ def field(
     """
     if given:
         raise FuruDefinitionError(
-            f"field() was given {_shown_value(given[0])} without a name",
-            hint=f"write field(default={_shown_value(given[0])})",
+            f"field() was given {_text.shown(given[0])} without a name",
+            hint=f"write field(default={_text.shown(given[0])})",
         )
     for option, value in unknown.items():
         raise FuruDefinitionError(
@@ -174,12 +174,10 @@ def _instead_of(option: str, value: Any) -> str:
         return _INSTEAD[option]
     if option == "default_factory":
         return f"write factory={getattr(value, '__name__', '...')}"
-    from difflib import get_close_matches  # what goes right needs no re
-
     known = [
         name for name, p in inspect.signature(field).parameters.items() if p.kind is p.KEYWORD_ONLY
     ]
-    likely = get_close_matches(option, known, n=1)
+    likely = _text.nearest(option, known)
     return f"write {likely[0]}=" if likely else f"it has {', '.join(known)}"
 
 
@@ -415,7 +413,7 @@ def _shown(annotation: Any) -> str:
 
 
 def _short(value: object) -> str:
-    text = _shown_value(value, 61)
+    text = _text.shown(value, 61)
     return text if len(text) <= 60 else "..."
 
 

@@ -21,7 +21,7 @@ import attrs
 
 from furu_core._config import _class_names
 from furu_core._config._annotations import Annotations, Form, Shape
-from furu_core._shown import shown
+from furu_core._text import shown
 from furu_core.errors import FuruValueError
 
 Convert = Callable[[Any], Any]

@@ -24,7 +24,7 @@ from furu_core._config._encoding import (
 )
 from furu_core._config._objects import config_class
 from furu_core._config._refused import MAX_DEPTH, Refused
-from furu_core._shown import shown
+from furu_core._text import shown
 from furu_core.errors import FuruValueError
 
 try:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core import _text
 from furu_core.errors import FuruExecutorError, FuruUsageError
 
 _METADATA: Final = "furu_option"
@@ -120,9 +121,8 @@ def _read(text: str, cls: type, name: str, kind: OptionKind) -> Any:
 
 
 def _unknown(executor: str, name: str, known: list[str]) -> FuruExecutorError:
-    from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1)
+    close = _text.nearest(name, known)
     return FuruExecutorError(
         f"executor {executor!r} knows no option {name!r}",
         hint=f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}",

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 
+from furu_core import _text
 from furu_core._context._submission import Submission
 from furu_core._executors._executor import Executor, Liveness
 from furu_core._plugins import _entry_points
@@ -64,10 +65,8 @@ def _load(name: str) -> type[Executor] | None:
 
 
 def _unknown(name: str) -> FuruExecutorError:
-    from difflib import get_close_matches
-
     known = sorted({plugin.name for plugin in _entry_points.registered(EntryPointGroup.EXECUTORS)})
-    likely = get_close_matches(name, known, n=1)
+    likely = _text.nearest(name, known)
     return FuruExecutorError(
         f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",
         hint=f"did you mean {likely[0]!r}?"

@@ -13,9 +13,8 @@ from typing import Any
 from furu_core._config._class_names import is_of_script, name_of, resolve
 from furu_core._config._identity import are_same, furu_hash, nested, variant
 from furu_core._config._objects import config_class
-from furu_core._error_text import text_of
 from furu_core._forms._tagged_json import Writer, read
-from furu_core._shown import shown
+from furu_core._text import error_text, shown
 from furu_core.errors import FuruFormatError, FuruImportNameError, FuruValueError
 
 FORMAT = 1
@@ -199,7 +198,7 @@ def _finish(obj: Any) -> None:
     except Exception as error:  # it is the user's code
         raise FuruValueError(
             f"{cls.__name__}.__attrs_post_init__ raised {type(error).__name__} when an equal object "
-            f"was made from the fields of one: {text_of(error)}",
+            f"was made from the fields of one: {error_text(error)}",
             hint="it is called in every process that is given the object: let it depend on the "
             "fields alone",
         ) from error

@@ -17,7 +17,7 @@ from furu_core._config._objects import config_class, is_furu
 from furu_core._config._value_types import value_type_of
 from furu_core._forms._pack import closure, node_key
 from furu_core._forms._values import dumps
-from furu_core._shown import shown
+from furu_core._text import shown
 from furu_core.errors import FuruError
 
 LIMIT_CHARS = 4000

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from furu_core import _text
 from furu_core.errors import FuruFrozen, FuruSettingsError
 
 if TYPE_CHECKING:
@@ -484,13 +485,11 @@ def _logger() -> logging.Logger:
 
 def _likely(key: str) -> str | None:
     """The setting that `key` is a near miss of: a typing error, or its first or last words."""
-    import difflib
-
     from furu_core._settings import _plugin_settings
 
     names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings.names())]
     key = key.lower().removeprefix(PREFIX.lower())
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    close = _text.nearest(key, names, cutoff=0.7)
     if close:
         return close[0]
     return next((n for n in names if n.startswith(key + "_") or n.endswith("_" + key)), None)

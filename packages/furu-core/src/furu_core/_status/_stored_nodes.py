@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _named_classes
+from furu_core import _text
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._config._objects import short_name_of
@@ -163,7 +163,7 @@ def classes_called(name: str) -> list[StoredClass]:
     if not found:
         raise FuruUsageError(
             f"the store {_settings.settings().path} has no class {name!r}"
-            + _named_classes.did_you_mean(name, [cls.name for cls in known]),
+            + _text.did_you_mean_class(name, [cls.name for cls in known]),
             hint="`furu ls` lists what is there",
         )
     return found
@@ -221,14 +221,14 @@ def find(name: str) -> StoredNode:
     raise FuruUsageError(
         f"the store {_settings.settings().path} has no node {name!r}"
         + (f"; similar are {_listed(similar, 12)}" if similar else "")
-        + ("" if similar else _named_classes.did_you_mean(name, [cls.name for cls in stored])),
+        + ("" if similar else _text.did_you_mean_class(name, [cls.name for cls in stored])),
         hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
     )
 
 
 def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:
     by_name = {cls.name: cls for cls in known}
-    return [by_name[found] for found in _named_classes.meant(name, by_name)]
+    return [by_name[found] for found in _text.meant(name, by_name)]
 
 
 def _nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:

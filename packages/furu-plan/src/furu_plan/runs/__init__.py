@@ -7,7 +7,7 @@ scheduler or framework computes, a `Backend` is all that is needed: a `BackendPo
 a `BackendExecutor` an executor.
 """
 
-from furu_plan._words import count, duration
+from furu_core.executors import count, duration
 from furu_plan.runs._backend import Answer, Backend, BackendPool, Report
 from furu_plan.runs._backend_executor import BackendExecutor
 from furu_plan.runs._conclusion import (

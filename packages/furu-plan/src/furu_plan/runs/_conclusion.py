@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from furu_core.errors import FuruRunCancelled, FuruRunError
-from furu_core.executors import Failure, FailureKind, RunState, RunStatus
-from furu_plan._words import count, duration
+from furu_core.executors import Failure, FailureKind, RunState, RunStatus, count, duration
 
 INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
 _SHOWN: Final = 20

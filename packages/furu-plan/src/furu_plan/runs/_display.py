@@ -15,8 +15,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from furu_core.executors import console, console_through
-from furu_plan._words import count, duration
+from furu_core.executors import console, console_through, count, duration
 
 _log = logging.getLogger("furu.run")
 

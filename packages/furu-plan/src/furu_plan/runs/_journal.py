@@ -12,11 +12,11 @@ from furu_core.executors import (
     FailureKind,
     RunState,
     RunStatus,
+    count,
     short_name_of,
 )
 from furu_plan._frontier import Frontier, Stage
 from furu_plan._node import PlanNode, Status
-from furu_plan._words import count
 from furu_plan.runs._display import RunProgress, time_left
 
 

@@ -11,8 +11,7 @@ from signal import Signals
 from typing import Any, Self
 
 from furu_core.errors import FuruRunError
-from furu_core.executors import Roots, Run, RunStatus
-from furu_plan._words import count
+from furu_core.executors import Roots, Run, RunStatus, count
 from furu_plan.runs._conclusion import conclude, end_line
 from furu_plan.runs._controller import Controller, Wish
 from furu_plan.runs._signals import signals_forwarded

@@ -6,7 +6,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from furu_core.executors import (
     Roots,
     dependencies,
     named_roots,
+    nearest,
     new_run_folder,
     refuse_nested_run,
     spec_key,
@@ -164,11 +164,10 @@ def _check_spec_keys(
         if key in there or key == _DEFAULT_KEY:
             continue
         says = f"{option} are given for the spec key {key!r}, which no node of this run has"
-        without = {known.casefold(): known for known in there if known not in keys}
-        likely = get_close_matches(key.casefold(), without, n=1, cutoff=0.8)
+        likely = nearest(key, (known for known in there if known not in keys), cutoff=0.8)
         if likely:
             raise FuruUsageError(
-                f"{says}; did you mean {without[likely[0]]!r}?",
+                f"{says}; did you mean {likely[0]!r}?",
                 hint=f"the spec keys of its nodes are {listed}",
             )
         # One set of options may serve several runs, so this alone is no mistake.
