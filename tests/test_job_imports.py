@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from furu_core.executors import NodePlace
-from furu_slurm import write_job_environment
-from furu_slurm._calls import Call, write_calls
-from furu_slurm_dag._files import Assignment, Batch, write_batch
-from furu_slurm_dag._job import FUNCTION, arguments
-from furu_slurm_pool._controller._fleet import WORK
+from furu_slurm import JobPayload, write_job_environment
+from furu_slurm._job_payload import write_payload
+from furu_slurm_dag._files import Assignment, Batch
+from furu_slurm_dag._job import FUNCTION
 from furu_slurm_pool._queue import _run_folder, _tasks
 from furu_slurm_pool._queue._tasks import QueuedTask
 from furu_slurm_pool._worker import WorkerSetup
@@ -27,7 +28,7 @@ def tell():
     os._exit(0)
 
 os.fork = tell
-from furu_slurm._entry import main
+from furu_slurm._job_main import main
 sys.exit(main(sys.argv[1:]))
 """
 # Each takes longer than all that a job does before its node's process starts.
@@ -46,7 +47,7 @@ NOT_FOR_JOBS: Final = {
     "furu_plan._build",
     "furu_slurm._local",
     "furu_slurm._slurm",
-    "furu_slurm._spec",
+    "furu_slurm._specs",
     "furu_slurm_dag._executor",
     "furu_slurm_dag._submit",
     "furu_slurm_pool._controller._fleet",
@@ -56,13 +57,13 @@ NOT_FOR_JOBS: Final = {
 HASH: Final = "0" * 32
 
 
-def has_imported_little(folder: Path, call: Call, *needed: str) -> None:
+def has_imported_little(payload: JobPayload, *needed: str) -> None:
     """Run a job until it starts the process of a node, and see what is loaded by then."""
-    write_job_environment(folder)
-    calls = folder / "token.json"
-    write_calls(calls, "token", 60.0, [call])
+    write_job_environment(payload.run_folder)
+    payload = attrs.evolve(payload, token="token", time_min=60.0)
+    write_payload(payload)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", TOLD, str(calls), "0"],
+        [sys.executable, "-P", "-c", TOLD, str(payload.path), "0"],
         env={**os.environ, "SUBMITIT_EXECUTOR": "local"},
         capture_output=True,
         text=True,
@@ -82,11 +83,10 @@ def test_the_job_of_a_node_has_imported_little_when_it_starts_the_nodes_process(
     store: Path,
 ) -> None:
     folder = store / "runs" / "run"
-    (folder / "jobs").mkdir(parents=True)
+    folder.mkdir(parents=True)
     node = Assignment(NodePlace("mine/Node", HASH, "Node(000000)"), offset=0)
-    write_batch(folder, Batch("token", "run", "default", (node,)))
-    (given,) = arguments(folder, "token", 1)
-    has_imported_little(folder, Call(FUNCTION, given), "furu_slurm_dag._job")
+    batch = Batch("run", "default", (node,))
+    has_imported_little(batch.payload(FUNCTION, folder), "furu_slurm_dag._job")
 
 
 def test_a_worker_has_imported_little_when_it_starts_on_its_first_task(store: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_worker_has_imported_little_when_it_starts_on_its_first_task(store: Pa
         _tasks.task_name(1, 1, HASH),
         QueuedTask(HASH, "1-1.jsonl", 0),
     )
-    setup = WorkerSetup(str(folder), "run", "default", "w1", 60.0, 1.0, 5.0, True)
-    has_imported_little(folder, Call(WORK, setup.arguments()), "furu_slurm_pool._worker")
+    setup = WorkerSetup(str(folder), "run", "default", 60.0, 1.0, 5.0, True)
+    has_imported_little(setup.payload(["w1"]), "furu_slurm_pool._worker")
 
 
 def test_a_program_that_only_loads_results_has_imported_little() -> None:

@@ -16,9 +16,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import attrs
+
 from bench.row import Row
 from bench.starting import Started
 from furu_core import use_settings
+from furu_slurm import JobPayload
 
 ROUNDS = 20
 SPENT = "; import time; print('spent', time.process_time())"
@@ -35,7 +38,7 @@ def told():
     return fork()
 
 os.fork = told
-from furu_slurm._entry import main
+from furu_slurm._job_main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -65,22 +68,21 @@ def _job_rows(folder: Path) -> Iterator[Row]:
 
 
 def _dag_job(run: Path, number: int) -> str:
-    """The file of calls of a job that computes a node of its own."""
+    """The payload file of a job that computes a node of its own."""
     from furu_core.executors import place_of
-    from furu_slurm_dag._files import GRAPH, Assignment, Batch, write_batch
-    from furu_slurm_dag._job import FUNCTION, arguments
+    from furu_slurm_dag._files import GRAPH, Assignment, Batch
+    from furu_slurm_dag._job import FUNCTION
 
     node = Started(number=number)
     token = f"token{number}"
-    (run / "jobs").mkdir(parents=True, exist_ok=True)
+    run.mkdir(parents=True, exist_ok=True)
     assignment = Assignment(place_of(node), _written(run / GRAPH, node))
-    write_batch(run, Batch(token, run.name, "default", (assignment,)))
-    return _calls(run, token, FUNCTION, arguments(run, token, 1)[0])
+    batch = Batch(run.name, "default", (assignment,))
+    return _written_payload(batch.payload(FUNCTION, run), token)
 
 
 def _pool_job(run: Path, number: int) -> str:
-    """The file of calls of a worker; with its task, which is in a run of its own."""
-    from furu_slurm_pool._controller._fleet import WORK
+    """The payload file of a worker; with its task, which is in a run of its own."""
     from furu_slurm_pool._queue import _run_folder, _tasks
     from furu_slurm_pool._worker import WorkerSetup
 
@@ -93,8 +95,8 @@ def _pool_job(run: Path, number: int) -> str:
         _tasks.task_name(1, 1, node.furu_hash),
         _tasks.QueuedTask(node.furu_hash, "1-1.jsonl", place),
     )
-    setup = WorkerSetup(str(run), run.name, "default", "w1", 0.1, 0.1, 5.0, True)
-    return _calls(run, f"token{number}", WORK, setup.arguments())
+    setup = WorkerSetup(str(run), run.name, "default", 0.1, 0.1, 5.0, True)
+    return _written_payload(setup.payload(["w1"]), f"token{number}")
 
 
 def _written(path: Path, node: Started) -> int:
@@ -104,14 +106,14 @@ def _written(path: Path, node: Started) -> int:
         return writer.add(node)
 
 
-def _calls(run: Path, token: str, function: str, arguments: tuple[str, ...]) -> str:
+def _written_payload(payload: JobPayload, token: str) -> str:
     from furu_slurm import write_job_environment
-    from furu_slurm._calls import Call, calls_file, write_calls
+    from furu_slurm._job_payload import write_payload
 
-    write_job_environment(run)
-    path = calls_file(run, token)
-    write_calls(path, token, 60.0, [Call(function, arguments)])
-    return str(path)
+    write_job_environment(payload.run_folder)
+    payload = attrs.evolve(payload, token=token, time_min=60.0)
+    write_payload(payload)
+    return str(payload.path)
 
 
 def least(furu: Iterable[list[str]], bare: list[str]) -> tuple[float, float]:

@@ -19,7 +19,7 @@ import attrs
 
 from furu_testing.slurm import SlurmTestCluster
 
-_ENTRY: Final = b"furu_slurm._entry"
+_ENTRY: Final = b"furu_slurm._job_main"
 _PATIENCE_SECS: Final = 10.0  # for something to turn up that a fault can hit
 
 

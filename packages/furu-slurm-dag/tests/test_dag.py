@@ -53,7 +53,7 @@ def test_a_diamond_is_one_job_per_node_each_after_its_dependencies_and_of_its_sp
     # Left and right wait for the same node, so they share an array; the root waits for all of it.
     array, _, _ = jobs[left.furu_hash].partition("_")
     assert {jobs[left.furu_hash], jobs[right.furu_hash]} == {f"{array}_0", f"{array}_1"}
-    assert [len(call["calls"]) for call in calls] == [1, 2, 1]
+    assert [len(call["payload"].jobs) for call in calls] == [1, 2, 1]
     assert calls[-1]["dependency"] == f"afterok:{array}"
     assert run.wait(WAIT_SECS).results() == {"root": 5}
     assert times(store) == {"left": 1, "right": 1, "root": 1}

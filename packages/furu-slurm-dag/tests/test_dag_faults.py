@@ -18,7 +18,8 @@ from dag_programs import chain
 import furu_core
 from furu_core.errors import FuruRunError, FuruStoreError
 from furu_core.executors import FailureKind, NodeState, short_name
-from furu_slurm import SlurmSpec
+from furu_slurm import JobPayload, SlurmSpec
+from furu_slurm._job_payload import write_payload
 from furu_slurm.errors import FuruSubmitRefused
 from furu_slurm_dag import _submit
 from furu_testing import Host, await_mark, let_go, read_marks, times, wait_until
@@ -238,22 +239,20 @@ def test_p6_a_job_that_no_node_will_ever_start_is_given_up(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("batch", "is damaged"), ("store", "FURU_PATH must be a folder that all nodes")],
+    [("payload", "is damaged"), ("store", "FURU_PATH must be a folder that all nodes")],
 )
 def test_p6_a_job_that_cannot_read_what_it_is_to_do_fails_and_names_it(
     slurm: Any, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
-    write_batch = _submit.write_batch
-
-    def write_otherwise(folder: Path, batch: Any) -> None:
-        write_batch(folder, batch)
-        if name == "batch":
-            (folder / "jobs" / f"{batch.token}.json").write_text("{")
+    def write_otherwise(payload: JobPayload) -> None:
+        write_payload(payload)
+        if name == "payload":
+            payload.path.write_text("{")
         else:  # as on a machine that has another folder there
-            path = folder / "environment.json"
+            path = payload.run_folder / "environment.json"
             path.write_text(json.dumps({**json.loads(path.read_text()), "store": "/not/there"}))
 
-    monkeypatch.setattr(_submit, "write_batch", write_otherwise)
+    monkeypatch.setattr("furu_slurm._slurm.write_payload", write_otherwise)
     run = submit(Step(label="one"), submitit_root=tmp_path / "logs")
     with pytest.raises(FuruRunError, match=words) as caught:
         run.wait(WAIT_SECS)

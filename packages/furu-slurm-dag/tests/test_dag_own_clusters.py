@@ -194,13 +194,13 @@ def test_limits_of_the_cluster_are_found_out_and_the_wait_goes_on_in_waves(
     # They wait, or some would end before all is submitted.
     steps = tuple(Step(label=str(number), waits=True) for number in range(5))
     run = submit(Step(label="root", needs=steps))
-    assert [len(call["calls"]) for call in calls] == [4, 2, 2, 1, 1]
+    assert [len(call["payload"].jobs) for call in calls] == [4, 2, 2, 1, 1]
     assert "Slurm takes no more jobs now" in caplog.text
     assert run.status().unsubmitted == 3
     del calls[:]
     wait_until("three more waves", lambda: run.status() and len(calls) >= 3, WAIT_SECS)
     # What was found out is remembered, and nothing is left of what Slurm did not take.
-    assert {len(call["calls"]) for call in calls} == {1}
+    assert {len(call["payload"].jobs) for call in calls} == {1}
     refused = {call["token"] for call in calls}
     assert not [path for path in store.rglob("*") if path.name.partition(".")[0] in refused]
     let_go(store)

@@ -21,7 +21,6 @@ import furu_slurm_dag
 from furu_core.errors import (
     FuruComputeError,
     FuruExecutorError,
-    FuruFormatError,
     FuruRunCancelled,
     FuruRunError,
     FuruStoreError,
@@ -42,12 +41,15 @@ from furu_plan.runs import RunJournal
 from furu_slurm import (
     UNCONFIRMED_SECS,
     JobInfo,
+    JobPayload,
     JobState,
     SlurmCluster,
     SlurmSpec,
     Snapshot,
     at_home,
+    read_payload,
 )
+from furu_slurm._job_payload import write_payload
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _files as files
@@ -96,9 +98,10 @@ def test_a_whole_array_is_waited_for_by_its_number_and_a_part_of_it_by_its_eleme
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     place = NodePlace("a/B", "12ab", "B(12ab)")
-    batch = files.Batch("tok", "run", "gpu", (files.Assignment(place, 17, True),), (place, place))
-    files.write_batch(tmp_path, batch)
-    assert files.read_batch(tmp_path, "tok") == batch
+    batch = files.Batch("run", "gpu", (files.Assignment(place, 17, True),), (place, place))
+    payload = attrs.evolve(batch.payload("module:function", tmp_path), token="tok")
+    write_payload(payload)
+    assert files.Batch.of(read_payload(payload.path)) == batch
     failure = Failure(FailureKind.COMPUTE, "ValueError", "bad", "B(12ab)", "12ab", Path("/log"))
     for ledger in (
         files.JobRecord(),
@@ -112,18 +115,11 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert files.read_job_record(tmp_path, "12ab") == ledger
 
 
-def test_a_missing_damaged_or_newer_record_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FuruStoreError, match="is not there"):
-        files.read_batch(tmp_path, "tok")
-    (tmp_path / "jobs").mkdir()
-    path = tmp_path / "jobs" / "tok.json"
-    for text in ("", "{", "[]", '{"version":1}'):
-        path.write_text(text)
-        with pytest.raises(FuruStoreError, match="damaged"):
-            files.read_batch(tmp_path, "tok")
-    path.write_text('{"version":2}')
-    with pytest.raises(FuruFormatError, match="version 2"):
-        files.read_batch(tmp_path, "tok")
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    payload = JobPayload("module:function", tmp_path, [["a/B", "12ab"]], token="tok")
+    write_payload(payload)
+    with pytest.raises(FuruStoreError, match=r"tok\.json is damaged"):
+        files.Batch.of(read_payload(payload.path))
     (tmp_path / "jobs" / "12ab.json").write_text("{")
     assert files.read_job_record(tmp_path, "12ab") is None
 

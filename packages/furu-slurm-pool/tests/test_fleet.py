@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from furu_slurm import Call, JobInfo, JobState, LocalCluster, SlurmSpec, Snapshot
+from furu_slurm import JobInfo, JobPayload, JobState, LocalCluster, SlurmSpec, Snapshot
 from furu_slurm_pool import SlurmPoolExecutor
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._fleet import Fleet
@@ -174,7 +174,7 @@ def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> 
         token="tok",
         name="x",
         folder=tmp_path,
-        calls=[Call("never:called", ("x",))],
+        payload=JobPayload("never:called", tmp_path, [None]),
     )[0]
     jobs = {"w1": "local-999-1-00000000", "w2": "7_1@elsewhere:1000", "w3": here}
     for name, job in jobs.items():

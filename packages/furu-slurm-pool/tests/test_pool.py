@@ -47,7 +47,7 @@ def test_each_spec_key_has_workers_and_logs_of_its_own_and_runs_may_stand_elsewh
     opened = [str(fd.resolve()) for fd in Path("/proc/self/fd").iterdir()]
     assert not [path for path in opened if str(run.run_dir) in path]
     folders = {path.name for path in run.run_dir.iterdir() if path.is_dir()}
-    assert folders <= {"controllers", "workers"}
+    assert folders <= {"controllers", "jobs", "workers"}
 
 
 def test_specs_may_stand_in_the_projects_settings(store: Path) -> None:

@@ -69,7 +69,7 @@ def test_layers_of_two_spec_keys_by_turns_do_not_swap_workers_at_each(
     submit = LocalCluster.submit
 
     def counting(self: LocalCluster, **fields: Any) -> list[str]:
-        submitted.append(len(fields["calls"]))
+        submitted.append(len(fields["payload"].jobs))
         return submit(self, **fields)
 
     monkeypatch.setattr(LocalCluster, "submit", counting)

@@ -108,6 +108,6 @@ def _workers(store: Path) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"furu_slurm._entry" in command and str(store).encode() in command:
+            if b"furu_slurm._job_main" in command and str(store).encode() in command:
                 found.append(int(entry.name))
     return found

@@ -86,7 +86,7 @@ def test_p6_a_submit_limit_means_fewer_workers_and_is_said_once(
     submit = SlurmCluster.submit
 
     def counting(self: SlurmCluster, **fields: Any) -> list[str]:
-        submissions.append(len(fields["calls"]))
+        submissions.append(len(fields["payload"].jobs))
         return submit(self, **fields)
 
     monkeypatch.setattr(SlurmCluster, "submit", counting)

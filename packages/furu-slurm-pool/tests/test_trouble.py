@@ -249,7 +249,7 @@ def _made_worker(store: Path, monkeypatch: Any, job: Any, name: str = "w1") -> A
     run_folder = str(store / "run")
     make_folders(run_folder)
     monkeypatch.setattr(_worker, "this_job", lambda: job)
-    setup = _worker.WorkerSetup(run_folder, "run", "default", name, 60.0, 1.0, 5.0, True)
+    setup = _worker.WorkerSetup(run_folder, "run", "default", 60.0, 1.0, 5.0, True, name)
     return _worker._PoolWorker(setup, Claims(open_queue(run_folder, "default"), name))
 
 

@@ -17,17 +17,18 @@ import furu_core
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 from furu_core.executors import Liveness, Submission
 from furu_slurm import (
-    Call,
+    JobPayload,
     LocalCluster,
     SlurmSpec,
+    _job_main,
     job_log,
     liveness,
     new_token,
     restore_job_environment,
     write_job_environment,
 )
-from furu_slurm._calls import calls_file, read_calls, write_calls
 from furu_slurm._environment import job_environment
+from furu_slurm._job_payload import payload_file, read_payload, write_payload
 from furu_slurm.errors import FuruSlurmError
 from furu_testing import wait_until
 
@@ -45,10 +46,10 @@ def change(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def submit(run_folder: Path, *calls: Call, **changes: Any) -> tuple[list[str], Path]:
-    folder = run_folder.parent.parent / "submitit"
+def submit(payload: JobPayload, **changes: Any) -> tuple[list[str], Path]:
+    folder = payload.run_folder.parent.parent / "submitit"
     arguments: dict[str, Any] = {"spec": SlurmSpec(), "token": new_token(), "name": "x", **changes}
-    return LocalCluster().submit(folder=folder, calls=calls, **arguments), folder
+    return LocalCluster().submit(folder=folder, payload=payload, **arguments), folder
 
 
 def wait_for_end(job_id: str) -> None:
@@ -69,12 +70,9 @@ def test_a_job_is_what_its_submitter_was_and_its_status_what_its_function_return
     with furu_core.use_settings(lease_secs=77.0):
         write_job_environment(run_folder)
     spec = SlurmSpec(setup=["export HELLO='a b'"])
-    calls = [
-        Call("job_functions:report", (str(run_folder), str(tmp_path / "0"))),
-        Call("job_functions:report", (str(run_folder), str(tmp_path / "2"), "2")),
-        Call("job_functions:nothing", (str(run_folder),)),
-    ]
-    job_ids, folder = submit(run_folder, *calls, spec=spec)
+    jobs = [[str(tmp_path / status), status] for status in ("0", "2")]
+    job_ids, folder = submit(JobPayload("job_functions:report", run_folder, jobs), spec=spec)
+    job_ids += submit(JobPayload("job_functions:nothing", run_folder, [None]), spec=spec)[0]
     for job_id in job_ids:
         wait_for_end(job_id)
     snapshot = LocalCluster().jobs()
@@ -102,9 +100,10 @@ def test_processes_are_jobs_that_any_program_finds_and_live_until_they_are_cance
 ) -> None:
     code = (
         "import sys; from pathlib import Path; from furu_slurm import *; "
-        "call = Call('job_functions:until_killed', sys.argv[1:]); "
+        "run, out = sys.argv[1:]; "
+        "payload = JobPayload('job_functions:until_killed', Path(run), [[out, '']]); "
         "print(*LocalCluster().submit(spec=SlurmSpec(), token='tok1', name='x', "
-        "folder=Path(sys.argv[1]).parents[1] / 'submitit', calls=[call]))"
+        "folder=Path(run).parents[1] / 'submitit', payload=payload))"
     )
     out = tmp_path / "out"
     job_id = subprocess.run(
@@ -118,8 +117,8 @@ def test_processes_are_jobs_that_any_program_finds_and_live_until_they_are_cance
     assert liveness([submission]) == {submission: Liveness.ALIVE}
     wait_until("the job to fork", out.read_text)
     assert [info.job_id for info in LocalCluster().jobs().by_token("tok1")] == [job_id]
-    call = Call("job_functions:until_killed", (str(run_folder), str(out)))
-    assert submit(run_folder, call, token="tok1")[0] == [job_id]  # and not a second one
+    payload = JobPayload("job_functions:until_killed", run_folder, [[str(out), ""]])
+    assert submit(payload, token="tok1")[0] == [job_id]  # and not a second one
     LocalCluster().cancel([job_id, "local-1-1-00000000"])
     wait_for_end(job_id)
     assert liveness([submission]) == {submission: Liveness.GONE}
@@ -127,7 +126,7 @@ def test_processes_are_jobs_that_any_program_finds_and_live_until_they_are_cance
 
 def test_processes_wait_for_nothing_and_have_no_queue(run_folder: Path) -> None:
     with pytest.raises(FuruSlurmError, match="cannot wait for afterok:5"):
-        submit(run_folder, Call("a:b", (str(run_folder),)), dependency="afterok:5")
+        submit(JobPayload("a:b", run_folder, [None]), dependency="afterok:5")
     with pytest.raises(FuruSlurmError, match="no queue"):
         LocalCluster().requeue("local-1-1-00000000")
 
@@ -160,7 +159,7 @@ def test_a_job_that_cannot_start_says_why_on_its_log_and_ends_with_an_error_P8(
     run_folder: Path,
 ) -> None:
     change(run_folder, cwd="/not/there")
-    (job_id,), folder = submit(run_folder, Call("job_functions:report", (str(run_folder), "out")))
+    (job_id,), folder = submit(JobPayload("job_functions:report", run_folder, [["out", "0"]]))
     wait_for_end(job_id)
     info = LocalCluster().jobs().job(job_id)
     assert info is not None
@@ -171,19 +170,47 @@ def test_a_job_that_cannot_start_says_why_on_its_log_and_ends_with_an_error_P8(
     assert "Traceback" not in text
 
 
-def test_calls_are_read_as_they_were_written(tmp_path: Path) -> None:
-    path = calls_file(tmp_path, "tok")
-    calls = (Call("a:b", ("r", "1")), Call("a:c", ("r",)))
-    write_calls(path, "tok", 30, calls)
-    found = read_calls(path)
-    assert (found.token, found.time_min, found.calls) == ("tok", 30.0, calls)
+def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
+    payload = JobPayload("a:b", tmp_path, (1, ["x"]), {"key": "gpu"}, token="tok", time_min=30.0)
+    write_payload(payload)
+    path = payload_file(tmp_path, "tok")
+    assert read_payload(path) == payload
     assert path.stat().st_size < 200
     path.write_text("{}")
-    with pytest.raises(FuruFormatError, match="submit again"):
-        read_calls(path)
-    path.write_text('{"version": 2}')
-    with pytest.raises(FuruFormatError, match="format version 2"):
-        read_calls(path)
+    with pytest.raises(FuruFormatError, match=r"damaged.*Run the same command again"):
+        read_payload(path)
+    path.write_text('{"version": 3}')
+    with pytest.raises(FuruFormatError, match="format version 3"):
+        read_payload(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "FURU_PATH must be a folder that all nodes"), ("[]", "is damaged: TypeError")],
+)
+def test_p6_a_job_that_cannot_read_what_it_is_to_do_names_the_file(
+    text: str | None,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(_job_main, "VISIBLE_SECS", 0.0)
+    path = payload_file(tmp_path, "tok")
+    if text is not None:
+        path.parent.mkdir()
+        path.write_text(text)
+    before = {one: signal.getsignal(one) for one in signal.valid_signals()}
+    try:
+        assert _job_main.main([str(path)]) == _job_main.FAILED
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+    said = capsys.readouterr().err
+    assert said.startswith("furu: job: ")
+    assert str(path) in said
+    assert words in said
 
 
 def test_a_job_knows_its_id_as_listings_show_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from furu_slurm import (
     SubmittedJob,
     _health,
 )
-from furu_slurm._job_ids import Home
+from furu_slurm._job_names import Home
 from furu_slurm.errors import FuruSubmitLimit, FuruSubmitRefused
 
 JOB = SubmittedJob("7_1", "tok", 1)

@@ -22,8 +22,8 @@ from furu_slurm import (
     reasons_text,
 )
 from furu_slurm._commands import Reply
-from furu_slurm._queue import Queue, parse_sacct, parse_squeue
-from furu_slurm._tokens import job_name, token_of
+from furu_slurm._job_names import job_name, token_of
+from furu_slurm._squeue import Queue, parse_sacct, parse_squeue
 
 LISTING = """\
 CLUSTER: big
@@ -104,7 +104,7 @@ def test_a_job_that_slurm_has_set_aside_is_told_from_one_that_somebody_holds() -
 @pytest.fixture
 def moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time passes between two looks, however slow the machine is."""
-    monkeypatch.setattr("furu_slurm._queue.time", FrozenTime())
+    monkeypatch.setattr("furu_slurm._squeue.time", FrozenTime())
 
 
 class FrozenTime:
@@ -159,8 +159,8 @@ def test_p6_a_controller_that_was_away_is_asked_again_soon(
         now[0] += 9.0  # squeue tried to reach it for that long
         return Reply(status, "", "connect failure", 9.0)
 
-    monkeypatch.setattr("furu_slurm._queue.call", call)
-    monkeypatch.setattr("furu_slurm._queue.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("furu_slurm._squeue.call", call)
+    monkeypatch.setattr("furu_slurm._squeue.time.monotonic", lambda: now[0])
     queue = Queue()
     while len(asked) < 2:
         queue.look()
@@ -169,7 +169,7 @@ def test_p6_a_controller_that_was_away_is_asked_again_soon(
 
 
 def test_after_a_submission_the_last_look_is_forgotten(fake: FakeSlurm, tmp_path: Path) -> None:
-    from furu_slurm import Call, SlurmSpec
+    from furu_slurm import JobPayload, SlurmSpec
 
     cluster = SlurmCluster()
     cluster.jobs()
@@ -177,7 +177,11 @@ def test_after_a_submission_the_last_look_is_forgotten(fake: FakeSlurm, tmp_path
         "sbatch", "echo 'Submitted batch job 5'; echo '5|PENDING|0|0|a|b.c|' > $FAKE/queue"
     )
     (job_id,) = cluster.submit(
-        spec=SlurmSpec(), token="tok", name="x", folder=tmp_path, calls=[Call("a:b", ("r",))]
+        spec=SlurmSpec(),
+        token="tok",
+        name="x",
+        folder=tmp_path,
+        payload=JobPayload("a:b", tmp_path, [None]),
     )
     assert cluster.jobs().job(job_id) is not None
 

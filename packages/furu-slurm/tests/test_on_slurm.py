@@ -15,9 +15,9 @@ import pytest
 from furu_core.executors import Liveness, Submission
 from furu_slurm import (
     ANY_RESTART,
-    Call,
     JobEnvironment,
     JobInfo,
+    JobPayload,
     JobState,
     SlurmCluster,
     SlurmSpec,
@@ -52,9 +52,9 @@ def folder(furu_store: Path) -> Path:
     return node_log_folder(submitit_root(), "default", "r1")
 
 
-def submit(folder: Path, *calls: Call, **changes: Any) -> list[str]:
+def submit(folder: Path, payload: JobPayload, **changes: Any) -> list[str]:
     arguments: dict[str, Any] = {"spec": SMALL, "token": new_token(), "name": "Node(3fa9c1)"}
-    return SlurmCluster().submit(folder=folder, calls=calls, **(arguments | changes))
+    return SlurmCluster().submit(folder=folder, payload=payload, **(arguments | changes))
 
 
 def ended(*job_ids: str) -> list[JobInfo]:
@@ -96,11 +96,9 @@ def test_jobs_are_what_their_submitter_was_and_inside_a_job_what_their_own_spec_
     write_job_environment(run_folder)
     token = new_token()
     spec = SlurmSpec(gpus=1, cpus=2, mem_gb=0.5, time_min=30, setup=["export HELLO=1"])
-    calls = [
-        Call("job_functions:report", (str(run_folder), str(tmp_path / status), status))
-        for status in ("0", "3")
-    ]
-    job_ids = submit(folder, *calls, spec=spec, token=token)
+    jobs = [[str(tmp_path / status), status] for status in ("0", "3")]
+    payload = JobPayload("job_functions:report", run_folder, jobs)
+    job_ids = submit(folder, payload, spec=spec, token=token)
     infos = ended(*job_ids)
     assert [(info.state, info.exit_code) for info in infos] == [
         (JobState.COMPLETED, 0),
@@ -119,7 +117,8 @@ def test_jobs_are_what_their_submitter_was_and_inside_a_job_what_their_own_spec_
     shown = slurm.run("scontrol", "show", "job", job_ids[0])
     assert "NumCPUs=2" in shown
     assert "Partition=gpu" in shown  # the spec names none
-    (job_id,) = submit(folder, calls[0], spec=attrs.evolve(HELD, partition="cpu"))
+    one = attrs.evolve(payload, jobs=jobs[:1])
+    (job_id,) = submit(folder, one, spec=attrs.evolve(HELD, partition="cpu"))
     assert "Partition=cpu" in slurm.run("scontrol", "show", "job", job_id)
 
 
@@ -129,8 +128,8 @@ def test_an_own_dependency_of_a_spec_is_waited_for_as_well(
     blocker = slurm.sbatch("sleep 600")
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra={"dependency": f"afterany:{blocker}"})
     first = slurm.sbatch("true")
-    call = Call("job_functions:report", (str(run_folder), str(tmp_path / "out")))
-    (job_id,) = submit(folder, call, spec=spec, dependency=f"afterok:{first}")
+    payload = JobPayload("job_functions:report", run_folder, [[str(tmp_path / "out"), "0"]])
+    (job_id,) = submit(folder, payload, spec=spec, dependency=f"afterok:{first}")
     ended(first)
     assert state(job_id) is JobState.PENDING
     SlurmCluster().cancel([blocker])
@@ -143,8 +142,10 @@ def test_the_signal_before_the_end_reaches_the_job_and_no_child_of_it(
 ) -> None:
     extra = {"teardown": [f"touch '{tmp_path}/torn down'"]} if teardown else {}
     spec = SlurmSpec(cpus=1, mem_gb=0.1, extra=extra)
-    call = Call("job_functions:until_signalled", (str(run_folder), str(tmp_path / "out")))
-    (job_id,) = submit(folder, call, spec=spec)
+    payload = JobPayload(
+        "job_functions:until_signalled", run_folder, [[str(tmp_path / "out"), "0"]]
+    )
+    (job_id,) = submit(folder, payload, spec=spec)
     wait_until("the job to start", (tmp_path / "out.ready").exists)
     # What --signal=B: does when the walltime is about to end.
     slurm.run("scancel", "--batch", "--signal=USR2", job_id)
@@ -163,8 +164,8 @@ def was_put_back(job_id: str) -> bool:
 def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
     slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
-    call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
-    (job_id,) = submit(folder, call, requeue=True)
+    payload = JobPayload("job_functions:until_killed", run_folder, [[str(tmp_path / "out"), "0"]])
+    (job_id,) = submit(folder, payload, requeue=True)
     wait_until("the job to start", (tmp_path / "out").exists)
     first = Submission("slurm-dag", job_id, 0)
     job = Submission("slurm-dag", job_id, ANY_RESTART)
@@ -185,8 +186,8 @@ def test_a_start_of_a_job_is_gone_when_the_job_was_put_back_into_the_queue_P4(
 def test_a_job_that_is_not_to_be_requeued_cannot_be(
     slurm: SlurmTestCluster, run_folder: Path, folder: Path, tmp_path: Path
 ) -> None:
-    call = Call("job_functions:until_killed", (str(run_folder), str(tmp_path / "out")))
-    (job_id,) = submit(folder, call, requeue=False)
+    payload = JobPayload("job_functions:until_killed", run_folder, [[str(tmp_path / "out"), "0"]])
+    (job_id,) = submit(folder, payload, requeue=False)
     wait_until("the job to start", (tmp_path / "out").exists)
     with pytest.raises(FuruSlurmError, match="could not be put back"):
         SlurmCluster().requeue(job_id)
@@ -203,15 +204,17 @@ def test_what_slurm_refuses_is_an_error_in_its_words(
         (SlurmSpec(extra={"additional_parameters": {"frobnicate": 1}}), "unrecognized option"),
     ):
         with pytest.raises(FuruSubmitRefused, match=words):
-            submit(folder, Call("job_functions:report", (str(run_folder), "out")), spec=spec)
+            submit(
+                folder, JobPayload("job_functions:report", run_folder, [["out", "0"]]), spec=spec
+            )
 
 
 def test_a_job_whose_machine_does_not_see_the_folder_of_logs_says_so_P8(
     slurm: SlurmTestCluster, run_folder: Path, folder: Path
 ) -> None:
     blocker = slurm.sbatch("sleep 600")
-    call = Call("job_functions:report", (str(run_folder), "out"))
-    (job_id,) = submit(folder, call, dependency=f"afterany:{blocker}")
+    payload = JobPayload("job_functions:report", run_folder, [["out", "0"]])
+    (job_id,) = submit(folder, payload, dependency=f"afterany:{blocker}")
     folder.rename(folder.with_name("elsewhere"))
     SlurmCluster().cancel([blocker])
     (info,) = ended(job_id)
@@ -235,10 +238,9 @@ def test_jobs_whose_confirmation_got_lost_are_found_and_submitted_once_P7(
     (lossy / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{lossy}{os.pathsep}{os.environ['PATH']}")
     token = new_token()
-    calls = [
-        Call("job_functions:report", (str(run_folder), str(tmp_path / f"out{n}"))) for n in range(2)
-    ]
-    job_ids = submit(folder, *calls, spec=HELD, token=token)
+    jobs = [[str(tmp_path / f"out{n}"), "0"] for n in range(2)]
+    payload = JobPayload("job_functions:report", run_folder, jobs)
+    job_ids = submit(folder, payload, spec=HELD, token=token)
     assert (tmp_path / "calls").read_text() == "x\n"
     (array,) = {job_id.partition("_")[0] for job_id in job_ids}
     assert job_ids == [f"{array}_0", f"{array}_1"]
@@ -264,12 +266,17 @@ def test_two_thousand_jobs_take_two_calls_of_sbatch(
 ) -> None:
     cluster = SlurmCluster()
     size = min(1000, cluster.max_array_size())
-    calls = [Call("job_functions:report", (str(run_folder), f"out{n}")) for n in range(2000)]
+    jobs = [[f"out{n}", "0"] for n in range(2000)]
     tokens = [new_token() for _ in range(0, 2000, size)]
     job_ids = [
         job_id
         for token, start in zip(tokens, range(0, 2000, size), strict=True)
-        for job_id in submit(folder, *calls[start : start + size], spec=HELD, token=token)
+        for job_id in submit(
+            folder,
+            JobPayload("job_functions:report", run_folder, jobs[start : start + size]),
+            spec=HELD,
+            token=token,
+        )
     ]
     assert len(sbatch_calls.read_text().splitlines()) == 2
     snapshot = cluster.jobs(fresh=True)

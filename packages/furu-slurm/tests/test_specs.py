@@ -20,7 +20,7 @@ from furu_slurm import (
     submitit_root,
     worker_log_folder,
 )
-from furu_slurm._spec import spec_from
+from furu_slurm._specs import spec_from
 from furu_slurm.errors import FuruSlurmError, FuruSpecError
 from furu_testing.nodes import Step
 

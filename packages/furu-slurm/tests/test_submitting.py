@@ -12,7 +12,7 @@ import pytest
 from fake_slurm import QUEUED, FakeSlurm
 
 from furu_core.errors import FuruStoreError
-from furu_slurm import Call, SlurmCluster, SlurmSpec, new_token
+from furu_slurm import JobPayload, SlurmCluster, SlurmSpec, new_token
 from furu_slurm.errors import (
     FuruSlurmUnavailable,
     FuruSpecError,
@@ -20,18 +20,17 @@ from furu_slurm.errors import (
     FuruSubmitRefused,
 )
 
-CALLS = [Call("module:function", ("/runs/r1", "argument"))]
 SUBMITTED = "echo 'Submitted batch job 17'"
 LATER = f"{SUBMITTED}; printf '{QUEUED.format(job=17, name='%s')}\\n' \"$NAME\" > $FAKE/queue"
 
 
-def submit(folder: Path, *, patience: float = 20.0, **changes: Any) -> list[str]:
+def submit(folder: Path, *, patience: float = 20.0, count: int = 1, **changes: Any) -> list[str]:
     arguments: dict[str, Any] = {
         "spec": SlurmSpec(),
         "token": new_token(),
         "name": "Train(3fa9c1)",
         "folder": folder / "logs",
-        "calls": CALLS,
+        "payload": JobPayload("module:function", folder / "run", ["argument"] * count),
         **changes,
     }
     return SlurmCluster(patience_secs=patience).submit(**arguments)
@@ -49,9 +48,9 @@ def test_several_calls_make_one_array_and_no_number_of_them_may_run_at_once(
     fake.command("sbatch", SUBMITTED)
     assert submit(tmp_path) == ["17"]
     assert option(fake, "array") is None
-    assert submit(tmp_path, calls=CALLS * 3) == ["17_0", "17_1", "17_2"]
+    assert submit(tmp_path, count=3) == ["17_0", "17_1", "17_2"]
     assert option(fake, "array") == "0-2%3"
-    assert submit(tmp_path, calls=[]) == []
+    assert submit(tmp_path, count=0) == []
     assert len(fake.calls("sbatch")) == 2
 
 
@@ -220,7 +219,7 @@ def test_an_array_of_which_nobody_knows_is_looked_up_before_it_is_tried_again_P7
     words: str, fake: FakeSlurm, tmp_path: Path
 ) -> None:
     fake.command("sbatch", f"({LATER}) > /dev/null; echo 'sbatch: error: {words}' >&2; exit 1")
-    assert submit(tmp_path, calls=CALLS * 2) == ["17_0", "17_1"]
+    assert submit(tmp_path, count=2) == ["17_0", "17_1"]
     assert len(fake.calls("sbatch")) == 1
 
 
@@ -239,17 +238,17 @@ def test_whoever_submits_after_a_killed_submitter_gets_its_jobs_P7(
     fake: FakeSlurm, tmp_path: Path
 ) -> None:
     fake.command("sbatch", LATER)
-    assert submit(tmp_path, token="tok", calls=CALLS * 2) == ["17_0", "17_1"]
-    assert submit(tmp_path, token="tok", calls=CALLS * 2) == ["17_0", "17_1"]
+    assert submit(tmp_path, token="tok", count=2) == ["17_0", "17_1"]
+    assert submit(tmp_path, token="tok", count=2) == ["17_0", "17_1"]
     assert len(fake.calls("sbatch")) == 1
     # Accounting that fails does not say that there was none, and squeue forgets.
     fake.command("squeue", "exit 0")
     fake.command("sacct", "echo 'sacct: error: slurm_persist_conn_open: Refused' >&2; exit 1")
     with pytest.raises(FuruSlurmUnavailable, match="not known"):
-        submit(tmp_path, token="tok", calls=CALLS * 2, patience=1.0)
+        submit(tmp_path, token="tok", count=2, patience=1.0)
     fake.command("squeue", "exit 1")
     with pytest.raises(FuruSlurmUnavailable, match="not known"):
-        submit(tmp_path, token="tok", calls=CALLS * 2, patience=1.0)
+        submit(tmp_path, token="tok", count=2, patience=1.0)
     assert len(fake.calls("sbatch")) == 1
 
 
@@ -413,7 +412,7 @@ def test_a_script_runs_this_python_with_its_flags(
     assert "\nmodule load cuda\nexport A='b c'\n" in script
     assert f"exec {shlex.quote(sys.executable)} " in script
     assert " -Werror::UserWarning " in script
-    assert f"-m furu_slurm._entry '{tmp_path}/with space/logs/tok.json'" in script
+    assert f"-m furu_slurm._job_main '{tmp_path}/with space/run/jobs/tok.json'" in script
 
 
 def test_a_script_with_a_teardown_heeds_signals_before_it_begins_anything(
@@ -422,7 +421,7 @@ def test_a_script_with_a_teardown_heeds_signals_before_it_begins_anything(
     fake.command("sbatch", SUBMITTED)
     submit(tmp_path, spec=SlurmSpec(extra={"teardown": ["echo over"]}), token="tok")
     script = (tmp_path / "logs" / "tok.sh").read_text()
-    assert script.index("\ntrap : TERM") < script.index(" -m furu_slurm._entry ")
+    assert script.index("\ntrap : TERM") < script.index(" -m furu_slurm._job_main ")
 
 
 def test_ids_of_one_array_are_cancelled_together(fake: FakeSlurm) -> None:

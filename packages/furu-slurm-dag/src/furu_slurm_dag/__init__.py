@@ -7,7 +7,6 @@ Glossary:
     submitter: the process that submits the jobs of a run, and perhaps waits for them
     tracker: what keeps a run's frontier by what becomes of the jobs of its nodes
     array: jobs of one submission, of nodes of one class and spec key that wait for the same nodes
-    token: the name of a submission, part of the names of its jobs
     assignment: the node that a job is to compute
     job record: how the job of a node stands, as it writes it down itself
     adopted job: one that another run submitted, and that this one waits for

@@ -3,7 +3,8 @@
 ::
 
     jobs/<token>.begun   a submission is being made, and where; its age tells for how long
-    jobs/<token>.json    what its jobs are to compute; written before sbatch is called
+    jobs/<token>.json    what its jobs are to compute, a `furu_slurm.JobPayload`; written before sbatch
+                         is called
     jobs/<token>.ids     the jobs' ids with their home, in the order of the nodes; written when sbatch
                          has answered
     jobs/<hash>.json     how the job of a node stands, and what the node has used up of its budgets
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
@@ -28,6 +29,7 @@ import furu_core
 from furu_core.errors import FuruFormatError, FuruStoreError
 from furu_core.executors import Failure, FailureKind, NodePlace, Submission
 from furu_plan import Spent
+from furu_slurm import JobPayload
 
 NAME: Final = "slurm-dag"
 GRAPH: Final = "graph.jsonl"
@@ -97,66 +99,52 @@ class Batch:
     """What the jobs of one submission are to compute.
 
     Attributes:
-        token: the submission's token.
         run_id: the run.
         spec_key: of all the nodes.
         assignments: one for each job.
         dependencies: what must be there before any of them.
     """
 
-    token: str
     run_id: str
     spec_key: str
     assignments: tuple[Assignment, ...]
     dependencies: tuple[NodePlace, ...] = ()
 
+    def payload(self, function: str, folder: Path) -> JobPayload:
+        """The same for the jobs.
 
-def write_batch(folder: Path, batch: Batch) -> None:
-    """Write down what jobs are to compute.
-
-    Raises:
-        FuruStoreError: the run's folder cannot be written.
-    """
-    record = {
-        "version": VERSION,
-        "run": batch.run_id,
-        "spec_key": batch.spec_key,
-        "nodes": [[*attrs.astuple(one.place), one.offset, one.rerun] for one in batch.assignments],
-        "dependencies": [attrs.astuple(place) for place in batch.dependencies],
-    }
-    _write(folder / "jobs" / f"{batch.token}.json", record)
-
-
-def read_batch(folder: Path, token: str, *, wait_secs: float = 0.0) -> Batch:
-    """What the jobs of a submission are to compute.
-
-    Args:
-        folder: the run's folder.
-        token: the submission's token.
-        wait_secs: seconds to wait until it becomes visible on a network filesystem.
-
-    Raises:
-        FuruStoreError: it cannot be read.
-        FuruFormatError: a newer furu wrote it.
-    """
-    path = folder / "jobs" / f"{token}.json"
-    raw = _read(path, wait_secs=wait_secs)
-    if raw is None:
-        raise FuruStoreError(
-            f"{path} is not there, which says what this job is to compute",
-            path=path,
-            hint=f"does this host see the store at {furu_core.settings().path}? Was the run's folder "
-            "removed? Run the same command again",
+        Args:
+            function: computes one of the nodes.
+            folder: the run's folder.
+        """
+        return JobPayload(
+            function,
+            folder,
+            jobs=[[*attrs.astuple(one.place), one.offset, one.rerun] for one in self.assignments],
+            shared={
+                "run": self.run_id,
+                "spec_key": self.spec_key,
+                "dependencies": [attrs.astuple(place) for place in self.dependencies],
+            },
         )
-    try:
-        assignments = [
-            Assignment(NodePlace(class_folder, node_hash, name), offset, rerun)
-            for class_folder, node_hash, name, offset, rerun in raw["nodes"]
-        ]
-        places = tuple(NodePlace(*place) for place in raw["dependencies"])
-        return Batch(token, raw["run"], raw["spec_key"], tuple(assignments), places)
-    except (KeyError, TypeError, ValueError):
-        raise _damaged(path) from None
+
+    @classmethod
+    def of(cls, payload: JobPayload) -> Self:
+        """What `payload` gave.
+
+        Raises:
+            FuruStoreError: it is damaged.
+        """
+        try:
+            assignments = [
+                Assignment(NodePlace(class_folder, node_hash, name), offset, rerun)
+                for class_folder, node_hash, name, offset, rerun in payload.jobs
+            ]
+            places = tuple(NodePlace(*place) for place in payload.shared["dependencies"])
+            shared = payload.shared
+            return cls(shared["run"], shared["spec_key"], tuple(assignments), places)
+        except (KeyError, TypeError, ValueError):
+            raise _damaged(payload.path) from None
 
 
 def begin(folder: Path, token: str, home: str) -> None:
@@ -338,32 +326,27 @@ def _write(path: Path, record: Any) -> None:
         raise _unwritten(path, error) from error
 
 
-def _read(path: Path, *, wait_secs: float = 0.0) -> dict[str, Any] | None:
-    deadline = time.monotonic() + wait_secs
-    while True:
-        try:
-            raw: dict[str, Any] = json.loads(path.read_bytes())
-            version = raw["version"]
-        except FileNotFoundError:
-            if time.monotonic() >= deadline:
-                return None
-            time.sleep(min(1.0, wait_secs / 20))
-            continue
-        except OSError as error:
-            raise FuruStoreError(
-                f"{path} cannot be read: {error.strerror or error}",
-                path=path,
-                hint="check the folder that FURU_PATH names",
-            ) from error
-        except (ValueError, KeyError, TypeError):
-            raise _damaged(path) from None
-        if version != VERSION:
-            raise FuruFormatError(
-                f"{path} has format version {version}, this furu reads {VERSION}",
-                path=path,
-                hint="let jobs and their submitter use the same furu",
-            )
-        return raw
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        raw: dict[str, Any] = json.loads(path.read_bytes())
+        version = raw["version"]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FuruStoreError(
+            f"{path} cannot be read: {error.strerror or error}",
+            path=path,
+            hint="check the folder that FURU_PATH names",
+        ) from error
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(path) from None
+    if version != VERSION:
+        raise FuruFormatError(
+            f"{path} has format version {version}, this furu reads {VERSION}",
+            path=path,
+            hint="let jobs and their submitter use the same furu",
+        )
+    return raw
 
 
 def _damaged(path: Path) -> FuruStoreError:

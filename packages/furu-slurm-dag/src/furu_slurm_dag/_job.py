@@ -16,7 +16,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -42,7 +42,7 @@ from furu_core.executors import (
     worker_session,
 )
 from furu_plan import Decision, NextStep, RetryLedger, Spent
-from furu_slurm import ChildDied, JobEnvironment, NodeChild, this_job
+from furu_slurm import ChildDied, JobEnvironment, JobPayload, NodeChild, this_job
 from furu_slurm_dag._files import (
     GRAPH,
     NAME,
@@ -50,7 +50,6 @@ from furu_slurm_dag._files import (
     Batch,
     JobId,
     JobRecord,
-    read_batch,
     read_job_record,
     write_job_record,
 )
@@ -77,23 +76,20 @@ class ExitStatus(IntEnum):
     TERMINATED = 143
 
 
-def compute(run_folder: str, token: str, index: str) -> int:
+def compute(payload: JobPayload, index: int) -> int:
     """Compute one node of a submission; the exit status of the job.
 
     Args:
-        run_folder: the run's folder.
-        token: the submission's token.
+        payload: of `Batch.payload`.
         index: the job's place in its array.
     """
-    folder = Path(run_folder)
-    batch = read_batch(folder, token, wait_secs=_CACHE_SECS)
-    assignment = batch.assignments[int(index)]
+    batch = Batch.of(payload)
+    name = JobId(batch.run_id, payload.token, index)
     job = this_job()
     assert job is not None
     with _caught_signals() as signals:
-        return _Job(folder, batch, assignment, JobId(batch.run_id, token, int(index)), job).run(
-            signals
-        )
+        assignment = batch.assignments[index]
+        return _Job(payload.run_folder, batch, assignment, name, job).run(signals)
 
 
 @attrs.define
@@ -468,8 +464,3 @@ def _result(answer: NodeResult | ChildDied | None) -> NodeResult | None:
 def _state_text(place: NodePlace, info: NodeInfo) -> str:
     by = f", computed by {info.holder}" if info.holder is not None else ""
     return f"{place.name}, which is {info.state.value}{by}"
-
-
-def arguments(folder: Path, token: str, count: int) -> Sequence[tuple[str, ...]]:
-    """The arguments of `compute` for each job of a submission."""
-    return [(str(folder), token, str(index)) for index in range(count)]

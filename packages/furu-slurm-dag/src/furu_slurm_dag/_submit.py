@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.errors import FuruError, FuruExecutorError, FuruStoreError
+from furu_core.errors import FuruError, FuruExecutorError, FuruFormatError
 from furu_core.executors import (
     GraphWriter,
     Holder,
@@ -28,7 +28,6 @@ from furu_core.executors import (
 from furu_plan import PlanNode
 from furu_slurm import (
     UNCONFIRMED_SECS,
-    Call,
     Cluster,
     Specs,
     SubmittedJob,
@@ -36,6 +35,8 @@ from furu_slurm import (
     bare_id,
     new_token,
     node_log_folder,
+    payload_file,
+    read_payload,
 )
 from furu_slurm.errors import FuruSlurmError
 from furu_slurm_dag._arrays import LONGEST, Group, afterok
@@ -49,13 +50,11 @@ from furu_slurm_dag._files import (
     home_of_submission,
     job_ids,
     parse_id,
-    read_batch,
     run_folder,
     take_back,
-    write_batch,
     write_job_ids,
 )
-from furu_slurm_dag._job import FUNCTION, arguments
+from furu_slurm_dag._job import FUNCTION
 
 _log = logging.getLogger("furu.slurm")
 
@@ -182,8 +181,8 @@ class Submitter:
         """How many jobs a submission has; 0 where nothing tells, and so whether all are meant."""
         if token not in self._sizes:
             try:
-                self._sizes[token] = len(read_batch(folder, token).assignments)
-            except FuruStoreError:
+                self._sizes[token] = len(read_payload(payload_file(folder, token)).jobs)
+            except (OSError, FuruFormatError):
                 return 0
         return self._sizes[token]
 
@@ -203,21 +202,14 @@ class Submitter:
             Assignment(place_of(node.obj), offset, node.rerun)
             for node, offset in zip(nodes, offsets, strict=True)
         ]
-        batch = Batch(
-            token,
-            self.run_id,
-            key,
-            tuple(assignments),
-            tuple(places),
-        )
-        write_batch(self._folder, batch)
+        batch = Batch(self.run_id, key, tuple(assignments), tuple(places))
         spec = self._specs[key]
         ids = self._cluster.submit(
             spec=spec,
             token=token,
             name=nodes[0].name if len(nodes) == 1 else nodes[0].class_name,
             folder=self.log_folder(key),
-            calls=[Call(FUNCTION, args) for args in arguments(self._folder, token, len(nodes))],
+            payload=batch.payload(FUNCTION, self._folder),
             dependency=dependency,
             requeue=True,
             # Else a short job would be told to end before it has begun.

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
@@ -30,7 +30,7 @@ from furu_core.executors import (
     list_folder,
     this_process,
 )
-from furu_slurm import ChildDied, NodeChild, this_job
+from furu_slurm import ChildDied, JobPayload, NodeChild, this_job
 from furu_slurm_pool._queue import _reports
 from furu_slurm_pool._queue._heartbeats import Heartbeat
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
@@ -38,6 +38,7 @@ from furu_slurm_pool._queue._run_folder import graph_file, orders_for
 from furu_slurm_pool._queue._tasks import Claims, QueuedTask, UnreadableTask, queue_folder
 
 EXECUTOR: Final = "slurm-pool"
+WORK: Final = "furu_slurm_pool._worker:work"
 _CACHE_SECS: Final = 60.0  # for which a network filesystem may hide what another host wrote
 _BRIEF_SECS: Final = 0.05  # nodes that take less are claimed several at once
 _BATCH_SECS: Final = 0.25  # as many as take so long together
@@ -50,31 +51,31 @@ _INTERRUPT_SECS: Final = 4.0  # for a node that was interrupted, before it is ki
 
 @attrs.frozen
 class WorkerSetup:
-    """What a worker is told when it is submitted.
+    """What the workers of a spec key are told when they are submitted.
 
     Attributes:
         run_folder: of the run it works for.
         run_id: the run.
         spec_key: of the nodes it computes.
-        worker: its name in the run.
         idle_timeout_secs: without work, after which it leaves.
         poll_interval_secs: the longest pause between two looks for work.
         margin_secs: before the end of its walltime, at which a node is interrupted.
         local_store: no other host's files are waited for.
+        worker: the name of one of them in the run.
     """
 
     run_folder: str
     run_id: str
     spec_key: str
-    worker: str
     idle_timeout_secs: float
     poll_interval_secs: float
     margin_secs: float
     local_store: bool
+    worker: str = ""
 
-    def arguments(self) -> tuple[str, ...]:
-        """As strings, the run's folder first."""
-        return (self.run_folder, json.dumps(attrs.asdict(self)))
+    def payload(self, names: Sequence[str]) -> JobPayload:
+        """The same for the jobs of workers with these names."""
+        return JobPayload(WORK, Path(self.run_folder), names, attrs.asdict(self))
 
 
 class Intent(IntEnum):
@@ -87,25 +88,25 @@ class Intent(IntEnum):
     REVOKED = 4  # it was given up for dead, so nothing it says counts
 
 
-def work(run_folder: str, arguments: str) -> int:
+def work(payload: JobPayload, place: int) -> int:
     """Be a worker, until there is nothing to do or somebody wants it to end; the exit status.
 
     Args:
-        run_folder: of the run.
-        arguments: of `WorkerSetup.arguments`.
+        payload: of `WorkerSetup.payload`.
+        place: of this one.
     """
-    setup = WorkerSetup(**json.loads(arguments))
+    setup = attrs.evolve(WorkerSetup(**payload.shared), worker=payload.jobs[place])
     job = this_job()
     if job is not None and job.restarts:
         # What it has told and claimed was the first start's, which the controller has given up.
         print(f"furu: worker {setup.worker} was put back into the queue, and ends", flush=True)
         return 1
     try:
-        claims = Claims(queue_folder(run_folder, setup.spec_key), setup.worker)
+        claims = Claims(queue_folder(setup.run_folder, setup.spec_key), setup.worker)
     except FileExistsError:
         print(f"furu: worker {setup.worker} was started a second time, and ends", flush=True)
         return 1
-    if setup.worker in list_folder(queue_folder(run_folder, setup.spec_key).orphaned):
+    if setup.worker in list_folder(queue_folder(setup.run_folder, setup.spec_key).orphaned):
         claims.close()
         print(f"furu: worker {setup.worker} came too late and was given up, so it ends", flush=True)
         return 1

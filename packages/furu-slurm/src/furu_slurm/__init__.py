@@ -1,4 +1,16 @@
-"""What the Slurm backends of furu share: what jobs ask for, submitting them, and how they stand."""
+"""What the Slurm backends of furu share: what jobs ask for, submitting them, and how they stand.
+
+Glossary:
+    spec: what a job asks of Slurm; one for each spec key that nodes have.
+    token: the name of a submission, part of its jobs' names.
+    payload: what the jobs of a submission are to run, in a file named after the token.
+    job id: what Slurm calls a job; with its home, the cluster and user, where it is kept.
+    snapshot: how jobs stood at one moment, by squeue, sacct and scontrol.
+    job state: how a job stands, in Slurm's words.
+    job health: whether a job is worth waiting for, by its state and what it shows itself.
+    liveness: whether a submission can still compute anything.
+    submit limit: how many jobs Slurm takes.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +19,12 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:
-    from furu_slurm._calls import Call
     from furu_slurm._cluster import Cluster
     from furu_slurm._environment import (
         JobEnvironment,
         restore_job_environment,
         this_job,
         write_job_environment,
-    )
-    from furu_slurm._folders import (
-        job_log,
-        last_word,
-        node_log_folder,
-        submitit_root,
-        worker_log_folder,
     )
     from furu_slurm._health import (
         ANY_RESTART,
@@ -32,14 +36,22 @@ if _TYPE_CHECKING:
         liveness,
         liveness_of,
     )
-    from furu_slurm._job_ids import at_home, bare_id, same_job
+    from furu_slurm._job_names import at_home, bare_id, new_token, same_job
+    from furu_slurm._job_payload import JobPayload, payload_file, read_payload
     from furu_slurm._local import LocalCluster
     from furu_slurm._node_child import ChildDied, NodeChild
-    from furu_slurm._slurm import SlurmCluster
-    from furu_slurm._spec import SlurmSpec
+    from furu_slurm._settings import (
+        job_log,
+        last_word,
+        node_log_folder,
+        submitit_root,
+        worker_log_folder,
+    )
+    from furu_slurm._slurm import SlurmCluster, with_current_end
     from furu_slurm._specs import (
         SPECS_KIND,
         GivenSpecs,
+        SlurmSpec,
         Specs,
         check_spec_keys,
         configured_specs,
@@ -47,15 +59,12 @@ if _TYPE_CHECKING:
     )
     from furu_slurm._states import JobInfo, JobState, Snapshot, reasons, reasons_text
     from furu_slurm._submit_limit import SubmitLimit
-    from furu_slurm._tokens import new_token
-    from furu_slurm._walltime import with_current_end
 
 __all__ = [
     "ANY_RESTART",
     "SILENT_LEASES",
     "SPECS_KIND",
     "UNCONFIRMED_SECS",
-    "Call",
     "ChildDied",
     "Cluster",
     "GivenSpecs",
@@ -63,6 +72,7 @@ __all__ = [
     "JobEnvironment",
     "JobHealth",
     "JobInfo",
+    "JobPayload",
     "JobState",
     "LocalCluster",
     "NodeChild",
@@ -82,6 +92,8 @@ __all__ = [
     "liveness_of",
     "new_token",
     "node_log_folder",
+    "payload_file",
+    "read_payload",
     "reasons",
     "reasons_text",
     "resolve_specs",
@@ -96,7 +108,6 @@ __all__ = [
 
 # A job imports this package as well, and would wait for all that submits jobs.
 _MODULES = {
-    "_calls": ("Call",),
     "_cluster": ("Cluster",),
     "_environment": (
         "JobEnvironment",
@@ -104,7 +115,6 @@ _MODULES = {
         "this_job",
         "write_job_environment",
     ),
-    "_folders": ("job_log", "last_word", "node_log_folder", "submitit_root", "worker_log_folder"),
     "_health": (
         "ANY_RESTART",
         "SILENT_LEASES",
@@ -115,14 +125,16 @@ _MODULES = {
         "liveness",
         "liveness_of",
     ),
-    "_job_ids": ("at_home", "bare_id", "same_job"),
+    "_job_names": ("at_home", "bare_id", "new_token", "same_job"),
+    "_job_payload": ("JobPayload", "payload_file", "read_payload"),
     "_local": ("LocalCluster",),
     "_node_child": ("ChildDied", "NodeChild"),
-    "_slurm": ("SlurmCluster",),
-    "_spec": ("SlurmSpec",),
+    "_settings": ("job_log", "last_word", "node_log_folder", "submitit_root", "worker_log_folder"),
+    "_slurm": ("SlurmCluster", "with_current_end"),
     "_specs": (
         "SPECS_KIND",
         "GivenSpecs",
+        "SlurmSpec",
         "Specs",
         "check_spec_keys",
         "configured_specs",
@@ -130,8 +142,6 @@ _MODULES = {
     ),
     "_states": ("JobInfo", "JobState", "Snapshot", "reasons", "reasons_text"),
     "_submit_limit": ("SubmitLimit",),
-    "_tokens": ("new_token",),
-    "_walltime": ("with_current_end",),
 }
 _LATE = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from furu_slurm._calls import Call
-from furu_slurm._spec import SlurmSpec
+from furu_slurm._job_payload import JobPayload
+from furu_slurm._specs import SlurmSpec
 from furu_slurm._states import Snapshot
 
 
@@ -29,12 +29,12 @@ class Cluster(ABC):
         token: str,
         name: str,
         folder: Path,
-        calls: Sequence[Call],
+        payload: JobPayload,
         dependency: str = "",
         requeue: bool = False,
         signal_before_secs: int = 60,
     ) -> list[str]:
-        """Submit one job for each call; several make one array.
+        """Submit the jobs of a payload; several make one array.
 
         A token is for one submission. Submitting it a second time, perhaps by another process after
         the first one was killed, gives the jobs that there are, also when they have ended.
@@ -44,14 +44,14 @@ class Cluster(ABC):
             token: of `new_token`, noted down before this call.
             name: what people read in listings, before the token.
             folder: for the script and the logs; it is made.
-            calls: at most `max_array_size` of them.
+            payload: what they are to run; at most `max_array_size` of them.
             dependency: as sbatch wants it, such as ``"afterok:12:13_4"``.
             requeue: whether Slurm may put the jobs back into its queue, under their ids.
             signal_before_secs: seconds before the walltime's end at which the job's first process
                 gets SIGUSR2; Slurm's timing is coarse.
 
         Returns:
-            The ids of the jobs, in the order of the calls.
+            The ids of the jobs, in the order of the payload.
 
         Raises:
             FuruSubmitRefused: Slurm would never run them.
@@ -59,7 +59,7 @@ class Cluster(ABC):
             FuruSlurmUnavailable: Slurm does not answer; whether it was told is not known then, so
                 look for the token later.
             FuruSpecError: submitit does not take the spec.
-            FuruStoreError: the folder cannot be written.
+            FuruStoreError: the folder, or that of the run, cannot be written.
         """
 
     @abstractmethod
@@ -99,4 +99,4 @@ class Cluster(ABC):
 
     @abstractmethod
     def max_array_size(self) -> int:
-        """How many calls one submission may have."""
+        """How many jobs one submission may have."""

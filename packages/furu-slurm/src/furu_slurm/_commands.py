@@ -1,4 +1,7 @@
-"""Calls of Slurm's commands: a clean environment, a time limit, and an answer that never raises."""
+"""Calls of Slurm's commands, and how the cluster that they reach is configured.
+
+A call has a clean environment, a time limit, and an answer that never raises.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from typing import Final
 
 import attrs
 
+from furu_slurm._job_names import Home
+
 # What says where the cluster is; all else of an outer job would become options of the inner one.
 _KEPT: Final = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_CONF_SERVER")
 _OF_JOBS: Final = re.compile(r"SLURMD?_")
@@ -22,6 +27,9 @@ _OF_OURS: Final = re.compile(r"SUBMITIT_|FURU_EXEC_")
 _FORMATS: Final = re.compile(r"SQUEUE_|SACCT_|SCONTROL_")
 # These would make sbatch wait for the job's end, or make an array of what is one job.
 _NOT_FOR_US: Final = ("SBATCH_WAIT", "SBATCH_ARRAY_INX")
+_CONFIGURATION: Final = ("scontrol", "show", "config")
+_CONFIGURATION_SECS: Final = 30.0
+_DEFAULT_ARRAY_SIZE: Final = 1001  # Slurm's own, where it does not say
 NO_SUCH_CONFIGURATION: Final = "is not there, which SLURM_CONF names"
 # Devices of an outer job, which an inner job without any would believe to be its own.
 _DEVICES: Final = (
@@ -150,3 +158,56 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     # A grandchild that left the session may hold the pipes open; it is not waited for.
     with suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=1)
+
+
+# What Slurm says of itself
+
+
+@attrs.frozen
+class Configuration:
+    """How a cluster is configured.
+
+    Attributes:
+        cluster: its name; empty where it does not say.
+        max_array_size: the first index that a job array must not have.
+        hides_jobs: whether users are denied that other users' jobs are there.
+    """
+
+    cluster: str
+    max_array_size: int = _DEFAULT_ARRAY_SIZE
+    hides_jobs: bool = False
+
+    @property
+    def home(self) -> Home | None:
+        """This user on that cluster."""
+        return Home(self.cluster, os.getuid()) if self.cluster else None
+
+
+_known: dict[tuple[str, ...], Configuration] = {}
+
+
+def cluster_key() -> tuple[str, ...]:
+    """What tells the cluster that the environment names from others."""
+    environ = query_environ()
+    return tuple(environ.get(name, "") for name in ("SLURM_CONF", "SLURM_CLUSTERS", "PATH"))
+
+
+def configuration(*, timeout: float = _CONFIGURATION_SECS) -> Configuration | None:
+    """The configuration of the cluster that the environment names, asked until it has answered once.
+
+    Args:
+        timeout: seconds that the command may take.
+    """
+    key = cluster_key()
+    if key not in _known:
+        reply = call(_CONFIGURATION, timeout=timeout, environ=query_environ())
+        found = dict(re.findall(r"^(\w+)\s*= *(.*?)\s*$", reply.out, re.MULTILINE))
+        if not reply.ok or not found:
+            return None
+        size = found.get("MaxArraySize", "")
+        _known[key] = Configuration(
+            found.get("ClusterName", ""),
+            max(1, int(size)) if size.isdecimal() else _DEFAULT_ARRAY_SIZE,
+            bool({"jobs", "all"} & {*found.get("PrivateData", "").lower().split(",")}),
+        )
+    return _known[key]

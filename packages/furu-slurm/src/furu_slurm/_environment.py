@@ -16,8 +16,7 @@ import attrs
 import furu_core.executors
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
 from furu_core.executors import adopt_provenance, this_process
-from furu_slurm._job_ids import Home, at_home, local_job_id
-from furu_slurm._tokens import token_of
+from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
 VERSION: Final = 1

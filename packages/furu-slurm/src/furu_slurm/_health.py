@@ -19,7 +19,7 @@ import attrs
 
 from furu_core.executors import Liveness, Submission
 from furu_slurm._cluster import Cluster
-from furu_slurm._job_ids import is_local
+from furu_slurm._job_names import is_local
 from furu_slurm._local import LocalCluster
 from furu_slurm._slurm import SlurmCluster
 from furu_slurm._states import JobInfo, JobState, Snapshot

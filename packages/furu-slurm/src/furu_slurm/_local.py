@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
+import attrs
+
 from furu_core.errors import FuruStoreError
-from furu_slurm._calls import Call, calls_file, write_calls
 from furu_slurm._cluster import Cluster
 from furu_slurm._commands import submit_environ
-from furu_slurm._folders import job_log
-from furu_slurm._interpreter import ENTRY, interpreter
-from furu_slurm._job_ids import is_here, is_local, local_job_id, pid_of
-from furu_slurm._spec import SlurmSpec
+from furu_slurm._job_names import is_here, is_local, job_name, local_job_id, pid_of
+from furu_slurm._job_payload import MAIN, JobPayload, job_command, write_payload
+from furu_slurm._settings import job_log
+from furu_slurm._specs import SlurmSpec
 from furu_slurm._states import JobInfo, JobState, Snapshot, job_elsewhere
-from furu_slurm._tokens import job_name
 from furu_slurm.errors import FuruSlurmError
 
 ENV_MARK: Final = "SUBMITIT_EXECUTOR"
@@ -50,12 +49,12 @@ class LocalCluster(Cluster):
         token: str,
         name: str,
         folder: Path,
-        calls: Sequence[Call],
+        payload: JobPayload,
         dependency: str = "",
         requeue: bool = False,
         signal_before_secs: int = 60,
     ) -> list[str]:
-        """Start one process for each call; see `Cluster.submit`.
+        """Start one process for each job; see `Cluster.submit`.
 
         Raises:
             FuruSlurmError: there is a dependency, which nobody would wait for.
@@ -66,19 +65,19 @@ class LocalCluster(Cluster):
                 token=token,
                 hint="submit to Slurm, or use the executor local",
             )
-        if not calls:
+        if not payload.jobs:
             return []
-        path = calls_file(folder, token)
+        payload = attrs.evolve(payload, token=token, time_min=spec.time_min)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            again = path.exists()
-            write_calls(path, token, spec.time_min, calls)
+            again = payload.path.exists()
+            write_payload(payload)
             there = {place: pid for pid, of, place in _processes() if of == token} if again else {}
             return [
                 local_job_id(there[place])
                 if place in there
-                else self._start(spec, path, place, job_name(name, token))
-                for place in range(len(calls))
+                else self._start(spec, payload.path, folder, place, job_name(name, token))
+                for place in range(len(payload.jobs))
             ]
         except OSError as error:
             raise FuruStoreError(
@@ -87,14 +86,14 @@ class LocalCluster(Cluster):
                 hint="mend that and run the same command again",
             ) from error
 
-    def _start(self, spec: SlurmSpec, path: Path, index: int, name: str) -> str:
-        start = shlex.join([*interpreter(), "-m", ENTRY, str(path), str(index)])
+    def _start(self, spec: SlurmSpec, path: Path, folder: Path, index: int, name: str) -> str:
+        start = job_command(path, str(index))
         # The shell is replaced, so the job's process is the one that is started here.
         command = ["/bin/bash", "-c", "\n".join([*spec.setup, f"exec {start}"])]
         environ = {**os.environ, ENV_MARK: LocalCluster.name}
         if "SLURM_JOB_ID" not in os.environ:
             environ = {**submit_environ(), ENV_MARK: LocalCluster.name}
-        fresh = path.with_name(f"{path.stem}-{index}.log")
+        fresh = folder / f"{path.stem}-{index}.log"
         with fresh.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -109,7 +108,7 @@ class LocalCluster(Cluster):
             _children[job_id] = process
             _names[job_id] = name
         with suppress(OSError):
-            fresh.rename(job_log(path.parent, job_id))
+            fresh.rename(job_log(folder, job_id))
         return job_id
 
     def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
@@ -164,7 +163,7 @@ class LocalCluster(Cluster):
         )
 
     def max_array_size(self) -> int:
-        """How many calls one submission may have."""
+        """How many jobs one submission may have."""
         return _MANY
 
 
@@ -202,7 +201,7 @@ def _parent_of(pid: int) -> int:
         return 0  # it has ended, or there is no /proc
 
 
-_COMMAND: Final = re.compile(rf"-m[\0 ]{re.escape(ENTRY)}[\0 ].*?(\w+)\.json[\0 ](\d+)")
+_COMMAND: Final = re.compile(rf"-m[\0 ]{re.escape(MAIN)}[\0 ].*?(\w+)\.json[\0 ](\d+)")
 
 
 def _commands() -> Iterator[tuple[int, str]]:

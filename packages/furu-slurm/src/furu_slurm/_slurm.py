@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
+import attrs
+
 from furu_core.errors import FuruStoreError
-from furu_slurm._calls import Call, calls_file, write_calls
 from furu_slurm._cluster import Cluster
-from furu_slurm._commands import Reply, call, installed, query_environ, submit_environ
-from furu_slurm._complaints import Complaint, complaint_of
-from furu_slurm._configuration import Configuration, configuration
-from furu_slurm._job_ids import bare_id, home_of, is_local
-from furu_slurm._queue import shared_queue
-from furu_slurm._spec import SlurmSpec
-from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
-from furu_slurm._tokens import job_name
-from furu_slurm.errors import (
-    FuruSlurmError,
-    FuruSlurmUnavailable,
-    FuruSubmitLimit,
-    FuruSubmitRefused,
+from furu_slurm._commands import (
+    Configuration,
+    Reply,
+    call,
+    configuration,
+    query_environ,
+    submit_environ,
 )
+from furu_slurm._environment import JobEnvironment
+from furu_slurm._job_names import bare_id, home_of, is_local, job_name
+from furu_slurm._job_payload import JobPayload, payload_file, write_payload
+from furu_slurm._sbatch_errors import Complaint, complaint_of, limit, refused, unavailable
+from furu_slurm._specs import SlurmSpec
+from furu_slurm._squeue import shared_queue
+from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
+from furu_slurm.errors import FuruSlurmError, FuruSlurmUnavailable, FuruSubmitLimit
 
 _COMMAND_SECS: Final = 30.0
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _LOOKS: Final = 2  # a controller that was busy may answer squeue before it has queued the job
 _IDS_A_CALL: Final = 500
+_END_SECS: Final = 5.0  # for an answer of when the walltime ends, of what is left of that
 
 
 _log = logging.getLogger("furu.slurm")
@@ -59,41 +62,48 @@ class SlurmCluster(Cluster):
         token: str,
         name: str,
         folder: Path,
-        calls: Sequence[Call],
+        payload: JobPayload,
         dependency: str = "",
         requeue: bool = False,
         signal_before_secs: int = 60,
     ) -> list[str]:
-        """Submit one job for each call; see `Cluster.submit`."""
-        if not calls:
+        """Submit the jobs of a payload; see `Cluster.submit`."""
+        if not payload.jobs:
             return []
-        from furu_slurm._script import Script, options_in  # imports submitit, which takes a while
+        from furu_slurm._sbatch import sbatch_request  # imports submitit, which takes a while
 
         full_name = job_name(name, token)
-        path = calls_file(folder, token)
-        script = Script(folder, path, len(calls)).text(
+        request = sbatch_request(
             spec,
+            folder=folder,
+            payload=payload_file(payload.run_folder, token),
+            count=len(payload.jobs),
             name=full_name,
             dependency=dependency,
             requeue=requeue,
             signal_before_secs=signal_before_secs,
         )
-        script_path = path.with_suffix(".sh")
+        payload = attrs.evolve(payload, token=token, time_min=spec.time_min)
+        script = folder / f"{token}.sh"
+        again = payload.path.exists()
+        with _writing(payload.path.parent):
+            write_payload(payload)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            again = path.exists()
-            write_calls(path, token, spec.time_min, calls)
-            script_path.write_text(script, "utf-8")
-        command = ["sbatch", *options_in(script), str(script_path)]
+            script.write_text(request.script, "utf-8")
+        # On the command line options outweigh the user's `SBATCH_*`, in the script they would not: one
+        # `SBATCH_JOB_NAME` in a profile, and no job could be found by its name.
+        command = ["sbatch", *request.options, str(script)]
         try:
             number = self._submitted(command, full_name, token, again=again)
         except (FuruSubmitLimit, FuruSlurmUnavailable) as error:
             # It is tried again and again, under another token each time.
-            for one in () if getattr(error, "maybe_submitted", False) else (path, script_path):
+            for one in () if getattr(error, "maybe_submitted", False) else (payload.path, script):
                 one.unlink(missing_ok=True)
             raise
         shared_queue().changed()
-        return [str(number)] if len(calls) == 1 else [f"{number}_{i}" for i in range(len(calls))]
+        count = len(payload.jobs)
+        return [str(number)] if count == 1 else [f"{number}_{i}" for i in range(count)]
 
     def _submitted(self, command: list[str], name: str, token: str, *, again: bool) -> int:
         """Submit until it is known to have happened, once.
@@ -113,7 +123,7 @@ class SlurmCluster(Cluster):
             silence = Reply(None, "", "nobody says whether it was submitted before", 0.0)
             found = self._look_up(name, deadline, unsure=True, long_ago=True)
             if found is None:
-                raise _unavailable(silence, token)
+                raise unavailable(silence, token)
             if found:
                 return self._one_of(found, silence, token)
         said = False
@@ -125,21 +135,21 @@ class SlurmCluster(Cluster):
                 return number
             complaint = complaint_of(reply)
             if complaint in (Complaint.REFUSED, Complaint.UNCONFIGURED):
-                raise _refused(reply, token, complaint)
+                raise refused(reply, token, complaint)
             if complaint is Complaint.LIMIT and not reply.timed_out:
-                raise _limit(reply, token)
+                raise limit(reply, token)
             if complaint is not Complaint.UNREACHABLE:
                 # It must not be submitted again before Slurm has said that it is not there.
                 found = self._look_up(name, deadline, unsure=True)
                 if found is None:
-                    raise _unavailable(reply, token)
+                    raise unavailable(reply, token)
                 if found:
                     return self._one_of(found, reply, token)
             if complaint is Complaint.LIMIT:
-                raise _limit(reply, token)
+                raise limit(reply, token)
             pause = next(pauses, _PAUSES[-1])
             if time.monotonic() + pause >= deadline:
-                raise _unavailable(reply, token, maybe=False)
+                raise unavailable(reply, token, maybe=False)
             if not said:
                 said = True
                 secs = deadline - time.monotonic()
@@ -174,7 +184,7 @@ class SlurmCluster(Cluster):
         first = [info for info in found if split_id(info.job_id)[0] == numbers[0]]
         # Slurm keeps what it refused as a job that failed.
         if all(info.state is JobState.FAILED and info.reason == "BadConstraints" for info in first):
-            raise _refused(reply, token)
+            raise refused(reply, token)
         if numbers[1:]:
             self.cancel(map(str, numbers[1:]))
         return numbers[0]
@@ -246,6 +256,25 @@ class SlurmCluster(Cluster):
         return "" if slurm is None or slurm.home is None else str(slurm.home)
 
 
+def with_current_end(job: JobEnvironment) -> JobEnvironment:
+    """A job with the end that its walltime has now; as it is where Slurm does not answer.
+
+    It may have been given more, or less, since it began.
+
+    Example:
+        >>> from furu_slurm import JobEnvironment, with_current_end
+        >>> with_current_end(JobEnvironment("local", "local-1")).end is None
+        True
+    """
+    if job.cluster != SlurmCluster.name or job.end is None:
+        return job
+    try:
+        end = SlurmCluster().end_of(job.job_id, timeout=_END_SECS)
+    except FuruSlurmUnavailable:
+        return job
+    return attrs.evolve(job, end=end)
+
+
 def _own(job_ids: Iterable[str]) -> Iterator[str]:
     """The ids of jobs of this cluster: another one has other jobs of the same numbers."""
     for job_id in job_ids:
@@ -290,59 +319,9 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise FuruStoreError(
-            f"the script of a job cannot be written to {folder}: {error.strerror or error}",
+            f"what jobs are to run cannot be written to {folder}: {error.strerror or error}",
             path=folder,
             hint="free some space and run the same command again"
             if full
-            else "make it writable, or set FURU_SUBMITIT_PATH to another folder",
+            else "make it writable; FURU_SUBMITIT_PATH names another folder for logs and scripts",
         ) from error
-
-
-def _refused(reply: Reply, token: str, complaint: Complaint = Complaint.REFUSED) -> FuruSlurmError:
-    if complaint is Complaint.UNCONFIGURED:
-        return FuruSlurmUnavailable(
-            f"sbatch does not know of any cluster: {reply.said}",
-            token=token,
-            said=reply.said,
-            hint="run this on a login node of the cluster, or have SLURM_CONF name its slurm.conf; else "
-            "use another executor",
-        )
-    if reply.status is None and not installed("sbatch"):
-        return FuruSlurmUnavailable(
-            "there is no sbatch here, so nothing can be submitted",
-            token=token,
-            said=reply.said,
-            hint="run this on a login node of the cluster, or use another executor",
-        )
-    return FuruSubmitRefused(
-        f"Slurm refuses the job: {reply.said}",
-        token=token,
-        said=reply.said,
-        hint=f"correct the SlurmSpec{_own_settings()}; `sinfo` lists partitions, and what their nodes have",
-    )
-
-
-def _own_settings() -> str:
-    """The user's settings of sbatch, which it heeds beside the spec."""
-    names = sorted(name for name in os.environ if name.startswith("SBATCH_"))
-    return f", or {', '.join(names)} in the environment" if names else ""
-
-
-def _limit(reply: Reply, token: str) -> FuruSubmitLimit:
-    return FuruSubmitLimit(
-        f"Slurm takes no more jobs now: {reply.said}",
-        token=token,
-        said=reply.said,
-        hint="run the same command again when some have ended; what was submitted stays in order",
-    )
-
-
-def _unavailable(reply: Reply, token: str, *, maybe: bool = True) -> FuruSlurmUnavailable:
-    whether = "and whether the job was submitted is not known" if maybe else "nothing was submitted"
-    return FuruSlurmUnavailable(
-        f"Slurm does not answer ({reply.said}), {whether}",
-        token=token,
-        said=reply.said,
-        maybe_submitted=maybe,
-        hint="run the same command again when `sinfo` answers: jobs are found by their names",
-    )

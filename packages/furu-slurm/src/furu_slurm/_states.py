@@ -12,8 +12,7 @@ from typing import Final, Self
 
 import attrs
 
-from furu_slurm._job_ids import Home, bare_id, home_of
-from furu_slurm._tokens import token_of
+from furu_slurm._job_names import Home, bare_id, home_of, token_of
 
 
 class JobState(Enum):

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+from furu_slurm import JobPayload
+
 ASKED_FOR = ("submitit", "numpy", "furu_plan", "pandas")
 
 
-def report(run_folder: str, to: str, status: str = "0") -> int:
+def report(payload: JobPayload, place: int) -> int:
     """Write down what this job is and where it stands."""
+    to, status = payload.jobs[place]
     import furu_core
     from furu_core.executors import process_provenance
     from furu_slurm import this_job
@@ -30,7 +33,7 @@ def report(run_folder: str, to: str, status: str = "0") -> int:
         "path": str(furu_core.settings().path),
         "lease_secs": furu_core.settings().lease_secs,
         "command": list(process_provenance().command),
-        "run_folder": run_folder,
+        "run_folder": str(payload.run_folder),
         "furu": sorted(name for name in os.environ if name.startswith("FURU_")),
         "imported": [name for name in ASKED_FOR if name in sys.modules],
         "handlers": [str(signal.getsignal(one)) for one in (signal.SIGTERM, signal.SIGUSR2)],
@@ -44,8 +47,9 @@ def report(run_folder: str, to: str, status: str = "0") -> int:
     return int(status)
 
 
-def until_signalled(run_folder: str, to: str) -> int:
+def until_signalled(payload: JobPayload, place: int) -> int:
     """Wait for SIGUSR2 and say so."""
+    to, _ = payload.jobs[place]
     from furu_testing import wait_until
 
     seen: list[int] = []
@@ -56,8 +60,9 @@ def until_signalled(run_folder: str, to: str) -> int:
     return 7
 
 
-def until_killed(run_folder: str, to: str) -> int:
+def until_killed(payload: JobPayload, place: int) -> int:
     """Wait to be killed, as does a process of its own."""
+    to, _ = payload.jobs[place]
     if os.fork():
         Path(to).write_text("forked")
     time.sleep(600)

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from furu_slurm import (
     SILENT_LEASES,
-    Call,
     Health,
     JobInfo,
     JobState,
@@ -41,7 +40,6 @@ from furu_slurm_pool._worker import WorkerSetup
 
 _log = logging.getLogger("furu.pool")
 
-WORK: Final = "furu_slurm_pool._worker:work"
 _LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
 _DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
 _LIMIT_WORD_SECS: Final = 300.0
@@ -238,8 +236,7 @@ class Fleet:
             _workers.note(self._run_folder, worker)
             self._workers[worker.name] = worker
         spec = self._request.specs[key]
-        setups = [self._setup(worker, self._request.margin_secs(spec)) for worker in workers]
-        calls = [Call(WORK, setup.arguments()) for setup in setups]
+        payload = self._setup(key).payload([worker.name for worker in workers])
 
         def submit() -> list[str]:
             try:
@@ -248,7 +245,7 @@ class Fleet:
                     token=token,
                     name=worker_job_name(self._run_id, key),
                     folder=folder,
-                    calls=calls,
+                    payload=payload,
                     requeue=False,
                     signal_before_secs=int(self._request.margin_secs(spec)),
                 )
@@ -259,15 +256,14 @@ class Fleet:
 
         self._submitting = workers, self._in_thread(submit)
 
-    def _setup(self, worker: Worker, margin_secs: float) -> WorkerSetup:
+    def _setup(self, key: str) -> WorkerSetup:
         return WorkerSetup(
             run_folder=self._run_folder,
             run_id=self._run_id,
-            spec_key=worker.spec_key,
-            worker=worker.name,
+            spec_key=key,
             idle_timeout_secs=self._request.idle_timeout_sec,
             poll_interval_secs=self._request.poll_interval_sec,
-            margin_secs=margin_secs,
+            margin_secs=self._request.margin_secs(self._request.specs[key]),
             local_store=self._request.local_store,
         )
 

@@ -28,6 +28,7 @@ from furu_core.executors import (
 from furu_slurm import (
     Cluster,
     JobEnvironment,
+    JobPayload,
     same_job,
     this_job,
 )
@@ -77,13 +78,13 @@ def _predecessor(folder: Path) -> int | None:
         time.sleep(_PAUSE_SECS)
 
 
-def control_as_job(run_folder: str) -> int:
+def control_as_job(payload: JobPayload, _place: int) -> int:
     """Control a run, as a job; the exit status.
 
     Out of walltime, preempted or requeued, the job hands the run over to its own next start: workers
     go on meanwhile. When somebody ended the job on purpose, the run is cancelled.
     """
-    folder = Path(run_folder)
+    folder = payload.run_folder
     with _signals_noted() as told:
         try:
             with importing_user_code(WorkerContext(EXECUTOR, folder.name, CONTROLLER_KEY)):

@@ -18,7 +18,7 @@ from furu_core.executors import Roots, RunState, Submission, new_run_folder, run
 from furu_plan import DependencyPlan, Status, build_plan
 from furu_slurm import (
     ANY_RESTART,
-    Call,
+    JobPayload,
     SlurmSpec,
     at_home,
     check_spec_keys,
@@ -209,7 +209,7 @@ def submit_controller(claimed: ClaimedRun) -> None:
             token=new_token(),
             name=f"furu-pool-controller-{folder.name}",
             folder=worker_log_folder(request.submitit_root, CONTROLLER_KEY, folder.name),
-            calls=[Call(CONTROL, [str(folder)])],
+            payload=JobPayload(CONTROL, folder, [None]),
             requeue=request.cluster == "slurm",
             signal_before_secs=int(request.margin_secs(spec)),
         )

@@ -1,4 +1,6 @@
-"""The ids of jobs, which say where a job is: on this or another machine, or on which cluster and whose.
+"""What jobs are called: names that end in the token of a submission, and ids that say where a job is.
+
+No two submissions have one token, so a job whose id got lost is found again by its name.
 
 A job that is a process names machine and start in its id, as pids are used again. Of Slurm, two clusters
 that share a filesystem have jobs of the same numbers, and a scheduler may deny other users that a job of
@@ -17,6 +19,38 @@ import attrs
 from furu_core.executors import process_with_pid, this_process
 
 PREFIX: Final = "local-"
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LENGTH: Final = 12
+_READABLE: Final = 60  # Slurm cuts very long names
+
+
+def new_token() -> str:
+    """A name for one submission that no other has.
+
+    Example:
+        >>> from furu_slurm import new_token
+        >>> new_token() != new_token()
+        True
+    """
+    import secrets  # with all of cryptography: jobs only read tokens
+
+    return "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
+
+
+def job_name(readable: str, token: str) -> str:
+    """The name of the jobs of one submission.
+
+    Example:
+        >>> job_name("Train(3fa9c1)", "k3v9x0a1b2c3")
+        'Train(3fa9c1).k3v9x0a1b2c3'
+    """
+    readable = re.sub(r"[^\w()+=.-]", "_", readable, flags=re.ASCII)[:_READABLE]
+    return f"{readable or 'furu'}.{token}"
+
+
+def token_of(name: str) -> str:
+    """The token in a job's name; of other jobs, whatever follows the last full stop."""
+    return name.rpartition(".")[2]
 
 
 @attrs.frozen

@@ -1,15 +1,22 @@
-"""What sbatch complains about, and what follows from it.
+"""What sbatch complains about, and the error that follows from it.
 
 The words are those of Slurm 20.11 to 25.05 (`slurm_errno.c`, and what sbatch itself prints).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from enum import Enum
 from typing import Final
 
-from furu_slurm._commands import NO_SUCH_CONFIGURATION, Reply
+from furu_slurm._commands import NO_SUCH_CONFIGURATION, Reply, installed
+from furu_slurm.errors import (
+    FuruSlurmError,
+    FuruSlurmUnavailable,
+    FuruSubmitLimit,
+    FuruSubmitRefused,
+)
 
 
 class Complaint(Enum):
@@ -70,3 +77,56 @@ def complaint_of(reply: Reply) -> Complaint:
             return complaint
     # Killed by a signal, it cannot say how far it got.
     return Complaint.UNSURE if reply.status < 0 else Complaint.REFUSED
+
+
+def refused(reply: Reply, token: str, complaint: Complaint = Complaint.REFUSED) -> FuruSlurmError:
+    """The error about what sbatch refused, or could not be asked."""
+    if complaint is Complaint.UNCONFIGURED:
+        return FuruSlurmUnavailable(
+            f"sbatch does not know of any cluster: {reply.said}",
+            token=token,
+            said=reply.said,
+            hint="run this on a login node of the cluster, or have SLURM_CONF name its slurm.conf; else "
+            "use another executor",
+        )
+    if reply.status is None and not installed("sbatch"):
+        return FuruSlurmUnavailable(
+            "there is no sbatch here, so nothing can be submitted",
+            token=token,
+            said=reply.said,
+            hint="run this on a login node of the cluster, or use another executor",
+        )
+    return FuruSubmitRefused(
+        f"Slurm refuses the job: {reply.said}",
+        token=token,
+        said=reply.said,
+        hint=f"correct the SlurmSpec{_own_settings()}; `sinfo` lists partitions, and what their nodes have",
+    )
+
+
+def _own_settings() -> str:
+    """The user's settings of sbatch, which it heeds beside the spec."""
+    names = sorted(name for name in os.environ if name.startswith("SBATCH_"))
+    return f", or {', '.join(names)} in the environment" if names else ""
+
+
+def limit(reply: Reply, token: str) -> FuruSubmitLimit:
+    """The error about more jobs than Slurm takes now."""
+    return FuruSubmitLimit(
+        f"Slurm takes no more jobs now: {reply.said}",
+        token=token,
+        said=reply.said,
+        hint="run the same command again when some have ended; what was submitted stays in order",
+    )
+
+
+def unavailable(reply: Reply, token: str, *, maybe: bool = True) -> FuruSlurmUnavailable:
+    """The error about a controller that does not answer."""
+    whether = "and whether the job was submitted is not known" if maybe else "nothing was submitted"
+    return FuruSlurmUnavailable(
+        f"Slurm does not answer ({reply.said}), {whether}",
+        token=token,
+        said=reply.said,
+        maybe_submitted=maybe,
+        hint="run the same command again when `sinfo` answers: jobs are found by their names",
+    )

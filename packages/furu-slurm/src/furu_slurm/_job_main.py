@@ -1,4 +1,4 @@
-"""What a job runs: ``python -m furu_slurm._entry CALLS_FILE [PLACE]``.
+"""What a job runs: ``python -m furu_slurm._job_main PAYLOAD_FILE [PLACE]``.
 
 It imports nothing of the user's, and no more than it needs: what runs here stays in memory beside the
 node's own process.
@@ -16,7 +16,6 @@ from typing import Final
 
 from furu_core.errors import FuruError, FuruStoreError
 from furu_core.executors import this_process
-from furu_slurm._calls import Call, read_calls
 from furu_slurm._environment import (
     VISIBLE_SECS,
     enter_job,
@@ -24,33 +23,32 @@ from furu_slurm._environment import (
     restore_job_environment,
     this_job,
 )
+from furu_slurm._job_payload import JobPayload, read_payload
 
 FAILED: Final = 1
 _SIGNALS: Final = ("SIGTERM", "SIGCONT", "SIGUSR1", "SIGUSR2", "SIGHUP")
 
 
 def main(args: Sequence[str]) -> int:
-    """Run one call, and return the job's exit status."""
+    """Run one job of a submission, and return its exit status."""
     # Whoever submitted may have ignored signals, and that is inherited.
     for name in _SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         path = Path(args[0])
-        calls = once_visible(lambda: read_calls(path), VISIBLE_SECS)
+        payload = once_visible(lambda: read_payload(path), VISIBLE_SECS)
         place = args[1] if len(args) > 1 else os.environ.get("SLURM_ARRAY_TASK_ID", "0")
-        call = calls.calls[int(place)]
-        enter_job(calls.token, calls.time_min)
-        restore_job_environment(Path(call.arguments[0]))
-        return _function_of(call)(*call.arguments) or 0
+        enter_job(payload.token, payload.time_min)
+        restore_job_environment(payload.run_folder)
+        return _function_of(payload)(payload, int(place)) or 0
     except OSError as error:
         where = this_process().host
         return _failed(
             FuruStoreError(
                 f"{where} cannot read {args[0]}, which says what this job is to do: {error}",
                 path=args[0],
-                hint="the folder of logs must be one that all nodes of the cluster see under one "
-                "name: set FURU_SUBMITIT_PATH",
+                hint="FURU_PATH must be a folder that all nodes of the cluster see under one name",
             )
         )
     except FuruError as error:
@@ -62,9 +60,11 @@ def main(args: Sequence[str]) -> int:
         return FAILED
 
 
-def _function_of(call: Call) -> Callable[..., int | None]:
-    module, _, name = call.function.partition(":")
-    function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
+def _function_of(payload: JobPayload) -> Callable[[JobPayload, int], int | None]:
+    module, _, name = payload.function.partition(":")
+    function: Callable[[JobPayload, int], int | None] = getattr(
+        importlib.import_module(module), name
+    )
     return function
 
 

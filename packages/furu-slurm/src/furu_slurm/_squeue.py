@@ -18,9 +18,15 @@ from typing import Final
 
 import attrs
 
-from furu_slurm._commands import Reply, call, query_environ
-from furu_slurm._configuration import Configuration, cluster_key, configuration
-from furu_slurm._job_ids import bare_id, home_of, is_local
+from furu_slurm._commands import (
+    Configuration,
+    Reply,
+    call,
+    cluster_key,
+    configuration,
+    query_environ,
+)
+from furu_slurm._job_names import bare_id, home_of, is_local
 from furu_slurm._states import JobInfo, JobState, Snapshot, job_elsewhere
 
 _TIMEOUT_SECS: Final = 30.0
