@@ -43,7 +43,7 @@ NOT_FOR_JOBS: Final = {
     "furu_core._config._config_class",
     "furu_core._executors._executor",
     "furu_core._furu",
-    "furu_core._plugins._entry_points",
+    "furu_core._plugins",
     "furu_plan._build",
     "furu_slurm._local",
     "furu_slurm._slurm",

@@ -16,7 +16,7 @@ from furu_core._codecs._own import OWN_CODECS
 from furu_core._config import _encoding
 from furu_core._executors import _executor
 from furu_core._forms import _pack
-from furu_core._plugins._entry_points import EntryPointGroup
+from furu_core._plugins import EntryPointGroup
 from furu_core._store import _manifest
 from furu_plan import _render
 

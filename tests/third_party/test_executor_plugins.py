@@ -42,17 +42,14 @@ SAID = {
     "lost": ("there is no module furu_lots", AUTHORS),
     "dashes": ("'furu-dashes:InlineExecutor', which is no module:attribute", AUTHORS),
     "old": (
-        "it requires furu-core<0.1, but furu-core 0.1.0 is installed, and furu-plan<0.1, but ",
+        "it requires furu-core<0.1 and furu-plan<0.1, but furu-core 0.1.0 is installed",
         "pip install --upgrade furu-old furu-core furu-plan",
     ),
     "early": (
         "made for another furu: it requires furu-core>=99, but furu-core 0.1.0 is installed",
         "pip install --upgrade furu-early furu-core",
     ),
-    "needy": (
-        "ModuleNotFoundError: No module named 'no_such_queue'",
-        "install what it requires: pip install 'no-such-queue[tls]>=2'",
-    ),
+    "needy": ("ModuleNotFoundError: No module named 'no_such_queue'", UPGRADE),
 }
 
 

@@ -60,7 +60,7 @@ if _TYPE_CHECKING:
     from furu_core._forms._pack import Packer, Unpacker
     from furu_core._output._console import console
     from furu_core._output._logging import console_through
-    from furu_core._plugins._entry_points import InstalledPlugin
+    from furu_core._plugins import InstalledPlugin
     from furu_core._process_ids import ProcessId, process_is_gone, process_with_pid, this_process
     from furu_core._processes._node_process import (
         Died,
@@ -258,7 +258,7 @@ _MODULES = {
     "_forms._pack": ("Packer", "Unpacker"),
     "_store._places": ("NodePlace", "place_of"),
     "_store._published": ("absent",),
-    "_plugins._entry_points": ("InstalledPlugin",),
+    "_plugins": ("InstalledPlugin",),
     "_text": ("count", "did_you_mean", "duration", "nearest", "size"),
     "_workers._preload": ("preload",),
     "_executors._options": (

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from furu_core._plugins import _entry_points
-from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
+from furu_core import _plugins
+from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruUsageError
 
 
@@ -34,7 +34,7 @@ class Commands:
             if not found:
                 return None
             try:
-                _entry_points.refuse_clash(found[0], found)
+                _plugins.refuse_clash(found[0], found)
                 self._known[name] = self._load(found[0])
             except BrokenPlugin as error:
                 origins = sorted({plugin.origin for plugin in found})
@@ -43,7 +43,7 @@ class Commands:
 
     def examined(self) -> list[InstalledPlugin]:
         """All of them, each one tried."""
-        return _entry_points.examined(EntryPointGroup.COMMANDS, self._load)
+        return _plugins.examined(EntryPointGroup.COMMANDS, self._load)
 
     def broken(self) -> bool:
         """Whether one of those that were asked for cannot be used, or a name was furu's already."""
@@ -58,7 +58,7 @@ class Commands:
 
     @cached_property
     def _plugins(self) -> list[Plugin]:
-        return _entry_points.registered(EntryPointGroup.COMMANDS)
+        return _plugins.registered(EntryPointGroup.COMMANDS)
 
     def _load(self, plugin: Plugin) -> click.Command:
         if plugin.name in self._taken:

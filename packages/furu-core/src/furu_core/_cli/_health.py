@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from furu_core._plugins._entry_points import InstalledPlugin
+from furu_core._plugins import InstalledPlugin
 
 
 def records(plugins: Sequence[InstalledPlugin]) -> list[dict[str, Any]]:

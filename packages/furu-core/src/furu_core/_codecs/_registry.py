@@ -8,11 +8,11 @@ from typing import Final
 
 import attrs
 
+from furu_core import _plugins
 from furu_core._codecs._codec import Codec
 from furu_core._codecs._own import OWN_NAMES
 from furu_core._forms._tagged_json import NotExact
-from furu_core._plugins import _entry_points, _requirements
-from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
+from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruResultError
 
 _log: Final = logging.getLogger("furu.codecs")
@@ -42,12 +42,12 @@ class Registry:
 @functools.cache
 def installed() -> Registry:
     """The codecs of other distributions, by name; looked up once in a process, which warns of broken ones."""
-    plugins = _entry_points.registered(EntryPointGroup.CODECS)
+    plugins = _plugins.registered(EntryPointGroup.CODECS)
     codecs: list[Installed] = []
     broken: list[BrokenPlugin] = []
     for plugin in plugins:
         try:
-            _entry_points.refuse_clash(plugin, plugins)
+            _plugins.refuse_clash(plugin, plugins)
             codecs.append(Installed(_codec_of(plugin), plugin.distribution))
         except BrokenPlugin as error:
             _log.warning("%s; until then results are stored without it", error)
@@ -57,7 +57,7 @@ def installed() -> Registry:
 
 def examined() -> list[InstalledPlugin]:
     """All codecs that other distributions register, each one tried."""
-    return _entry_points.examined(EntryPointGroup.CODECS, _codec_of)
+    return _plugins.examined(EntryPointGroup.CODECS, _codec_of)
 
 
 def find(name: str, distribution: str, *, path: str) -> Codec:
@@ -73,7 +73,7 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
     """
     stored = f"{path} was stored by the codec {name!r} of {distribution}"
     try:
-        return _named(name, _requirements.name_of(distribution))
+        return _named(name, _plugins.canonical_name(distribution))
     except BrokenPlugin as error:
         raise FuruResultError(
             f"{stored}, which cannot be used here: {error.message}", hint=error.hint
@@ -81,7 +81,7 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
     except LookupError:
         raise FuruResultError(
             f"{stored}, which is not installed here",
-            hint=f"install it: {_requirements.command('install', [distribution])}",
+            hint=f"install it: pip install {distribution}",
         ) from None
 
 
@@ -121,13 +121,13 @@ def _named(name: str, distribution: str) -> Codec:
         BrokenPlugin: it cannot be used.
     """
     found = [
-        plugin for plugin in _entry_points.registered(EntryPointGroup.CODECS) if plugin.name == name
+        plugin for plugin in _plugins.registered(EntryPointGroup.CODECS) if plugin.name == name
     ]
-    same = [one for one in found if _requirements.name_of(one.distribution) == distribution]
+    same = [one for one in found if _plugins.canonical_name(one.distribution) == distribution]
     found = same or found  # else another distribution took the codec over
     if not found:
         raise LookupError(name)
-    _entry_points.refuse_clash(found[0], found)
+    _plugins.refuse_clash(found[0], found)
     return _codec_of(found[0])
 
 

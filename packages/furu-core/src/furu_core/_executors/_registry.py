@@ -6,11 +6,10 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 
-from furu_core import _text
+from furu_core import _plugins, _text
 from furu_core._context._submission import Submission
 from furu_core._executors._executor import Executor, Liveness
-from furu_core._plugins import _entry_points
-from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin
+from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin
 from furu_core.errors import FuruExecutorError
 
 _log = logging.getLogger("furu.executors")
@@ -31,9 +30,7 @@ def load_executor(name: str) -> type[Executor]:
 
 def installed_executors() -> list[InstalledPlugin]:
     """All registered executors, each one tried."""
-    return _entry_points.examined(
-        EntryPointGroup.EXECUTORS, lambda plugin: plugin.load_class(Executor)
-    )
+    return _plugins.examined(EntryPointGroup.EXECUTORS, lambda plugin: plugin.load_class(Executor))
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
@@ -57,7 +54,7 @@ def is_gone(submission: Submission | None) -> bool:
 
 def _load(name: str) -> type[Executor] | None:
     try:
-        plugin = _entry_points.find(EntryPointGroup.EXECUTORS, name)
+        plugin = _plugins.find(EntryPointGroup.EXECUTORS, name)
         found: type[Executor] | None = None if plugin is None else plugin.load_class(Executor)
         return found
     except BrokenPlugin as error:
@@ -65,7 +62,7 @@ def _load(name: str) -> type[Executor] | None:
 
 
 def _unknown(name: str) -> FuruExecutorError:
-    known = sorted({plugin.name for plugin in _entry_points.registered(EntryPointGroup.EXECUTORS)})
+    known = sorted({plugin.name for plugin in _plugins.registered(EntryPointGroup.EXECUTORS)})
     likely = _text.nearest(name, known)
     return FuruExecutorError(
         f"no executor is called {name!r}; installed are: {', '.join(known) or 'none'}",

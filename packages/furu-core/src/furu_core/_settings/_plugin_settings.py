@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._plugins import _entry_points
-from furu_core._plugins._entry_points import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
+from furu_core import _plugins
+from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruSettingsError
 
 Normaliser = Callable[[str, Path], str]
@@ -76,7 +76,7 @@ def find(variable: str) -> PluginSetting | None:
     """The setting of a name; None if no distribution owns it. A broken one is warned of once."""
     if variable not in known:
         try:
-            plugin = _entry_points.find(EntryPointGroup.SETTINGS, variable)
+            plugin = _plugins.find(EntryPointGroup.SETTINGS, variable)
             if plugin is None:
                 return None
             known[variable] = PluginSetting(plugin.origin, _normaliser_of(plugin))
@@ -89,7 +89,7 @@ def find(variable: str) -> PluginSetting | None:
 
 def names() -> set[str]:
     """The variables that distributions own; none is imported."""
-    return {*known, *(plugin.name for plugin in _entry_points.registered(EntryPointGroup.SETTINGS))}
+    return {*known, *(plugin.name for plugin in _plugins.registered(EntryPointGroup.SETTINGS))}
 
 
 def examined(fault_of_name: Callable[[str], str]) -> list[InstalledPlugin]:
@@ -105,7 +105,7 @@ def examined(fault_of_name: Callable[[str], str]) -> list[InstalledPlugin]:
             raise BrokenPlugin(plugin, fault)
         _normaliser_of(plugin)
 
-    return _entry_points.examined(EntryPointGroup.SETTINGS, use)
+    return _plugins.examined(EntryPointGroup.SETTINGS, use)
 
 
 def _normaliser_of(plugin: Plugin) -> Normaliser:

@@ -28,7 +28,7 @@ from furu_core.errors import FuruFrozen, FuruSettingsError
 if TYPE_CHECKING:
     import logging
 
-    from furu_core._plugins._entry_points import InstalledPlugin
+    from furu_core._plugins import InstalledPlugin
 
 PREFIX: Final = "FURU_"
 _STORE: Final = "furu-data"

@@ -6,19 +6,21 @@ Nothing is remembered here, so what was installed a moment ago is found; who ask
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Iterable
 from enum import Enum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from furu_core._plugins import _requirements
+from furu_core import _text
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-# Who builds on these builds on an interface that changes with their version.
+# All packages of furu have one version. Who builds on these builds on an interface that changes with it.
 _INTERFACES: Final = frozenset({"furu-core", "furu-plan"})
 _log = logging.getLogger("furu.plugins")
 _unreadable: set[str] = set()  # distributions that were warned of
@@ -103,8 +105,8 @@ class Plugin:
             raise BrokenPlugin(self, f"is {self.target}, which is no subclass of {public}")
         missing = sorted(getattr(loaded, "__abstractmethods__", ()))
         if missing:
-            word = "method" if len(missing) == 1 else "methods"
-            raise BrokenPlugin(self, f"lacks the {word} {', '.join(missing)}")
+            plural = "" if len(missing) == 1 else "s"
+            raise BrokenPlugin(self, f"lacks the method{plural} {', '.join(missing)}")
         # Jobs and files on disk note the class's name, and by the plugin's the class is found again.
         own_name = getattr(loaded, "name", None)
         if own_name != self.name:
@@ -112,20 +114,18 @@ class Plugin:
         return loaded
 
     def _refuse_other_furu(self) -> None:
-        misfits = _requirements.unmet(self.requires, _INTERFACES)
-        if not misfits:
-            return
-        ours = {
-            name for text in self.requires if (name := _requirements.name_of(text)) in _INTERFACES
-        }
-        together = _requirements.command(
-            "install --upgrade", [self.distribution, *sorted({"furu-core", *ours})]
-        )
-        raise BrokenPlugin(
-            self,
-            f"was made for another furu: it requires {', and '.join(map(str, misfits))}",
-            hint=f"install versions that fit together: {together}",
-        )
+        asked = [text for text in self.requires if canonical_name(text) in _INTERFACES]
+        here = _version_of_furu()
+        refused = [wanted for text in asked if (wanted := _refused(text, here))]
+        if refused:
+            names = {"furu-core", *map(canonical_name, asked)}
+            raise BrokenPlugin(
+                self,
+                f"was made for another furu: it requires {' and '.join(refused)}, but furu-core "
+                f"{here} is installed",
+                hint="install versions that fit together: "
+                + _upgrade([self.distribution, *sorted(names)]),
+            )
 
     def _import_failure(self, error: BaseException, holder: Any) -> BrokenPlugin:
         module = self.target.partition(":")[0].strip()
@@ -138,17 +138,11 @@ class Plugin:
                 hint=f"install it again, and if that does not help, {_report(self)}",
             )
         if isinstance(error, AttributeError) and holder is not None and error.obj is holder:
-            from difflib import get_close_matches
-
-            near = get_close_matches(error.name or "", dir(holder), n=1)
+            near = _text.nearest(error.name or "", dir(holder))
             likely = f" (it has {near[0]})" if near else ""
             reason = f"is registered as {self.target}, but {said}{likely}"
             return BrokenPlugin(self, reason, hint=_report(self))
-        missing = _requirements.unmet(self.requires)
-        if missing:
-            needed = _requirements.command("install", [one.requirement for one in missing])
-            return BrokenPlugin(self, reason, hint=f"install what it requires: {needed}")
-        newer = _requirements.command("install --upgrade", [self.distribution])
+        newer = _upgrade([self.distribution])  # which installs what it requires as well
         return BrokenPlugin(self, reason, hint=f"{newer}; if that does not help, {_report(self)}")
 
 
@@ -209,7 +203,7 @@ def registered(group: EntryPointGroup) -> list[Plugin]:
             continue
         for plugin in plugins:
             # Of two installations of one distribution the first counts, as for imports.
-            name = _requirements.name_of(plugin.distribution)
+            name = canonical_name(plugin.distribution)
             found.setdefault((plugin.name, name, plugin.target), plugin)
     return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.origin, plugin.target))
 
@@ -319,3 +313,41 @@ def _about(dist: Distribution, key: str) -> str:
 
 def _report(plugin: Plugin) -> str:
     return f"report it to the authors of {plugin.distribution}"
+
+
+def _version_of_furu() -> str:
+    from importlib.metadata import version
+
+    return version("furu-core")
+
+
+def _refused(requirement: str, here: str) -> str:
+    """A requirement, without its marker, if a version of furu does not meet it; else nothing.
+
+    Example:
+        >>> _refused("furu-core <0.2,>=0.1; python_version > '3'", "0.2.0")
+        'furu-core<0.2,>=0.1'
+    """
+    # The usual case; else `packaging` is imported, which takes as long as loading a small result.
+    if requirement.replace(" ", "") == f"{canonical_name(requirement)}=={here}":
+        return ""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        wanted = Requirement(requirement)
+        for_others = wanted.marker is not None and not wanted.marker.evaluate({"extra": ""})
+        if for_others or wanted.specifier.contains(here, prereleases=True):
+            return ""
+    except (InvalidRequirement, ValueError, LookupError):  # the installer had to read it, not furu
+        return ""
+    return f"{canonical_name(requirement)}{wanted.specifier}"
+
+
+def canonical_name(requirement: str) -> str:
+    """The canonical name of the distribution that is required, or of one."""
+    match = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
+
+
+def _upgrade(distributions: Iterable[str]) -> str:
+    return shlex.join(["pip", "install", "--upgrade", *distributions])

@@ -1,1 +1,0 @@
-"""What other distributions bring: found among their entry points, and whether they fit."""
