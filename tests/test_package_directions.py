@@ -124,49 +124,6 @@ def test_core_knows_no_backend() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", SOURCES)
-def test_modules_of_a_package_import_one_way(package: str) -> None:
-    """Also within functions, so that no import there dodges a cycle."""
-    files = {module_name(package, file): file for file in python_files(package)}
-    graph: dict[str, set[str]] = {}
-    for name, file in files.items():
-        graph[name] = set()
-        for module, names in runtime_imports(ast.parse(file.read_text(encoding="utf-8"))):
-            # `from package import _module` imports the module, and the package only by the way.
-            submodules = {f"{module}.{item}" for item in names} & files.keys()
-            graph[name] |= submodules
-            if len(submodules) < max(len(names), 1) and module in files:
-                graph[name].add(module)
-        graph[name].discard(name)
-    done: set[str] = set()
-
-    def visit(name: str, way: tuple[str, ...]) -> None:
-        assert name not in way, f"imports in a circle: {' -> '.join([*way, name])}"
-        if name not in done:
-            for target in sorted(graph[name]):
-                visit(target, (*way, name))
-            done.add(name)
-
-    for name in graph:
-        visit(name, ())
-
-
-def runtime_imports(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
-    """Modules and the names taken from them when the code runs, not only for type checkers."""
-    stack: list[ast.AST] = [tree]
-    while stack:
-        node = stack.pop()
-        match node:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                stack.extend(node.orelse)
-                continue
-            case ast.Import(names=names):
-                yield from ((name.name, []) for name in names)
-            case ast.ImportFrom(module=str(module), names=names):
-                yield module, [name.name for name in names]
-        stack.extend(ast.iter_child_nodes(node))
-
-
 def public_modules() -> list[str]:
     return [
         module_name(package, file)
