@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import attrs
 import pytest
 
 from furu_core._executors._options import options_of
+from furu_core.errors import FuruExecutorError
 from furu_core.executors import Executor
 from furu_local import LocalExecutor, run_local
 from furu_slurm_dag import SlurmDagExecutor, submit_slurm_dag
@@ -93,3 +95,27 @@ def test_the_front_door_gives_the_executor_each_option(
     with pytest.raises(Noted):
         door([], **given)
     assert got == given
+
+
+@pytest.mark.usefixtures("door")
+def test_an_option_that_is_not_known_or_cannot_be_read_is_an_error_that_says_what_is(
+    executor: type[Executor],
+) -> None:
+    with pytest.raises(FuruExecutorError, match="did you mean 'keep_going'"):
+        executor.from_options({"keep_goin": "1"})
+    with pytest.raises(FuruExecutorError, match=r"expected 1 or 0 \(when a node fails for good"):
+        executor.from_options({"keep_going": "maybe"})
+
+
+def test_the_pool_takes_max_workers_as_furu_run_calls_it() -> None:
+    assert SlurmPoolExecutor.from_options({"max_workers": "8"}).max_workers_total == 8
+
+
+@pytest.mark.parametrize("executor", [SlurmDagExecutor, SlurmPoolExecutor])
+def test_specs_given_as_json_come_as_they_were_given(
+    executor: type[SlurmDagExecutor | SlurmPoolExecutor],
+) -> None:
+    extra = {"exclusive": True, "additional_parameters": {"nice": 100, "comment": "a:b=c, ä \\ d"}}
+    default = {"partition": "cpu", "mem_gb": None, "time_min": 1.5, "extra": extra}
+    specs = {"default": default, "gpu:big": {"setup": ["module load cuda", 'echo "it\'s, [fine"']}}
+    assert executor.from_options({"specs": json.dumps(specs, indent=1)}).specs == specs

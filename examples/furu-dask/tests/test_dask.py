@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from furu_dask import DaskExecutor, run_dask
 
@@ -227,3 +229,11 @@ def test_P6_a_spec_key_whose_resources_no_worker_has_ends_the_run_and_names_both
 def test_resources_that_make_no_sense_are_errors(options: dict[str, Any]) -> None:
     with pytest.raises(FuruError, match="resources"):
         DaskExecutor.from_options(options)
+
+
+def test_run_dask_takes_the_options_that_the_executor_declares() -> None:
+    parameters = dict(inspect.signature(run_dask).parameters)
+    del parameters["roots"]
+    said = {name: (one.default, one.annotation) for name, one in parameters.items()}
+    fields = attrs.fields_dict(DaskExecutor)
+    assert said == {name: (field.default, field.type) for name, field in fields.items()}

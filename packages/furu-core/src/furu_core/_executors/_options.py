@@ -104,7 +104,7 @@ def read_options(cls: type, executor: str, given: Mapping[str, Any]) -> dict[str
             except ValueError:
                 raise FuruExecutorError(
                     f"option {name!r} of executor {executor!r} is {value!r}",
-                    hint=f"expected {options[name].kind.expected}: {options[name].help}",
+                    hint=f"expected {options[name].kind.expected} ({options[name].help})",
                 ) from None
         values[name] = value
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from furu_core import use_settings
@@ -99,8 +99,7 @@ def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
     run_folder = str(folder)
     make_folders(run_folder)
     withdraw_orders(run_folder)
-    asked = request.retry_failed
-    with nullcontext() if asked is None else use_settings(retry_failed=asked):
+    with use_settings(retry_failed=settings.retry_failed):
         write_job_environment(folder)
     waker = Waker()
     fleet = Fleet(run_folder, term.number, request, settings.lease_secs, waker.wake)
