@@ -53,7 +53,7 @@ def fleet(tmp_path: Path, cluster: Quiet) -> Fleet:
         specs={"default": SlurmSpec(), "gpu": SlurmSpec()}, max_workers_total=1, cluster="local"
     )._request()
     fleet = Fleet(str(tmp_path), 2, request, LEASE_SECS, lambda: None)
-    fleet._cluster = cluster
+    fleet._scheduler.cluster = cluster
     fleet.adopt()
     return fleet
 
@@ -149,10 +149,11 @@ def test_p6_a_scheduler_that_does_not_say_where_jobs_are_at_home_delays_nobody(
 def test_p6_what_slurm_said_before_a_run_began_is_no_answer_to_it(fleet: Fleet) -> None:
     """Else one that begins when Slurm has just stopped to answer would wait for it to come back."""
     for taken, up in ((-1.0, False), (1.0, True)):
-        fleet._asked = Future()
-        fleet._asked.set_result(Snapshot(True, taken=fleet._began + taken))
+        scheduler = fleet._scheduler
+        scheduler._asked = Future()
+        scheduler._asked.set_result(Snapshot(True, taken=scheduler._began + taken))
         fleet._hear_snapshot()
-        assert fleet._was_up is up
+        assert scheduler.was_up is up
 
 
 def test_p8_of_a_worker_that_ended_well_before_it_began_the_last_word_is_told(

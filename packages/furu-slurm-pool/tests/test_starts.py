@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from furu_slurm import Health, JobHealth, JobInfo, JobState
-from furu_slurm_pool._controller._fleet import FailedStarts
-from furu_slurm_pool._controller._workers import Worker
+from furu_slurm_pool._controller._workers import FailedStarts, Worker
 
 
 def worker(number: int, state: JobState | None, *, denied: bool = False) -> Worker:

@@ -1,24 +1,19 @@
-"""The workers of a run: how many there are to be, and which of them live.
-
-What the scheduler is asked happens in a thread of its own, so that a slow answer delays no node.
-"""
+"""The workers of a run: how many there are to be, and which of them live."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from furu_slurm import (
     SILENT_LEASES,
     Health,
-    JobInfo,
     JobState,
     Snapshot,
     SubmitLimit,
@@ -28,12 +23,13 @@ from furu_slurm import (
     reasons_text,
     worker_log_folder,
 )
-from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit, FuruSubmitRefused
+from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._ghost_jobs import ghost_jobs, live_jobs, worker_job_name
 from furu_slurm_pool._controller._request import Request
 from furu_slurm_pool._controller._scaling import RecentDemand, shares
-from furu_slurm_pool._controller._workers import Gone, Worker
+from furu_slurm_pool._controller._scheduler import Scheduler
+from furu_slurm_pool._controller._workers import FailedStarts, Gone, Worker, unschedulable
 from furu_slurm_pool._queue._heartbeats import Watch
 from furu_slurm_pool._queue._run_folder import order_leave
 from furu_slurm_pool._worker import WorkerSetup
@@ -43,18 +39,13 @@ _log = logging.getLogger("furu.pool")
 _LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
 _DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
 _LIMIT_WORD_SECS: Final = 300.0
-_DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
 _WORD_SECS: Final = 3.0  # after which is said what the end waits for
-_MOMENT_SECS: Final = 0.2  # for an answer that takes no time where the scheduler answers at all
 _TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
 _LONGEST_POLL_SECS: Final = 2.0  # between two questions to the scheduler
-_STARTS: Final = 3  # workers in a row that die before they can do anything
-_TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
-_TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
 
 
 class Fleet:
@@ -80,29 +71,18 @@ class Fleet:
         self._run_id = os.path.basename(run_folder)
         self._term = term
         self._request = request
-        self._cluster = request.scheduler()
         self._most = request.max_workers_total
         self._lease_secs = lease_secs
         self._poll_secs = min(request.poll_interval_sec, _LONGEST_POLL_SECS)
-        self._wake = wake
+        self._scheduler = Scheduler(request.scheduler(), self._run_id, self._poll_secs, wake)
         self._watch = Watch(run_folder)
         self._workers: dict[str, Worker] = {}  # those that may do something yet, oldest first
         self._count = 0
         self._recent = RecentDemand(request.idle_timeout_sec)
         self._limit = SubmitLimit()
         self._limit_said: float | None = None
-        # Two, so that jobs can be cancelled while a submission gets no answer.
-        self._thread = ThreadPoolExecutor(2, thread_name_prefix="furu-scheduler")
-        self._asked: Future[Snapshot] | None = None
-        self._place: Future[tuple[int, str]] | None = None
         self._submitting: tuple[list[Worker], Future[list[str]]] | None = None
-        self._cancelling: list[Future[None]] = []
-        self._next_ask = 0.0
         self._next_submission = 0.0
-        self._down_since: float | None = None
-        self._began = time.monotonic()
-        self._problem = ""  # why the scheduler has not answered when it was asked last
-        self._was_up = False  # whether the scheduler has ever answered
         self._failed_starts = FailedStarts()
         self._surplus_since: dict[str, float] = {}
         self._ended_for_good = False
@@ -119,8 +99,8 @@ class Fleet:
 
     def word(self) -> str:
         """What keeps workers from working, in words; empty for nothing."""
-        if self._problem:
-            return f"Slurm does not answer ({self._problem})"
+        if self._scheduler.problem:
+            return f"Slurm does not answer ({self._scheduler.problem})"
         waiting = [worker for worker in self._workers.values() if worker.pending]
         if not waiting:
             return ""
@@ -215,15 +195,10 @@ class Fleet:
                 order_leave(self._run_folder, worker.name)
 
     def _start(self, key: str, count: int) -> None:
-        if self._place is None:
-            # A scheduler that does not answer may take half a minute to say even this.
-            self._place = self._in_thread(
-                lambda: (self._cluster.max_array_size(), self._cluster.home())
-            )
-            wait([self._place], _MOMENT_SECS)
-        if not self._place.done():
+        capacity = self._scheduler.capacity()
+        if capacity is None:
             return
-        (largest, home), self._place = self._place.result(), None
+        largest, home = capacity
         count = min(count, largest)
         token = new_token()
         folder = worker_log_folder(self._request.submitit_root, key, self._run_id)
@@ -240,7 +215,7 @@ class Fleet:
 
         def submit() -> list[str]:
             try:
-                return self._cluster.submit(
+                return self._scheduler.cluster.submit(
                     spec=spec,
                     token=token,
                     name=worker_job_name(self._run_id, key),
@@ -251,10 +226,11 @@ class Fleet:
                 )
             except FuruSubmitLimit as error:
                 if count == 1:
-                    self._limit.check(error, self._cluster.jobs(self._job_ids(), fresh=True))
+                    jobs = self._scheduler.cluster.jobs(self._job_ids(), fresh=True)
+                    self._limit.check(error, jobs)
                 raise
 
-        self._submitting = workers, self._in_thread(submit)
+        self._submitting = workers, self._scheduler.ask(submit)
 
     def _setup(self, key: str) -> WorkerSetup:
         return WorkerSetup(
@@ -276,7 +252,7 @@ class Fleet:
             FuruSlurmError: the scheduler refuses them.
         """
         self._hear_submission()
-        self._hear_cancellations()
+        self._scheduler.hear_cancellations()
         self._watch.look()
         now = time.monotonic()
         for worker in self._workers.values():
@@ -302,12 +278,12 @@ class Fleet:
         error = future.exception()
         now = time.monotonic()
         if error is None:
-            self._down_since, self._was_up = None, True
+            self._scheduler.answered()
             for worker, job_id in zip(workers, future.result(), strict=True):
                 _workers.note_job(self._run_folder, worker, job_id)
                 worker.health.submitted = now
             self._limit.taken(workers[0].spec_key, len(workers))
-            self._next_ask = 0.0
+            self._scheduler.ask_soon()
             return
         if isinstance(error, FuruSlurmUnavailable):
             for worker in workers:
@@ -336,52 +312,25 @@ class Fleet:
                 *(self._run_id, error.message, there),
             )
 
-    def _hear_cancellations(self) -> None:
-        for future in [future for future in self._cancelling if future.done()]:
-            self._cancelling.remove(future)
-            error = future.exception()
-            if error is not None:
-                _log.warning("jobs could not be cancelled: %s", error)
-
     def _is_down(self, error: FuruSlurmUnavailable) -> None:
-        """Go on without the scheduler, as long as somebody is at work or it may soon be back."""
-        now = time.monotonic()
-        if self._down_since is None:
-            self._down_since = now
-            _log.warning("run %s: %s", self._run_id, error.message)
-        self._next_submission = now + self._poll_secs
-        if any(self._is_at_work(worker) for worker in self._workers.values()):
-            return
-        if not self._was_up or now - self._down_since > _DOWN_SECS:
-            raise error
+        self._next_submission = time.monotonic() + self._poll_secs
+        at_work = any(self._is_at_work(worker) for worker in self._workers.values())
+        self._scheduler.failed(error, at_work=at_work)
 
     def _is_at_work(self, worker: Worker) -> bool:
         silence = self._watch.silence(worker.name)
         return silence is not None and silence <= SILENT_LEASES * self._lease_secs
 
     def _hear_snapshot(self) -> list[Gone]:
-        if self._asked is not None and self._asked.done():
-            asked, self._asked = self._asked, None
-            error = asked.exception()
-            if error is not None:
-                _log.debug("the scheduler gives no answer: %s", error)
-                snapshot = Snapshot(False, problem=str(error))
-            else:
-                snapshot = asked.result()
-            self._problem = "" if snapshot.known else snapshot.problem
-            if snapshot.known:
-                # What was heard before this run began, a moment before it stopped to answer, is none.
-                if snapshot.taken >= self._began:
-                    self._down_since, self._was_up = None, True
-                return self._judge(snapshot)
-            if self._was_up and error is None:
-                why = f"Slurm does not answer ({snapshot.problem})"
-                hint = "run the same command again when `sinfo` answers"
-                self._is_down(FuruSlurmUnavailable(why, hint=hint))
-        if self._asked is None and self._workers and time.monotonic() >= self._next_ask:
-            self._next_ask = time.monotonic() + self._poll_secs
-            known = self._job_ids()
-            self._asked = self._in_thread(lambda: self._cluster.jobs(known))
+        snapshot = self._scheduler.new_snapshot()
+        if snapshot is not None and snapshot.known:
+            return self._judge(snapshot)
+        if snapshot is not None and self._scheduler.was_up:
+            why = f"Slurm does not answer ({snapshot.problem})"
+            hint = "run the same command again when `sinfo` answers"
+            self._is_down(FuruSlurmUnavailable(why, hint=hint))
+        if self._workers:
+            self._scheduler.ask_about(self._job_ids())
         return []
 
     def _job_ids(self) -> list[str]:
@@ -455,9 +404,7 @@ class Fleet:
         now = time.monotonic()
         for worker in chosen:
             worker.health.cancelled = worker.health.cancelled or now
-        job_ids = [worker.full_id for worker in chosen if worker.full_id is not None]
-        if job_ids:
-            self._cancelling.append(self._in_thread(lambda: self._cluster.cancel(job_ids)))
+        self._scheduler.cancel([one.full_id for one in chosen if one.full_id is not None])
 
     def end(self, *, patience: float, hurried: Callable[[float], bool]) -> None:
         """End all workers: those that wait at once, the others when they have had time to leave.
@@ -489,13 +436,13 @@ class Fleet:
         if self._workers and not hurry:
             self._say_who_is_left("has ended without", ", which leave when they find that out")
         self._sweep(hurried, hurry=hurry)
-        self._thread.shutdown(wait=not hurry)
+        self._scheduler.close(wait_for_answers=not hurry)
 
     def _has_left(self, worker: Worker) -> bool:
         return worker.health.begun and not self._watch.is_present(worker.name)
 
     def _say_who_is_left(self, how: str, rest: str) -> None:
-        why = " (Slurm does not answer)" if self._down_since is not None else ""
+        why = " (Slurm does not answer)" if self._scheduler.is_down else ""
         names = ", ".join(str(worker) for worker in list(self._workers.values())[:_SHOWN])
         more = len(self._workers) - _SHOWN
         names += f" and {more} more" if more > 0 else ""
@@ -503,64 +450,21 @@ class Fleet:
 
     def _sweep(self, hurried: Callable[[float], bool], *, hurry: bool) -> None:
         """Cancel the jobs of the run that Slurm still believes in, whatever is known of them here."""
-        if self._cluster.name != "slurm" or not self._was_up:
+        scheduler = self._scheduler
+        if scheduler.cluster.name != "slurm" or not scheduler.was_up:
             return
         noted = _workers.noted(self._run_folder)
-        ask = partial(self._in_thread, lambda: live_jobs(self._cluster, self._run_id, noted))
-        jobs = ghost_jobs(ask, self._run_id, hurried, hurry=hurry)
-        if jobs:
-            self._in_thread(partial(self._cluster.cancel, jobs))
+        ask = partial(scheduler.ask, lambda: live_jobs(scheduler.cluster, self._run_id, noted))
+        scheduler.cancel(ghost_jobs(ask, self._run_id, hurried, hurry=hurry))
 
     def abandon(self) -> None:
         """Let go of all workers, because somebody else controls them now."""
         self._ended_for_good = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._scheduler.abandon()
 
     # Notes
-
-    def _in_thread(self, call: Callable[[], Any]) -> Future[Any]:
-        future = self._thread.submit(call)
-        future.add_done_callback(lambda _: self._wake())
-        return future
 
     def forget(self, worker: Worker) -> None:
         """Remove the note of a worker that is not there, and whose tasks have been seen to."""
         self._workers.pop(worker.name, None)
         _workers.remove_note(self._run_folder, worker)
-
-
-class FailedStarts:
-    """How often in a row workers of each spec key have failed to start."""
-
-    def __init__(self) -> None:
-        self._failed: Counter[str] = Counter()
-        self._taken: Counter[str] = Counter()
-
-    def begun(self, key: str) -> None:
-        """Note that a worker has begun."""
-        self._failed[key] = self._taken[key] = 0
-
-    def failed(self, worker: Worker) -> str | None:
-        """Note that one ended before that; what is said when so did too many before it."""
-        info = worker.health.info
-        state = "" if info is None else info.state.value
-        # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
-        forgotten = worker.health.verdict is Health.DENIED and worker.pending
-        counter, limit = (self._failed, _STARTS)
-        if state in _TAKEN or forgotten:
-            counter, limit = (self._taken, _TAKEN_STARTS)
-        counter[worker.spec_key] += 1
-        too_many = counter[worker.spec_key] >= limit
-        return f"so did {limit - 1} before it" if too_many else None
-
-
-def unschedulable(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
-    """The error about a worker that waits for what will not come by itself."""
-    return FuruSubmitRefused(
-        f"the workers for spec key {worker.spec_key!r} would wait for ever: job {info.job_id} "
-        f"is pending because of {info.reason}",
-        token=worker.token,
-        said=info.reason,
-        hint=f"mend specs[{worker.spec_key!r}]: it asks for more than its partition has, or than your "
-        "account may have",
-    )

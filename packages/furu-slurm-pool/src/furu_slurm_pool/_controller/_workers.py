@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,9 +19,13 @@ from typing import Final
 import attrs
 
 from furu_core.executors import list_folder
-from furu_slurm import JobHealth, SubmittedJob, at_home, job_log
+from furu_slurm import Health, JobHealth, JobInfo, SubmittedJob, at_home, job_log
+from furu_slurm.errors import FuruSubmitRefused
 
 VERSION: Final = 1
+_STARTS: Final = 3  # workers in a row that die before they can do anything
+_TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
+_TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
 
 
 @attrs.define(eq=False)
@@ -91,6 +96,43 @@ class Gone:
     worker: Worker
     why: str
     is_hopeless: bool = False
+
+
+class FailedStarts:
+    """How often in a row workers of each spec key have failed to start."""
+
+    def __init__(self) -> None:
+        self._failed: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+
+    def begun(self, key: str) -> None:
+        """Note that a worker has begun."""
+        self._failed[key] = self._taken[key] = 0
+
+    def failed(self, worker: Worker) -> str | None:
+        """Note that one ended before that; what is said when so did too many before it."""
+        info = worker.health.info
+        state = "" if info is None else info.state.value
+        # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
+        forgotten = worker.health.verdict is Health.DENIED and worker.pending
+        counter, limit = (self._failed, _STARTS)
+        if state in _TAKEN or forgotten:
+            counter, limit = (self._taken, _TAKEN_STARTS)
+        counter[worker.spec_key] += 1
+        too_many = counter[worker.spec_key] >= limit
+        return f"so did {limit - 1} before it" if too_many else None
+
+
+def unschedulable(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
+    """The error about a worker that waits for what will not come by itself."""
+    return FuruSubmitRefused(
+        f"the workers for spec key {worker.spec_key!r} would wait for ever: job {info.job_id} "
+        f"is pending because of {info.reason}",
+        token=worker.token,
+        said=info.reason,
+        hint=f"mend specs[{worker.spec_key!r}]: it asks for more than its partition has, or than your "
+        "account may have",
+    )
 
 
 # Notes
