@@ -13,7 +13,7 @@ import pytest
 
 from furu_core import _codecs, _files
 from furu_core._attempts import _attempts, _lease, _publishing, _records
-from furu_core._compute import _acquire, _artifacts, _compute, _compute_or_wait, _get
+from furu_core._compute import _acquire, _compute, _compute_or_wait, _get
 from furu_core._store import _manifest
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
@@ -29,7 +29,7 @@ EVENTS_APART = 1 if THOROUGH else 2
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (
-        _acquire, _artifacts, _attempts, _codecs, _compute, _get, _lease, _manifest, _compute_or_wait,
+        _acquire, _attempts, _codecs, _compute, _get, _lease, _manifest, _compute_or_wait,
         _publishing, _records, _files,
     )
 )  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
-from furu_core._compute import _artifacts, _get
-from furu_core._compute._user_methods import default
+from furu_core._compute import _get
+from furu_core._compute._get import default
 from furu_core._config import _config_class, _identity
 from furu_core._config._config_class import field
 from furu_core._config._objects import short_name
@@ -20,6 +20,7 @@ from furu_core._store._layout import CHECKPOINT, node_paths
 from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
+    from furu_core._config._class_record import ConfigClass
     from furu_core._status._states import NodeState
 
 T_co = TypeVar("T_co", covariant=True)
@@ -55,6 +56,7 @@ class Furu(Generic[T_co]):
     """
 
     if TYPE_CHECKING:
+        __furu_class__: ClassVar[ConfigClass]
 
         @property
         def _executor_spec_key(self) -> Any:
@@ -137,9 +139,16 @@ class Furu(Generic[T_co]):
             FuruStoreError: the store cannot be read or written.
         """
         try:
-            result: T_co = _get.get(self, force=force)
+            found = _get.hit(self)
+            if isinstance(found, _get.Miss):
+                from furu_core._compute import (
+                    _compute_or_wait,  # a program that only loads does without
+                )
+
+                found = _compute_or_wait.get(self, found, force=force)
         except FuruNodeError as error:
             raise error.with_traceback(None)  # noqa: B904 - the same error, without furu's frames
+        result: T_co = found
         return result
 
     def exists(self) -> bool:
@@ -171,7 +180,8 @@ class Furu(Generic[T_co]):
             FuruValueError: a field holds a value that has no stable hash.
             FuruImportNameError: another process could not import the class.
         """
-        return _identity.furu_hash(self)
+        found: str | None = self.__dict__.get("_furu_hash")  # nearly always it is there
+        return _identity.furu_hash(self) if found is None else found
 
     @property
     def furu_dir(self) -> Path:
@@ -185,7 +195,7 @@ class Furu(Generic[T_co]):
         active = _context.active(self.furu_hash)
         if active is not None:
             return Path(active.staging)
-        folder = _artifacts.folder_of(self, node_paths(self))
+        folder = _get.folder_of(self, node_paths(self))
         if folder is not None:
             return Path(folder)
         raise FuruNoFolder(

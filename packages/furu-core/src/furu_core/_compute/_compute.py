@@ -16,9 +16,9 @@ from furu_core._attempts import _attempts, _publishing, _records, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
-from furu_core._compute import _debuggers, _open_files, _surroundings, _user_methods
+from furu_core._compute import _debuggers, _get, _open_files, _surroundings, _user_methods
 from furu_core._config import _identity
-from furu_core._config._objects import short_name
+from furu_core._config._objects import config_class, short_name
 from furu_core._context import _context
 from furu_core._forms import _pack, _python_text
 from furu_core._output import _capture, _logging
@@ -177,17 +177,17 @@ def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | No
         value = obj._create()
     _end_if_forked(attempt)
     staging = attempt.staging
-    stored = not _user_methods.overrides(type(obj), "_load")
+    stored = not _get.overrides(type(obj), "_load")
     with _files.store_errors(attempt.folder):
         _open_files.close_all(staging, attempt.log)
         entry = None
         if stored:
             entry = _codecs.store(value, f"{staging}/{META}", staging, attempt.folder)
-    if _user_methods.overrides(type(obj), "_validate"):
+    if _get.overrides(type(obj), "_validate"):
         # So that `_validate` may load what it judges.
         _manifest.write(staging, entry, _identity.omitted_defaults(obj))
         with _surroundings.restored():
-            reason = _user_methods.invalid_reason(obj)
+            reason = _get.invalid_reason(obj)
         if reason is not None:
             raise FuruValidationError(
                 f"the fresh result of {short_name(obj)} is invalid: {reason}",
@@ -272,7 +272,7 @@ def _write_records(
     metadata = {
         "version": _records.RECORD.version,
         "node": record.node,
-        "class": _user_methods.class_name(type(obj)),
+        "class": config_class(obj).identity_name,
         "hash": obj.furu_hash,
         "to_python": _python_text.to_python(obj),
         "attempt": _records.RECORD.to_json(record),

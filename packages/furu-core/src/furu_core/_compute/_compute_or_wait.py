@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from furu_core._attempts import _attempts, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
-from furu_core._compute import _acquire, _artifacts, _compute, _reruns, _user_methods
-from furu_core._compute._artifacts import MISSING, BadArtifact
+from furu_core._compute import _acquire, _compute, _get, _reruns, _user_methods
+from furu_core._compute._get import MISSING, BadArtifact, Miss
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
@@ -36,16 +36,15 @@ _FIRST_POLL_SECS: Final = 0.005
 _ANNOUNCE_SECS: Final = 60.0
 
 
-def get(obj: ConfigObject, paths: NodePaths, *, force: bool, bad: str | None, rerun: bool) -> Any:
+def get(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
     """The result of a node that could not just be loaded.
 
     Args:
         obj: the node.
-        paths: its folders.
+        miss: what was found of it.
         force: as for `Furu.get`.
-        bad: what is wrong with the artifact that is there; None where there is none.
-        rerun: compute although there may be an artifact.
     """
+    paths, bad = miss.paths, miss.bad
     context = _context.exec_context()
     if bad is not None:
         if context.strict and not force:
@@ -63,7 +62,7 @@ def get(obj: ConfigObject, paths: NodePaths, *, force: bool, bad: str | None, re
         if not force:
             return _load_late_or_refuse(obj, paths, context)
         _require_same_spec_key(obj, context)
-    return _compute_or_wait(obj, paths, suspect=bad is not None, rerun=rerun)
+    return _compute_or_wait(obj, paths, suspect=bad is not None, rerun=miss.rerun)
 
 
 def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
@@ -92,7 +91,7 @@ def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, reru
             case None:
                 wait.for_visibility(paths)
         try:
-            value = _artifacts.load(obj, paths)
+            value = _get.load(obj, paths)
         except BadArtifact:
             suspect = True
             continue
@@ -110,7 +109,7 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
     deadline = time.monotonic() + _visibility_secs()
     while True:
         try:
-            value = _artifacts.load(obj, paths)
+            value = _get.load(obj, paths)
         except BadArtifact as bad:
             if not is_local_folder(paths.class_dir) and time.monotonic() < deadline:
                 # Another host, whose caches showed it the bad one before, may move this one aside.
@@ -136,7 +135,7 @@ def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecConte
     while True:
         if _published.is_listed(paths):
             try:
-                value = _artifacts.load(obj, paths)
+                value = _get.load(obj, paths)
             except BadArtifact as bad:
                 raise _give_up_invalid(obj, paths, context, str(bad)) from None
             if value is not MISSING:

@@ -1,41 +1,256 @@
-"""`get()`: the way of a hit. What it does not need is imported by `_compute_or_wait`, and costs it nothing."""
+"""The hit of `get()`, from top to bottom. A miss is `_compute_or_wait`'s, and costs a hit nothing.
+
+A hit asks the store where the artifact is and whether it is complete (`_store._layout`,
+`_store._manifest`), the class's `_validate` whether it is good, and a codec for the value
+(`_codecs._load`).
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
-from furu_core._compute import _artifacts, _reruns
-from furu_core._compute._artifacts import MISSING, BadArtifact
+from furu_core._codecs import _load
+from furu_core._config import _identity
+from furu_core._config._objects import ConfigObject, short_name
 from furu_core._context import _context
+from furu_core._files import store_error
 from furu_core._settings import _settings
-from furu_core._store._layout import node_paths
+from furu_core._store import _manifest
+from furu_core._store._layout import META, NodePaths, node_paths
+from furu_core._store._published import is_published
+from furu_core._text import error_text
+from furu_core.errors import FuruInvalidDependency, FuruProtocolError, FuruResultError
 
-if TYPE_CHECKING:
-    from furu_core._config._objects import ConfigObject
+F = TypeVar("F", bound=Callable[..., object])
+
+MISSING: Final = object()
 
 
-def get(obj: ConfigObject, *, force: bool) -> Any:
-    """The result of `obj`: loaded where it is there, else computed or waited for, or refused."""
+class Miss:
+    """What `hit` found of a node whose result it could not just load.
+
+    Attributes:
+        paths: the node's folders.
+        bad: what is wrong with the artifact that is there; None where there is none.
+        rerun: whether it is computed again although there may be an artifact.
+    """
+
+    __slots__ = ("bad", "paths", "rerun")
+
+    def __init__(self, paths: NodePaths, bad: str | None, *, rerun: bool) -> None:
+        self.paths = paths
+        self.bad = bad
+        self.rerun = rerun
+
+
+def hit(obj: ConfigObject) -> Any:
+    """The result of `obj` where it is there, else a `Miss`."""
     paths = node_paths(obj)
-    if _context.is_validating(obj.furu_hash):
-        value = _artifacts.load_unvalidated(obj, paths)
+    settings = _settings.settings()
+    if obj.furu_hash in _context.being_validated.get():
+        value = load_unvalidated(obj, paths)
         if value is not MISSING:
             return value
-    rerun = _reruns.is_due(obj)
-    bad = None
-    if not rerun:
+    if settings.always_rerun and _is_due(obj):
+        return Miss(paths, None, rerun=True)
+    try:
+        value = load(obj, paths)
+    except BadArtifact as found:
+        return Miss(paths, str(found), rerun=False)
+    if value is MISSING:
+        return Miss(paths, None, rerun=False)
+    if "logging" in sys.modules or settings.log_level == "DEBUG":
+        _say_hit(obj)  # else nobody asked to read of hits
+    return value
+
+
+def _is_due(obj: ConfigObject) -> bool:
+    from furu_core._compute import _reruns  # hardly ever is anything rerun
+
+    return _reruns.is_due(obj)
+
+
+def _say_hit(obj: ConfigObject) -> None:
+    import logging
+
+    from furu_core._output import _logging
+
+    if _logging.log.isEnabledFor(logging.DEBUG):
+        _logging.event("get", short_name(obj), "done", "load", logging.DEBUG)
+
+
+class BadArtifact(Exception):
+    """An artifact that is there but damaged or invalid."""
+
+
+def load(obj: ConfigObject, paths: NodePaths) -> Any:
+    """The result of `obj`, or `MISSING`.
+
+    Raises:
+        BadArtifact: the files do not match their manifest, or `_validate` refuses them.
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
+    """
+    manifest = _manifest_of(paths.artifact)
+    if manifest is None:
+        return MISSING
+    if manifest.omitted:
+        _refuse_other_defaults(obj, manifest.omitted)
+    reason = invalid_reason(obj)
+    if reason is not None:
+        raise BadArtifact(reason)
+    return _value(obj, manifest, paths.artifact)
+
+
+def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
+    for field, (digest, now) in _identity.omitted_defaults(obj).items():
+        # A field that was added since has no default there, and keeps what was computed before.
+        if field in then and then[field][0] != digest:
+            name = short_name(obj)
+            raise FuruResultError(
+                f"{name} was computed when the default of {field}, which its hash leaves out, was "
+                f"{then[field][1]}; now it is {now}",
+                node=name,
+                hash=obj.furu_hash,
+                hint="put the old default back, and give the new value by name where it is meant; or give "
+                f"up the old result with `furu rm {obj.furu_hash[:12]}` and compute it again; or, if it is "
+                "another on each machine and no result depends on it, write exclude_from_hash=True",
+            )
+
+
+def load_unvalidated(obj: ConfigObject, paths: NodePaths) -> Any:
+    """The result as its own `_validate` sees it: what `furu_dir` holds now."""
+    active = _context.active(obj.furu_hash)
+    folder = paths.artifact if active is None else active.staging
+    manifest = _manifest_of(folder)
+    return MISSING if manifest is None else _value(obj, manifest, folder)
+
+
+def _manifest_of(
+    folder: str, look: Callable[[str], _manifest.Manifest | None] = _manifest.check
+) -> _manifest.Manifest | None:
+    try:
+        return look(folder)
+    except _manifest.DamagedArtifact as damage:
+        raise BadArtifact(str(damage)) from None
+    except OSError as error:
+        raise store_error(error, folder, doing="read") from error
+
+
+def _value(obj: ConfigObject, manifest: _manifest.Manifest, folder: str) -> Any:
+    if overrides(type(obj), "_load"):
         try:
-            value = _artifacts.load(obj, paths)
-        except BadArtifact as found:
-            bad = str(found)
-        else:
-            if value is not MISSING:
-                if "logging" in sys.modules or _settings.settings().log_level == "DEBUG":
-                    from furu_core._output import _logging  # else nobody asked to read of hits
+            return obj._load()
+        except Exception:  # whatever the user's own code raises when its files vanish beneath it
+            if not os.path.isdir(folder):
+                return MISSING  # deleted in this moment
+            raise
+    if manifest.result is None:
+        raise BadArtifact("its manifest names no result")
+    try:
+        return _load.load(manifest.result, f"{folder}/{META}", folder)
+    except _manifest.DamagedArtifact as damage:
+        raise BadArtifact(str(damage)) from None
+    except FuruResultError as error:
+        error.node, error.hash = short_name(obj), obj.furu_hash
+        raise
 
-                    _logging.hit(obj)
-                return value
-    from furu_core._compute import _compute_or_wait
 
-    return _compute_or_wait.get(obj, paths, force=force, bad=bad, rerun=rerun)
+def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False) -> str | None:
+    """What is wrong with the artifact of `obj`; None when nothing is.
+
+    Args:
+        obj: the node.
+        paths: its folders.
+        by_loading: load its stored value, beside asking the manifest and `_validate`: damage that
+            left a file as long as it was shows in no other way.
+
+    Raises:
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
+    """
+    try:
+        manifest = _manifest_of(paths.artifact)
+    except BadArtifact as bad:
+        return str(bad)
+    if manifest is None:
+        return None
+    _refuse_other_defaults(obj, manifest.omitted)
+    try:
+        reason = invalid_reason(obj)
+        if reason is None and by_loading and not overrides(type(obj), "_load"):
+            _value(obj, manifest, paths.artifact)
+        return reason
+    except BadArtifact as bad:
+        return str(bad)
+    except FuruResultError:
+        return None  # what cannot be loaded here may be perfectly good
+
+
+def folder_of(obj: ConfigObject, paths: NodePaths) -> str | None:
+    """The folder of the artifact, or None where there is none.
+
+    Raises:
+        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
+    """
+    if not is_published(paths):
+        return None
+    if _identity.omitted_defaults(obj):
+        _refuse_other_artifact(obj, paths.artifact)
+    return paths.artifact
+
+
+def _refuse_other_artifact(obj: ConfigObject, folder: str) -> None:
+    # Once for each artifact: a node's code may ask for its folder as often as there are files in it.
+    with suppress(BadArtifact, OSError):  # which is said, and mended, when it is loaded
+        found = os.stat(folder)
+        which = (found.st_ino, found.st_mtime_ns)
+        if obj.__dict__.get("_furu_agreeing") == which:
+            return
+        manifest = _manifest_of(folder, _manifest.read)
+        _refuse_other_defaults(obj, {} if manifest is None else manifest.omitted)
+        obj.__dict__["_furu_agreeing"] = which
+
+
+# The methods that a user may write
+
+
+def default(method: F) -> F:
+    """Mark a method of `Furu` itself, so that one can tell whether a class brings its own."""
+    method.__furu_default__ = True  # type: ignore[attr-defined]
+    return method
+
+
+def overrides(cls: type, name: str) -> bool:
+    """Whether a config class brings its own method `name`."""
+    return not getattr(getattr(cls, name), "__furu_default__", False)
+
+
+def invalid_reason(obj: ConfigObject) -> str | None:
+    """Why the files that `furu_dir` holds are invalid in the eyes of `_validate`; None when valid.
+
+    Whatever `_validate` raises means invalid, save that breaking a rule of the executor is no
+    statement about the artifact.
+    """
+    if not overrides(type(obj), "_validate"):
+        return None
+    with _context.validating(obj.furu_hash):
+        try:
+            verdict = obj._validate()
+        except (FuruProtocolError, FuruInvalidDependency):
+            raise
+        except Exception as error:  # noqa: BLE001 - any exception of the user's check means invalid
+            _warn("_validate of %s raised", short_name(obj), exc_info=True)
+            return f"_validate raised {type(error).__name__}: {error_text(error)}"
+    if verdict is None or verdict:
+        return None
+    _warn("_validate of %s returned %r", short_name(obj), verdict)
+    return f"_validate returned {verdict!r}"
+
+
+def _warn(message: str, *values: object, exc_info: bool = False) -> None:
+    from furu_core._output import _logging  # a good artifact has nothing to log
+
+    _logging.log.getChild("validate").warning(message, *values, exc_info=exc_info)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from furu_core import _text
-from furu_core._compute import _user_methods
 from furu_core._config import _class_names
+from furu_core._config._objects import config_class
 from furu_core._context import _context
 from furu_core._settings import _settings
 
@@ -38,7 +38,7 @@ def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
         _warn_of_unknown(name)
     if len(names) < len(wanted):
         return True
-    identity = _user_methods.class_name(type(obj))
+    identity = config_class(obj).identity_name
     return any(_is_meant(identity, name) for name in names)
 
 

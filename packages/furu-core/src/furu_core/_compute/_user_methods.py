@@ -5,32 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from furu_core._compute._get import overrides
 from furu_core._config._identity import nested
-from furu_core._config._objects import config_class, short_name
-from furu_core._context._context import validating
-from furu_core._text import error_text, shown
+from furu_core._config._objects import short_name
+from furu_core._text import shown
 from furu_core.errors import (
     FuruDefinitionError,
     FuruDependencyError,
-    FuruInvalidDependency,
-    FuruProtocolError,
 )
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
 
 F = TypeVar("F", bound=Callable[..., object])
-
-
-def default(method: F) -> F:
-    """Mark a method of `Furu` itself, so that one can tell whether a class brings its own."""
-    method.__furu_default__ = True  # type: ignore[attr-defined]
-    return method
-
-
-def overrides(cls: type, name: str) -> bool:
-    """Whether a config class brings its own method `name`."""
-    return not getattr(getattr(cls, name), "__furu_default__", False)
 
 
 def spec_key(obj: ConfigObject) -> str:
@@ -86,36 +73,3 @@ def _named_dependencies(obj: ConfigObject) -> list[Any]:
 
 def _shown(value: object) -> str:
     return f"{shown(value)} ({type(value).__name__})"
-
-
-def invalid_reason(obj: ConfigObject) -> str | None:
-    """Why the files that `furu_dir` holds are invalid in the eyes of `_validate`; None when valid.
-
-    Whatever `_validate` raises means invalid, save that breaking a rule of the executor is no
-    statement about the artifact.
-    """
-    if not overrides(type(obj), "_validate"):
-        return None
-    with validating(obj.furu_hash):
-        try:
-            verdict = obj._validate()
-        except (FuruProtocolError, FuruInvalidDependency):
-            raise
-        except Exception as error:  # noqa: BLE001 - any exception of the user's check means invalid
-            _warn("_validate of %s raised", short_name(obj), exc_info=True)
-            return f"_validate raised {type(error).__name__}: {error_text(error)}"
-    if verdict is None or verdict:
-        return None
-    _warn("_validate of %s returned %r", short_name(obj), verdict)
-    return f"_validate returned {verdict!r}"
-
-
-def _warn(message: str, *values: object, exc_info: bool = False) -> None:
-    from furu_core._output import _logging  # a good artifact has nothing to log
-
-    _logging.log.getChild("validate").warning(message, *values, exc_info=exc_info)
-
-
-def class_name(cls: type) -> str:
-    """The importable name of a config class, as hashes and `FURU_ALWAYS_RERUN` know it."""
-    return config_class(cls).identity_name

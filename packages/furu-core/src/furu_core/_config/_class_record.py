@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -54,8 +55,6 @@ class ConfigClass:
         fields: its fields in the order they are declared, inherited ones first.
     """
 
-    __slots__ = ("cls", "encoding", "fields")
-
     def __init__(self, cls: type, fields: tuple[Field, ...]) -> None:
         self.cls = cls
         self.fields = fields
@@ -69,7 +68,7 @@ class ConfigClass:
             raise decorated(self.cls, "dataclass")
         return _class_names.name_of(self.cls).identity
 
-    @property
+    @cached_property
     def relpath(self) -> str:
         """The folder of the class in the store, ``"exp/train/Train"``."""
         return _class_names.name_of(self.cls).relpath

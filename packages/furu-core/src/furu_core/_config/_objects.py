@@ -6,7 +6,7 @@ The store is looked at by this alone; defining a class, which a scheduler's job 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from furu_core._config._class_record import ConfigClass
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class ConfigObject(Protocol):
     """What furu itself asks of a config object; `Furu` is the one class that has it."""
+
+    __furu_class__: ClassVar[ConfigClass]
 
     @property
     def furu_hash(self) -> str: ...

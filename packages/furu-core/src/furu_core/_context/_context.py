@@ -149,7 +149,7 @@ _child_logging.log_as_child()
 _process_context = _inherited_context()
 _thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
 _active = _inherited_active()
-_validating: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
+being_validated: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
 _mutex = threading.Lock()
 _sharing = 0
 _unshared: dict[str, str | None] = {}
@@ -306,16 +306,11 @@ def _shared_settings() -> Iterator[None]:
 @contextmanager
 def validating(node_hash: str) -> Iterator[None]:
     """Let `get()` of one node load what is there without validating it again."""
-    token = _validating.set(_validating.get() | {node_hash})
+    token = being_validated.set(being_validated.get() | {node_hash})
     try:
         yield
     finally:
-        _validating.reset(token)
-
-
-def is_validating(node_hash: str) -> bool:
-    """Whether the calling code is the node's own `_validate`."""
-    return node_hash in _validating.get()
+        being_validated.reset(token)
 
 
 def _export_context(context: ExecContext) -> None:

@@ -13,13 +13,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from furu_core._config._objects import short_name
 from furu_core._settings import _settings
-
-if TYPE_CHECKING:
-    from furu_core._config._objects import ConfigObject
 
 log: Final = logging.getLogger("furu")
 
@@ -39,12 +35,6 @@ def event(verb: str, node: str, state: str, action: str, level: int = logging.IN
     """
     if log.isEnabledFor(level):
         log.log(level, "%s %s %s -> %s", verb, node, state, action)
-
-
-def hit(obj: ConfigObject) -> None:
-    """Say that a node was only loaded, which hardly anybody wants to read."""
-    if log.isEnabledFor(logging.DEBUG):
-        event("get", short_name(obj), "done", "load", logging.DEBUG)
 
 
 @contextmanager

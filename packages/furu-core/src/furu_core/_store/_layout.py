@@ -64,7 +64,8 @@ class NodePaths:
 
 def node_paths(obj: ConfigObject) -> NodePaths:
     """The folders of `obj` in the current store."""
-    return NodePaths(class_dir(type(obj)), obj.furu_hash)
+    folder = f"{_settings.settings().path}/data/{obj.__furu_class__.relpath}"
+    return NodePaths(folder, obj.furu_hash)
 
 
 def class_dir(cls: type) -> str:

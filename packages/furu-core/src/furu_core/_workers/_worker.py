@@ -15,11 +15,10 @@ from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResu
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import (
     _acquire,
-    _artifacts,
     _compute,
     _compute_or_wait,
+    _get,
     _reruns,
-    _user_methods,
 )
 from furu_core._config._objects import short_name
 from furu_core._context import _context
@@ -180,7 +179,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     paths = node_paths(obj)
     try:
         with _judging(obj):
-            reason = _artifacts.bad_reason(obj, paths)
+            reason = _get.bad_reason(obj, paths)
     except (FuruProtocolError, FuruInvalidDependency) as error:
         _logging.log.warning("%s cannot be validated: %s", short_name(obj), error)
         return False
@@ -203,4 +202,4 @@ def _judging(obj: Furu[Any]) -> Iterator[None]:
 
 def has_validator(cls: type) -> bool:
     """Whether a config class brings its own `_validate`."""
-    return _user_methods.overrides(cls, "_validate")
+    return _get.overrides(cls, "_validate")
