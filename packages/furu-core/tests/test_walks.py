@@ -15,8 +15,8 @@ import furu_core
 from furu_core import Furu
 
 FURU = str(Path(furu_core.__file__).parent) + os.sep
-# What every module may ask, and what a reader takes for granted: a setting, the contents of a file.
-SERVICES = {"_settings._settings", "_files"}
+# What every module may ask, and what a reader takes for granted: a setting, a file's contents, a record's version.
+SERVICES = {"_settings._settings", "_files", "_record_format"}
 
 
 class Squared(Furu[dict[str, int]]):
