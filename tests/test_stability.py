@@ -11,7 +11,7 @@ import pytest
 
 from furu_core import _provenance
 from furu_core._attempts import _records, _submissions
-from furu_core._cli import _status
+from furu_core._cli import _output
 from furu_core._codecs._own import OWN_CODECS
 from furu_core._config import _encoding
 from furu_core._executors import _executor
@@ -54,7 +54,7 @@ def test_the_page_tells_the_version_of_furus_own_codecs() -> None:
 
 def test_the_page_tells_each_exit_status() -> None:
     said = {int(status) for status in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)}
-    known = {value for value in vars(_status).values() if isinstance(value, int)}
+    known = {value for value in vars(_output).values() if isinstance(value, int)}
     assert said == known | {0}
 
 

@@ -1,18 +1,23 @@
-"""The command group, and what becomes of errors: one paragraph, a hint, a truthful exit status."""
+"""The command group, and what becomes of errors: one paragraph, a hint, a truthful exit status.
+
+A command is imported when it is called, one of a plugin too.
+"""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from furu_core._cli import _status
-from furu_core._cli._group import LazyGroup
+from furu_core import _text
+from furu_core._cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, silence_stdout
 from furu_core.errors import (
     FuruError,
     FuruExecutorError,
@@ -22,8 +27,73 @@ from furu_core.errors import (
     FuruUsageError,
 )
 
+if TYPE_CHECKING:
+    from furu_core._cli._plugins import Commands
+
 _OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _USAGE_ERRORS: Final = (FuruSettingsError, FuruUsageError, FuruExecutorError, FuruPlatformError)
+
+
+class LazyGroup(click.Group):
+    """A command group that imports a command when it is called, and takes commands of plugins.
+
+    Args:
+        modules: for each of furu's own commands the module in this folder that has it.
+    """
+
+    def __init__(self, *args: Any, modules: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, those of plugins included."""
+        return sorted({*self._modules, *self.plugins.names()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; a plugin that cannot be imported gives one that says so."""
+        if cmd_name in self._modules:
+            module = importlib.import_module(f"furu_core._cli.{self._modules[cmd_name]}")
+            command = getattr(module, cmd_name)
+            assert isinstance(command, click.Command)
+            return command
+        return self.plugins.command(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but a closed pipe ends the command as SIGPIPE would."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with 1, as if the command had failed
+            silence_stdout()
+            raise click.exceptions.Exit(BROKEN_PIPE) from None
+        except Exception as error:
+            if ctx.invoked_subcommand not in {None, *self._modules}:
+                self.plugins.sign(error, str(ctx.invoked_subcommand))
+            raise
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, with a line about plugins that add no command though they are to."""
+        if self.plugins.broken():
+            self.epilog = "Some plugins are broken; `furu plugins` says why and what to do."
+        super().format_epilog(ctx, formatter)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the likely command for an unknown one."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            likely = _text.nearest(args[0], self.list_commands(ctx))
+            ctx.fail(
+                f"No such command {args[0]!r}."
+                + (f" Did you mean {likely[0]!r}?" if likely else "")
+            )
+        return super().resolve_command(ctx, args)
+
+    @cached_property
+    def plugins(self) -> Commands:
+        """The commands of other distributions."""
+        from furu_core._cli._plugins import Commands  # takes 20 ms, and most are furu's own
+
+        return Commands(frozenset(self._modules))
 
 
 def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -36,14 +106,14 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
 
 @click.group(
     cls=LazyGroup,
-    commands_by_module={
-        "executors": "furu_core._cli._executors",
-        "log": "furu_core._cli._log",
-        "ls": "furu_core._cli._ls",
-        "plugins": "furu_core._cli._plugins",
-        "rm": "furu_core._cli._rm",
-        "run": "furu_core._cli._run",
-        "show": "furu_core._cli._show",
+    modules={
+        "executors": "_plugins",
+        "log": "_nodes",
+        "ls": "_nodes",
+        "plugins": "_plugins",
+        "rm": "_nodes",
+        "run": "_run",
+        "show": "_nodes",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -77,29 +147,29 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
         _flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
-        _status.silence_stdout()
-        return _status.BROKEN_PIPE
+        silence_stdout()
+        return BROKEN_PIPE
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):  # Abort: Ctrl-C or no answer at a question
         click.echo("interrupted", err=True)
-        return _status.INTERRUPTED
+        return INTERRUPTED
     except OSError as error:
         # Errors of files have their names, and those of the store are none of these.
         if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
-        _status.silence_stdout()
+        silence_stdout()
         reason = error.strerror or type(error).__name__
         report(
             FuruError(f"the output cannot be written: {reason}", hint="was it sent to a full disk?")
         )
-        return _status.FAILED
+        return FAILED
     except FuruError as error:
         report(error)
         if isinstance(error, FuruRunCancelled):
-            return _status.INTERRUPTED
-        return _status.USAGE if isinstance(error, _USAGE_ERRORS) else _status.FAILED
+            return INTERRUPTED
+        return USAGE if isinstance(error, _USAGE_ERRORS) else FAILED
 
 
 def report(error: FuruError) -> None:

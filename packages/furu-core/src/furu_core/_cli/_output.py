@@ -1,15 +1,21 @@
-"""What commands print: JSON that scripts read."""
+"""What commands print, and the exit statuses that they end in."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
+
+FAILED: Final = 1  # the run, or what was asked for, failed
+USAGE: Final = 2  # the command line or a setting is wrong
+INTERRUPTED: Final = 128 + signal.SIGINT
+BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # whoever read the output has had enough
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
@@ -34,3 +40,10 @@ def only_json(active: bool) -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(saved, 1)
         os.close(saved)
+
+
+def silence_stdout() -> None:
+    """Let what is still buffered go nowhere: at exit Python would complain about the closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from furu_core._cli import _status
-from furu_core._cli._output import json_option, only_json, print_json
+from furu_core._cli._output import FAILED, INTERRUPTED, json_option, only_json, print_json
 from furu_core._text import count
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
@@ -29,7 +28,7 @@ _SHOWN_ROOTS: Final = 20
 @click.option("--window", metavar="dfs|bfs|K", help="Roots to work on at once: one, all, or K.")
 @click.option("-o", "pairs", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
 @json_option
-def command(
+def run(
     target: str,
     executor: str,
     max_workers: str | None,
@@ -55,7 +54,7 @@ def command(
         _print(report)
     if error is not None:
         interrupted = isinstance(error, FuruRunCancelled | SystemExit)  # or only the wait was
-        return _status.INTERRUPTED if interrupted else _status.FAILED
+        return INTERRUPTED if interrupted else FAILED
     return 0
 
 

@@ -1,0 +1,328 @@
+"""`furu ls`, `show`, `log` and `rm`: the nodes in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from furu_core._attempts import _attempts, _records
+from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._status import _deleting, _stored_nodes
+from furu_core._status._states import NodeState
+from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE
+from furu_core._store._manifest import DamagedArtifact
+from furu_core._text import duration, size, when
+from furu_core.errors import FuruStoreError, FuruUsageError
+
+
+@click.command("ls")
+@click.argument("class_name", metavar="[CLASS]", required=False)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in NodeState if state is not NodeState.ABSENT]),
+    help="Only nodes in this state; may be repeated.",
+)
+@click.option("--paths", is_flag=True, help="Show the artifacts' folders.")
+@click.option("--count", is_flag=True, help="Only count nodes, by class and state.")
+@json_option
+def ls(
+    class_name: str | None, states: tuple[str, ...], paths: bool, count: bool, as_json: bool
+) -> None:
+    """List the nodes in the store: state, hash, class.
+
+    CLASS is a class name, with as much of its module as is needed. With --json each line is one
+    JSON object, printed as it is found.
+    """
+    chosen = (
+        _stored_nodes.classes() if class_name is None else _stored_nodes.classes_called(class_name)
+    )
+    wanted = frozenset(states)
+    if count:
+        _print_counts(chosen, wanted, as_json)
+        return
+    # One write a line would be most of the time for 100,000 nodes.
+    lines: list[str] = []
+    for node, info in _stored_nodes.nodes(chosen):
+        state = info.told.value
+        if wanted and state not in wanted:
+            continue
+        if as_json:
+            lines.append(_json_line(node, state))
+        elif paths:
+            where = node.paths.artifact if info.state is NodeState.DONE else node.paths.attempts
+            lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}  {where}")
+        else:
+            lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}")
+        if len(lines) >= 1000:
+            click.echo("\n".join(lines))
+            lines.clear()
+    if lines:
+        click.echo("\n".join(lines))
+
+
+def _json_line(node: StoredNode, state: str) -> str:
+    record = {
+        "hash": node.hash,
+        "class": node.cls.name,
+        "name": node.name,
+        "state": state,
+        "path": node.paths.artifact,
+    }
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _print_counts(chosen: Iterable[StoredClass], wanted: frozenset[str], as_json: bool) -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+    for node, info in _stored_nodes.nodes(chosen):
+        if not wanted or info.told.value in wanted:
+            counts[node.cls.name, info.told.value] += 1
+    if as_json:
+        print_json([{"class": c, "state": s, "nodes": n} for (c, s), n in sorted(counts.items())])
+        return
+    for (name, state), number in sorted(counts.items()):
+        click.echo(f"{number:>8}  {state:<9} {name}")
+
+
+@click.command("show")
+@click.argument("name", metavar="HASH")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one node: config, state, timings, files, attempts, provenance."""
+    facts = _facts(_stored_nodes.find(name))
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo("\n".join(_lines(facts)))
+
+
+def _facts(node: StoredNode) -> dict[str, Any]:
+    """Everything that is known of a node, as JSON."""
+    info = node.info()
+    done = info.state is NodeState.DONE
+    metadata = (node.meta(METADATA_FILE) if done else None) or {}
+    facts: dict[str, Any] = {
+        "name": node.name,
+        "hash": node.hash,
+        "class": node.cls.name,
+        "state": info.told.value,
+        "path": node.paths.artifact if done else node.paths.attempts,
+        "damage": None,
+        "config": node.meta(CONFIG_FILE) if done else None,
+        "files": {},
+        "links": {},
+        "attempts": [_records.RECORD.to_json(record) for record in node.attempts()],
+        **{key: value for key, value in metadata.items() if key not in {"version", "node"}},
+    }
+    if info.state is NodeState.UNREADABLE:
+        facts["reason"] = info.reason
+    if info.holder is not None and not done:
+        facts["holder"] = str(info.holder)
+        facts["reason"] = info.reason
+    if info.failure is not None:
+        facts["failure"] = {
+            **attrs.asdict(info.failure),
+            "kind": info.failure.kind.value,
+            "log": None if info.failure.log is None else str(info.failure.log),
+        }
+    try:
+        manifest = node.manifest()
+    except (DamagedArtifact, FuruStoreError) as damage:
+        facts["damage"] = str(damage)
+    else:
+        if manifest is not None:
+            facts["files"], facts["links"] = manifest.files, manifest.links
+    return facts
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    lines = [f"{facts['class']}({facts['hash']})", _row("state", facts["state"])]
+    if facts["damage"]:
+        lines.append(_row("damaged", f"{facts['damage']}; it is computed anew when asked for"))
+    if facts["state"] == NodeState.UNREADABLE.value:
+        lines.append(_row("because", facts["reason"]))
+    if facts.get("holder"):
+        lines.append(_row("holder", f"{facts['holder']} ({facts['reason'] or 'not judged'})"))
+    lines.append(_row("path", facts["path"]))
+    if facts.get("to_python"):
+        lines.append(_row("python", facts["to_python"]))
+    lines += (
+        _config_lines(facts) + _timing_lines(facts) + _failure_lines(facts) + _file_lines(facts)
+    )
+    return lines + _attempt_lines(facts) + _provenance_lines(facts.get("provenance"))
+
+
+def _row(title: str, value: object) -> str:
+    return f"  {title:<10} {value}"
+
+
+def _config_lines(facts: dict[str, Any]) -> list[str]:
+    config = facts["config"]
+    fields = config.get("fields") if isinstance(config, dict) else None
+    if not isinstance(fields, dict):
+        return []
+    shown = {name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
+    return ["config", *(_row(name, value) for name, value in shown.items())]
+
+
+def _timing_lines(facts: dict[str, Any]) -> list[str]:
+    if "wall_secs" not in facts:
+        return []
+    lines = ["timings", _row("started", when(facts.get("started")))]
+    lines.append(_row("took", duration(facts["wall_secs"])))
+    if "cpu_secs" in facts:
+        lines.append(_row("processor", duration(facts["cpu_secs"])))
+    if "process_peak_bytes" in facts:
+        lines.append(_row("peak", f"{size(facts['process_peak_bytes'])} of the whole process"))
+    return lines
+
+
+def _failure_lines(facts: dict[str, Any]) -> list[str]:
+    failure = facts.get("failure")
+    if failure is None:
+        return []
+    lines = ["failure", _row("kind", failure["kind"])]
+    lines.append(_row("error", f"{failure['error_type']}: {failure['message']}".lstrip(": ")))
+    if failure["log"]:
+        lines.append(_row("log", failure["log"]))
+    return lines
+
+
+def _file_lines(facts: dict[str, Any]) -> list[str]:
+    files, links = facts["files"], facts["links"]
+    if not files and not links:
+        return []
+    lines = [f"files ({len(files) + len(links)}, {size(sum(files.values()))})"]
+    lines += [f"  {size(count):>10} {name}" for name, count in sorted(files.items())]
+    return lines + [f"  {'link':>10} {name} -> {to}" for name, to in sorted(links.items())]
+
+
+def _attempt_lines(facts: dict[str, Any]) -> list[str]:
+    records = [*facts.get("earlier_attempts", []), *facts["attempts"]]
+    if facts.get("attempt"):
+        records.append(facts["attempt"] | {"status": "published"})
+    if not records:
+        return []
+    return ["attempts", *(_attempt_line(record) for record in records)]
+
+
+def _attempt_line(record: dict[str, Any]) -> str:
+    holder = record.get("holder") or {}
+    who = f"process {holder.get('pid')} on {holder.get('host')}"
+    if record.get("run_id"):
+        who += f", run {record['run_id']}"
+    ended = record.get("ended") or {}
+    said = f"{ended.get('error_type') or ''}: {ended.get('message') or ''}".strip(": ")
+    line = f"  {record['number']:>3} {record['status']:<10} {when(record['started'])}  {who}"
+    return f"{line}  {said}" if said else line
+
+
+def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
+    if not record:
+        return []
+    lines = ["provenance", _row("command", " ".join(record.get("command", ())))]
+    lines.append(_row("host", f"{record.get('host')} ({record.get('platform')})"))
+    lines.append(_row("user", record.get("user")))
+    packages = len(record.get("packages", {}))
+    lines.append(_row("python", f"{record.get('python')}, {packages} packages (see --json)"))
+    git = record.get("git")
+    if git:
+        dirty = ", with changes (see --json)" if git.get("dirty") else ""
+        branch = git.get("branch") or "no branch"
+        lines.append(_row("git", f"{git.get('commit') or 'no commit'} ({branch}){dirty}"))
+        if git.get("note"):
+            lines.append(_row("", git["note"]))
+    return lines
+
+
+@click.command("log")
+@click.argument("name", metavar="HASH")
+@click.option("--attempt", type=int, help="The log of this attempt instead of the newest.")
+@click.option("--path", "only_path", is_flag=True, help="Print where the log is.")
+def log(name: str, attempt: int | None, only_path: bool) -> None:
+    """Print what a node printed and logged: of its artifact, else of its newest attempt."""
+    node = _stored_nodes.find(name)
+    path = _find_log(node, attempt)
+    if only_path:
+        click.echo(path)
+        return
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        with path.open("rb") as file:  # as bytes: a node may have printed anything
+            while chunk := file.read(1 << 16):
+                sys.stdout.buffer.write(chunk)
+
+
+def _find_log(node: StoredNode, attempt: int | None) -> Path:
+    """The log to show.
+
+    Raises:
+        FuruUsageError: there is none.
+    """
+    numbers = _attempts.numbers(node.paths)
+    published = Path(node.paths.artifact, META, LOG_FILE)
+    if attempt is not None:
+        found = _attempts.log_of(f"{node.paths.attempts}/{attempt}")
+        number = _published_number(node)
+        if not found.exists() and number == attempt:
+            found = published
+        known = sorted({*numbers, *([number] if number else [])})
+        if not found.exists():
+            listed = ", ".join(map(str, known)) or "none"
+            raise FuruUsageError(
+                f"{node.name} has no log of attempt {attempt}; attempts on disk: {listed}",
+                hint="leave --attempt out for the newest; logs of earlier attempts go when the "
+                "artifact is published",
+            )
+        return found
+    candidates = [published]
+    candidates += [_attempts.log_of(f"{node.paths.attempts}/{n}") for n in reversed(numbers)]
+    for candidate in candidates:
+        if os.path.exists(candidate):
+            return candidate
+    raise FuruUsageError(
+        f"{node.name} has no log yet", hint=f"`furu show {node.hash[:12]}` tells how it stands"
+    )
+
+
+def _published_number(node: StoredNode) -> int | None:
+    metadata = node.meta(METADATA_FILE)
+    try:
+        return int(metadata["attempt"]["number"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@click.command("rm")
+@click.argument("names", metavar="HASH...", nargs=-1, required=True)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def rm(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
+    """Delete the artifacts and attempts of nodes; what is being computed or queued is refused."""
+    found = [_stored_nodes.find(name) for name in names]
+    for node in found:
+        _deleting.refuse_held(node.name, node.paths)
+    if not yes:
+        for node in found:
+            click.echo(f"{node.name}  {node.info().told.value}  {node.paths.artifact}", err=True)
+        what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
+        if not click.confirm(f"Delete {what}?", err=True):
+            click.echo("nothing was deleted", err=True)
+            return FAILED
+    for node in found:
+        _deleting.delete(node.name, node.paths)
+        if not as_json:
+            click.echo(f"deleted {node.name}")
+    if as_json:
+        print_json([{"hash": node.hash, "name": node.name} for node in found])
+    return 0
