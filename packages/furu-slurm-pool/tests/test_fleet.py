@@ -152,7 +152,7 @@ def test_p6_what_slurm_said_before_a_run_began_is_no_answer_to_it(fleet: Fleet) 
         scheduler = fleet._scheduler
         scheduler._asked = Future()
         scheduler._asked.set_result(Snapshot(True, taken=scheduler._began + taken))
-        fleet._hear_snapshot()
+        fleet._collect_snapshot()
         assert scheduler.was_up is up
 
 

@@ -164,7 +164,7 @@ def test_p4_a_controller_that_waits_in_a_queue_is_not_dead_because_the_scheduler
     assert found.liveness(10.0) is Liveness.UNKNOWN
     assert not found.lives(10.0)  # whoever wants to may take over
     observed = ObservedPoolRun(Path(run), named_roots(Leaf(x=1)), Path(run))
-    monkeypatch.setattr(observed, "_mind_queue", lambda _: None)
+    monkeypatch.setattr(observed, "_check_queue", lambda _: None)
     with pytest.raises(TimeoutError):
         observed.wait(0.01)
 

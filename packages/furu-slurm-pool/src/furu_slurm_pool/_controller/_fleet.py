@@ -29,7 +29,7 @@ from furu_slurm_pool._controller._ghost_jobs import ghost_jobs, live_jobs, worke
 from furu_slurm_pool._controller._request import Request
 from furu_slurm_pool._controller._scaling import RecentDemand, shares
 from furu_slurm_pool._controller._scheduler import Scheduler
-from furu_slurm_pool._controller._workers import FailedStarts, Gone, Worker, unschedulable
+from furu_slurm_pool._controller._workers import FailedStarts, LostWorker, Worker, unschedulable
 from furu_slurm_pool._queue._heartbeats import Watch
 from furu_slurm_pool._queue._run_folder import order_leave
 from furu_slurm_pool._worker import WorkerSetup
@@ -38,11 +38,11 @@ _log = logging.getLogger("furu.pool")
 
 _LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
 _DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
-_LIMIT_WORD_SECS: Final = 300.0
+_LIMIT_WARNING_SECS: Final = 300.0
 _SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
 _KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
-_WORD_SECS: Final = 3.0  # after which is said what the end waits for
-_TOLD_EARLY_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
+_WARNING_SECS: Final = 3.0  # after which is said what the end waits for
+_EARLY_REPORT_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
 _LONGEST_POLL_SECS: Final = 2.0  # between two questions to the scheduler
@@ -80,7 +80,7 @@ class Fleet:
         self._count = 0
         self._recent = RecentDemand(request.idle_timeout_sec)
         self._limit = SubmitLimit()
-        self._limit_said: float | None = None
+        self._limit_warned: float | None = None
         self._submitting: tuple[list[Worker], Future[list[str]]] | None = None
         self._next_submission = 0.0
         self._failed_starts = FailedStarts()
@@ -97,7 +97,7 @@ class Fleet:
         """One of them."""
         return self._workers.get(name)
 
-    def word(self) -> str:
+    def obstacle(self) -> str:
         """What keeps workers from working, in words; empty for nothing."""
         if self._scheduler.problem:
             return f"Slurm does not answer ({self._scheduler.problem})"
@@ -114,9 +114,9 @@ class Fleet:
             return
         workers, future = self._submitting
         if any(one is worker for one in workers):
-            wait([future], _TOLD_EARLY_SECS)
+            wait([future], _EARLY_REPORT_SECS)
             if future.done() and future.exception() is None:
-                self._hear_submission()
+                self._collect_submission()
 
     def adopt(self) -> None:
         """Take over the workers of the run that were submitted before, by any controller."""
@@ -245,32 +245,32 @@ class Fleet:
 
     # Looking
 
-    def look(self) -> list[Gone]:
+    def look(self) -> list[LostWorker]:
         """Hear what the scheduler has answered, and look at signs of life; who is gone.
 
         Raises:
             FuruSlurmError: the scheduler refuses them.
         """
-        self._hear_submission()
-        self._scheduler.hear_cancellations()
+        self._collect_submission()
+        self._scheduler.collect_cancellations()
         self._watch.look()
         now = time.monotonic()
         for worker in self._workers.values():
             if self._watch.silence(worker.name) is None:
                 continue
-            self.heard_of(worker.name)
+            self.note_begun(worker.name)
             present = self._watch.is_present(worker.name)
             worker.health.left = None if present else worker.health.left or now
-        return self._hear_snapshot()
+        return self._collect_snapshot()
 
-    def heard_of(self, name: str) -> None:
+    def note_begun(self, name: str) -> None:
         """A worker has begun, as it shows or tells."""
         worker = self._workers.get(name)
         if worker is not None and not worker.health.begun:
             worker.health.begun = True
             self._failed_starts.begun(worker.spec_key)
 
-    def _hear_submission(self) -> None:
+    def _collect_submission(self) -> None:
         if self._submitting is None or not self._submitting[1].done():
             return
         workers, future = self._submitting
@@ -297,16 +297,18 @@ class Fleet:
             self.forget(worker)
         if isinstance(error, FuruSubmitLimit):
             if not self._limit.refused(workers[0].spec_key, len(workers)):
-                self._say_limit(error)
+                self._warn_of_limit(error)
             return
         raise error
 
-    def _say_limit(self, error: FuruSubmitLimit) -> None:
+    def _warn_of_limit(self, error: FuruSubmitLimit) -> None:
         """Say that there will be fewer workers: once, and while there is none now and then."""
         now = time.monotonic()
         there = len(self._workers)
-        if self._limit_said is None or (not there and now - self._limit_said > _LIMIT_WORD_SECS):
-            self._limit_said = now
+        if self._limit_warned is None or (
+            not there and now - self._limit_warned > _LIMIT_WARNING_SECS
+        ):
+            self._limit_warned = now
             _log.warning(
                 "run %s: %s; going on with %d workers, and with more when Slurm takes them",
                 *(self._run_id, error.message, there),
@@ -321,7 +323,7 @@ class Fleet:
         silence = self._watch.silence(worker.name)
         return silence is not None and silence <= SILENT_LEASES * self._lease_secs
 
-    def _hear_snapshot(self) -> list[Gone]:
+    def _collect_snapshot(self) -> list[LostWorker]:
         snapshot = self._scheduler.new_snapshot()
         if snapshot is not None and snapshot.known:
             return self._judge(snapshot)
@@ -336,8 +338,8 @@ class Fleet:
     def _job_ids(self) -> list[str]:
         return [w.full_id for w in list(self._workers.values()) if w.full_id is not None]
 
-    def _judge(self, snapshot: Snapshot) -> list[Gone]:
-        gone: list[Gone] = []
+    def _judge(self, snapshot: Snapshot) -> list[LostWorker]:
+        gone: list[LostWorker] = []
         for worker in list(self._workers.values()):
             silence = self._watch.silence(worker.name)
             was_halted = worker.health.halted
@@ -381,10 +383,10 @@ class Fleet:
                     why = f"its job is {whose}, of which nobody knows here, and has not begun"
                 case Health.LOST:
                     why = f"it gave no sign of life for {silence:.0f} s, and its job does not end"
-            gone.append(self._gone(worker, why))
+            gone.append(self._lost(worker, why))
         return gone
 
-    def _gone(self, worker: Worker, why: str) -> Gone:
+    def _lost(self, worker: Worker, why: str) -> LostWorker:
         del self._workers[worker.name]
         if not (worker.health.begun or worker.adopted or worker.health.cancelled is not None):
             info = worker.health.info
@@ -392,9 +394,9 @@ class Fleet:
                 why = f"{why}, and its last word was: {last_word(worker.log) or 'none'}"
             too_many = self._failed_starts.failed(worker)
             if too_many is not None:
-                return Gone(worker, f"{worker}: {why}; {too_many}", is_hopeless=True)
+                return LostWorker(worker, f"{worker}: {why}; {too_many}", is_hopeless=True)
             _log.warning("worker %s ended before it began: %s (log: %s)", worker, why, worker.log)
-        return Gone(worker, why)
+        return LostWorker(worker, why)
 
     # Ending
 
@@ -430,18 +432,18 @@ class Fleet:
             self.cancel([w for w in rest if w.job_id is not None and (late or w.pending)])
             if now > give_up_at or (hurry and self._submitting is None):
                 break
-            if self._workers and not said and now > began + _WORD_SECS:
+            if self._workers and not said and now > began + _WARNING_SECS:
                 said = True
-                self._say_who_is_left("waits for", f", for {give_up_at - now:.0f} s at most")
+                self._warn_of_workers("waits for", f", for {give_up_at - now:.0f} s at most")
         if self._workers and not hurry:
-            self._say_who_is_left("has ended without", ", which leave when they find that out")
+            self._warn_of_workers("has ended without", ", which leave when they find that out")
         self._sweep(hurried, hurry=hurry)
         self._scheduler.close(wait_for_answers=not hurry)
 
     def _has_left(self, worker: Worker) -> bool:
         return worker.health.begun and not self._watch.is_present(worker.name)
 
-    def _say_who_is_left(self, how: str, rest: str) -> None:
+    def _warn_of_workers(self, how: str, rest: str) -> None:
         why = " (Slurm does not answer)" if self._scheduler.is_down else ""
         names = ", ".join(str(worker) for worker in list(self._workers.values())[:_SHOWN])
         more = len(self._workers) - _SHOWN

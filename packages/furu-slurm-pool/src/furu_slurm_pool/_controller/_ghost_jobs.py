@@ -23,7 +23,7 @@ _log = logging.getLogger("furu.pool")
 _ANSWER_SECS: Final = 30.0  # for Slurm to answer
 _EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
 _PAUSE_SECS: Final = 0.2
-_WORD_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
+_WARNING_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
 _LAST_SECS: Final = 3.0  # for an answer when there is a hurry
 
 
@@ -77,7 +77,7 @@ def ghost_jobs(
     Returns:
         Their ids; none, and a warning, when the scheduler does not answer for long.
     """
-    word_at = time.monotonic() + _WORD_SECS
+    warn_at = time.monotonic() + _WARNING_SECS
     limit = time.monotonic() + _ANSWER_SECS
     jobs: list[str] | None = None
     answered = False
@@ -85,8 +85,8 @@ def ghost_jobs(
     while not hurry:
         hurry = hurried(_PAUSE_SECS)
         now = time.monotonic()
-        if now > word_at:
-            word_at = math.inf
+        if now > warn_at:
+            warn_at = math.inf
             _log.warning("run %s has ended; Slurm is to say whether jobs of it are left", run_id)
         if not asked.done():
             continue

@@ -69,8 +69,8 @@ def _predecessor(folder: Path) -> int | None:
             return 0
         if before.ended is RunState.DONE:
             return None
-        told = before.submission
-        if job is not None and told is not None and same_job(told.id, job.full_id):
+        submission = before.submission
+        if job is not None and submission is not None and same_job(submission.id, job.full_id):
             return before.number
         if time.monotonic() > deadline or not before.lives(furu_core.settings().lease_secs):
             refuse_if_alive(folder, before)
@@ -85,7 +85,7 @@ def control_as_job(payload: JobPayload, _place: int) -> int:
     go on meanwhile. When somebody ended the job on purpose, the run is cancelled.
     """
     folder = payload.run_folder
-    with _signals_noted() as told:
+    with _signals_queued() as received:
         try:
             with importing_user_code(WorkerContext(EXECUTOR, folder.name, CONTROLLER_KEY)):
                 request, roots = read_request(folder)
@@ -95,52 +95,52 @@ def control_as_job(payload: JobPayload, _place: int) -> int:
                 return 0
             run = control_run(ClaimedRun(folder, request, roots, claim_term(folder, after)))
         except FuruError as error:
-            print(f"furu: the controller cannot begin: {error}", file=sys.stderr, flush=True)
-            return FAILED
-        early = [told.get() for _ in range(told.qsize())]
+            return _fail(f"the controller cannot begin: {error}")
+        early = [received.get() for _ in range(received.qsize())]
         if signal.SIGUSR2 in early:
             # Handing over now might go on for ever.
             minutes = controller_spec(request).time_min
-            print(
-                f"furu: a walltime of {minutes:g} min ends before this controller has begun: give "
-                f"specs[{CONTROLLER_KEY!r}] more, and start the run again",
-                file=sys.stderr,
-                flush=True,
+            return _fail(
+                f"a walltime of {minutes:g} min ends before this controller has begun: give "
+                f"specs[{CONTROLLER_KEY!r}] more, and start the run again"
             )
-            return FAILED
         run.start(within=run.term_ended())
         for number in early:
-            told.put(number)
-        return _see_to(run, request.scheduler(), told)
+            received.put(number)
+        return _wait_for_end(run, request.scheduler(), received)
 
 
 @contextmanager
-def _signals_noted() -> Iterator[SimpleQueue[Signals | None]]:
+def _signals_queued() -> Iterator[SimpleQueue[Signals | None]]:
     """Note the signals that announce an end, from the first: none may kill what just begins."""
-    told: SimpleQueue[Signals | None] = SimpleQueue()  # which handlers may put into at any moment
+    received: SimpleQueue[Signals | None] = (
+        SimpleQueue()
+    )  # which handlers may put into at any moment
 
     def note(number: int, _frame: FrameType | None) -> None:
-        told.put(Signals(number))
+        received.put(Signals(number))
 
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
-        yield told
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _see_to(run: SlurmPoolRun, cluster: Cluster, told: SimpleQueue[Signals | None]) -> int:
+def _wait_for_end(
+    run: SlurmPoolRun, cluster: Cluster, received: SimpleQueue[Signals | None]
+) -> int:
     """Wait for the run's end, and heed the scheduler's signals meanwhile; the exit status."""
     job = this_job()
     again = False  # whether the scheduler will start this job again by itself
     # In another thread, where it handles no signals.
     with ThreadPoolExecutor(1, thread_name_prefix="furu-wait") as thread:
         ended = thread.submit(run.wait)
-        ended.add_done_callback(lambda _: told.put(None))
-        while (number := told.get()) is not None:
+        ended.add_done_callback(lambda _: received.put(None))
+        while (number := received.get()) is not None:
             again = again or (number is not signal.SIGUSR2 and _starts_again(cluster, job))
             if again or number is signal.SIGUSR2:
                 run.hand_over()
@@ -151,8 +151,7 @@ def _see_to(run: SlurmPoolRun, cluster: Cluster, told: SimpleQueue[Signals | Non
     except FuruRunError as error:
         if run.is_handed_over:
             return 0 if again else _back_into_the_queue(cluster, job)
-        print(f"furu: {error}", file=sys.stderr, flush=True)
-        return FAILED
+        return _fail(str(error))
     return 0
 
 
@@ -176,5 +175,10 @@ def _back_into_the_queue(cluster: Cluster, job: JobEnvironment | None) -> int:
             time.sleep(_REQUEUE_PAUSE_SECS)
         else:
             return 0
-    print("furu: nobody controls the run now: furu pool resume", file=sys.stderr, flush=True)
+    return _fail("nobody controls the run now: furu pool resume")
+
+
+def _fail(why: str) -> int:
+    """Say in the job's log why nobody controls the run, for `last_word` to find; the exit status."""
+    print(f"furu: {why}", file=sys.stderr, flush=True)
     return FAILED

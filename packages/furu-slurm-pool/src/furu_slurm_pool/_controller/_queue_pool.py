@@ -28,7 +28,7 @@ from furu_slurm_pool._controller._recovery import Recovered
 from furu_slurm_pool._controller._request import Request
 from furu_slurm_pool._controller._task_queue import OpenTask, TaskQueue
 from furu_slurm_pool._controller._terms import Term
-from furu_slurm_pool._controller._workers import Gone, Worker
+from furu_slurm_pool._controller._workers import LostWorker, Worker
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport
 from furu_slurm_pool._queue._run_folder import order_stop, unwritable
 from furu_slurm_pool._waker import Waker
@@ -92,7 +92,7 @@ class QueuePool:
         # Tasks whose artifacts are not seen yet, what their workers said, and since when.
         self._unseen: dict[str, tuple[OpenTask, NodeResult, float]] = {}
         self._reported_attempts: dict[str, int] = {}  # the last ones, by their nodes
-        self._told_begun: set[int] = set()  # numbers of tasks, each of which begins once
+        self._begun_tasks: set[int] = set()  # numbers of tasks, each of which begins once
         self._recalling = False
         self._hurried = False
         self._handing_over = False
@@ -237,7 +237,7 @@ class QueuePool:
     # Listening
 
     def _look(self) -> None:
-        self._hear_all()
+        self._read_reports()
         now = time.monotonic()
         if now < self._next_slow:
             return
@@ -279,9 +279,9 @@ class QueuePool:
         self.is_over = True
         self._events.append(HandedOver(why, hint))
 
-    def _hear_all(self) -> None:
+    def _read_reports(self) -> None:
         for told in self._queue.new_reports():
-            self._fleet.heard_of(told.worker)
+            self._fleet.note_begun(told.worker)
             for report in told.tasks:
                 one = self._queue.open.pop(report.task, None)
                 if one is not None:
@@ -305,8 +305,8 @@ class QueuePool:
         """Note that a worker has a task; that a node has begun is told once, whoever gives it back."""
         if not one.begun:
             one.begun, one.since = True, time.monotonic()
-        if one.task.number not in self._told_begun:
-            self._told_begun.add(one.task.number)
+        if one.task.number not in self._begun_tasks:
+            self._begun_tasks.add(one.task.number)
             self._events.append(Begun(one.task))
 
     def _report(self, one: OpenTask, result: NodeResult, worker: str) -> None:
@@ -354,11 +354,11 @@ class QueuePool:
 
     # Deaths
 
-    def _take_back_tasks(self, gone: Gone, reader: StateReader) -> None:
+    def _take_back_tasks(self, gone: LostWorker, reader: StateReader) -> None:
         """See to the tasks of a worker that does nothing any more."""
         worker = gone.worker
         names = self._queue.revoke(worker)
-        self._hear_all()  # what it told before; it can tell nothing after that
+        self._read_reports()  # what it told before; it can tell nothing after that
         orphans = [self._queue.open.pop(name) for name in names if name in self._queue.open]
         if not orphans:
             return

@@ -127,7 +127,7 @@ def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
         display=choose_display(wanted=request.progress, live=True),
         settings=settings,
         keep_going=request.keep_going,
-        workers=fleet.word,
+        workers=fleet.obstacle,
     )
     pool.on_stop = lambda: controller.ask(Wish.CANCEL)
     return SlurmPoolRun(claimed, plan, controller, pool, ledger)

@@ -136,7 +136,7 @@ class Scheduler:
         if job_ids:
             self._cancelling.append(self.ask(lambda: self.cluster.cancel(job_ids)))
 
-    def hear_cancellations(self) -> None:
+    def collect_cancellations(self) -> None:
         """Say which jobs could not be cancelled."""
         for future in [future for future in self._cancelling if future.done()]:
             self._cancelling.remove(future)

@@ -84,7 +84,7 @@ class Worker:
 
 
 @attrs.frozen
-class Gone:
+class LostWorker:
     """A worker that does nothing any more.
 
     Attributes:

@@ -101,7 +101,7 @@ class ObservedPoolRun(Run):
                         "run %s: nobody says how its controller, %s, stands, which has not begun",
                         *(self.id, controller),
                     )
-                self._mind_queue(controller)
+                self._check_queue(controller)
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
             time.sleep(pause)
@@ -117,7 +117,7 @@ class ObservedPoolRun(Run):
         if controller is not None and controller.ended is None:
             ask_to_stop(str(self.folder), controller.number)
 
-    def _mind_queue(self, controller: Leader) -> None:
+    def _check_queue(self, controller: Leader) -> None:
         """Say why a controller that is a job has not begun; raise where it never will."""
         told = controller.submission
         if told is None or controller.process is not None:
