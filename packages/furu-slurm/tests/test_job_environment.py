@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import furu_core
-from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
+from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError, FuruUsageError
 from furu_core.executors import Liveness, Submission
 from furu_slurm import (
     JobPayload,
@@ -137,7 +137,7 @@ def test_processes_wait_for_nothing_and_have_no_queue(run_folder: Path) -> None:
         ({"store": "/not/there"}, FuruStoreError, "does not see the store /not/there"),
         ({"cwd": "/not/there"}, FuruUsageError, "cannot enter the working directory /not/there"),
         ({"version": 99}, FuruFormatError, "format version 99"),
-        ({"version": "x"}, FuruFormatError, "damaged"),
+        ({"version": "x"}, FuruDamagedRecord, "damaged"),
     ],
 )
 def test_what_a_machine_does_not_see_is_named_P8(
@@ -175,9 +175,9 @@ def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_payload(payload)
     path = payload_file(tmp_path, "tok")
     assert read_payload(path) == payload
-    assert path.stat().st_size < 200
+    assert path.stat().st_size < 200 + len(str(tmp_path))
     path.write_text("{}")
-    with pytest.raises(FuruFormatError, match=r"damaged.*Run the same command again"):
+    with pytest.raises(FuruDamagedRecord, match=r"damaged.*Run the same command again"):
         read_payload(path)
     path.write_text('{"version": 3}')
     with pytest.raises(FuruFormatError, match="format version 3"):
@@ -186,7 +186,7 @@ def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(None, "FURU_PATH must be a folder that all nodes"), ("[]", "is damaged: TypeError")],
+    [(None, "FURU_PATH must be a folder that all nodes"), ("[]", "is damaged: ")],
 )
 def test_p6_a_job_that_cannot_read_what_it_is_to_do_names_the_file(
     text: str | None,

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.errors import FuruError, FuruExecutorError, FuruFormatError
+from furu_core.errors import FuruError, FuruExecutorError, FuruStoreError
 from furu_core.executors import (
     GraphWriter,
     Holder,
@@ -182,7 +182,7 @@ class Submitter:
         if token not in self._sizes:
             try:
                 self._sizes[token] = len(read_payload(payload_file(folder, token)).jobs)
-            except (OSError, FuruFormatError):
+            except (FileNotFoundError, FuruStoreError):
                 return 0
         return self._sizes[token]
 

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 
 import furu_core.executors
-from furu_core.errors import FuruFormatError, FuruStoreError, FuruUsageError
-from furu_core.executors import adopt_provenance, this_process
+from furu_core.errors import FuruStoreError, FuruUsageError
+from furu_core.executors import RecordFormat, adopt_provenance, this_process
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
-VERSION: Final = 1
 VISIBLE_SECS: Final = 60.0  # network filesystems show other hosts' files that late
-_EXECUTION: Final = "FURU_EXEC_"
-T = TypeVar("T")
 
 _job: JobEnvironment | None = None
+
+
+@attrs.frozen
+class _Submitter:
+    """What jobs need of the process that submitted them."""
+
+    host: str
+    cwd: str
+    store: str
+    sys_path: tuple[str, ...]
+    settings: Mapping[str, str]
+    provenance: Any
+
+
+_SUBMITTER: Final = RecordFormat(
+    _Submitter,
+    "the environment of a run",
+    version=1,
+    next_step_other_version="use one furu on all machines of the cluster",
+)
 
 
 @attrs.frozen
@@ -122,26 +137,16 @@ def write_job_environment(run_folder: Path) -> Path:
         ) from error
     # By way of the module: a job, which only reads what stands here, does not import them.
     executors = furu_core.executors
-    record = {
-        "version": VERSION,
-        "host": this_process().host,
-        "cwd": cwd,
-        "store": str(furu_core.settings().path),
-        "sys_path": executors.import_roots(),
-        "settings": executors.settings_to_env(furu_core.settings()),
-        "provenance": executors.process_provenance().record,
-    }
+    record = _Submitter(
+        host=this_process().host,
+        cwd=cwd,
+        store=str(furu_core.settings().path),
+        sys_path=tuple(executors.import_roots()),
+        settings=executors.settings_to_env(furu_core.settings()),
+        provenance=executors.process_provenance().record,
+    )
     path = run_folder / FILE
-    fresh = path.with_name(f"{FILE}.{os.getpid()}.new")
-    try:
-        fresh.write_text(json.dumps(record), "utf-8")
-        os.replace(fresh, path)
-    except OSError as error:
-        raise FuruStoreError(
-            f"{path} cannot be written: {error.strerror or error}",
-            path=path,
-            hint="free some space, or make the folder writable, and run the same command again",
-        ) from error
+    _SUBMITTER.replace(path, record)
     return path
 
 
@@ -158,73 +163,36 @@ def restore_job_environment(run_folder: Path, *, patience_secs: float = VISIBLE_
     Raises:
         FuruStoreError: this machine does not see the run's folder or the store.
         FuruUsageError: it does not see the working directory.
-        FuruFormatError: the record is damaged, or a newer furu wrote it.
+        FuruDamagedRecord, FuruFormatError: the record is damaged, or another furu wrote it.
     """
     here = this_process().host
     path = run_folder / FILE
     try:
-        text = once_visible(path.read_text, patience_secs)
-    except OSError as error:
+        record = _SUBMITTER.read(path, wait_secs=patience_secs)
+    except FileNotFoundError as error:
         raise FuruStoreError(
-            f"{here} cannot read {path}, where the run's environment is: {error.strerror or error}",
+            f"{here} cannot read {path}, where the run's environment is: {error.strerror}",
             path=path,
             hint="FURU_PATH must be a folder that all nodes of the cluster see under one name",
         ) from error
-    record = _parsed(text, path)
-    store = record["store"]
+    store = record.store
     if not os.path.isdir(store):
         raise FuruStoreError(
-            f"{here} does not see the store {store} of {record['host']}",
+            f"{here} does not see the store {store} of {record.host}",
             path=store,
             hint="FURU_PATH must be a folder that all nodes of the cluster see under one name",
         )
     try:
-        os.chdir(record["cwd"])
+        os.chdir(record.cwd)
     except OSError as error:
         raise FuruUsageError(
-            f"{here} cannot enter the working directory {record['cwd']} of {record['host']}: "
+            f"{here} cannot enter the working directory {record.cwd} of {record.host}: "
             f"{error.strerror or error}",
             hint="submit from a folder that all nodes of the cluster see under one name",
         ) from error
     for name in [name for name in os.environ if name.startswith("FURU_")]:
         del os.environ[name]
-    os.environ.update(record["settings"])
+    os.environ.update(record.settings)
     # What this Python finds by itself and the submitter's did not, comes last.
-    sys.path[:] = list(dict.fromkeys([*record["sys_path"], *sys.path]))
-    adopt_provenance(record["provenance"])
-
-
-def once_visible(read: Callable[[], T], patience_secs: float) -> T:
-    """Read a file that was written before this process started, maybe on another host.
-
-    Raises:
-        OSError: it cannot be read, or is not there in time.
-    """
-    deadline = time.monotonic() + patience_secs
-    while True:
-        try:
-            return read()
-        except OSError as error:
-            late = error.errno in {errno.ENOENT, errno.ESTALE}
-            if not late or time.monotonic() >= deadline:
-                raise
-        time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
-
-
-def _parsed(text: str, path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(text)
-        version = record["version"]
-        if version <= VERSION:
-            for name in ("host", "cwd", "store", "sys_path", "settings", "provenance"):
-                record[name]
-            return record
-    except (ValueError, KeyError, TypeError) as error:
-        raise FuruFormatError(
-            f"{path} is damaged: {type(error).__name__}: {error}", path=path, hint="submit again"
-        ) from error
-    raise FuruFormatError(
-        f"{path} has format version {version}, this furu reads up to {VERSION}",
-        path=path,
-        hint="use one furu on all machines of the cluster",
-    )
+    sys.path[:] = list(dict.fromkeys([*record.sys_path, *sys.path]))
+    adopt_provenance(record.provenance)

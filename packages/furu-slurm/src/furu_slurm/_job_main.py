@@ -19,7 +19,6 @@ from furu_core.executors import this_process
 from furu_slurm._environment import (
     VISIBLE_SECS,
     enter_job,
-    once_visible,
     restore_job_environment,
     this_job,
 )
@@ -37,16 +36,16 @@ def main(args: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         path = Path(args[0])
-        payload = once_visible(lambda: read_payload(path), VISIBLE_SECS)
+        payload = read_payload(path, wait_secs=VISIBLE_SECS)
         place = args[1] if len(args) > 1 else os.environ.get("SLURM_ARRAY_TASK_ID", "0")
         enter_job(payload.token, payload.time_min)
         restore_job_environment(payload.run_folder)
         return _function_of(payload)(payload, int(place)) or 0
-    except OSError as error:
+    except FileNotFoundError as error:
         where = this_process().host
         return _failed(
             FuruStoreError(
-                f"{where} cannot read {args[0]}, which says what this job is to do: {error}",
+                f"{where} cannot read {args[0]}, which says what this job is to do: {error.strerror}",
                 path=args[0],
                 hint="FURU_PATH must be a folder that all nodes of the cluster see under one name",
             )

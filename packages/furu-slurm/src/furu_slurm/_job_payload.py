@@ -6,21 +6,21 @@ same, and is found by its token.
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from furu_core.errors import FuruFormatError
+from furu_core.executors import RecordFormat, store_errors
 
-VERSION: Final = 2
 MAIN: Final = "furu_slurm._job_main"
+
+
+def _items(given: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(given)
 
 
 @attrs.frozen
@@ -40,7 +40,7 @@ class JobPayload:
 
     function: str
     run_folder: Path
-    jobs: Sequence[Any]
+    jobs: tuple[Any, ...] = attrs.field(converter=_items)
     shared: Mapping[str, Any] = attrs.field(factory=dict)
     token: str = ""
     time_min: float = 0.0
@@ -49,6 +49,14 @@ class JobPayload:
     def path(self) -> Path:
         """The file that it stands in."""
         return payload_file(self.run_folder, self.token)
+
+
+PAYLOAD: Final = RecordFormat(
+    JobPayload,
+    "what jobs are to run",
+    version=2,
+    next_step_other_version="use one furu on all machines of the cluster",
+)
 
 
 def payload_file(run_folder: Path, token: str) -> Path:
@@ -60,64 +68,27 @@ def write_payload(payload: JobPayload) -> None:
     """Write the file that `read_payload` reads, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        FuruStoreError: it cannot be written.
     """
-    record = {
-        "version": VERSION,
-        "time_min": payload.time_min,
-        "function": payload.function,
-        "shared": payload.shared,
-        "jobs": payload.jobs,
-    }
     path = payload.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        with fresh.open("wb") as file:
-            file.write(json.dumps(record, separators=(",", ":")).encode())
-            file.flush()
-            os.fsync(file.fileno())  # a network filesystem shows other hosts only what was synced
-        fresh.replace(path)
-    except OSError:
-        with suppress(OSError):
-            fresh.unlink()
-        raise
+    with store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    PAYLOAD.replace(path, payload, sync=True)
 
 
-def read_payload(path: Path) -> JobPayload:
+def read_payload(path: Path, *, wait_secs: float = 0.0) -> JobPayload:
     """The payload of a submission.
 
     Args:
         path: of `payload_file`.
+        wait_secs: for it to be visible, as on a network filesystem.
 
     Raises:
-        OSError: the file cannot be read.
-        FuruFormatError: it is damaged, or a newer furu wrote it.
+        FileNotFoundError: it is not there.
+        FuruDamagedRecord, FuruFormatError: it is damaged, or another furu wrote it.
+        FuruStoreError: it cannot be read.
     """
-    text = path.read_text("utf-8")
-    try:
-        record = json.loads(text)
-        version = record["version"]
-        if version == VERSION:
-            return JobPayload(
-                function=record["function"],
-                run_folder=path.parents[1],
-                jobs=tuple(record["jobs"]),
-                shared=record["shared"],
-                token=path.stem,
-                time_min=float(record["time_min"]),
-            )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FuruFormatError(
-            f"{path}, which says what jobs are to do, is damaged: {type(error).__name__}: {error}",
-            path=path,
-            hint="was it changed? Run the same command again",
-        ) from error
-    raise FuruFormatError(
-        f"{path} has format version {version}, this furu reads {VERSION}",
-        path=path,
-        hint="use one furu on all machines of the cluster",
-    )
+    return PAYLOAD.read(path, wait_secs=wait_secs)
 
 
 def job_command(payload: Path, *place: str) -> str:

@@ -86,8 +86,7 @@ class SlurmCluster(Cluster):
         payload = attrs.evolve(payload, token=token, time_min=spec.time_min)
         script = folder / f"{token}.sh"
         again = payload.path.exists()
-        with _writing(payload.path.parent):
-            write_payload(payload)
+        write_payload(payload)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             script.write_text(request.script, "utf-8")
