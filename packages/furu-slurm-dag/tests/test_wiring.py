@@ -35,6 +35,7 @@ from furu_core.executors import (
     NodeState,
     Submission,
     note_submission,
+    remove_submission,
 )
 from furu_plan import Frontier, Spent, build_plan
 from furu_plan.runs import RunJournal
@@ -387,6 +388,29 @@ def test_what_others_had_planned_is_planned_at_once_for_all_their_jobs_that_are_
     tracker.look(gone)
     assert asked.extend.call_count == 1
     assert [node.obj for node in frontier.ahead()] == [base, *tops]
+
+
+def test_p6_what_lies_below_jobs_that_are_gone_and_no_job_can_wait_for_is_an_error_at_each_look(
+    store: Path, fake: FakeSlurm
+) -> None:
+    base = Step(label="base")
+    top = Step(label="top", needs=(base,))
+    begun(500, queued=True)
+    fake.queue("7_1|PENDING|0|0|Priority|Step.tok|")
+    note_submission(top, files.JobId("run", "tok", 1).submission(), over=None)
+    frontier = Frontier(build_plan(top))
+    journal = RunJournal("own", frontier, EventLog(store))
+    submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)
+    tracker = Tracker(frontier, submitter, furu_core.settings(), journal)
+    note_submission(base, Submission("another", "job 1"), over=None)
+    fake.queue()
+    gone = SlurmCluster().jobs(["7_1"], fresh=True)
+    for _ in range(2):
+        with pytest.raises(FuruExecutorError, match="no job can wait for it"):
+            tracker.look(gone)
+    remove_submission(base)
+    tracker.look(gone)
+    assert [node.obj for node in frontier.ahead()] == [base, top]
 
 
 def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_it(

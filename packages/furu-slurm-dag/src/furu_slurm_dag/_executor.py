@@ -140,7 +140,7 @@ class SlurmDagExecutor(RunOptions, Executor):
             _refuse_failed(plan)
         check_spec_keys(specs, plan.topo_order_todo())
         for node in plan.with_status(Status.IN_PROGRESS):
-            refuse_elsewhere(node)
+            refuse_elsewhere(node, node.holder)
         cluster = SlurmCluster()
         logs = submitit_root(self.submitit_root)
         run_id, folder = new_run_folder(self.name, named)

@@ -297,12 +297,12 @@ def elsewhere(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
     )
 
 
-def refuse_elsewhere(node: PlanNode) -> None:
-    """Raise unless a node that is in progress is computed by a job of this executor."""
-    holder = node.holder
+def refuse_elsewhere(node: PlanNode, holder: Holder | None) -> Submission:
+    """The submission by which a node is computed; an error unless it is one of this executor."""
     submission = None if holder is None else holder.submission
     if submission is None or parse_id(submission) is None:
         raise elsewhere(node, holder)
+    return submission
 
 
 def _lives(submission: Submission) -> bool:

@@ -16,6 +16,7 @@ from furu_core.executors import (
     EventKind,
     Failure,
     FailureKind,
+    NodeInfo,
     NodePlace,
     StateReader,
     made_progress,
@@ -204,8 +205,14 @@ class Tracker:
                     pass
                 case _ if self._is_there(one):
                     self._done(one)
-                case _ if one.job is not None and snapshot.known:
-                    self._look_at_job(one, one.job, snapshot)
+                case _ if one.job is not None:
+                    if snapshot.known:
+                        self._look_at_job(one, one.job, snapshot)
+                case Stage.WAITING:
+                    # At the last look nobody could be waited for, or that was broken off.
+                    self._adopt(one, self._reader.state(one.node.obj))
+                case _:
+                    pass
         self._take_over()
 
     def _look_at_job(self, one: TrackedNode, job: Job, snapshot: Snapshot) -> None:
@@ -385,25 +392,29 @@ class Tracker:
         Args:
             late: they are from below adopted jobs that are gone.
         """
-        for node in self._frontier.in_stage(*Stage):
-            if node.hash in self._nodes or node.status is Status.DONE:
-                continue
-            one = self._nodes[node.hash] = TrackedNode(node, place_of(node.obj))
-            if node.status is Status.IN_PROGRESS:
-                self._adopt(one)
-            elif late and node.status is Status.FAILED:
-                for failure in failed_before([node]):
+        new = [
+            TrackedNode(node, place_of(node.obj))
+            for node in self._frontier.in_stage(*Stage)
+            if node.hash not in self._nodes and node.status is not Status.DONE
+        ]
+        self._nodes.update((one.hash, one) for one in new)
+        for one in new if late else ():
+            if one.node.status is Status.FAILED:
+                for failure in failed_before([one.node]):
                     self._journal.failed(failure)
-            elif late and node.failure is not None and self._stage(one) in _UNSUBMITTED:
+            elif one.node.failure is not None and self._stage(one) in _UNSUBMITTED:
                 # What failed while others' jobs were waited for, they have tried often enough.
-                self._fail(one, node.failure)
+                self._fail(one, one.node.failure)
+        for one in new:  # last, because it may raise
+            if one.node.status is Status.IN_PROGRESS:
+                self._adopt(one, one.node.info)
 
-    def _adopt(self, one: TrackedNode) -> None:
-        refuse_elsewhere(one.node)
-        holder = one.node.holder
-        assert holder is not None
-        submission = holder.submission
-        assert submission is not None
+    def _adopt(self, one: TrackedNode, info: NodeInfo) -> None:
+        """Wait for the job by which somebody else computes a node; or take it over if that is gone."""
+        if info.state not in (NodeState.QUEUED, NodeState.RUNNING):
+            self._left.append(one.node)
+            return
+        submission = refuse_elsewhere(one.node, info.holder)
         job = self._submitter.adopt(one.node, submission)
         if job is None:
             # It ended between the look at the store and this one.
