@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from furu_core.executors import Failure, FailureKind
+from furu_core.executors import Failure, FailureKind, duration
 from furu_local import run_local
-from furu_plan.runs import RunProgress, duration, failure_text, progress_line
+from furu_plan.runs import RunProgress, failure_text, progress_line
 from furu_plan.runs._display import (
     Lines,
     NoDisplay,

@@ -18,13 +18,14 @@ from furu_core.executors import (
     Liveness,
     OptionKind,
     Submission,
+    count,
     named_roots,
     new_run_folder,
     option,
     refuse_nested_run,
 )
 from furu_plan import DependencyPlan, Status, build_plan
-from furu_plan.runs import RunOptions, count, failed_before, failure_text
+from furu_plan.runs import RunOptions, failed_before, failure_text
 from furu_slurm import (
     SPECS_KIND,
     GivenSpecs,

@@ -25,6 +25,7 @@ from furu_core.executors import (
     Run,
     RunState,
     RunStatus,
+    count,
 )
 from furu_plan import DependencyPlan, Frontier, Stage
 from furu_plan.runs import (
@@ -33,7 +34,6 @@ from furu_plan.runs import (
     RunOptions,
     choose_display,
     conclude,
-    count,
     end_line,
     signals_forwarded,
 )

@@ -7,9 +7,7 @@ scheduler or framework computes, a `Backend` is all that is needed: a `BackendPo
 a `BackendExecutor` an executor.
 """
 
-from furu_core.executors import count, duration
-from furu_plan.runs._backend import Answer, Backend, BackendPool, Report
-from furu_plan.runs._backend_executor import BackendExecutor
+from furu_plan.runs._backend import Answer, Backend, BackendExecutor, BackendPool, Report
 from furu_plan.runs._conclusion import (
     INTERRUPTED,
     RunInterrupted,
@@ -33,8 +31,7 @@ from furu_plan.runs._pool import (
     Source,
     Task,
 )
-from furu_plan.runs._run import ControlledRun
-from furu_plan.runs._signals import signals_forwarded
+from furu_plan.runs._run import ControlledRun, signals_forwarded
 from furu_plan.runs._start import NewRun, start_run
 
 __all__ = [
@@ -67,8 +64,6 @@ __all__ = [
     "Wish",
     "choose_display",
     "conclude",
-    "count",
-    "duration",
     "end_line",
     "failed_before",
     "failure_text",

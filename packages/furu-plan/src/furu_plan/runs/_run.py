@@ -1,22 +1,25 @@
-"""A run whose controller is a thread, or the caller, of this process."""
+"""A run whose controller is a thread, or the caller, of this process, and the signals that end its wait."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from signal import Signals
-from typing import Any, Self
+from types import FrameType
+from typing import Any, Final, Self
 
 from furu_core.errors import FuruRunError
 from furu_core.executors import Roots, Run, RunStatus, count
 from furu_plan.runs._conclusion import conclude, end_line
 from furu_plan.runs._controller import Controller, Wish
-from furu_plan.runs._signals import signals_forwarded
 
 _log = logging.getLogger("furu.run")
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ControlledRun(Run):
@@ -39,7 +42,7 @@ class ControlledRun(Run):
         self._controller = controller
         self._how = how
         self._began = time.monotonic()
-        self._signal: Signals | None = None
+        self._signal: signal.Signals | None = None
         self._ended = threading.Event()
 
     def start(
@@ -118,8 +121,8 @@ class ControlledRun(Run):
         there = status.computed + status.loaded
         return f"<{type(self).__name__} {self.id}: {status.state.value}, {there} of {count(status.total, 'node')} there>"
 
-    def _on_signal(self, signal: Signals) -> None:
-        self._signal = self._signal or signal
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._signal = self._signal or number
         self.cancel()
 
     def _run(self, around: AbstractContextManager[Any]) -> None:
@@ -140,3 +143,30 @@ class ControlledRun(Run):
                 "run %s: %s, %d there, %d to compute, %s",
                 *(self.id, count(status.total, "node"), status.loaded, todo, self._how),
             )
+
+
+@contextmanager
+def signals_forwarded(to: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Call `to` for each signal that asks this program to end, instead of what they did before.
+
+    In any thread but the main one this changes nothing, because Python handles signals there. A
+    signal that the program ignores (``nohup``, a background job of a shell) stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        to(signal.Signals(number))
+
+    before = {}
+    try:
+        for number in _ENDING:
+            current = signal.getsignal(number)
+            if current not in (signal.SIG_IGN, None):
+                before[number] = current
+                signal.signal(number, handle)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
