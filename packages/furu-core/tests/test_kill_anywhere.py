@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from furu_core import _codecs, _files
-from furu_core._attempts import _attempts, _lease, _publishing, _records
+from furu_core._attempts import (
+    _attempts,
+    _claims,
+    _lease,
+    _liveness,
+    _publishing,
+    _records,
+    _removal,
+)
 from furu_core._compute import _acquire, _compute, _compute_or_wait, _get
 from furu_core._store import _manifest
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
@@ -29,7 +37,8 @@ EVENTS_APART = 1 if THOROUGH else 2
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (
-        _acquire, _attempts, _codecs, _compute, _get, _lease, _manifest, _compute_or_wait,
+        _acquire, _attempts, _claims, _codecs, _compute, _get, _lease, _liveness, _manifest,
+        _compute_or_wait, _removal,
         _publishing, _records, _files,
     )
 )  # fmt: skip

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from furu_core import Furu, _process_ids, _provenance
-from furu_core._attempts import _attempts, _lease, _records
+from furu_core._attempts import _attempts, _lease, _liveness, _records, _removal
 from furu_core._attempts._records import AttemptRecord, AttemptStatus
 from furu_core._config._objects import short_name
 from furu_core._output import _console
@@ -196,11 +196,11 @@ def test_fifty_nodes_of_a_host_that_died_an_hour_ago_cost_no_wait(
         sleep(seconds)
 
     probes: list[str] = []
-    probe = _lease._probe
+    probe = _liveness._probe
     monkeypatch.setattr(time, "sleep", noted_sleep)
-    monkeypatch.setattr(_lease, "_OFFSET_SECS", HOUR)  # else a slow machine needs another probe
-    monkeypatch.setattr(_lease, "_offsets", {})
-    monkeypatch.setattr(_lease, "_probe", lambda folder: probes.append(folder) or probe(folder))
+    monkeypatch.setattr(_liveness, "_OFFSET_SECS", HOUR)  # else a slow machine needs another probe
+    monkeypatch.setattr(_liveness, "_offsets", {})
+    monkeypatch.setattr(_liveness, "_probe", lambda folder: probes.append(folder) or probe(folder))
     reader = StateReader()
     assert [reader.state(node).state for node in nodes] == [NodeState.STALE] * 50
     assert "another-host" in str(reader.state(nodes[0]).holder)
@@ -214,8 +214,8 @@ def test_the_clock_of_another_host_or_of_the_file_server_does_not_matter(
     store: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     server_now = time.time() + hours * HOUR
-    monkeypatch.setattr(_lease, "_offsets", {})
-    monkeypatch.setattr(_lease, "_probe", lambda folder: server_now)
+    monkeypatch.setattr(_liveness, "_offsets", {})
+    monkeypatch.setattr(_liveness, "_probe", lambda folder: server_now)
     alive = leave_attempt(Leaf(x=1))
     dead = leave_attempt(Leaf(x=2))
     touch(alive, server_now - 10)
@@ -448,17 +448,17 @@ def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
     """Taken for dead, its number would be counted on and left behind, for numbers begin anew."""
     paths = _layout.node_paths(Leaf())
     leave_attempt(Leaf())
-    judge = _attempts._judge
+    judge = _liveness.judge
 
-    def after_cleaning_up(folder: str, record: AttemptRecord) -> _lease.Judgement:
+    def after_cleaning_up(folder: str, record: AttemptRecord) -> _liveness.Judgement:
         monkeypatch.undo()
-        _attempts.remove_all(paths)  # as its holder does who has published
+        _removal.remove_all(paths)  # as its holder does who has published
         judgement = judge(folder, record)
         if claimed_anew:
             leave_attempt(Leaf(), token="1" * 16)
         return judgement
 
-    monkeypatch.setattr(_attempts, "_judge", after_cleaning_up)
+    monkeypatch.setattr(_liveness, "judge", after_cleaning_up)
     with _settings.use_settings(path=furu_store):
         newest = _attempts.latest(paths, lease_secs=HOUR)
     if not claimed_anew:

@@ -318,6 +318,52 @@ def once_visible(read: Callable[[], T], wait_secs: float) -> T:
         time.sleep(min(1.0, max(0.02, wait_secs / 20), left))
 
 
+# Removing folders
+
+TRASH: Final = ".trash-"
+
+
+def discard(folder: str, hide_in: str | None = None) -> None:
+    """Remove a folder as far as that is possible."""
+    with suppress(OSError):  # the store is read-only, for instance
+        discard_or_raise(folder, hide_in)
+
+
+def discard_or_raise(folder: str, hide_in: str | None = None) -> None:
+    """Remove a folder, first out of everybody's sight and then from the disk.
+
+    Raises:
+        OSError: it is there and cannot be removed.
+    """
+    try:
+        hidden = _renamed(folder, hide_in)
+    except FileNotFoundError:
+        return  # somebody else removed it
+    remove_tree(hidden)
+
+
+def hide(folder: str, where: str | None = None) -> str | None:
+    """Move a folder out of everybody's sight; its new name, or None where that cannot be."""
+    try:
+        return _renamed(folder, where)
+    except OSError:
+        return None  # somebody else removed it, or the store is read-only
+
+
+def _renamed(folder: str, where: str | None) -> str:
+    parent, _, name = folder.rpartition("/")
+    hidden = f"{where or parent}/{TRASH}{name}-{os.urandom(4).hex()}"
+    os.rename(folder, hidden)
+    return hidden
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder that nobody looks for, as far as that is possible."""
+    import shutil  # which imports compressors, and what ends well needs none
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 # What the operating system refuses
 
 _REMEDIES: Final = {

@@ -1,22 +1,64 @@
-"""What a node's checkpoint folder holds, as one short text that changes when the content does.
+"""Checkpoint folders: handed from attempt to attempt, and told apart by what they hold.
 
-Times are left out: a node that writes the same bytes each time until it is killed gets nowhere. The
+A fingerprint leaves out times: a node that writes the same bytes each time until it is killed gets nowhere. The
 work is bounded, however much a node saves: names and sizes of all files, and of their contents at most
 64 MiB. Files up to 1 MiB are read whole as long as that suffices, larger ones in 64 places.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from stat import S_ISREG
 from typing import Final
 
+from furu_core._attempts import _records
+from furu_core._attempts._attempts import UNREADABLE, numbers
+from furu_core._store._layout import (
+    CHECKPOINT,
+    NodePaths,
+)
+
 _BLOCK: Final = 1 << 14
 _BLOCKS: Final = 1 << 12
 _BLOCKS_OF_ONE: Final = 64
+
+
+def made_progress(paths: NodePaths, number: int) -> bool:
+    """Whether an attempt changed its checkpoint folder since it started."""
+    folder = f"{paths.attempts}/{number}"
+    try:
+        started_with = _records.read(folder).checkpoint
+    except UNREADABLE:
+        return False
+    return fingerprint(f"{folder}/{CHECKPOINT}") != started_with
+
+
+def fingerprint_before(paths: NodePaths, number: int) -> str:
+    """The fingerprint of the checkpoint that attempt `number` is handed; empty where there is none."""
+    folder = checkpoint_before(paths, number)
+    if folder is None:
+        return ""
+    return fingerprint(folder)
+
+
+def checkpoint_before(paths: NodePaths, number: int) -> str | None:
+    """The newest checkpoint folder of the attempts before `number`."""
+    if number == 1:
+        return None
+    for earlier in reversed(numbers(paths)):
+        folder = f"{paths.attempts}/{earlier}/{CHECKPOINT}"
+        if earlier < number and os.path.isdir(folder):
+            return folder
+    return None
+
+
+def hand_over(paths: NodePaths, number: int) -> None:
+    """Move the newest checkpoint of earlier attempts into attempt `number`."""
+    folder = checkpoint_before(paths, number)
+    if folder is not None:
+        os.rename(folder, f"{paths.attempts}/{number}/{CHECKPOINT}")
 
 
 def fingerprint(folder: str) -> str:
@@ -24,6 +66,8 @@ def fingerprint(folder: str) -> str:
     entries = sorted(_entries(folder))
     if not entries:
         return ""
+    import hashlib  # few nodes leave a checkpoint
+
     digest = hashlib.sha256()
     for where, what in entries:
         digest.update(f"{len(where)} {where} {len(what)} {what}\n".encode(errors="surrogateescape"))

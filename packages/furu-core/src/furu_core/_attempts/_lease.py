@@ -1,4 +1,4 @@
-"""The sign of life that the holder of an attempt gives, and how others judge it.
+"""The sign of life that the holder of an attempt gives; `_liveness` judges by it.
 
 An attempt begins with its record, which is fresh. One that lasts longer than a fraction of its lease
 gets a file of its own, which one thread for all attempts of the process touches from then on; so the
@@ -15,20 +15,13 @@ import os
 import threading
 import time
 from contextlib import suppress
-from enum import Enum
 from typing import Final
 
-import attrs
-
-from furu_core import _process_ids
 from furu_core._attempts import _records
-from furu_core._attempts._records import AttemptRecord
 from furu_core._background import Background
-from furu_core._store._layout import ATTEMPTS
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
 
 LEASE_FILE: Final = "lease"
-PROBE: Final = ".probe-"
 # Of its duration; the first time the record's own age shows life until then.
 _BEAT_FRACTION: Final = 0.2
 _TROUBLE_SECS: Final = 0.1
@@ -194,104 +187,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-class Life(Enum):
-    """Whether the holder of a running attempt lives."""
-
-    ALIVE = "alive"
-    DEAD = "dead"
-
-
-@attrs.frozen
-class Judgement:
-    """Whether a holder lives, and how one knows.
-
-    Attributes:
-        life: alive or dead; a holder of which nothing is known is alive until its lease ends.
-        reason: in words.
-    """
-
-    life: Life
-    reason: str
-
-
-def judge(folder: str, record: AttemptRecord) -> Judgement:
-    """Judge the holder of the running attempt in `folder`.
-
-    It is dead when its process can be looked up from here and is gone, or when its lease is older
-    than the duration written in its record, by the filesystem's own clock.
-    """
-    if _process_ids.process_is_gone(record.holder):
-        return Judgement(Life.DEAD, f"{record.holder} has ended")
-    return judge_age(folder, record.lease_secs, str(record.holder))
-
-
-def judge_age(folder: str, lease_secs: float, holder: str) -> Judgement:
-    """Judge a holder by the age of its lease alone."""
-    age = lease_age(folder)
-    if age is None:
-        return Judgement(Life.DEAD, "its folder is gone")
-    if age > lease_secs:
-        return Judgement(
-            Life.DEAD,
-            f"{holder} gave no sign of life for {age:.0f} s (its lease: {lease_secs:g} s)",
-        )
-    return Judgement(Life.ALIVE, f"{holder} gave a sign of life {age:.0f} s ago")
-
-
-def lease_age(folder: str) -> float | None:
-    """Seconds since the last sign of life in an attempt's folder; None when the folder is gone.
-
-    The age is the difference of two times that the same filesystem wrote, so the clocks of the
-    holder's host and of this one are never compared.
-    """
-    touched = _last_touched(folder)
-    if touched is None:
-        return None
-    now = _filesystem_now(folder, touched.st_dev)
-    return None if now is None else now - touched.st_mtime
-
-
-def _last_touched(folder: str) -> os.stat_result | None:
-    # Right after its claim an attempt has a record but no lease yet.
-    for name in (LEASE_FILE, _records.RECORD_FILE, ""):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return os.stat(f"{folder}/{name}" if name else folder)
-    return None
-
-
-_OFFSET_SECS: Final = 30.0
-_offsets: dict[int, tuple[float, float]] = {}  # device: when measured, filesystem minus monotonic
-
-
-def _filesystem_now(folder: str, device: int) -> float | None:
-    """The filesystem's time, derived from a probe that is at most half a minute old.
-
-    A waiter that polls, or a plan that judges thousands of attempts, must not make a file each time.
-    """
-    measured, offset = _offsets.get(device, (-_OFFSET_SECS, 0.0))
-    if time.monotonic() - measured >= _OFFSET_SECS:
-        # In the folder of all attempts, which is never removed while somebody looks.
-        now = _probe(folder[: folder.rindex(f"/{ATTEMPTS}/") + len(ATTEMPTS) + 1])
-        if now is None:
-            return None
-        measured, offset = time.monotonic(), now - time.monotonic()
-        _offsets[device] = (measured, offset)
-    return time.monotonic() + offset
-
-
-def _probe(folder: str) -> float | None:
-    path = f"{folder}/{PROBE}{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return time.time()  # a read-only or full store can still be looked at
-    try:
-        return os.fstat(descriptor).st_mtime
-    finally:
-        os.close(descriptor)
-        with suppress(FileNotFoundError):
-            os.unlink(path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from furu_core._attempts import _attempts, _publishing, _sweeping
-from furu_core._attempts._attempts import Attempt, LatestAttempt, Requester
+from furu_core._attempts import _attempts, _claims, _publishing, _removal
+from furu_core._attempts._attempts import Attempt, LatestAttempt
+from furu_core._attempts._claims import Requester
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
 from furu_core._compute import _get
@@ -41,14 +42,14 @@ def acquire(
         FuruStoreError: the store cannot be written.
     """
     settings = _settings.settings()
-    _sweeping.sweep_once(paths, lease_secs=settings.lease_secs)
+    _removal.sweep_once(paths, lease_secs=settings.lease_secs)
     while True:
         newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
         if newest is not None and newest.alive and not _proven_dead(newest):
             return newest
         if newest is not None and not settings.retry_failed:
             _refuse_failed(obj, newest)
-        attempt = _attempts.claim(
+        attempt = _claims.claim(
             paths,
             1 if newest is None else newest.number + 1,
             node=short_name(obj),
@@ -59,7 +60,7 @@ def acquire(
             continue  # somebody was faster: look at theirs
         try:
             if newest is not None:
-                _attempts.set_aside_dead(newest)
+                _claims.set_aside_dead(newest)
                 _publishing.put_back_replaced(paths)
             # Listed only now: whoever held the attempts before may have published in between.
             if rerun or not _published.is_published(paths):
@@ -68,9 +69,9 @@ def acquire(
                 _publishing.move_aside(attempt)
                 return attempt
         except BaseException:
-            _attempts.withdraw(attempt)
+            _claims.withdraw(attempt)
             raise
-        _attempts.clean_up(attempt)
+        _removal.clean_up(attempt)
         return None
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from furu_core import _codecs, _files, _provenance, _text
-from furu_core._attempts import _attempts, _publishing, _records, _violations
+from furu_core._attempts import _attempts, _claims, _publishing, _records, _removal, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
@@ -98,17 +98,17 @@ def compute(
                 failure = _ended(obj, attempt, error, ending)
             except BaseException:
                 # Too little is left, of the stack for instance, to record how it ended.
-                _attempts.release(attempt)
+                _claims.release(attempt)
                 raise
             if failure is error:
                 raise
             error.__traceback__ = _text.without_own_frames(error) or error.__traceback__
             raise failure from error
-        _attempts.clean_up(attempt)
+        _removal.clean_up(attempt)
         if not isinstance(error, Exception):
             raise
     else:
-        _attempts.clean_up(attempt)
+        _removal.clean_up(attempt)
     return published
 
 
@@ -305,7 +305,7 @@ def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
         if durable:
             _files.sync_path(f"{staging}/{META}/{LOG_FILE}")
             _files.sync_path(f"{staging}/{META}")
-    if _attempts.is_superseded(attempt):
+    if _claims.is_superseded(attempt):
         if _published.is_published(attempt.paths):
             return False
         raise _superseded(obj, attempt)
@@ -359,7 +359,7 @@ def _ended(
         violation = _violation(obj, attempt)
     if violation is not None and isinstance(error, Exception):
         error = violation
-    elif isinstance(error, Exception) and _attempts.is_superseded(attempt):
+    elif isinstance(error, Exception) and _claims.is_superseded(attempt):
         error = _superseded(
             obj, attempt
         )  # its files are gone, and whatever it raised is due to that
@@ -376,8 +376,8 @@ def _ended(
         message=_text.last_line(error),
         culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
     )
-    _attempts.keep_log(attempt.folder)
-    _attempts.end(attempt, status, ended)
+    _claims.keep_log(attempt.folder)
+    _claims.end(attempt, status, ended)
     return result
 
 

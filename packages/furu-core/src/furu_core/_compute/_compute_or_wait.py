@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from furu_core._attempts import _attempts, _publishing, _violations
+from furu_core._attempts import _attempts, _claims, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _acquire, _compute, _get, _reruns, _user_methods
@@ -213,7 +213,7 @@ def invalidate(obj: ConfigObject, paths: NodePaths, reason: str) -> None:
     if isinstance(claimed, Attempt):
         _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
         ended = AttemptEnd(time.time(), None, "InvalidArtifact", reason)
-        _attempts.end(claimed, AttemptStatus.INVALID, ended)
+        _claims.end(claimed, AttemptStatus.INVALID, ended)
 
 
 def _visibility_secs() -> float:

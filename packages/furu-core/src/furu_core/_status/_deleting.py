@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from furu_core._attempts import _attempts
-from furu_core._attempts._attempts import Attempt, Requester
-from furu_core._files import store_error
+from furu_core._attempts import _attempts, _claims, _removal
+from furu_core._attempts._attempts import Attempt
+from furu_core._attempts._claims import Requester
+from furu_core._files import discard_or_raise, store_error
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeState
@@ -37,11 +38,11 @@ def delete(name: str, paths: NodePaths) -> bool:
             break
     try:
         # Nothing is concluded from what stands there afterwards: somebody may have published anew.
-        _attempts.discard_or_raise(paths.artifact, paths.class_attempts)
+        discard_or_raise(paths.artifact, paths.class_attempts)
     except OSError as error:
-        _attempts.withdraw(attempt)
+        _claims.withdraw(attempt)
         raise store_error(error, paths.artifact) from error
-    _attempts.clean_up(attempt)
+    _removal.clean_up(attempt)
     return there or not kept_number
 
 
@@ -69,7 +70,7 @@ def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
     """The next attempt, unless somebody was faster; and whether there were none but a kept number."""
     lease_secs = _settings.settings().lease_secs
     newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
-    attempt = _attempts.claim(
+    attempt = _claims.claim(
         paths,
         1 if newest is None else newest.number + 1,
         node=name,

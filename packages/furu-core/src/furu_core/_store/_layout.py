@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 META: Final = ".furu"
 ATTEMPTS: Final = ".attempts"
 SUBMISSION: Final = "submission.json"
-TRASH: Final = ".trash-"
 CHECKPOINT: Final = "checkpoint"
 VIOLATIONS: Final = "violations"
 CONFIG_FILE: Final = "config.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from furu_core._attempts import _attempts
+from furu_core._attempts import _attempts, _checkpoints, _claims
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
@@ -143,7 +143,7 @@ def record_death(
     if number is not None:
         status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
         ended = AttemptEnd(time.time(), kind, "", message)
-        _attempts.record_end(paths, number, status, ended)
+        _claims.record_end(paths, number, status, ended)
         log = _attempts.log_of(f"{paths.attempts}/{number}")
     return Failure(
         kind=kind,
@@ -161,7 +161,7 @@ def made_progress(node: Placed, attempt: int | None = None) -> bool:
     known = _attempts.numbers(paths)
     if attempt is None and not known:
         return False
-    return _attempts.made_progress(paths, known[-1] if attempt is None else attempt)
+    return _checkpoints.made_progress(paths, known[-1] if attempt is None else attempt)
 
 
 def invalidate_if_bad(obj: Furu[Any]) -> bool:

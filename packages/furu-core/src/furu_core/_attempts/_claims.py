@@ -1,0 +1,256 @@
+"""Claiming attempts, holding them and ending them.
+
+Of two that claim one number, the rename of a prepared folder lets one succeed. Who holds an attempt alone
+writes its record, save that of a dead holder, whose end whoever saw it die records.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from furu_core import _process_ids
+from furu_core._attempts import _checkpoints, _lease, _liveness, _records
+from furu_core._attempts._attempts import (
+    STAGED,
+    STAGING,
+    UNREADABLE,
+    Attempt,
+    LatestAttempt,
+    numbers,
+)
+from furu_core._attempts._outcomes import FailureKind
+from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus
+from furu_core._context._submission import Submission
+from furu_core._files import discard, remove_tree, store_error, write_file
+from furu_core._output import _logging
+from furu_core._store._layout import (
+    CHECKPOINT,
+    LOG_FILE,
+    META,
+    NodePaths,
+)
+from furu_core.errors import FuruDamagedRecord, FuruFormatError
+
+_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
+_log = _logging.log.getChild("attempts")
+
+
+@attrs.frozen
+class Requester:
+    """On whose behalf an attempt is made; goes into its record.
+
+    Attributes:
+        executor: the executor's name, empty for an interactive `get()`.
+        run_id: the executor's run.
+        spec_key: the worker's spec key.
+        submission: the scheduler's job, where there is one.
+    """
+
+    executor: str = ""
+    run_id: str = ""
+    spec_key: str = ""
+    submission: Submission | None = None
+
+
+def claim(
+    paths: NodePaths, number: int, *, node: str, requester: Requester, lease_secs: float
+) -> Attempt | None:
+    """Claim attempt `number` of a node; None when somebody else did first.
+
+    Args:
+        paths: the node's folders.
+        number: one more than the newest attempt's.
+        node: the node's short name.
+        requester: on whose behalf.
+        lease_secs: seconds without a heartbeat after which others may take over.
+
+    Raises:
+        FuruStoreError: the store cannot be written.
+    """
+    record = AttemptRecord(
+        number=number,
+        token=os.urandom(8).hex(),
+        node=node,
+        status=AttemptStatus.RUNNING,
+        holder=_process_ids.this_process(),
+        started=time.time(),
+        lease_secs=lease_secs,
+        checkpoint=_checkpoints.fingerprint_before(paths, number),
+        executor=requester.executor,
+        run_id=requester.run_id,
+        spec_key=requester.spec_key,
+        submission=requester.submission,
+    )
+    _liveness.held[record.token] = threading.get_ident()
+    try:
+        if not _claim_folder(paths, record):
+            _liveness.held.pop(record.token, None)
+            return None
+        folder = f"{paths.attempts}/{number}"
+        try:
+            _checkpoints.hand_over(paths, number)
+            return Attempt(paths, record, _lease.hold(folder, record.token, lease_secs))
+        except BaseException:
+            # Others would take what was claimed for running, as long as this process lives.
+            if not os.path.isdir(f"{folder}/{CHECKPOINT}"):
+                discard(folder, paths.class_attempts)
+            raise
+    except OSError as error:
+        _liveness.held.pop(record.token, None)
+        raise store_error(error, paths.attempts) from error
+    except BaseException:
+        _liveness.held.pop(record.token, None)
+        raise
+
+
+def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
+    staged = f"{paths.class_attempts}/{STAGED}{record.token}"
+    target = f"{paths.attempts}/{record.number}"
+    try:
+        _make_dir(paths.attempts)
+        os.mkdir(staged)
+        os.mkdir(f"{staged}/{STAGING}")
+        os.mkdir(f"{staged}/{STAGING}/{META}")
+        write_file(f"{staged}/{_records.RECORD_FILE}", _records.RECORD.to_bytes(record))
+        while True:
+            try:
+                os.rename(staged, target)
+                return True
+            except FileNotFoundError:
+                # The node's folder was cleaned up in this moment; or, on a network filesystem, the
+                # rename was done and its reply lost, so that the repeated request found nothing.
+                if not os.path.isdir(staged):
+                    return _is_ours(target, record)
+                _make_dir(paths.attempts)
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                remove_tree(staged)  # who was faster may be done by now, so `target` tells nothing
+                return False
+    except OSError:
+        remove_tree(staged)
+        raise
+
+
+def _is_ours(target: str, record: AttemptRecord) -> bool:
+    with suppress(*UNREADABLE):
+        return _records.read(target).token == record.token
+    return False
+
+
+def _make_dir(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)
+
+
+def is_superseded(attempt: Attempt) -> bool:
+    """Whether another attempt took over from `attempt`, or its folder was removed.
+
+    Numbers start again once a node's folder was removed, so the record tells whose folder it is.
+    """
+    known = numbers(attempt.paths)
+    newest = known[-1] if known else 0
+    return newest != attempt.record.number or not is_still_ours(attempt)
+
+
+def is_still_ours(attempt: Attempt) -> bool:
+    """Whether the folder of an attempt is still that of this one."""
+    try:
+        return _records.holds(attempt.folder, attempt.record.token)
+    except FuruDamagedRecord:
+        return True  # nobody claims without a whole record, so it is ours that was damaged
+    except (OSError, FuruFormatError):
+        return False
+
+
+def end(attempt: Attempt, status: AttemptStatus, ended: AttemptEnd) -> None:
+    """Record how an attempt ended, drop its staging folder and release its lease."""
+    if not is_still_ours(attempt):
+        release(attempt)  # what stands there now is somebody else's
+        return
+    discard(attempt.staging)  # first, because on a full disk the record needs the room
+    record = attrs.evolve(attempt.record, status=status, ended=ended)
+    try:
+        _records.replace(attempt.folder, record)
+    except OSError as error:
+        # Then the attempt must not stay behind as running, or waiters would wait for this process.
+        # Its log and its checkpoint are worth keeping; without a record and a lease it is dead.
+        _log.warning("%s cannot be recorded: %s", attempt.folder, error)
+        with suppress(OSError):
+            os.unlink(f"{attempt.folder}/{_records.RECORD_FILE}")
+    release(attempt)
+
+
+def release(attempt: Attempt) -> None:
+    """Stop the heartbeat of an attempt."""
+    _liveness.held.pop(attempt.record.token, None)
+    attempt.lease.release()
+
+
+def withdraw(attempt: Attempt) -> None:
+    """Give an attempt back as if it had never been claimed."""
+    if os.path.isdir(f"{attempt.folder}/{CHECKPOINT}"):  # which is work to go on from
+        ended = AttemptEnd(
+            time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began"
+        )
+        end(attempt, AttemptStatus.CANCELLED, ended)
+        return
+    release(attempt)
+    discard(attempt.folder, attempt.paths.class_attempts)
+
+
+def record_end(
+    paths: NodePaths,
+    number: int,
+    status: AttemptStatus,
+    ended: AttemptEnd,
+    *,
+    token: str | None = None,
+) -> None:
+    """Record the end of another process's attempt, by whoever saw that process die.
+
+    Its holder being dead, the record still has one writer. An attempt that has ended already, or is
+    gone, stays as it is.
+    """
+    folder = f"{paths.attempts}/{number}"
+    try:
+        record = _records.read(folder)
+    except UNREADABLE:
+        return
+    if record.status is not AttemptStatus.RUNNING or token not in (None, record.token):
+        return
+    keep_log(folder)
+    discard(f"{folder}/{STAGING}")
+    with suppress(OSError):
+        _records.replace(folder, attrs.evolve(record, status=status, ended=ended))
+        os.unlink(f"{folder}/{_lease.LEASE_FILE}")
+
+
+def set_aside_dead(attempt: LatestAttempt) -> None:
+    """Drop the staging folder of an attempt that died, once its successor is claimed."""
+    keep_log(attempt.folder)
+    discard(f"{attempt.folder}/{STAGING}")
+    if attempt.record is None:
+        with suppress(OSError):
+            os.rename(
+                f"{attempt.folder}/{_records.RECORD_FILE}",
+                f"{attempt.folder}/{_records.RECORD_FILE}.damaged",
+            )
+
+
+def keep_log(folder: str) -> None:
+    """Take the log of an attempt out of its staging folder, where it stands when publishing fails."""
+    if not os.path.exists(f"{folder}/{LOG_FILE}"):
+        with suppress(OSError):
+            os.rename(f"{folder}/{STAGING}/{META}/{LOG_FILE}", f"{folder}/{LOG_FILE}")

@@ -1,0 +1,142 @@
+"""Whether the holder of an attempt lives: by its process, by its lease, by the filesystem's own clock."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from furu_core import _process_ids
+from furu_core._attempts import _records
+from furu_core._attempts._lease import LEASE_FILE
+from furu_core._attempts._records import AttemptRecord
+from furu_core._context import _context
+from furu_core._store._layout import (
+    ATTEMPTS,
+)
+
+PROBE: Final = ".probe-"
+held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
+
+
+class Life(Enum):
+    """Whether the holder of a running attempt lives."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+
+
+@attrs.frozen
+class Judgement:
+    """Whether a holder lives, and how one knows.
+
+    Attributes:
+        life: alive or dead; a holder of which nothing is known is alive until its lease ends.
+        reason: in words.
+    """
+
+    life: Life
+    reason: str
+
+
+def judge(folder: str, record: AttemptRecord) -> Judgement:
+    """Judge the holder of the running attempt in `folder`.
+
+    It is dead when its process can be looked up from here and is gone, or when its lease is older
+    than the duration written in its record, by the filesystem's own clock.
+    """
+    me = threading.get_ident()
+    # A thread that could not write how its attempt ended, because the disk was full or Ctrl-C came
+    # in the wrong moment, must not be waited for; least of all by itself.
+    if (
+        record.holder == _process_ids.this_process()
+        and held.get(record.token, me) == me
+        and not _context.runs_here(folder)
+    ):
+        return Judgement(Life.DEAD, "it has ended in this process")
+    if _process_ids.process_is_gone(record.holder):
+        return Judgement(Life.DEAD, f"{record.holder} has ended")
+    return _judge_age(folder, record.lease_secs, str(record.holder))
+
+
+def judge_unread(folder: str, lease_secs: float) -> Judgement:
+    """Judge the holder of an attempt whose record cannot be read."""
+    # A holder whose record was damaged by others may still beat on its lease.
+    if not os.path.exists(f"{folder}/{LEASE_FILE}"):
+        return Judgement(Life.DEAD, "its record is damaged and it has no lease")
+    return _judge_age(folder, lease_secs, "the holder of a damaged record")
+
+
+def _judge_age(folder: str, lease_secs: float, holder: str) -> Judgement:
+    """Judge a holder by the age of its lease alone."""
+    age = lease_age(folder)
+    if age is None:
+        return Judgement(Life.DEAD, "its folder is gone")
+    if age > lease_secs:
+        return Judgement(
+            Life.DEAD,
+            f"{holder} gave no sign of life for {age:.0f} s (its lease: {lease_secs:g} s)",
+        )
+    return Judgement(Life.ALIVE, f"{holder} gave a sign of life {age:.0f} s ago")
+
+
+def lease_age(folder: str) -> float | None:
+    """Seconds since the last sign of life in an attempt's folder; None when the folder is gone.
+
+    The age is the difference of two times that the same filesystem wrote, so the clocks of the
+    holder's host and of this one are never compared.
+    """
+    touched = _last_touched(folder)
+    if touched is None:
+        return None
+    now = _filesystem_now(folder, touched.st_dev)
+    return None if now is None else now - touched.st_mtime
+
+
+def _last_touched(folder: str) -> os.stat_result | None:
+    # Right after its claim an attempt has a record but no lease yet.
+    for name in (LEASE_FILE, _records.RECORD_FILE, ""):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return os.stat(f"{folder}/{name}" if name else folder)
+    return None
+
+
+_OFFSET_SECS: Final = 30.0
+_offsets: dict[int, tuple[float, float]] = {}  # device: when measured, filesystem minus monotonic
+
+
+def _filesystem_now(folder: str, device: int) -> float | None:
+    """The filesystem's time, derived from a probe that is at most half a minute old.
+
+    A waiter that polls, or a plan that judges thousands of attempts, must not make a file each time.
+    """
+    measured, offset = _offsets.get(device, (-_OFFSET_SECS, 0.0))
+    if time.monotonic() - measured >= _OFFSET_SECS:
+        # In the folder of all attempts, which is never removed while somebody looks.
+        now = _probe(folder[: folder.rindex(f"/{ATTEMPTS}/") + len(ATTEMPTS) + 1])
+        if now is None:
+            return None
+        measured, offset = time.monotonic(), now - time.monotonic()
+        _offsets[device] = (measured, offset)
+    return time.monotonic() + offset
+
+
+def _probe(folder: str) -> float | None:
+    path = f"{folder}/{PROBE}{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return time.time()  # a read-only or full store can still be looked at
+    try:
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
