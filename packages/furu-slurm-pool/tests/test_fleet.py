@@ -19,7 +19,7 @@ from furu_slurm_pool._controller._fleet import Fleet
 from furu_slurm_pool._controller._workers import Worker
 from furu_slurm_pool._observer._status import pool_status
 from furu_slurm_pool._queue import _heartbeats
-from furu_slurm_pool._queue._heartbeats import Heartbeat
+from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat
 from furu_slurm_pool._queue._run_folder import make_folders
 from furu_testing import wait_until
 
@@ -179,10 +179,9 @@ def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> 
     )[0]
     jobs = {"w1": "local-999-1-00000000", "w2": "7_1@elsewhere:1000", "w3": here}
     for name, job in jobs.items():
-        about = {"job": job, "restarts": 0, "process": "process 5 on far"}
-        Heartbeat(run, name, json.dumps(about).encode())
-    # As an earlier furu wrote it.
-    Heartbeat(run, "w4", json.dumps({"job": None, "process": "process 6 on far"}).encode())
+        Heartbeat(run, name, BEAT.to_bytes(BeatRecord(job, 0, "process 5 on far")))
+    Heartbeat(run, "w4", BEAT.to_bytes(BeatRecord("", 0, "process 6 on far")))
+    Heartbeat(run, "w5", b"as an earlier furu wrote it")
     wait_until("the job to end", lambda: LocalCluster().jobs([here]).gone(here))
     assert pool_status(tmp_path).workers == {
         "w1": "job local-999-1-00000000, process 5 on far",  # of which nobody here knows
@@ -191,7 +190,7 @@ def test_p8_workers_that_were_killed_are_not_shown_as_living(tmp_path: Path) -> 
     }
     assert pool_status(tmp_path, workers=False).workers == {}
     _heartbeats.remove(run, "w1")
-    assert _heartbeats.counts(run) == {"w2": 0, "w3": 0, "w4": 0}
+    assert _heartbeats.counts(run) == {"w2": 0, "w3": 0, "w4": 0, "w5": 0}
 
 
 def test_p7_workers_that_an_earlier_furu_noted_are_taken_over(tmp_path: Path) -> None:

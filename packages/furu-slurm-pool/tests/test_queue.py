@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from furu_core.errors import FuruStoreError
 from furu_slurm_pool._queue import _tasks
-from furu_slurm_pool._queue._tasks import Claims, QueuedTask, QueueFolder, UnreadableTask
+from furu_slurm_pool._queue._tasks import TASK, Claims, QueuedTask, QueueFolder
 from furu_testing import wait_until
 
 FORK = multiprocessing.get_context("fork")
@@ -119,8 +120,8 @@ def test_spec_keys_become_folders_whatever_they_are() -> None:
     ],
 )
 def test_a_damaged_task_is_an_error_and_no_crash(data: bytes) -> None:
-    with pytest.raises(UnreadableTask):
-        _tasks.parse_task(data)
+    with pytest.raises(FuruStoreError):
+        TASK.from_bytes(data, "")
 
 
 def test_a_task_file_stays_small(queue: QueueFolder) -> None:

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 import furu_core
+from furu_core.errors import FuruStoreError
 from furu_core.executors import (
     Failure,
     FailureKind,
@@ -31,7 +32,7 @@ from furu_slurm_pool._controller._terms import StoredLedger
 from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._queue import _heartbeats, _reports, _run_folder, _tasks
 from furu_slurm_pool._queue._heartbeats import Heartbeat, Watch
-from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, UnreadableReport, WorkerReport
+from furu_slurm_pool._queue._reports import REPORT, TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._tasks import Claims
 from furu_testing.nodes import Leaf
 
@@ -62,13 +63,13 @@ def test_a_report_is_read_as_it_was_written() -> None:
             TaskReport("001-00000003.fed", TaskEnd.UNREADABLE, message="it is empty"),
         ),
     )
-    assert _reports.parse(_reports.encode(told)) == told
+    assert REPORT.from_bytes(REPORT.to_bytes(told), "") == told
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff"])
 def test_a_damaged_report_is_an_error_and_no_crash(data: bytes) -> None:
-    with pytest.raises(UnreadableReport):
-        _reports.parse(data)
+    with pytest.raises(FuruStoreError):
+        REPORT.from_bytes(data, "")
 
 
 def test_p4_a_worker_that_was_given_up_cannot_tell_anything(run: str) -> None:

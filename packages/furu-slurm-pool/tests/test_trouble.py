@@ -43,7 +43,7 @@ def test_p5_an_unreadable_task_stops_the_run_and_is_named(
     (task,) = (waiting.run_dir / "queue" / "default" / "todo").iterdir()
     task.write_text("no json")
     let_go(store)
-    with pytest.raises(FuruRunError, match="UnreadableTask") as caught:
+    with pytest.raises(FuruRunError, match="FuruDamagedRecord") as caught:
         waiting.wait(RUN_SECS)
     assert f"hash {Leaf(x=1).furu_hash}" in str(caught.value)
     assert task.name in str(caught.value)

@@ -23,6 +23,7 @@ import attrs
 
 import furu_core
 import furu_slurm
+from furu_core.errors import FuruStoreError
 from furu_core.executors import (
     NodeResult,
     Submission,
@@ -32,10 +33,10 @@ from furu_core.executors import (
 )
 from furu_slurm import ChildDied, JobPayload, NodeChild, this_job
 from furu_slurm_pool._queue import _reports
-from furu_slurm_pool._queue._heartbeats import Heartbeat
+from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import graph_file, orders_for
-from furu_slurm_pool._queue._tasks import Claims, QueuedTask, UnreadableTask, queue_folder
+from furu_slurm_pool._queue._tasks import Claims, QueuedTask, queue_folder
 
 EXECUTOR: Final = "slurm-pool"
 WORK: Final = "furu_slurm_pool._worker:work"
@@ -124,12 +125,12 @@ class _PoolWorker:
         self._job = job
         self._patience_secs = settings.lease_secs  # for a full disk to be given room
         self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
-        about = {
-            "job": "" if job is None else job.full_id,
-            "restarts": 0 if job is None else job.restarts,
-            "process": str(this_process()),
-        }
-        self._heart = Heartbeat(setup.run_folder, setup.worker, json.dumps(about).encode())
+        about = BeatRecord(
+            "" if job is None else job.full_id,
+            0 if job is None else job.restarts,
+            str(this_process()),
+        )
+        self._heart = Heartbeat(setup.run_folder, setup.worker, BEAT.to_bytes(about))
         wait = 0.0 if setup.local_store else max(settings.lease_secs, _CACHE_SECS)
         self._wait_secs = wait
         self._context = WorkerContext(
@@ -274,7 +275,7 @@ class _PoolWorker:
             began = time.monotonic()
             try:
                 task = self._claims.read(name)
-            except UnreadableTask as error:
+            except (OSError, FuruStoreError) as error:
                 self._note(TaskReport(name, TaskEnd.UNREADABLE, message=str(error)), keep=True)
                 continue
             result = self._compute(task, names)

@@ -294,7 +294,9 @@ class QueuePool:
             case TaskEnd.GIVEN_BACK:
                 self._requeue(one)
             case TaskEnd.UNREADABLE:
-                failure = _failure(one.node, FailureKind.PROTOCOL, report.message, "UnreadableTask")
+                failure = _failure(
+                    one.node, FailureKind.PROTOCOL, report.message, "FuruDamagedRecord"
+                )
                 self._report(one, _failed(failure), worker)
             case TaskEnd.ENDED:
                 assert report.result is not None

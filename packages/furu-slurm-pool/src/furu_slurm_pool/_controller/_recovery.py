@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 
 from furu_core import NodeState
+from furu_core.errors import FuruStoreError
 from furu_core.executors import NodeInfo, StateReader
 from furu_slurm_pool._queue import _reports, _tasks
-from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, UnreadableReport, WorkerReport
+from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import queues
 
 _log = logging.getLogger("furu.pool")
@@ -91,13 +92,12 @@ def read_report(run_folder: str, file: str) -> WorkerReport:
     """What a report file says; nothing when it is gone or damaged."""
     path = f"{_reports.folder_of(run_folder)}/{file}"
     try:
-        with open(path, "rb", buffering=0) as opened:
-            return _reports.parse(opened.read())
+        return _reports.REPORT.read(path)
     except FileNotFoundError:
         pass  # a controller before this one had heard it, and was about to remove it
-    except (OSError, UnreadableReport) as error:
+    except FuruStoreError as error:
         # What it told is found out by looking for tasks that are nowhere.
-        _log.warning("%s cannot be read: %s", path, error)
+        _log.warning("%s", error)
     return WorkerReport(_reports.worker_of(file), ())
 
 

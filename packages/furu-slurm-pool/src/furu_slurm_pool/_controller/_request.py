@@ -10,21 +10,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
 import furu_core
-from furu_core.errors import FuruExecutorError, FuruFormatError, FuruUsageError
+from furu_core.errors import FuruExecutorError
 from furu_core.executors import (
     COUNT,
     SECONDS,
     GraphReader,
     GraphWriter,
+    RecordFormat,
     Roots,
     is_local_folder,
     list_folder,
@@ -35,7 +35,6 @@ from furu_core.executors import (
 from furu_plan.runs import ControlledRunOptions
 from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec, Specs
 
-VERSION: Final = 1
 FILE: Final = "request.json"
 ROOTS: Final = "roots.jsonl"
 _MARK: Final = "same-as-"
@@ -98,6 +97,23 @@ class Request(PoolOptions):
         return min(60.0, max(5.0, 0.05 * 60 * spec.time_min))
 
 
+@attrs.frozen
+class _RequestRecord:
+    request: Request
+    shape: str
+    names: tuple[str | int, ...]
+    places: tuple[int, ...]  # in the graph file
+
+
+_FORMAT: Final = RecordFormat(
+    _RequestRecord,
+    "the request of a run on a pool",
+    version=2,
+    next_step="`furu pool status` without a run lists those that there are",
+    next_step_other_version="use the furu that wrote it",
+)
+
+
 def write_request(folder: Path, request: Request, roots: Roots) -> None:
     """Write down what a run is to do, in place of what was to be done before.
 
@@ -107,26 +123,11 @@ def write_request(folder: Path, request: Request, roots: Roots) -> None:
         OSError, FuruStoreError: the folder cannot be written.
     """
     with GraphWriter(folder / ROOTS) as writer:
-        places = [writer.add(root) for root in roots.items]
-    names = [name if isinstance(name, int) else str(name) for name in roots.names]
-    record = {
-        "version": VERSION,
-        **attrs.asdict(request, recurse=False),
-        "specs": {key: attrs.asdict(spec) for key, spec in request.specs.items()},
-        "submitit_root": str(request.submitit_root),
-        "roots": {"shape": roots.shape.value, "names": names, "places": places},
-    }
+        places = tuple([writer.add(root) for root in roots.items])
+    names = tuple([name if isinstance(name, int) else str(name) for name in roots.names])
     # Whoever reads it meanwhile finds the options of before, or these.
-    fresh = folder / f".{FILE}-{os.getpid()}"
-    fresh.write_text(json.dumps(record, default=_plain), encoding="utf-8")
-    os.replace(fresh, folder / FILE)
+    _FORMAT.replace(folder / FILE, _RequestRecord(request, roots.shape.value, names, places))
     (folder / f"{_MARK}{digest(roots)}").touch()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def read_request(folder: Path) -> tuple[Request, Roots]:
@@ -134,47 +135,34 @@ def read_request(folder: Path) -> tuple[Request, Roots]:
 
     Raises:
         FuruExecutorError: the folder is of no run on a pool.
-        FuruFormatError: a newer furu wrote it.
+        FuruDamagedRecord, FuruFormatError: the request cannot be read.
         FuruImportNameError, FuruValueError: a root cannot be made any more.
     """
-    request, (shape, names, places) = _read(folder)
+    found = _read(folder)
     reader = GraphReader(folder / ROOTS)
-    return request, _shaped(shape, names, [reader.read(place) for place in places])
+    return found.request, _shaped(found, [reader.read(place) for place in found.places])
 
 
 def read_options(folder: Path) -> Request:
     """The same without the roots, for which the user's code would be imported."""
-    return _read(folder)[0]
+    return _read(folder).request
 
 
-def _read(folder: Path) -> tuple[Request, tuple[str, list[Any], list[int]]]:
-    path = folder / FILE
+def _read(folder: Path) -> _RequestRecord:
     try:
-        record = json.loads(path.read_bytes())
-        version = record.pop("version")
-        if version == VERSION:
-            given = record.pop("roots")
-            record["specs"] = {key: SlurmSpec(**spec) for key, spec in record["specs"].items()}
-            record["submitit_root"] = Path(record["submitit_root"])
-            return Request(**record), (given["shape"], given["names"], given["places"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, FuruUsageError) as error:
+        return _FORMAT.read(folder / FILE)
+    except FileNotFoundError:
         raise FuruExecutorError(
-            f"{path} is no request of a run on a pool: {type(error).__name__}: {error}",
-            hint="`furu pool status` without a run lists those that there are",
-        ) from error
-    raise FuruFormatError(
-        f"{path} has format version {version}, this furu reads {VERSION}",
-        path=path,
-        hint="use the furu that wrote it",
-    )
+            f"{folder} is the folder of no run on a pool", hint=_FORMAT.next_step
+        ) from None
 
 
-def _shaped(shape: str, names: list[Any], items: list[Any]) -> Roots:
-    match shape:
+def _shaped(found: _RequestRecord, items: list[Any]) -> Roots:
+    match found.shape:
         case "one":
             return named_roots(items[0])
         case "dict":
-            return named_roots(dict(zip(names, items, strict=True)))
+            return named_roots(dict(zip(found.names, items, strict=True)))
         case _:
             return named_roots(items)
 

@@ -25,23 +25,25 @@ from typing import Final
 import attrs
 
 from furu_core import Settings
+from furu_core.errors import FuruStoreError
 from furu_core.executors import (
     FailureKind,
     LineFile,
     Liveness,
     ProcessId,
+    RecordFormat,
     RunState,
     Submission,
     list_folder,
     liveness,
     process_is_gone,
     read_lines,
+    replace_file,
     this_process,
 )
 from furu_plan import Decision, RetryLedger, Spent
 from furu_slurm import SILENT_LEASES, bare_id
 
-VERSION: Final = 1
 _STOP: Final = "stop-"
 _ENDED: Final = "ended-"
 
@@ -139,6 +141,17 @@ class Leader:
         return Liveness.UNKNOWN if self.process is None else Liveness.GONE
 
 
+@attrs.frozen
+class _ControllerRecord:
+    process: ProcessId | None
+    submission: Submission | None
+    started: float
+
+
+_FILE: Final = "controller.json"
+_FORMAT: Final = RecordFormat(_ControllerRecord, "the record of a controller", version=1)
+
+
 def numbers(run_folder: str) -> list[int]:
     """The numbers of the run's controllers so far."""
     return [int(name) for name in list_folder(f"{run_folder}/controllers") if name.isdecimal()]
@@ -171,16 +184,10 @@ def take_over(
     term = Term(run_folder, after + 1)
     staged = f"{run_folder}/controllers/.new-{os.getpid()}-{os.urandom(4).hex()}"
     os.makedirs(staged)
-    record = {
-        "version": VERSION,
-        "process": None if for_job else attrs.asdict(this_process()),
-        "submission": None if submission is None else attrs.asdict(submission),
-        "started": time.time(),
-    }
+    record = _ControllerRecord(None if for_job else this_process(), submission, time.time())
     try:
-        for name, text in (("controller.json", json.dumps(record)), ("alive", "")):
-            with open(f"{staged}/{name}", "x", encoding="utf-8") as file:
-                file.write(text)
+        for name, data in ((_FILE, _FORMAT.to_bytes(record)), ("alive", b"")):
+            replace_file(f"{staged}/{name}", data)
         os.rename(staged, term.folder)
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
@@ -197,13 +204,10 @@ def current_leader(run_folder: str) -> Leader | None:
         return None
     folder = f"{run_folder}/controllers/{number}"
     try:
-        with open(f"{folder}/controller.json", "rb") as file:
-            raw = json.load(file)
-        process = raw["process"] and ProcessId(**raw["process"])
-        submission = raw["submission"] and Submission(**raw["submission"])
-    except (OSError, ValueError, TypeError, KeyError):
+        found = _FORMAT.read(f"{folder}/{_FILE}")
+    except (FileNotFoundError, FuruStoreError):
         return None
-    return Leader(number, process, submission, _ended(folder), _silence(folder))
+    return Leader(number, found.process, found.submission, _ended(folder), _silence(folder))
 
 
 def _ended(folder: str) -> RunState | None:

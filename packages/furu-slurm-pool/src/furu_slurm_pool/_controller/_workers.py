@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -18,11 +17,11 @@ from typing import Final
 
 import attrs
 
-from furu_core.executors import list_folder
+from furu_core.errors import FuruStoreError
+from furu_core.executors import RecordFormat, list_folder, replace_file
 from furu_slurm import Health, JobHealth, JobInfo, SubmittedJob, at_home, job_log
 from furu_slurm.errors import FuruSubmitRefused
 
-VERSION: Final = 1
 _STARTS: Final = 3  # workers in a row that die before they can do anything
 _TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
 _TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
@@ -138,22 +137,26 @@ def unschedulable(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
 # Notes
 
 
+@attrs.frozen
+class _WorkerRecord:
+    spec_key: str
+    token: str
+    index: int
+    folder: str
+    home: str = ""  # which an earlier furu did not write
+
+
+_FORMAT: Final = RecordFormat(_WorkerRecord, "the note of a worker", version=1)
+
+
 def note(run_folder: str, worker: Worker) -> None:
     """Note a worker that is about to be submitted.
 
     Raises:
         OSError: it cannot be noted.
     """
-    record = {
-        "version": VERSION,
-        "spec_key": worker.spec_key,
-        "token": worker.token,
-        "index": worker.index,
-        "folder": worker.folder,
-        "home": worker.home,
-    }
-    with open(f"{_folder(run_folder)}/{worker.name}.json", "x", encoding="utf-8") as file:
-        json.dump(record, file)
+    record = _WorkerRecord(worker.spec_key, worker.token, worker.index, worker.folder, worker.home)
+    replace_file(f"{_folder(run_folder)}/{worker.name}.json", _FORMAT.to_bytes(record))
 
 
 def note_job(run_folder: str, worker: Worker, job_id: str) -> None:
@@ -198,12 +201,9 @@ def _job_ids(names: list[str]) -> dict[str, str]:
 
 def _read(run_folder: str, name: str) -> Worker | None:
     try:
-        with open(f"{_folder(run_folder)}/{name}.json", "rb") as file:
-            raw = json.load(file)
-        found = Worker(
-            name, raw["spec_key"], raw["token"], max(0, int(raw["index"])), raw["folder"]
-        )
-        found.home = raw.get("home", "")  # which an earlier furu did not write
-        return found
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # it was being written when its controller died: nothing was submitted
+        found = _FORMAT.read(f"{_folder(run_folder)}/{name}.json")
+    except (FileNotFoundError, FuruStoreError):
+        return None  # it was removed in this moment, or changed by others
+    # An earlier furu gave a worker that was alone the index -1.
+    index = max(0, found.index)
+    return Worker(name, found.spec_key, found.token, index, found.folder, home=found.home)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import attrs
 
 import furu_core
-from furu_core.errors import FuruExecutorError
+from furu_core.errors import FuruExecutorError, FuruStoreError
 from furu_core.executors import (
     EventKind,
     Failure,
@@ -21,7 +20,7 @@ from furu_core.executors import (
     read_events,
     runs_folder,
 )
-from furu_slurm import ANY_RESTART, bare_id, liveness
+from furu_slurm import bare_id, liveness
 from furu_slurm_pool._controller._request import pool_runs
 from furu_slurm_pool._controller._terms import Leader, current_leader
 from furu_slurm_pool._queue import _heartbeats, _tasks
@@ -121,14 +120,13 @@ def _workers(folder: Path) -> dict[str, str]:
     beats = _heartbeats.folder_of(str(folder))
     for entry in sorted(list_folder(beats)):
         try:
-            about = json.loads(Path(beats, entry).read_bytes())
-        except (OSError, ValueError):
+            about = _heartbeats.BEAT.read(f"{beats}/{entry}")
+        except (FileNotFoundError, FuruStoreError):
             continue  # it has beaten, or ended, in this moment
         name = entry.partition(".")[0]
-        job = about["job"] or ""
-        found[name] = ", ".join([f"job {bare_id(job)}"] * bool(job) + [about["process"]])
-        # An earlier furu did not write how often it was restarted.
-        jobs[name] = Submission(EXECUTOR, job, about.get("restarts", ANY_RESTART))
+        job = about.job
+        found[name] = ", ".join([f"job {bare_id(job)}"] * bool(job) + [about.process])
+        jobs[name] = Submission(EXECUTOR, job, about.restarts)
     # One that was killed could not remove its sign of life.
     told = liveness(list(jobs.values()))
     return {name: text for name, text in found.items() if told[jobs[name]] is not Liveness.GONE}

@@ -14,13 +14,34 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-from furu_core.executors import list_folder, move_file
+import attrs
+
+from furu_core.executors import RecordFormat, list_folder, move_file
 
 
 def folder_of(run_folder: str) -> str:
     """Where the heartbeats of a run are."""
     return f"{run_folder}/heartbeats"
+
+
+@attrs.frozen
+class BeatRecord:
+    """What stands in a worker's sign of life.
+
+    Attributes:
+        job: the full id of its job; empty where it is none.
+        restarts: how often that was put back into the queue.
+        process: which process it is, for people.
+    """
+
+    job: str
+    restarts: int
+    process: str
+
+
+BEAT: Final = RecordFormat(BeatRecord, "a worker's sign of life", version=1)
 
 
 class Heartbeat:

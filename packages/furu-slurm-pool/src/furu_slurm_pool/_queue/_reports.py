@@ -10,24 +10,12 @@ declared dead, and lost that folder, cannot tell anything any more.
 
 from __future__ import annotations
 
-import json
 from enum import Enum
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
-from furu_core.executors import NodeResult, list_folder, replace_file
-
-if TYPE_CHECKING:
-    from cattrs import Converter
-
-VERSION: Final = 1
-
-
-class UnreadableReport(ValueError):
-    """A report's file that does not hold what `encode` wrote."""
+from furu_core.executors import NodeResult, RecordFormat, list_folder, replace_file
 
 
 class TaskEnd(Enum):
@@ -68,6 +56,9 @@ class WorkerReport:
     tasks: tuple[TaskReport, ...]
 
 
+REPORT: Final = RecordFormat(WorkerReport, "a worker's report", version=1)
+
+
 def folder_of(run_folder: str) -> str:
     """Where the reports of a run are."""
     return f"{run_folder}/reports"
@@ -98,36 +89,4 @@ def write(run_folder: str, number: int, reports: WorkerReport, *, claims: str) -
         OSError: the file cannot be written.
     """
     path = f"{folder_of(run_folder)}/{reports.worker}.{number:06d}.json"
-    replace_file(path, encode(reports), staging=claims)
-
-
-def encode(reports: WorkerReport) -> bytes:
-    """The bytes of a report file."""
-    raw = _converter().unstructure(reports)
-    return json.dumps({"version": VERSION, **raw}, separators=(",", ":")).encode()
-
-
-def parse(data: bytes) -> WorkerReport:
-    """What `encode` wrote.
-
-    Raises:
-        UnreadableReport: it did not write that.
-    """
-    try:
-        raw = json.loads(data)
-        version = raw.pop("version")
-        if version == VERSION:
-            return _converter().structure(raw, WorkerReport)
-    except Exception as error:  # noqa: BLE001 - whatever the parsers raise over damaged bytes
-        raise UnreadableReport(f"{type(error).__name__}: {error}") from None
-    raise UnreadableReport(f"it has format version {version}, this furu reads {VERSION}")
-
-
-@cache
-def _converter() -> Converter:
-    from cattrs.preconf.json import make_converter
-
-    made = make_converter(detailed_validation=False)
-    made.register_unstructure_hook(Path, str)
-    made.register_structure_hook(Path, lambda raw, _: Path(raw))
-    return made
+    replace_file(path, REPORT.to_bytes(reports), staging=claims)

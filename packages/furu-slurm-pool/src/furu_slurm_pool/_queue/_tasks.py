@@ -13,24 +13,18 @@ removes them from there once its report is written.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import attrs
 
-from furu_core.executors import list_folder, move_file, replace_file
+from furu_core.executors import RecordFormat, list_folder, move_file, replace_file
 
-VERSION: Final = 1
 _MISSES: Final = 16  # names in a row that others took, after which a listing is too old
 _READINGS: Final = 3  # in one call, after which somebody else is simply faster
-
-
-class UnreadableTask(ValueError):
-    """A task's file that does not hold what `encode_task` wrote."""
 
 
 @attrs.frozen
@@ -52,6 +46,9 @@ class QueuedTask:
     attempt: int = 1
 
 
+TASK: Final = RecordFormat(QueuedTask, "a task of the run", version=1)
+
+
 def task_name(number: int, controller: int, node_hash: str) -> str:
     """The name of a task's file, never used twice in a run, in the order of queueing.
 
@@ -66,33 +63,6 @@ def task_name(number: int, controller: int, node_hash: str) -> str:
 def hash_of(name: str) -> str:
     """The hash of the node that the task with this name is for."""
     return name.partition(".")[2]
-
-
-def encode_task(task: QueuedTask) -> bytes:
-    """The bytes of a task's file."""
-    return json.dumps({"version": VERSION, **attrs.asdict(task)}, separators=(",", ":")).encode()
-
-
-def parse_task(data: bytes) -> QueuedTask:
-    """The task that `encode_task` wrote.
-
-    Raises:
-        UnreadableTask: it did not write that.
-    """
-    try:
-        raw: dict[str, Any] = json.loads(data)
-        version = raw.pop("version")
-        if version == VERSION:
-            return QueuedTask(
-                str(raw["hash"]),
-                str(raw["graph"]),
-                int(raw["offset"]),
-                bool(raw["rerun"]),
-                int(raw["attempt"]),
-            )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UnreadableTask(f"{type(error).__name__}: {error}") from None
-    raise UnreadableTask(f"it has format version {version}, this furu reads {VERSION}")
 
 
 @attrs.frozen
@@ -154,7 +124,7 @@ def enqueue(queue: QueueFolder, name: str, task: QueuedTask) -> None:
     Raises:
         OSError: it cannot be written; then there is no such task.
     """
-    replace_file(f"{queue.todo}/{name}", encode_task(task), staging=queue.withdrawn)
+    replace_file(f"{queue.todo}/{name}", TASK.to_bytes(task), staging=queue.withdrawn)
 
 
 def withdraw(queue: QueueFolder, name: str) -> bool:
@@ -256,13 +226,10 @@ class Claims:
         """What a claimed task says.
 
         Raises:
-            UnreadableTask: its file is not what it should be.
+            FileNotFoundError: the folder was taken away.
+            FuruStoreError: its file cannot be read, or is not what it should be.
         """
-        try:
-            with open(self.path(name), "rb", buffering=0) as file:
-                return parse_task(file.read())
-        except OSError as error:
-            raise UnreadableTask(error.strerror or str(error)) from None
+        return TASK.read(self.path(name))
 
     def clear(self, names: Iterable[str]) -> None:
         """Remove tasks whose report is written."""
