@@ -6,7 +6,6 @@ signs of life, minds its walltime and the signals of the scheduler, and tells wh
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import select
