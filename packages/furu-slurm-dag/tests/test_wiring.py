@@ -119,7 +119,9 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     payload = JobPayload("module:function", tmp_path, [["a/B", "12ab"]], token="tok")
     write_payload(payload)
-    with pytest.raises(FuruStoreError, match=r"tok\.json is damaged"):
+    with pytest.raises(
+        FuruStoreError, match=r"tok\.json, which says what jobs are to do, is damaged"
+    ):
         files.Batch.of(read_payload(payload.path))
     (tmp_path / "jobs" / "12ab.json").write_text("{")
     assert files.read_job_record(tmp_path, "12ab") is None

@@ -14,27 +14,32 @@ The first three have the submitter as their writer, the last one the job. Each i
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import attrs
 
 import furu_core
-from furu_core.errors import FuruFormatError, FuruStoreError
-from furu_core.executors import Failure, FailureKind, NodePlace, Submission
+from furu_core.errors import FuruDamagedRecord, FuruStoreError
+from furu_core.executors import (
+    Failure,
+    NodePlace,
+    RecordFormat,
+    Submission,
+    replace_file,
+    store_errors,
+)
 from furu_plan import Spent
 from furu_slurm import JobPayload
 
 NAME: Final = "slurm-dag"
 GRAPH: Final = "graph.jsonl"
 ANY_RESTART: Final = -1  # of a note, which holds for the job however often it is restarted
-VERSION: Final = 1
 # A node may go on from its checkpoint for years, and its file is written anew each time.
 _MOST_RETRIES: Final = 100
 _LONGEST_WHY: Final = 300
@@ -143,8 +148,12 @@ class Batch:
             places = tuple(NodePlace(*place) for place in payload.shared["dependencies"])
             shared = payload.shared
             return cls(shared["run"], shared["spec_key"], tuple(assignments), places)
-        except (KeyError, TypeError, ValueError):
-            raise _damaged(payload.path) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise FuruDamagedRecord(
+                f"{payload.path}, which says what jobs are to do, is damaged: {error!r}",
+                path=payload.path,
+                hint="was it changed? Run the same command again",
+            ) from None
 
 
 def begin(folder: Path, token: str, home: str) -> None:
@@ -158,12 +167,7 @@ def begin(folder: Path, token: str, home: str) -> None:
     Raises:
         FuruStoreError: the run's folder cannot be written.
     """
-    path = folder / "jobs" / f"{token}.begun"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(home, "utf-8")
-    except OSError as error:
-        raise _unwritten(path, error) from error
+    _write(folder / "jobs" / f"{token}.begun", home.encode())
 
 
 def take_back(folder: Path, token: str) -> None:
@@ -201,22 +205,30 @@ def home_of_submission(folder: Path, token: str) -> str:
         return ""
 
 
+@attrs.frozen
+class _IdsRecord:
+    ids: tuple[str, ...]
+
+
+_IDS: Final = RecordFormat(_IdsRecord, "the ids of jobs", version=2)
+
+
 def write_job_ids(folder: Path, token: str, job_ids: Sequence[str]) -> None:
     """Write down what sbatch has answered; it is found out by the token if that cannot be."""
     with suppress(FuruStoreError):
-        _write(folder / "jobs" / f"{token}.ids", list(job_ids))
+        _write(folder / "jobs" / f"{token}.ids", _IDS.to_bytes(_IdsRecord(tuple(job_ids))))
 
 
 @lru_cache(maxsize=4096)
 def _known_job_ids(path: Path) -> tuple[str, ...]:
-    return tuple(json.loads(path.read_bytes()))
+    return _IDS.read(path).ids
 
 
 def job_ids(folder: Path, token: str) -> tuple[str, ...]:
     """The ids of a submission's jobs, with their home; empty while sbatch has not answered."""
     try:
         return _known_job_ids(folder / "jobs" / f"{token}.ids")
-    except (OSError, ValueError):
+    except (FileNotFoundError, FuruStoreError):
         return ()
 
 
@@ -252,112 +264,27 @@ class JobRecord:
         return attrs.evolve(self, retries=(*self.retries, why[:_LONGEST_WHY])[:_MOST_RETRIES])
 
 
+_FORMAT: Final = RecordFormat(JobRecord, "the record of a node's job", version=2)
+
+
 def write_job_record(folder: Path, node_hash: str, record: JobRecord) -> None:
     """Write down how the job of a node stands.
 
     Raises:
         FuruStoreError: the run's folder cannot be written.
     """
-    failure = record.failure
-    raw = {
-        "version": VERSION,
-        **attrs.asdict(record.spent),
-        "token": record.token,
-        "restarts": record.restarts,
-        "ended": record.ended,
-        "terminated": record.terminated,
-        "blocked_by": record.blocked_by,
-        "retries": record.retries,
-        "failure": None
-        if failure is None
-        else {
-            "kind": failure.kind.value,
-            "error_type": failure.error_type,
-            "message": failure.message,
-            "node": failure.node,
-            "hash": failure.hash,
-            "log": None if failure.log is None else str(failure.log),
-        },
-    }
-    _write(folder / "jobs" / f"{node_hash}.json", raw)
+    _write(folder / "jobs" / f"{node_hash}.json", _FORMAT.to_bytes(record))
 
 
 def read_job_record(folder: Path, node_hash: str) -> JobRecord | None:
     """How the job of a node stands; None when it has not begun, or its file is damaged."""
     try:
-        raw = _read(folder / "jobs" / f"{node_hash}.json")
-        if raw is None:
-            return None
-        told = raw["failure"]
-        failure = None
-        if told is not None:
-            log = None if told["log"] is None else Path(told["log"])
-            failure = Failure(**{**told, "kind": FailureKind(told["kind"]), "log": log})
-        return JobRecord(
-            # An earlier furu counted less.
-            Spent(**{name: raw[name] for name in attrs.fields_dict(Spent) if name in raw}),
-            raw["token"],
-            raw["restarts"],
-            raw["ended"],
-            raw["terminated"],
-            failure,
-            raw["blocked_by"],
-            tuple(raw.get("retries", ())),
-        )
-    except (FuruStoreError, KeyError, TypeError, ValueError):
+        return _FORMAT.read(folder / "jobs" / f"{node_hash}.json")
+    except (FileNotFoundError, FuruStoreError):
         return None
 
 
-# Files
-
-
-def _write(path: Path, record: Any) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(3).hex()}.tmp")
-    try:
+def _write(path: Path, data: bytes) -> None:
+    with store_errors(path):
         path.parent.mkdir(exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(json.dumps(record, separators=(",", ":")).encode())
-            file.flush()
-            os.fsync(file.fileno())  # a network filesystem shows other hosts only what was synced
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise _unwritten(path, error) from error
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        raw: dict[str, Any] = json.loads(path.read_bytes())
-        version = raw["version"]
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise FuruStoreError(
-            f"{path} cannot be read: {error.strerror or error}",
-            path=path,
-            hint="check the folder that FURU_PATH names",
-        ) from error
-    except (ValueError, KeyError, TypeError):
-        raise _damaged(path) from None
-    if version != VERSION:
-        raise FuruFormatError(
-            f"{path} has format version {version}, this furu reads {VERSION}",
-            path=path,
-            hint="let jobs and their submitter use the same furu",
-        )
-    return raw
-
-
-def _damaged(path: Path) -> FuruStoreError:
-    return FuruStoreError(
-        f"{path} is damaged", path=path, hint="was it changed? Run the same command again"
-    )
-
-
-def _unwritten(path: Path, error: OSError) -> FuruStoreError:
-    return FuruStoreError(
-        f"{path} cannot be written: {error.strerror or error}",
-        path=path,
-        hint="free some room, or mend the folder that FURU_PATH names, and run the same command again",
-    )
+        replace_file(path, data, sync=True)
