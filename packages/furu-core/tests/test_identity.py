@@ -341,7 +341,7 @@ def libraries(folder: Path) -> Path:
     folder.mkdir()
     site = Path(attrs.__file__).parent.parent
     for name in (
-        "attr", "attrs", "cattr", "cattrs", "click", "rich", "markdown_it", "mdurl",
+        "attr", "attrs", "click", "rich", "markdown_it", "mdurl",
         "pygments", "typing_extensions.py",
     ):  # fmt: skip
         if (site / name).exists():
