@@ -71,7 +71,7 @@ def has_imported_little(payload: JobPayload, *needed: str) -> None:
     )
     # What workers print ends before the last line.
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert {*needed, "furu_slurm._node_child"} <= loaded
+    assert {*needed, "furu_core._processes._node_process"} <= loaded
     assert not loaded & HEAVY
     assert not loaded & NOT_FOR_JOBS
     rooms = {name.rpartition(".")[0] for name in loaded}  # their own files say one sentence

@@ -19,7 +19,7 @@ from pool_kit import RUN_SECS, start
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError, FuruStoreError
-from furu_core.executors import EventKind, NodeResult, Outcome
+from furu_core.executors import EventKind, NodeReport, NodeResult, Outcome
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolRun, _worker
 from furu_slurm_pool._queue._run_folder import open_queue
@@ -210,10 +210,10 @@ class _Hangs:
         self._never, self._end = os.pipe()
         self.looks = self.kills = 0
 
-    def start(self, *_: Any, **__: Any) -> None:
+    def assign(self, *_: Any, **__: Any) -> None:
         pass
 
-    interrupt = start
+    interrupt = assign
 
     def fileno(self) -> int:
         return self._never
@@ -221,10 +221,10 @@ class _Hangs:
     def kill(self) -> None:
         self.kills += 1
 
-    def poll(self, _seconds: float) -> NodeResult | None:
+    def poll(self) -> list[NodeReport]:
         self.looks += 1
         done = time.monotonic() > self._until
-        return NodeResult("h", Outcome.CANCELLED) if done else None
+        return [NodeReport(1, NodeResult("h", Outcome.CANCELLED))] if done else []
 
 
 def test_p6_a_worker_waits_for_a_killed_node_without_a_busy_loop(

@@ -33,6 +33,7 @@ from furu_core.executors import (
     FailureKind,
     NodeInfo,
     NodePlace,
+    NodeProcess,
     NodeResult,
     NodeState,
     Outcome,
@@ -42,7 +43,7 @@ from furu_core.executors import (
     worker_session,
 )
 from furu_plan import Decision, NextStep, RetryLedger, Spent
-from furu_slurm import ChildDied, JobEnvironment, JobPayload, NodeChild, this_job
+from furu_slurm import JobEnvironment, JobPayload, this_job
 from furu_slurm_dag._files import (
     GRAPH,
     NAME,
@@ -100,9 +101,9 @@ class _Signals:
     ending: bool = False  # the walltime ends soon
     terminated: bool = False
 
-    def wait(self, *others: NodeChild, timeout: float) -> None:
+    def wait(self, *others: NodeProcess, timeout: float) -> None:
         """Wait until a signal comes, a node process has something to tell, or time is up."""
-        watched: list[int | NodeChild] = [self.wake, *others]
+        watched: list[int | NodeProcess] = [self.wake, *others]
         select.select(watched, [], [], max(0.0, timeout))
         self._drain()
 
@@ -188,8 +189,10 @@ class _Job:
                     return self._done("it was there already")
                 self._await_dependencies(signals)
                 graph = self._folder / GRAPH
-                with NodeChild(context, graph, wait_secs=_CACHE_SECS) as process:
-                    return self._compute(process, signals)
+                with NodeProcess(
+                    None, graph=graph, wait_secs=_CACHE_SECS, idle_secs=None
+                ) as process:
+                    return self._compute(process, context, signals)
             except _Blocked as blocked:
                 return self._blocked(blocked)
             except _Interrupted:
@@ -258,16 +261,17 @@ class _Job:
 
     # The node
 
-    def _compute(self, process: NodeChild, signals: _Signals) -> int:
+    def _compute(self, process: NodeProcess, context: WorkerContext, signals: _Signals) -> int:
         while True:
             self._say(f"computing {self._place.name}")
-            process.start(self._assignment.offset, rerun=self._assignment.rerun)
+            process.assign(self._assignment.offset, context, rerun=self._assignment.rerun)
+            process.flush()
             result = None
             while result is None:
                 if signals:
                     return self._leave(signals, self._interrupted(process, signals))
                 signals.wait(process, timeout=_WORD_SECS)
-                result = _result(process.poll())
+                result = _result(process)
             status = self._judged(result, signals)
             if status is not None:
                 return status
@@ -321,7 +325,7 @@ class _Job:
 
     # The end
 
-    def _interrupted(self, process: NodeChild, signals: _Signals) -> NodeResult | None:
+    def _interrupted(self, process: NodeProcess, signals: _Signals) -> NodeResult | None:
         """Interrupt the node, and kill it if it does not end in time."""
         self._job = furu_slurm.with_current_end(self._job)
         left = self._job.seconds_left
@@ -335,7 +339,7 @@ class _Job:
         deadline = time.monotonic() + max(_SHORTEST_GRACE_SECS, grace)
         late = signals.terminated
         while process.busy:
-            result = _result(process.poll())
+            result = _result(process)
             if result is not None:
                 return result
             if signals.terminated and not late:
@@ -457,8 +461,10 @@ class _Job:
         print(f"furu: job {self._job.job_id}: {text}", file=sys.stderr, flush=True)
 
 
-def _result(answer: NodeResult | ChildDied | None) -> NodeResult | None:
-    return answer.result if isinstance(answer, ChildDied) else answer
+def _result(process: NodeProcess) -> NodeResult | None:
+    """What became of the node, once its process has told or died."""
+    reports = process.poll()
+    return reports[0].result if reports else None
 
 
 def _state_text(place: NodePlace, info: NodeInfo) -> str:

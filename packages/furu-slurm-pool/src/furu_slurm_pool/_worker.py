@@ -24,13 +24,14 @@ import furu_core
 import furu_slurm
 from furu_core.errors import FuruStoreError
 from furu_core.executors import (
+    NodeProcess,
     NodeResult,
     Submission,
     WorkerContext,
     list_folder,
     this_process,
 )
-from furu_slurm import ChildDied, JobPayload, NodeChild, this_job
+from furu_slurm import JobPayload, this_job
 from furu_slurm_pool._queue import _reports
 from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
@@ -140,7 +141,7 @@ class _PoolWorker:
             submission=None if job is None else Submission(EXECUTOR, job.full_id, job.restarts),
         )
         self._graph = ""
-        self._process: NodeChild | None = None
+        self._process: NodeProcess | None = None
         self._intent = Intent.GO_ON
         self._why = ""
         self._signalled: signal.Signals | None = None
@@ -293,7 +294,7 @@ class _PoolWorker:
     def _compute(self, task: QueuedTask, behind: list[str]) -> NodeResult:
         """Make one attempt at a node; tasks behind it that wait for too long are given back."""
         process = self._process_for(task.graph)
-        process.start(task.offset, rerun=task.rerun)
+        process.assign(task.offset, self._context, rerun=task.rerun)
         began = time.monotonic()
         interrupted: float | None = None
         killed = False
@@ -320,25 +321,25 @@ class _PoolWorker:
                 killed = True  # one that hangs in the kernel dies when that lets it
                 process.kill()
 
-    def _wait_for(self, process: NodeChild, seconds: float) -> NodeResult | None:
+    def _wait_for(self, process: NodeProcess, seconds: float) -> NodeResult | None:
         """The node's end, or None when time is up or a signal came."""
-        answer = process.poll(0.0)
-        if answer is None and self._signalled is None:
+        reports = process.poll()
+        if not reports and self._signalled is None:
             if self._untold:
                 seconds = min(seconds, _TELL_SECS)
             with suppress(OSError):
                 select.select([process.fileno(), self._waking], [], [], seconds)
                 os.read(self._waking, 4096)
-            answer = process.poll(0.0)
-        return answer.result if isinstance(answer, ChildDied) else answer
+            reports = process.poll()
+        return reports[0].result if reports else None
 
-    def _process_for(self, graph: str) -> NodeChild:
+    def _process_for(self, graph: str) -> NodeProcess:
         if self._process is None or graph != self._graph:
             if self._process is not None:
                 self._process.close()
             self._graph = graph
             path = Path(graph_file(self._setup.run_folder, graph))
-            self._process = NodeChild(self._context, path, wait_secs=self._wait_secs)
+            self._process = NodeProcess(None, graph=path, wait_secs=self._wait_secs, idle_secs=None)
         return self._process
 
     # Telling

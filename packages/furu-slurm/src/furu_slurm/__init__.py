@@ -39,7 +39,6 @@ if _TYPE_CHECKING:
     from furu_slurm._job_names import at_home, bare_id, new_token, same_job
     from furu_slurm._job_payload import JobPayload, payload_file, read_payload
     from furu_slurm._local import LocalCluster
-    from furu_slurm._node_child import ChildDied, NodeChild
     from furu_slurm._settings import (
         job_log,
         last_word,
@@ -65,7 +64,6 @@ __all__ = [
     "SILENT_LEASES",
     "SPECS_KIND",
     "UNCONFIRMED_SECS",
-    "ChildDied",
     "Cluster",
     "GivenSpecs",
     "Health",
@@ -75,7 +73,6 @@ __all__ = [
     "JobPayload",
     "JobState",
     "LocalCluster",
-    "NodeChild",
     "SlurmCluster",
     "SlurmSpec",
     "Snapshot",
@@ -128,7 +125,6 @@ _MODULES = {
     "_job_names": ("at_home", "bare_id", "new_token", "same_job"),
     "_job_payload": ("JobPayload", "payload_file", "read_payload"),
     "_local": ("LocalCluster",),
-    "_node_child": ("ChildDied", "NodeChild"),
     "_settings": ("job_log", "last_word", "node_log_folder", "submitit_root", "worker_log_folder"),
     "_slurm": ("SlurmCluster", "with_current_end"),
     "_specs": (

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+import furu_core.executors
 from furu_core.executors import RecordFormat, store_errors
 
 MAIN: Final = "furu_slurm._job_main"
@@ -98,19 +99,8 @@ def job_command(payload: Path, *place: str) -> str:
         payload: the file that says what the submission's jobs are to run.
         place: of the job in the array, where Slurm does not tell it.
     """
-    flags = sys.flags
-    given = [
-        *(["-" + "O" * flags.optimize] if flags.optimize else []),
-        *(["-I"] if flags.isolated else []),
-        *(["-s"] if flags.no_user_site and not flags.isolated else []),
-        *(["-E"] if flags.ignore_environment and not flags.isolated else []),
-        *(["-B"] if flags.dont_write_bytecode else []),
-        *(f"-W{option}" for option in sys.warnoptions),
-        *(
-            f"-X{key}" if value is True else f"-X{key}={value}"
-            for key, value in sys._xoptions.items()  # noqa: SLF001 - documented so
-        ),
-    ]
+    # By way of the module: a job, which only reads payloads, does not import it.
+    flags = furu_core.executors.interpreter_flags()
     # Without -P the working directory would come first, and a user's json.py before that of Python.
-    start = [sys.executable, *given, "-u", "-P", "-m", MAIN]
+    start = [sys.executable, *flags, "-u", "-P", "-m", MAIN]
     return shlex.join([*start, str(payload), *place])

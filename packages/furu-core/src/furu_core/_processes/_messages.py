@@ -48,7 +48,7 @@ class Recall(NamedTuple):
 
 
 class Interrupt(NamedTuple):
-    """Interrupt the node that is computed, and give back all other orders that were sent before."""
+    """Interrupt the node that is computed, or the first, and give back those that were sent after it."""
 
     reason: str
     lost: bool  # its worker is taken away, instead of cancelled on purpose

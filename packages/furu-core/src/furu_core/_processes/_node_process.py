@@ -544,14 +544,14 @@ class NodeProcess:
     def _dead(self, message: str) -> list[_Heard]:
         """What the end of the process means for the orders that it had."""
         self.death = message
-        if not self._pending:
+        number = next(iter(self._pending), None)
+        if number is None:
             return []
-        number = next(iter(self._pending))
         head = self._pending.pop(number)
         kind = FailureKind.LOST
         if head.wish is not None:
             kind = kind if head.wish.lost else FailureKind.CANCELLED
-            message = f"{head.wish.reason}, and its process had to be killed"
+            self.death = message = f"{head.wish.reason}, and its process had to be killed"
         return [(number, head, Died(kind, message)), *self._given_back(tuple(self._pending))]
 
     def _reap(self, patience: float = 0.0) -> int | None:

@@ -154,8 +154,6 @@ class _Connection:
                     self._waiting.pop(entry.order.number, None)
                     self.current = entry
                 yield entry
-                with self._lock:
-                    self.current = None
             return
         self.send(Leaving())
 
@@ -210,12 +208,14 @@ class _Connection:
 
     def _interrupt(self, wish: Interrupt) -> None:
         with self._lock:
+            behind = list(self._waiting.values())
+            head = self.current or (behind.pop(0) if behind else None)
+            if head is not None:
+                head.wish = wish
             if self.current is not None:
-                self.current.wish = wish
                 self._signals += 1
                 signal.pthread_kill(self._main, signal.SIGTERM)
-            waiting = tuple(self._waiting)
-        self._recall(waiting)
+        self._recall(tuple(entry.order.number for entry in behind))
 
     def _forget(self) -> None:
         with suppress(OSError):
@@ -271,6 +271,7 @@ class _Server:
             answer = self._attempt(entry)
             if os.getpid() != self.pid:
                 os._exit(ExitCode.FORKED)  # a fork in the node's code came back from it
+            self._connection.current = None  # what comes after the answer is not for this one
             self._unreadable = isinstance(answer, Unreadable)
             if answer is not None:
                 self._connection.send(answer)

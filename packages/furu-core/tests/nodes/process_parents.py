@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import furu_core
-from furu_core.executors import Submission, WorkerContext
-from furu_slurm._node_child import ChildDied, NodeChild
+from furu_core.executors import NodeProcess, Submission, WorkerContext
 from furu_testing import await_mark
 
 CONTEXT = WorkerContext("test", "run-1", submission=Submission("test", "7"))
 
 
-def told(answer: Any) -> dict[str, Any]:
+def process(graph: str) -> NodeProcess:
+    """A process for the nodes of a graph."""
+    return NodeProcess(None, graph=Path(graph), idle_secs=None)
+
+
+def told(process: NodeProcess, timeout: float | None) -> dict[str, Any]:
     """What a parent learned, as JSON."""
-    assert answer is not None
-    died = answer.message if isinstance(answer, ChildDied) else ""
-    result = answer.result if isinstance(answer, ChildDied) else answer
+    (report,) = process.poll(timeout)
+    result = report.result
+    assert result is not None
+    died = process.death if process.pid is None else ""
     failure = result.failure
     return {
         "died": died,
@@ -35,10 +40,10 @@ def told(answer: Any) -> dict[str, Any]:
 def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
     """Compute nodes one after the other."""
     answers = []
-    with NodeChild(CONTEXT, Path(graph)) as process:
+    with process(graph) as child:
         for offset in offsets:
-            process.start(offset)
-            answers.append(told(process.poll(None)) | {"pid": process.pid})
+            child.assign(offset, CONTEXT)
+            answers.append(told(child, None) | {"pid": child.pid})
     assert not {"process_nodes", "furu_testing.nodes"} & sys.modules.keys()
     return answers
 
@@ -46,27 +51,28 @@ def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
 def interrupt(graph: str, offsets: list[int], hows: list[str]) -> list[dict[str, Any]]:
     """Compute nodes one after the other, whose labels say how they are interrupted; "" lets one end."""
     answers = []
-    with NodeChild(CONTEXT, Path(graph)) as process:
+    with process(graph) as child:
         for offset, how in zip(offsets, hows, strict=True):
-            process.start(offset)
+            child.assign(offset, CONTEXT)
+            child.flush()
             if how:
                 await_mark(furu_core.settings().path, how)
-                assert process.poll(0.0) is None
+                assert child.poll(0.0) == []
             match how:
                 case "cancelled" | "lost":
-                    process.interrupt("out of walltime", lost=how == "lost")
+                    child.interrupt("out of walltime", lost=how == "lost")
                 case "killed":
-                    process.kill()
+                    child.kill()
                 case "clings":
-                    process.interrupt("out of patience")
-                    assert process.poll(0.2) is None
-                    process.kill()
-            answers.append(told(process.poll(180.0)))
+                    child.interrupt("out of patience")
+                    assert child.poll(0.2) == []
+                    child.kill()
+            answers.append(told(child, 180.0))
     return answers
 
 
 def wait_for_ever(graph: str, offsets: list[int]) -> None:
     """Start a node and wait, to be killed meanwhile."""
-    with NodeChild(CONTEXT, Path(graph)) as process:
-        process.start(offsets[0])
-        process.poll(None)
+    with process(graph) as child:
+        child.assign(offsets[0], CONTEXT)
+        child.poll(None)

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from furu_core import Furu
-from furu_slurm import _node_child
+from furu_core._processes import _node_server
 from furu_testing import marked, note
 
 
@@ -46,7 +46,7 @@ class LosesChild(Furu[int]):
 
     def _create(self) -> int:
         # A moment is short, for a node that fails ends only after it; a busy machine takes longer.
-        _node_child._MOMENT_SECS = 60.0 if self.myself_too else 0.3
+        _node_server._MOMENT_SECS = 60.0 if self.myself_too else 0.3
         if self.myself_too:
             subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -TERM {os.getpid()}"])
         subprocess.run(["sh", "-c", "kill -TERM $$"], check=True)
