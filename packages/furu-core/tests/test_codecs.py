@@ -27,7 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from furu_core import Furu, _codecs
+from furu_core import Furu
+from furu_core._codecs import _load, _store
 from furu_core._record_format import from_json, to_json
 from furu_core._store._manifest import DamagedArtifact, ResultEntry
 from furu_core.errors import FuruFormatError, FuruResultError
@@ -120,9 +121,9 @@ def folder(tmp_path: Path) -> Path:
 def round_trip(value: Any, folder: Path) -> tuple[Any, ResultEntry]:
     for name in os.listdir(folder):
         os.unlink(folder / name)
-    entry = _codecs.store(value, folder, folder.parent)
+    entry = _store.store(value, folder, folder.parent)
     again = from_json(ResultEntry, json.loads(json.dumps(to_json(entry))))
-    return _codecs.load(again, folder, folder.parent), entry
+    return _load.load(again, folder, folder.parent), entry
 
 
 @pytest.fixture
@@ -410,11 +411,11 @@ def test_paths_below_furu_dir_move_with_it(folder: Path, tmp_path: Path) -> None
         "relative": Path("x"),
         "beside": Path(f"{base}-old/x"),
     }
-    entry = _codecs.store(value, folder, base)
+    entry = _store.store(value, folder, base)
     assert str(base).encode() + b"/m" not in (folder / entry.file).read_bytes()
     moved = tmp_path / "published"
     base.rename(moved)
-    assert _codecs.load(entry, moved / ".furu", moved) == {
+    assert _load.load(entry, moved / ".furu", moved) == {
         "model": moved / "model.bin",
         "itself": moved,
         "in a tuple": (moved / "a" / ".." / "b", PurePosixPath(moved, odd)),
@@ -466,16 +467,16 @@ def test_p1_a_path_at_which_nothing_is_or_will_be_is_refused_by_name(
         around: "leads nowhere",
     }.items():
         with pytest.raises(FuruResultError, match=f"{re.escape(str(path))}'.* {reason}"):
-            _codecs.store(hold(kind(path)), folder, base, around)
+            _store.store(hold(kind(path)), folder, base, around)
     for path in (tmp_path / "never-written.txt", Path("x"), tmp_path / "attempt-2"):
-        _codecs.store(hold(kind(path)), folder, base, around)
+        _store.store(hold(kind(path)), folder, base, around)
 
 
 def test_p1_a_path_of_an_own_class_below_furu_dir_is_refused_since_it_would_not_move(
     folder: Path,
 ) -> None:
     with pytest.raises(FuruResultError, match=r"OwnPath .* leads nowhere .* pathlib\.Path"):
-        _codecs.store([OwnPath(folder)], folder, folder.parent)
+        _store.store([OwnPath(folder)], folder, folder.parent)
 
 
 def test_paths_inside_pickled_objects_move_with_furu_dir(folder: Path, tmp_path: Path) -> None:
@@ -483,11 +484,11 @@ def test_paths_inside_pickled_objects_move_with_furu_dir(folder: Path, tmp_path:
     for name in ("model.bin", "key"):
         (base / name).touch()
     value = Plain([Plain(base / "model.bin"), {base / "key"}, Path("/etc/hosts")])
-    entry = _codecs.store(value, folder, base)
+    entry = _store.store(value, folder, base)
     assert entry.codec == "pickle"
     moved = tmp_path / "published"
     base.rename(moved)
-    inner, keys, other = _codecs.load(entry, moved / ".furu", moved).value
+    inner, keys, other = _load.load(entry, moved / ".furu", moved).value
     assert (inner.value, keys, other) == (moved / "model.bin", {moved / "key"}, Path("/etc/hosts"))
 
 
@@ -499,8 +500,8 @@ def test_a_path_that_was_resolved_is_below_furu_dir_too(tmp_path: Path) -> None:
     for name in "xy":
         (base / name).touch()
     value = [(base / "x").resolve(), base / "y"]
-    entry = _codecs.store(value, base / ".furu", base)
-    assert _codecs.load(entry, base / ".furu", base) == [base / "x", base / "y"]
+    entry = _store.store(value, base / ".furu", base)
+    assert _load.load(entry, base / ".furu", base) == [base / "x", base / "y"]
 
 
 def test_a_whole_result_may_be_one_path(trip: Trip, folder: Path) -> None:
@@ -515,7 +516,7 @@ def test_a_string_with_the_staging_folder_is_warned_about(
     wrap: Callable[[str], Any], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="furu"):
-        _codecs.store(wrap(f"see {folder.parent}/x"), folder, folder.parent)
+        _store.store(wrap(f"see {folder.parent}/x"), folder, folder.parent)
     assert "return Path objects" in caplog.text
 
 
@@ -536,7 +537,7 @@ def test_a_value_that_cannot_be_stored_is_named_with_its_place_and_what_to_do(
     value: Any, place: str, folder: Path
 ) -> None:
     with pytest.raises(FuruResultError) as caught:
-        _codecs.store(value, folder, folder.parent)
+        _store.store(value, folder, folder.parent)
     assert str(caught.value).startswith(place)
     assert "_load" in caught.value.hint
     assert os.listdir(folder) == []
@@ -547,7 +548,7 @@ def test_a_value_nested_too_deeply_is_a_clear_error(folder: Path) -> None:
     for _ in range(100_000):
         value = [value]
     with pytest.raises(FuruResultError, match="nested too deeply"):
-        _codecs.store(value, folder, folder.parent)
+        _store.store(value, folder, folder.parent)
 
 
 class CannotComeBack(Exception):
@@ -557,7 +558,7 @@ class CannotComeBack(Exception):
 
 def test_a_value_that_pickles_but_does_not_unpickle_is_refused(folder: Path) -> None:
     with pytest.raises(FuruResultError, match="can be pickled but not unpickled: TypeError"):
-        _codecs.store(CannotComeBack(1, 2), folder, folder.parent)
+        _store.store(CannotComeBack(1, 2), folder, folder.parent)
 
 
 class ComesBackOtherwise:
@@ -567,43 +568,43 @@ class ComesBackOtherwise:
 
 def test_a_value_that_unpickles_as_another_type_is_refused(folder: Path) -> None:
     with pytest.raises(FuruResultError, match="comes back from its pickle as a list"):
-        _codecs.store(ComesBackOtherwise(), folder, folder.parent)
+        _store.store(ComesBackOtherwise(), folder, folder.parent)
 
 
 @pytest.mark.parametrize(
     "value", [{"a": (1,)}, np.arange(100), b"x" * 2000, Plain(1)], ids=["json", "npy", "bin", "pkl"]
 )
 def test_a_damaged_file_is_told_from_a_missing_class(value: Any, folder: Path) -> None:
-    entry = _codecs.store(value, folder, folder.parent)
+    entry = _store.store(value, folder, folder.parent)
     path = folder / entry.file
     if entry.codec != "bytes":  # any bytes are bytes; the manifest knows their number
         path.write_bytes(path.read_bytes()[:-3])
         with pytest.raises(DamagedArtifact, match=str(path)):
-            _codecs.load(entry, folder, folder.parent)
+            _load.load(entry, folder, folder.parent)
     path.unlink()
     with pytest.raises(DamagedArtifact, match="missing"):
-        _codecs.load(entry, folder, folder.parent)
+        _load.load(entry, folder, folder.parent)
 
 
 def test_a_newer_format_is_refused_with_the_remedy(folder: Path) -> None:
     for value in (1, np.arange(3), Plain(1)):
-        entry = attrs.evolve(_codecs.store(value, folder, folder.parent), version=99)
+        entry = attrs.evolve(_store.store(value, folder, folder.parent), version=99)
         with pytest.raises(FuruFormatError, match="upgrade furu-core"):
-            _codecs.load(entry, folder, folder.parent)
+            _load.load(entry, folder, folder.parent)
 
 
 def test_a_json_result_never_loads_a_pickle(folder: Path) -> None:
-    pickled = _codecs.store(Plain(1), folder, folder.parent)
+    pickled = _store.store(Plain(1), folder, folder.parent)
     (folder / "result.json").write_text(json.dumps({"$file": to_json(pickled)}))
     with pytest.raises(FuruResultError, match="'pickle'"):
-        _codecs.load(ResultEntry("json", "result.json"), folder, folder.parent)
+        _load.load(ResultEntry("json", "result.json"), folder, folder.parent)
 
 
 def test_a_record_cannot_name_files_elsewhere(folder: Path) -> None:
     record = {"codec": "bytes", "version": 1, "file": "../../secret"}
     (folder / "result.json").write_text(json.dumps({"$file": record}))
     with pytest.raises(DamagedArtifact):
-        _codecs.load(ResultEntry("json", "result.json"), folder, folder.parent)
+        _load.load(ResultEntry("json", "result.json"), folder, folder.parent)
 
 
 def test_pathlib_is_what_paths_come_back_as(trip: Trip) -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal, assert_series_equal
 
-from furu_core import _codecs
+from furu_core._codecs import _load, _store
 from furu_core._codecs._same_frame import same_frame
 
 DAYS = pd.to_datetime(["2020-01-01", "2021-06-01"])
@@ -92,9 +92,9 @@ FRAMES: dict[str, tuple[pd.DataFrame, str]] = {
 def round_trip(value: Any, tmp_path: Path) -> tuple[Any, str]:
     folder = tmp_path / "node" / ".furu"
     folder.mkdir(parents=True)
-    entry = _codecs.store(value, folder, folder.parent)
+    entry = _store.store(value, folder, folder.parent)
     assert entry.file in os.listdir(folder)
-    return _codecs.load(entry, folder, folder.parent), entry.codec
+    return _load.load(entry, folder, folder.parent), entry.codec
 
 
 @pytest.mark.parametrize("name", FRAMES)

@@ -10,13 +10,13 @@ from textwrap import dedent
 
 import pytest
 
-from furu_core import _codecs
+from furu_core._codecs import _load, _store
 from furu_core._store._manifest import ResultEntry
 from furu_core.errors import FuruResultError
 
 SCRIPT = """
     import sys
-    from furu_core import _codecs
+    from furu_core._codecs import _load, _store
 
     class Model:
         class Part:
@@ -31,8 +31,8 @@ SCRIPT = """
     if __name__ == "__main__":
         folder = sys.argv[1]
         value = {"model": Model(3), "rule": rule, "class": Model}
-        entry = _codecs.store(value, folder, folder)
-        back = _codecs.load(entry, folder, folder)
+        entry = _store.store(value, folder, folder)
+        back = _load.load(entry, folder, folder)
         assert type(back["model"]) is Model and back["rule"] is rule, "executed a second time"
         print(entry.file)
 """
@@ -57,9 +57,9 @@ def run(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[st
 
 LOAD = """
 import sys
-from furu_core import _codecs
+from furu_core._codecs import _load, _store
 from furu_core._store._manifest import ResultEntry
-value = _codecs.load(ResultEntry("pickle", "result.pickle"), sys.argv[1], sys.argv[1])
+value = _load.load(ResultEntry("pickle", "result.pickle"), sys.argv[1], sys.argv[1])
 model = value["model"]
 print(model.weight, type(model).__module__, type(model.part).__qualname__, value["rule"](1))
 """
@@ -82,7 +82,7 @@ def test_a_class_that_cannot_be_imported_is_named_with_the_file(
     node = tmp_path / "node"
     run("training_script.py", str(node), cwd=script.parent)
     with pytest.raises(FuruResultError) as caught:
-        _codecs.load(ResultEntry("pickle", "result.pickle"), node, node)
+        _load.load(ResultEntry("pickle", "result.pickle"), node, node)
     assert "training_script.Model" in str(caught.value)
     assert str(node / "result.pickle") in str(caught.value)
     assert "PYTHONPATH" in caught.value.hint
@@ -93,7 +93,7 @@ def test_a_class_that_no_process_could_import_is_refused_when_it_is_stored(tmp_p
         pass
 
     with pytest.raises(FuruResultError, match="Local"):
-        _codecs.store(Local(), tmp_path, tmp_path)
+        _store.store(Local(), tmp_path, tmp_path)
 
 
 class Strict:
@@ -109,11 +109,11 @@ class Strict:
 def test_a_class_that_changed_since_is_no_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = _codecs.store(Strict(), tmp_path, tmp_path)
+    entry = _store.store(Strict(), tmp_path, tmp_path)
 
     def refuse(self: Strict, state: dict[str, int]) -> None:
         raise TypeError("no other field")
 
     monkeypatch.setattr(Strict, "__setstate__", refuse)
     with pytest.raises(FuruResultError, match="no other field"):
-        _codecs.load(entry, tmp_path, tmp_path)
+        _load.load(entry, tmp_path, tmp_path)

@@ -21,7 +21,7 @@ from furu_core import Furu, field
 from furu_core._config._identity import changed_since_hashing, furu_hash, nested, omitted_defaults
 from furu_core._config._objects import config_class
 from furu_core._forms._pack import Packer, Unpacker, shallow_dict
-from furu_core._forms._python_text import python_text, to_python
+from furu_core._forms._python_text import python_text
 from furu_core._store import _manifest
 from furu_core.errors import FuruFormatError, FuruValueError
 
@@ -515,7 +515,7 @@ def test_python_text_for_the_record_is_bounded_and_says_that_it_is_abbreviated()
     text = python_text(chain(1000), limit_chars=500)
     assert text.abbreviated
     assert text.expression.endswith(f"Link(previous=<Link {chain(999).furu_hash}>, number=999)")
-    assert len(to_python(Many(more=[1] * 100_000), limit_chars=500)) < 600
+    assert len(python_text(Many(more=[1] * 100_000), limit_chars=500).expression) < 600
     assert not python_text(chain(5), limit_chars=500).abbreviated
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from furu_core import _codecs, _files
+from furu_core import _files
 from furu_core._attempts import (
     _attempts,
     _claims,
@@ -21,6 +21,7 @@ from furu_core._attempts import (
     _records,
     _removal,
 )
+from furu_core._codecs import _store
 from furu_core._compute import _acquire, _compute, _compute_or_wait, _get
 from furu_core._store import _manifest
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
@@ -37,7 +38,7 @@ EVENTS_APART = 1 if THOROUGH else 2
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (
-        _acquire, _attempts, _claims, _codecs, _compute, _get, _lease, _liveness, _manifest,
+        _acquire, _attempts, _claims, _store, _compute, _get, _lease, _liveness, _manifest,
         _compute_or_wait, _removal,
         _publishing, _records, _files,
     )

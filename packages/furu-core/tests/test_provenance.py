@@ -12,10 +12,10 @@ import pytest
 
 from furu_core import _provenance
 from furu_core._provenance import (
+    NodeTimer,
     Provenance,
     adopt_provenance,
     capture,
-    node_timer,
     process_provenance,
 )
 
@@ -203,7 +203,7 @@ def test_a_worker_adopts_the_provenance_of_its_parent(monkeypatch: pytest.Monkey
 
 
 def test_the_timer_counts_processor_time_of_children_too() -> None:
-    timer = node_timer()
+    timer = NodeTimer()
     code = "import time\nwhile time.process_time() < 0.2: pass"
     subprocess.run(["python3", "-c", code], check=True)
     cost = timer.stop()

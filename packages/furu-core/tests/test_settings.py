@@ -12,6 +12,7 @@ import pytest
 
 from furu_core._config._class_names import import_roots
 from furu_core._settings import _plugin_settings, _settings
+from furu_core._settings._plugin_settings import PluginSetting
 from furu_core._settings._settings import Settings, read, settings_to_env
 from furu_core.errors import FuruFrozen, FuruSettingsError
 
@@ -207,7 +208,7 @@ def test_a_backend_owns_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return str(base / text)
 
     monkeypatch.setattr(_plugin_settings, "known", {})
-    _settings.register_setting("FURU_QUEUE_PATH", normalise)
+    _plugin_settings.known["FURU_QUEUE_PATH"] = PluginSetting("furu-queue 1.0", normalise)
     settings = read({"FURU_QUEUE_PATH": "q"}, tmp_path)
     assert settings.extra == {"FURU_QUEUE_PATH": str(tmp_path / "q")}
     assert read(settings_to_env(settings), Path("/")).extra == settings.extra
@@ -224,7 +225,7 @@ def test_a_backends_table_travels_as_json(
     monkeypatch.setattr(_plugin_settings, "known", {})
     assert read({}, tmp_path).extra == {}  # one project serves machines without that backend
     assert not caplog.records
-    _settings.register_setting("FURU_QUEUE", lambda text, _base: text)
+    _plugin_settings.known["FURU_QUEUE"] = PluginSetting("furu-queue 1.0", lambda text, _base: text)
     settings = read({}, tmp_path)
     assert json.loads(settings.extra["FURU_QUEUE"]) == {"specs": {"gpu": {"time_min": 5}}}
     assert read(settings_to_env(settings), Path("/")).extra == settings.extra
@@ -240,7 +241,7 @@ def test_a_worker_asks_nobody_for_settings_that_furu_has_written_and_for_others_
         return str(base / text)
 
     monkeypatch.setattr(_plugin_settings, "known", {})
-    _settings.register_setting("FURU_QUEUE_PATH", normalise)
+    _plugin_settings.known["FURU_QUEUE_PATH"] = PluginSetting("furu-queue 1.0", normalise)
     given = settings_to_env(read({"FURU_QUEUE_PATH": "q"}, tmp_path))
     assert asked == ["q"]
     assert read(given, Path("/")).extra == {"FURU_QUEUE_PATH": str(tmp_path / "q")}

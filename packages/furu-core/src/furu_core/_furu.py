@@ -259,7 +259,7 @@ class Furu(Generic[T_co]):
         """A Python expression that makes an equal object."""
         from furu_core._forms import _python_text
 
-        return _python_text.to_python(self, limit_chars=None)
+        return _python_text.python_text(self).expression
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -182,11 +182,6 @@ class NodeTimer:
         }
 
 
-def node_timer() -> NodeTimer:
-    """Begin to measure what a node costs."""
-    return NodeTimer()
-
-
 def _cpu_secs() -> float:
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

@@ -10,7 +10,7 @@ from typing import Any
 
 from furu_core import Furu
 from furu_core._attempts import _removal
-from furu_core._codecs import load as load_result
+from furu_core._codecs._load import load as load_result
 from furu_core._settings import _settings
 from furu_core._store import _manifest
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from furu_core import _codecs, _files, _provenance, _text
+from furu_core import _files, _provenance, _text
 from furu_core._attempts import _attempts, _claims, _publishing, _records, _removal, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
+from furu_core._codecs import _store
 from furu_core._compute import _debuggers, _get, _open_files, _surroundings, _user_methods
 from furu_core._config import _identity
 from furu_core._config._objects import config_class, short_name
@@ -80,7 +81,7 @@ def compute(
     published = False
     try:
         with _node_context(obj, attempt):
-            timer = _provenance.node_timer()
+            timer = _provenance.NodeTimer()
             _refuse_changed(obj, attempt, "computed")
             # Now, since the code may change what is not hashed.
             config = _json(_pack.shallow_dict(obj))
@@ -182,7 +183,7 @@ def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | No
         _open_files.close_all(staging, attempt.log)
         entry = None
         if stored:
-            entry = _codecs.store(value, f"{staging}/{META}", staging, attempt.folder)
+            entry = _store.store(value, f"{staging}/{META}", staging, attempt.folder)
     if _get.overrides(type(obj), "_validate"):
         # So that `_validate` may load what it judges.
         _manifest.write(staging, entry, _identity.omitted_defaults(obj))
@@ -274,7 +275,7 @@ def _write_records(
         "node": record.node,
         "class": config_class(obj).identity_name,
         "hash": obj.furu_hash,
-        "to_python": _python_text.to_python(obj),
+        "to_python": _python_text.python_text(obj, limit_chars=_python_text.LIMIT_CHARS).expression,
         "attempt": _records.RECORD.to_json(record),
         "earlier_attempts": [_records.RECORD.to_json(past) for past in _attempts.earlier(attempt)],
         "started": record.started,

@@ -133,11 +133,6 @@ def _size(obj: Any) -> _Size:
     return size
 
 
-def to_python(obj: Any, limit_chars: int | None = LIMIT_CHARS) -> str:
-    """The expression of `python_text`."""
-    return python_text(obj, limit_chars=limit_chars).expression
-
-
 def _exact(root: Any) -> PythonText:
     text = _Text()
     nodes = closure(root)

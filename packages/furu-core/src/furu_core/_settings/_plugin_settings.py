@@ -67,11 +67,6 @@ class PluginSetting:
 known: Final[dict[str, PluginSetting]] = {}
 
 
-def register(variable: str, normalise: Normaliser) -> None:
-    """Let the caller own a variable."""
-    known[variable] = PluginSetting(f"whoever registered {variable}", normalise)
-
-
 def find(variable: str) -> PluginSetting | None:
     """The setting of a name; None if no distribution owns it. A broken one is warned of once."""
     if variable not in known:

@@ -258,23 +258,6 @@ def on_change(observer: Callable[[Settings], None]) -> None:
         observer(_current)
 
 
-def register_setting(name: str, normalise: Callable[[str, Path], str]) -> None:
-    """Let a backend own a variable; its value then stands in `Settings.extra`.
-
-    An installed backend rather declares an entry point of the group ``furu.settings``, named as the
-    variable, whose object is `normalise`: furu then knows the name without importing the backend.
-
-    Args:
-        name: the whole name, such as ``FURU_QUEUE_PATH``.
-        normalise: gets the text (of a table or list in `pyproject.toml`: as JSON) and the folder that
-            relative paths count from, gives the text that means the same everywhere, and raises
-            ValueError saying what it expects.
-    """
-    from furu_core._settings import _plugin_settings
-
-    _plugin_settings.register(name, normalise)
-
-
 def examined_plugins() -> list[InstalledPlugin]:
     """All settings that other distributions register, each one tried."""
     from furu_core._settings import _plugin_settings
