@@ -215,8 +215,6 @@ def record_end(
     number: int,
     status: AttemptStatus,
     ended: AttemptEnd,
-    *,
-    token: str | None = None,
 ) -> None:
     """Record the end of another process's attempt, by whoever saw that process die.
 
@@ -228,7 +226,7 @@ def record_end(
         record = _records.read(folder)
     except UNREADABLE:
         return
-    if record.status is not AttemptStatus.RUNNING or token not in (None, record.token):
+    if record.status is not AttemptStatus.RUNNING:
         return
     keep_log(folder)
     discard(f"{folder}/{STAGING}")
