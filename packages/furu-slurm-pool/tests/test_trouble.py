@@ -235,7 +235,7 @@ def test_p6_a_worker_waits_for_a_killed_node_without_a_busy_loop(
     made._setup = attrs.evolve(made._setup, poll_interval_secs=0.1)
     hangs = _Hangs(0.3)
     made._process, made._graph = hangs, "g"
-    made._be(_worker.Intent.LOST, "its job was cancelled")
+    made._intend(_worker.Intent.LOST, "its job was cancelled")
     with made.signals():
         assert made._compute(QueuedTask("h", "g", 0), []).outcome is Outcome.CANCELLED
     assert 1 <= hangs.kills < 10

@@ -1,18 +1,16 @@
 """A worker of a pool: a small process that claims tasks, and has a child of its own compute them.
 
 It imports nothing of the user's, so whatever a node does to its process, the worker goes on to give
-signs of life, minds its walltime and the signals of the scheduler, and tells what became of the node.
+signs of life, watches its walltime and the signals of the scheduler, and reports what became of the node.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import select
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -37,6 +35,7 @@ from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import graph_file, orders_for
 from furu_slurm_pool._queue._tasks import Claims, QueuedTask, queue_folder
+from furu_slurm_pool._waker import Waker
 
 EXECUTOR: Final = "slurm-pool"
 WORK: Final = "furu_slurm_pool._worker:work"
@@ -44,7 +43,7 @@ _CACHE_SECS: Final = 60.0  # for which a network filesystem may hide what anothe
 _BRIEF_SECS: Final = 0.05  # nodes that take less are claimed several at once
 _BATCH_SECS: Final = 0.25  # as many as take so long together
 _MOST_AT_ONCE: Final = 64
-_TELL_SECS: Final = 0.1  # for which the ends of brief nodes are kept back
+_REPORT_SECS: Final = 0.1  # for which the ends of brief nodes are kept back
 _PATIENCE_SECS: Final = 0.5  # a node that takes longer holds up those claimed with it
 _FIRST_PAUSE_SECS: Final = 0.01
 _INTERRUPT_SECS: Final = 4.0  # for a node that was interrupted, before it is killed
@@ -99,21 +98,23 @@ def work(payload: JobPayload, place: int) -> int:
     setup = attrs.evolve(WorkerSetup(**payload.shared), worker=payload.jobs[place])
     job = this_job()
     if job is not None and job.restarts:
-        # What it has told and claimed was the first start's, which the controller has given up.
-        print(f"furu: worker {setup.worker} was put back into the queue, and ends", flush=True)
-        return 1
+        # What it has reported and claimed was the first start's, which the controller has given up.
+        return _refuse(setup, "was put back into the queue, and ends")
     try:
         claims = Claims(queue_folder(setup.run_folder, setup.spec_key), setup.worker)
     except FileExistsError:
-        print(f"furu: worker {setup.worker} was started a second time, and ends", flush=True)
-        return 1
+        return _refuse(setup, "was started a second time, and ends")
     if setup.worker in list_folder(queue_folder(setup.run_folder, setup.spec_key).orphaned):
         claims.close()
-        print(f"furu: worker {setup.worker} came too late and was given up, so it ends", flush=True)
-        return 1
+        return _refuse(setup, "came too late and was given up, so it ends")
     worker = _PoolWorker(setup, claims)
     with worker.signals():
         return worker.serve()
+
+
+def _refuse(setup: WorkerSetup, why: str) -> int:
+    print(f"furu: worker {setup.worker} {why}", flush=True)
+    return 1
 
 
 class _PoolWorker:
@@ -147,19 +148,17 @@ class _PoolWorker:
         self._signalled: signal.Signals | None = None
         self._next_beat = self._next_orders = 0.0
         self._files = 0  # report files so far
-        self._untold: list[TaskReport] = []
-        self._done: list[str] = []  # the tasks whose files go once their reports are told
-        self._untold_since = 0.0
+        self._unreported: list[TaskReport] = []
+        self._done: list[str] = []  # the tasks whose files go once their reports are written
+        self._unreported_since = 0.0
         self._seconds: float | None = None  # what nodes took lately
         self._longest = 0.0
-        self._waking, self._woken = os.pipe()
+        self._waker = Waker()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Heed the signals of the scheduler."""
-        for fd in (self._waking, self._woken):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
         try:
@@ -178,14 +177,16 @@ class _PoolWorker:
                     self._compute_all(names)
                     idle_since, pause = time.monotonic(), _FIRST_PAUSE_SECS
                     continue
-                self._tell()
+                self._write_report()
                 left = self._setup.idle_timeout_secs - (time.monotonic() - idle_since)
                 if left <= 0:
-                    self._be(Intent.LEAVE, f"without work for {self._setup.idle_timeout_secs:g} s")
+                    self._intend(
+                        Intent.LEAVE, f"without work for {self._setup.idle_timeout_secs:g} s"
+                    )
                     continue
-                self._sleep(min(pause, left))
+                self._waker.sleep(min(pause, left, self._due_in()))
                 pause = min(1.5 * pause, self._setup.poll_interval_secs)
-            self._tell(at_end=True)
+            self._write_report(at_end=True)
         finally:
             if self._process is not None:
                 self._process.close()
@@ -206,17 +207,17 @@ class _PoolWorker:
         if self._signalled is not None or now >= self._next_orders:
             self._next_orders = now + min(self._beat_secs, self._setup.poll_interval_secs)
             self._read_orders()
-        self._mind_walltime()
+        self._check_walltime()
         return self._intent
 
-    def _mind_walltime(self) -> None:
+    def _check_walltime(self) -> None:
         intent, left = self._by_walltime()
         if intent <= self._intent:
             return
         assert self._job is not None
         self._job = furu_slurm.with_current_end(self._job)  # it may have been given more
         intent, left = self._by_walltime()
-        self._be(
+        self._intend(
             intent,
             "its walltime ends" if intent is Intent.LOST else f"its walltime ends in {left:.0f} s",
         )
@@ -232,32 +233,27 @@ class _PoolWorker:
     def _read_orders(self) -> None:
         number, self._signalled = self._signalled, None
         if not self._claims.is_mine():
-            self._be(Intent.REVOKED, "it was given up for dead")
+            self._intend(Intent.REVOKED, "it was given up for dead")
         stop, leave = orders_for(self._setup.run_folder, self._setup.worker)
         if stop:
-            self._be(Intent.STOP, "the run was cancelled or has ended")
+            self._intend(Intent.STOP, "the run was cancelled or has ended")
         if leave:
-            self._be(Intent.LEAVE, "it is not needed any more")
+            self._intend(Intent.LEAVE, "it is not needed any more")
         if number is signal.SIGUSR2:
             known = self._job is not None and self._job.end is not None
             if self._job is not None:  # it may have been given less
                 self._job = furu_slurm.with_current_end(self._job)
-            self._be(Intent.LEAVE if known else Intent.LOST, "its walltime ends soon")
+            self._intend(Intent.LEAVE if known else Intent.LOST, "its walltime ends soon")
         elif number is not None:
-            self._be(Intent.LOST, f"it got {number.name}: its job was cancelled or preempted")
+            self._intend(Intent.LOST, f"it got {number.name}: its job was cancelled or preempted")
 
-    def _be(self, intent: Intent, why: str) -> None:
+    def _intend(self, intent: Intent, why: str) -> None:
         if intent > self._intent:
             self._intent, self._why = intent, why
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._signalled is not signal.SIGTERM:
             self._signalled = signal.Signals(number)
-
-    def _sleep(self, seconds: float) -> None:
-        with suppress(OSError):
-            select.select([self._waking], [], [], max(0.0, min(seconds, self._due_in())))
-            os.read(self._waking, 4096)
 
     def _due_in(self) -> float:
         return max(0.0, min(self._next_beat, self._next_orders) - time.monotonic())
@@ -276,20 +272,22 @@ class _PoolWorker:
             try:
                 task = self._claims.read(name)
             except (OSError, FuruStoreError) as error:
-                self._note(TaskReport(name, TaskEnd.UNREADABLE, message=str(error)), keep=True)
+                self._add_report(
+                    TaskReport(name, TaskEnd.UNREADABLE, message=str(error)), keep=True
+                )
                 continue
             result = self._compute(task, names)
             seconds = time.monotonic() - began
             self._longest = max(self._longest, seconds)
             before = seconds if self._seconds is None else self._seconds
             self._seconds = 0.7 * before + 0.3 * seconds
-            self._note(TaskReport(name, TaskEnd.ENDED, result), keep=_is_protocol(result))
+            self._add_report(TaskReport(name, TaskEnd.ENDED, result), keep=_is_protocol(result))
             if self._look() > Intent.LEAVE:
                 self._give_back(names)
-            if time.monotonic() - self._untold_since > _TELL_SECS:
-                self._tell()
+            if time.monotonic() - self._unreported_since > _REPORT_SECS:
+                self._write_report()
         if self._at_once() == 1:
-            self._tell()
+            self._write_report()
 
     def _compute(self, task: QueuedTask, behind: list[str]) -> NodeResult:
         """Make one attempt at a node; tasks behind it that wait for too long are given back."""
@@ -310,9 +308,9 @@ class _PoolWorker:
             now = time.monotonic()
             if behind and now - began >= _PATIENCE_SECS:
                 self._give_back(behind)
-                self._tell()
-            elif self._untold and now - self._untold_since > _TELL_SECS:
-                self._tell()
+                self._write_report()
+            elif self._unreported and now - self._unreported_since > _REPORT_SECS:
+                self._write_report()
             intent = self._look()
             if intent > Intent.LEAVE and interrupted is None:
                 interrupted = now
@@ -325,11 +323,9 @@ class _PoolWorker:
         """The node's end, or None when time is up or a signal came."""
         reports = process.poll()
         if not reports and self._signalled is None:
-            if self._untold:
-                seconds = min(seconds, _TELL_SECS)
-            with suppress(OSError):
-                select.select([process.fileno(), self._waking], [], [], seconds)
-                os.read(self._waking, 4096)
+            if self._unreported:
+                seconds = min(seconds, _REPORT_SECS)
+            self._waker.sleep(seconds, process.fileno())
             reports = process.poll()
         return reports[0].result if reports else None
 
@@ -342,45 +338,45 @@ class _PoolWorker:
             self._process = NodeProcess(None, graph=path, wait_secs=self._wait_secs, idle_secs=None)
         return self._process
 
-    # Telling
+    # Reporting
 
-    def _note(self, report: TaskReport, *, keep: bool = False) -> None:
-        if not self._untold:
-            self._untold_since = time.monotonic()
-        self._untold.append(report)
+    def _add_report(self, report: TaskReport, *, keep: bool = False) -> None:
+        if not self._unreported:
+            self._unreported_since = time.monotonic()
+        self._unreported.append(report)
         if not keep:
             self._done.append(report.task)
 
     def _give_back(self, names: list[str]) -> None:
         for name in names:
-            self._note(TaskReport(name, TaskEnd.GIVEN_BACK))
+            self._add_report(TaskReport(name, TaskEnd.GIVEN_BACK))
         names.clear()
 
-    def _tell(self, *, at_end: bool = False) -> None:
-        """Tell the controller what there is to tell; at the end, wait for room on a full disk."""
-        deadline = self._untold_since + self._patience_secs
-        while self._untold and self._intent is not Intent.REVOKED:
-            reports = WorkerReport(self._setup.worker, tuple(self._untold))
+    def _write_report(self, *, at_end: bool = False) -> None:
+        """Report what there is to report; at the end, wait for room on a full disk."""
+        deadline = self._unreported_since + self._patience_secs
+        while self._unreported and self._intent is not Intent.REVOKED:
+            reports = WorkerReport(self._setup.worker, tuple(self._unreported))
             try:
                 _reports.write(
                     self._setup.run_folder, self._files, reports, claims=self._claims.folder
                 )
             except FileNotFoundError:
                 if not self._claims.is_mine():
-                    self._be(Intent.REVOKED, "it was given up for dead")
+                    self._intend(Intent.REVOKED, "it was given up for dead")
                     return
                 raise
             except OSError as error:
                 late = time.monotonic() > deadline
                 if late:
-                    self._be(Intent.LOST, f"it cannot write what became of its nodes: {error}")
+                    self._intend(Intent.LOST, f"it cannot write what became of its nodes: {error}")
                 if late or not at_end:
                     return
                 time.sleep(1.0)
                 continue
             self._files += 1
             self._claims.clear(self._done)
-            self._untold.clear()
+            self._unreported.clear()
             self._done.clear()
 
 
