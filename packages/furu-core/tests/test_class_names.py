@@ -21,14 +21,8 @@ from hypothesis import strategies as st
 
 import furu_core
 from furu_core import Furu
-from furu_core._config._class_names import (
-    file_identity,
-    import_roots,
-    name_of,
-    reference,
-    resolve,
-    resolve_reference,
-)
+from furu_core._config._class_names import name_of, reference, resolve, resolve_reference
+from furu_core._config._module_names import file_identity, import_roots
 from furu_core._config._objects import config_class
 from furu_core.errors import FuruDefinitionError, FuruError, FuruImportNameError
 

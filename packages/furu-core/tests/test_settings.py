@@ -10,7 +10,7 @@ from types import ModuleType
 import attrs
 import pytest
 
-from furu_core._config._class_names import import_roots
+from furu_core._config._module_names import import_roots
 from furu_core._settings import _plugin_settings, _settings
 from furu_core._settings._plugin_settings import PluginSetting
 from furu_core._settings._settings import Settings, read, settings_to_env

@@ -14,8 +14,8 @@ if _TYPE_CHECKING:
     from furu_core._attempts._submissions import note_submission, remove_submission, submission_of
     from furu_core._compute._reruns import matches_rerun, note_rerun
     from furu_core._compute._user_methods import dependencies, spec_key
-    from furu_core._config._class_names import import_roots
     from furu_core._config._grid import Roots, named_roots
+    from furu_core._config._module_names import import_roots
     from furu_core._config._objects import short_name, short_name_of
     from furu_core._context._submission import Submission
     from furu_core._executors._executor import (
@@ -202,7 +202,7 @@ __all__ = [
 # Whoever watches over workers, such as a scheduler's job, needs a few of these, and would wait for all
 # that plans, computes and stores: so each is imported when it is first asked for.
 _MODULES = {
-    "_config._class_names": ("import_roots",),
+    "_config._module_names": ("import_roots",),
     "_output._console": ("console",),
     "_workers._deaths": ("death_result", "exit_text", "lost_result"),
     "_executors._executor": (

@@ -19,7 +19,7 @@ import click
 
 from furu_core import _text
 from furu_core._compute import _surroundings
-from furu_core._config import _class_names
+from furu_core._config import _module_names
 from furu_core._config._annotations import Annotations, Form, Shape, shape_of_field
 from furu_core._config._grid import Roots, named_roots
 from furu_core._config._objects import config_class, is_furu
@@ -258,7 +258,7 @@ def _module_of_file(path: str) -> str:
     """The name to import a file by, its folder put on `sys.path` where that is needed."""
     if not os.path.isfile(path):
         raise FuruUsageError(f"there is no file {path}", hint="write MODULE:TARGET or PATH:TARGET")
-    _, parts, root = _class_names.file_identity(os.path.abspath(path))
+    _, parts, root = _module_names.file_identity(os.path.abspath(path))
     for start in range(len(parts)):
         if all(part.isidentifier() for part in parts[start:]):
             folder = os.path.join(root, *parts[:start])

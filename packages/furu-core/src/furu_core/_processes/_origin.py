@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 import attrs
 
 from furu_core import _provenance
-from furu_core._config._class_names import import_roots
+from furu_core._config._module_names import import_roots
 from furu_core._processes._child_process import ChildProcess
 from furu_core._settings import _settings
 from furu_core._settings._settings import Settings

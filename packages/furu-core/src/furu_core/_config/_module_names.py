@@ -1,0 +1,191 @@
+"""The names of a module: the one that its file gives it, and the one that other processes import.
+
+The first is a function of the file alone, so that it is the same however the file is started. The other
+depends on `sys.path`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import cache
+from importlib.machinery import PathFinder
+from types import ModuleType
+from typing import Any
+
+from furu_core._config._class_homes import MAIN, Home, is_script, nameless
+from furu_core.errors import FuruImportNameError
+
+_files: dict[str, str] = {}  # identity of a module -> its file
+
+extra_roots: list[str] = []
+
+
+def import_roots() -> list[str]:
+    """What `sys.path` must hold in a process that is to import the classes of this one."""
+    roots = []
+    for entry in sys.path:
+        with suppress(FileNotFoundError):  # it counts from a working directory that was removed
+            roots.append(os.path.abspath(entry))
+    return list(dict.fromkeys([*roots, *extra_roots]))
+
+
+def names_of_module(home: Home, module_name: str, what: str) -> tuple[str, str]:
+    """The module's name in hashes, and the name to import it by."""
+    file = home.file
+    module = sys.modules.get(module_name)
+    stands = not is_script(module_name) and getattr(module, "__dict__", None) is home.namespace
+    if _is_from_text(home, stands):
+        raise FuruImportNameError(
+            f"{what} is defined in {home.written_in}, not in {file}, the file that its module has: "
+            f"another process would not find it there",
+            hint="move the class into the file; whoever executes the file's text gives its name to "
+            "compile(), as in exec(compile(text, file, 'exec'), namespace)",
+        )
+    if not stands:
+        if file is None or not os.path.isfile(file):
+            raise nameless(what, module_name, home.namespace)
+        identity, parts, root = file_identity(file)
+        importable = _find_import_name(home.namespace, file, parts, root)
+    elif file is None or not file.endswith(".py"):
+        return module_name, module_name
+    else:
+        identity, importable = file_identity(file)[0], module_name
+    first = _files.setdefault(identity, file)
+    if first != file and not _same_file(first, file):
+        raise FuruImportNameError(
+            f"two files give their classes the same name {identity!r}: {first} and {file}",
+            hint="rename one of them, or put a pyproject.toml into the folder above both",
+        )
+    return identity, importable
+
+
+def _same_file(first: str, second: str) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return True  # the first one is gone: it was moved, or was a temporary copy
+
+
+def _is_from_text(home: Home, stands: bool) -> bool:
+    """Whether a class statement was executed that its globals' file does not hold."""
+    written_in, file = home.written_in, home.file
+    if written_in is None or file is None or not os.path.isfile(file):
+        return False
+    if written_in.startswith("<"):
+        return True
+    if stands or os.path.abspath(written_in) == file:
+        return False  # a module's cached code may name the file from before it was moved
+    return not (os.path.exists(written_in) and _same_file(written_in, file))
+
+
+@cache
+def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
+    """A module's name in hashes, by its file alone; also its parts and the folder they start from.
+
+    A file in a regular package is named from the topmost package down; an installed one from
+    ``site-packages`` down; any other from the project down, that is from the nearest parent folder
+    with a ``pyproject.toml``, else with a ``.git``, leaving out a leading ``src``; and without a
+    project by its own name.
+    """
+    folder, base = os.path.split(os.path.abspath(file))
+    stem = os.path.splitext(base)[0]
+    parts = [] if stem == "__init__" else [stem]
+    if os.path.isfile(os.path.join(folder, "__init__.py")):
+        while os.path.isfile(os.path.join(folder, "__init__.py")):
+            folder, package = os.path.split(folder)
+            parts.insert(0, package)
+    else:
+        parts, folder = _below_root(folder, parts or [stem])
+    # A dot in a folder's name must not look like two folders.
+    escaped = [part.replace("%", "%25").replace(".", "%2E") for part in parts]
+    return ".".join(escaped), tuple(parts), folder
+
+
+def _below_root(folder: str, parts: list[str]) -> tuple[list[str], str]:
+    above = _climb(folder)
+    installed = [d for d in above if os.path.basename(d) in ("site-packages", "dist-packages")]
+    projects = [d for d in above if os.path.isfile(os.path.join(d, "pyproject.toml"))]
+    checkouts = [d for d in above if os.path.exists(os.path.join(d, ".git"))]
+    root = next(iter([*installed, *projects, *checkouts]), folder)
+    if root != folder:
+        parts = [*os.path.relpath(folder, root).split(os.sep), *parts]
+    if parts[0] == "src" and len(parts) > 1 and not installed:
+        parts, root = parts[1:], os.path.join(root, "src")
+    return parts, root
+
+
+def _climb(folder: str) -> list[str]:
+    folders = [folder]
+    while (parent := os.path.dirname(folder)) != folder:
+        folders.append(parent)
+        folder = parent
+    return folders
+
+
+class _Stand(ModuleType):
+    """A module for globals that a launcher keeps in no module."""
+
+    def __init__(self, name: str, namespace: dict[str, Any]) -> None:
+        super().__init__(name)
+        self.__dict__["_namespace"] = namespace
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_namespace"][name]
+        except KeyError:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
+
+
+def _find_import_name(
+    namespace: dict[str, Any], file: str, parts: tuple[str, ...], root: str
+) -> str:
+    spec = namespace.get("__spec__")
+    names = [".".join(parts[start:]) for start in range(len(parts))]
+    names = [
+        name
+        for name in names
+        if name not in MAIN and all(part.isidentifier() for part in name.split("."))
+    ]
+    found = [name for name in names if _resolves(name, file, sys.path)]
+    # `python -m` imported by this name; any other may be one that somebody made up.
+    if spec is not None and spec.name not in MAIN and namespace.get("__name__") in MAIN:
+        found.insert(0, spec.name)
+    if not found and names and _resolves(names[0], file, [*sys.path, root]):
+        found.append(names[0])
+        if root not in extra_roots:
+            extra_roots.append(root)
+    if not found:
+        raise FuruImportNameError(
+            f"no module name leads to {file}, so other processes cannot import its classes",
+            hint="rename the file to a Python name that no other module has, or start it as "
+            "`python -m package.module`",
+        )
+    module = sys.modules.get(namespace["__name__"])
+    for name in found:
+        # Without this a module that imports the script back would execute it a second time.
+        if name not in sys.modules:
+            if getattr(module, "__dict__", None) is not namespace:
+                module = _Stand(name, namespace)
+            sys.modules[name] = module  # type: ignore[assignment]
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules and not hasattr(sys.modules[parent], child):
+            setattr(sys.modules[parent], child, sys.modules[name])
+    return found[0]
+
+
+def _resolves(name: str, file: str, path: list[str]) -> bool:
+    """Whether importing `name` would execute `file`; nothing is imported to find out."""
+    parts = name.split(".")
+    if parts[0] in sys.builtin_module_names:
+        return False
+    search: Any = path
+    for end in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:end]), search)
+        if spec is None:
+            return False
+        search = spec.submodule_search_locations
+        if search is None and end < len(parts):
+            return False
+    return spec is not None and spec.origin is not None and _same_file(spec.origin, file)
