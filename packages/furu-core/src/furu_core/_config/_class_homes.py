@@ -20,7 +20,7 @@ MAIN = ("__main__", "__mp_main__")
 
 
 @attrs.frozen(eq=False)
-class Home:
+class ClassHome:
     """Globals in which a class stands, and which execution of a file filled them.
 
     Attributes:
@@ -37,7 +37,7 @@ class Home:
     code: CodeType | None
     written_in: str | None = None
 
-    def is_same_execution(self, other: Home) -> bool:
+    def is_same_execution(self, other: ClassHome) -> bool:
         """Whether one execution filled both, so that neither class replaced the other by a reload."""
         if self.namespace is not other.namespace or self.spec is not other.spec:
             return False
@@ -45,7 +45,7 @@ class Home:
         return self.code is other.code or None in (self.code, other.code)
 
 
-homes: dict[type, Home] = {}  # of config classes once defined, of others once named
+homes: dict[type, ClassHome] = {}  # of config classes once defined, of others once named
 
 _codes: dict[int, CodeType] = {}  # globals -> the code that was executed in them last
 
@@ -55,7 +55,7 @@ def is_script(module_name: str) -> bool:
     return module_name in MAIN or module_name.startswith("<")  # runpy says "<run_path>"
 
 
-def home_of_statement(cls: type) -> Home | None:
+def home_of_statement(cls: type) -> ClassHome | None:
     """The home of a class whose statement is being executed; None where no frame shows it."""
     # The class does not say which globals it was made in.
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
@@ -69,15 +69,15 @@ def home_of_statement(cls: type) -> Home | None:
     return home_at(frame.f_globals, code.co_filename)
 
 
-def home_at(namespace: dict[str, Any], written_in: str | None = None) -> Home:
+def home_at(namespace: dict[str, Any], written_in: str | None = None) -> ClassHome:
     """The home that globals are, as they are now."""
     said = namespace.get("__file__")
     file = os.path.abspath(said) if isinstance(said, str) else None
     code = _codes.get(id(namespace))
-    return Home(namespace, file, namespace.get("__spec__"), code, written_in)
+    return ClassHome(namespace, file, namespace.get("__spec__"), code, written_in)
 
 
-def find_home(cls: type) -> Home:
+def find_home(cls: type) -> ClassHome:
     """Globals in which the class's name leads to the class."""
     what = f"the class {cls.__qualname__}"
     if "<" in cls.__qualname__:
@@ -104,7 +104,7 @@ def find_home(cls: type) -> Home:
     raise leads_elsewhere(what, cls.__module__, cls.__qualname__, others)
 
 
-def _possible_homes(cls: type) -> Iterator[Home]:
+def _possible_homes(cls: type) -> Iterator[ClassHome]:
     noted = homes.get(cls)
     if noted is not None and noted.namespace.get("__name__") == cls.__module__:
         yield noted

@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 
 from furu_core._config._class_homes import (
-    Home,
+    ClassHome,
     attribute,
     find_home,
     home_at,
@@ -84,7 +84,7 @@ def announce(cls: type) -> None:
             pass  # said when the name is needed: a class that is never hashed needs none
 
 
-def _check_unused(cls: type, home: Home) -> None:
+def _check_unused(cls: type, home: ClassHome) -> None:
     """Refuse a second class of a name whose first one has been hashed already."""
     held = _holders.get((id(home.namespace), cls.__qualname__))
     if held is None:
@@ -214,7 +214,7 @@ def _identity(cls: type) -> str:
     return (_names.get(cls) or _make_name(cls, find_home(cls))).identity
 
 
-def _make_name(cls: type, home: Home) -> ClassName:
+def _make_name(cls: type, home: ClassHome) -> ClassName:
     qualname = cls.__qualname__
     module_name = cls.__module__
     if module_name.partition(".")[0] in sys.stdlib_module_names and _is_of_python(home):
@@ -227,7 +227,7 @@ def _make_name(cls: type, home: Home) -> ClassName:
     return ClassName(f"{identity}:{qualname}", f"{importable}:{qualname}", relpath)
 
 
-def _is_of_python(home: Home) -> bool:
+def _is_of_python(home: ClassHome) -> bool:
     """Whether Python brought the module, and not a user who gave it the name of one of Python's."""
     return home.file is None or home.file.startswith(os.path.dirname(os.__file__) + os.sep)
 

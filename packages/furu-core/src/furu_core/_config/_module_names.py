@@ -14,7 +14,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
-from furu_core._config._class_homes import MAIN, Home, is_script, nameless
+from furu_core._config._class_homes import MAIN, ClassHome, is_script, nameless
 from furu_core.errors import FuruImportNameError
 
 _files: dict[str, str] = {}  # identity of a module -> its file
@@ -31,7 +31,7 @@ def import_roots() -> list[str]:
     return list(dict.fromkeys([*roots, *extra_roots]))
 
 
-def names_of_module(home: Home, module_name: str, what: str) -> tuple[str, str]:
+def names_of_module(home: ClassHome, module_name: str, what: str) -> tuple[str, str]:
     """The module's name in hashes, and the name to import it by."""
     file = home.file
     module = sys.modules.get(module_name)
@@ -68,7 +68,7 @@ def _same_file(first: str, second: str) -> bool:
         return True  # the first one is gone: it was moved, or was a temporary copy
 
 
-def _is_from_text(home: Home, stands: bool) -> bool:
+def _is_from_text(home: ClassHome, stands: bool) -> bool:
     """Whether a class statement was executed that its globals' file does not hold."""
     written_in, file = home.written_in, home.file
     if written_in is None or file is None or not os.path.isfile(file):
