@@ -79,7 +79,9 @@ def complaint_of(reply: Reply) -> Complaint:
     return Complaint.UNSURE if reply.status < 0 else Complaint.REFUSED
 
 
-def refused(reply: Reply, token: str, complaint: Complaint = Complaint.REFUSED) -> FuruSlurmError:
+def refused_error(
+    reply: Reply, token: str, complaint: Complaint = Complaint.REFUSED
+) -> FuruSlurmError:
     """The error about what sbatch refused, or could not be asked."""
     if complaint is Complaint.UNCONFIGURED:
         return FuruSlurmUnavailable(
@@ -110,7 +112,7 @@ def _own_settings() -> str:
     return f", or {', '.join(names)} in the environment" if names else ""
 
 
-def limit(reply: Reply, token: str) -> FuruSubmitLimit:
+def limit_error(reply: Reply, token: str) -> FuruSubmitLimit:
     """The error about more jobs than Slurm takes now."""
     return FuruSubmitLimit(
         f"Slurm takes no more jobs now: {reply.said}",
@@ -120,7 +122,7 @@ def limit(reply: Reply, token: str) -> FuruSubmitLimit:
     )
 
 
-def unavailable(reply: Reply, token: str, *, maybe: bool = True) -> FuruSlurmUnavailable:
+def unavailable_error(reply: Reply, token: str, *, maybe: bool = True) -> FuruSlurmUnavailable:
     """The error about a controller that does not answer."""
     whether = "and whether the job was submitted is not known" if maybe else "nothing was submitted"
     return FuruSlurmUnavailable(

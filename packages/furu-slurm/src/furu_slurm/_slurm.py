@@ -26,8 +26,14 @@ from furu_slurm._commands import (
 )
 from furu_slurm._environment import JobEnvironment
 from furu_slurm._job_names import bare_id, home_of, is_local, job_name
-from furu_slurm._job_payload import JobPayload, payload_file, write_payload
-from furu_slurm._sbatch_errors import Complaint, complaint_of, limit, refused, unavailable
+from furu_slurm._job_payload import JobPayload, write_payload
+from furu_slurm._sbatch_errors import (
+    Complaint,
+    complaint_of,
+    limit_error,
+    refused_error,
+    unavailable_error,
+)
 from furu_slurm._specs import SlurmSpec
 from furu_slurm._squeue import shared_queue
 from furu_slurm._states import JobInfo, JobState, Snapshot, split_id
@@ -73,17 +79,17 @@ class SlurmCluster(Cluster):
         from furu_slurm._sbatch import sbatch_request  # imports submitit, which takes a while
 
         full_name = job_name(name, token)
+        payload = attrs.evolve(payload, token=token, time_min=spec.time_min)
         request = sbatch_request(
             spec,
             folder=folder,
-            payload=payload_file(payload.run_folder, token),
+            payload=payload.path,
             count=len(payload.jobs),
             name=full_name,
             dependency=dependency,
             requeue=requeue,
             signal_before_secs=signal_before_secs,
         )
-        payload = attrs.evolve(payload, token=token, time_min=spec.time_min)
         script = folder / f"{token}.sh"
         again = payload.path.exists()
         write_payload(payload)
@@ -122,7 +128,7 @@ class SlurmCluster(Cluster):
             silence = Reply(None, "", "nobody says whether it was submitted before", 0.0)
             found = self._look_up(name, deadline, unsure=True, long_ago=True)
             if found is None:
-                raise unavailable(silence, token)
+                raise unavailable_error(silence, token)
             if found:
                 return self._one_of(found, silence, token)
         said = False
@@ -134,21 +140,21 @@ class SlurmCluster(Cluster):
                 return number
             complaint = complaint_of(reply)
             if complaint in (Complaint.REFUSED, Complaint.UNCONFIGURED):
-                raise refused(reply, token, complaint)
+                raise refused_error(reply, token, complaint)
             if complaint is Complaint.LIMIT and not reply.timed_out:
-                raise limit(reply, token)
+                raise limit_error(reply, token)
             if complaint is not Complaint.UNREACHABLE:
                 # It must not be submitted again before Slurm has said that it is not there.
                 found = self._look_up(name, deadline, unsure=True)
                 if found is None:
-                    raise unavailable(reply, token)
+                    raise unavailable_error(reply, token)
                 if found:
                     return self._one_of(found, reply, token)
             if complaint is Complaint.LIMIT:
-                raise limit(reply, token)
+                raise limit_error(reply, token)
             pause = next(pauses, _PAUSES[-1])
             if time.monotonic() + pause >= deadline:
-                raise unavailable(reply, token, maybe=False)
+                raise unavailable_error(reply, token, maybe=False)
             if not said:
                 said = True
                 secs = deadline - time.monotonic()
@@ -183,7 +189,7 @@ class SlurmCluster(Cluster):
         first = [info for info in found if split_id(info.job_id)[0] == numbers[0]]
         # Slurm keeps what it refused as a job that failed.
         if all(info.state is JobState.FAILED and info.reason == "BadConstraints" for info in first):
-            raise refused(reply, token)
+            raise refused_error(reply, token)
         if numbers[1:]:
             self.cancel(map(str, numbers[1:]))
         return numbers[0]
