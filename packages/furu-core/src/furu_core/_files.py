@@ -297,6 +297,26 @@ def _is_local_device(device: int) -> bool:
     return False  # btrfs subvolumes, for instance, have a number that is not listed
 
 
+PROBE: Final = ".probe-"  # how the names of files begin that only tell the time
+
+
+def filesystem_time(folder: str | os.PathLike[str]) -> float:
+    """The time by the clock that dates the files in `folder`, in seconds since the epoch.
+
+    Where another host's file is held against it, the clocks of two hosts are never compared.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    path = os.path.join(folder, f"{PROBE}{os.getpid()}-{os.urandom(4).hex()}")
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        _unlink(path)
+
+
 def once_visible(read: Callable[[], T], wait_secs: float) -> T:
     """Read what was written before, maybe on another host, whose files a network filesystem shows late.
 

@@ -46,6 +46,7 @@ if _TYPE_CHECKING:
     from furu_core._files import (
         LineFile,
         create_file,
+        filesystem_time,
         is_local_folder,
         list_folder,
         move_file,
@@ -146,6 +147,7 @@ __all__ = [
     "did_you_mean",
     "duration",
     "exit_text",
+    "filesystem_time",
     "has_validator",
     "import_roots",
     "importing_user_code",
@@ -230,6 +232,7 @@ _MODULES = {
     "_files": (
         "LineFile",
         "create_file",
+        "filesystem_time",
         "is_local_folder",
         "list_folder",
         "move_file",

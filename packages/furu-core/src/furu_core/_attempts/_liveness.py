@@ -16,11 +16,11 @@ from furu_core._attempts import _records
 from furu_core._attempts._lease import LEASE_FILE
 from furu_core._attempts._records import AttemptRecord
 from furu_core._context import _context
+from furu_core._files import filesystem_time
 from furu_core._store._layout import (
     ATTEMPTS,
 )
 
-PROBE: Final = ".probe-"
 held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
 
 
@@ -127,16 +127,9 @@ def _filesystem_now(folder: str, device: int) -> float | None:
 
 
 def _probe(folder: str) -> float | None:
-    path = f"{folder}/{PROBE}{os.getpid()}-{os.urandom(4).hex()}"
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        return filesystem_time(folder)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return time.time()  # a read-only or full store can still be looked at
-    try:
-        return os.fstat(descriptor).st_mtime
-    finally:
-        os.close(descriptor)
-        with suppress(FileNotFoundError):
-            os.unlink(path)

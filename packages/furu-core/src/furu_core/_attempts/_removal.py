@@ -26,7 +26,7 @@ from furu_core._attempts._attempts import (
 )
 from furu_core._attempts._claims import is_still_ours, release
 from furu_core._attempts._records import AttemptRecord, AttemptStatus
-from furu_core._files import TRASH, discard, hide, remove_tree
+from furu_core._files import PROBE, TRASH, discard, hide, remove_tree
 from furu_core._store._layout import CHECKPOINT, SUBMISSION, NodePaths
 from furu_core.errors import FuruFormatError
 
@@ -119,10 +119,10 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
         return  # there is none yet
     attempted = set()
     for name in names:
-        if not name.startswith((STAGED, TRASH, _liveness.PROBE)):
+        if not name.startswith((STAGED, TRASH, PROBE)):
             attempted.add(name)
         elif _is_old(f"{folder}/{name}"):
-            if name.startswith(_liveness.PROBE):
+            if name.startswith(PROBE):
                 with suppress(OSError):
                     os.unlink(f"{folder}/{name}")
             else:

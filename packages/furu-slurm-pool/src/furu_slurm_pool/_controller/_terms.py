@@ -34,6 +34,7 @@ from furu_core.executors import (
     RecordFormat,
     RunState,
     Submission,
+    filesystem_time,
     list_folder,
     liveness,
     process_is_gone,
@@ -220,15 +221,11 @@ def _ended(folder: str) -> RunState | None:
 
 def _silence(folder: str) -> float:
     """Seconds since the last sign of life, as the difference of two times of one filesystem."""
-    probe = f"{folder}/.probe-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         last = os.stat(f"{folder}/alive").st_mtime
-        with open(probe, "x", encoding="utf-8") as file:
-            now = os.fstat(file.fileno()).st_mtime
-        os.unlink(probe)
+        return max(0.0, filesystem_time(folder) - last)
     except OSError:
         return 0.0  # who cannot look must not take over
-    return max(0.0, now - last)
 
 
 class StoredLedger(RetryLedger):
