@@ -34,9 +34,10 @@ Glossary:
     hand-over: that another controller has the run from now on
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+from furu_plan._retries import Decision, NextStep, RetryLedger, Spent, failure_of
 
 if _TYPE_CHECKING:
     from furu_plan._build import build_plan
@@ -44,7 +45,6 @@ if _TYPE_CHECKING:
     from furu_plan._frontier import Frontier, Reopening, Stage, Window
     from furu_plan._node import PlanNode, Status
     from furu_plan._plan import DependencyPlan, ready_todo, topo_order_todo
-    from furu_plan._retries import Decision, NextStep, RetryLedger, Spent
 
 __all__ = [
     "Decision",
@@ -61,28 +61,21 @@ __all__ = [
     "Waits",
     "Window",
     "build_plan",
+    "failure_of",
     "ready_todo",
     "reconcile",
     "topo_order_todo",
 ]
 
-# A scheduler's job counts the failures of its node and plans nothing.
-_MODULES = {
-    "_build": ("build_plan",),
-    "_frontier": ("Frontier", "Reopening", "Stage", "Window"),
-    "_node": ("PlanNode", "Status"),
-    "_plan": ("DependencyPlan", "ready_todo", "topo_order_todo"),
-    "_retries": ("Decision", "RetryLedger", "Spent", "NextStep"),
-    "_elsewhere": ("Reconciled", "Waits", "reconcile"),
-}
-_LATE = {name: module for module, names in _MODULES.items() for name in names}
-
 
 def __getattr__(name: str) -> _Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(_import_module(f"{__name__}.{_LATE[name]}"), name)
-    return found
+    # A scheduler's job counts the failures of its node and plans nothing.
+    if name in __all__:
+        from furu_plan import _build, _elsewhere, _frontier, _node, _plan
+
+        modules = (_build, _elsewhere, _frontier, _node, _plan)
+        return next(vars(one)[name] for one in modules if name in vars(one))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ import attrs
 
 from furu_core import Settings
 from furu_core import settings as current_settings
-from furu_core.executors import FailureKind
+from furu_core.executors import Failure, FailureKind, NodeResult
 
 # Only a changed checkpoint tells progress, and a node may change it without getting on.
 MOST_LOSSES: Final = 1000
@@ -55,6 +55,29 @@ class Decision:
     ends_run: bool
     reason: str
     spent: Spent
+
+
+def failure_of(result: NodeResult, *, node: str, node_hash: str) -> Failure:
+    """Why an attempt left no artifact, by the kind that it counts as.
+
+    Args:
+        result: what became of it: it failed, or was interrupted though nobody cancelled its run.
+        node: the node's short name; a worker that could not read the node does not know it.
+        node_hash: its hash.
+
+    Example:
+        >>> from furu_core.executors import NodeResult, Outcome
+        >>> interrupted = NodeResult("3fa9c1", Outcome.CANCELLED)
+        >>> failure_of(interrupted, node="Train(3fa9c1)", node_hash="3fa9c1").kind
+        <FailureKind.LOST: 'lost'>
+    """
+    failure = result.failure
+    if failure is None:
+        failure = Failure(FailureKind.LOST, "", "it gave no reason", node, node_hash)
+    if failure.kind is FailureKind.CANCELLED:
+        # Nobody cancelled the run, so nobody bounds how often that may happen.
+        failure = attrs.evolve(failure, kind=FailureKind.LOST, message="it was interrupted")
+    return attrs.evolve(failure, node=node, hash=node_hash)
 
 
 class RetryLedger:

@@ -42,7 +42,7 @@ from furu_core.executors import (
     is_local_folder,
     worker_session,
 )
-from furu_plan import Decision, NextStep, RetryLedger, Spent
+from furu_plan import Decision, NextStep, RetryLedger, Spent, failure_of
 from furu_slurm import JobEnvironment, JobPayload, this_job
 from furu_slurm_dag._files import (
     GRAPH,
@@ -290,10 +290,7 @@ class _Job:
                 return self._await_other(signals)
             case Outcome.INVALID_DEPENDENCY:
                 return self._give_up(self._known(result, FailureKind.COMPUTE))
-            case Outcome.CANCELLED:
-                # Nobody cancelled it that this process knows of, so nobody bounds how often.
-                failure = attrs.evolve(self._known(result), kind=FailureKind.LOST)
-            case Outcome.FAILED:
+            case Outcome.CANCELLED | Outcome.FAILED:
                 failure = self._known(result)
         if signals:  # which may be what its child processes died of
             failure = attrs.evolve(failure, kind=FailureKind.LOST)
@@ -442,12 +439,8 @@ class _Job:
 
     def _known(self, result: NodeResult, kind: FailureKind | None = None) -> Failure:
         """A result's failure, with the node's name, which an unreadable node could not tell."""
-        failure = result.failure
-        if failure is None:
-            return self._failure(kind or FailureKind.LOST, message="it gave no reason")
-        return attrs.evolve(
-            failure, kind=kind or failure.kind, node=self._place.name, hash=self._place.hash
-        )
+        failure = failure_of(result, node=self._place.name, node_hash=self._place.hash)
+        return attrs.evolve(failure, kind=kind or failure.kind)
 
     def _failure(
         self, kind: FailureKind, error: BaseException | None = None, *, message: str = ""

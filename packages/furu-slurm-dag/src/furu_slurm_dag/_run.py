@@ -85,6 +85,10 @@ class SlurmDagSubmission(Run):
 
     `wait` and `status` also submit what Slurm had no room for, and once more what it lost.
 
+    It has no `Controller`: that hands out a node when all that it needs is there, until the run ends or
+    is cancelled, while here nobody need be there at all. What both know of a run is one: its frontier,
+    its journal, and what it concludes with.
+
     Attributes:
         id: the run's name, in the order of time.
         folder: the run's folder in the store.

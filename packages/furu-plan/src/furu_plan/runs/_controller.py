@@ -29,7 +29,7 @@ from furu_core.executors import (
 from furu_plan._elsewhere import Waits
 from furu_plan._frontier import Frontier, Reopening, Stage
 from furu_plan._node import PlanNode
-from furu_plan._retries import NextStep, RetryLedger
+from furu_plan._retries import NextStep, RetryLedger, failure_of
 from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._journal import RunJournal
 from furu_plan.runs._pool import (
@@ -317,13 +317,7 @@ class Controller:
 
     def _judge(self, node: PlanNode, result: NodeResult) -> None:
         """Try a node again, or not."""
-        failure = result.failure or Failure(
-            FailureKind.LOST, "", "it gave no reason", node.name, node.hash
-        )
-        if failure.kind is FailureKind.CANCELLED:
-            # Nobody cancelled the run, so nobody bounds how often that may happen.
-            failure = attrs.evolve(failure, kind=FailureKind.LOST, message="it was interrupted")
-        failure = attrs.evolve(failure, node=node.name, hash=node.hash)
+        failure = failure_of(result, node=node.name, node_hash=node.hash)
         progress = failure.kind is FailureKind.LOST and made_progress(node.obj)
         decision = self._ledger.decide(node.hash, failure.kind, progress=progress)
         match decision.next_step:
