@@ -28,7 +28,7 @@ from furu_core.executors import (
 from furu_plan import Spent
 from furu_slurm_pool._controller import _terms
 from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader
-from furu_slurm_pool._controller._terms import StoredLedger
+from furu_slurm_pool._controller._retries import StoredLedger, spent_before
 from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._queue import _heartbeats, _reports, _run_folder, _tasks
 from furu_slurm_pool._queue._heartbeats import Heartbeat, Watch
@@ -199,7 +199,7 @@ def test_p5_budgets_outlive_a_controller(run: str, furu_store: Path) -> None:
     ledger.close()
     with open(f"{term.folder}/spent.jsonl", "a") as file:
         file.write('["abc", "task", 7')  # it was killed in the middle of a line
-    spent, counted = _terms.spent_before(run)
+    spent, counted = spent_before(run)
     assert spent == {"abc": Spent(1, 1, 1), "def": Spent(0, 0, 1)}
     assert counted == {"task-of-abc", "task-of-def"}
 

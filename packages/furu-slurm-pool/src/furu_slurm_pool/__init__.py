@@ -7,16 +7,17 @@ workers there are, and `_observer` looks at runs that other processes control.
 What becomes of a node that a worker computes while its controller dies:
 
 The controller had written a task into the queue, and the worker had claimed it by moving the file into
-its own folder (`_queue._tasks`). The worker does not notice the death. When the node has ended it writes
-a report (`_queue._reports`), removes the task, and goes on with what waits. The same command, run again,
-finds the unfinished run, sees that its leader is gone (`_controller._terms`), and claims the next term,
-which succeeds for one (`_controller._start`). It takes back what waits, and notes what workers have
-claimed, and which reports nobody has counted (`_controller._recovery`). Such nodes are to be computed by the
-new plan, whatever Slurm says of them, but they are not queued again: a claimed one counts as begun, and
-one that was reported ends as the report says (`_controller._queue_pool`). If the worker dies as well,
-Slurm or its silence tells so (`_controller._fleet`), its folder is taken away, and the node is lost,
-which costs a retry of the budget that the dead controller had written down. A controller that was only
-stopped and wakes finds the higher term, and ends without touching anything.
+its own folder (`_queue._tasks`). The worker does not notice the death. When the node has ended it
+writes a report (`_queue._reports`), removes the task, and goes on with what waits. The same command,
+run again, finds the unfinished run, sees that its leader is gone (`_controller._terms`), and claims the
+next term, which succeeds for one (`_controller._start`). It takes back what waits, and notes what
+workers have claimed, and which reports nobody has counted (`_controller._recovery`). Such nodes are to
+be computed by the new plan, whatever Slurm says of them, but they are not queued again: a claimed one
+counts as begun, and one that was reported ends as the report says (`_controller._queue_pool`). If the
+worker dies as well, Slurm or its silence tells so (`_controller._fleet`), its folder is taken away, and
+the node is lost, which costs a retry of the budget that the dead controller had written down
+(`_controller._retries`). A controller that was only stopped and wakes finds the higher term, and ends
+without touching anything.
 
 Glossary:
     pool worker: a job of Slurm that claims tasks of one spec key, and computes many of them

@@ -1,4 +1,4 @@
-"""The workers of a run as its controller asks them: what waits for them, who has what, and what became of it."""
+"""The workers of a run as its controller asks them: what they are to do, and what became of it."""
 
 from __future__ import annotations
 

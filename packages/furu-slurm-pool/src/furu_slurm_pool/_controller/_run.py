@@ -14,8 +14,8 @@ from furu_slurm import check_spec_keys, write_job_environment
 from furu_slurm_pool._controller._fleet import Fleet
 from furu_slurm_pool._controller._queue_pool import QueuePool
 from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader, recover
+from furu_slurm_pool._controller._retries import StoredLedger, spent_before
 from furu_slurm_pool._controller._start import ClaimedRun
-from furu_slurm_pool._controller._terms import StoredLedger, spent_before
 from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
 from furu_slurm_pool._waker import Waker
 

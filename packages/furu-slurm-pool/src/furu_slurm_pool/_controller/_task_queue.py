@@ -1,4 +1,4 @@
-"""A controller's side of the queue on disk: it queues tasks, sees who has them, and hears what became of them."""
+"""A controller's side of the queue on disk: it queues tasks, sees who has them, and reads reports."""
 
 from __future__ import annotations
 

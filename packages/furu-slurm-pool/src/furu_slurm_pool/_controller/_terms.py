@@ -6,7 +6,7 @@
                               <n>/controller.json   which process, which job
                                   alive             touched now and then; at the end it becomes
                                   ended-<state>     how the run ended under it
-                                  spent.jsonl       the retries that nodes have used up
+                                  spent.jsonl       see `_retries`
 
 Taking over means claiming the next number, never breaking the last. So a controller that was given up
 for dead and wakes again finds a higher number, and ends without touching anything.
@@ -14,21 +14,17 @@ for dead and wakes again finds a higher number, and ends without touching anythi
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import attrs
 
-from furu_core import Settings
 from furu_core.errors import FuruStoreError
 from furu_core.executors import (
-    FailureKind,
-    LineFile,
     Liveness,
     ProcessId,
     RecordFormat,
@@ -38,11 +34,9 @@ from furu_core.executors import (
     list_folder,
     liveness,
     process_is_gone,
-    read_lines,
     replace_file,
     this_process,
 )
-from furu_plan import Decision, RetryLedger, Spent
 from furu_slurm import SILENT_LEASES, bare_id
 
 _STOP: Final = "stop-"
@@ -226,64 +220,3 @@ def _silence(folder: str) -> float:
         return max(0.0, filesystem_time(folder) - last)
     except OSError:
         return 0.0  # who cannot look must not take over
-
-
-class StoredLedger(RetryLedger):
-    """A ledger that writes down what nodes have used up, so that a run that is resumed goes on from it.
-
-    Args:
-        term: whose folder it writes to.
-        task_of: the name of the task by which a node was tried last, by its hash.
-        settings, keep_going, spent: as for `RetryLedger`.
-    """
-
-    def __init__(
-        self,
-        term: Term,
-        task_of: Callable[[str], str],
-        settings: Settings,
-        *,
-        keep_going: bool,
-        spent: Mapping[str, Spent],
-    ) -> None:
-        super().__init__(settings, keep_going=keep_going, spent=spent)
-        self._task_of = task_of
-        self._file = LineFile(f"{term.folder}/spent.jsonl")
-        for node_hash, used in spent.items():
-            self._write(node_hash, "", used)
-
-    def decide(self, node_hash: str, kind: FailureKind, *, progress: bool = False) -> Decision:
-        decision = super().decide(node_hash, kind, progress=progress)
-        self._write(node_hash, self._task_of(node_hash), decision.spent)
-        return decision
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _write(self, node_hash: str, task: str, spent: Spent) -> None:
-        line = json.dumps([node_hash, task, *attrs.astuple(spent)])
-        with suppress(
-            OSError
-        ):  # a full disk must not end a run; what is lost is a bound's strictness
-            self._file.append(line.encode())
-
-
-def spent_before(run_folder: str) -> tuple[dict[str, Spent], set[str]]:
-    """What nodes have used up under the controllers so far, and the tasks that were counted in it."""
-    spent: dict[str, Spent] = {}
-    counted: set[str] = set()
-    for number in sorted(numbers(run_folder)):
-        for line in _lines(f"{run_folder}/controllers/{number}/spent.jsonl"):
-            with suppress(ValueError, TypeError):
-                node_hash, task, *used = json.loads(line)
-                spent[str(node_hash)] = Spent(*map(int, used))
-                counted.add(str(task))
-    return spent, counted
-
-
-def _lines(path: str) -> list[bytes]:
-    try:
-        return read_lines(path)
-    except OSError:
-        return []

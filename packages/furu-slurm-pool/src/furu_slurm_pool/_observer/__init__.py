@@ -1,1 +1,1 @@
-"""Runs as any process sees them by their folders: how they stand, waiting for them, resuming and stopping them."""
+"""Runs as any process sees them by their folders: how they stand, waiting for them, stopping them."""
