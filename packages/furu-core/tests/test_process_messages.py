@@ -9,8 +9,8 @@ from furu_core._processes._messages import (
     Decoder,
     ExitCode,
     Finished,
+    Notice,
     Order,
-    Ready,
     Recall,
     Returned,
     encode,
@@ -21,7 +21,7 @@ from furu_core.executors import NodeResult, Outcome, WorkerContext
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
     messages = [
-        Ready(),
+        Notice.READY,
         Order(1, 0, b"x" * 300, WorkerContext("test", "run-1"), False, True),
         Recall((1, 2)),
         Returned(()),

@@ -63,14 +63,14 @@ if _TYPE_CHECKING:
     from furu_core._output._logging import console_through
     from furu_core._plugins import InstalledPlugin
     from furu_core._process_ids import ProcessId, process_is_gone, process_with_pid, this_process
-    from furu_core._processes._node_process import (
-        Died,
+    from furu_core._processes._node_process import Died, NodeProcess, NodeReport
+    from furu_core._processes._origin import (
         NodeOrder,
-        NodeProcess,
-        NodeReport,
+        Origin,
+        interpreter_flags,
         node_order,
+        origin_here,
     )
-    from furu_core._processes._origin import Origin, interpreter_flags, origin_here
     from furu_core._processes._watchdog import Watchdog
     from furu_core._processes._watchdog_main import kill_sessions
     from furu_core._provenance import adopt_provenance, process_provenance
@@ -225,7 +225,13 @@ _MODULES = {
     "_config._grid": ("Roots", "named_roots"),
     "_processes._watchdog": ("Watchdog",),
     "_processes._watchdog_main": ("kill_sessions",),
-    "_processes._origin": ("Origin", "interpreter_flags", "origin_here"),
+    "_processes._origin": (
+        "NodeOrder",
+        "Origin",
+        "interpreter_flags",
+        "node_order",
+        "origin_here",
+    ),
     "_compute._user_methods": ("dependencies", "spec_key"),
     "_config._objects": ("short_name", "short_name_of"),
     "_output._logging": ("console_through",),
@@ -243,13 +249,7 @@ _MODULES = {
         "store_error",
         "store_errors",
     ),
-    "_processes._node_process": (
-        "Died",
-        "NodeOrder",
-        "NodeProcess",
-        "NodeReport",
-        "node_order",
-    ),
+    "_processes._node_process": ("Died", "NodeProcess", "NodeReport"),
     "_attempts._outcomes": (
         "Failure",
         "FailureKind",

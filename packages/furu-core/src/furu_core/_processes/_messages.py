@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from furu_core._attempts._outcomes import NodeResult
@@ -54,14 +54,6 @@ class Interrupt(NamedTuple):
     lost: bool  # its worker is taken away, instead of cancelled on purpose
 
 
-class Stop(NamedTuple):
-    """End when all orders are done."""
-
-
-class Ready(NamedTuple):
-    """A new interpreter's first message: it has started."""
-
-
 class Identified(NamedTuple):
     """A node was read from the graph's file, which the parent cannot do."""
 
@@ -90,12 +82,16 @@ class Returned(NamedTuple):
     numbers: tuple[int, ...]
 
 
-class Leaving(NamedTuple):
-    """The process's last message when it ends by itself: it begins none of the orders that it has."""
+class Notice(Enum):
+    """A message that says no more than its name."""
+
+    STOP = "stop"  # to the process: end when all orders are done
+    READY = "ready"  # a new interpreter's first: it has started
+    LEAVING = "leaving"  # the last of a process that ends by itself: it begins no order that it has
 
 
-ToProcess: TypeAlias = Setup | Order | Recall | Interrupt | Stop
-FromProcess: TypeAlias = Ready | Identified | Finished | Unreadable | Returned | Leaving
+ToProcess: TypeAlias = Setup | Order | Recall | Interrupt | Notice
+FromProcess: TypeAlias = Identified | Finished | Unreadable | Returned | Notice
 
 
 class ExitCode(IntEnum):

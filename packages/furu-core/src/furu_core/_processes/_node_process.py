@@ -39,13 +39,11 @@ from furu_core._processes._messages import (
     FromProcess,
     Identified,
     Interrupt,
-    Leaving,
+    Notice,
     Order,
-    Ready,
     Recall,
     Returned,
     Setup,
-    Stop,
     Unreadable,
 )
 from furu_core._processes._watchdog import Watchdog
@@ -57,30 +55,13 @@ from furu_core.errors import FuruExecutorError
 if TYPE_CHECKING:
     from furu_core._forms._pack import Packer
     from furu_core._furu import Furu
-    from furu_core._processes._origin import Origin
+    from furu_core._processes._origin import NodeOrder, Origin
 
 _LOOK_SECS: Final = 0.2  # between two looks at what nothing tells of
 _GRACE_SECS: Final = 4.0  # for a node that is not wanted any more, before it is killed
 _END_SECS: Final = 3.0  # for exit handlers of the user's code
 _IDLE_SECS: Final = 5.0  # without an order; whoever started the process may have forgotten it
 _START_SECS: Final = 300.0  # a new interpreter that is not ready by then never will be
-
-
-@attrs.frozen
-class NodeOrder:
-    """One attempt that a process elsewhere is to make.
-
-    Attributes:
-        packed: the node.
-        hash: its hash.
-        worker: what the process belongs to meanwhile.
-        rerun: compute it although its artifact is there.
-    """
-
-    packed: bytes
-    hash: str
-    worker: WorkerContext
-    rerun: bool = False
 
 
 @attrs.frozen
@@ -109,34 +90,14 @@ class NodeReport:
     result: NodeResult | None
 
 
-def node_order(obj: Furu[Any], worker: WorkerContext, *, rerun: bool = False) -> NodeOrder:
-    """An attempt at `obj`, for a `NodeProcess` elsewhere.
-
-    Args:
-        obj: the node; its dependencies are there when the attempt begins.
-        worker: what the process belongs to meanwhile.
-        rerun: compute it although its artifact is there.
-
-    Raises:
-        FuruImportNameError: no other process could import a class of it.
-    """
-    return NodeOrder(_packer().pack(obj), obj.furu_hash, worker, rerun)
-
-
-def _packer() -> Packer:
-    from furu_core._forms._pack import Packer  # a scheduler's job packs nothing
-
-    return Packer()
-
-
-@attrs.define(eq=False)
 class _Pending:
     """An order that the process has and has not reported."""
 
-    node: Placed | None  # None while only the process knows
-    hash: str
-    rerun: bool
-    wish: Interrupt | None = None
+    def __init__(self, node: Placed | None, hash: str, *, rerun: bool) -> None:
+        self.node = node  # None while only the process knows
+        self.hash = hash
+        self.rerun = rerun
+        self.wish: Interrupt | None = None
 
 
 # An order's number, and what became of it: None where it was not begun.
@@ -296,14 +257,16 @@ class NodeProcess:
         """
         self._make_usable()
         if isinstance(node, int):
-            return self._write(node, worker, _Pending(None, "", rerun))
+            return self._write(node, worker, _Pending(None, "", rerun=rerun))
         if self._packer is None:
-            self._packer = _packer()
+            from furu_core._forms._pack import Packer  # a scheduler's job packs nothing
+
+            self._packer = Packer()
         packed = self._packer.pack(node)
         # To enter an import costs a tenth of a brief node, and only words an error better.
         imports = type(node) not in self._classes
         self._classes.add(type(node))
-        pending = _Pending(node, node.furu_hash, rerun)
+        pending = _Pending(node, node.furu_hash, rerun=rerun)
         return self._write(packed, worker, pending, imports=imports)
 
     def flush(self) -> None:
@@ -352,7 +315,7 @@ class NodeProcess:
         while True:
             self._make_usable()
             self._begin_epoch()  # it was packed by itself
-            self._write(order.packed, order.worker, _Pending(None, order.hash, order.rerun))
+            self._write(order.packed, order.worker, _Pending(None, order.hash, rerun=order.rerun))
             deadline: float | None = None
             while not (heard := self._hear(_LOOK_SECS)):
                 if deadline is None and unwanted():
@@ -400,7 +363,7 @@ class NodeProcess:
         """Let the process end when it has done its orders, and run its exit handlers."""
         if self._child is not None:
             self._leaving = True
-            self._child.write(Stop())
+            self._child.write(Notice.STOP)
             self.flush()
 
     def has_ended(self) -> bool:
@@ -511,7 +474,7 @@ class NodeProcess:
 
     def _heard(self, message: FromProcess) -> list[_Heard]:
         match message:
-            case Ready():
+            case Notice.READY:
                 self._ready = True
             case Identified(number, place):
                 self._pending[number].node = place
@@ -523,12 +486,12 @@ class NodeProcess:
                 failed = self._pending.pop(number, None)  # unless it had been called back
                 rest = self._given_back(tuple(self._pending))
                 return rest if failed is None else [(number, failed, result), *rest]
-            case Unreadable():
+            case Unreadable() | Notice.STOP:
                 pass
             case Returned(numbers):
                 self._recalling = False
                 return self._given_back(numbers)
-            case Leaving():
+            case Notice.LEAVING:
                 self._leaving = True
                 return self._given_back(tuple(self._pending))
         return []

@@ -34,13 +34,11 @@ from furu_core._processes._messages import (
     FromProcess,
     Identified,
     Interrupt,
-    Leaving,
+    Notice,
     Order,
-    Ready,
     Recall,
     Returned,
     Setup,
-    Stop,
     Unreadable,
     encode,
 )
@@ -70,7 +68,7 @@ def main(fd: int) -> None:
     setup = connection.setup()
     sys.argv[:] = setup.argv
     _provenance.adopt_provenance(setup.provenance)
-    connection.send(Ready())
+    connection.send(Notice.READY)
     server.serve(setup.idle_secs)
 
 
@@ -123,7 +121,7 @@ class _Connection:
     def __init__(self, connection: socket.socket) -> None:
         self.current: _Entry | None = None
         self._socket = connection
-        self._arrived: queue.SimpleQueue[Setup | Stop | _Entry] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Setup | Notice | _Entry] = queue.SimpleQueue()
         self._waiting: dict[int, _Entry] = {}
         self._lock = threading.Lock()  # of `current` and of those that wait
         self._sending = threading.Lock()
@@ -155,11 +153,11 @@ class _Connection:
                     self.current = entry
                 yield entry
             return
-        self.send(Leaving())
+        self.send(Notice.LEAVING)
 
     def stop(self) -> None:
         """End `entries` after those that have arrived; may be called from a signal handler."""
-        self._arrived.put(Stop())
+        self._arrived.put(Notice.STOP)
 
     def send(self, message: FromProcess) -> None:
         """Tell the parent something; without a connection the process ends."""
@@ -278,7 +276,7 @@ class _Server:
             self._listen_to_sigterm()
         if self._leaving:
             # The parent may have sent an order since it heard of the last one.
-            self._connection.send(Leaving())
+            self._connection.send(Notice.LEAVING)
         self._session.close()
 
     def _attempt(self, entry: _Entry) -> Finished | Unreadable | None:

@@ -1,4 +1,4 @@
-"""What a new interpreter has to be like, to compute nodes as this program would, and starting one."""
+"""What travels to a process elsewhere: what it has to be like, and what it is to compute."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import attrs
 
 from furu_core import _provenance
 from furu_core._config._module_names import import_roots
+from furu_core._forms._pack import Packer
 from furu_core._processes._child_process import ChildProcess
 from furu_core._settings import _settings
 from furu_core._settings._settings import Settings
+from furu_core._workers._worker_session import WorkerContext
 from furu_core.errors import FuruPlatformError
+
+if TYPE_CHECKING:
+    from furu_core._furu import Furu
 
 # The empty root stands where the interpreter's own folders are to be.
 _BOOT: Final = (
@@ -51,6 +56,23 @@ class Origin:
     flags: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class NodeOrder:
+    """One attempt that a process elsewhere is to make.
+
+    Attributes:
+        packed: the node.
+        hash: its hash.
+        worker: what the process belongs to meanwhile.
+        rerun: compute it although its artifact is there.
+    """
+
+    packed: bytes
+    hash: str
+    worker: WorkerContext
+    rerun: bool = False
+
+
 def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> Origin:
     """This process as the origin of others.
 
@@ -77,6 +99,20 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
         provenance=None if for_here else _provenance.process_provenance().record,
         flags=tuple(interpreter_flags()),
     )
+
+
+def node_order(obj: Furu[Any], worker: WorkerContext, *, rerun: bool = False) -> NodeOrder:
+    """An attempt at `obj`, for a `NodeProcess` elsewhere.
+
+    Args:
+        obj: the node; its dependencies are there when the attempt begins.
+        worker: what the process belongs to meanwhile.
+        rerun: compute it although its artifact is there.
+
+    Raises:
+        FuruImportNameError: no other process could import a class of it.
+    """
+    return NodeOrder(Packer().pack(obj), obj.furu_hash, worker, rerun)
 
 
 def interpreter_flags() -> list[str]:
