@@ -40,6 +40,8 @@ Raw: TypeAlias = "dict[str, Any]"
 # For the `metadata` of a field with an empty default, which is not written while it is empty.
 OMIT_EMPTY: Final = {"furu omit empty": True}
 _MANY: Final = 100  # brackets that no record holds, but one that makes the parser recurse does
+# What `json.loads` and `json.dumps` would make, or look for, anew at each call.
+_parsed: Final = json.JSONDecoder().decode
 _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -117,11 +119,13 @@ class RecordFormat(Generic[R]):
             FuruFormatError: a furu wrote them whose format this one does not read.
         """
         try:
-            raw = json.loads(data.decode())
+            raw = _parsed(data.decode())
             found = raw.pop(self.key)
             if self.reads(found):
-                for version in range(found, self.version):
+                version = found
+                while version < self.version:
                     raw = self.upgrades[version](raw)
+                    version += 1
                 return self.from_json(raw)
         except Exception as error:
             if (
@@ -332,12 +336,12 @@ def _union(kinds: Sequence[Any]) -> _Form:
     optional = len(forms) < len(kinds)
     if len(forms) > 1 and any(form.write is not None for form in forms):
         raise TypeError(f"a record cannot have a field of {kinds}: JSON does not tell them apart")
-    write, read_last = forms[0].write, forms[-1].read
+    write, others, read_last = forms[0].write, forms[:-1], forms[-1].read
 
     def read(raw: Any) -> Any:
         if raw is None and optional:
             return None
-        for form in forms[:-1]:
+        for form in others:
             try:
                 return form.read(raw)
             except _Unfit:
