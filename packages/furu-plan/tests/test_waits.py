@@ -225,3 +225,30 @@ def test_while_others_get_on_a_run_looks_at_their_nodes_for_a_small_part_of_the_
     monkeypatch.setattr(controller._waits, "check", check)
     controller._look_elsewhere()
     assert controller._next_look - time.monotonic() > 0.15
+
+
+def test_p8_what_failed_before_below_a_node_that_nobody_computes_any_more_is_named(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = {"top": Status.IN_PROGRESS, "low": Status.FAILED}
+    plan = graph({"top": ["low"]}, statuses=statuses).plan(["top"])
+    controller = Controller(
+        run_id="r",
+        frontier=Frontier(plan),
+        pool=Mock(),
+        events=EventLog(tmp_path),
+        settings=Settings(path=tmp_path, retry_failed=False),
+        display=Mock(),
+    )
+
+    def check(found: list[PlanNode], *, idle: bool) -> Reconciled:
+        return Reconciled(todo=tuple(found))
+
+    monkeypatch.setattr(controller._waits, "check", check)
+    # How a real object is called, a made-up one does not know.
+    monkeypatch.setattr(PlanNode, "name", property(lambda node: f"Node({node.hash})"))
+    controller._look_elsewhere()
+    status = controller.status()
+    assert (status.failed, status.blocked) == (1, 1)
+    assert [failure.node for failure in status.failures] == ["Node(low)"]
+    assert not controller._accepting

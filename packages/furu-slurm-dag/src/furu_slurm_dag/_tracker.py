@@ -23,7 +23,7 @@ from furu_core.executors import (
     place_of,
 )
 from furu_plan import Frontier, NextStep, PlanNode, Reconciled, RetryLedger, Stage, Status
-from furu_plan.runs import RunJournal, failed_before
+from furu_plan.runs import RunJournal
 from furu_slurm import Health, JobHealth, JobInfo, JobState, Snapshot, job_log, last_word
 from furu_slurm_dag._files import JobRecord, parse_id, read_job_record, run_folder
 from furu_slurm_dag._job import ExitStatus
@@ -398,11 +398,10 @@ class Tracker:
             if node.hash not in self._nodes and node.status is not Status.DONE
         ]
         self._nodes.update((one.hash, one) for one in new)
+        if late:
+            self._journal.late_failures()
         for one in new if late else ():
-            if one.node.status is Status.FAILED:
-                for failure in failed_before([one.node]):
-                    self._journal.failed(failure)
-            elif one.node.failure is not None and self._stage(one) in _UNSUBMITTED:
+            if one.node.failure is not None and self._stage(one) in _UNSUBMITTED:
                 # What failed while others' jobs were waited for, they have tried often enough.
                 self._fail(one, one.node.failure)
         for one in new:  # last, because it may raise

@@ -273,8 +273,10 @@ class Controller:
             if node.failure is not None:
                 self._journal.failed(node.failure)
         self._frontier.resolve(found)
-        if found.failed and not self._keep_going:
-            self._stop("has a node that failed elsewhere: nothing new starts")
+        # What lies below nodes that nobody computes any more may have failed before.
+        late = bool(found.todo) and self._journal.late_failures()
+        if (found.failed or late) and not self._keep_going:
+            self._stop("has a node that failed elsewhere or before: nothing new starts")
 
     # What became of tasks
 

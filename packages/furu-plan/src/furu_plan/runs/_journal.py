@@ -77,6 +77,15 @@ class RunJournal:
         kind = EventKind.NODE_CANCELLED if cancelled else EventKind.NODE_FAILED
         self._events.write(kind, hash=failure.hash, node=name, detail=str(failure))
 
+    def late_failures(self) -> bool:
+        """Note the nodes that came late to the run and had failed before; whether there were any."""
+        known = {failure.hash for failure in self.failures}
+        failed = self._frontier.in_stage(Stage.FAILED)
+        late = failed_before(node for node in failed if node.hash not in known)
+        for failure in late:
+            self.failed(failure)
+        return bool(late)
+
     def end(self, state: RunState) -> None:
         """The run has ended."""
         self.state = state
