@@ -8,8 +8,8 @@
                   controllers/<n>/             the n-th controller of the run, see `_controller._terms`
                   graph/<n>-<k>.jsonl          configs of queued nodes; controller n
                   queue/<spec key>/            see `_tasks`
-                  reports/, heartbeats/       see there; workers
-                  orders/                      what workers are to do, see `orders`; the controller
+                  reports/, heartbeats/        see `_reports`, `_heartbeats`; workers
+                  orders/                      what workers are to do, see below; the controller
                   workers/<worker>.json        see `_controller._workers`; the controller
 """
 
