@@ -150,10 +150,11 @@ def test_p5_p6_an_interrupted_node_is_recorded_as_what_that_means_and_killed_whe
     assert all(made_progress(node) for node in wanted[:3])
 
 
+@pytest.mark.parametrize("how", ["wait_for_ever", "wait_unwatched"])
 def test_p7_nothing_is_left_of_a_parent_that_was_killed(
-    start: Callable[..., Child], graph: Callable[..., Graph], furu_store: Path
+    start: Callable[..., Child], graph: Callable[..., Graph], furu_store: Path, how: str
 ) -> None:
-    parent = start("wait_for_ever", *graph(nodes.Clings(label="clings")))
+    parent = start(how, *graph(nodes.Clings(label="clings")))
     left = [await_mark(furu_store, "clings").pid, int(noted(furu_store, "child-of-clings"))]
     parent.kill()
     assert parent.wait().killed

@@ -19,6 +19,7 @@ from furu_core.executors import (
     Died,
     FailureKind,
     NodeProcess,
+    NodeReport,
     NodeResult,
     Outcome,
     StateReader,
@@ -178,6 +179,36 @@ def test_P5_a_node_that_cannot_be_imported_is_a_failure_of_protocol(
     assert answer.failure is not None
     assert answer.failure.kind is FailureKind.PROTOCOL
     assert "no_such_module_at_" in answer.failure.message
+
+
+def test_orders_behind_a_node_come_back_when_they_are_recalled_or_it_is_interrupted(
+    store: Path,
+) -> None:
+    with NodeProcess(origin_here(), idle_secs=None) as process:
+        waits, *behind = [process.assign(node, WORKER) for node in (WAITS, VALUE, Value(x=2))]
+        process.flush()
+        await_mark(store, "waits")
+        process.recall()
+        assert process.poll(120) == [NodeReport(number, None) for number in behind]
+        behind = [process.assign(VALUE, WORKER)]
+        process.flush()
+        process.interrupt("enough of that")
+        reports = []
+        while process.busy:
+            reports += process.poll(120)
+        results = {report.number: report.result for report in reports}
+        assert set(results) == {waits, *behind}
+        assert results[behind[0]] is None
+        result = results[waits]
+        assert result is not None
+        assert result.failure is not None
+        assert (result.outcome, result.failure.message) == (Outcome.CANCELLED, "enough of that")
+        before = process.pid
+        process.assign(VALUE, WORKER)
+        (report,) = process.poll(120)
+        assert report.result is not None
+        assert report.result.outcome is Outcome.COMPUTED
+        assert process.pid == before
 
 
 def wait_in_a_process() -> None:

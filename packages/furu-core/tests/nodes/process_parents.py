@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import furu_core
-from furu_core.executors import NodeProcess, Submission, WorkerContext
+from furu_core.executors import NodeProcess, Submission, Watchdog, WorkerContext
 from furu_testing import await_mark
 
 CONTEXT = WorkerContext("test", "run-1", submission=Submission("test", "7"))
@@ -75,4 +77,14 @@ def wait_for_ever(graph: str, offsets: list[int]) -> None:
     """Start a node and wait, to be killed meanwhile."""
     with process(graph) as child:
         child.assign(offsets[0], CONTEXT)
+        child.poll(None)
+
+
+def wait_unwatched(graph: str, offsets: list[int]) -> None:
+    """As `wait_for_ever`, after the watchdog was killed."""
+    watchdog = Watchdog()
+    with NodeProcess(None, graph=Path(graph), idle_secs=None, watchdog=watchdog) as child:
+        child.assign(offsets[0], CONTEXT)
+        child.flush()
+        os.kill(watchdog.pid, signal.SIGKILL)
         child.poll(None)

@@ -384,6 +384,7 @@ class NodeProcess:
         self._watch.close()
         if self._own_watchdog is not None:
             self._own_watchdog.close()
+            self._watchdog = self._own_watchdog = None
 
     def _started(self) -> ChildProcess:
         if self.origin is not None:
