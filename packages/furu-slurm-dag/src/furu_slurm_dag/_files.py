@@ -35,11 +35,10 @@ from furu_core.executors import (
     store_errors,
 )
 from furu_plan import Spent
-from furu_slurm import JobPayload
+from furu_slurm import ANY_RESTART, JobPayload
 
 NAME: Final = "slurm-dag"
 GRAPH: Final = "graph.jsonl"
-ANY_RESTART: Final = -1  # of a note, which holds for the job however often it is restarted
 # A node may go on from its checkpoint for years, and its file is written anew each time.
 _MOST_RETRIES: Final = 100
 _LONGEST_WHY: Final = 300

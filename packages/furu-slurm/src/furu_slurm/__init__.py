@@ -27,7 +27,6 @@ if _TYPE_CHECKING:
         write_job_environment,
     )
     from furu_slurm._health import (
-        ANY_RESTART,
         SILENT_LEASES,
         UNCONFIRMED_SECS,
         Health,
@@ -36,7 +35,7 @@ if _TYPE_CHECKING:
         liveness,
         liveness_of,
     )
-    from furu_slurm._job_names import at_home, bare_id, new_token, same_job
+    from furu_slurm._job_names import ANY_RESTART, at_home, bare_id, new_token, same_job
     from furu_slurm._job_payload import JobPayload, payload_file, read_payload
     from furu_slurm._local import LocalCluster
     from furu_slurm._settings import (
@@ -113,7 +112,6 @@ _MODULES = {
         "write_job_environment",
     ),
     "_health": (
-        "ANY_RESTART",
         "SILENT_LEASES",
         "UNCONFIRMED_SECS",
         "Health",
@@ -122,7 +120,7 @@ _MODULES = {
         "liveness",
         "liveness_of",
     ),
-    "_job_names": ("at_home", "bare_id", "new_token", "same_job"),
+    "_job_names": ("ANY_RESTART", "at_home", "bare_id", "new_token", "same_job"),
     "_job_payload": ("JobPayload", "payload_file", "read_payload"),
     "_local": ("LocalCluster",),
     "_settings": ("job_log", "last_word", "node_log_folder", "submitit_root", "worker_log_folder"),

@@ -19,7 +19,7 @@ import attrs
 
 from furu_core.executors import Liveness, Submission
 from furu_slurm._cluster import Cluster
-from furu_slurm._job_names import is_local
+from furu_slurm._job_names import ANY_RESTART, is_local
 from furu_slurm._local import LocalCluster
 from furu_slurm._slurm import SlurmCluster
 from furu_slurm._states import JobInfo, JobState, Snapshot
@@ -33,7 +33,6 @@ UNSCHEDULABLE_SECS: Final = (
 GHOST_SECS: Final = 120.0
 SILENT_LEASES: Final = 3.0  # without a sign of life, after which a job that runs does not work
 
-ANY_RESTART: Final = -1
 _JOB_ID: Final = re.compile(r"\d+(_\d+)?(@[^@]+)?")
 
 

@@ -18,6 +18,7 @@ import attrs
 
 from furu_core.executors import process_with_pid, this_process
 
+ANY_RESTART: Final = -1  # of a submission that means the job, however often it is restarted
 PREFIX: Final = "local-"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LENGTH: Final = 12

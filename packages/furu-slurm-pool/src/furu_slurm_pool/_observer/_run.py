@@ -55,7 +55,7 @@ class ObservedPoolRun(Run):
         self.folder = self.run_dir = folder
         self.roots = roots
         self.submitit_root = submitit_root
-        self._leaders_health = JobHealth()
+        self._health: dict[str, JobHealth] = {}  # of controllers' jobs, by id
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the run has ended, and return it.
@@ -123,8 +123,9 @@ class ObservedPoolRun(Run):
         if told is None or controller.process is not None:
             return
         snapshot = read_options(self.folder).scheduler().jobs([told.id])
-        health = self._leaders_health.look(SubmittedJob(told.id), snapshot)
-        info = self._leaders_health.info
+        # Submitted before it was told of here, so that whatever Slurm says is of it.
+        known = self._health.setdefault(told.id, JobHealth(submitted=0.0))
+        health, info = known.look(SubmittedJob(told.id), snapshot), known.info
         if info is None or not info.reason:
             return
         if health is Health.UNSCHEDULABLE:
