@@ -705,7 +705,7 @@ def test_from_dict_names_what_does_not_fit() -> None:
     del missing["nodes"][missing["root"]]["fields"]["count"]
     with pytest.raises(FuruValueError, match="lacks the field 'count'"):
         Flat.from_dict(missing)
-    with pytest.raises(FuruFormatError, match="format 99"):
+    with pytest.raises(FuruFormatError, match="format version 99"):
         Link.from_dict({**record, "furu": 99})
     with pytest.raises(FuruValueError, match="no config object"):
         Link.from_dict({})

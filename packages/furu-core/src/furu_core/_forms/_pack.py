@@ -101,8 +101,8 @@ def from_dict(record: Mapping[str, Any]) -> Any:
         ) from None
     if version != FORMAT:
         raise FuruFormatError(
-            f"the record has format {version!r}, and this furu reads format {FORMAT}",
-            hint="install the furu that wrote it, or a newer one",
+            f"the record has format version {version!r}, this furu reads up to {FORMAT}",
+            hint="use the furu that wrote it, or a newer one",
         )
     built: dict[str, Any] = {}
     stack = [root]
