@@ -27,7 +27,7 @@ from furu_core._attempts._attempts import (
 )
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus
-from furu_core._context._submission import Submission
+from furu_core._context._context import ExecContext
 from furu_core._files import discard, remove_tree, store_error, write_file
 from furu_core._output import _logging
 from furu_core._store._layout import (
@@ -42,25 +42,8 @@ _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _log = _logging.log.getChild("attempts")
 
 
-@attrs.frozen
-class Requester:
-    """On whose behalf an attempt is made; goes into its record.
-
-    Attributes:
-        executor: the executor's name, empty for an interactive `get()`.
-        run_id: the executor's run.
-        spec_key: the worker's spec key.
-        submission: the scheduler's job, where there is one.
-    """
-
-    executor: str = ""
-    run_id: str = ""
-    spec_key: str = ""
-    submission: Submission | None = None
-
-
 def claim(
-    paths: NodePaths, number: int, *, node: str, requester: Requester, lease_secs: float
+    paths: NodePaths, number: int, *, node: str, context: ExecContext, lease_secs: float
 ) -> Attempt | None:
     """Claim attempt `number` of a node; None when somebody else did first.
 
@@ -68,7 +51,7 @@ def claim(
         paths: the node's folders.
         number: one more than the newest attempt's.
         node: the node's short name.
-        requester: on whose behalf.
+        context: on whose behalf.
         lease_secs: seconds without a heartbeat after which others may take over.
 
     Raises:
@@ -83,10 +66,10 @@ def claim(
         started=time.time(),
         lease_secs=lease_secs,
         checkpoint=_checkpoints.fingerprint_before(paths, number),
-        executor=requester.executor,
-        run_id=requester.run_id,
-        spec_key=requester.spec_key,
-        submission=requester.submission,
+        executor=context.executor,
+        run_id=context.run_id,
+        spec_key=context.spec_key,
+        submission=context.submission,
     )
     _liveness.held[record.token] = threading.get_ident()
     try:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from furu_core._attempts import _attempts, _claims, _publishing, _removal
 from furu_core._attempts._attempts import Attempt, LatestAttempt
-from furu_core._attempts._claims import Requester
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
 from furu_core._compute import _get
@@ -53,7 +52,7 @@ def acquire(
             paths,
             1 if newest is None else newest.number + 1,
             node=short_name(obj),
-            requester=_requester(),
+            context=_context.exec_context(),
             lease_secs=settings.lease_secs,
         )
         if attempt is None:
@@ -73,13 +72,6 @@ def acquire(
             raise
         _removal.clean_up(attempt)
         return None
-
-
-def _requester() -> Requester:
-    context = _context.exec_context()
-    if not context.strict:
-        return Requester()
-    return Requester(context.executor, context.run_id, context.spec_key, context.submission)
 
 
 def _proven_dead(newest: LatestAttempt) -> bool:

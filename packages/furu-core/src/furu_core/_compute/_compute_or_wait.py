@@ -70,7 +70,10 @@ def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, reru
     while True:
         # Only the caches of this host are waited for, and a claim each time would disturb others.
         unseen = wait.has_begun and not suspect and _published.is_published(paths)
-        match None if unseen else _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun):
+        found = None
+        if not unseen:
+            found = _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun)
+        match found:
             case Attempt() as attempt:
                 state = "invalid" if suspect else "missing"
                 _logging.event("get", short_name(obj), state, "create")

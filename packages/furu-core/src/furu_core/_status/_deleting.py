@@ -6,7 +6,7 @@ import os
 
 from furu_core._attempts import _attempts, _claims, _removal
 from furu_core._attempts._attempts import Attempt
-from furu_core._attempts._claims import Requester
+from furu_core._context._context import ExecContext
 from furu_core._files import discard_or_raise, store_error
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
@@ -74,7 +74,7 @@ def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
         paths,
         1 if newest is None else newest.number + 1,
         node=name,
-        requester=Requester(),
+        context=ExecContext(),
         lease_secs=lease_secs,
     )
     return attempt, newest is not None and newest.is_kept_number
