@@ -6,7 +6,9 @@ The rooms stand in tools/house_rooms.toml, what is not mended yet in tools/house
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -391,3 +393,20 @@ def test_a_glossary_has_one_line_for_each_term() -> None:
     for wrong in ("    and goes on\n", "    node: again\n", "    lone:\n"):
         with pytest.raises(ValueError, match="no glossary has"):
             glossary(text + wrong)
+
+
+def test_the_page_about_the_code_names_what_is_there() -> None:
+    page = (TOOLS.parent / "docs/code.md").read_text()
+    named = sorted(set(re.findall(r"`(furu_\w+(?:\.\w+)+)`", page)))
+    assert len(named) > 20
+    for name in named:
+        module, attribute = (name, "") if is_module(name) else name.rsplit(".", 1)
+        found = importlib.import_module(module)
+        assert not attribute or hasattr(found, attribute), f"docs/code.md names {name}"
+
+
+def is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
