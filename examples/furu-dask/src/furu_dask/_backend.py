@@ -92,9 +92,8 @@ class DaskBackend:
 
     def lack(self, place: Place | None) -> str:
         """What there is no worker with."""
-        needs = ", ".join(
-            f"{name}={n:g}" for name, n in self._resources.get(str(place), {}).items()
-        )
+        mine = self._resources.get(str(place), {})
+        needs = ", ".join(f"{name}={n:g}" for name, n in mine.items())
         what = f"with {needs}, the resources of spec key {place!r}" if needs else "at all"
         return f"{self._name} has no worker {what}"
 
@@ -113,8 +112,8 @@ class DaskBackend:
             compute, self._origin, order, begun, key=key, pure=False, resources=needs
         )
 
-        def ended(_: Future[Any]) -> None:
-            answer = _answer(future)
+        def ended(done: Future[Any]) -> None:
+            answer = _answer(done)
             begun.unlink(missing_ok=True)
             self._futures.pop(task.number, None)
             report(answer)
@@ -143,8 +142,7 @@ class DaskBackend:
                 why = "the connection to its scheduler broke"
         except OSError as error:  # TimeoutError is one
             why = f"its scheduler does not answer: {error}"
-        hint = "start it again, then run the same command again"
-        raise FuruExecutorError(f"{self._name} is gone: {why}", hint=hint)
+        raise FuruExecutorError(f"{self._name} is gone: {why}", hint="start it, and run this again")
 
 
 def _own_cluster(workers: int) -> LocalCluster:
@@ -161,11 +159,10 @@ def _own_cluster(workers: int) -> LocalCluster:
         )
 
 
-def _answer(future: Future[Any]) -> Answer:
+def _answer(future: Future[Answer]) -> Answer:
     """What became of a task that Dask has done with."""
     try:
-        answer: Answer = future.result(timeout=_ANSWER_SECS)
-        return answer
+        return future.result(timeout=_ANSWER_SECS)
     except KilledWorker as error:
         return Died(FailureKind.LOST, f"the Dask worker {error.last_worker.address} died")
     except Exception as error:  # noqa: BLE001 - whatever befell it
