@@ -11,12 +11,15 @@ import attrs
 import pytest
 
 import furu_core.executors
+import furu_core.planning
+import furu_core.workers
 import furu_plan
 import furu_plan.runs
 import furu_testing
 
 PAGE = (Path(__file__).parents[1] / "docs" / "executor-reference.md").read_text(encoding="utf-8")
-INTERFACE = [furu_core.executors, furu_plan, furu_plan.runs]
+CORE = [furu_core.executors, furu_core.planning, furu_core.workers]
+INTERFACE = [*CORE, furu_plan, furu_plan.runs]
 MODULES = [*INTERFACE, furu_testing]
 # Constants and aliases of types have no docstring that Python keeps.
 PLAIN = {"AT_END", "COUNT", "FLAG", "INTERRUPTED", "SECONDS", "TAGS", "TEXT", "WINDOW"} | {

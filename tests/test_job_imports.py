@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.executors import NodePlace
+from furu_core.planning import NodePlace
 from furu_slurm import JobPayload, write_job_environment
 from furu_slurm._job_payload import write_payload
 from furu_slurm_dag._files import Assignment, Batch

@@ -145,6 +145,41 @@ def test_all_names_what_a_public_module_exports(name: str) -> None:
     assert not [item for item in exported if is_private(item)]
 
 
+def late_modules() -> dict[str, Path]:
+    """The public modules that import late what they export, whose names stand there twice."""
+    files = [(package, file) for package in SOURCES for file in python_files(package)]
+    return {
+        name: file
+        for package, file in files
+        if (name := module_name(package, file)) in public_modules()
+        and "__getattr__, __dir__ = " in file.read_text(encoding="utf-8")
+    }
+
+
+@pytest.mark.parametrize("name", late_modules())
+def test_type_checkers_see_what_a_module_imports_late(name: str) -> None:
+    module = importlib.import_module(name)
+    tree = ast.parse(late_modules()[name].read_text(encoding="utf-8"))
+    (seen,) = (node for node in tree.body if isinstance(node, ast.If) and node.orelse)
+    assert ast.unparse(seen.test) == "TYPE_CHECKING"
+    imported = [node for node in seen.body if isinstance(node, ast.ImportFrom)]
+    sources = {(one.asname, node.module) for node in imported for one in node.names if one.asname}
+    assert sorted(module.__all__) == sorted(str(item) for item, _ in sources)
+    for item, source in sources:
+        assert getattr(module, str(item)) is getattr(
+            importlib.import_module(str(source)), str(item)
+        )
+
+
+def test_what_workers_and_planners_need_can_still_be_imported_from_executors() -> None:
+    executors = importlib.import_module("furu_core.executors")
+    for name in ("furu_core.planning", "furu_core.workers"):
+        module = importlib.import_module(name)
+        assert all(getattr(executors, item) is getattr(module, item) for item in module.__all__)
+    with pytest.raises(AttributeError, match=r"'furu_core\.executors' has no attribute 'run_nod'"):
+        _ = executors.run_nod
+
+
 @pytest.mark.parametrize("package", SOURCES)
 def test_what_a_package_imports_at_its_top_is_exported(package: str) -> None:
     """`__init__` only re-exports: whatever it takes from its own modules is in `__all__`."""

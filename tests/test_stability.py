@@ -66,7 +66,10 @@ def test_the_page_tells_each_group_of_entry_points() -> None:
 def test_every_public_module_says_what_is_public() -> None:
     modules = ["furu_core", "furu_plan", "furu_plan.runs", "furu_local", "furu_slurm"]
     modules += ["furu_slurm_dag", "furu_slurm_pool"]
-    modules += [f"furu_core.{name}" for name in ("codecs", "command", "errors", "executors")]
+    modules += [
+        f"furu_core.{name}"
+        for name in ("codecs", "command", "errors", "executors", "planning", "workers")
+    ]
     modules += ["furu_testing", "furu_testing.nodes", "furu_testing.plugin", "furu_testing.slurm"]
     for name in modules:
         module = import_module(name)
@@ -86,7 +89,10 @@ def test_no_module_is_public_by_accident() -> None:
     named = {"furu_core", "furu_plan", "furu_plan.runs", "furu_local", "furu_slurm"} | {
         "furu_slurm_dag", "furu_slurm_pool", "furu_slurm.errors", "furu_slurm_pool.errors"
     }  # fmt: skip
-    named |= {f"furu_core.{name}" for name in ("codecs", "command", "errors", "executors")}
+    named |= {
+        f"furu_core.{name}"
+        for name in ("codecs", "command", "errors", "executors", "planning", "workers")
+    }
     # `furu_core.testing` only says where its names went.
     named |= {"furu_core.testing", "furu_testing", "furu_testing.nodes", "furu_testing.plugin"}
     named |= {"furu_testing.slurm", "furu_testing.slurm.fixtures"}

@@ -23,7 +23,8 @@ from typing import Any, Generic, TypeVar
 
 import furu_core
 from furu_core import Furu, field, grid
-from furu_core.executors import NodeResult, Run, run_node
+from furu_core.executors import Run
+from furu_core.workers import NodeResult, run_node
 from furu_local import run_local
 
 T = TypeVar("T")

@@ -69,7 +69,7 @@ def _job_rows(folder: Path) -> Iterator[Row]:
 
 def _dag_job(run: Path, number: int) -> str:
     """The payload file of a job that computes a node of its own."""
-    from furu_core.executors import place_of
+    from furu_core.planning import place_of
     from furu_slurm_dag._files import GRAPH, Assignment, Batch
     from furu_slurm_dag._job import FUNCTION
 
@@ -100,7 +100,7 @@ def _pool_job(run: Path, number: int) -> str:
 
 
 def _written(path: Path, node: Started) -> int:
-    from furu_core.executors import GraphWriter
+    from furu_core.workers import GraphWriter
 
     with GraphWriter(path) as writer:
         return writer.add(node)

@@ -20,7 +20,8 @@ from bench.bench_run import Trivial
 from bench.child import measure
 from bench.row import Row
 from furu_core import Furu, use_settings
-from furu_core.executors import EventKind, GraphWriter
+from furu_core.executors import EventKind
+from furu_core.workers import GraphWriter
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import run_slurm_pool
 from furu_slurm_pool._queue._tasks import QueuedTask, QueueFolder, enqueue, task_name

@@ -13,6 +13,8 @@ EXECUTORS, CODECS, COMMANDS, SETTINGS = (
 
 EXECUTOR = """
 from furu_core.executors import *
+from furu_core.planning import *
+from furu_core.workers import *
 from furu_core.errors import FuruRunError
 
 class InlineRun(Run):

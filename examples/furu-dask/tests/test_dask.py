@@ -16,7 +16,8 @@ from furu_dask import DaskExecutor, run_dask
 from conftest import DaskCluster
 from furu_core import NodeState
 from furu_core.errors import FuruError, FuruExecutorError, FuruRunError
-from furu_core.executors import EventKind, Liveness, Run, StateReader, Submission, liveness
+from furu_core.executors import EventKind, Liveness, Run, Submission, liveness
+from furu_core.planning import StateReader
 from furu_testing import (
     Scripts,
     await_mark,

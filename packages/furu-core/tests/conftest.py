@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from furu_core.executors import WorkerContext, worker_session
+from furu_core.workers import WorkerContext, worker_session
 from furu_testing import Host, Said
 
 NODES = Path(__file__).parent / "nodes"

@@ -173,7 +173,7 @@ CHILD = """
     import pickle, sys
     message = pickle.load(open(sys.argv[1], "rb"))
     sys.path[:] = message["path"]
-    from furu_core.executors import Unpacker
+    from furu_core.workers import Unpacker
     obj = Unpacker().unpack(message["packed"])
     again = pickle.loads(message["pickled"])
     assert type(obj) is type(again), (type(obj), type(again))
@@ -183,7 +183,7 @@ CHILD = """
 PARENT = """
     if __name__ == "__main__":
         import pickle
-        from furu_core.executors import Packer, import_roots
+        from furu_core.workers import Packer, import_roots
         obj = Train()
         message = {"packed": Packer().pack(obj), "pickled": pickle.dumps(obj), "path": import_roots()}
         with open(sys.argv[1], "wb") as file:

@@ -25,7 +25,7 @@ import pytest
 from furu_core import Furu, field
 from furu_core._config._objects import config_class
 from furu_core.errors import FuruDefinitionError, FuruFrozen, FuruValueError
-from furu_core.executors import spec_key
+from furu_core.planning import spec_key
 
 if TYPE_CHECKING:
     from elsewhere import Missing

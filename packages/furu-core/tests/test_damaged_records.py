@@ -14,7 +14,8 @@ from get_nodes import Does, Square
 import furu_core
 from furu_core import Furu, NodeState
 from furu_core.errors import FuruComputeError, FuruFormatError, FuruStoreError, FuruWaitTimeout
-from furu_core.executors import Outcome, StateReader, invalidate_if_bad, run_node
+from furu_core.planning import StateReader, invalidate_if_bad
+from furu_core.workers import Outcome, run_node
 from furu_testing import wait_until
 
 NEWER = 999

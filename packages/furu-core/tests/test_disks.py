@@ -22,7 +22,9 @@ from disk_nodes import PAGE, Fails, Value, WritesMuch, fill
 import furu_core
 from furu_core import NodeState, _provenance
 from furu_core.errors import FuruComputeError, FuruError, FuruStoreError
-from furu_core.executors import Outcome, StateReader, invalidate_if_bad, new_run_folder, run_node
+from furu_core.executors import new_run_folder
+from furu_core.planning import StateReader, invalidate_if_bad
+from furu_core.workers import Outcome, run_node
 
 PAGES = 96
 

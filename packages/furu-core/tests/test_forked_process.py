@@ -11,7 +11,8 @@ import process_nodes as nodes
 import pytest
 
 from furu_core import Furu, NodeState
-from furu_core.executors import GraphWriter, StateReader, made_progress
+from furu_core.planning import StateReader
+from furu_core.workers import GraphWriter, made_progress
 from furu_testing import Child, Host, await_mark, is_running, noted, wait_until
 from furu_testing.nodes import Dies, Fails, Saves, Step, Tells, Value
 

@@ -21,6 +21,7 @@ import pytest
 from get_nodes import Does, Fails, Files, Needs, Outer, Resumes, Returns, Square, Talks
 
 import furu_core
+import furu_core.planning
 from furu_core import NodeState, _files
 from furu_core._attempts import _publishing
 from furu_core._store._layout import node_paths
@@ -32,14 +33,9 @@ from furu_core.errors import (
     FuruResultError,
     FuruUsageError,
 )
-from furu_core.executors import (
-    FailureKind,
-    Outcome,
-    dependencies,
-    record_death,
-    run_node,
-    spec_key,
-)
+from furu_core.executors import FailureKind
+from furu_core.planning import dependencies, spec_key
+from furu_core.workers import Outcome, record_death, run_node
 from furu_testing import Scripts
 from furu_testing.nodes import Above, Leaf, Step
 
@@ -168,7 +164,7 @@ def test_a_failure_has_its_cause_its_log_and_its_record(store: Path) -> None:
         Fails().get()
     error = caught.value
     assert isinstance(error.__cause__, ValueError)
-    assert error.node == furu_core.executors.short_name(Fails())
+    assert error.node == furu_core.planning.short_name(Fails())
     assert error.hash == Fails().furu_hash
     assert "ValueError: bad value 42" in str(error)
     assert str(error.log) in str(error)
@@ -229,7 +225,7 @@ def test_a_nested_failure_names_both_nodes_and_keeps_the_cause(store: Path) -> N
     assert innermost.hash == Fails().furu_hash
     assert isinstance(innermost.__cause__, ValueError)
     for named in (node, node.of, Fails()):
-        assert furu_core.executors.short_name(named) in str(caught.value)
+        assert furu_core.planning.short_name(named) in str(caught.value)
         assert named.status() is NodeState.FAILED
     assert "bad value 42" in str(caught.value)
 
@@ -617,7 +613,7 @@ def test_config_manifest_and_metadata_say_what_was_computed_how(store: Path) -> 
     assert set(manifest["files"]) == {".furu/config.json", ".furu/result.json"}
     metadata = meta(node, "metadata.json")
     assert metadata["hash"] == node.furu_hash
-    assert metadata["node"] == furu_core.executors.short_name(node)
+    assert metadata["node"] == furu_core.planning.short_name(node)
     assert "Outer" in metadata["to_python"]
     assert "side=4" in metadata["to_python"]
     assert metadata["attempt"]["number"] == 1
@@ -741,7 +737,7 @@ def test_dependencies_that_are_none_are_an_error_with_its_place(
     nodes.hooks["dependencies"] = given
     with pytest.raises(FuruDependencyError, match=text) as caught:
         dependencies(nodes.WrongDependencies())
-    assert furu_core.executors.short_name(nodes.WrongDependencies()) in str(caught.value)
+    assert furu_core.planning.short_name(nodes.WrongDependencies()) in str(caught.value)
     assert caught.value.hint
 
 
@@ -808,11 +804,11 @@ def test_a_script_says_in_one_line_what_it_computes_and_nothing_about_hits(
         print(Outer(square=Square(side=3)).get())
     """
     first = program(text).finish()
-    name = furu_core.executors.short_name(Outer(square=Square(side=3)))
+    name = furu_core.planning.short_name(Outer(square=Square(side=3)))
     assert first.out == "10\n"
     assert first.err.splitlines() == [
         f"get {name} missing -> create",
-        f"get {furu_core.executors.short_name(Square(side=3))} missing -> create",
+        f"get {furu_core.planning.short_name(Square(side=3))} missing -> create",
     ]
     second = program(text).finish()
     assert (second.out, second.err) == ("10\n", "")

@@ -10,7 +10,7 @@ import pytest
 
 from furu_core import Furu, field
 from furu_core.errors import FuruFormatError, FuruStoreError, FuruValueError
-from furu_core.executors import GraphReader, GraphWriter
+from furu_core.workers import GraphReader, GraphWriter
 from furu_testing import wait_until
 
 

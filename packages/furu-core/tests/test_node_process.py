@@ -15,20 +15,19 @@ import pytest
 import furu_core
 from furu_core import NodeState
 from furu_core._processes import _node_process
-from furu_core.executors import (
+from furu_core.executors import FailureKind
+from furu_core.planning import StateReader, short_name
+from furu_core.workers import (
     Died,
-    FailureKind,
     NodeProcess,
     NodeReport,
     NodeResult,
     Outcome,
-    StateReader,
     WorkerContext,
     lost_result,
     node_order,
     origin_here,
     run_node,
-    short_name,
 )
 from furu_testing import Host, await_mark, is_running, times, wait_until
 from furu_testing.nodes import Dies, Fails, Step, Value

@@ -19,7 +19,7 @@ from open_nodes import Leaves
 
 from furu_core._compute import _open_files
 from furu_core.errors import FuruComputeError, FuruResultError
-from furu_core.executors import Outcome, run_node
+from furu_core.workers import Outcome, run_node
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from furu_core._processes._messages import (
     Returned,
     encode,
 )
-from furu_core.executors import NodeResult, Outcome, WorkerContext
+from furu_core.workers import NodeResult, Outcome, WorkerContext
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 
 from furu_core._processes._watchdog_main import processes_of
-from furu_core.executors import kill_sessions
+from furu_core.workers import kill_sessions
 from furu_testing import wait_until
 
 

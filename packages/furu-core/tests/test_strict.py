@@ -21,6 +21,7 @@ import strict_nodes as nodes
 from strict_nodes import Asks, AsksItself, GpuLeaf, Leaf
 
 import furu_core
+import furu_core.planning
 from furu_core import Furu, exec_context, in_executor
 from furu_core._attempts import _violations
 from furu_core._context import _context
@@ -31,17 +32,9 @@ from furu_core.errors import (
     FuruSelfDependency,
     FuruSpecMismatch,
 )
-from furu_core.executors import (
-    FailureKind,
-    NodeResult,
-    NodeState,
-    Outcome,
-    WorkerContext,
-    importing_user_code,
-    invalidate_if_bad,
-    run_node,
-    short_name,
-)
+from furu_core.executors import FailureKind
+from furu_core.planning import NodeState, invalidate_if_bad, short_name
+from furu_core.workers import NodeResult, Outcome, WorkerContext, importing_user_code, run_node
 from furu_testing.nodes import AsksInLoad, AsksInValidate, Step
 
 WAYS = list(nodes.WAYS)
@@ -116,7 +109,7 @@ def test_a_declared_dependency_loads_wherever_it_is_asked_for(
 
 def test_a_dependency_from_the_hook_is_declared(store: Path, session: Any) -> None:
     node = nodes.AsksDeclared(n=2)
-    assert furu_core.executors.dependencies(node) == (Leaf(n=2),)
+    assert furu_core.planning.dependencies(node) == (Leaf(n=2),)
     with session():
         assert run_node(node).outcome is Outcome.INVALID_DEPENDENCY
         assert run_node(Leaf(n=2)).outcome is Outcome.COMPUTED

@@ -20,15 +20,14 @@ from furu_core.errors import FuruComputeError, FuruUsageError
 from furu_core.executors import (
     Executor,
     Liveness,
-    NodeState,
     Run,
-    StateReader,
     Submission,
     liveness,
     note_submission,
     remove_submission,
     submission_of,
 )
+from furu_core.planning import NodeState, StateReader
 from furu_testing.nodes import Fails, Leaf
 
 DAY = 24 * 3600

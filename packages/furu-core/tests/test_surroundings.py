@@ -16,7 +16,7 @@ from get_nodes import Does
 
 import furu_core
 from furu_core.errors import FuruComputeError
-from furu_core.executors import Outcome, run_node
+from furu_core.workers import Outcome, run_node
 
 
 def look() -> dict[str, object]:

@@ -14,7 +14,8 @@ from checked_nodes import Judged, Loads, LoadsItself, LooksAtItself, Unjudged
 import furu_core
 from furu_core import Furu, NodeState
 from furu_core.errors import FuruInvalidDependency, FuruValidationError
-from furu_core.executors import Outcome, has_validator, invalidate_if_bad, run_node, short_name
+from furu_core.planning import has_validator, invalidate_if_bad, short_name
+from furu_core.workers import Outcome, run_node
 
 EXISTING = [Judged, Unjudged]
 

@@ -23,7 +23,7 @@ from furu_core._process_ids import ProcessId
 from furu_core._settings import _settings
 from furu_core._store import _layout
 from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
-from furu_core.executors import NodeState, StateReader
+from furu_core.planning import NodeState, StateReader
 from furu_testing import Host, needs_namespaces, wait_until
 from furu_testing.nodes import Leaf
 

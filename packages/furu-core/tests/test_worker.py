@@ -16,16 +16,9 @@ from worker_nodes import Cancels, Debugs, SavesTheSame
 import furu_core
 from furu_core import Furu, NodeState
 from furu_core.errors import FuruComputeError, FuruImportNameError
-from furu_core.executors import (
-    FailureKind,
-    Outcome,
-    Packer,
-    StateReader,
-    Unpacker,
-    made_progress,
-    record_death,
-    run_node,
-)
+from furu_core.executors import FailureKind
+from furu_core.planning import StateReader
+from furu_core.workers import Outcome, Packer, Unpacker, made_progress, record_death, run_node
 from furu_testing import Child, Host, await_mark, let_go, wait_until
 from furu_testing.nodes import Dies, Fails, Saves, Step, Value
 

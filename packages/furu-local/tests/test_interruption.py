@@ -14,7 +14,8 @@ from local_nodes import LeavesChild, Stubborn
 
 from furu_core import Furu, NodeState
 from furu_core.errors import FuruRunCancelled
-from furu_core.executors import EventKind, StateReader, read_events
+from furu_core.executors import EventKind, read_events
+from furu_core.planning import StateReader
 from furu_local import LocalExecutor, run_local
 from furu_testing import (
     Program,

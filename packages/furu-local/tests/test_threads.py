@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from furu_core.errors import FuruExecutorError
-from furu_core.executors import NodeResult, Outcome, WorkerContext
+from furu_core.workers import NodeResult, Outcome, WorkerContext
 from furu_local import _threads
 from furu_local._threads import ThreadPool
 from furu_plan.runs import Ended, Task

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from furu_core.executors import NodeInfo, NodeState
+from furu_core.planning import NodeInfo, NodeState
 from furu_plan import DependencyPlan, PlanNode, Status
 
 

@@ -12,19 +12,15 @@ import pytest
 
 from furu_core import NodeState, use_settings
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError, FuruUsageError
-from furu_core.executors import (
-    TEXT,
+from furu_core.executors import TEXT, EventKind, FailureKind, RunState, option
+from furu_core.planning import StateReader
+from furu_core.workers import (
     Died,
-    EventKind,
-    FailureKind,
     NodeProcess,
     NodeResult,
     Outcome,
-    RunState,
-    StateReader,
     WorkerContext,
     node_order,
-    option,
     origin_here,
 )
 from furu_plan.runs import (

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from furu_core import Furu, NodeState, field, use_settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruCycleError, FuruDependencyError
-from furu_core.executors import Failure, FailureKind, Holder, NodeInfo, StateReader
+from furu_core.executors import Failure, FailureKind
+from furu_core.planning import Holder, NodeInfo, StateReader
 from furu_plan import DependencyPlan, Frontier, Status, build_plan
 from furu_testing.nodes import Above, Leaf, Step
 

@@ -13,7 +13,9 @@ import pytest
 
 from furu_core import NodeState, Settings
 from furu_core.errors import FuruWaitTimeout
-from furu_core.executors import EventLog, Holder, NodeInfo, ProcessId, Submission
+from furu_core.executors import EventLog, Submission
+from furu_core.planning import Holder, NodeInfo
+from furu_core.workers import ProcessId
 from furu_plan import Frontier, PlanNode, Reconciled, Status, Waits, reconcile
 from furu_plan.runs import Controller
 

@@ -15,7 +15,8 @@ from dag_programs import Speaks
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError
-from furu_core.executors import EventKind, FailureKind, NodeState, RunState, short_name
+from furu_core.executors import EventKind, FailureKind, RunState
+from furu_core.planning import NodeState, short_name
 from furu_slurm import JobInfo, SlurmCluster, SlurmSpec, reasons_text
 from furu_slurm_dag import WaitInterrupted
 from furu_testing import Host, await_mark, let_go, times, wait_until

@@ -17,7 +17,8 @@ from dag_programs import chain
 
 import furu_core
 from furu_core.errors import FuruRunError, FuruStoreError
-from furu_core.executors import FailureKind, NodeState, short_name
+from furu_core.executors import FailureKind
+from furu_core.planning import NodeState, short_name
 from furu_slurm import JobPayload, SlurmSpec
 from furu_slurm._job_payload import write_payload
 from furu_slurm.errors import FuruSubmitRefused

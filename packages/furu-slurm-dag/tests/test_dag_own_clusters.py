@@ -13,7 +13,8 @@ from dag_kit import SMALL, WAIT_SECS, retried, states, submit
 
 import furu_core
 from furu_core.errors import FuruRunError
-from furu_core.executors import FailureKind, Liveness, NodeState, RunState, liveness, submission_of
+from furu_core.executors import FailureKind, Liveness, RunState, liveness, submission_of
+from furu_core.planning import NodeState
 from furu_slurm import JobState, SlurmCluster
 from furu_slurm.errors import FuruSlurmUnavailable
 from furu_slurm_dag import _submit

@@ -31,12 +31,11 @@ from furu_core.executors import (
     Failure,
     FailureKind,
     Liveness,
-    NodePlace,
-    NodeState,
     Submission,
     note_submission,
     remove_submission,
 )
+from furu_core.planning import NodePlace, NodeState
 from furu_plan import Frontier, Spent, build_plan
 from furu_plan.runs import RunJournal
 from furu_slurm import (

@@ -10,21 +10,9 @@ import pytest
 
 import furu_core
 from furu_core.errors import FuruStoreError
-from furu_core.executors import (
-    Failure,
-    FailureKind,
-    Holder,
-    Liveness,
-    NodeInfo,
-    NodeResult,
-    NodeState,
-    Outcome,
-    RunState,
-    StateReader,
-    Submission,
-    named_roots,
-    this_process,
-)
+from furu_core.executors import Failure, FailureKind, Liveness, RunState, Submission, named_roots
+from furu_core.planning import Holder, NodeInfo, NodeState, StateReader
+from furu_core.workers import NodeResult, Outcome, this_process
 from furu_plan import Spent
 from furu_slurm_pool._controller import _terms
 from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader

@@ -14,7 +14,8 @@ import pytest
 from pool_kit import LOCAL, RUN_SECS, await_begun, furu, furu_pool, start
 
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
-from furu_core.executors import RunState, named_roots, new_run_folder, this_process
+from furu_core.executors import RunState, named_roots, new_run_folder
+from furu_core.workers import this_process
 from furu_slurm import LocalCluster, SlurmSpec
 from furu_slurm.errors import FuruSpecError, FuruSubmitRefused
 from furu_slurm_pool import SlurmPoolExecutor

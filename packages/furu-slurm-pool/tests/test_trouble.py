@@ -19,7 +19,8 @@ from pool_kit import RUN_SECS, start
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruRunError, FuruStoreError
-from furu_core.executors import EventKind, NodeReport, NodeResult, Outcome
+from furu_core.executors import EventKind
+from furu_core.workers import NodeReport, NodeResult, Outcome
 from furu_slurm import SlurmSpec
 from furu_slurm_pool import SlurmPoolRun, _worker
 from furu_slurm_pool._queue._run_folder import open_queue

@@ -16,15 +16,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Security, rp
 from distributed.utils import LoopRunner
 
 from furu_core.errors import FuruExecutorError
-from furu_core.executors import (
-    Died,
-    FailureKind,
-    Liveness,
-    Submission,
-    WorkerContext,
-    node_order,
-    origin_here,
-)
+from furu_core.executors import FailureKind, Liveness, Submission
+from furu_core.workers import Died, WorkerContext, node_order, origin_here
 from furu_dask._worker import compute
 from furu_plan.runs import Answer, NewRun, Place, Report, Task
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from distributed import Worker, get_worker
 
-from furu_core.executors import Died, FailureKind, NodeOrder, NodeProcess, NodeResult, Origin
+from furu_core.executors import FailureKind
+from furu_core.workers import Died, NodeOrder, NodeProcess, NodeResult, Origin
 
 _of_thread = threading.local()  # each thread of a Dask worker keeps its process for the next node
 

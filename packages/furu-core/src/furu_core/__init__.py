@@ -23,61 +23,45 @@ Glossary:
     failure kind: compute, lost, protocol or cancelled; retries depend on it
 """
 
-import sys as _sys
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+import sys
+from typing import TYPE_CHECKING
 
-from furu_core.errors import FuruPlatformError as _FuruPlatformError
+if sys.platform == "win32":
+    from furu_core.errors import FuruPlatformError as _FuruPlatformError
 
-if _sys.platform == "win32":
     raise _FuruPlatformError(
         "furu does not support Windows", hint="use it on Linux or macOS, or in WSL"
     )
 
-from furu_core._context._context import ExecContext, exec_context, in_executor
-from furu_core._settings._settings import Settings, configure, settings, use_settings
+if TYPE_CHECKING:
+    from furu_core._config._config_class import field as field
+    from furu_core._config._grid import grid as grid
+    from furu_core._context._context import ExecContext as ExecContext
+    from furu_core._context._context import exec_context as exec_context
+    from furu_core._context._context import in_executor as in_executor
+    from furu_core._executors._run import run as run
+    from furu_core._furu import Furu as Furu
+    from furu_core._settings._settings import Settings as Settings
+    from furu_core._settings._settings import configure as configure
+    from furu_core._settings._settings import settings as settings
+    from furu_core._settings._settings import use_settings as use_settings
+    from furu_core._status._states import NodeState as NodeState
+    from furu_core.errors import FuruError as FuruError
+else:
+    from furu_core import _late
 
-if _TYPE_CHECKING:
-    from furu_core._config._config_class import field
-    from furu_core._config._grid import grid
-    from furu_core._executors._run import run
-    from furu_core._furu import Furu
-    from furu_core._status._states import NodeState
-
-__all__ = [
-    "ExecContext",
-    "Furu",
-    "NodeState",
-    "Settings",
-    "configure",
-    "exec_context",
-    "field",
-    "grid",
-    "in_executor",
-    "run",
-    "settings",
-    "use_settings",
-]
-
-# What a program that only loads results never uses is imported when it is first asked for; and the class
-# itself, because a scheduler's job watches over nodes and knows none of their classes.
-_LATE = {
-    "Furu": "furu_core._furu",
-    "NodeState": "furu_core._status._states",
-    "field": "furu_core._config._config_class",
-    "grid": "furu_core._config._grid",
-    "run": "furu_core._executors._run",
-}
-
-
-def __getattr__(name: str) -> _Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found = globals()[name] = getattr(import_module(_LATE[name]), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return __all__
+    # A program that only loads results needs few of these, and a scheduler's job, which watches over nodes,
+    # none of their classes.
+    __all__, __getattr__, __dir__ = _late.late_imports(
+        __name__,
+        {
+            "._config._config_class": "field",
+            "._config._grid": "grid",
+            "._context._context": "ExecContext exec_context in_executor",
+            "._executors._run": "run",
+            "._furu": "Furu",
+            "._settings._settings": "Settings configure settings use_settings",
+            "._status._states": "NodeState",
+            ".errors": "FuruError",
+        },
+    )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import furu_core
-from furu_core.executors import NodeProcess, Submission, Watchdog, WorkerContext
+from furu_core.executors import Submission
+from furu_core.workers import NodeProcess, Watchdog, WorkerContext
 from furu_testing import await_mark
 
 CONTEXT = WorkerContext("test", "run-1", submission=Submission("test", "7"))

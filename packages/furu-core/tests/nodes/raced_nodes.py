@@ -13,7 +13,7 @@ from furu_core._attempts import _attempts
 from furu_core._compute import _acquire
 from furu_core._store import _layout
 from furu_core.errors import FuruWaitTimeout
-from furu_core.executors import StateReader
+from furu_core.planning import StateReader
 from furu_testing import wait_until
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from furu_core import Furu
 from furu_core.errors import NodeCancelled
-from furu_core.executors import Unpacker, WorkerContext, run_node, worker_session
+from furu_core.workers import Unpacker, WorkerContext, run_node, worker_session
 from furu_testing.nodes import Step
 
 

@@ -10,24 +10,18 @@ Glossary:
     processors: what of this machine the process may use, divided among workers that compute at once
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from furu_local._run import LocalExecutor, run_local
+    from furu_local._run import LocalExecutor as LocalExecutor
+    from furu_local._run import run_local as run_local
+else:
+    from furu_core.executors import late_imports
 
-__all__ = ["LocalExecutor", "run_local"]
-
-
-def __getattr__(name: str) -> Any:
     # A worker process imports this package as well, and would wait for all that starts workers.
-    if name in __all__:
-        from furu_local import _run
-
-        return getattr(_run, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __all__, __getattr__, __dir__ = late_imports(
+        __name__,
+        {
+            "._run": "LocalExecutor run_local",
+        },
+    )

@@ -20,7 +20,7 @@ from typing import Final
 import attrs
 
 from furu_core.errors import FuruExecutorError
-from furu_core.executors import (
+from furu_core.workers import (
     NodeProcess,
     NodeReport,
     Origin,

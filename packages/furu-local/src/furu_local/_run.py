@@ -13,15 +13,8 @@ import attrs
 import furu_core
 from furu_core import Furu, use_settings
 from furu_core.errors import FuruUsageError
-from furu_core.executors import (
-    COUNT,
-    Executor,
-    OptionKind,
-    one_of,
-    option,
-    origin_here,
-    parse_pairs,
-)
+from furu_core.executors import COUNT, Executor, OptionKind, one_of, option, parse_pairs
+from furu_core.workers import origin_here
 from furu_local._devices import VARIABLE, DeviceRequest, Slot, resolve_devices
 from furu_local._process_pool import Launch, ProcessPool
 from furu_local._processors import processor_count, threads_of_workers

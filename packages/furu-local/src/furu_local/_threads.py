@@ -22,15 +22,8 @@ from contextvars import copy_context
 import attrs
 
 from furu_core.errors import FuruExecutorError, NodeCancelled
-from furu_core.executors import (
-    Failure,
-    FailureKind,
-    NodeResult,
-    Outcome,
-    WorkerContext,
-    run_node,
-    worker_session,
-)
+from furu_core.executors import Failure, FailureKind
+from furu_core.workers import NodeResult, Outcome, WorkerContext, run_node, worker_session
 from furu_plan import PlanNode
 from furu_plan.runs import Ended, GivenBack, PoolEvent, Source, Task
 

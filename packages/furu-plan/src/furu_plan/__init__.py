@@ -34,49 +34,39 @@ Glossary:
     hand-over: that another controller has the run from now on
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+from typing import TYPE_CHECKING
 
-from furu_plan._retries import Decision, NextStep, RetryLedger, Spent, failure_of
+if TYPE_CHECKING:
+    from furu_plan._build import build_plan as build_plan
+    from furu_plan._elsewhere import Reconciled as Reconciled
+    from furu_plan._elsewhere import Waits as Waits
+    from furu_plan._elsewhere import reconcile as reconcile
+    from furu_plan._frontier import Frontier as Frontier
+    from furu_plan._frontier import Reopening as Reopening
+    from furu_plan._frontier import Stage as Stage
+    from furu_plan._frontier import Window as Window
+    from furu_plan._node import PlanNode as PlanNode
+    from furu_plan._node import Status as Status
+    from furu_plan._plan import DependencyPlan as DependencyPlan
+    from furu_plan._plan import ready_todo as ready_todo
+    from furu_plan._plan import topo_order_todo as topo_order_todo
+    from furu_plan._retries import Decision as Decision
+    from furu_plan._retries import NextStep as NextStep
+    from furu_plan._retries import RetryLedger as RetryLedger
+    from furu_plan._retries import Spent as Spent
+    from furu_plan._retries import failure_of as failure_of
+else:
+    from furu_core.executors import late_imports
 
-if _TYPE_CHECKING:
-    from furu_plan._build import build_plan
-    from furu_plan._elsewhere import Reconciled, Waits, reconcile
-    from furu_plan._frontier import Frontier, Reopening, Stage, Window
-    from furu_plan._node import PlanNode, Status
-    from furu_plan._plan import DependencyPlan, ready_todo, topo_order_todo
-
-__all__ = [
-    "Decision",
-    "DependencyPlan",
-    "Frontier",
-    "NextStep",
-    "PlanNode",
-    "Reconciled",
-    "Reopening",
-    "RetryLedger",
-    "Spent",
-    "Stage",
-    "Status",
-    "Waits",
-    "Window",
-    "build_plan",
-    "failure_of",
-    "ready_todo",
-    "reconcile",
-    "topo_order_todo",
-]
-
-
-def __getattr__(name: str) -> _Any:
     # A scheduler's job counts the failures of its node and plans nothing.
-    if name in __all__:
-        from furu_plan import _build, _elsewhere, _frontier, _node, _plan
-
-        modules = (_build, _elsewhere, _frontier, _node, _plan)
-        return next(vars(one)[name] for one in modules if name in vars(one))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __all__, __getattr__, __dir__ = late_imports(
+        __name__,
+        {
+            "._build": "build_plan",
+            "._elsewhere": "Reconciled Waits reconcile",
+            "._frontier": "Frontier Reopening Stage Window",
+            "._node": "PlanNode Status",
+            "._plan": "DependencyPlan ready_todo topo_order_todo",
+            "._retries": "Decision NextStep RetryLedger Spent failure_of",
+        },
+    )

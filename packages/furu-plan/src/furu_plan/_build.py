@@ -10,15 +10,14 @@ import attrs
 from furu_core import Furu, NodeState, Settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruCycleError
-from furu_core.executors import (
+from furu_core.executors import Roots, named_roots
+from furu_core.planning import (
     NodeInfo,
-    Roots,
     StateReader,
     dependencies,
     has_validator,
     invalidate_if_bad,
     matches_rerun,
-    named_roots,
     short_name,
     spec_key,
 )

@@ -95,7 +95,8 @@ def _print_table(made: DependencyPlan) -> None:
 
 
 def _sentences(made: DependencyPlan, *, validated: bool) -> list[str]:
-    from furu_core.executors import count, has_validator
+    from furu_core.executors import count
+    from furu_core.planning import has_validator
     from furu_plan._node import Status
 
     forecast = _forecast(made)

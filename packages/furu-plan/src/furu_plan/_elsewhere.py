@@ -12,7 +12,8 @@ import attrs
 from furu_core import Settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruWaitTimeout
-from furu_core.executors import StateReader, duration
+from furu_core.executors import duration
+from furu_core.planning import StateReader
 from furu_plan._node import PlanNode, Status, statuses
 
 _log = logging.getLogger("furu.plan")

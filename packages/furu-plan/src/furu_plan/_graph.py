@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from furu_core import Furu
-from furu_core.executors import dependencies
+from furu_core.planning import dependencies
 from furu_plan._node import PlanNode, Status
 
 

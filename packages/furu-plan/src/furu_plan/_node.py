@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from furu_core import Furu
-from furu_core.executors import Failure, Holder, NodeInfo, NodeState, short_name
+from furu_core.executors import Failure
+from furu_core.planning import Holder, NodeInfo, NodeState, short_name
 
 
 class Status(StrEnum):

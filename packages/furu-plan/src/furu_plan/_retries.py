@@ -10,7 +10,8 @@ import attrs
 
 from furu_core import Settings
 from furu_core import settings as current_settings
-from furu_core.executors import Failure, FailureKind, NodeResult
+from furu_core.executors import Failure, FailureKind
+from furu_core.workers import NodeResult
 
 # Only a changed checkpoint tells progress, and a node may change it without getting on.
 MOST_LOSSES: Final = 1000
@@ -66,7 +67,7 @@ def failure_of(result: NodeResult, *, node: str, node_hash: str) -> Failure:
         node_hash: its hash.
 
     Example:
-        >>> from furu_core.executors import NodeResult, Outcome
+        >>> from furu_core.workers import NodeResult, Outcome
         >>> interrupted = NodeResult("3fa9c1", Outcome.CANCELLED)
         >>> failure_of(interrupted, node="Train(3fa9c1)", node_hash="3fa9c1").kind
         <FailureKind.LOST: 'lost'>

@@ -13,36 +13,24 @@ Glossary:
     orphan job: one that Slurm cancelled for the sake of a job that it waited for
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from furu_slurm import SlurmSpec
-    from furu_slurm_dag._executor import SlurmDagExecutor, submit_slurm_dag
-    from furu_slurm_dag._run import SlurmDagStatus, SlurmDagSubmission, WaitInterrupted
+    from furu_slurm import SlurmSpec as SlurmSpec
+    from furu_slurm_dag._executor import SlurmDagExecutor as SlurmDagExecutor
+    from furu_slurm_dag._executor import submit_slurm_dag as submit_slurm_dag
+    from furu_slurm_dag._run import SlurmDagStatus as SlurmDagStatus
+    from furu_slurm_dag._run import SlurmDagSubmission as SlurmDagSubmission
+    from furu_slurm_dag._run import WaitInterrupted as WaitInterrupted
+else:
+    from furu_core.executors import late_imports
 
-__all__ = [
-    "SlurmDagExecutor",
-    "SlurmDagStatus",
-    "SlurmDagSubmission",
-    "SlurmSpec",
-    "WaitInterrupted",
-    "submit_slurm_dag",
-]
-
-
-def __getattr__(name: str) -> Any:
     # A job imports this package as well, and would wait for all that submits jobs.
-    if name in __all__:
-        import furu_slurm
-        from furu_slurm_dag import _executor, _run
-
-        return next(
-            getattr(one, name) for one in (_run, _executor, furu_slurm) if hasattr(one, name)
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __all__, __getattr__, __dir__ = late_imports(
+        __name__,
+        {
+            "furu_slurm": "SlurmSpec",
+            "._executor": "SlurmDagExecutor submit_slurm_dag",
+            "._run": "SlurmDagStatus SlurmDagSubmission WaitInterrupted",
+        },
+    )

@@ -26,14 +26,8 @@ import attrs
 
 import furu_core
 from furu_core.errors import FuruDamagedRecord, FuruStoreError
-from furu_core.executors import (
-    Failure,
-    NodePlace,
-    RecordFormat,
-    Submission,
-    replace_file,
-    store_errors,
-)
+from furu_core.executors import Failure, RecordFormat, Submission, replace_file, store_errors
+from furu_core.planning import NodePlace
 from furu_plan import Spent
 from furu_slurm import ANY_RESTART, JobPayload
 

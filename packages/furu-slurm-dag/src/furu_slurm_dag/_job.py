@@ -25,23 +25,13 @@ from typing import Final
 
 import attrs
 
-import furu_core.executors
+import furu_core.planning
+import furu_core.workers
 import furu_slurm
 from furu_core.errors import FuruError
-from furu_core.executors import (
-    Failure,
-    FailureKind,
-    NodeInfo,
-    NodePlace,
-    NodeProcess,
-    NodeResult,
-    NodeState,
-    Outcome,
-    WorkerContext,
-    absent,
-    is_local_folder,
-    worker_session,
-)
+from furu_core.executors import Failure, FailureKind, is_local_folder
+from furu_core.planning import NodeInfo, NodePlace, NodeState, absent
+from furu_core.workers import NodeProcess, NodeResult, Outcome, WorkerContext, worker_session
 from furu_plan import Decision, NextStep, RetryLedger, Spent, failure_of
 from furu_slurm import JobEnvironment, JobPayload, this_job
 from furu_slurm_dag._files import (
@@ -236,7 +226,7 @@ class _Job:
         pause = 0.05
         while missing := absent(self._batch.dependencies):
             place = missing[0]
-            info = furu_core.executors.state_at(place)
+            info = furu_core.planning.state_at(place)
             now = time.monotonic()
             limit = self._settings.max_wait_secs
             match info.state:
@@ -306,7 +296,7 @@ class _Job:
         began = time.monotonic()
         pause = 0.05
         while True:
-            info = furu_core.executors.state_at(self._place)
+            info = furu_core.planning.state_at(self._place)
             if info.state is NodeState.DONE or self._is_there():
                 return self._done("computed by somebody else")
             if info.state is not NodeState.RUNNING:
@@ -409,7 +399,7 @@ class _Job:
 
     def _decide(self, failure: Failure) -> Decision:
         lost = failure.kind is FailureKind.LOST
-        progress = lost and furu_core.executors.made_progress(self._place)
+        progress = lost and furu_core.workers.made_progress(self._place)
         decision = self._retries.decide(self._place.hash, failure.kind, progress=progress)
         self._record = attrs.evolve(self._record, spent=decision.spent)
         if decision.next_step in (NextStep.RETRY, NextStep.FREE):

@@ -12,19 +12,15 @@ import attrs
 
 from furu_core.errors import FuruError, FuruExecutorError, FuruStoreError
 from furu_core.executors import (
-    GraphWriter,
-    Holder,
     Liveness,
-    NodePlace,
-    NodeState,
     Submission,
     liveness,
     note_submission,
-    place_of,
     remove_submission,
-    state_at,
     submission_of,
 )
+from furu_core.planning import Holder, NodePlace, NodeState, place_of, state_at
+from furu_core.workers import GraphWriter
 from furu_plan import PlanNode
 from furu_slurm import (
     UNCONFIRMED_SECS,

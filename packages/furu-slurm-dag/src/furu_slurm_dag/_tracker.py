@@ -12,16 +12,9 @@ from typing import Final
 import attrs
 
 from furu_core import NodeState, Settings
-from furu_core.executors import (
-    EventKind,
-    Failure,
-    FailureKind,
-    NodeInfo,
-    NodePlace,
-    StateReader,
-    made_progress,
-    place_of,
-)
+from furu_core.executors import EventKind, Failure, FailureKind
+from furu_core.planning import NodeInfo, NodePlace, StateReader, place_of
+from furu_core.workers import made_progress
 from furu_plan import Frontier, NextStep, PlanNode, Reconciled, RetryLedger, Stage, Status
 from furu_plan.runs import RunJournal
 from furu_slurm import Health, JobHealth, JobInfo, JobState, Snapshot, job_log, last_word

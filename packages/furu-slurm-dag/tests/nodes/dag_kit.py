@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from furu_core import Furu
-from furu_core.executors import EventKind, NodeState, Run, StateReader
+from furu_core.executors import EventKind, Run
+from furu_core.planning import NodeState, StateReader
 from furu_slurm import SlurmSpec, job_log, node_log_folder, submitit_root
 from furu_slurm_dag import SlurmDagSubmission, submit_slurm_dag
 

@@ -38,28 +38,24 @@ Glossary:
     observed run: a run that another process controls
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from furu_slurm import SlurmSpec
-    from furu_slurm_pool._controller._run import SlurmPoolRun
-    from furu_slurm_pool._executor import SlurmPoolExecutor, run_slurm_pool
-    from furu_slurm_pool._observer._run import ObservedPoolRun
+    from furu_slurm import SlurmSpec as SlurmSpec
+    from furu_slurm_pool._controller._run import SlurmPoolRun as SlurmPoolRun
+    from furu_slurm_pool._executor import SlurmPoolExecutor as SlurmPoolExecutor
+    from furu_slurm_pool._executor import run_slurm_pool as run_slurm_pool
+    from furu_slurm_pool._observer._run import ObservedPoolRun as ObservedPoolRun
+else:
+    from furu_core.executors import late_imports
 
-__all__ = ["ObservedPoolRun", "SlurmPoolExecutor", "SlurmPoolRun", "SlurmSpec", "run_slurm_pool"]
-
-
-def __getattr__(name: str) -> Any:
     # A worker imports this package as well, and would wait for all that controls runs.
-    if name in __all__:
-        import furu_slurm
-        from furu_slurm_pool import _executor
-
-        return getattr(_executor if hasattr(_executor, name) else furu_slurm, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __all__, __getattr__, __dir__ = late_imports(
+        __name__,
+        {
+            "furu_slurm": "SlurmSpec",
+            "._controller._run": "SlurmPoolRun",
+            "._executor": "SlurmPoolExecutor run_slurm_pool",
+            "._observer._run": "ObservedPoolRun",
+        },
+    )

@@ -21,14 +21,8 @@ import attrs
 import furu_core
 import furu_slurm
 from furu_core.errors import FuruStoreError
-from furu_core.executors import (
-    NodeProcess,
-    NodeResult,
-    Submission,
-    WorkerContext,
-    list_folder,
-    this_process,
-)
+from furu_core.executors import Submission, list_folder
+from furu_core.workers import NodeProcess, NodeResult, WorkerContext, this_process
 from furu_slurm import JobPayload, this_job
 from furu_slurm_pool._queue import _reports
 from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import attrs
 
-import furu_core.executors
+import furu_core.workers
 from furu_core.errors import FuruStoreError, FuruUsageError
-from furu_core.executors import RecordFormat, adopt_provenance, this_process
+from furu_core.executors import RecordFormat
+from furu_core.workers import adopt_provenance, this_process
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
@@ -136,14 +137,14 @@ def write_job_environment(run_folder: Path) -> Path:
             hint="change to a folder that is there",
         ) from error
     # By way of the module: a job, which only reads what stands here, does not import them.
-    executors = furu_core.executors
+    workers = furu_core.workers
     record = _Submitter(
         host=this_process().host,
         cwd=cwd,
         store=str(furu_core.settings().path),
-        sys_path=tuple(executors.import_roots()),
-        settings=executors.settings_to_env(furu_core.settings()),
-        provenance=executors.process_provenance().record,
+        sys_path=tuple(workers.import_roots()),
+        settings=workers.settings_to_env(furu_core.settings()),
+        provenance=workers.process_provenance().record,
     )
     path = run_folder / FILE
     _SUBMITTER.replace(path, record)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from furu_core.errors import FuruError, FuruStoreError
-from furu_core.executors import this_process
+from furu_core.workers import this_process
 from furu_slurm._environment import (
     VISIBLE_SECS,
     enter_job,

@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.executors import process_with_pid, this_process
+from furu_core.workers import process_with_pid, this_process
 
 ANY_RESTART: Final = -1  # of a submission that means the job, however often it is restarted
 PREFIX: Final = "local-"

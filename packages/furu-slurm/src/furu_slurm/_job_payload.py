@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-import furu_core.executors
+import furu_core.workers
 from furu_core.executors import RecordFormat, store_errors
 
 MAIN: Final = "furu_slurm._job_main"
@@ -100,7 +100,7 @@ def job_command(payload: Path, *place: str) -> str:
         place: of the job in the array, where Slurm does not tell it.
     """
     # By way of the module: a job, which only reads payloads, does not import it.
-    flags = furu_core.executors.interpreter_flags()
+    flags = furu_core.workers.interpreter_flags()
     # Without -P the working directory would come first, and a user's json.py before that of Python.
     start = [sys.executable, *flags, "-u", "-P", "-m", MAIN]
     return shlex.join([*start, str(payload), *place])

@@ -18,7 +18,7 @@ def report(payload: JobPayload, place: int) -> int:
     """Write down what this job is and where it stands."""
     to, status = payload.jobs[place]
     import furu_core
-    from furu_core.executors import process_provenance
+    from furu_core.workers import process_provenance
     from furu_slurm import this_job
 
     job = this_job()

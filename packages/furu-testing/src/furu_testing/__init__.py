@@ -19,118 +19,56 @@ Glossary:
     cluster: slurmctld, slurmd and what they need, started for tests on this machine
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from furu_testing._conformance._suite import ExecutorConformance
-    from furu_testing._conformance._tags import TAGS, depends_on
-    from furu_testing._hosts import (
-        AT_END,
-        Child,
-        ChildExit,
-        Host,
-        KillAtEvent,
-        KillAtLine,
-        needs_namespaces,
-    )
-    from furu_testing._marks import (
-        Mark,
-        await_mark,
-        let_go,
-        marked,
-        note,
-        noted,
-        read_marks,
-        times,
-        touch,
-    )
-    from furu_testing._processes import Process, is_running, processes_of
-    from furu_testing._programs import Program, Said, Scripts
-    from furu_testing._stores import (
-        furu_environment,
-        furu_nothing_left,
-        furu_program,
-        furu_store,
-    )
-    from furu_testing._views import cached_view, needs_cached_views
-    from furu_testing._waiting import wait_until
+    from furu_testing._conformance._suite import ExecutorConformance as ExecutorConformance
+    from furu_testing._conformance._tags import TAGS as TAGS
+    from furu_testing._conformance._tags import depends_on as depends_on
+    from furu_testing._hosts import AT_END as AT_END
+    from furu_testing._hosts import Child as Child
+    from furu_testing._hosts import ChildExit as ChildExit
+    from furu_testing._hosts import Host as Host
+    from furu_testing._hosts import KillAtEvent as KillAtEvent
+    from furu_testing._hosts import KillAtLine as KillAtLine
+    from furu_testing._hosts import needs_namespaces as needs_namespaces
+    from furu_testing._marks import Mark as Mark
+    from furu_testing._marks import await_mark as await_mark
+    from furu_testing._marks import let_go as let_go
+    from furu_testing._marks import marked as marked
+    from furu_testing._marks import note as note
+    from furu_testing._marks import noted as noted
+    from furu_testing._marks import read_marks as read_marks
+    from furu_testing._marks import times as times
+    from furu_testing._marks import touch as touch
+    from furu_testing._processes import Process as Process
+    from furu_testing._processes import is_running as is_running
+    from furu_testing._processes import processes_of as processes_of
+    from furu_testing._programs import Program as Program
+    from furu_testing._programs import Said as Said
+    from furu_testing._programs import Scripts as Scripts
+    from furu_testing._stores import furu_environment as furu_environment
+    from furu_testing._stores import furu_nothing_left as furu_nothing_left
+    from furu_testing._stores import furu_program as furu_program
+    from furu_testing._stores import furu_store as furu_store
+    from furu_testing._views import cached_view as cached_view
+    from furu_testing._views import needs_cached_views as needs_cached_views
+    from furu_testing._waiting import wait_until as wait_until
+else:
+    from furu_core.executors import late_imports
 
-_MODULES: Final = {
-    "_conformance._suite": ("ExecutorConformance",),
-    "_conformance._tags": ("TAGS", "depends_on"),
-    "_hosts": (
-        "AT_END",
-        "Child",
-        "ChildExit",
-        "Host",
-        "KillAtEvent",
-        "KillAtLine",
-        "needs_namespaces",
-    ),
-    "_marks": (
-        "Mark",
-        "await_mark",
-        "let_go",
-        "marked",
-        "note",
-        "noted",
-        "read_marks",
-        "times",
-        "touch",
-    ),
-    "_processes": ("Process", "is_running", "processes_of"),
-    "_programs": ("Program", "Said", "Scripts"),
-    "_stores": ("furu_environment", "furu_nothing_left", "furu_program", "furu_store"),
-    "_views": ("cached_view", "needs_cached_views"),
-    "_waiting": ("wait_until",),
-}
-_LATE: Final = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = [
-    "AT_END",
-    "TAGS",
-    "Child",
-    "ChildExit",
-    "ExecutorConformance",
-    "Host",
-    "KillAtEvent",
-    "KillAtLine",
-    "Mark",
-    "Process",
-    "Program",
-    "Said",
-    "Scripts",
-    "await_mark",
-    "cached_view",
-    "depends_on",
-    "furu_environment",
-    "furu_nothing_left",
-    "furu_program",
-    "furu_store",
-    "is_running",
-    "let_go",
-    "marked",
-    "needs_cached_views",
-    "needs_namespaces",
-    "note",
-    "noted",
-    "processes_of",
-    "read_marks",
-    "times",
-    "touch",
-    "wait_until",
-]
-
-
-def __getattr__(name: str) -> Any:
     # Workers import `nodes` below this package, on machines where nobody has installed pytest.
-    if name in _LATE:
-        return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __all__, __getattr__, __dir__ = late_imports(
+        __name__,
+        {
+            "._conformance._suite": "ExecutorConformance",
+            "._conformance._tags": "TAGS depends_on",
+            "._hosts": "AT_END Child ChildExit Host KillAtEvent KillAtLine needs_namespaces",
+            "._marks": "Mark await_mark let_go marked note noted read_marks times touch",
+            "._processes": "Process is_running processes_of",
+            "._programs": "Program Said Scripts",
+            "._stores": "furu_environment furu_nothing_left furu_program furu_store",
+            "._views": "cached_view needs_cached_views",
+            "._waiting": "wait_until",
+        },
+    )

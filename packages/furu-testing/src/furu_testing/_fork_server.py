@@ -27,7 +27,7 @@ from types import FrameType
 from typing import IO, Any, Final
 
 import furu_core
-from furu_core.executors import preload
+from furu_core.workers import preload
 
 
 def main() -> None:

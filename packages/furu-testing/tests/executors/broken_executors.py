@@ -19,14 +19,12 @@ from furu_core.executors import (
     EventLog,
     FailureKind,
     Liveness,
-    NodeResult,
-    Outcome,
     Roots,
     RunStatus,
     Submission,
-    WorkerContext,
     note_submission,
 )
+from furu_core.workers import NodeResult, Outcome, WorkerContext
 from furu_plan import Decision, DependencyPlan, Frontier, RetryLedger
 from furu_plan.runs import ControlledRun, Controller, Ended, PoolEvent, Task
 

@@ -29,16 +29,18 @@ from furu_core.executors import (
     Executor,
     FailureKind,
     Roots,
+    named_roots,
+    new_run_folder,
+    option,
+    refuse_nested_run,
+)
+from furu_core.workers import (
     Watchdog,
     WorkerContext,
     death_result,
     exit_text,
     import_roots,
     kill_sessions,
-    named_roots,
-    new_run_folder,
-    option,
-    refuse_nested_run,
     settings_to_env,
 )
 from furu_plan import DependencyPlan, Frontier, PlanNode, RetryLedger, Window, build_plan

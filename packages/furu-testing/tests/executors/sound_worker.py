@@ -12,9 +12,8 @@ from multiprocessing.connection import Connection
 import attrs
 
 from furu_core.errors import NodeCancelled
-from furu_core.executors import (
-    Failure,
-    FailureKind,
+from furu_core.executors import Failure, FailureKind
+from furu_core.workers import (
     NodeResult,
     Outcome,
     WorkerContext,

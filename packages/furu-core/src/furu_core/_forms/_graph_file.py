@@ -57,7 +57,7 @@ class GraphWriter:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from furu_core.executors import GraphReader, GraphWriter
+        >>> from furu_core.workers import GraphReader, GraphWriter
         >>> from furu_testing.nodes import Leaf
         >>> path = Path(tempfile.mkdtemp()) / "graph.jsonl"
         >>> with GraphWriter(path) as writer:

@@ -297,7 +297,7 @@ class Packer:
     graph is large. Messages must be unpacked in the order in which they were packed.
 
     Example:
-        >>> from furu_core.executors import Packer, Unpacker
+        >>> from furu_core.workers import Packer, Unpacker
         >>> from furu_testing.nodes import Leaf
         >>> Unpacker().unpack(Packer().pack(Leaf(x=3))) == Leaf(x=3)
         True

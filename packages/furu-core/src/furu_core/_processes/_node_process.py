@@ -125,7 +125,7 @@ class NodeProcess:
     Example:
         >>> import tempfile
         >>> from furu_core import use_settings
-        >>> from furu_core.executors import NodeProcess, WorkerContext, node_order, origin_here
+        >>> from furu_core.workers import NodeProcess, WorkerContext, node_order, origin_here
         >>> from furu_testing.nodes import Value
         >>> with use_settings(path=tempfile.mkdtemp()):
         ...     with NodeProcess(origin_here()) as process:

@@ -82,7 +82,7 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
             while the first of them starts.
 
     Example:
-        >>> from furu_core.executors import origin_here
+        >>> from furu_core.workers import origin_here
         >>> "FURU_PATH" in origin_here().settings
         True
     """
@@ -119,7 +119,7 @@ def interpreter_flags() -> list[str]:
     """The flags of this interpreter that another one needs to behave the same.
 
     Example:
-        >>> from furu_core.executors import interpreter_flags
+        >>> from furu_core.workers import interpreter_flags
         >>> isinstance(interpreter_flags(), list)
         True
     """

@@ -270,7 +270,7 @@ def settings_to_env(settings: Settings) -> dict[str, str]:
 
     Example:
         >>> from furu_core import Settings
-        >>> from furu_core.executors import settings_to_env
+        >>> from furu_core.workers import settings_to_env
         >>> settings_to_env(Settings(path="/data/furu"))["FURU_PATH"]
         '/data/furu'
     """

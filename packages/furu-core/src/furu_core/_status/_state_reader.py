@@ -38,7 +38,7 @@ class StateReader:
     state still holds when it is returned.
 
     Example:
-        >>> from furu_core.executors import StateReader
+        >>> from furu_core.planning import StateReader
         >>> reader = StateReader()
     """
 

@@ -29,7 +29,7 @@ class NodePlace:
         name: its short name.
 
     Example:
-        >>> from furu_core.executors import place_of
+        >>> from furu_core.planning import place_of
         >>> from furu_testing.nodes import Leaf
         >>> place_of(Leaf()).name == f"Leaf({Leaf().furu_hash[:6]})"
         True

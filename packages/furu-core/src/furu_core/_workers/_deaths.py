@@ -22,7 +22,7 @@ def exit_text(code: int) -> str:
         code: its exit status; negative for the number of a signal.
 
     Example:
-        >>> from furu_core.executors import exit_text
+        >>> from furu_core.workers import exit_text
         >>> exit_text(-11)
         'was killed by SIGSEGV'
     """

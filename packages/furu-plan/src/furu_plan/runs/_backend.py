@@ -15,20 +15,9 @@ import attrs
 
 from furu_core import NodeState
 from furu_core.errors import FuruExecutorError
-from furu_core.executors import (
-    COUNT,
-    Died,
-    Executor,
-    Failure,
-    FailureKind,
-    NodeResult,
-    OptionKind,
-    Outcome,
-    lost_result,
-    option,
-    place_of,
-    state_at,
-)
+from furu_core.executors import COUNT, Executor, Failure, FailureKind, OptionKind, option
+from furu_core.planning import place_of, state_at
+from furu_core.workers import Died, NodeResult, Outcome, lost_result
 from furu_plan._node import PlanNode
 from furu_plan.runs._options import ControlledRunOptions
 from furu_plan.runs._pool import Ended, Place, PoolEvent, Source, Task

@@ -14,18 +14,9 @@ import attrs
 from furu_core import Settings
 from furu_core import settings as current_settings
 from furu_core.errors import FuruExecutorError, FuruWaitTimeout
-from furu_core.executors import (
-    EventKind,
-    EventLog,
-    Failure,
-    FailureKind,
-    NodeResult,
-    Outcome,
-    RunState,
-    RunStatus,
-    made_progress,
-    note_rerun,
-)
+from furu_core.executors import EventKind, EventLog, Failure, FailureKind, RunState, RunStatus
+from furu_core.planning import note_rerun
+from furu_core.workers import NodeResult, Outcome, made_progress
 from furu_plan._elsewhere import Waits
 from furu_plan._frontier import Frontier, Reopening, Stage
 from furu_plan._node import PlanNode

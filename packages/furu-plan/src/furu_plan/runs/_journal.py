@@ -13,8 +13,8 @@ from furu_core.executors import (
     RunState,
     RunStatus,
     count,
-    short_name_of,
 )
+from furu_core.planning import short_name_of
 from furu_plan._frontier import Frontier, Stage
 from furu_plan._node import PlanNode, Status
 from furu_plan.runs._display import RunProgress, time_left

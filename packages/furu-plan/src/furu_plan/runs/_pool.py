@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from furu_core.executors import NodeResult
+from furu_core.workers import NodeResult
 from furu_plan._node import PlanNode
 
 #: Where a node of some spec key has to be computed, when not every worker will do; what it is, such as

@@ -16,13 +16,12 @@ from furu_core.errors import FuruUsageError
 from furu_core.executors import (
     EventLog,
     Roots,
-    dependencies,
     named_roots,
     nearest,
     new_run_folder,
     refuse_nested_run,
-    spec_key,
 )
+from furu_core.planning import dependencies, spec_key
 from furu_plan._build import build_plan
 from furu_plan._frontier import Frontier
 from furu_plan._node import Status

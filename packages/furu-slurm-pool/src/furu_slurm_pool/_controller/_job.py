@@ -20,11 +20,8 @@ import attrs
 
 import furu_core
 from furu_core.errors import FuruError, FuruRunError
-from furu_core.executors import (
-    RunState,
-    WorkerContext,
-    importing_user_code,
-)
+from furu_core.executors import RunState
+from furu_core.workers import WorkerContext, importing_user_code
 from furu_slurm import (
     Cluster,
     JobEnvironment,

@@ -11,15 +11,9 @@ from typing import Final
 import attrs
 
 from furu_core import Settings
-from furu_core.executors import (
-    Failure,
-    FailureKind,
-    NodeResult,
-    NodeState,
-    Outcome,
-    StateReader,
-    record_death,
-)
+from furu_core.executors import Failure, FailureKind
+from furu_core.planning import NodeState, StateReader
+from furu_core.workers import NodeResult, Outcome, record_death
 from furu_plan import PlanNode
 from furu_plan.runs import Begun, Broken, Ended, GivenBack, HandedOver, PoolEvent, Source, Task
 from furu_slurm import same_job

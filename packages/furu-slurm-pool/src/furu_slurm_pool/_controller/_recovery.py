@@ -10,7 +10,7 @@ import attrs
 
 from furu_core import NodeState
 from furu_core.errors import FuruStoreError
-from furu_core.executors import NodeInfo, StateReader
+from furu_core.planning import NodeInfo, StateReader
 from furu_slurm_pool._queue import _reports, _tasks
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import queues

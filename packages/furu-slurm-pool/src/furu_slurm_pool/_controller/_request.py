@@ -22,8 +22,6 @@ from furu_core.errors import FuruExecutorError
 from furu_core.executors import (
     COUNT,
     SECONDS,
-    GraphReader,
-    GraphWriter,
     RecordFormat,
     Roots,
     is_local_folder,
@@ -32,6 +30,7 @@ from furu_core.executors import (
     one_of,
     option,
 )
+from furu_core.workers import GraphReader, GraphWriter
 from furu_plan.runs import ControlledRunOptions
 from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec, Specs
 

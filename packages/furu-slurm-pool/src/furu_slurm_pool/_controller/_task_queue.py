@@ -12,7 +12,8 @@ from typing import Final
 
 import attrs
 
-from furu_core.executors import GraphWriter, list_folder
+from furu_core.executors import list_folder
+from furu_core.workers import GraphWriter
 from furu_plan import PlanNode
 from furu_plan.runs import Task
 from furu_slurm_pool._controller._recovery import read_report

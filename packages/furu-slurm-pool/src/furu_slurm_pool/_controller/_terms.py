@@ -26,17 +26,15 @@ import attrs
 from furu_core.errors import FuruStoreError
 from furu_core.executors import (
     Liveness,
-    ProcessId,
     RecordFormat,
     RunState,
     Submission,
     filesystem_time,
     list_folder,
     liveness,
-    process_is_gone,
     replace_file,
-    this_process,
 )
+from furu_core.workers import ProcessId, process_is_gone, this_process
 from furu_slurm import SILENT_LEASES, bare_id
 
 _STOP: Final = "stop-"

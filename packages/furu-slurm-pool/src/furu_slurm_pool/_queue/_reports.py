@@ -15,7 +15,8 @@ from typing import Final
 
 import attrs
 
-from furu_core.executors import NodeResult, RecordFormat, list_folder, replace_file
+from furu_core.executors import RecordFormat, list_folder, replace_file
+from furu_core.workers import NodeResult
 
 
 class TaskEnd(Enum):

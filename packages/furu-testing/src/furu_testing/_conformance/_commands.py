@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from furu_core.executors import short_name
+from furu_core.planning import short_name
 from furu_testing import _processes
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import promise

@@ -8,7 +8,8 @@ from importlib import import_module
 import pytest
 
 from furu_core.errors import FuruRunError
-from furu_core.executors import EventKind, FailureKind, RunState, short_name
+from furu_core.executors import EventKind, FailureKind, RunState
+from furu_core.planning import short_name
 from furu_testing._conformance._going import Going
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import failure_of, promise, says

@@ -18,16 +18,8 @@ import pytest
 import furu_core
 from furu_core import Furu
 from furu_core.errors import FuruRunCancelled, FuruRunError
-from furu_core.executors import (
-    Executor,
-    Liveness,
-    Run,
-    StateReader,
-    Submission,
-    liveness,
-    load_executor,
-    short_name,
-)
+from furu_core.executors import Executor, Liveness, Run, Submission, liveness, load_executor
+from furu_core.planning import StateReader, short_name
 from furu_testing import _marks, _processes
 from furu_testing._conformance import _distribution
 from furu_testing._conformance._going import Going

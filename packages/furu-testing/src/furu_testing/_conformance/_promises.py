@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from furu_core.errors import FuruRunError
-from furu_core.executors import Event, EventKind, Failure, FailureKind, Run, RunState, short_name
+from furu_core.executors import Event, EventKind, Failure, FailureKind, Run, RunState
+from furu_core.planning import short_name
 
 
 def promise(holds: object, text: str) -> None:

@@ -12,7 +12,8 @@ from typing import Final
 import pytest
 
 from furu_core.errors import FuruRunCancelled
-from furu_core.executors import EventKind, NodeState, RunState, StateReader, read_events
+from furu_core.executors import EventKind, RunState, read_events
+from furu_core.planning import NodeState, StateReader
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import kinds, promise, says
 from furu_testing._conformance._tags import depends_on

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import furu_core
-from furu_core.executors import FailureKind, short_name
+from furu_core.executors import FailureKind
+from furu_core.planning import short_name
 from furu_testing._conformance._kit import ConformanceKit
 from furu_testing._conformance._promises import failure_of, promise
 from furu_testing._conformance._tags import depends_on

@@ -1,0 +1,38 @@
+"""What planners ask of nodes: what they depend on, how they stand, what is to be computed again."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from furu_core._attempts._outcomes import Holder as Holder
+    from furu_core._compute._reruns import matches_rerun as matches_rerun
+    from furu_core._compute._reruns import note_rerun as note_rerun
+    from furu_core._compute._user_methods import dependencies as dependencies
+    from furu_core._compute._user_methods import spec_key as spec_key
+    from furu_core._config._objects import short_name as short_name
+    from furu_core._config._objects import short_name_of as short_name_of
+    from furu_core._status._state_reader import StateReader as StateReader
+    from furu_core._status._state_reader import state_at as state_at
+    from furu_core._status._states import NodeInfo as NodeInfo
+    from furu_core._status._states import NodeState as NodeState
+    from furu_core._store._places import NodePlace as NodePlace
+    from furu_core._store._places import place_of as place_of
+    from furu_core._store._published import absent as absent
+    from furu_core._workers._worker import has_validator as has_validator
+    from furu_core._workers._worker import invalidate_if_bad as invalidate_if_bad
+else:
+    from furu_core import _late
+
+    __all__, __getattr__, __dir__ = _late.late_imports(
+        __name__,
+        {
+            "._attempts._outcomes": "Holder",
+            "._compute._reruns": "matches_rerun note_rerun",
+            "._compute._user_methods": "dependencies spec_key",
+            "._config._objects": "short_name short_name_of",
+            "._status._state_reader": "StateReader state_at",
+            "._status._states": "NodeInfo NodeState",
+            "._store._places": "NodePlace place_of",
+            "._store._published": "absent",
+            "._workers._worker": "has_validator invalidate_if_bad",
+        },
+    )
