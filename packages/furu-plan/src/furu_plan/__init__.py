@@ -1,8 +1,8 @@
-"""Plans what of a furu graph is to be computed, and in which order.
+"""Plans which nodes of a furu graph are to be computed, and in which order.
 
-`build_plan` looks at the store once and gives a `DependencyPlan`. An executor makes a `Frontier` of
-it, which hands out nodes as they become ready, asks a `RetryLedger` what follows from a failure, and
-lets `Waits` watch what someone else computes::
+`build_plan` reads the store once and returns a `DependencyPlan`. An executor makes a `Frontier` of
+it, which hands out nodes as they become ready; asks a `RetryLedger` what follows from a failure; and
+lets `Waits` watch the nodes that another run or process computes::
 
     plan = build_plan(roots)
     frontier = Frontier(plan, window="bfs")
@@ -16,22 +16,22 @@ lets `Waits` watch what someone else computes::
             ...  # frontier.done, failed, retry, elsewhere or reopen
 
 Glossary:
-    plan: what of a graph is done, in progress, failed, or to be computed, as the store showed it once
+    plan: a snapshot of which nodes of a graph are done, in progress, failed, or to be computed
     frontier: which nodes of a plan can be computed now, kept up to date while a run goes on
-    stage: where a node stands within a run: pending, ready, out, waiting, done, failed or blocked
+    stage: a node's state within a run: pending, ready, out, waiting, done, failed or blocked
     blocked node: one that can never run, because something that it depends on failed
     window: how many roots are worked on at once
-    reopening: computing a node again whose artifact turned out to be bad, once a run
-    retry ledger: what counts the failures of each node of a run, and decides what follows
-    elsewhere: with another run or process, which computes a node that this run needs
-    controller: the loop of a run: it hands out what is ready, hears what became of it, decides
-    pool: whatever does a controller's tasks: threads, processes, jobs of a scheduler
+    reopening: computing a node again because its artifact turned out to be bad; at most once a run
+    retry ledger: counts the failures of each node of a run, and decides what follows
+    elsewhere: in another run or process, which computes a node that this run needs
+    controller: the loop of a run: it hands out ready nodes, receives results, decides what follows
+    pool: the workers that do a controller's tasks: threads, processes, jobs of a scheduler
     task: one attempt at a node, handed to a pool
     place: where nodes of a spec key have to be computed, such as a device
-    backend: what does tasks elsewhere, of which a pool is made
-    journal: the events of a run, and the failures and counts that it is summed up by
-    conclusion: what a run that has ended says, and raises to whoever waits for it
-    hand-over: that another controller has the run from now on
+    backend: the adapter of a scheduler or framework that does tasks outside this process
+    journal: the record of a run: its events, failures and counts
+    conclusion: the outcome of an ended run: it returns, or raises an error with a summary
+    hand-over: the event that another controller has taken over the run
 """
 
 from typing import TYPE_CHECKING

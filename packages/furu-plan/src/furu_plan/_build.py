@@ -35,7 +35,7 @@ def build_plan(
     validate: bool = True,
     compute_queued: bool = False,
 ) -> DependencyPlan:
-    """Find out what of a graph is done and what is to be computed.
+    """Find out which nodes of a graph are done and which are to be computed.
 
     The walk goes from the roots down through what is to be computed, and looks at nothing below a
     node that is DONE, IN_PROGRESS or FAILED. It never recurses, and costs two directory listings per
@@ -43,13 +43,13 @@ def build_plan(
 
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
-        settings: `retry_failed` makes failed nodes TODO again; `always_rerun` makes DONE nodes TODO
-            whose class it names, also below DONE nodes that it does not name, for which the walk
+        settings: `retry_failed` makes failed nodes TODO again; `always_rerun` makes the DONE nodes of
+            the classes that it names TODO, also below DONE nodes of other classes, so that the walk
             then goes through the whole graph. Default: the current settings.
-        reader: what answers how a node stands; for tests, and for callers that have one.
+        reader: reads the state of nodes; for tests, and for callers that have one.
         validate: call `_validate` of the DONE roots and of the DONE direct dependencies of TODO nodes,
-            where their class defines it, and hold the files of DONE roots against their manifests;
-            what is bad is moved aside and TODO. False changes nothing on disk.
+            where their class defines it, and compare the files of DONE roots with their manifests; a
+            bad artifact is moved out of the way, and its node is TODO. False changes nothing on disk.
         compute_queued: a node that only waits in a scheduler's queue is TODO, as it is for `get()`,
             instead of IN_PROGRESS.
 
@@ -76,7 +76,7 @@ def build_plan(
     items = named_roots(roots).items
     asked = dict.fromkeys(item.furu_hash for item in items)
     nodes = walk(items, roots=asked)
-    # Nodes to be computed anew below DONE ones are asked for by nobody but the settings.
+    # Nodes to be computed anew below DONE ones have no dependents in the plan, so they become roots.
     rerun = [node.hash for node in nodes.values() if node.rerun and not node.dependents]
     return DependencyPlan(roots=tuple(asked | dict.fromkeys(rerun)), nodes=nodes, extend=walk)
 
@@ -87,7 +87,7 @@ class _ClassFacts:
     validator: bool
 
 
-# What the walk knows of a node before it knows its dependents.
+# What the walk knows of a node before its dependents: object, status, info, rerun, dependencies.
 _Draft = tuple[Furu[Any], Status, NodeInfo, bool, tuple[str, ...]]
 
 
@@ -115,16 +115,16 @@ class _Walk:
         Args:
             objects: where to start.
             known: hashes that the caller has already; they are not walked and not in the result.
-            todo: hashes that are to be computed whatever the store says, known or not.
+            todo: hashes that are to be computed whatever their state in the store, known or not.
             refresh: read the store anew instead of trusting what was read for this plan before.
-            roots: hashes whose artifacts nobody will load while the run goes on, so that damage has
-                to be noticed here.
+            roots: hashes of roots; no node of the run loads their artifacts, so damage has to be
+                noticed here.
         """
         if refresh:
             self.reader.refresh()
         through_done = bool(self.always_rerun)
         drafts: dict[str, _Draft] = {}
-        # The way from a start down to here: the nodes whose dependencies are being walked.
+        # The path from a start down to here: the nodes whose dependencies are being walked.
         path: dict[str, _Draft] = {}
         starts = [(obj, obj.furu_hash) for obj in objects]
         stack: list[Iterator[tuple[Furu[Any], str]]] = [iter(starts)]
@@ -144,7 +144,7 @@ class _Walk:
                     drafts[node_hash] = (obj, status, info, rerun, ())
                     continue
                 hashes = [item.furu_hash for item in below]
-                # Equal objects may be nested twice; and what is done waits for nothing below it.
+                # Equal objects may be nested twice; and a node that is DONE waits for no dependency.
                 distinct = tuple(dict.fromkeys(hashes)) if to_do else ()
                 path[node_hash] = (obj, status, info, rerun, distinct)
                 stack.append(zip(below, hashes, strict=True))

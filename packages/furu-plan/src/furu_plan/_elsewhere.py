@@ -1,4 +1,4 @@
-"""Nodes that someone else computes: what became of them, and how long to wait."""
+"""Nodes that another run or process computes: what became of them, and how long to wait."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _NAMED: Final = 3
 
 @attrs.frozen(slots=True)
 class Reconciled:
-    """What became of nodes that were computed by someone else, as they stand now.
+    """What became of nodes that another run or process computed.
 
     Attributes:
         done: their artifacts are there.
-        todo: nobody computes them any more: the holder died, was cancelled, or failed while
-            `retry_failed` is on.
+        todo: nothing computes them any more: the process that did died, was cancelled, or failed
+            while `retry_failed` is on.
         failed: they failed, and `retry_failed` is off.
-        running: someone still computes them, or they still wait in a scheduler's queue.
+        running: they are still being computed, or still wait in a scheduler's queue.
     """
 
     done: tuple[PlanNode, ...] = ()
@@ -53,7 +53,7 @@ def reconcile(
     retry_failed: bool,
     compute_queued: bool = False,
 ) -> Reconciled:
-    """Look again at nodes that are IN_PROGRESS; the one policy for stale ones, for all executors.
+    """Look again at nodes that are IN_PROGRESS; all executors treat stale ones by this policy.
 
     Args:
         nodes: the nodes, usually `Frontier.waiting()`.
@@ -77,12 +77,13 @@ def reconcile(
 
 
 class Waits:
-    """Watches nodes that someone else computes, says now and then for whom a run waits, and ends
-    a wait that takes too long (P6).
+    """Watches the nodes that another run or process computes, for a run that needs them.
+
+    It announces now and then what the run waits for, and ends a wait that takes too long.
 
     Args:
         settings: `poll_interval_secs`, `max_wait_secs` and `retry_failed`. Default: the current ones.
-        reader: answers how nodes stand. Default: a new one.
+        reader: reads the state of nodes. Default: a new one.
         announce: called with one line of text; by default it goes to the log.
         compute_queued: as for `build_plan`.
         clock: seconds, for tests.
@@ -118,10 +119,10 @@ class Waits:
         Args:
             nodes: those waited for, `Frontier.waiting()`.
             idle: the run has nothing else to do, `Frontier.idle`. Only then does time count against
-                `max_wait_secs`: who works meanwhile does not wait.
+                `max_wait_secs`: a run that computes other nodes meanwhile does not wait.
 
         Returns:
-            What became of them; nothing at all if it was too early to look.
+            What became of them; empty if it was too early to look.
 
         Raises:
             FuruWaitTimeout: a node was waited for longer than `max_wait_secs`. It names the holder.

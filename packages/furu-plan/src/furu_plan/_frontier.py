@@ -20,22 +20,22 @@ Window = Literal["dfs", "bfs"] | int
 
 
 class Stage(StrEnum):
-    """Where a node stands within a run."""
+    """A node's state within a run."""
 
-    PENDING = "pending"  # waits for dependencies, or for its root's turn
+    PENDING = "pending"  # waits for dependencies, or for its root to get a place in the window
     READY = "ready"  # can be taken
-    OUT = "out"  # taken, and nothing heard of it yet
-    WAITING = "waiting"  # computed by someone else
+    OUT = "out"  # taken, and not yet reported back
+    WAITING = "waiting"  # computed by another run or process
     DONE = "done"
     FAILED = "failed"
     BLOCKED = "blocked"  # can never run, because something that it depends on failed
 
 
 class Reopening(StrEnum):
-    """What became of the report that a node's dependency is invalid."""
+    """What follows from the report that a node's dependency is invalid; the asker is that node."""
 
     REOPENED = "reopened"  # the dependency is computed again, the asker waits for it
-    WAITS = "waits"  # the dependency is on its way already, the asker waits for it
+    WAITS = "waits"  # the dependency is being computed already, the asker waits for it
     AGAIN = "again"  # the dependency was computed anew meanwhile, the asker is ready again
     REFUSED = "refused"  # it was computed anew before, or failed; the asker is still OUT: fail it
 
@@ -53,12 +53,14 @@ class Frontier:
     """Hands out the nodes of a plan as they become ready, each once, after all its dependencies.
 
     The plan is never built again: a whole run costs O(nodes + edges). The order is deterministic:
-    the same plan and the same calls give the same nodes. `graphlib.TopologicalSorter` knows neither
-    nodes that come back (an invalid dependency, a holder that died) nor edges found while running,
-    so each node counts how many of its dependencies are not DONE, and is ready at 0.
+    the same plan and the same calls give the same nodes. `graphlib.TopologicalSorter` supports neither
+    nodes that come back (an invalid dependency, a process that died while it computed a node) nor
+    edges found while running, so each node counts how many of its dependencies are not DONE, and is
+    ready at 0.
 
     It belongs to one thread, and knows nothing of retries (`RetryLedger`) nor of time (`Waits`). A
-    node that failed ends what depends on it and nothing else; to end the run is up to the executor.
+    node that failed blocks what depends on it and nothing else; the executor decides whether the run
+    ends.
 
     Args:
         plan: what to run.
@@ -85,10 +87,10 @@ class Frontier:
         Above
     """
 
-    # Between two calls: `_missing` counts for each node those of its dependencies that are not DONE;
-    # a node is READY if and only if none is missing, it waits for nothing else, and a root needs it
-    # whose turn has come; a node is BLOCKED when something it depends on is FAILED or BLOCKED, unless
-    # it is OUT or computed elsewhere and may succeed all the same.
+    # Invariants between two calls: `_missing` counts for each node those of its dependencies that are
+    # not DONE; a node is READY if and only if none is missing, it waits for nothing else, and a root
+    # that was admitted needs it; a node is BLOCKED when something it depends on is FAILED or BLOCKED,
+    # unless it is OUT or computed elsewhere and may succeed all the same.
 
     def __init__(self, plan: DependencyPlan, *, window: Window = "bfs") -> None:
         self.plan = plan
@@ -98,27 +100,29 @@ class Frontier:
         self._missing: dict[str, int] = {}
         self._ready = _ReadyQueue()
         self._roots = frozenset(plan.roots)
-        self._roots_left = deque(plan.roots)  # whose turn has not come
-        self._roots_open: set[str] = set()  # that take a place of the window now
+        self._roots_left = deque(plan.roots)  # not admitted yet
+        self._roots_open: set[str] = (
+            set()
+        )  # admitted and not finished: each takes a place of the window
         self._places = _window_size(window, len(plan.roots))
-        self._admitted: set[str] = set()  # needed by a root whose turn has come
-        self._waiting: dict[str, None] = {}  # those WAITING that are needed so, in order
+        self._admitted: set[str] = set()  # needed by a root that was admitted
+        self._waiting: dict[str, None] = {}  # the admitted nodes that are WAITING, in order
         self._newly_blocked: list[str] = []
         self._ticks = itertools.count(1)
         self._taken: dict[str, int] = {}  # when a node was taken last
         self._remade: dict[str, int] = {}  # when a reopened node was computed anew
         self._add(plan.nodes.values())
-        self._newly_blocked.clear()  # those of failures before the run are no news
+        self._newly_blocked.clear()  # nodes blocked by failures before the run are not reported
         self._admit()
 
     # What there is to do
 
     def take(self, spec_key: str | None = None, limit: int | None = None) -> list[PlanNode]:
-        """Take nodes that are ready, those first that became ready first.
+        """Take nodes that are ready, in the order in which they became ready.
 
         Args:
             spec_key: only nodes with this one; None takes of all.
-            limit: at most so many; None takes all there are.
+            limit: how many to take at most; None takes all.
 
         Raises:
             FuruCycleError: nothing is ready, taken or computed elsewhere, and yet nodes are left.
@@ -137,10 +141,10 @@ class Frontier:
         return self._ready.counts()
 
     def ahead(self) -> list[PlanNode]:
-        """The nodes that a scheduler which orders jobs by itself can be given, dependencies first.
+        """The nodes whose jobs can be given to a scheduler that orders them, dependencies first.
 
-        What each of them needs is DONE, OUT, WAITING, or before it in the list. Whoever submits a job
-        for one takes it by `claim`.
+        Each dependency of a node in the list is DONE, OUT, WAITING, or earlier in the list. A caller
+        that submits a job for a node takes the node by `claim`.
         """
         given = (Stage.DONE, Stage.OUT, Stage.WAITING)
         missing = {
@@ -150,7 +154,7 @@ class Frontier:
             and self._stages[node_hash] in (Stage.PENDING, Stage.READY)
         }
         found = [node_hash for node_hash, number in missing.items() if not number]
-        for node_hash in found:  # which grows meanwhile
+        for node_hash in found:  # the loop appends to it
             for dependent in self._graph.dependents(node_hash):
                 if dependent in missing:
                     missing[dependent] -= 1
@@ -164,7 +168,7 @@ class Frontier:
         self._taken[node_hash] = next(self._ticks)
 
     def waiting(self) -> list[PlanNode]:
-        """The nodes that someone else computes and this run needs; `Waits.check` watches them."""
+        """The nodes that this run needs and another computes; `Waits.check` watches them."""
         return [self._graph.nodes[node_hash] for node_hash in self._needed()]
 
     @property
@@ -174,17 +178,17 @@ class Frontier:
 
     @property
     def finished(self) -> bool:
-        """Whether all is done that can be: nothing is left to take, to hear of, or to wait for."""
+        """Whether no node is left to take, to be reported back, or to wait for."""
         return self.idle and not self._counts[Stage.PENDING] and not any(self._needed())
 
-    # How it stands
+    # The state of the run
 
     def counts(self) -> dict[Stage, int]:
-        """How many nodes stand where; every stage is a key."""
+        """The number of nodes in each stage; every stage is a key."""
         return dict(self._counts)
 
     def stage(self, node_hash: str) -> Stage:
-        """Where a node stands.
+        """The stage of a node.
 
         Raises:
             KeyError: it does not belong to this run.
@@ -192,7 +196,7 @@ class Frontier:
         return self._stages[node_hash]
 
     def node(self, node_hash: str) -> PlanNode:
-        """A node of this run, as it stood when it was planned.
+        """A node of this run, as it was planned.
 
         Raises:
             KeyError: it does not belong to this run.
@@ -200,14 +204,14 @@ class Frontier:
         return self._graph.nodes[node_hash]
 
     def in_stage(self, *stages: Stage) -> list[PlanNode]:
-        """The nodes that stand so; looks at every node."""
+        """The nodes in any of these stages; looks at every node."""
         nodes = self._graph.nodes
         return [nodes[node_hash] for node_hash, at in self._stages.items() if at in stages]
 
     # What became of a node
 
     def done(self, node_hash: str) -> None:
-        """A node's artifact is there, whoever made it: those that waited for it alone become ready."""
+        """A node has its artifact, from any run; nodes that waited for it alone become ready."""
         if self._stages[node_hash] is Stage.DONE:
             return
         if node_hash in self._remade:
@@ -233,7 +237,7 @@ class Frontier:
         return self._admit()
 
     def blocked(self, node_hash: str) -> tuple[PlanNode, ...]:
-        """A node that was taken can never run, because something that it depends on is not to be had.
+        """A node that was taken can never run, because one that it depends on cannot be computed.
 
         Returns:
             It, and the nodes that can never run because of it.
@@ -242,7 +246,7 @@ class Frontier:
         return self._admit()
 
     def retry(self, node_hash: str) -> tuple[PlanNode, ...]:
-        """A node that was taken is given back, to be taken again when its dependencies are there.
+        """A node that was taken is given back, to be taken again when its dependencies are DONE.
 
         Returns:
             The nodes that can never run: it and its dependents, if meanwhile a dependency failed.
@@ -251,14 +255,14 @@ class Frontier:
         return self._admit()
 
     def elsewhere(self, node_hash: str) -> None:
-        """A node that was taken is computed by someone else; it is WAITING until `resolve`."""
+        """A node that was taken is computed by another process; it is WAITING until `resolve`."""
         self._set(node_hash, Stage.WAITING)
         self._waiting[node_hash] = None
         self._roots_open.discard(node_hash)
         self._admit()
 
     def resolve(self, reconciled: Reconciled) -> tuple[PlanNode, ...]:
-        """Take over what became of nodes that someone else computed.
+        """Enter what became of nodes that another run or process computed.
 
         Returns:
             The nodes that can never run because of those that failed.
@@ -269,7 +273,7 @@ class Frontier:
             if self._stages[node.hash] is Stage.WAITING:
                 self._lose(node.hash, Stage.FAILED)
         todo = [node.hash for node in reconciled.todo if node.hash in self._waiting]
-        # What was IN_PROGRESS at planning was not looked below.
+        # The plan did not look below nodes that were IN_PROGRESS.
         leaves = [node_hash for node_hash in todo if not self._graph.was_walked(node_hash)]
         if leaves:
             objects = [self._graph.nodes[node_hash].obj for node_hash in leaves]
@@ -285,8 +289,8 @@ class Frontier:
     def reopen(self, node_hash: str, asker: str) -> Reopening:
         """A node that was taken found that something it depends on is invalid and gone.
 
-        The dependency is computed again, at most once in a run, and the asker waits for it, as does
-        all else that needs it and has not started.
+        The dependency is computed again, at most once in a run. The asker waits for it, as does every
+        other node that depends on it and has not started.
 
         Args:
             node_hash: the invalid dependency; it may lie below what was planned.
@@ -318,7 +322,7 @@ class Frontier:
         obj = self._graph.find(node_hash, below=asker)
         if obj is None:
             return False
-        if node_hash in self._stages:  # those that were ready because of it are no more
+        if node_hash in self._stages:  # nodes that were ready because of it no longer are
             for dependent in self._graph.dependents(node_hash):
                 self._missing[dependent] += 1
                 if self._stages[dependent] is Stage.READY:
@@ -330,7 +334,7 @@ class Frontier:
         return True
 
     def _walk_below(self, hashes: list[str], objects: list[Furu[Any]], *, refresh: bool) -> None:
-        """Plan nodes that were not looked below, as nodes to be computed."""
+        """Plan nodes below which the plan did not look, as nodes to be computed."""
         planned = self.plan.extend(objects, known=self._stages, todo=hashes, refresh=refresh)
         self._graph.add_late(planned)
         self._add(planned.values())
@@ -367,7 +371,7 @@ class Frontier:
             self._set(node.hash, stage)
 
     def _set(self, node_hash: str, stage: Stage) -> None:
-        """Change the stage of a node, and nothing for others."""
+        """Change the stage of a node, and of no other."""
         old = self._stages.get(node_hash)
         if old is not None:
             self._counts[old] -= 1
@@ -387,7 +391,7 @@ class Frontier:
         self._ready.add(node_hash, self._graph.nodes[node_hash].spec_key)
 
     def _lose(self, node_hash: str, stage: Stage) -> None:
-        """A node is FAILED or BLOCKED, and so can never run what depends on it."""
+        """Set a node to FAILED or BLOCKED, and its dependents to BLOCKED."""
         self._set(node_hash, stage)
         stack = [node_hash]
         while stack:
@@ -398,7 +402,7 @@ class Frontier:
                     stack.append(dependent)
 
     def _settle(self, node_hash: str) -> None:
-        """Put a node that came back where its dependencies allow."""
+        """Set the stage of a node that came back, by the stages of its dependencies."""
         dependencies = self._graph.nodes[node_hash].dependencies
         if any(self._stages[item] in _LOST for item in dependencies):
             self._lose(node_hash, Stage.BLOCKED)
@@ -430,7 +434,7 @@ class Frontier:
     # The window
 
     def _admit(self) -> tuple[PlanNode, ...]:
-        """Let further roots have their turn while the window has places, as after every change.
+        """Admit further roots while the window has places; called after every change.
 
         Returns:
             The nodes that became BLOCKED since this was called last.
@@ -443,13 +447,13 @@ class Frontier:
                 continue
             if stage in (Stage.PENDING, Stage.READY, Stage.OUT):
                 self._roots_open.add(root)
-            # What a blocked root needs and can be computed is computed, as `make -k` would.
+            # What a blocked root needs is computed as far as it can be, as `make -k` would.
             self._open((root,))
         blocked, self._newly_blocked = self._newly_blocked, []
         return tuple(self._graph.nodes[node_hash] for node_hash in blocked)
 
     def _open(self, hashes: Iterable[str]) -> None:
-        """Let what these nodes need become ready; each node is opened once in a run."""
+        """Admit these nodes and what they depend on; each node is admitted once in a run."""
         stack = [*hashes]
         stack.reverse()
         while stack:
@@ -467,7 +471,7 @@ class Frontier:
 
 
 class _ReadyQueue:
-    """The nodes that can be taken: first come, first served, in all or of one spec key, in O(1)."""
+    """The nodes that can be taken, first in, first out, over all spec keys or within one, in O(1)."""
 
     def __init__(self) -> None:
         self._tickets = itertools.count()

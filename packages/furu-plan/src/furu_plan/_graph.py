@@ -33,16 +33,16 @@ class RunGraph:
         return planned if late is None else (*planned, *late)
 
     def add_late(self, nodes: Mapping[str, PlanNode]) -> None:
-        """Take over nodes planned later: new ones, and ones that were not looked below before."""
+        """Add nodes planned later: new ones, and ones whose dependencies were not known before."""
         for node_hash, node in nodes.items():
             old = self.nodes.get(node_hash)
-            # Edges from known nodes are in no plan, so all late edges are kept in one place.
+            # No plan has edges from nodes known before, so all late edges are kept in one place.
             self.nodes[node_hash] = attrs.evolve(node, dependents=old.dependents if old else ())
             for dependency in node.dependencies:
                 self._late_dependents.setdefault(dependency, []).append(node_hash)
 
     def link(self, dependency: str, dependent: str) -> bool:
-        """Let one node depend on another; whether it did not before."""
+        """Make one node depend on another; return whether that is new."""
         node = self.nodes[dependent]
         if dependency in node.dependencies:
             return False
@@ -71,7 +71,7 @@ class RunGraph:
         return None
 
     def cycle(self, start: str, waits: Callable[[str], bool]) -> list[PlanNode]:
-        """The nodes that wait for each other, on the way from one that waits down to what waits.
+        """The nodes that wait for each other in a circle, found by going down from one that waits.
 
         Args:
             start: a node that waits, as does at least one dependency of each that does.

@@ -1,4 +1,4 @@
-"""One node of a plan, and how it stands."""
+"""One node of a plan, and its status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from furu_core.planning import Holder, NodeInfo, NodeState, short_name
 
 
 class Status(StrEnum):
-    """How a node stands when the plan is made.
+    """The status of a node when the plan is made.
 
     Example:
         >>> from furu_plan import Status
@@ -28,7 +28,7 @@ class Status(StrEnum):
 
     @property
     def words(self) -> str:
-        """It in plain words."""
+        """The status in plain words."""
         return self.value.lower().replace("_", " ")
 
 
@@ -45,7 +45,7 @@ class PlanNode:
             are not TODO, because a plan does not look below them.
         dependents: hashes of the nodes of this plan that depend on it.
         info: what the store says of it: state, holder, failure, number of the attempt.
-        rerun: the artifact is there and is to be computed again all the same (`FURU_ALWAYS_RERUN`).
+        rerun: it has an artifact and is to be computed again all the same (`FURU_ALWAYS_RERUN`).
     """
 
     obj: Furu[Any] = attrs.field(repr=False)
@@ -69,7 +69,7 @@ class PlanNode:
 
     @property
     def holder(self) -> Holder | None:
-        """Who computes it, if someone does."""
+        """The process that computes it, if one does."""
         return self.info.holder
 
     @property
@@ -79,7 +79,7 @@ class PlanNode:
 
 
 def statuses(*, retry_failed: bool, compute_queued: bool = False) -> dict[NodeState, Status]:
-    """What a plan makes of what the store says; the one policy for stale and failed nodes.
+    """The status that a plan gives a node for each state in the store; all plans use it.
 
     Args:
         retry_failed: nodes that failed before are to be computed again.

@@ -1,4 +1,4 @@
-"""A plan: the nodes that are not done and what they need, as immutable records."""
+"""A plan: immutable records of the nodes that are not done and of what they depend on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from furu_plan._node import PlanNode, Status
 
 
 class Extend(Protocol):
-    """Plans further objects the way the rest of a plan was planned."""
+    """Plans further objects with the settings and the reader of an existing plan."""
 
     def __call__(
         self,
@@ -27,10 +27,10 @@ class Extend(Protocol):
 
 @attrs.frozen(slots=True, eq=False)
 class DependencyPlan:
-    """What of a graph is done, in progress, failed, or still to be computed, and in which order.
+    """Which nodes of a graph are done, in progress, failed, or to be computed, and in which order.
 
-    A plan is a snapshot: it does not change while a run goes on. What a run does is kept by a
-    `Frontier`, which is made from the plan.
+    A plan is a snapshot: it does not change while a run goes on. A `Frontier`, made from the plan,
+    keeps the state of the run.
 
     Attributes:
         roots: hashes of the roots, in the order given, each once.
@@ -73,7 +73,7 @@ class DependencyPlan:
         return self.nodes[_hash_of(item)]
 
     def with_status(self, status: Status) -> list[PlanNode]:
-        """The nodes that stand so, dependencies first."""
+        """The nodes with this status, dependencies first."""
         return [node for node in self.nodes.values() if node.status is status]
 
     def topo_order_todo(self) -> list[PlanNode]:
@@ -95,14 +95,14 @@ class DependencyPlan:
         ]
 
     def counts(self) -> dict[Status, int]:
-        """How many nodes stand how; every status is a key."""
+        """The number of nodes in each status; every status is a key."""
         counts = dict.fromkeys(Status, 0)
         for node in self.nodes.values():
             counts[node.status] += 1
         return counts
 
     def counts_by_class(self) -> dict[str, dict[Status, int]]:
-        """How many nodes of each class stand how, the classes in topological order."""
+        """The number of nodes in each status, by class; the classes are in topological order."""
         table: dict[str, dict[Status, int]] = {}
         for node in self.nodes.values():
             counts = table.get(node.class_name)

@@ -13,7 +13,7 @@ from furu_core import settings as current_settings
 from furu_core.executors import Failure, FailureKind
 from furu_core.workers import NodeResult
 
-# Only a changed checkpoint tells progress, and a node may change it without getting on.
+# Progress is told by a changed checkpoint alone, and a node may change it without getting further.
 MOST_LOSSES: Final = 1000
 
 
@@ -21,14 +21,14 @@ class NextStep(StrEnum):
     """What is to become of a node whose attempt left no artifact."""
 
     RETRY = "retry"  # try it again; the failure was counted
-    FREE = "free"  # try it again; nothing was counted, because it was not the node's fault
+    FREE = "free"  # try it again; the failure was not counted, because the node did not cause it
     GIVE_UP = "give up"  # it failed for good, and so did all that depends on it
     STOP_RUN = "stop run"  # it failed for good, and the run ends at once
 
 
 @attrs.frozen(slots=True)
 class Spent:
-    """What a node has used up of its budgets within one run.
+    """The failures of a node that count against its limits within one run.
 
     Attributes:
         compute: attempts in which its code raised.
@@ -59,7 +59,7 @@ class Decision:
 
 
 def failure_of(result: NodeResult, *, node: str, node_hash: str) -> Failure:
-    """Why an attempt left no artifact, by the kind that it counts as.
+    """Why an attempt left no artifact, with the failure kind that it counts as.
 
     Args:
         result: what became of it: it failed, or was interrupted though nobody cancelled its run.
@@ -76,25 +76,25 @@ def failure_of(result: NodeResult, *, node: str, node_hash: str) -> Failure:
     if failure is None:
         failure = Failure(FailureKind.LOST, "", "it gave no reason", node, node_hash)
     if failure.kind is FailureKind.CANCELLED:
-        # Nobody cancelled the run, so nobody bounds how often that may happen.
+        # The run was not cancelled, and a free retry would have no limit.
         failure = attrs.evolve(failure, kind=FailureKind.LOST, message="it was interrupted")
     return attrs.evolve(failure, node=node, hash=node_hash)
 
 
 class RetryLedger:
-    """Counts the failures of each node of one run and decides what follows from them (P5).
+    """Counts the failures of each node of one run and decides what follows from them.
 
     - ``compute``: tried again `max_compute_retries` times, if `retry_failed` is on.
-    - ``lost``: tried again `max_lost_retries` times in a row; progress starts the row anew.
+    - ``lost``: tried again `max_lost_retries` times in a row; progress starts the count anew.
       A node that is lost 1000 times in all fails, whatever its progress.
     - ``protocol``: never tried again. It stops the run, with `keep_going` only what depends on it.
-    - ``cancelled``, an invalid dependency, a node that someone else computes: free. That these come
-      to an end is up to whoever cancels, and to `Frontier.reopen`.
+    - ``cancelled``, an invalid dependency, a node that another run computes: free, without a limit
+      here. The caller that cancels, and `Frontier.reopen`, ensure that these come to an end.
 
     Args:
         settings: the limits. Default: the current settings.
         keep_going: a node that failed for good ends only what depends on it, not the run.
-        spent: what nodes have used up before, by node_hash, when a run is resumed.
+        spent: the failures counted so far, by node hash, when a run is resumed.
 
     Example:
         >>> from furu_core import Settings

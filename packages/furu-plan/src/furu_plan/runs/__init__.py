@@ -1,10 +1,10 @@
-"""What runs are built of: a controller with its loop, and what it needs of workers.
+"""The parts of a run: a controller with its loop, and the interface of its workers.
 
-An executor whose controller is a process of the user's brings a `Pool`, which is whatever computes
-nodes, and leaves the rest to `Controller` and `ControlledRun`: what is ready, what becomes of failures,
-whom to wait for, what to tell the user, and how a run ends. `start_run` puts them together. Where a
-scheduler or framework computes, a `Backend` is all that is needed: a `BackendPool` makes a pool of it, and
-a `BackendExecutor` an executor.
+An executor whose controller runs in a process of the user brings a `Pool`, which computes nodes.
+`Controller` and `ControlledRun` do the rest: they choose ready nodes, treat failures, wait for nodes
+that other runs compute, inform the user, and end the run. `start_run` puts them together. Where a
+scheduler or framework computes, a `Backend` is all that is needed: a `BackendPool` makes a pool of it,
+and a `BackendExecutor` an executor.
 """
 
 from furu_plan.runs._backend import Answer, Backend, BackendExecutor, BackendPool, Report

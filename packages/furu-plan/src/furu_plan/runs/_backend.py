@@ -1,4 +1,4 @@
-"""A pool whose tasks are done elsewhere, by jobs of a scheduler or tasks of a framework, and its executor."""
+"""A pool whose tasks are done outside this process, by a scheduler or a framework, and its executor."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from furu_plan.runs._start import NewRun, start_run
 
 _log = logging.getLogger("furu.run")
 
-_LOOK_SECS: Final = 2.0  # between two looks at what the backend has room for
-_STOP_LOOK_SECS: Final = 0.1  # between two looks at whether what was stopped has ended
+_LOOK_SECS: Final = 2.0  # how often the backend is asked for its room
+_STOP_LOOK_SECS: Final = 0.1  # how often it is checked whether stopped tasks have ended
 
 #: How a task has ended: what its `run_node` returned, how its process died, or what kept the backend
 #: from computing it, which is a failure of kind `PROTOCOL`.
@@ -38,12 +38,12 @@ Report: TypeAlias = Callable[[Answer], None]
 
 
 class Backend(Protocol):
-    """Does tasks elsewhere, for a `BackendPool`."""
+    """Does tasks outside this process, for a `BackendPool`."""
 
     def room(self, place: Place | None) -> int:
-        """For how many tasks at this place, or without one, there are workers, busy ones counted.
+        """How many tasks there are workers for at this place, or without one; busy workers count.
 
-        Asked every few seconds, and before tasks are started.
+        It is called every few seconds, and before tasks are started.
 
         Raises:
             FuruExecutorError: the backend is gone, which ends the run.
@@ -53,13 +53,13 @@ class Backend(Protocol):
         """Have a task done; `report` is called once, when it has ended or its worker has died."""
 
     def stop(self, tasks: Sequence[Task]) -> None:
-        """See to it that tasks end soon; `report` is called for each of them all the same."""
+        """Make tasks end soon; `report` is called for each of them all the same."""
 
     def lack(self, place: Place | None) -> str:
-        """What is missing where there is no room for any task at this place, in words."""
+        """What is missing at this place, in words, when it has no room for any task."""
 
     def close(self) -> None:
-        """Let go of all workers; those that are the run's own end, with all that they do."""
+        """Release all workers; those that belong to the run end, with the tasks that they do."""
 
 
 @attrs.define(eq=False)
@@ -73,13 +73,13 @@ class _Out:
 
 
 class BackendPool:
-    """A `Pool` of what a backend does elsewhere. It gets as many tasks as it can do at once.
+    """A `Pool` on a backend, which is given as many tasks as it can do at once.
 
     Args:
         backend: does the tasks; closed at the end.
         run_id: the run.
         places: all places of the run, the scarcest first.
-        max_workers: so many tasks at once; None for all that the backend has room for.
+        max_workers: how many tasks at once; None for all that the backend has room for.
         patience: seconds for which the run waits, while nothing is computed, for workers that can
             compute what is ready; then it ends with an error.
     """
@@ -99,7 +99,7 @@ class BackendPool:
         self._most = math.inf if max_workers is None else max_workers
         self._patience = patience
         self._out: dict[int, _Out] = {}
-        # Signal handlers may put into it whatever the thread that they interrupt is doing with it.
+        # A `SimpleQueue`, because a signal handler may put into it while its thread is using it.
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lacking: list[str] = []
         self._lacking_since = 0.0
@@ -133,7 +133,7 @@ class BackendPool:
         self._note_lack(lacking)
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
-        """What has happened; waits until something does, or `feed` is due, or time is up."""
+        """Wait until something happens, `feed` is due, or time is up; return what has happened."""
         ending = any(out.answer is not None for out in self._out.values())
         look = _STOP_LOOK_SECS if ending else _LOOK_SECS
         with suppress(queue.Empty):
@@ -141,7 +141,7 @@ class BackendPool:
             while True:
                 self._news.get_nowait()
         if self._out:
-            self._backend.room(None)  # raises when there is nobody any more to report anything
+            self._backend.room(None)  # raises when the backend is gone and will report nothing more
         return [self._ended(out) for out in list(self._out.values()) if self._has_ended(out)]
 
     def wake(self) -> None:
@@ -149,7 +149,7 @@ class BackendPool:
         self._news.put(None)
 
     def recall(self) -> None:
-        """Nothing is taken that the backend has no room for."""
+        """Do nothing: no task is taken that the backend has no room for."""
 
     def cancel(self) -> None:
         """Interrupt the nodes being computed; `wait` reports how they ended."""
@@ -166,7 +166,7 @@ class BackendPool:
         return [self._ended(out) for out in list(self._out.values())]
 
     def close(self) -> None:
-        """Let go of the backend."""
+        """Close the backend."""
         self._backend.close()
 
     def _start(self, task: Task, place: Place | None) -> None:
@@ -200,7 +200,7 @@ class BackendPool:
         return Ended(out.task, answer)
 
     def _note_lack(self, lacking: list[str]) -> None:
-        """Say what the run waits for; end it when that does not come and there is nothing else."""
+        """Say what the run waits for; end it when that does not come and nothing else is computed."""
         now = time.monotonic()
         if lacking != self._lacking:
             for what in lacking:
@@ -254,9 +254,9 @@ class BackendExecutor(ControlledRunOptions, Executor):
 
     @abstractmethod
     def backend(self, run: NewRun) -> Backend:
-        """What computes the nodes of a run.
+        """The backend that computes the nodes of a run.
 
-        It is connected when `room` is first asked for, as `submit` does if there is anything to do.
+        It connects when `room` is first called, as `submit` does if there is anything to compute.
         """
 
     def places(self) -> Mapping[str, Place]:

@@ -1,4 +1,4 @@
-"""What a run that has ended says, and what waiting for it raises."""
+"""The outcome of a run that has ended: its summary, and the error that waiting for it raises."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def conclude(
     cause: Exception | str | None = None,
     interrupted: bool = False,
 ) -> None:
-    """Return if a run has ended with all its roots there, and else raise what it ended in.
+    """Return if a run has ended with the artifacts of all its roots, and else raise its error.
 
     Args:
         run_id: the run.
-        status: how it stands at its end.
+        status: its status at its end.
         retry_failed: whether it tries nodes again that failed before.
-        cause: what ended it, where that was no node; said where no node failed.
+        cause: what ended it, where that was no node's failure; told where no node failed.
         interrupted: a signal cancelled it.
 
     Raises:
@@ -80,7 +80,7 @@ def _counts(status: RunStatus) -> str:
 
 
 def _hint(failures: Sequence[Failure], retry_failed: bool) -> str:
-    """What to do about a run that did not end well."""
+    """What the user can do about a run that did not end well."""
     if not failures:
         return "run the same command again: it computes only what is not there"
     if retry_failed:

@@ -1,4 +1,4 @@
-"""The loop of a run: hands out what is ready, hears what became of it, decides what follows."""
+"""The loop of a run: it hands out ready nodes, receives results, and decides what follows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LATEST_LOOP_SECS: Final = 60.0
 
 
 class Wish(IntEnum):
-    """What somebody outside wants of a run."""
+    """What a caller, a signal or another process has asked of a run."""
 
     GO_ON = 0
     CANCEL = 1
@@ -53,25 +53,26 @@ class Wish(IntEnum):
 
 
 class Controller:
-    """One run, from its plan to its end. It runs in one thread; `ask` and `status` serve others.
+    """One run, from its plan to its end. It runs in one thread; others may call `ask` and `status`.
 
     Args:
         run_id: the run.
         frontier: what there is to do.
         pool: computes; closed at the end.
         events: where what happens is written; closed at the end.
-        settings: how to wait for what others compute, and the bounds of retries; default: the
-            current settings.
+        settings: how to wait for nodes that other runs compute, and the limits of retries; default:
+            the current settings.
         keep_going: a failed node ends only what depends on it.
         limits: spec key to the number of its nodes that may be computed at once; others have none.
         places: spec key to its places, for those whose nodes not every worker can compute.
-        ledger: decides what follows from failures; default: one for these settings that has seen none.
+        ledger: decides what follows from failures; default: a new one for these settings.
         display: shows how the run stands; closed at the end. Default: what fits the console.
-        workers: asked when the display is drawn what keeps workers from working; empty for nothing.
+        workers: called when the display is drawn: says what keeps workers from working; empty for
+            nothing.
 
     Attributes:
         cause: the error that ended the run, where that was no node's failure.
-        handed_over: that another controller has the run, after which its state stays RUNNING.
+        handed_over: the event that another controller has taken the run; its state then stays RUNNING.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Controller:
         self._longest_look = settings.poll_interval_secs
         self._look_pause = min(_FIRST_LOOK_SECS, self._longest_look)
         self._next_look = time.monotonic()
-        # This loop decides when to look; the watch has no interval of its own.
+        # This loop decides when to look, so `Waits` gets no interval of its own.
         self._waits = Waits(attrs.evolve(settings, poll_interval_secs=1e-6))
         self._wish = Wish.GO_ON
         self._obeyed = Wish.GO_ON
@@ -135,17 +136,17 @@ class Controller:
 
     @property
     def state(self) -> RunState:
-        """How the run stands, in a word."""
+        """The state of the run."""
         return self._journal.state
 
     def status(self) -> RunStatus:
-        """How the run stands."""
+        """The status of the run, with its counts and failures."""
         return self._journal.status(0 if self._ended else self._running)
 
     # The loop
 
     def run(self) -> None:
-        """Compute until all is there, or nothing more can be, or somebody wants it to end."""
+        """Compute until every node is done, or no other can be, or the run was asked to end."""
         self._journal.begin()
         state = RunState.FAILED
         try:
@@ -158,11 +159,11 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - `wait` raises it; the workers must end first
             self.cause = error
             _log.error("run %s ends: %s: %s", self._run_id, type(error).__name__, error)
-            # What is interrupted now is cancelled, not lost: nothing is tried again.
+            # Nodes interrupted now count as cancelled, not as lost: none is tried again.
             self._accepting, self._kill_at = False, time.monotonic()
             self._take_stock(self._pool.kill())
         finally:
-            with ExitStack() as stack:  # each of these happens, whatever the others raise
+            with ExitStack() as stack:  # each of these is called, whatever the others raise
                 stack.callback(self._end, state)
                 stack.callback(self._pool.close)
                 stack.callback(self._display.close)
@@ -180,7 +181,7 @@ class Controller:
             if self._accepting:
                 self._look_elsewhere()
                 if self._frontier.idle:
-                    self._frontier.take(limit=0)  # tells of nodes that wait for each other
+                    self._frontier.take(limit=0)  # raises for nodes that wait for each other
                 self._pool.feed(self._source)
             self._running = len(self._pool.running())
             if not self._pool.busy and (not self._accepting or self._frontier.finished):
@@ -200,7 +201,7 @@ class Controller:
                 self._display.update(progress)
 
     def _patience(self) -> float:
-        """Seconds for which the loop has nothing to do of its own."""
+        """Seconds that the loop may wait for the pool, because it has nothing else to do."""
         now = time.monotonic()
         limits = [_LATEST_LOOP_SECS]
         if self._accepting and any(self._frontier.waiting()):
@@ -213,7 +214,7 @@ class Controller:
         return max(0.0, min(limits))
 
     def _obey(self) -> None:
-        """Do what somebody outside wants, and see to it that it is done in time."""
+        """Do what the run was asked, and kill nodes that do not end in time."""
         if self._wish > self._obeyed:
             if self._obeyed is Wish.GO_ON:
                 self._stop("cancelled: nothing new starts, what runs is stopped")
@@ -240,7 +241,7 @@ class Controller:
             self._hear(event)
 
     def _look_elsewhere(self) -> None:
-        """See what became of nodes that somebody else computes."""
+        """See what became of nodes that another run or process computes."""
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -264,7 +265,7 @@ class Controller:
             if node.failure is not None:
                 self._journal.failed(node.failure)
         self._frontier.resolve(found)
-        # What lies below nodes that nobody computes any more may have failed before.
+        # Nodes below those that are no longer computed elsewhere may have failed before.
         late = bool(found.todo) and self._journal.late_failures()
         if (found.failed or late) and not self._keep_going:
             self._stop("has a node that failed elsewhere or before: nothing new starts")
@@ -309,7 +310,7 @@ class Controller:
                 self._judge(node, result)
 
     def _judge(self, node: PlanNode, result: NodeResult) -> None:
-        """Try a node again, or not."""
+        """Decide whether a node is tried again, and do so or let it fail."""
         failure = failure_of(result, node=node.name, node_hash=node.hash)
         progress = failure.kind is FailureKind.LOST and made_progress(node.obj)
         decision = self._ledger.decide(node.hash, failure.kind, progress=progress)
@@ -325,7 +326,7 @@ class Controller:
                     self._cancel()
 
     def _reopen(self, node: PlanNode, result: NodeResult) -> None:
-        """Have a bad dependency computed again, once a run."""
+        """Have a bad dependency computed again, at most once in a run."""
         culprit = result.culprit or ""
         answer = self._frontier.reopen(culprit, node.hash)
         if answer is Reopening.REFUSED:
@@ -347,7 +348,7 @@ class Controller:
         said = [
             part for part in (reason, f"{len(blocked)} more need it" if blocked else "") if part
         ]
-        # A run that ends says where the logs are.
+        # A run that ends lists the logs in its summary.
         told = attrs.evolve(failure, log=None) if ends_run else failure
         _log.error("%s%s", told, f" ({', '.join(said)})" if said else "")
         if ends_run:

@@ -1,7 +1,7 @@
-"""How far a run is, and showing that on the console: a live display on a terminal, a line now and then elsewhere.
+"""Showing the progress of a run: a live display on a terminal, a line now and then elsewhere.
 
 Nothing here has a thread or a timer: the run's own loop calls `update`, and asks `due_in` how long it
-may wait. Standard output stays free for results.
+may wait. Nothing is written to standard output, which is for results.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _SCREEN_SECS: Final = 0.125
 _FIRST_LINE_SECS: Final = 10.0
 _LINE_SECS: Final = 60.0
 _NAMED: Final = 4
-# Nodes done by each worker, from which on their rate tells how long the rest takes.
+# How many nodes each worker must have done before their rate tells how long the rest takes.
 _ENOUGH: Final = 4
 
 
 @attrs.frozen
 class RunProgress:
-    """How a run stands at one moment.
+    """The progress of a run at one moment.
 
     Attributes:
         run_id: the run.
         total: nodes of its graph.
-        done: those that are there.
-        failed: those that failed for good.
+        done: how many of them are done.
+        failed: how many of them failed for good.
         running: names of those being computed, and for how many seconds.
         elapsed: seconds since the run began.
-        left: seconds that the rest may take; None while nobody can tell.
+        left: seconds that the rest may take; None while that cannot be told.
         note: what the run is doing besides computing, such as stopping.
         workers: what keeps its workers from working, such as a scheduler's queue; empty for nothing.
     """
@@ -56,7 +56,7 @@ class RunProgress:
 
 
 def progress_line(progress: RunProgress) -> str:
-    """How a run stands, in one line."""
+    """The progress of a run, in one line."""
     parts = [
         f"{progress.done} of {count(progress.total, 'node')} there",
         f"{len(progress.running)} running",
@@ -75,13 +75,13 @@ def progress_line(progress: RunProgress) -> str:
 def time_left(
     rest: int, *, elapsed: float, done: int, node_secs: float, running: Sequence[float]
 ) -> float | None:
-    """Seconds that a run will still take; None while nothing tells.
+    """Estimate the seconds that a run will still take; None while that cannot be told.
 
-    What was done so far tells only when it is much: with the first node the others that run beside it
-    are nearly done as well, and whatever it took to start is past.
+    The rate so far is used only once many nodes are done: when the first node ends, those that run
+    beside it are nearly done as well, and the time that starting took will not come again.
 
     Args:
-        rest: nodes that are to be there and are not, those that run among them.
+        rest: how many nodes are not done yet, running ones included.
         elapsed: seconds since the run began.
         done: nodes that were done since then.
         node_secs: what a node took on average; 0 if that is not known.
@@ -109,24 +109,24 @@ def running_text(running: Sequence[tuple[str, float]]) -> str:
 
 
 class Display(Protocol):
-    """Shows how a run stands."""
+    """Shows the progress of a run."""
 
     def due_in(self) -> float | None:
         """Seconds until the next `update`; None for never."""
 
     def update(self, progress: RunProgress) -> None:
-        """Show how the run stands now."""
+        """Show the progress of the run."""
 
     def close(self) -> None:
         """Leave the console as it was."""
 
 
 def choose_display(*, wanted: bool | None, live: bool) -> Display:
-    """The display that fits the console.
+    """Choose the display that fits the console.
 
     Args:
         wanted: False for none at all.
-        live: whether the run comes back to its loop while nodes are computed.
+        live: whether the loop of the run goes on while nodes are computed.
     """
     if wanted is False:
         return NoDisplay()
@@ -143,14 +143,14 @@ class NoDisplay:
         return None
 
     def update(self, progress: RunProgress) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing."""
 
 
 class Lines(NoDisplay):
-    """One line now and then, through logging."""
+    """Logs one line now and then."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _FIRST_LINE_SECS
@@ -160,7 +160,7 @@ class Lines(NoDisplay):
         return self._next - time.monotonic()
 
     def update(self, progress: RunProgress) -> None:
-        """Say how the run stands, if it is time to."""
+        """Log the progress of the run, if a line is due."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _LINE_SECS
             _log.info("%s", progress_line(progress))
@@ -179,7 +179,7 @@ class Screen:
         return self._next - time.monotonic()
 
     def update(self, progress: RunProgress) -> None:
-        """Draw the display, if it is time to."""
+        """Draw the display, if it is due."""
         if time.monotonic() < self._next:
             return
         if self._live is None:
@@ -201,7 +201,7 @@ class Screen:
             console=screen,
             auto_refresh=False,
             transient=True,
-            # Results that the program prints go where its standard output leads.
+            # What the program prints must go to its standard output, not to the display.
             redirect_stdout=False,
             redirect_stderr=False,
         )

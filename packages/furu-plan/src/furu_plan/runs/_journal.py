@@ -1,4 +1,4 @@
-"""What happened in a run so far: its events, and the failures and counts that it is summed up by."""
+"""The record of a run so far: its events, and the failures and counts of its summary."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from furu_plan.runs._display import RunProgress, time_left
 
 
 class RunJournal:
-    """Writes down what happens in a run, and says how the run stands.
+    """Records what happens in a run, and reports its status.
 
     Args:
         run_id: the run.
-        frontier: the stages of its nodes, which whoever drives the run changes.
-        events: where what happens is written; closed at the run's end.
+        frontier: the stages of its nodes; the caller changes them.
+        events: the log of its events; closed at the run's end.
 
     Attributes:
-        state: how the run stands, in a word.
-        failures: why nodes failed, those among them that failed before the run.
+        state: the state of the run.
+        failures: why nodes failed, including those that failed before the run.
         computed: how many nodes the run has computed.
-        there_before: how many were there when it began.
+        there_before: how many nodes were done when it began.
     """
 
     def __init__(self, run_id: str, frontier: Frontier, events: EventLog) -> None:
@@ -52,25 +52,25 @@ class RunJournal:
         return time.monotonic() - self._began
 
     def begin(self) -> None:
-        """The run begins."""
+        """Record that the run begins."""
         total = sum(self._frontier.counts().values())
         self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"))
 
     def note(self, kind: EventKind, node: PlanNode, detail: str = "") -> None:
-        """Something happened to a node."""
+        """Record an event of a node."""
         self._events.write(kind, hash=node.hash, node=node.name, detail=detail)
 
     def done(
         self, node: PlanNode, *, computed: bool, seconds: float = 0.0, detail: str = ""
     ) -> None:
-        """A node is there, computed by this run or by somebody else."""
+        """Record that a node is done, computed by this run or by another."""
         if computed:
             self.computed += 1
             self._computed_secs += seconds
         self.note(EventKind.NODE_COMPUTED if computed else EventKind.NODE_LOADED, node, detail)
 
     def failed(self, failure: Failure) -> None:
-        """A node failed for good, or was cancelled."""
+        """Record that a node failed for good, or was cancelled."""
         self.failures.append(failure)
         name = failure.node or short_name_of("", failure.hash)
         cancelled = failure.kind is FailureKind.CANCELLED
@@ -78,7 +78,7 @@ class RunJournal:
         self._events.write(kind, hash=failure.hash, node=name, detail=str(failure))
 
     def late_failures(self) -> bool:
-        """Note the nodes that came late to the run and had failed before; whether there were any."""
+        """Record nodes that were added late to the run and had failed before; whether there were any."""
         known = {failure.hash for failure in self.failures}
         failed = self._frontier.in_stage(Stage.FAILED)
         late = failed_before(node for node in failed if node.hash not in known)
@@ -87,17 +87,17 @@ class RunJournal:
         return bool(late)
 
     def end(self, state: RunState) -> None:
-        """The run has ended."""
+        """Record that the run has ended."""
         self.state = state
         self._events.write(EventKind.RUN_ENDED, detail=state.value)
         self._events.close()
 
     def close(self) -> None:
-        """Write nothing more, of a run that goes on without this process."""
+        """Write nothing more, because the run goes on without this process."""
         self._events.close()
 
     def status(self, running: int) -> RunStatus:
-        """How the run stands.
+        """The status of the run.
 
         Args:
             running: how many nodes are being computed.
@@ -152,9 +152,12 @@ class RunJournal:
 
 
 def failed_before(nodes: Iterable[PlanNode]) -> list[Failure]:
-    """Why those of some nodes, such as a plan, failed that failed in an earlier run and are not to be tried again.
+    """The failures of nodes that failed in an earlier run and are not to be tried again.
 
-    A run that is not to keep going computes nothing when there are any.
+    Without `keep_going` a run computes nothing when there are any.
+
+    Args:
+        nodes: the nodes to look at, such as a plan.
     """
     failed = [node for node in nodes if node.status is Status.FAILED]
     unknown = "it failed before, and FURU_RETRY_FAILED is off"

@@ -19,7 +19,7 @@ WINDOW: Final = OptionKind(
 
 @attrs.frozen(kw_only=True)
 class RunOptions:
-    """What every run can be asked for: the options of executors begin with these.
+    """The options that every executor has.
 
     An executor derives from this or from `ControlledRunOptions`, and so is an attrs class.
 
@@ -36,7 +36,7 @@ class RunOptions:
     progress: bool | None = option(None, "whether to tell of progress on the console", FLAG)
 
     def settings(self) -> Settings:
-        """The current settings, with what the options say in their place."""
+        """The current settings, overridden by the options."""
         settings = furu_core.settings()
         if self.retry_failed is None:
             return settings
@@ -45,7 +45,7 @@ class RunOptions:
 
 @attrs.frozen(kw_only=True)
 class ControlledRunOptions(RunOptions):
-    """What every run can be asked for that a process of the user's controls; see `start_run`.
+    """The options of every executor whose runs a process of the user controls; see `start_run`.
 
     Attributes:
         window_size: how many roots are worked on at once.

@@ -1,4 +1,4 @@
-"""What a controller asks of its workers, whatever they are: processes, threads, jobs of a scheduler."""
+"""The interface between a controller and its workers: processes, threads or jobs of a scheduler."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import attrs
 from furu_core.workers import NodeResult
 from furu_plan._node import PlanNode
 
-#: Where a node of some spec key has to be computed, when not every worker will do; what it is, such as
-#: a device, only the executor knows.
+#: Where nodes of a spec key have to be computed, when not every worker can compute them. The executor
+#: chooses the type; a place may be a device, for example.
 Place: TypeAlias = Hashable
 
 
@@ -46,7 +46,7 @@ class Ended:
 
     Attributes:
         task: the task.
-        result: what its attempt came to; a worker that died has one as well, see `lost_result`.
+        result: the result of its attempt; a task whose worker died has one as well, see `lost_result`.
     """
 
     task: Task
@@ -55,7 +55,7 @@ class Ended:
 
 @attrs.frozen
 class GivenBack:
-    """A task was not begun, and is not going to be; its node is ready again.
+    """A task was not begun, and will not be; its node is ready again.
 
     Attributes:
         task: the task.
@@ -69,8 +69,8 @@ class Broken:
     """Workers die before they can do anything.
 
     Attributes:
-        message: what was seen.
-        log: what they wrote.
+        message: how they died.
+        log: the file with their output.
     """
 
     message: str
@@ -79,10 +79,11 @@ class Broken:
 
 @attrs.frozen
 class HandedOver:
-    """Another controller has the run from now on, and all that its workers do.
+    """Another controller has taken over the run and its workers.
 
-    The controller that hears it ends at once: it takes nothing back, interrupts nothing, and writes
-    down neither failures nor an end, because the run goes on. Its `ControlledRun` raises from `wait`.
+    The controller that receives this event ends at once: it takes no task back, interrupts no node,
+    and records neither failures nor an end, because the run goes on. Its `ControlledRun` raises from
+    `wait`.
 
     Attributes:
         why: the reason, as a clause.
@@ -97,7 +98,7 @@ PoolEvent: TypeAlias = Begun | Ended | GivenBack | Broken | HandedOver
 
 
 class Source(Protocol):
-    """Where a pool takes tasks from; only good while the pool's `feed` runs."""
+    """Where a pool takes tasks from; valid only while the pool's `feed` runs."""
 
     def ready(self, place: Place | None) -> int:
         """How many tasks could be taken now for a worker at this place, or for one without."""
@@ -105,22 +106,22 @@ class Source(Protocol):
     def take(
         self, place: Place | None, *, ahead: bool = False, queued: bool = False
     ) -> Task | None:
-        """Take one.
+        """Take one task; None when there is none.
 
         Args:
             place: of the worker that is to do it.
-            ahead: the worker is still busy; then tasks whose number is limited are left out.
-            queued: it is to wait for a worker, perhaps for days; `Begun` tells when it has one.
+            ahead: the worker is still busy; then tasks of spec keys with a limit are left out.
+            queued: the task is to wait for a worker, perhaps for days; `Begun` tells when it has one.
         """
 
 
 class Pool(Protocol):
     """Workers that do tasks.
 
-    A controller calls `feed` and `wait` in turn, from one thread, and so everything but `wake`. Of each
-    task that was taken, `wait` or `kill` tells once: that it ended, or that it was given back, unless
-    `wait` tells of a `HandedOver`, after which only `close` is called. An error that a method raises
-    ends the run.
+    A controller calls `feed` and `wait` in turn. It calls all methods from one thread; only `wake` may be
+    called from others. Each task that was taken is reported once by `wait` or `kill`: as ended, or as
+    given back. After `wait` has reported `HandedOver`, only `close` is called. An error that a method
+    raises ends the run.
     """
 
     @property
@@ -134,7 +135,7 @@ class Pool(Protocol):
         """Take as many tasks as workers can use now, and start workers for them."""
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
-        """What has happened; waits until something does, or `feed` is due, or time is up."""
+        """Wait until something happens, `feed` is due, or time is up; return what has happened."""
 
     def wake(self) -> None:
         """Let a `wait` return at once; may be called from any thread and from signal handlers."""

@@ -1,4 +1,4 @@
-"""A run whose controller is a thread, or the caller, of this process, and the signals that end its wait."""
+"""A run whose controller is a thread of this process, and the signals that cancel it."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class ControlledRun(Run):
     def start(
         self, *, here: bool = False, within: AbstractContextManager[Any] | None = None
     ) -> None:
-        """Begin; for the executor to call.
+        """Start the run; for the executor to call.
 
         Args:
             here: run in the calling thread, until the end.
-            within: what is entered around the run, in the thread that it runs in.
+            within: a context that is entered around the run, in the thread that it runs in.
         """
         self._announce()
         around = nullcontext() if within is None else within
@@ -60,7 +60,7 @@ class ControlledRun(Run):
             with signals_forwarded(self._on_signal):
                 self._run(around)
             return
-        # Not a daemon: a program that ends without waiting for its run still gets its results.
+        # No daemon thread: a program that ends without waiting for its run still gets its results.
         threading.Thread(target=self._run, args=(around,), name=f"furu-run-{self.id}").start()
 
     def wait(self, timeout: float | None = None) -> Self:
@@ -72,7 +72,7 @@ class ControlledRun(Run):
             timeout: seconds; None waits as long as the run lives.
 
         Raises:
-            FuruRunError: it ended, and its roots are not all there, or another controller has it.
+            FuruRunError: it ended without the artifacts of all its roots, or another controller has it.
             FuruRunCancelled: it was cancelled.
             TimeoutError: it has not ended yet.
         """
@@ -96,13 +96,13 @@ class ControlledRun(Run):
         return self
 
     def status(self) -> RunStatus:
-        """How the run stands now."""
+        """The status of the run now."""
         return self._controller.status()
 
     def cancel(self) -> None:
-        """Interrupt what is computed and start nothing more; `wait` tells when that is done.
+        """Interrupt the nodes being computed and start no others; `wait` tells when that is done.
 
-        The second time, kill what still runs.
+        Called a second time, it kills those that still run.
         """
         again = self._controller.wish is not Wish.GO_ON
         self._controller.ask(Wish.KILL if again else Wish.CANCEL)
@@ -147,7 +147,7 @@ class ControlledRun(Run):
 
 @contextmanager
 def signals_forwarded(to: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Call `to` for each signal that asks this program to end, instead of what they did before.
+    """Call `to` for each signal that asks this program to end, instead of its usual handler.
 
     In any thread but the main one this changes nothing, because Python handles signals there. A
     signal that the program ignores (``nohup``, a background job of a shell) stays ignored.

@@ -1,4 +1,4 @@
-"""What of the frontier may start: the nodes that are ready, within limits and places."""
+"""Which ready nodes of the frontier may start now, within limits and places."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FrontierSource:
                 startable = {key: n for key, n in startable.items() if key not in self._limits}
             if not startable:
                 return None
-            # The kind of node of which the fewest are computed, so that none waits for another.
+            # Take the spec key of which the fewest nodes are computed, so that none starves.
             key = min(startable, key=self._out.__getitem__)
         nodes = self._frontier.take(key, limit=1)
         if not nodes:

@@ -1,4 +1,4 @@
-"""Starting a run: from what was asked for to a controller at work."""
+"""Starting a run: from its roots and options to a running controller."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class NewRun:
         id: the run's.
         folder: its folder.
         settings: its settings.
-        todo: how many nodes there are to compute, as far as is known.
+        todo: how many nodes there are to compute, as far as the plan shows.
         at_once: about how many of them can be computed at once, however many workers there are.
     """
 
@@ -74,19 +74,19 @@ def start_run(
     Args:
         executor: the executor's name.
         roots: one Furu object, an iterable of them, or a dict of named ones.
-        make_pool: makes what computes.
-        options: what the run was asked for.
+        make_pool: makes the pool that computes the nodes.
+        options: the options of the run.
         how: how nodes are computed, in words for the console.
         limits: spec key to the number of its nodes that may be computed at once.
         places: spec key to its places, for those whose nodes not every worker can compute.
-        places_option: what the user calls them, for errors.
-        here: control it in the calling thread, until its end.
-        within: what is entered around the run, in the thread that controls it.
+        places_option: the name of the user's option that gives `places`, for errors.
+        here: control the run in the calling thread, until its end.
+        within: a context that is entered around the run, in the thread that controls it.
 
     Raises:
         FuruNestedRun: the caller is a node's code, or a script that a worker imports.
-        FuruUsageError: limits or places are for a spec key that no node of the graph has and that is
-            nearly one of them; one that is far from all is only warned of.
+        FuruUsageError: limits or places name a spec key that no node of the graph has and that looks
+            like a misspelt one; a key that is like none of them is only warned of.
         FuruStoreError: the store cannot be written.
     """
     refuse_nested_run()
@@ -120,7 +120,7 @@ def start_run(
 
 
 def _at_once(plan: DependencyPlan, most: Mapping[str, int]) -> int:
-    """About how many nodes can be computed at once: those that are equally far from what is ready.
+    """About how many nodes can be computed at once: the most that are equally far from ready nodes.
 
     Args:
         plan: what there is to do.
@@ -144,16 +144,16 @@ def _at_once(plan: DependencyPlan, most: Mapping[str, int]) -> int:
 def _check_spec_keys(
     option: str, keys: Collection[str], planned: Collection[str], roots: Roots
 ) -> None:
-    """See that what is asked for by spec key is asked for keys that there are.
+    """Check that an option by spec key names only keys that nodes have.
 
     Args:
-        option: what gives something by spec key.
-        keys: for which keys.
-        planned: the keys of what is planned, which is not all: nothing below what is done is.
+        option: the name of the option.
+        keys: the keys in it.
+        planned: the keys of the nodes in the plan, which has nothing below nodes that are DONE.
         roots: of the whole graph.
 
     Raises:
-        FuruUsageError: a key is nearly that of nodes which are given nothing.
+        FuruUsageError: a key looks like a misspelt one of nodes that the option does not name.
     """
     if all(key in planned or key == _DEFAULT_KEY for key in keys):
         return
@@ -169,12 +169,12 @@ def _check_spec_keys(
                 f"{says}; did you mean {likely[0]!r}?",
                 hint=f"the spec keys of its nodes are {listed}",
             )
-        # One set of options may serve several runs, so this alone is no mistake.
+        # One set of options may serve several runs, so an unused key alone is no mistake.
         _log.warning("%s; the spec keys of its nodes are %s", says, listed)
 
 
 def _spec_keys_of(roots: Roots) -> set[str]:
-    """The spec keys of a whole graph, whatever of it is done."""
+    """The spec keys of a whole graph, done nodes included."""
     seen = {root.furu_hash for root in roots.items}
     stack = list(roots.items)
     keys = set()
