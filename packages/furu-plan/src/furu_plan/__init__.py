@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 else:
     from furu_core.executors import late_imports
 
-    # A scheduler's job counts the failures of its node and plans nothing.
+    # A scheduler's job only counts the failures of its node: it does without the planning modules.
     __all__, __getattr__, __dir__ = late_imports(
         __name__,
         {
