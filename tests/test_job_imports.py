@@ -13,8 +13,8 @@ import attrs
 from furu_core.planning import NodePlace
 from furu_slurm import JobPayload, write_job_environment
 from furu_slurm._job_payload import write_payload
-from furu_slurm_dag._files import Assignment, Batch
 from furu_slurm_dag._job import FUNCTION
+from furu_slurm_dag._run_folder import Assignment, Batch
 from furu_slurm_pool._queue import _run_folder, _tasks
 from furu_slurm_pool._queue._tasks import QueuedTask
 from furu_slurm_pool._worker import WorkerSetup
@@ -42,6 +42,7 @@ NOT_FOR_JOBS: Final = {
     "furu_core._compute._compute",
     "furu_core._config._config_class",
     "furu_core._executors._executor",
+    "furu_core._executors._run",
     "furu_core._furu",
     "furu_core._plugins",
     "furu_plan._build",

@@ -14,7 +14,7 @@ from furu_core._attempts import _records, _submissions
 from furu_core._cli import _output
 from furu_core._codecs._own import OWN_CODECS
 from furu_core._config import _encoding
-from furu_core._executors import _executor
+from furu_core._executors import _run
 from furu_core._forms import _pack
 from furu_core._plugins import EntryPointGroup
 from furu_core._store import _manifest
@@ -39,7 +39,7 @@ def cells(first: str) -> list[str]:
         ("`.furu/metadata.json`", _provenance.PROVENANCE.version),
         ("attempts: `record.json`", _records.RECORD.version),
         ("`submission.json`", _submissions.NOTE.version),
-        ("`runs/<id>/run.json`", _executor.RUN_RECORD.version),
+        ("`runs/<id>/run.json`", _run.RUN_RECORD.version),
         ("`furu plan --json`", _render.VERSION),
     ],
 )

@@ -129,7 +129,7 @@ reveal_type([node.get() for node in grid(Train, data=Split())])  # list[float]
 reveal_type(train.to_dict())  # dict[str, Any]
 reveal_type(Train.from_dict(train.to_dict()))  # module.Train
 reveal_type(Train.from_dict(train.to_dict()).get())  # float
-reveal_type(furu_core.run([train], executor="local"))  # furu_core._executors._executor.Run
+reveal_type(furu_core.run([train], executor="local"))  # furu_core._executors._run.Run
 reveal_type(run_node(train).seconds)  # float
 reveal_type(train == Train(data=Split()))  # bool
 reveal_type({train: 1})  # dict[module.Train, int]

@@ -70,8 +70,8 @@ def _job_rows(folder: Path) -> Iterator[Row]:
 def _dag_job(run: Path, number: int) -> str:
     """The payload file of a job that computes a node of its own."""
     from furu_core.planning import place_of
-    from furu_slurm_dag._files import GRAPH, Assignment, Batch
     from furu_slurm_dag._job import FUNCTION
+    from furu_slurm_dag._run_folder import GRAPH, Assignment, Batch
 
     node = Started(number=number)
     token = f"token{number}"

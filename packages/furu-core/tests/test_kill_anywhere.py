@@ -15,11 +15,11 @@ from furu_core import _files
 from furu_core._attempts import (
     _attempts,
     _claims,
+    _cleanup,
     _lease,
     _liveness,
     _publishing,
     _records,
-    _removal,
 )
 from furu_core._codecs import _store
 from furu_core._compute import _acquire, _compute, _compute_or_wait, _get
@@ -39,7 +39,7 @@ STORE_CODE = tuple(
     str(module.__file__)
     for module in (
         _acquire, _attempts, _claims, _store, _compute, _get, _lease, _liveness, _manifest,
-        _compute_or_wait, _removal,
+        _compute_or_wait, _cleanup,
         _publishing, _records, _files,
     )
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from furu_core import Furu
-from furu_core._attempts import _removal
+from furu_core._attempts import _cleanup
 from furu_core._executors import _registry
 from furu_core._store._layout import node_paths
 from furu_core.errors import FuruComputeError, FuruUsageError
@@ -123,7 +123,7 @@ def test_p7_a_node_without_a_note_that_is_published_meanwhile_gets_one(
 def test_what_a_killed_submitter_left_of_a_note_of_a_published_node_goes_after_a_day(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_removal, "_swept", set())
+    monkeypatch.setattr(_cleanup, "_swept", set())
     node = Leaf(x=1)
     node.get()
     folder = Path(node_paths(node).attempts)
@@ -131,7 +131,7 @@ def test_what_a_killed_submitter_left_of_a_note_of_a_published_node_goes_after_a
     for name, age in (("submission.json.1-a.tmp", 2 * DAY), ("submission.json.2-b.tmp", 60)):
         (folder / name).touch()
         os.utime(folder / name, (time.time() - age,) * 2)
-    monkeypatch.setattr(_removal, "_swept", set())
+    monkeypatch.setattr(_cleanup, "_swept", set())
     Leaf(x=2).get()
     assert [path.name for path in folder.iterdir()] == ["submission.json.2-b.tmp"]
 

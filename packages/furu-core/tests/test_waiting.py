@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from furu_core import Furu, _process_ids, _provenance
-from furu_core._attempts import _attempts, _lease, _liveness, _records, _removal
+from furu_core._attempts import _attempts, _cleanup, _lease, _liveness, _records
 from furu_core._attempts._records import AttemptRecord, AttemptStatus
 from furu_core._config._objects import short_name
 from furu_core._output import _console
@@ -452,7 +452,7 @@ def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
 
     def after_cleaning_up(folder: str, record: AttemptRecord) -> _liveness.Judgement:
         monkeypatch.undo()
-        _removal.remove_all(paths)  # as its holder does who has published
+        _cleanup.remove_all(paths)  # as its holder does who has published
         judgement = judge(folder, record)
         if claimed_anew:
             leave_attempt(Leaf(), token="1" * 16)

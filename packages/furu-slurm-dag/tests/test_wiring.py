@@ -52,7 +52,7 @@ from furu_slurm import (
 from furu_slurm._job_payload import write_payload
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSpecError
 from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
-from furu_slurm_dag import _files as files
+from furu_slurm_dag import _run_folder as files
 from furu_slurm_dag._arrays import afterok, grouped
 from furu_slurm_dag._liveness import liveness
 from furu_slurm_dag._submit import Submitter
@@ -150,7 +150,7 @@ def begun(seconds: float, *, queued: bool = False, home: str = "") -> Submission
     os.utime(folder / "jobs" / "tok.begun", (began, began))
     if queued:
         files.write_job_ids(folder, "tok", [at_home(one, home) for one in ("7_0", "7_1")])
-    return files.JobId("run", "tok", 1).submission()
+    return files.JobRef("run", "tok", 1).submission()
 
 
 def of(cluster: Queue, submission: Submission) -> Liveness:
@@ -376,7 +376,7 @@ def test_what_others_had_planned_is_planned_at_once_for_all_their_jobs_that_are_
     begun(500, queued=True)
     fake.queue(*(f"7_{index}|PENDING|0|0|Priority|Step.tok|" for index in range(2)))
     for index, top in enumerate(tops):
-        note_submission(top, files.JobId("run", "tok", index).submission(), over=None)
+        note_submission(top, files.JobRef("run", "tok", index).submission(), over=None)
     plan = build_plan(tops)
     submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)
     frontier = Frontier(plan)
@@ -398,7 +398,7 @@ def test_p6_what_lies_below_jobs_that_are_gone_and_no_job_can_wait_for_is_an_err
     top = Step(label="top", needs=(base,))
     begun(500, queued=True)
     fake.queue("7_1|PENDING|0|0|Priority|Step.tok|")
-    note_submission(top, files.JobId("run", "tok", 1).submission(), over=None)
+    note_submission(top, files.JobRef("run", "tok", 1).submission(), over=None)
     frontier = Frontier(build_plan(top))
     journal = RunJournal("own", frontier, EventLog(store))
     submitter = Submitter(Queue(), {"default": SlurmSpec()}, store, "own", store, 60)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from furu_core._context._context import ExecContext as ExecContext
     from furu_core._context._context import exec_context as exec_context
     from furu_core._context._context import in_executor as in_executor
-    from furu_core._executors._run import run as run
+    from furu_core._executors._registry import run as run
     from furu_core._furu import Furu as Furu
     from furu_core._settings._settings import Settings as Settings
     from furu_core._settings._settings import configure as configure
@@ -58,7 +58,7 @@ else:
             "._config._config_class": "field",
             "._config._grid": "grid",
             "._context._context": "ExecContext exec_context in_executor",
-            "._executors._run": "run",
+            "._executors._registry": "run",
             "._furu": "Furu",
             "._settings._settings": "Settings configure settings use_settings",
             "._status._states": "NodeState",

@@ -16,18 +16,8 @@ if TYPE_CHECKING:
     from furu_core._config._grid import Roots as Roots
     from furu_core._config._grid import named_roots as named_roots
     from furu_core._context._submission import Submission as Submission
-    from furu_core._executors._executor import Event as Event
-    from furu_core._executors._executor import EventKind as EventKind
-    from furu_core._executors._executor import EventLog as EventLog
     from furu_core._executors._executor import Executor as Executor
     from furu_core._executors._executor import Liveness as Liveness
-    from furu_core._executors._executor import Run as Run
-    from furu_core._executors._executor import RunState as RunState
-    from furu_core._executors._executor import RunStatus as RunStatus
-    from furu_core._executors._executor import new_run_folder as new_run_folder
-    from furu_core._executors._executor import read_events as read_events
-    from furu_core._executors._executor import refuse_nested_run as refuse_nested_run
-    from furu_core._executors._executor import runs_folder as runs_folder
     from furu_core._executors._options import COUNT as COUNT
     from furu_core._executors._options import FLAG as FLAG
     from furu_core._executors._options import SECONDS as SECONDS
@@ -39,6 +29,16 @@ if TYPE_CHECKING:
     from furu_core._executors._registry import installed_executors as installed_executors
     from furu_core._executors._registry import liveness as liveness
     from furu_core._executors._registry import load_executor as load_executor
+    from furu_core._executors._run import Event as Event
+    from furu_core._executors._run import EventKind as EventKind
+    from furu_core._executors._run import EventLog as EventLog
+    from furu_core._executors._run import Run as Run
+    from furu_core._executors._run import RunState as RunState
+    from furu_core._executors._run import RunStatus as RunStatus
+    from furu_core._executors._run import new_run_folder as new_run_folder
+    from furu_core._executors._run import read_events as read_events
+    from furu_core._executors._run import refuse_nested_run as refuse_nested_run
+    from furu_core._executors._run import runs_folder as runs_folder
     from furu_core._files import LineFile as LineFile
     from furu_core._files import create_file as create_file
     from furu_core._files import filesystem_time as filesystem_time
@@ -73,10 +73,11 @@ else:
             "._attempts._submissions": "note_submission remove_submission submission_of",
             "._config._grid": "Roots named_roots",
             "._context._submission": "Submission",
-            "._executors._executor": "Event EventKind EventLog Executor Liveness Run RunState "
-            "RunStatus new_run_folder read_events refuse_nested_run runs_folder",
+            "._executors._executor": "Executor Liveness",
             "._executors._options": "COUNT FLAG SECONDS TEXT OptionKind one_of option parse_pairs",
             "._executors._registry": "installed_executors liveness load_executor",
+            "._executors._run": "Event EventKind EventLog Run RunState RunStatus new_run_folder "
+            "read_events refuse_nested_run runs_folder",
             "._files": "LineFile create_file filesystem_time is_local_folder list_folder "
             "move_file once_visible read_file read_lines replace_file store_error store_errors",
             "._late": "late_imports",

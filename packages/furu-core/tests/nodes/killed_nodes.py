@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu
-from furu_core._attempts import _removal
+from furu_core._attempts import _cleanup
 from furu_core._codecs._load import load as load_result
 from furu_core._settings import _settings
 from furu_core._store import _manifest
@@ -189,7 +189,7 @@ def sweep_when_old(what: str) -> list[str]:
             for name in files:
                 os.utime(f"{folder}/{name}", (AN_AGE_AGO, AN_AGE_AGO), follow_symlinks=False)
             os.utime(folder, (AN_AGE_AGO, AN_AGE_AGO))
-    _removal._swept.clear()  # as in another process
+    _cleanup._swept.clear()  # as in another process
     if what == "steps":
         Steps(name="another").get()
     else:

@@ -35,10 +35,10 @@ from furu_slurm import (
     submitit_root,
     write_job_environment,
 )
-from furu_slurm_dag._files import NAME
 from furu_slurm_dag._liveness import liveness
 from furu_slurm_dag._run import SlurmDagSubmission
-from furu_slurm_dag._submit import Submitter, refuse_elsewhere
+from furu_slurm_dag._run_folder import NAME
+from furu_slurm_dag._submit import Submitter, submission_to_wait_for
 
 
 def submit_slurm_dag(
@@ -141,7 +141,7 @@ class SlurmDagExecutor(RunOptions, Executor):
             _refuse_failed(plan)
         check_spec_keys(specs, plan.topo_order_todo())
         for node in plan.with_status(Status.IN_PROGRESS):
-            refuse_elsewhere(node, node.holder)
+            submission_to_wait_for(node, node.holder)  # or an error
         cluster = SlurmCluster()
         logs = submitit_root(self.submitit_root)
         run_id, folder = new_run_folder(self.name, named)

@@ -34,13 +34,13 @@ from furu_core.planning import NodeInfo, NodePlace, NodeState, absent
 from furu_core.workers import NodeProcess, NodeResult, Outcome, WorkerContext, worker_session
 from furu_plan import Decision, NextStep, RetryLedger, Spent, failure_of
 from furu_slurm import JobEnvironment, JobPayload, this_job
-from furu_slurm_dag._files import (
+from furu_slurm_dag._run_folder import (
     GRAPH,
     NAME,
     Assignment,
     Batch,
-    JobId,
     JobRecord,
+    JobRef,
     read_job_record,
     write_job_record,
 )
@@ -75,7 +75,7 @@ def compute(payload: JobPayload, index: int) -> int:
         index: the job's place in its array.
     """
     batch = Batch.of(payload)
-    name = JobId(batch.run_id, payload.token, index)
+    name = JobRef(batch.run_id, payload.token, index)
     job = this_job()
     assert job is not None
     with _caught_signals() as signals:
@@ -146,7 +146,7 @@ class _Job:
     """One node, from the job's start to its end."""
 
     def __init__(
-        self, folder: Path, batch: Batch, assignment: Assignment, name: JobId, job: JobEnvironment
+        self, folder: Path, batch: Batch, assignment: Assignment, name: JobRef, job: JobEnvironment
     ) -> None:
         self._folder = folder
         self._batch = batch

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from furu_core import exec_context
 from furu_core.executors import Liveness, Submission
 from furu_slurm import ANY_RESTART, Cluster, SlurmCluster, SubmittedJob, liveness_of
-from furu_slurm_dag._files import (
-    JobId,
+from furu_slurm_dag._run_folder import (
+    JobRef,
     age_of_submission,
     home_of_submission,
     job_ids,
-    parse_id,
+    parse_ref,
     run_folder,
 )
 
@@ -33,7 +33,7 @@ def liveness(
     answers = dict.fromkeys(submissions, Liveness.UNKNOWN)
     jobs: dict[Submission, SubmittedJob] = {}
     for submission in submissions:
-        wanted = parse_id(submission)
+        wanted = parse_ref(submission)
         if wanted is None:
             continue
         if own is not None and (own.executor, own.id) == (submission.executor, submission.id):
@@ -45,7 +45,7 @@ def liveness(
     return answers | liveness_of(jobs, SlurmCluster() if cluster is None else cluster)
 
 
-def _submitted_job(name: JobId) -> SubmittedJob:
+def _submitted_job(name: JobRef) -> SubmittedJob:
     """Which job a submitter called so, as far as it wrote that down."""
     folder = run_folder(name.run_id)
     known = job_ids(folder, name.token)

@@ -40,7 +40,7 @@ from furu_plan.runs import (
 from furu_slurm import Cluster, Snapshot, SubmitLimit, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._arrays import Group, grouped
-from furu_slurm_dag._files import unanswered
+from furu_slurm_dag._run_folder import unanswered
 from furu_slurm_dag._submit import Job, Submitter, TooMany
 from furu_slurm_dag._tracker import Tracker
 

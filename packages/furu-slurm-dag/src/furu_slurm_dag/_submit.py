@@ -36,21 +36,21 @@ from furu_slurm import (
 )
 from furu_slurm.errors import FuruSlurmError
 from furu_slurm_dag._arrays import LONGEST, Group, afterok
-from furu_slurm_dag._files import (
+from furu_slurm_dag._job import FUNCTION
+from furu_slurm_dag._run_folder import (
     GRAPH,
     NAME,
     Assignment,
     Batch,
-    JobId,
+    JobRef,
     begin,
     home_of_submission,
     job_ids,
-    parse_id,
+    parse_ref,
     run_folder,
     take_back,
     write_job_ids,
 )
-from furu_slurm_dag._job import FUNCTION
 
 _log = logging.getLogger("furu.slurm")
 
@@ -69,7 +69,7 @@ class Job:
     """
 
     job_id: str
-    name: JobId
+    name: JobRef
     size: int = 1
     home: str = ""
 
@@ -213,7 +213,7 @@ class Submitter:
         )
         write_job_ids(self._folder, token, [at_home(one, self._home) for one in ids])
         return {
-            node.hash: Job(job_id, JobId(self.run_id, token, index), len(nodes), self._home)
+            node.hash: Job(job_id, JobRef(self.run_id, token, index), len(nodes), self._home)
             for index, (node, job_id) in enumerate(zip(nodes, ids, strict=True))
         }
 
@@ -227,7 +227,7 @@ class Submitter:
         others: list[tuple[PlanNode, Submission]] = []
         try:
             for node in nodes:
-                submission = JobId(self.run_id, token, len(ours)).submission()
+                submission = JobRef(self.run_id, token, len(ours)).submission()
                 other = _noted_by_other(node, submission)
                 if other is None:
                     ours.append(node)
@@ -244,14 +244,14 @@ class Submitter:
         Raises:
             FuruExecutorError: it is no job whose end another job could wait for.
         """
-        name = parse_id(submission)
+        name = parse_ref(submission)
         if name is None:
-            raise elsewhere(node, Holder(None, submission))
+            raise cannot_wait_error(node, Holder(None, submission))
         folder = run_folder(name.run_id)
         size = self._size(folder, name.token)
         home = home_of_submission(folder, name.token)
         if home and home.rpartition(":")[0] != self._home.rpartition(":")[0]:
-            raise elsewhere(node, Holder(None, submission))
+            raise cannot_wait_error(node, Holder(None, submission))
         deadline = time.monotonic() + UNCONFIRMED_SECS
         said = False
         while True:
@@ -265,7 +265,7 @@ class Submitter:
             if not _lives(submission):
                 return None
             if time.monotonic() > deadline:
-                raise elsewhere(node, Holder(None, submission))
+                raise cannot_wait_error(node, Holder(None, submission))
             if not said:
                 _log.info("run %s submits %s just now; waiting for its job", name.run_id, node.name)
                 said = True
@@ -283,7 +283,7 @@ def _noted_by_other(node: PlanNode, submission: Submission) -> Submission | None
             return None
 
 
-def elsewhere(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
+def cannot_wait_error(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
     """The error for a node whose end no job can wait for."""
     return FuruExecutorError(
         f"{node.name} is computed by {holder or 'somebody else'}, which is no job of {NAME} that "
@@ -293,11 +293,11 @@ def elsewhere(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
     )
 
 
-def refuse_elsewhere(node: PlanNode, holder: Holder | None) -> Submission:
+def submission_to_wait_for(node: PlanNode, holder: Holder | None) -> Submission:
     """The submission by which a node is computed; an error unless it is one of this executor."""
     submission = None if holder is None else holder.submission
-    if submission is None or parse_id(submission) is None:
-        raise elsewhere(node, holder)
+    if submission is None or parse_ref(submission) is None:
+        raise cannot_wait_error(node, holder)
     return submission
 
 

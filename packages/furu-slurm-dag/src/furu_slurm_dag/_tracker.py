@@ -18,9 +18,9 @@ from furu_core.workers import made_progress
 from furu_plan import Frontier, NextStep, PlanNode, Reconciled, RetryLedger, Stage, Status
 from furu_plan.runs import RunJournal
 from furu_slurm import Health, JobHealth, JobInfo, JobState, Snapshot, job_log, last_word
-from furu_slurm_dag._files import JobRecord, parse_id, read_job_record, run_folder
 from furu_slurm_dag._job import ExitStatus
-from furu_slurm_dag._submit import Job, Submitter, refuse_elsewhere
+from furu_slurm_dag._run_folder import JobRecord, parse_ref, read_job_record, run_folder
+from furu_slurm_dag._submit import Job, Submitter, submission_to_wait_for
 
 _log = logging.getLogger("furu.slurm")
 
@@ -330,7 +330,7 @@ class Tracker:
         holder = state.holder
         if state.state is not NodeState.QUEUED or holder is None or holder.submission is None:
             return False
-        other = parse_id(holder.submission)
+        other = parse_ref(holder.submission)
         if other is None or other == job.name:
             return other is not None
         found = self._submitter.adopt(one.node, holder.submission)
@@ -406,7 +406,7 @@ class Tracker:
         if info.state not in (NodeState.QUEUED, NodeState.RUNNING):
             self._left.append(one.node)
             return
-        submission = refuse_elsewhere(one.node, info.holder)
+        submission = submission_to_wait_for(one.node, info.holder)
         job = self._submitter.adopt(one.node, submission)
         if job is None:
             # It ended between the look at the store and this one.

@@ -12,7 +12,7 @@ from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._config._grid import Roots
-    from furu_core._executors._executor import Run
+    from furu_core._executors._run import Run
 
 _SHOWN_ROOTS: Final = 20
 

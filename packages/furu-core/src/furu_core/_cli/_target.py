@@ -18,7 +18,7 @@ import attrs
 import click
 
 from furu_core import _text
-from furu_core._compute import _surroundings
+from furu_core._compute import _process_state
 from furu_core._config import _module_names
 from furu_core._config._annotations import Annotations, Form, Shape, shape_of_field
 from furu_core._config._grid import Roots, named_roots
@@ -58,7 +58,7 @@ def resolve_roots(target: str, assignments: Sequence[str]) -> Roots:
 
 def import_module(name: str) -> ModuleType:
     """Import a module by its name, or by its path where that ends in ``.py``."""
-    cwd = _surroundings.working_directory()
+    cwd = _process_state.working_directory()
     if cwd is not None and cwd not in sys.path:
         sys.path.insert(0, cwd)
     if name.endswith(".py") or os.sep in name:

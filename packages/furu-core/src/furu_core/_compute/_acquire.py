@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from furu_core._attempts import _attempts, _claims, _publishing, _removal
+from furu_core._attempts import _attempts, _claims, _cleanup, _publishing
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
@@ -41,10 +41,10 @@ def acquire(
         FuruStoreError: the store cannot be written.
     """
     settings = _settings.settings()
-    _removal.sweep_once(paths, lease_secs=settings.lease_secs)
+    _cleanup.sweep_once(paths, lease_secs=settings.lease_secs)
     while True:
         newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
-        if newest is not None and newest.alive and not _proven_dead(newest):
+        if newest is not None and newest.alive and not _job_is_gone(newest):
             return newest
         if newest is not None and not settings.retry_failed:
             _refuse_failed(obj, newest)
@@ -70,11 +70,11 @@ def acquire(
         except BaseException:
             _claims.withdraw(attempt)
             raise
-        _removal.clean_up(attempt)
+        _cleanup.clean_up(attempt)
         return None
 
 
-def _proven_dead(newest: LatestAttempt) -> bool:
+def _job_is_gone(newest: LatestAttempt) -> bool:
     """Whether a scheduler's word supersedes the lease."""
     if newest.record is None or newest.record.submission is None:
         return False

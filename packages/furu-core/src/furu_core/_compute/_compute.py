@@ -12,12 +12,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from furu_core import _files, _provenance, _text
-from furu_core._attempts import _attempts, _claims, _publishing, _records, _removal, _violations
+from furu_core._attempts import _attempts, _claims, _cleanup, _publishing, _records, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._codecs import _store
-from furu_core._compute import _debuggers, _get, _open_files, _surroundings, _user_methods
+from furu_core._compute import _debuggers, _get, _open_files, _process_state, _user_methods
 from furu_core._config import _identity
 from furu_core._config._objects import config_class, short_name
 from furu_core._context import _context
@@ -105,11 +105,11 @@ def compute(
                 raise
             error.__traceback__ = _text.without_own_frames(error) or error.__traceback__
             raise failure from error
-        _removal.clean_up(attempt)
+        _cleanup.clean_up(attempt)
         if not isinstance(error, Exception):
             raise
     else:
-        _removal.clean_up(attempt)
+        _cleanup.clean_up(attempt)
     return published
 
 
@@ -174,7 +174,7 @@ def _traceback(error: BaseException) -> str:
 
 def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | None:
     _refuse_other_spec_key(obj)
-    with _surroundings.restored():
+    with _process_state.restored():
         value = obj._create()
     _end_if_forked(attempt)
     staging = attempt.staging
@@ -187,7 +187,7 @@ def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | No
     if _get.overrides(type(obj), "_validate"):
         # So that `_validate` may load what it judges.
         _manifest.write(staging, entry, _identity.omitted_defaults(obj))
-        with _surroundings.restored():
+        with _process_state.restored():
             reason = _get.invalid_reason(obj)
         if reason is not None:
             raise FuruValidationError(

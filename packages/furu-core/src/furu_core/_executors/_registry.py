@@ -5,14 +5,43 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from furu_core import _plugins, _text
 from furu_core._context._submission import Submission
 from furu_core._executors._executor import Executor, Liveness
+from furu_core._executors._run import Run, refuse_nested_run
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin
 from furu_core.errors import FuruExecutorError
 
 _log = logging.getLogger("furu.executors")
+
+
+def run(roots: Any, executor: str = "local", **options: Any) -> Run:
+    """Compute roots and everything they depend on with an executor, and wait for the end.
+
+    Args:
+        roots: one Furu object, an iterable of them, or a dict of named ones.
+        executor: the name of an installed executor.
+        **options: the executor's own, as its documentation lists them.
+
+    Returns:
+        The run; its `results()` come in the shape of the roots.
+
+    Raises:
+        FuruExecutorError: no such executor, or no such option.
+        FuruRunError: the roots are not all there; it names each node that failed, and its log.
+        FuruNestedRun: the caller is itself the code of a node.
+
+    Example:
+        >>> import furu_core
+        >>> furu_core.run([], executor="no-such")
+        Traceback (most recent call last):
+            ...
+        furu_core.errors.FuruExecutorError: no executor is called 'no-such'; installed are: ...
+    """
+    refuse_nested_run()
+    return load_executor(executor).from_options(options).submit(roots).wait()
 
 
 def load_executor(name: str) -> type[Executor]:

@@ -1,35 +1,289 @@
-"""`furu_core.run`: any executor by its name."""
+"""A run of an executor: how it stands, what happens in it, and the folder where both are written."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, Self
 
-from furu_core._executors import _executor, _registry
-from furu_core._executors._executor import Run
+import attrs
+
+from furu_core._attempts._outcomes import Failure
+from furu_core._config._grid import Roots
+from furu_core._config._objects import short_name
+from furu_core._context import _context
+from furu_core._files import LineFile, read_lines, store_errors
+from furu_core._process_ids import ProcessId, this_process
+from furu_core._record_format import RecordFormat
+from furu_core._store import _layout
+from furu_core.errors import FuruNestedRun
+
+RUN_FILE: Final = "run.json"
+EVENTS_FILE: Final = "events.jsonl"
 
 
-def run(roots: Any, executor: str = "local", **options: Any) -> Run:
-    """Compute roots and everything they depend on with an executor, and wait for the end.
+class RunState(Enum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen
+class RunStatus:
+    """How a run stands, in numbers of nodes.
+
+    Attributes:
+        state: in a word.
+        total: nodes of the run's graph, loaded ones among them as far as the plan walked.
+        computed: nodes computed by this run.
+        loaded: nodes that were there already, or were computed by somebody else.
+        running: nodes being computed.
+        waiting: nodes that are not there and not being computed.
+        failed: nodes that failed for good.
+        failures: why, one for each of them.
+        blocked: those of the waiting ones that can never run, because something they need failed.
+    """
+
+    state: RunState
+    total: int = 0
+    computed: int = 0
+    loaded: int = 0
+    running: int = 0
+    waiting: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+    blocked: int = 0
+
+
+class EventKind(Enum):
+    """What happened in a run."""
+
+    RUN_STARTED = "run started"
+    NODE_STARTED = "node started"
+    NODE_COMPUTED = "node computed"
+    NODE_LOADED = "node loaded"
+    NODE_RETRIED = "node retried"
+    NODE_FAILED = "node failed"
+    NODE_CANCELLED = "node cancelled"
+    NODE_REOPENED = "node reopened"  # its artifact turned out to be bad
+    NODE_WAITING = "node waiting"  # somebody else computes it
+    RUN_ENDED = "run ended"
+
+
+_KINDS: Final = {kind.value: kind for kind in EventKind}
+
+
+@attrs.frozen
+class Event:
+    """Something that happened in a run.
+
+    Attributes:
+        time: seconds since the epoch, by the controller's clock.
+        kind: what happened.
+        hash: of the node, for events of nodes.
+        node: short name of the node.
+        detail: further facts, for people.
+    """
+
+    time: float
+    kind: EventKind
+    hash: str = ""
+    node: str = ""
+    detail: str = ""
+
+
+class EventLog:
+    """Appends events to a run's folder, whole lines at a time.
 
     Args:
-        roots: one Furu object, an iterable of them, or a dict of named ones.
-        executor: the name of an installed executor.
-        **options: the executor's own, as its documentation lists them.
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = LineFile(folder / EVENTS_FILE)
+
+    def write(self, kind: EventKind, *, hash: str = "", node: str = "", detail: str = "") -> Event:
+        """Append one event, and return it.
+
+        Args:
+            kind: what happened.
+            hash: of the node, for events of nodes.
+            node: its short name.
+            detail: further facts, for people.
+        """
+        event = Event(time.time(), kind, hash, node, detail)
+        line = json.dumps([event.time, kind.value, hash, node, detail])
+        with suppress(OSError):  # a full disk must not end a run whose results are elsewhere
+            self._file.append(line.encode())
+        return event
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_events(folder: Path) -> Iterator[Event]:
+    """The events of a run so far, a line that is being written left out.
+
+    Left out as well are those of which a full disk took only a part, and kinds of events that only a
+    newer furu knows.
+    """
+    try:
+        lines = read_lines(folder / EVENTS_FILE)
+    except FileNotFoundError:
+        return
+    for line in lines:
+        with suppress(ValueError, TypeError):
+            when, kind, node_hash, node, detail, *_ = json.loads(line)
+            if kind in _KINDS:
+                yield Event(when, _KINDS[kind], node_hash, node, detail)
+
+
+class Run(ABC):
+    """A run of an executor: what was asked, how it stands, what came of it.
+
+    Attributes:
+        id: the run's name, in the order of time.
+        folder: the run's folder in the store.
+        roots: what was asked for.
+    """
+
+    id: str
+    folder: Path
+    roots: Roots
+
+    @abstractmethod
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the run has ended, and return it.
+
+        Args:
+            timeout: seconds; None waits as long as the run lives.
+
+        Raises:
+            FuruRunError: it ended, and its roots are not all there.
+            FuruRunCancelled: it was cancelled.
+            TimeoutError: it has not ended yet.
+        """
+
+    @abstractmethod
+    def status(self) -> RunStatus:
+        """How the run stands now."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop what runs and start nothing more; `wait` tells when that is done."""
+
+    def results(self) -> Any:
+        """The results, in the shape of the roots: one, a list, or a dict by name."""
+        return self.roots.shaped([root.get() for root in self.roots.items])
+
+    def events(self) -> Iterator[Event]:
+        """What happened in the run so far."""
+        return read_events(self.folder)
+
+    def __repr__(self) -> str:
+        # How it stands, only a scheduler may know, whom nobody asks for a notebook's last line.
+        return f"<{type(self).__name__} {self.id}, in {self.folder}>"
+
+
+@attrs.frozen
+class RootRecord:
+    """A root in `run.json`.
+
+    Attributes:
+        name: its name in the run, or its place.
+        node: its short name.
+        hash: its hash.
+    """
+
+    name: str
+    node: str
+    hash: str
+
+
+@attrs.frozen
+class RunRecord:
+    """What was asked of a run: `run.json`, which scripts may read.
+
+    Attributes:
+        id: of the run.
+        executor: the executor's name.
+        started: seconds since the epoch, by the clock of the process that started it.
+        controller: that process.
+        roots: what the run is to compute.
+    """
+
+    id: str
+    executor: str
+    started: float
+    controller: ProcessId
+    roots: tuple[RootRecord, ...]
+
+
+RUN_RECORD: Final = RecordFormat(RunRecord, "the record of a run", version=1)
+
+
+def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) -> tuple[str, Path]:
+    """Make the folder of a new run.
+
+    Args:
+        executor: the executor's name.
+        roots: what the run is to compute.
+        where: the folder of its folder; None for `runs` in the store.
 
     Returns:
-        The run; its `results()` come in the shape of the roots.
+        The run's id, which sorts by time, and its folder.
 
     Raises:
-        FuruExecutorError: no such executor, or no such option.
-        FuruRunError: the roots are not all there; it names each node that failed, and its log.
-        FuruNestedRun: the caller is itself the code of a node.
-
-    Example:
-        >>> import furu_core
-        >>> furu_core.run([], executor="no-such")
-        Traceback (most recent call last):
-            ...
-        furu_core.errors.FuruExecutorError: no executor is called 'no-such'; installed are: ...
+        FuruNestedRun: the caller is a node's code, or a script that a worker imports.
+        FuruStoreError: the store cannot be written.
     """
-    _executor.refuse_nested_run()
-    return _registry.load_executor(executor).from_options(options).submit(roots).wait()
+    refuse_nested_run()
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    run_id = f"{stamp}-{os.urandom(3).hex()}"
+    folder = (where or runs_folder()) / run_id
+    record = RunRecord(
+        run_id,
+        executor,
+        now,
+        this_process(),
+        tuple(
+            RootRecord(str(name), short_name(root), root.furu_hash)
+            for name, root in zip(roots.names, roots.items, strict=True)
+        ),
+    )
+    with store_errors(folder):
+        folder.mkdir(parents=True)
+    RUN_RECORD.replace(folder / RUN_FILE, record)
+    return run_id, folder
+
+
+def runs_folder() -> Path:
+    """The folder of all runs in the current store."""
+    return Path(_layout.runs_dir())
+
+
+def refuse_nested_run() -> None:
+    """Raise `FuruNestedRun` inside of nodes and while a worker imports the user's code."""
+    context = _context.exec_context()
+    if context.importing:
+        raise FuruNestedRun(
+            f"{context.who} imported a script that starts a run when it is imported",
+            hint='put the call under `if __name__ == "__main__":`',
+        )
+    if context.strict or context.hash or _context.is_child_of_node():
+        who = context.who if context.strict or context.hash else "a child process of a node"
+        raise FuruNestedRun(
+            f"{who} starts a run in its own code",
+            hint="make the nodes fields of it or return them from _dependencies",
+        )

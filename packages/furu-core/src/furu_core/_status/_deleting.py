@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from furu_core._attempts import _attempts, _claims, _removal
+from furu_core._attempts import _attempts, _claims, _cleanup
 from furu_core._attempts._attempts import Attempt
 from furu_core._context._context import ExecContext
 from furu_core._files import discard_or_raise, store_error
@@ -42,7 +42,7 @@ def delete(name: str, paths: NodePaths) -> bool:
     except OSError as error:
         _claims.withdraw(attempt)
         raise store_error(error, paths.artifact) from error
-    _removal.clean_up(attempt)
+    _cleanup.clean_up(attempt)
     return there or not kept_number
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
 import attrs
 
+from furu_core._attempts import _attempts, _claims
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
+from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._process_ids import ProcessId, this_process
 from furu_core._status._state_reader import info_of
 from furu_core._status._states import NodeInfo, NodeState
+from furu_core._store import _published
 from furu_core._store._places import Placed, name_of, paths_of
-from furu_core._workers._worker import record_death
 
 
 def exit_text(code: int) -> str:
@@ -76,6 +79,43 @@ def lost_result(
         return going and info.holder is not None and info.holder.run_id == run_id
 
     return _dead(node, is_its, kind, message, rerun=rerun)
+
+
+def record_death(
+    node: Placed, attempt: int | None, kind: FailureKind, message: str
+) -> Failure | None:
+    """Record that the worker of a node died, by whoever saw it die.
+
+    Args:
+        node: the node that the worker computed, or its place.
+        attempt: the attempt's number; None for the newest that is still on disk.
+        kind: `LOST`, or `CANCELLED` where the executor itself killed the worker.
+        message: what was seen, for instance the signal.
+
+    Returns:
+        The failure to count; None when the node's artifact was published before the worker died.
+    """
+    paths = paths_of(node)
+    if _published.is_published(paths):
+        return None
+    number = attempt
+    if number is None:
+        known = _attempts.numbers(paths)
+        number = known[-1] if known else None
+    log = None
+    if number is not None:
+        status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
+        ended = AttemptEnd(time.time(), kind, "", message)
+        _claims.record_end(paths, number, status, ended)
+        log = _attempts.log_of(f"{paths.attempts}/{number}")
+    return Failure(
+        kind=kind,
+        error_type="",
+        message=message,
+        node=name_of(node),
+        hash=paths.hash,
+        log=log if log is not None and log.exists() else None,
+    )
 
 
 def _dead(

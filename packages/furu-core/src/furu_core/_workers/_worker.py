@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from furu_core._attempts import _attempts, _checkpoints, _claims
+from furu_core._attempts import _attempts, _checkpoints
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
-from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import (
     _acquire,
     _compute,
@@ -25,7 +24,7 @@ from furu_core._context import _context
 from furu_core._output import _logging
 from furu_core._store import _published
 from furu_core._store._layout import NodePaths, node_paths
-from furu_core._store._places import Placed, name_of, paths_of
+from furu_core._store._places import Placed, paths_of
 from furu_core.errors import (
     FuruComputeError,
     FuruInvalidDependency,
@@ -114,43 +113,6 @@ def _failure(
         told,
         node=short_name(obj),
         hash=obj.furu_hash,
-        log=log if log is not None and log.exists() else None,
-    )
-
-
-def record_death(
-    node: Placed, attempt: int | None, kind: FailureKind, message: str
-) -> Failure | None:
-    """Record that the worker of a node died, by whoever saw it die.
-
-    Args:
-        node: the node that the worker computed, or its place.
-        attempt: the attempt's number; None for the newest that is still on disk.
-        kind: `LOST`, or `CANCELLED` where the executor itself killed the worker.
-        message: what was seen, for instance the signal.
-
-    Returns:
-        The failure to count; None when the node's artifact was published before the worker died.
-    """
-    paths = paths_of(node)
-    if _published.is_published(paths):
-        return None
-    number = attempt
-    if number is None:
-        known = _attempts.numbers(paths)
-        number = known[-1] if known else None
-    log = None
-    if number is not None:
-        status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
-        ended = AttemptEnd(time.time(), kind, "", message)
-        _claims.record_end(paths, number, status, ended)
-        log = _attempts.log_of(f"{paths.attempts}/{number}")
-    return Failure(
-        kind=kind,
-        error_type="",
-        message=message,
-        node=name_of(node),
-        hash=paths.hash,
         log=log if log is not None and log.exists() else None,
     )
 

@@ -39,7 +39,7 @@ _LONGEST_WHY: Final = 300
 
 
 @attrs.frozen
-class JobId:
+class JobRef:
     """Which job a node was given to, by names that its submitter chose.
 
     Attributes:
@@ -60,13 +60,13 @@ class JobId:
         return Submission(NAME, str(self), restarts)
 
 
-def parse_id(submission: Submission) -> JobId | None:
+def parse_ref(submission: Submission) -> JobRef | None:
     """Which job a submission names; None for one of another executor, or of a future format."""
     run_id, _, rest = submission.id.partition("/")
     token, _, index = rest.partition(":")
     if submission.executor != NAME or not token or not index.isdecimal():
         return None
-    return JobId(run_id, token, int(index))
+    return JobRef(run_id, token, int(index))
 
 
 def run_folder(run_id: str) -> Path:

@@ -64,7 +64,7 @@ def _is_alone() -> bool:
 
 
 @attrs.frozen
-class _Surroundings:
+class _ProcessState:
     settings: Settings
     environment: Mapping[bytes, bytes]
     umask: int
@@ -74,11 +74,11 @@ class _Surroundings:
     timers: Mapping[int, tuple[float, float]]
 
 
-def _look() -> _Surroundings:
+def _look() -> _ProcessState:
     umask = os.umask(0o022)  # there is no way to ask but to change it
     os.umask(umask)
     main = threading.current_thread() is threading.main_thread()
-    return _Surroundings(
+    return _ProcessState(
         settings=_settings.settings(),
         environment=_environment(),
         umask=umask,
@@ -89,7 +89,7 @@ def _look() -> _Surroundings:
     )
 
 
-def _put_back(before: _Surroundings) -> None:
+def _put_back(before: _ProcessState) -> None:
     for which, timer in before.timers.items():  # first: one that runs out now would end the process
         if timer == _IDLE and signal.getitimer(which) != _IDLE:
             signal.setitimer(which, 0.0)
