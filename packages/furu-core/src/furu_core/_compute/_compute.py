@@ -96,7 +96,7 @@ def compute(
     except BaseException as error:
         if not published and (rerun or not _finished_elsewhere(attempt, error)):
             try:
-                failure = _ended(obj, attempt, error, ending)
+                failure = _end_failed(obj, attempt, error, ending)
             except BaseException:
                 # Too little is left, of the stack for instance, to record how it ended.
                 _claims.release(attempt)
@@ -348,7 +348,7 @@ def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     return not broke_a_rule and _published.is_published(attempt.paths)
 
 
-def _ended(
+def _end_failed(
     obj: ConfigObject,
     attempt: Attempt,
     error: BaseException,

@@ -1,4 +1,4 @@
-"""Executors by name; each is imported when it is asked for."""
+"""Executors by name, each imported when it is asked for; and `furu_core.run`, which runs one."""
 
 from __future__ import annotations
 

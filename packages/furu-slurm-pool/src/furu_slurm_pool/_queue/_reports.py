@@ -46,7 +46,7 @@ class TaskReport:
 
 @attrs.frozen
 class WorkerReport:
-    """One file.
+    """What a worker tells its controller at once: one file.
 
     Attributes:
         worker: who wrote it.
