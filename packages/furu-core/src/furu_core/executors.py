@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from furu_core._text import duration as duration
     from furu_core._text import nearest as nearest
     from furu_core._text import size as size
+    from furu_core._waker import Waker as Waker
     from furu_core.planning import *  # noqa: F403
     from furu_core.workers import *  # noqa: F403
 else:
@@ -85,6 +86,7 @@ else:
             "._output._logging": "console_through",
             "._plugins": "InstalledPlugin",
             "._record_format": "RecordFormat",
+            "._waker": "Waker",
             "._text": "count did_you_mean duration nearest size",
         },
         forwards_to=("furu_core.planning", "furu_core.workers"),

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import select
 import selectors
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ from typing import Final
 import attrs
 
 from furu_core.errors import FuruExecutorError
+from furu_core.executors import Waker
 from furu_core.workers import (
     NodeProcess,
     NodeReport,
@@ -134,10 +133,8 @@ class ProcessPool:
         self._starving_since: float | None = None
         self._due: float | None = None
         self._selector = selectors.DefaultSelector()
-        self._waking, self._woken = os.pipe()
-        for fd in (self._waking, self._woken):
-            os.set_blocking(fd, False)
-        self._selector.register(self._waking, selectors.EVENT_READ, None)
+        self._waker = Waker()
+        self._selector.register(self._waker, selectors.EVENT_READ, None)
 
     # What the controller asks for
 
@@ -175,7 +172,7 @@ class ProcessPool:
         heard = set(silent)
         for key, _ in self._selector.select(max(0.0, min(limits)) if limits else None):
             if key.data is None:
-                self._drain_wake_ups()
+                self._waker.drain()
             else:
                 heard.add(key.data)
         for worker in heard:
@@ -184,8 +181,7 @@ class ProcessPool:
 
     def wake(self) -> None:
         """Let a `wait` return at once; may be called from any thread and from signal handlers."""
-        with contextlib.suppress(OSError):  # full of wake-ups already, or closed
-            os.write(self._woken, b"!")
+        self._waker.wake()
 
     def recall(self) -> None:
         """Ask for all tasks back that were not begun; `wait` reports them."""
@@ -210,7 +206,7 @@ class ProcessPool:
 
     def close(self) -> None:
         """End the workers: those with nothing to do may run their exit handlers, briefly."""
-        self._drain_wake_ups()
+        self._waker.drain()
         workers = list(self._workers.values())
         leaving = [worker.process for worker in workers if worker.idle]
         for process in leaving:
@@ -225,8 +221,7 @@ class ProcessPool:
         if self._watchdog is not None:
             self._watchdog.close()
         self._selector.close()
-        os.close(self._waking)
-        os.close(self._woken)
+        self._waker.close()
 
     # Handing out
 
@@ -382,27 +377,16 @@ class ProcessPool:
         self._selector.unregister(worker)
         worker.process.close(patience=0.0)
 
-    def _drain_wake_ups(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._waking, 4096):
-                pass
-
     def _await_ends(self, leaving: list[NodeProcess]) -> None:
         """Wait a little for processes that end by themselves, unless somebody is impatient."""
         deadline = time.monotonic() + _END_SECS
         while staying := [process for process in leaving if not process.has_ended()]:
             left = deadline - time.monotonic()
-            poll = select.poll()
-            poll.register(self._waking, select.POLLIN)
-            for process in staying:
-                if process.tells_all:
-                    poll.register(process, select.POLLIN)
-                else:
-                    left = min(left, 0.01)
+            telling = [process for process in staying if process.tells_all]
+            if len(telling) < len(staying):
+                left = min(left, 0.01)
             # A wake-up now is somebody who wants the run to end at once.
-            if time.monotonic() > deadline or any(
-                fd == self._waking for fd, _ in poll.poll(max(0.0, 1000 * left))
-            ):
+            if time.monotonic() > deadline or self._waker.sleep(left, *telling):
                 return
 
 

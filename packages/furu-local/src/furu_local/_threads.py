@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import queue
-import select
 import threading
 import time
 from collections import deque
@@ -22,7 +20,7 @@ from contextvars import copy_context
 import attrs
 
 from furu_core.errors import FuruExecutorError, NodeCancelled
-from furu_core.executors import Failure, FailureKind
+from furu_core.executors import Failure, FailureKind, Waker
 from furu_core.workers import NodeResult, Outcome, WorkerContext, run_node, worker_session
 from furu_plan import PlanNode
 from furu_plan.runs import Ended, GivenBack, PoolEvent, Source, Task
@@ -183,9 +181,7 @@ class ThreadPool:
         self._max_workers = max_workers
         self._workers: list[_WorkerThread] = []
         self._reports: deque[tuple[_WorkerThread, Task, NodeResult]] = deque()
-        self._waking, self._woken = os.pipe()
-        for fd in (self._waking, self._woken):
-            os.set_blocking(fd, False)
+        self._waker = Waker()
         self._session = ExitStack()
         self._session.enter_context(_process_session(self._context))
 
@@ -214,13 +210,7 @@ class ThreadPool:
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
         """What has happened; waits until something does, or time is up."""
-        if not self._reports:
-            poll = select.poll()
-            poll.register(self._waking, select.POLLIN)
-            poll.poll(None if timeout is None else 1000 * max(0.0, timeout))
-        with suppress(BlockingIOError):
-            while os.read(self._waking, 4096):
-                pass
+        self._waker.sleep(0.0 if self._reports else timeout)
         events: list[PoolEvent] = []
         while self._reports:
             worker, task, result = self._reports.popleft()
@@ -230,8 +220,7 @@ class ThreadPool:
 
     def wake(self) -> None:
         """Let a `wait` return at once; may be called from any thread and from signal handlers."""
-        with suppress(OSError):
-            os.write(self._woken, b"!")
+        self._waker.wake()
 
     def recall(self) -> None:
         """Nothing is taken that is not being computed."""
@@ -270,8 +259,7 @@ class ThreadPool:
         if not any(
             worker.thread is not None and worker.thread.is_alive() for worker in self._workers
         ):
-            os.close(self._waking)
-            os.close(self._woken)
+            self._waker.close()
 
     def _start(self) -> _WorkerThread | None:
         """A further worker; None where there can be no more than there are."""

@@ -11,8 +11,6 @@ of the package that has it, which imports it then.
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import sys
 import time
@@ -29,7 +27,7 @@ import furu_core.planning
 import furu_core.workers
 import furu_slurm
 from furu_core.errors import FuruError
-from furu_core.executors import Failure, FailureKind, is_local_folder
+from furu_core.executors import Failure, FailureKind, Waker, is_local_folder
 from furu_core.planning import NodeInfo, NodePlace, NodeState, absent
 from furu_core.workers import NodeProcess, NodeResult, Outcome, WorkerContext, worker_session
 from furu_plan import Decision, NextStep, RetryLedger, Spent, failure_of
@@ -87,19 +85,13 @@ def compute(payload: JobPayload, index: int) -> int:
 class _Signals:
     """The signals that came, and what becomes readable when one does."""
 
-    wake: int
+    waker: Waker
     ending: bool = False  # the walltime ends soon
     terminated: bool = False
 
     def wait(self, *others: NodeProcess, timeout: float) -> None:
         """Wait until a signal comes, a node process has something to tell, or time is up."""
-        watched: list[int | NodeProcess] = [self.wake, *others]
-        select.select(watched, [], [], max(0.0, timeout))
-        self._drain()
-
-    def _drain(self) -> None:
-        while select.select([self.wake], [], [], 0)[0]:
-            os.read(self.wake, 4096)
+        self.waker.sleep(timeout, *others)
 
     def __bool__(self) -> bool:
         return self.ending or self.terminated
@@ -108,10 +100,8 @@ class _Signals:
 @contextmanager
 def _caught_signals() -> Iterator[_Signals]:
     """Note the signals that announce an end, instead of dying of them."""
-    reading, writing = os.pipe()
-    for fd in (reading, writing):
-        os.set_blocking(fd, False)
-    signals = _Signals(reading)
+    waker = Waker()
+    signals = _Signals(waker)
 
     def on_ending(_number: int, _frame: FrameType | None) -> None:
         signals.ending = True
@@ -119,15 +109,14 @@ def _caught_signals() -> Iterator[_Signals]:
     def on_term(_number: int, _frame: FrameType | None) -> None:
         signals.terminated = True
 
-    before = signal.set_wakeup_fd(writing)
+    before = signal.set_wakeup_fd(waker.wakeup_fd)
     signal.signal(signal.SIGUSR2, on_ending)
     signal.signal(signal.SIGTERM, on_term)
     try:
         yield signals
     finally:
         signal.set_wakeup_fd(before)
-        os.close(reading)
-        os.close(writing)
+        waker.close()
 
 
 class _Blocked(Exception):

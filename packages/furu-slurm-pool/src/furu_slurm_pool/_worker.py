@@ -21,7 +21,7 @@ import attrs
 import furu_core
 import furu_slurm
 from furu_core.errors import FuruStoreError
-from furu_core.executors import Submission, list_folder
+from furu_core.executors import Submission, Waker, list_folder
 from furu_core.workers import NodeProcess, NodeResult, WorkerContext, this_process
 from furu_slurm import JobPayload, this_job
 from furu_slurm_pool._queue import _reports
@@ -29,7 +29,6 @@ from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport, WorkerReport
 from furu_slurm_pool._queue._run_folder import graph_file, orders_for
 from furu_slurm_pool._queue._tasks import Claims, QueuedTask, queue_folder
-from furu_slurm_pool._waker import Waker
 
 EXECUTOR: Final = "slurm-pool"
 WORK: Final = "furu_slurm_pool._worker:work"
@@ -152,7 +151,7 @@ class _PoolWorker:
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Heed the signals of the scheduler."""
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.wakeup_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
         try:

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from furu_core import Settings
-from furu_core.executors import Failure, FailureKind
+from furu_core.executors import Failure, FailureKind, Waker
 from furu_core.planning import NodeState, StateReader
 from furu_core.workers import NodeResult, Outcome, record_death
 from furu_plan import PlanNode
@@ -25,7 +25,6 @@ from furu_slurm_pool._controller._terms import Term
 from furu_slurm_pool._controller._workers import LostWorker, Worker
 from furu_slurm_pool._queue._reports import TaskEnd, TaskReport
 from furu_slurm_pool._queue._run_folder import order_stop, unwritable
-from furu_slurm_pool._waker import Waker
 
 _log = logging.getLogger("furu.pool")
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from furu_core import use_settings
-from furu_core.executors import EventLog, RunState
+from furu_core.executors import EventLog, RunState, Waker
 from furu_plan import DependencyPlan, Frontier, Spent, Status, build_plan
 from furu_plan.runs import ControlledRun, Controller, Wish, choose_display
 from furu_slurm import check_spec_keys, write_job_environment
@@ -17,7 +17,6 @@ from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader, rec
 from furu_slurm_pool._controller._retries import StoredLedger, spent_before
 from furu_slurm_pool._controller._start import ClaimedRun
 from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
-from furu_slurm_pool._waker import Waker
 
 
 class SlurmPoolRun(ControlledRun):

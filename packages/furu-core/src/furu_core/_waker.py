@@ -5,12 +5,27 @@ from __future__ import annotations
 import os
 import select
 from contextlib import suppress
+from typing import Protocol
+
+
+class HasFileno(Protocol):
+    """Something with a file descriptor, such as a socket or a process."""
+
+    def fileno(self) -> int: ...
 
 
 class Waker:
     """A pipe that one thread listens to while it sleeps.
 
     It can be written to from any thread and from signal handlers, which a lock cannot.
+
+    Example:
+        >>> from furu_core.executors import Waker
+        >>> waker = Waker()
+        >>> waker.wake()
+        >>> waker.sleep(60.0)
+        True
+        >>> waker.close()
     """
 
     def __init__(self) -> None:
@@ -19,6 +34,11 @@ class Waker:
             os.set_blocking(fd, False)
 
     def fileno(self) -> int:
+        """The end that becomes readable when somebody wakes this."""
+        return self._reading
+
+    @property
+    def wakeup_fd(self) -> int:
         """The end that is written to, as `signal.set_wakeup_fd` takes it."""
         return self._writing
 
@@ -27,19 +47,27 @@ class Waker:
         with suppress(OSError):  # nobody listens any more, or enough has been said
             os.write(self._writing, b"!")
 
-    def sleep(self, seconds: float, *also: int) -> bool:
+    def sleep(self, seconds: float | None, *also: int | HasFileno) -> bool:
         """Sleep; whether somebody woke this.
 
         Args:
-            seconds: at most.
-            also: file descriptors that end the sleep as well, once there is something to read.
+            seconds: at most; None for as long as nothing ends it.
+            also: what ends the sleep as well, once there is something to read from it.
         """
-        readable, _, _ = select.select([self._reading, *also], [], [], max(0.0, seconds))
-        woken = self._reading in readable
-        with suppress(BlockingIOError):
-            while woken and os.read(self._reading, 4096):
-                pass
+        poll = select.poll()  # unlike `select`, for more than a thousand open files too
+        for one in (self, *also):
+            poll.register(one, select.POLLIN)
+        milliseconds = None if seconds is None else 1000 * max(0.0, seconds)
+        woken = any(fd == self._reading for fd, _ in poll.poll(milliseconds))
+        if woken:
+            self.drain()
         return woken
+
+    def drain(self) -> None:
+        """Forget that somebody woke this."""
+        with suppress(BlockingIOError):
+            while os.read(self._reading, 4096):
+                pass
 
     def close(self) -> None:
         """Close both ends."""
