@@ -98,6 +98,7 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
     "a list": (b"[1]", "TypeError"),
     "null": (b"null", "AttributeError"),
     "nested without end": (b"[" * 100_000, "RecursionError"),
+    "nested without end after a text": (b'["a\\"]",' * 100_000, "RecursionError"),
     "no version": (b"{}", "version"),
     "a version that is none": (changed(version="3"), "'3' is no version"),
     "a version that is a truth": (changed(version=True), "True is no version"),
@@ -134,6 +135,26 @@ def test_a_stack_that_is_used_up_damages_nothing() -> None:
 
     def read(deep: int) -> Outer:
         FORMAT.from_bytes(data, "")
+        return read(deep + 1)
+
+    with pytest.raises(RecursionError):
+        read(0)
+
+
+def test_a_stack_that_is_used_up_damages_no_record_of_many_brackets_either() -> None:
+    nested: Any = attrs.make_class(
+        "Nest0", {"names": attrs.field(type=tuple[str, ...])}, frozen=True
+    )
+    record = nested(tuple(f"model[{number}]{{}}.bin" for number in range(200)))
+    for number in range(1, 20):  # so that reading takes more of the stack than saying what is wrong
+        nested = attrs.make_class(f"Nest{number}", {"below": attrs.field(type=nested)}, frozen=True)
+        record = nested(record)
+    wide = RecordFormat(nested, "a record of this test", version=1)
+    data = wide.to_bytes(record)
+    assert wide.from_bytes(data, "") == record
+
+    def read(deep: int) -> Any:
+        wide.from_bytes(data, "")
         return read(deep + 1)
 
     with pytest.raises(RecursionError):

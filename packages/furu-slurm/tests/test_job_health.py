@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import attrs
 import pytest
 
 from furu_slurm import (
@@ -113,6 +114,18 @@ def test_p6_slurm_may_believe_in_a_job_that_ended_long_ago(
     assert health.look(JOB, seen(clock, state, reason=reason)) is at_first
     clock.now += 30
     assert health.look(JOB, seen(clock, state, reason=reason)) is expected
+
+
+def test_a_job_that_said_its_last_word_and_is_shown_no_more_is_no_ghost(clock: Clock) -> None:
+    health = made(clock)
+    assert health.look(JOB, seen(clock, JobState.RUNNING)) is Health.HEALTHY
+    health.left = clock.now
+    clock.now += 600  # Slurm forgets jobs a while after their end
+    assert health.look(JOB, seen(clock)) is Health.UNKNOWN
+    # Nobody was asked for a job with a home, so nothing is known of its cluster.
+    away = attrs.evolve(JOB, job_id="7_1@there:1000", home="there:1000")
+    assert health.look(away, seen(clock)) is Health.UNKNOWN
+    assert health.look(JOB, seen(clock, JobState.RUNNING)) is Health.GHOST
 
 
 def test_p6_a_job_may_wait_for_one_in_which_slurm_believes(clock: Clock) -> None:

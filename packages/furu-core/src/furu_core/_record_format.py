@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,11 @@ Raw: TypeAlias = "dict[str, Any]"
 
 # For the `metadata` of a field with an empty default, which is not written while it is empty.
 OMIT_EMPTY: Final = {"furu omit empty": True}
-_MANY: Final = 100  # brackets that no record holds, but one that makes the parser recurse does
+_DEEP: Final = (
+    100  # brackets around brackets that no record has, but one that the parser cannot read
+)
+# A text, of which no bracket counts, or a bracket.
+_NESTING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 # What `json.loads` and `json.dumps` would make, or look for, anew at each call.
 _parsed: Final = json.JSONDecoder().decode
 _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -128,10 +133,7 @@ class RecordFormat(Generic[R]):
                     version += 1
                 return self.from_json(raw)
         except Exception as error:
-            if (
-                isinstance(error, MemoryError | RecursionError)
-                and data.count(b"[") + data.count(b"{") < _MANY
-            ):
+            if isinstance(error, MemoryError | RecursionError) and _depth(data) < _DEEP:
                 raise  # the caller's stack is used up; the record is as good as it was
             raise self.damaged(path, f"{type(error).__name__}: {error}") from None
         raise self.other_version(path, found)
@@ -258,6 +260,18 @@ def format_error(
         known=known,
         hint=hint,
     )
+
+
+def _depth(data: bytes) -> int:
+    """How many brackets of a JSON text stand around each other at most."""
+    depth = deepest = 0
+    for found in _NESTING.finditer(data):
+        if found[0] in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif found[0] in b"]}":
+            depth -= 1
+    return deepest
 
 
 # Values of a type as JSON, by what is made once for each type. cattrs does the same and more, but its

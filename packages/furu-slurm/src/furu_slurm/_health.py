@@ -134,7 +134,8 @@ class JobHealth:
                 self.verdict = self._seen(job, info, snapshot)
             if self.verdict in (Health.HEALTHY, Health.UNKNOWN):
                 # That a listing does not show it proves nothing, so it lives while its heart beats.
-                self.verdict = self._by_signs(silent_secs, SILENT_LEASES * lease_secs)
+                seen = info is not None and not info.elsewhere
+                self.verdict = self._by_signs(silent_secs, SILENT_LEASES * lease_secs, seen=seen)
         return self.verdict
 
     def has_left_for(self, secs: float) -> bool:
@@ -183,7 +184,7 @@ class JobHealth:
         here = job.home and (snapshot.home is None or str(snapshot.home) == job.home)
         return Health.OUT_OF_SIGHT if not here and self._is_late() else Health.UNKNOWN
 
-    def _by_signs(self, silent_secs: float | None, limit: float) -> Health:
+    def _by_signs(self, silent_secs: float | None, limit: float, *, seen: bool) -> Health:
         """What a job that Slurm believes in, or says nothing of, shows itself."""
         now = time.monotonic()
         if self.halted:
@@ -194,10 +195,10 @@ class JobHealth:
         silent = silent_secs is not None and silent_secs > limit
         if self.cancelled is not None:
             return Health.LOST if silent and now - self.cancelled > limit else self.verdict
-        state = None if self.info is None else self.info.state
         # One that waits starts again, and finds its work done; one that is held never does.
         waits = self.info is not None and self.info.state.waiting and not self.info.held
-        if self.has_left_for(GHOST_SECS) and state is not None and not waits:
+        # Of one that is not shown any more, Slurm may have forgotten that it ended as it should.
+        if self.has_left_for(GHOST_SECS) and seen and not waits:
             return Health.GHOST
         return Health.SILENT if silent else self.verdict
 
