@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 import furu_core
-from furu_core.errors import FuruStoreError
+from furu_core.errors import FuruStoreError, FuruUsageError
 from furu_core.executors import Failure, FailureKind, Liveness, RunState, Submission, named_roots
 from furu_core.planning import Holder, NodeInfo, NodeState, StateReader
 from furu_core.workers import NodeResult, Outcome, this_process
 from furu_plan import Spent
-from furu_slurm_pool._controller import _terms
+from furu_slurm_pool._controller import _request, _terms
 from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader
 from furu_slurm_pool._controller._retries import StoredLedger, spent_before
+from furu_slurm_pool._executor import SlurmPoolExecutor
 from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._queue import _heartbeats, _reports, _run_folder, _tasks
 from furu_slurm_pool._queue._heartbeats import Heartbeat, Watch
@@ -58,6 +60,20 @@ def test_a_report_is_read_as_it_was_written() -> None:
 def test_a_damaged_report_is_an_error_and_no_crash(data: bytes) -> None:
     with pytest.raises(FuruStoreError):
         REPORT.from_bytes(data, "")
+
+
+def test_what_stands_for_true_or_false_among_the_options_is_read_as_that(
+    run: str, furu_store: Path
+) -> None:
+    given: dict[str, Any] = {"keep_going": 1, "retry_failed": 0, "progress": 1, "detach": 1}
+    executor = SlurmPoolExecutor(specs={"default": {"cpus": 1}}, **given)
+    request = executor._request()
+    _request.write_request(Path(run), request, named_roots([Leaf()]))
+    found = _request.read_options(Path(run))
+    assert found == request
+    assert (found.keep_going, found.retry_failed, found.progress) == (True, False, True)
+    with pytest.raises(FuruUsageError, match="keep_going is 'false'"):
+        SlurmPoolExecutor(**{**given, "keep_going": "false"})
 
 
 def test_p4_a_worker_that_was_given_up_cannot_tell_anything(run: str) -> None:

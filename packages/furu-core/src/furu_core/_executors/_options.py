@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -71,7 +72,8 @@ def option(default: Any, help: str, kind: OptionKind, *, alias: str | None = Non
         MyExecutor(jobs=3)
     """
     metadata = {_METADATA: Option(help, kind, alias)}
-    return attrs.field(default=default, validator=_validate, metadata=metadata)
+    flag = partial(_flag, default) if kind is FLAG else None
+    return attrs.field(default=default, converter=flag, validator=_validate, metadata=metadata)
 
 
 def options_of(cls: type) -> dict[str, Option]:
@@ -135,6 +137,11 @@ def _validate(_executor: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise FuruUsageError(f"{field.name} is {value!r}", hint=f"expected {kind.expected}")
 
 
+def _flag(default: Any, value: Any) -> Any:
+    """What stands for true or false, such as 1, as that: records of options take nothing else for it."""
+    return value if isinstance(value, str) or value is default else bool(value)
+
+
 def is_count(value: object) -> bool:
     """Whether a value is a whole number from 1 on."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -165,6 +172,6 @@ def parse_pairs(text: str) -> dict[str, str]:
 
 
 COUNT: Final = OptionKind("a whole number from 1 on", is_count)
-FLAG: Final = OptionKind("1 or 0")
+FLAG: Final = OptionKind("1 or 0", lambda value: isinstance(value, bool | None))
 SECONDS: Final = OptionKind("a number of seconds above 0", _is_duration)
 TEXT: Final = OptionKind("text")
