@@ -199,6 +199,10 @@ def test_p6_a_limit_is_waited_for_as_long_as_there_is_a_job_that_may_end() -> No
     limit = SubmitLimit(clock=lambda: now[0])
     own = FuruSubmitLimit("too many", said="AssocMaxSubmitJobLimit")
     group = FuruSubmitLimit("too many", said="AssocGrpSubmitJobsLimit")
+    # It says so when the cluster has as many jobs as it takes (MaxJobCount), whosoever they are.
+    full = FuruSubmitLimit(
+        "too many", said="Slurm temporarily unable to accept job, sleeping and retrying."
+    )
     none = Snapshot(True)
     there = Snapshot(True, found={"7": JobInfo("7", "x.tok", JobState.PENDING)})
     for secs, error, snapshot in [
@@ -208,6 +212,10 @@ def test_p6_a_limit_is_waited_for_as_long_as_there_is_a_job_that_may_end() -> No
         (80, own, there),
         (80, own, none),
         (80, group, none),
+        (80, own, none),
+        (80, full, none),
+        (80, full, none),
+        (80, full, none),
         (80, own, none),
         (80, own, none),
     ]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -11,6 +12,8 @@ from furu_slurm.errors import FuruSubmitLimit, FuruSubmitRefused
 
 LIMIT_PAUSE_SECS: Final = 10.0
 ALONE_SECS: Final = 90.0  # that a listing shows no job proves nothing, before it has been renewed
+# Limits that jobs of others have used up: those of a group, or the number of jobs in the whole cluster.
+_OF_OTHERS: Final = re.compile("Grp|temporarily unable to accept job|MaxJobCount")
 
 
 class SubmitLimit:
@@ -69,7 +72,7 @@ class SubmitLimit:
         self._resumes = self._clock() + self._pause_secs
 
     def check(self, error: FuruSubmitLimit, snapshot: Snapshot) -> None:
-        """See that there is something to wait for: a job of this user, or of somebody else's group.
+        """See that there is something to wait for: a job of this user, or others' where they count.
 
         Args:
             error: of a submission of a single job.
@@ -79,7 +82,7 @@ class SubmitLimit:
             FuruSubmitRefused: there has been nothing for long.
         """
         lives = any(info.state.live for info in snapshot.found.values())
-        if lives or not snapshot.known or "Grp" in error.said:
+        if lives or not snapshot.known or _OF_OTHERS.search(error.said):
             self._alone = None
             return
         now = self._clock()
