@@ -1,10 +1,10 @@
 """Runs furu graphs on this machine, in worker processes, threads or inline.
 
 Glossary:
-    process pool: the worker processes of a run, which the process that started it tells what to compute
+    process pool: the worker processes of a run, controlled by the process that started the run
     thread pool: the threads of the run's own process that compute its nodes
     inline: in the thread that waits for the run, one node after the other
-    recall: taking back a node from a worker that has not begun it, because another one is free
+    recall: taking a node back from a worker that has not begun it, because another worker is free
     device: a GPU or the like, as `CUDA_VISIBLE_DEVICES` names it
     slot: the place of one node at a time on a device
     processors: what of this machine the process may use, divided among workers that compute at once

@@ -12,17 +12,17 @@ from furu_core.executors import count
 
 VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
 
-#: What a user may say for one spec key: how many devices, or which.
+#: What a user may give for one spec key: the number of devices, or a list of them.
 DeviceRequest: TypeAlias = "int | Sequence[str | int]"
 
 
 @attrs.frozen
 class Slot:
-    """One place for one node at a time.
+    """A device, or part of one, for one node at a time.
 
     Attributes:
-        visible: what ``CUDA_VISIBLE_DEVICES`` is in the worker of this place.
-        ordinal: tells the places of a device apart that was named more than once.
+        visible: the value of ``CUDA_VISIBLE_DEVICES`` in the worker of this slot.
+        ordinal: distinguishes the slots of a device that was named more than once.
     """
 
     visible: str
@@ -32,7 +32,7 @@ class Slot:
 def resolve_devices(
     devices: Mapping[str, DeviceRequest], visible: str | None
 ) -> dict[str, tuple[Slot, ...]]:
-    """The places for each spec key.
+    """The slots of each spec key.
 
     Args:
         devices: spec key to a number of devices, or to a list of them. An index counts within
@@ -53,7 +53,7 @@ def resolve_devices(
 
 
 def _allowed(visible: str) -> tuple[str, ...]:
-    """The devices that CUDA sees: it stops reading at the first one that is none."""
+    """The devices that CUDA sees: it ignores the list from the first invalid entry on."""
     entries = []
     for entry in (part.strip() for part in visible.split(",")):
         if not entry or entry.startswith("-") or entry == "NoDevFiles":

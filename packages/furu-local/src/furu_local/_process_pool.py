@@ -1,8 +1,8 @@
 """A pool of worker processes, driven by one `select` loop: no threads, no polling.
 
-Most nodes take seconds to days, and then a worker has one at a time. Where they take milliseconds, the
-way to a worker and back would cost more than the node, so workers get some ahead; what turns out to
-lie behind a long node is called back as soon as somebody else could do it.
+Most nodes take seconds to days, and then a worker has one at a time. Where they take milliseconds,
+sending a node to a worker and its result back would cost more than the node, so workers get several
+ahead. Nodes that turn out to wait behind a long one are recalled as soon as another worker is free.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from furu_plan.runs import Broken, Ended, GivenBack, PoolEvent, Source, Task
 
 _log = logging.getLogger("furu.run")
 
-_BRIEF_SECS: Final = 0.02  # nodes that take less are handed out ahead
-_AHEAD_SECS: Final = 0.01  # as many as take so long together
+_BRIEF_SECS: Final = 0.02  # nodes that take less time are handed out ahead
+_AHEAD_SECS: Final = 0.01  # how much work, in seconds, a worker gets ahead
 _MOST_AHEAD: Final = 16
-_PATIENCE_SECS: Final = 0.01  # a node that takes longer holds up those behind it
-_STARTS: Final = 3  # so many in a row that fail are no accident
-_END_SECS: Final = 3.0  # for exit handlers of the user's code when all is done
-_LOOK_SECS: Final = 0.5  # between two looks at processes where nothing tells of their end
+_PATIENCE_SECS: Final = 0.01  # when a node takes longer, those behind it are recalled
+_STARTS: Final = 3  # when so many starts in a row fail, the pool is broken
+_END_SECS: Final = 3.0  # how long exit handlers of the user's code may take at the end
+_LOOK_SECS: Final = 0.5  # how often processes are looked at whose end wakes nothing
 
 
 @attrs.frozen
@@ -47,9 +47,9 @@ class Launch:
     """What all worker processes of a run are started with.
 
     Attributes:
-        origin: what they are to be like.
-        environment: their environment, but for the settings.
-        logs: where their own output goes.
+        origin: the settings, import folders and working directory that they get.
+        environment: their environment, without the settings.
+        logs: the folder of their own output.
     """
 
     origin: Origin
@@ -58,20 +58,20 @@ class Launch:
 
 
 class WorkerHandle:
-    """A worker process, and what it has been given.
+    """A worker process, and the tasks that it has been given.
 
     Args:
         number: counts the workers of a run from 1.
         launch: how to start it.
         slot: the device it sees, if it is to have one of its own.
-        watchdog: kills it should this process die.
+        watchdog: kills it if this process dies.
     """
 
     def __init__(self, number: int, launch: Launch, slot: Slot | None, watchdog: Watchdog) -> None:
         self.number = number
         self.slot = slot
         self.log = launch.logs / f"worker-{number}.log"
-        self.tasks: dict[int, Task] = {}  # by the number of their order, in the order of sending
+        self.tasks: dict[int, Task] = {}  # by the number of the order, as sent
         self.since = time.monotonic()  # when the first of them began
         self.process = NodeProcess(
             launch.origin,
@@ -85,23 +85,23 @@ class WorkerHandle:
         )
 
     def fileno(self) -> int:
-        """What becomes readable when the process has something to tell."""
+        """The file descriptor that becomes readable when the process has reported something."""
         return self.process.fileno()
 
     @property
     def idle(self) -> bool:
-        """Whether it could begin a task at once."""
+        """Whether it can begin a task at once."""
         return self.process.ready and not self.tasks
 
     def assign(self, task: Task, context: WorkerContext) -> None:
-        """Write a task down for the worker, which begins it after those before it."""
+        """Give the worker a task, to be begun after those it has; `flush` sends it."""
         if not self.tasks:
             self.since = time.monotonic()
         node = task.node
         self.tasks[self.process.assign(node.obj, context, rerun=node.rerun)] = task
 
     def head(self) -> Task | None:
-        """The task that it is at."""
+        """The task that it is working on."""
         return next(iter(self.tasks.values()), None)
 
 
@@ -125,11 +125,11 @@ class ProcessPool:
         self._contexts: dict[str, WorkerContext] = {}
         self._slots = slots
         self._workers: dict[int, WorkerHandle] = {}
-        self._new: list[WorkerHandle] = []  # started, and not told yet what they are for
+        self._new: list[WorkerHandle] = []  # started, but not set up for this run yet
         self._count = 0
         self._failed_starts = 0
         self._watchdog: Watchdog | None = None
-        self._seconds: float | None = None  # what nodes took lately
+        self._seconds: float | None = None  # average time of the latest nodes
         self._starving_since: float | None = None
         self._due: float | None = None
         self._selector = selectors.DefaultSelector()
@@ -161,7 +161,7 @@ class ProcessPool:
         self._relieve(source)
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
-        """What has happened; waits until something does, or `feed` is due, or time is up."""
+        """Wait until something happens, `feed` is due, or time is up; return what has happened."""
         limits = [] if timeout is None else [timeout]
         if self._due is not None:
             limits.append(self._due - time.monotonic())
@@ -269,7 +269,7 @@ class ProcessPool:
                 return
 
     def _is_worth_starting(self) -> bool:
-        """Whether nodes wait for long enough that a new process will be of use to them."""
+        """Whether nodes have waited long enough that starting a process pays."""
         if not self._is_brief() or not self._computing():
             return True
         now = time.monotonic()
@@ -303,7 +303,7 @@ class ProcessPool:
         return True
 
     def _set_up_new(self) -> None:
-        """Tell new workers what they are for, once all of them have begun to start."""
+        """Set new workers up for this run, once all of them have begun to start."""
         for worker in self._new:
             worker.process.flush()
         self._new.clear()
@@ -317,7 +317,7 @@ class ProcessPool:
         workers = [worker for worker in self._of(None) if worker.process.ready and worker.tasks]
         for worker in workers:
             if len(worker.tasks) > depth // 2:
-                continue  # several at once wake the worker less often
+                continue  # sending several at once wakes the worker less often
             fair = 1 + source.ready(None) // len(workers)
             while len(worker.tasks) < min(depth, fair):
                 task = source.take(None, ahead=True)
@@ -327,7 +327,7 @@ class ProcessPool:
             worker.process.flush()
 
     def _relieve(self, source: Source) -> None:
-        """Call tasks back that lie behind a long node while somebody else could do them."""
+        """Recall tasks that wait behind a long node while another worker could do them."""
         behind = [worker for worker in self._of(None) if len(worker.tasks) > 1]
         if not behind or source.ready(None):
             return
@@ -378,14 +378,14 @@ class ProcessPool:
         worker.process.close(patience=0.0)
 
     def _await_ends(self, leaving: list[NodeProcess]) -> None:
-        """Wait a little for processes that end by themselves, unless somebody is impatient."""
+        """Wait a little for processes that end by themselves, unless the end is wanted at once."""
         deadline = time.monotonic() + _END_SECS
         while staying := [process for process in leaving if not process.has_ended()]:
             left = deadline - time.monotonic()
             telling = [process for process in staying if process.tells_all]
             if len(telling) < len(staying):
                 left = min(left, 0.01)
-            # A wake-up now is somebody who wants the run to end at once.
+            # A wake-up now means that the run is to end at once.
             if time.monotonic() > deadline or self._waker.sleep(left, *telling):
                 return
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-#: What numerical libraries read when they are imported; else each of them takes all processors.
+#: Numerical libraries read these when they are imported; without them each takes all processors.
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -27,7 +27,7 @@ def processor_count() -> int:
 
 
 def threads_of_workers(workers: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that give each of some workers its share of the processors.
+    """The environment variables that give each worker its share of the processors.
 
     Nothing is set where the user has set one of them: it may stand for the others, as
     `OMP_NUM_THREADS` does for MKL, which prefers its own.

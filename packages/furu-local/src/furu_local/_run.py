@@ -50,10 +50,10 @@ def run_local(
         max_workers: how many nodes are computed at once. Default: the number of processors. These
             are divided among worker processes: unless you set `OMP_NUM_THREADS` or one of its kin,
             the libraries of each use no more threads than its share.
-        worker: what computes nodes: ``"process"``; ``"thread"`` where nodes wait more than they compute, with the limits
-            that threads can be neither killed nor kept apart and that `get()` computes nowhere in
-            this process meanwhile; ``"inline"`` for the calling thread itself, whose console shows what
-            nodes print, and in which debuggers work.
+        worker: what computes nodes: ``"process"``; ``"thread"`` where nodes wait more than they
+            compute, with the limits that threads can be neither killed nor isolated from each other,
+            and that meanwhile no `get()` in this process computes; ``"inline"`` for the calling thread
+            itself, whose console shows what nodes print, and in which debuggers work.
         window_size: how many roots are worked on at once: ``"bfs"`` all, ``"dfs"`` one after the
             other, or a number.
         keep_going: when a node fails for good, go on with what does not depend on it.
@@ -169,7 +169,7 @@ def _how(worker: WorkerKind, workers: int) -> str:
 
 
 def _in_threads(executor: LocalExecutor) -> AbstractContextManager[Any] | None:
-    """What gives workers that are threads of this process the run's own settings."""
+    """The context that gives workers in this process the settings of the run; None for processes."""
     retry_failed = executor.settings().retry_failed
     if executor.worker != "process" and retry_failed != furu_core.settings().retry_failed:
         return use_settings(retry_failed=retry_failed)

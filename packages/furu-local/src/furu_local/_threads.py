@@ -1,8 +1,8 @@
-"""Nodes computed by threads of this process, or by the caller itself.
+"""Nodes computed by threads of this process, or by the calling thread itself.
 
-Both share the process with the program that runs them, so they start at once and can be neither
-killed nor kept apart: a node that crashes takes the program with it, and one that is cancelled ends
-only when its code comes back to Python.
+Both share the process with the program that runs them, so they start at once, and can be neither
+killed nor isolated: a node that crashes takes the program with it, and one that is cancelled ends
+only when its code returns to the Python interpreter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def compute(task: Task, context: WorkerContext) -> NodeResult:
         with worker_session(attrs.evolve(context, spec_key=node.spec_key)):
             result = run_node(node.obj, rerun=node.rerun)
     except (NodeCancelled, KeyboardInterrupt):
-        pass  # between two steps of run_node; what it has recorded so far stands
+        pass  # it arrived between two steps of run_node; what that has recorded so far stands
     except BaseException as error:  # noqa: BLE001 - such as GeneratorExit, which nothing catches
         failure = Failure.of(FailureKind.COMPUTE, error, node=node.name, hash=node.hash)
         result = NodeResult(node.hash, Outcome.FAILED, failure=failure)
@@ -44,15 +44,15 @@ def compute(task: Task, context: WorkerContext) -> NodeResult:
 
 
 class InlinePool:
-    """The calling thread computes, one node at a time, inside of `wait`."""
+    """A pool without workers: the calling thread computes, one node at a time, inside `wait`."""
 
     def __init__(self, executor: str, run_id: str) -> None:
-        # The calling thread has the terminal, so a debugger must be able to ask there.
+        # The calling thread has the terminal: nodes print to it, so that a debugger can be used there.
         self._context = WorkerContext(executor=executor, run_id=run_id, echo=True)
         self._task: Task | None = None
         self._since = 0.0
         self._computing = False
-        # Signal handlers may put into it whatever the thread that they interrupt is doing with it.
+        # A `SimpleQueue`, because a signal handler may put into it while its thread is using it.
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
@@ -84,7 +84,7 @@ class InlinePool:
             finally:
                 self._computing = False
         except NodeCancelled:
-            pass  # the signal came between the end of the node and this line
+            pass  # the signal arrived between the end of the node and this line
         task, self._task = self._task, None
         return [Ended(task, result)]
 
@@ -96,18 +96,18 @@ class InlinePool:
             raise NodeCancelled("the run was cancelled")
 
     def recall(self) -> None:
-        """Nothing is taken that is not computed."""
+        """Do nothing: a task that was taken is computed at once."""
 
     def cancel(self) -> None:
-        """Nothing is being computed while the controller can ask."""
+        """Do nothing: no node is being computed while the controller's thread is here."""
 
     def kill(self) -> list[PoolEvent]:
-        """Give the task back that was taken and not begun."""
+        """Give back the task that was taken and not begun."""
         task, self._task = self._task, None
         return [] if task is None else [GivenBack(task)]
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there are no workers to end."""
 
 
 @attrs.define(eq=False)
@@ -121,15 +121,15 @@ class _WorkerThread:
     _cancelled: bool = False
 
     def assign(self, task: Task) -> None:
-        """Let the thread, which has nothing to do, compute a task."""
+        """Give the thread, which must be idle, a task to compute."""
         self.task, self.since = task, time.monotonic()
         self._computing = self._cancelled = False
         self.tasks.put(task)
 
     def interrupt(self) -> None:
-        """Raise `NodeCancelled` in the code of the task's node; once, and nowhere else.
+        """Raise `NodeCancelled` in the code of the task's node; once, and in no other code.
 
-        Elsewhere it would end the thread, and nobody would compute what that is given next.
+        In other code it would end the thread, and the tasks it is given next would not be computed.
         """
         with self._lock:
             if self._computing and not self._cancelled:
@@ -146,7 +146,7 @@ class _WorkerThread:
             finally:
                 self._end()
         except NodeCancelled:
-            pass  # it was on its way when the node ended
+            pass  # it was raised while the node ended
         return result
 
     def _begin(self) -> bool:
@@ -157,7 +157,7 @@ class _WorkerThread:
     def _end(self) -> None:
         with self._lock:
             self._computing = False
-            self._raise_in_thread(None)  # what has not arrived does not
+            self._raise_in_thread(None)  # withdraw an exception that has not been raised yet
 
     def _raise_in_thread(self, error: type[BaseException] | None) -> None:
         assert self.thread is not None
@@ -209,7 +209,7 @@ class ThreadPool:
                 return
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
-        """What has happened; waits until something does, or time is up."""
+        """Wait until something happens, or time is up; return what has happened."""
         self._waker.sleep(0.0 if self._reports else timeout)
         events: list[PoolEvent] = []
         while self._reports:
@@ -223,7 +223,7 @@ class ThreadPool:
         self._waker.wake()
 
     def recall(self) -> None:
-        """Nothing is taken that is not being computed."""
+        """Do nothing: every task that was taken is being computed."""
 
     def cancel(self) -> None:
         """Raise `NodeCancelled` in the threads, as soon as they run Python code."""
@@ -232,7 +232,10 @@ class ThreadPool:
                 worker.interrupt()
 
     def kill(self) -> list[PoolEvent]:
-        """Leave threads behind that cannot be stopped; they end with the program."""
+        """Report all tasks as cancelled, and leave threads running that cannot be stopped.
+
+        They end with the program.
+        """
         events: list[PoolEvent] = []
         for worker in self._workers:
             if worker.task is not None:
@@ -255,14 +258,14 @@ class ThreadPool:
             if worker.task is None and worker.thread is not None:
                 worker.thread.join(0.5)
         self._session.close()
-        # The pipe stays open while a thread left behind may still write to it.
+        # The pipe stays open while a thread that was left running may still write to it.
         if not any(
             worker.thread is not None and worker.thread.is_alive() for worker in self._workers
         ):
             self._waker.close()
 
     def _start(self) -> _WorkerThread | None:
-        """A further worker; None where there can be no more than there are."""
+        """Start a further worker; None where no more threads can be started."""
         worker = _WorkerThread()
         worker.thread = threading.Thread(
             target=self._serve,
@@ -301,15 +304,15 @@ class ThreadPool:
 _sessions = 0
 _session = ExitStack()
 _lock = threading.Lock()
-_variables = copy_context()  # a session is entered and left in one context, by whatever thread
+_variables = copy_context()  # every thread enters and leaves sessions in this one context
 
 
 @contextmanager
 def _process_session(context: WorkerContext) -> Iterator[None]:
-    """Make the rule of executors hold in threads that nodes start, which belong to no worker."""
+    """Forbid `get()` to compute in threads that nodes start, which belong to no worker."""
     global _sessions
     with _lock:
-        # Sessions of the whole process must end in the opposite order, which runs do not promise.
+        # Sessions of the whole process must end in reverse order, which runs may not: they share one.
         if not _sessions:
             whole = worker_session(attrs.evolve(context, whole_process=True))
             _variables.run(_session.enter_context, whole)

@@ -1,15 +1,16 @@
-"""What the Slurm backends of furu share: what jobs ask for, submitting them, and how they stand.
+"""What the Slurm backends of furu share: the specs of jobs, submitting jobs, and their states.
 
 Glossary:
     spec: what a job asks of Slurm; one for each spec key that nodes have.
     token: the name of a submission, part of its jobs' names.
-    payload: what the jobs of a submission are to run, in a file named after the token.
-    job id: what Slurm calls a job; with its home, the cluster and user, where it is kept.
-    snapshot: how jobs stood at one moment, by squeue, sacct and scontrol.
-    job state: how a job stands, in Slurm's words.
-    job health: whether a job is worth waiting for, by its state and what it shows itself.
+    payload: the file, named after the token, that says what the jobs of a submission run.
+    job id: Slurm's id of a job; where it is stored, it includes the job's home.
+    home: the cluster and the user that a job belongs to.
+    snapshot: the states of jobs at one moment, from squeue, sacct and scontrol.
+    job state: the state of a job as Slurm names it.
+    job health: whether a job is worth waiting for, from its state and its own signs of life.
     liveness: whether a submission can still compute anything.
-    submit limit: how many jobs Slurm takes.
+    submit limit: how many jobs Slurm accepts.
 """
 
 from typing import TYPE_CHECKING

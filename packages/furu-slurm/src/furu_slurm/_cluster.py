@@ -1,4 +1,4 @@
-"""What runs jobs: a Slurm cluster, or this machine in its place."""
+"""The interface to a scheduler: a Slurm cluster, or this machine in its place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from furu_slurm._states import Snapshot
 
 
 class Cluster(ABC):
-    """What runs jobs.
+    """Runs jobs; Slurm, or this machine in its place.
 
     Attributes:
         name: ``"slurm"`` or ``"local"``.
@@ -37,15 +37,15 @@ class Cluster(ABC):
         """Submit the jobs of a payload; several make one array.
 
         A token is for one submission. Submitting it a second time, perhaps by another process after
-        the first one was killed, gives the jobs that there are, also when they have ended.
+        the first one was killed, returns the existing jobs, also when they have ended.
 
         Args:
             spec: what each job asks for.
-            token: of `new_token`, noted down before this call.
-            name: what people read in listings, before the token.
+            token: from `new_token`; the caller has stored it before this call.
+            name: the readable part of the jobs' name, before the token.
             folder: for the script and the logs; it is made.
-            payload: what they are to run; at most `max_array_size` of them.
-            dependency: as sbatch wants it, such as ``"afterok:12:13_4"``.
+            payload: what the jobs are to run; at most `max_array_size` jobs.
+            dependency: in sbatch's format, such as ``"afterok:12:13_4"``.
             requeue: whether Slurm may put the jobs back into its queue, under their ids.
             signal_before_secs: seconds before the walltime's end at which the job's first process
                 gets SIGUSR2; Slurm's timing is coarse.
@@ -55,28 +55,28 @@ class Cluster(ABC):
 
         Raises:
             FuruSubmitRefused: Slurm would never run them.
-            FuruSubmitLimit: Slurm takes no more jobs now.
-            FuruSlurmUnavailable: Slurm does not answer; whether it was told is not known then, so
-                look for the token later.
-            FuruSpecError: submitit does not take the spec.
+            FuruSubmitLimit: Slurm accepts no more jobs now.
+            FuruSlurmUnavailable: Slurm does not answer; the jobs may have been submitted all the
+                same, so look for the token later.
+            FuruSpecError: submitit does not accept the spec.
             FuruStoreError: the folder, or that of the run, cannot be written.
         """
 
     @abstractmethod
     def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
-        """How the user's jobs stand, and those that are asked for.
+        """The states of the user's jobs, and of those that are asked for.
 
         Args:
-            wanted: ids of jobs of which the scheduler's own word is wanted, should its listing not show
-                them: that they run after all, ended long ago, or are none.
-            fresh: ask now, also when somebody asked a moment ago.
+            wanted: ids of jobs about which the scheduler is asked one by one if its listing does not
+                show them: they may run after all, have ended long ago, or not exist.
+            fresh: ask now, even if the listing was read a moment ago.
         """
 
     @abstractmethod
     def cancel(self, job_ids: Iterable[str]) -> None:
-        """End jobs, whether they wait or run; those that have ended are passed over.
+        """End jobs, whether they wait or run.
 
-        So are those of other clusters and machines.
+        Jobs that have ended, and those of other clusters and machines, are skipped.
 
         Raises:
             FuruSlurmUnavailable: Slurm does not answer.
@@ -87,13 +87,13 @@ class Cluster(ABC):
         """Put a running job back into the queue, under its id.
 
         Raises:
-            FuruSlurmError: it cannot be.
+            FuruSlurmError: it cannot be requeued.
         """
 
     def home(self) -> str:
-        """Where jobs that are submitted here are at home; empty where their ids say it, or nobody does.
+        """The home of jobs that are submitted here, see `at_home`.
 
-        See `at_home`.
+        Empty where the ids of jobs include it, or where it is not known.
         """
         return ""
 

@@ -1,6 +1,6 @@
-"""Calls of Slurm's commands, and how the cluster that they reach is configured.
+"""Calls of Slurm's commands, and the configuration of the cluster that they reach.
 
-A call has a clean environment, a time limit, and an answer that never raises.
+A call has a clean environment and a time limit; its errors are in the reply, and never raised.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ import attrs
 
 from furu_slurm._job_names import Home
 
-# What says where the cluster is; all else of an outer job would become options of the inner one.
+# These say where the cluster is; any other variable of an outer job would become an option of the
+# inner one.
 _KEPT: Final = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_CONF_SERVER")
 _OF_JOBS: Final = re.compile(r"SLURMD?_")
 _OF_OURS: Final = re.compile(r"SUBMITIT_|FURU_EXEC_")
-# What users set to read listings by eye.
+# Users set these to format listings for themselves; here they would change what is parsed.
 _FORMATS: Final = re.compile(r"SQUEUE_|SACCT_|SCONTROL_")
 # These would make sbatch wait for the job's end, or make an array of what is one job.
 _NOT_FOR_US: Final = ("SBATCH_WAIT", "SBATCH_ARRAY_INX")
 _CONFIGURATION: Final = ("scontrol", "show", "config")
 _CONFIGURATION_SECS: Final = 30.0
-_DEFAULT_ARRAY_SIZE: Final = 1001  # Slurm's own, where it does not say
+_DEFAULT_ARRAY_SIZE: Final = 1001  # Slurm's default, where its configuration names none
 NO_SUCH_CONFIGURATION: Final = "is not there, which SLURM_CONF names"
-# Devices of an outer job, which an inner job without any would believe to be its own.
+# The devices of an outer job, which an inner job without any would take for its own.
 _DEVICES: Final = (
     "CUDA_VISIBLE_DEVICES",
     "GPU_DEVICE_ORDINAL",
@@ -42,12 +43,12 @@ _DEVICES: Final = (
 
 @attrs.frozen
 class Reply:
-    """What a command answered.
+    """The reply of a command.
 
     Attributes:
         status: its exit status; None when it could not be started or took too long.
         out: what it printed.
-        err: what it complained about, or why there is no answer.
+        err: what it wrote to standard error, or why there is no reply.
         seconds: how long it took.
         timed_out: whether it was killed because it took too long.
     """
@@ -60,12 +61,12 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether it did what it was asked."""
+        """Whether the command succeeded."""
         return self.status == 0
 
     @property
     def said(self) -> str:
-        """Its complaint, in one line."""
+        """Its error message, in one line."""
         lines = [line.strip() for line in self.err.splitlines()]
         text = "; ".join(
             dict.fromkeys(re.sub(r"^\w+: (error: )?", "", line) for line in lines if line)
@@ -83,11 +84,11 @@ def call(command: Sequence[str], *, timeout: float, environ: Mapping[str, str]) 
     """
     conf = environ.get("SLURM_CONF", "")
     if conf and not os.path.exists(conf):
-        # Slurm's commands would look for it for a minute, in silence.
+        # Slurm's commands would look for the file for a minute, without a message.
         return Reply(None, "", f"{conf} {NO_SUCH_CONFIGURATION}", 0.0)
     began = time.monotonic()
-    # In a session of its own, or a Ctrl-C at the terminal would end sbatch half-way; and what a
-    # site's wrapper script started is killed with it.
+    # In a session of its own: otherwise Ctrl-C at the terminal would end sbatch half-way; and
+    # processes that a site's wrapper script started are killed with it.
     try:
         process = subprocess.Popen(
             command,
@@ -124,7 +125,7 @@ def installed(command: str) -> bool:
 
 
 def query_environ() -> dict[str, str]:
-    """The environment of commands that ask: English, and of the cluster that sbatch submits to."""
+    """The environment of commands that query: in English, for the cluster that sbatch submits to."""
     environ = _without(_OF_JOBS, _without(_FORMATS, os.environ))
     if "SBATCH_CLUSTERS" in environ:
         environ["SLURM_CLUSTERS"] = environ["SBATCH_CLUSTERS"]
@@ -132,7 +133,7 @@ def query_environ() -> dict[str, str]:
 
 
 def submit_environ() -> dict[str, str]:
-    """The environment of sbatch, and so of the job: without what an outer job brought."""
+    """The environment of sbatch, and so of the job: without the variables of an outer job."""
     environ = _without(_OF_OURS, os.environ)
     if "SLURM_JOB_ID" in environ:
         if "SLURM_JOB_GPUS" in environ or "SLURM_STEP_GPUS" in environ:
@@ -160,17 +161,17 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.communicate(timeout=1)
 
 
-# What Slurm says of itself
+# The configuration of the cluster
 
 
 @attrs.frozen
 class Configuration:
-    """How a cluster is configured.
+    """The configuration of a cluster.
 
     Attributes:
-        cluster: its name; empty where it does not say.
+        cluster: its name; empty where the configuration has none.
         max_array_size: the first index that a job array must not have.
-        hides_jobs: whether users are denied that other users' jobs are there.
+        hides_jobs: whether Slurm tells users that other users' jobs do not exist.
     """
 
     cluster: str
@@ -187,13 +188,15 @@ _known: dict[tuple[str, ...], Configuration] = {}
 
 
 def cluster_key() -> tuple[str, ...]:
-    """What tells the cluster that the environment names from others."""
+    """A key that distinguishes the cluster that the environment names from others."""
     environ = query_environ()
     return tuple(environ.get(name, "") for name in ("SLURM_CONF", "SLURM_CLUSTERS", "PATH"))
 
 
 def configuration(*, timeout: float = _CONFIGURATION_SECS) -> Configuration | None:
-    """The configuration of the cluster that the environment names, asked until it has answered once.
+    """The configuration of the cluster that the environment names; None while it does not answer.
+
+    It is remembered once the cluster has answered.
 
     Args:
         timeout: seconds that the command may take.

@@ -1,4 +1,4 @@
-"""What travels with a job: import paths, working directory, settings and provenance of its submitter."""
+"""What a job gets from its submitter: import paths, working directory, settings and provenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from furu_core.workers import adopt_provenance, this_process
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
-VISIBLE_SECS: Final = 60.0  # network filesystems show other hosts' files that late
+VISIBLE_SECS: Final = 60.0  # a network filesystem may show another host's files so late
 
 _job: JobEnvironment | None = None
 
@@ -53,8 +53,8 @@ class JobEnvironment:
         token: of its submission.
         restarts: how often Slurm has put it back into the queue.
         end: when its walltime ends, in seconds since the epoch; None for never. It is computed from
-            what the spec asked for, where Slurm does not tell.
-        home: where it is at home, see `at_home`; empty where the id says it, or nobody does.
+            the walltime in the spec, where Slurm does not tell.
+        home: its home, see `at_home`; empty where the id includes it, or it is not known.
     """
 
     cluster: str
@@ -66,7 +66,7 @@ class JobEnvironment:
 
     @property
     def full_id(self) -> str:
-        """Its id with its home, by which anybody may ask for it."""
+        """Its id with its home, which means the same job on every host and cluster."""
         return at_home(self.job_id, self.home)
 
     @property
@@ -81,7 +81,7 @@ def this_job() -> JobEnvironment | None:
 
 
 def enter_job(token: str, time_min: float) -> JobEnvironment | None:
-    """Note the job that this process is, as it starts; see `job_environment`."""
+    """Remember, at its start, the job that this process is; see `job_environment`."""
     global _job
     _job = job_environment(token=token, time_min=time_min)
     return _job
@@ -91,7 +91,7 @@ def job_environment(*, token: str = "", time_min: float | None = None) -> JobEnv
     """The job that this process is; None outside of jobs.
 
     Args:
-        token: of the submission, where the name of the job does not tell.
+        token: of the submission, where the name of the job does not contain it.
         time_min: the walltime in minutes, counted from now, where Slurm does not tell the end.
     """
     env = os.environ
@@ -136,7 +136,7 @@ def write_job_environment(run_folder: Path) -> Path:
             "the working directory was deleted, so jobs could not start in it",
             hint="change to a folder that is there",
         ) from error
-    # By way of the module: a job, which only reads what stands here, does not import them.
+    # Through the package, which imports late: a job, which only reads the file, does without them.
     workers = furu_core.workers
     record = _Submitter(
         host=this_process().host,
@@ -152,10 +152,10 @@ def write_job_environment(run_folder: Path) -> Path:
 
 
 def restore_job_environment(run_folder: Path, *, patience_secs: float = VISIBLE_SECS) -> None:
-    """Make this process, which has imported nothing of the user's yet, what the submitter was.
+    """Give this process the submitter's import paths, working directory, settings and provenance.
 
-    Import paths, working directory, settings and provenance become the submitter's. A network
-    filesystem gets a while to show the run's folder.
+    It must not have imported any code of the user yet. On a network filesystem the run's folder may
+    appear late.
 
     Args:
         run_folder: the run's folder.
@@ -194,6 +194,6 @@ def restore_job_environment(run_folder: Path, *, patience_secs: float = VISIBLE_
     for name in [name for name in os.environ if name.startswith("FURU_")]:
         del os.environ[name]
     os.environ.update(record.settings)
-    # What this Python finds by itself and the submitter's did not, comes last.
+    # Import paths that only this Python has come last.
     sys.path[:] = list(dict.fromkeys([*record.sys_path, *sys.path]))
     adopt_provenance(record.provenance)

@@ -1,9 +1,9 @@
-"""Whether a job is healthy, and whether a submission can still compute anything: one judge for all.
+"""Whether a job is healthy, and whether a submission can still compute anything, for all backends.
 
-Slurm says how a job stands (a `Snapshot`). The job itself shows, in files of its run, that it has begun,
-that it is at work, and that it has said its last word. `JobHealth` puts both together, look after look,
-by one set of time-outs. `liveness_of` says of many jobs at once whether they may still compute anything,
-by Slurm's word alone.
+Slurm tells the state of a job (a `Snapshot`). The job itself shows, in files of its run, that it has
+begun, that it is at work, and that it has written its last report. `JobHealth` combines both, look after
+look, by one set of time-outs. `liveness_of` tells for many jobs at once whether they may still compute
+anything, from Slurm's answers alone.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from furu_slurm._local import LocalCluster
 from furu_slurm._slurm import SlurmCluster
 from furu_slurm._states import JobInfo, JobState, Snapshot
 
-# A submitter gives sbatch up after a minute; what is not in the queue by then never will be.
+# A submitter gives up on sbatch after a minute; a job not in the queue by then never will be.
 UNCONFIRMED_SECS: Final = 90.0
-UNSCHEDULABLE_SECS: Final = (
-    60.0  # for which a reason to wait may be a partition that is being changed
-)
-# What a user's teardown and Slurm's epilog may take after the job's last word.
+# For so long a reason to wait may come from a partition that is being changed.
+UNSCHEDULABLE_SECS: Final = 60.0
+# How long a user's teardown and Slurm's epilog may take after the job's last report.
 GHOST_SECS: Final = 120.0
-SILENT_LEASES: Final = 3.0  # without a sign of life, after which a job that runs does not work
+# How many leases without a sign of life mean that a running job is not at work.
+SILENT_LEASES: Final = 3.0
 
 _JOB_ID: Final = re.compile(r"\d+(_\d+)?(@[^@]+)?")
 
 
 @attrs.frozen
 class SubmittedJob:
-    """Which job is meant, as far as its submitter knows it.
+    """A job as its submitter knows it.
 
     Attributes:
         job_id: with its home; None while sbatch has not answered, or when its answer got lost.
         token: of its submission, by which a job without an id is found.
         index: its place in the array of that submission.
-        home: where it is at home, see `at_home`; empty where nothing says so.
-        age_secs: since its submission began; None where nothing says so.
+        home: its home, see `at_home`; empty where it is not known.
+        age_secs: seconds since its submission began; None where that is not known.
     """
 
     job_id: str | None
@@ -55,45 +55,45 @@ class SubmittedJob:
     age_secs: float | None = None
 
     def found_in(self, snapshot: Snapshot) -> JobInfo | None:
-        """How the job stands; None when the snapshot does not show it."""
+        """The job in a snapshot; None when the snapshot does not show it."""
         if self.job_id is not None:
             return snapshot.job(self.job_id)
         return snapshot.in_submission(self.token, self.index)
 
 
 class Health(Enum):
-    """How a job is; for each but the first two something is to be done."""
+    """The health of a job; for each value but the first two the caller has to do something."""
 
-    HEALTHY = "healthy"  # it waits for what may come, or is at work
-    UNKNOWN = "unknown"  # nobody says anything of it, which proves nothing
-    ENDED = "ended"  # by Slurm's word
-    DENIED = "denied"  # by Slurm's word there is no such job; or it never got into the queue
-    RESTARTED = "restarted"  # though it is not to be: its first start is over
-    DROPPED = "dropped"  # Slurm has set it aside, for want of luck in starting it
+    HEALTHY = "healthy"  # it is at work, or waits for something that may come
+    UNKNOWN = "unknown"  # nothing is known of it, which proves nothing
+    ENDED = "ended"  # Slurm says that it has ended
+    DENIED = "denied"  # Slurm says that there is no such job; or it never got into the queue
+    RESTARTED = "restarted"  # Slurm has restarted it, though it must not: its first start is over
+    DROPPED = "dropped"  # Slurm has held it, because it failed to start it
     UNSCHEDULABLE = "unschedulable"  # it is pending for a reason that does not pass by itself
-    OUT_OF_SIGHT = "out of sight"  # it is not at home here, so nobody here will ever know of it
-    STRANDED = "stranded"  # it waits for jobs that ended long ago, in which Slurm still believes
-    GHOST = "ghost"  # Slurm still believes in it, though it said its last word long ago
-    SILENT = "silent"  # Slurm says that it runs, and it gives no sign of life
+    OUT_OF_SIGHT = "out of sight"  # its home is elsewhere, so its state can never be known here
+    STRANDED = "stranded"  # it waits for jobs that ended long ago, which Slurm still lists as live
+    GHOST = "ghost"  # Slurm still lists it as live, long after its last report
+    SILENT = "silent"  # Slurm says that it runs, but it gives no sign of life
     LOST = "lost"  # the same, though it was cancelled long ago
 
 
 @attrs.define
 class JobHealth:
-    """What is known of a job's health, by all looks so far.
+    """The health of a job, from all looks so far.
 
-    Times are those of `time.monotonic`. Who watches a job sets what the job itself shows; nothing is
-    concluded from what is not set.
+    Times are those of `time.monotonic`. The caller sets the attributes that the job itself shows;
+    nothing is concluded from attributes that are not set.
 
     Attributes:
-        submitted: when its submission was over, or the job was taken over; None while it is submitted.
+        submitted: when its submission was over, or the job was taken over; None while sbatch runs.
         may_restart: whether Slurm may put it back into its queue.
         begun: whether it has given a sign of life.
-        left: since when it has said its last word; None while it has not.
-        unblocked: since when all that it waits for has been there; None where that is not known.
+        left: when it wrote its last report; None while it has not.
+        unblocked: when the last of its dependencies was done; None where that is not known.
         cancelled: when it was cancelled.
-        info: what Slurm said last.
-        verdict: what the last look concluded.
+        info: Slurm's last answer about it.
+        verdict: the conclusion of the last look.
     """
 
     submitted: float | None = attrs.field(factory=time.monotonic)
@@ -104,8 +104,8 @@ class JobHealth:
     cancelled: float | None = None
     info: JobInfo | None = None
     verdict: Health = Health.UNKNOWN
-    _unschedulable: float | None = None  # since when
-    _halted: float | None = None  # when it was last seen to be
+    _unschedulable: float | None = None  # since when it has been pending for a reason that does not pass its reason to wait has been a lasting one
+    _halted: float | None = None  # when it was last seen halted
 
     def look(
         self,
@@ -118,13 +118,14 @@ class JobHealth:
         """Judge a job once more.
 
         Args:
-            job: which.
-            snapshot: of `Cluster.jobs`, which was asked for it.
-            silent_secs: since its last sign of life; None where there was none yet, or nobody looks.
-            lease_secs: without a sign of life that mean nothing yet.
+            job: the job.
+            snapshot: of `Cluster.jobs`, called with the id of the job.
+            silent_secs: seconds since its last sign of life; None where there was none, or the
+                caller does not look for any.
+            lease_secs: how many seconds without a sign of life prove nothing yet.
         """
         self.verdict = Health.UNKNOWN
-        # What was asked before it was submitted says nothing of it.
+        # A snapshot from before the submission says nothing about the job.
         if snapshot.known and self.submitted is not None and self.submitted <= snapshot.taken:
             info = job.found_in(snapshot)
             if info is None:
@@ -133,18 +134,18 @@ class JobHealth:
                 self.info = info
                 self.verdict = self._seen(job, info, snapshot)
             if self.verdict in (Health.HEALTHY, Health.UNKNOWN):
-                # That a listing does not show it proves nothing, so it lives while its heart beats.
+                # A listing without it proves nothing, so it lives while it gives signs of life.
                 seen = info is not None and not info.elsewhere
                 self.verdict = self._by_signs(silent_secs, SILENT_LEASES * lease_secs, seen=seen)
         return self.verdict
 
     def has_left_for(self, secs: float) -> bool:
-        """Whether it said its last word so long ago."""
+        """Whether it wrote its last report at least so long ago."""
         return self.left is not None and time.monotonic() - self.left > secs
 
     @property
     def halted(self) -> bool:
-        """Whether what it runs stands still, by Slurm's last word."""
+        """Whether its processes are stopped, by Slurm's last answer."""
         return self.info is not None and self.info.state.halted
 
     def _seen(self, job: SubmittedJob, info: JobInfo, snapshot: Snapshot) -> Health:
@@ -180,22 +181,22 @@ class JobHealth:
         return not self.begun and time.monotonic() - (self.submitted or 0.0) > UNCONFIRMED_SECS
 
     def _out_of_sight(self, job: SubmittedJob, snapshot: Snapshot) -> Health:
-        # Who could not be asked which cluster this is does not say that it is another one.
+        # A Slurm that did not answer which cluster this is has not said that it is another one.
         here = job.home and (snapshot.home is None or str(snapshot.home) == job.home)
         return Health.OUT_OF_SIGHT if not here and self._is_late() else Health.UNKNOWN
 
     def _by_signs(self, silent_secs: float | None, limit: float, *, seen: bool) -> Health:
-        """What a job that Slurm believes in, or says nothing of, shows itself."""
+        """The health by its own signs, of a job that Slurm lists as live or does not show."""
         now = time.monotonic()
         if self.halted:
             self._halted = now
         if silent_secs is not None and self._halted is not None:
-            # Once it goes on it has a while to show itself.
+            # A job that was halted has a full time-out to give a sign of life once it goes on.
             silent_secs = min(silent_secs, now - self._halted)
         silent = silent_secs is not None and silent_secs > limit
         if self.cancelled is not None:
             return Health.LOST if silent and now - self.cancelled > limit else self.verdict
-        # One that waits starts again, and finds its work done; one that is held never does.
+        # A job that is queued again will start, find its work done and end; a held one never starts.
         waits = self.info is not None and self.info.state.waiting and not self.info.held
         # Of one that is not shown any more, Slurm may have forgotten that it ended as it should.
         if self.has_left_for(GHOST_SECS) and seen and not waits:
@@ -204,18 +205,18 @@ class JobHealth:
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
-    """Whether jobs can still compute anything, by submissions whose ids are those of jobs.
+    """Whether jobs can still compute anything, for submissions whose ids are job ids.
 
-    The id of a submission is that of a job, with its home (see `at_home`). A submission whose `restarts`
-    is not negative means one start of the job: that start is gone when the job has been put back into
-    the queue since. -1 means the job, however often it was started.
+    The id of a submission is a job id with its home (see `at_home`). A submission whose `restarts` is
+    not negative means one start of the job: that start is gone once the job has been put back into the
+    queue. -1 means the job, however often it was started.
 
-    Gone is said only where the scheduler of its cluster has said of this id that it ended, or that there
-    is no such job. That a listing does not show it proves nothing, nor that there is none for somebody
-    else where users are not shown each other's jobs.
+    A job is reported as gone only where the scheduler of its cluster has said that this id has ended or
+    does not exist. A listing without it proves nothing; nor does the answer that it does not exist, to
+    another user, on a cluster that hides users' jobs from each other.
 
     Args:
-        submissions: of any number of jobs.
+        submissions: the submissions to look up.
     """
     answers = dict.fromkeys(submissions, Liveness.UNKNOWN)
     local = {one: SubmittedJob(one.id) for one in submissions if is_local(one.id)}
@@ -226,13 +227,13 @@ def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
 def liveness_of(
     jobs: Mapping[Submission, SubmittedJob], cluster: Cluster
 ) -> dict[Submission, Liveness]:
-    """Whether jobs can still compute anything, as `liveness`, of jobs that need not have an id yet.
+    """Whether jobs can still compute anything, as `liveness`, for jobs that may have no id yet.
 
-    One without lives while its submission may be on its way into the queue, and as long as a job of its
-    token is there.
+    A job without an id lives while its submission may be on its way into the queue, and as long as a
+    job with its token is live.
 
     Args:
-        jobs: by submission, which says which start of the job is meant.
+        jobs: by submission, which tells which start of the job is meant.
         cluster: where they were submitted.
     """
     if not jobs:
@@ -245,13 +246,14 @@ def liveness_of(
             answers[submission] = _liveness(job.job_id, submission.restarts, snapshot)
     for submission, job in nameless.items():
         if job.home and job.home != cluster.home():
-            answers[submission] = Liveness.UNKNOWN  # what is listed are jobs of this user here
+            # The listing has only jobs of this user and cluster.
+            answers[submission] = Liveness.UNKNOWN
             continue
         info, age = job.found_in(snapshot), job.age_secs
         if info is None and snapshot.known and age is not None and age < UNCONFIRMED_SECS:
             answers[submission] = Liveness.ALIVE
             continue
-        # A job that was queued by then may not be in what was seen before.
+        # The snapshot may be older than the moment by which the job must have been queued.
         old = age is None or age - (time.monotonic() - snapshot.taken) < UNCONFIRMED_SECS
         if info is None and snapshot.known and old:
             snapshot = cluster.jobs(fresh=True)
@@ -264,7 +266,7 @@ def liveness_of(
 
 
 def _liveness(job_id: str, restarts: int, snapshot: Snapshot) -> Liveness:
-    """What one snapshot says of one job, or of one start of it."""
+    """The liveness of one job, or of one start of it, by one snapshot."""
     if not snapshot.known:
         return Liveness.UNKNOWN
     if snapshot.gone(job_id):

@@ -1,7 +1,7 @@
 """What a job runs: ``python -m furu_slurm._job_main PAYLOAD_FILE [PLACE]``.
 
-It imports nothing of the user's, and no more than it needs: what runs here stays in memory beside the
-node's own process.
+It imports none of the user's code, and no more than it needs: this process stays in memory beside the
+process that computes the node.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIGNALS: Final = ("SIGTERM", "SIGCONT", "SIGUSR1", "SIGUSR2", "SIGHUP")
 
 def main(args: Sequence[str]) -> int:
     """Run one job of a submission, and return its exit status."""
-    # Whoever submitted may have ignored signals, and that is inherited.
+    # The submitter may have ignored signals, which its job would inherit.
     for name in _SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,8 +52,8 @@ def main(args: Sequence[str]) -> int:
         )
     except FuruError as error:
         return _failed(error)
-    except Exception:  # noqa: BLE001 - the log must have it, whatever it is
-        import traceback  # hardly any job needs it
+    except Exception:  # noqa: BLE001 - the job's log must show any error
+        import traceback  # imported here, because hardly any job needs it
 
         traceback.print_exc()
         return FAILED

@@ -1,11 +1,11 @@
-"""What jobs are called: names that end in the token of a submission, and ids that say where a job is.
+"""Names and ids of jobs: names end in the token of a submission, ids may include the job's home.
 
-No two submissions have one token, so a job whose id got lost is found again by its name.
+No two submissions share a token, so a job whose id got lost is found again by its name.
 
-A job that is a process names machine and start in its id, as pids are used again. Of Slurm, two clusters
-that share a filesystem have jobs of the same numbers, and a scheduler may deny other users that a job of
-theirs is there; so an id that is kept names both as its home: ``"12_3@alpha:1000"``. One without is of the
-cluster and user that ask.
+The id of a job that is a local process includes machine and start time, because pids are used again.
+Two Slurm clusters that share a filesystem have jobs with the same numbers, and a scheduler may tell a
+user that another user's job does not exist. So an id that is stored includes cluster and user as the
+job's home: ``"12_3@alpha:1000"``. An id without a home belongs to the cluster and user that read it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import attrs
 
 from furu_core.workers import process_with_pid, this_process
 
-ANY_RESTART: Final = -1  # of a submission that means the job, however often it is restarted
+ANY_RESTART: Final = (
+    -1
+)  # the restarts of a submission that means the job, however often it is restarted
 PREFIX: Final = "local-"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LENGTH: Final = 12
@@ -33,7 +35,7 @@ def new_token() -> str:
         >>> new_token() != new_token()
         True
     """
-    import secrets  # with all of cryptography: jobs only read tokens
+    import secrets  # it imports much of cryptography, and jobs only read tokens
 
     return "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
@@ -50,7 +52,7 @@ def job_name(readable: str, token: str) -> str:
 
 
 def token_of(name: str) -> str:
-    """The token in a job's name; of other jobs, whatever follows the last full stop."""
+    """The token in a job's name; for jobs not of furu, the text after the last full stop."""
     return name.rpartition(".")[2]
 
 
@@ -71,7 +73,7 @@ class Home:
 
 
 def at_home(job_id: str, home: str) -> str:
-    """A job's id with its home; the id alone where that is not known.
+    """A job's id with its home; the id alone where the home is not known.
 
     Example:
         >>> from furu_slurm import at_home
@@ -82,7 +84,7 @@ def at_home(job_id: str, home: str) -> str:
 
 
 def bare_id(job_id: str) -> str:
-    """A job's id as its own scheduler calls it.
+    """A job's id without its home, as its own scheduler knows it.
 
     Example:
         >>> from furu_slurm import bare_id
@@ -93,7 +95,7 @@ def bare_id(job_id: str) -> str:
 
 
 def same_job(one: str, other: str) -> bool:
-    """Whether two ids mean one job; an id without a home may be of any.
+    """Whether two ids mean the same job; an id without a home matches any home.
 
     Example:
         >>> from furu_slurm import same_job
@@ -116,9 +118,9 @@ def is_local(job_id: str) -> bool:
 
 
 def local_job_id(pid: int) -> str:
-    """The id of the job that a process of this machine is.
+    """The id of a job that is a process of this machine.
 
-    It names machine and start as well: pids are used again, and other machines have the same.
+    It includes machine and start time: pids are used again, and other machines have the same pids.
     """
     process = process_with_pid(pid)
     start = "0" if process is None else re.sub(r"\W", "", process.start)
@@ -131,7 +133,7 @@ def is_here(job_id: str) -> bool:
 
 
 def pid_of(job_id: str) -> int | None:
-    """The process that a job of this machine is, dead or alive; None for a job elsewhere."""
+    """The pid of a job of this machine, dead or alive; None for a job elsewhere."""
     parts = job_id.removeprefix(PREFIX).split("-")
     return int(parts[0]) if is_here(job_id) and parts[0].isdigit() else None
 

@@ -1,6 +1,6 @@
-"""What the jobs of one submission are to run: ``runs/<run id>/jobs/<token>.json``, named after its token.
+"""What the jobs of a submission run, in the file ``runs/<run id>/jobs/<token>.json``.
 
-A job knows the file before it has an id, so a job whose submission was never confirmed runs all the
+The file is named before the job has an id, so a job whose submission was never confirmed runs all the
 same, and is found by its token.
 """
 
@@ -26,17 +26,17 @@ def _items(given: Sequence[Any]) -> tuple[Any, ...]:
 
 @attrs.frozen
 class JobPayload:
-    """What the jobs of one submission are to run.
+    """What the jobs of one submission run.
 
     Attributes:
-        function: ``module:function``. In each job it is called with this and the job's place in the
-            array, after the submitter's `sys.path` and settings were restored; the module is imported
-            after that. What it returns is the job's exit status.
+        function: ``module:function``. Each job calls it with this payload and the job's place in the
+            array, after it has restored the submitter's `sys.path` and settings; the module is
+            imported after that. It returns the job's exit status.
         run_folder: the run's folder.
         jobs: what each job is to do, as JSON; in the order of the array.
-        shared: what is the same for all of them, as JSON.
-        token: of the submission, which `Cluster.submit` fills in.
-        time_min: the walltime in minutes; the same.
+        shared: what is the same for all jobs, as JSON.
+        token: of the submission; `Cluster.submit` fills it in.
+        time_min: the walltime in minutes; `Cluster.submit` fills it in.
     """
 
     function: str
@@ -48,7 +48,7 @@ class JobPayload:
 
     @property
     def path(self) -> Path:
-        """The file that it stands in."""
+        """The file of the payload."""
         return payload_file(self.run_folder, self.token)
 
 
@@ -61,12 +61,12 @@ PAYLOAD: Final = RecordFormat(
 
 
 def payload_file(run_folder: Path, token: str) -> Path:
-    """Where the payload of a submission is."""
+    """The file of the payload of a submission."""
     return run_folder / "jobs" / f"{token}.json"
 
 
 def write_payload(payload: JobPayload) -> None:
-    """Write the file that `read_payload` reads, whole or not at all.
+    """Write the file that `read_payload` reads, atomically.
 
     Raises:
         FuruStoreError: it cannot be written.
@@ -78,11 +78,11 @@ def write_payload(payload: JobPayload) -> None:
 
 
 def read_payload(path: Path, *, wait_secs: float = 0.0) -> JobPayload:
-    """The payload of a submission.
+    """Read the payload of a submission.
 
     Args:
         path: of `payload_file`.
-        wait_secs: for it to be visible, as on a network filesystem.
+        wait_secs: how long to wait for the file, which a network filesystem may show late.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -97,10 +97,11 @@ def job_command(payload: Path, *place: str) -> str:
 
     Args:
         payload: the file that says what the submission's jobs are to run.
-        place: of the job in the array, where Slurm does not tell it.
+        place: of the job in the array, for jobs that Slurm does not tell it.
     """
-    # By way of the module: a job, which only reads payloads, does not import it.
+    # Through the package, which imports late: a job, which only reads payloads, does without it.
     flags = furu_core.workers.interpreter_flags()
-    # Without -P the working directory would come first, and a user's json.py before that of Python.
+    # Without -P the working directory would come first in `sys.path`, and a user's json.py would hide
+    # Python's own.
     start = [sys.executable, *flags, "-u", "-P", "-m", MAIN]
     return shlex.join([*start, str(payload), *place])

@@ -1,4 +1,4 @@
-"""This machine in place of a cluster: each job is a process, which outlives whoever submitted it."""
+"""This machine in place of a cluster: each job is a process, which outlives its submitter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from furu_slurm.errors import FuruSlurmError
 ENV_MARK: Final = "SUBMITIT_EXECUTOR"
 _MANY: Final = 1000
 
-_children: dict[str, subprocess.Popen[bytes]] = {}  # those of this process, by job id
+_children: dict[str, subprocess.Popen[bytes]] = {}  # children of this process, by job id
 _names: dict[str, str] = {}
 _cancelled: set[str] = set()
 _lock = threading.Lock()
@@ -57,7 +57,7 @@ class LocalCluster(Cluster):
         """Start one process for each job; see `Cluster.submit`.
 
         Raises:
-            FuruSlurmError: there is a dependency, which nobody would wait for.
+            FuruSlurmError: a dependency is given, for which there is no scheduler to wait.
         """
         if dependency:
             raise FuruSlurmError(
@@ -88,7 +88,7 @@ class LocalCluster(Cluster):
 
     def _start(self, spec: SlurmSpec, path: Path, folder: Path, index: int, name: str) -> str:
         start = job_command(path, str(index))
-        # The shell is replaced, so the job's process is the one that is started here.
+        # `exec` replaces the shell, so the process started here is the job's own.
         command = ["/bin/bash", "-c", "\n".join([*spec.setup, f"exec {start}"])]
         environ = {**os.environ, ENV_MARK: LocalCluster.name}
         if "SLURM_JOB_ID" not in os.environ:
@@ -112,7 +112,7 @@ class LocalCluster(Cluster):
         return job_id
 
     def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
-        """How the jobs on this machine stand; see `Cluster.jobs`."""
+        """The states of the jobs on this machine; see `Cluster.jobs`."""
         taken = time.monotonic()
         found: dict[str, JobInfo] = {}
         for pid, token, _ in _processes():
@@ -138,9 +138,9 @@ class LocalCluster(Cluster):
         return Snapshot(True, taken=taken, found=found, denied=frozenset(denied))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
-        """End jobs with SIGTERM to all processes of their sessions, the second time with SIGKILL.
+        """End jobs with SIGTERM to all processes of their sessions; when called again, with SIGKILL.
 
-        Jobs of other machines are left alone.
+        Jobs of other machines are skipped.
         """
         for job_id in job_ids:
             pid = pid_of(job_id)
@@ -152,7 +152,7 @@ class LocalCluster(Cluster):
                 os.killpg(pid, kind)
 
     def requeue(self, job_id: str) -> None:
-        """There is no queue here.
+        """Raise, because there is no queue here.
 
         Raises:
             FuruSlurmError: always.
@@ -168,7 +168,7 @@ class LocalCluster(Cluster):
 
 
 def _is_hidden(job_id: str) -> bool:
-    """Whether /proc may not show a job, which is another user's."""
+    """Whether /proc may hide a job, because it belongs to another user."""
     pid = pid_of(job_id)
     try:
         os.kill(pid or 0, 0)
@@ -180,14 +180,14 @@ def _is_hidden(job_id: str) -> bool:
 
 
 def _processes() -> Iterator[tuple[int, str, int]]:
-    """The processes of this machine that are jobs, each with its token and place."""
+    """The processes of this machine that are jobs: pid, token and place."""
     found = {
         pid: (match[1], int(match[2]))
         for pid, command in _commands()
         if (match := _COMMAND.search(command))
     }
     for pid, job in found.items():
-        # What a job forks is called as it is; the process of a node for instance.
+        # A process that a job forked, such as that of a node, has the same command line.
         if found.get(_parent_of(pid)) != job:
             yield pid, *job
 
@@ -195,7 +195,7 @@ def _processes() -> Iterator[tuple[int, str, int]]:
 def _parent_of(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The second field is the command in parentheses, and may hold spaces and more of them.
+            # The second field is the command in parentheses; it may contain spaces and parentheses.
             return int(file.read().rpartition(b")")[2].split()[1])
     except (OSError, IndexError, ValueError):
         return 0  # it has ended, or there is no /proc

@@ -1,4 +1,4 @@
-"""The call of sbatch and the job's script, by what a spec asks for."""
+"""The options of sbatch and the job's script, made from a spec."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from furu_slurm._specs import SlurmSpec
 from furu_slurm._submitit import checked
 from furu_slurm.errors import FuruSpecError, FuruSubmitRefused
 
-# NCCL uses USR1 for itself, and so does submitit's other users' code expect USR2.
+# NCCL uses USR1 for itself; and USR2 is what code written for submitit expects.
 END_SIGNAL: Final = "USR2"
 _LONGEST: Final = 120_000  # an argument, and a variable of the job, has at most 128 KiB
-_LEAST_GB: Final = 1 / 1024  # less would become 0, and so all that a node has
-# More than one of them says how much memory, or how many processors, a job gets.
+_LEAST_GB: Final = 1 / 1024  # less would be rounded to 0, which means all memory of the node
+# Besides ``mem`` and ``cpus-per-task`` these say how much memory, or how many processors, a job gets.
 _MEMORY: Final = ("mem_per_cpu", "mem_per_gpu", "mem-per-cpu", "mem-per-gpu")
 _PROCESSORS: Final = ("cpus_per_gpu", "cpus-per-gpu")
 
 
 @attrs.frozen
 class SbatchRequest:
-    """What sbatch is asked for.
+    """The arguments of sbatch.
 
     Attributes:
-        options: as arguments.
-        script: the job's script, which names them again for people.
+        options: on the command line.
+        script: the job's script, which repeats the options for human readers.
     """
 
     options: Sequence[str]
@@ -49,7 +49,7 @@ def sbatch_request(
     requeue: bool,
     signal_before_secs: int,
 ) -> SbatchRequest:
-    """What sbatch is asked for so that a submission's jobs get what a spec says.
+    """The sbatch request for the jobs of a submission, by their spec.
 
     Args:
         spec: what each job asks for.
@@ -60,15 +60,15 @@ def sbatch_request(
         dependency, requeue, signal_before_secs: as for `Cluster.submit`.
 
     Raises:
-        FuruSpecError: submitit does not take a parameter of the spec.
-        FuruSubmitRefused: the jobs would wait for more others than sbatch can be told.
+        FuruSpecError: submitit does not accept a parameter of the spec.
+        FuruSubmitRefused: the jobs depend on more others than sbatch's command line can hold.
     """
     asked = _parameters(spec, folder)
     nested = {key.replace("_", "-"): value for key, value in _nested(asked).items()}
     srun = bool(asked.pop("use_srun", False))
     srun_args = asked.pop("srun_args", None) or ()
     delay = int(asked.pop("signal_delay_s", signal_before_secs))
-    # All nodes of a class may run at once; a user may say otherwise.
+    # By default all jobs of an array may run at once; the user may set a limit.
     at_once = asked.pop("array_parallelism", count)
     teardown = list(asked.pop("teardown", None) or ())
     own = [asked.pop("dependency", None), nested.pop("dependency", None)]
@@ -84,8 +84,8 @@ def sbatch_request(
         "open-mode": "append",
         "array": f"0-{count - 1}%{min(count, at_once)}" if count > 1 else None,
         **nested,
-        # Only the job's first process is signalled, unless srun stands between: user code that knows
-        # nothing of the signal would be killed by it.
+        # ``B:`` signals only the job's first process: user code that does not handle the signal would
+        # be killed by it. With srun the signal has to reach the job step, and so all its processes.
         "signal": f"{'' if srun else 'B:'}{END_SIGNAL}@{delay}",
         "kill-on-invalid-dep": "yes",
         ("requeue" if requeue else "no-requeue"): True,
@@ -107,7 +107,7 @@ def sbatch_request(
 
 
 def _parameters(spec: SlurmSpec, folder: Path) -> dict[str, Any]:
-    """Submitit's parameters for a spec, as submitit took them."""
+    """Submitit's parameters for a spec, as submitit accepted them."""
     extra = dict(spec.extra)
     said = {*extra, *_nested(dict(extra))}
     given: dict[str, Any] = {
@@ -134,18 +134,18 @@ def _option(key: str, value: Any, *, quoted: bool = False) -> str:
 
 
 def _command(start: str, *, srun: bool, teardown: list[str]) -> list[str]:
-    """The lines of the script that start the job, and what is done after that."""
+    """The lines of the script that start the job, and those that run after it."""
     if srun:
-        # A teardown must not hide how the job ended.
+        # A teardown must not hide the job's exit status.
         after = ["furu_status=$?", *teardown, "exit $furu_status"] if teardown else []
         return [start, *after]
     if not teardown:
         return [f"exec {start}"]
-    # The signal reaches the shell, which hands it on; and a shell that dies of SIGTERM would
-    # take the job along before it has said how it ended.
+    # The signal reaches the shell, which forwards it; and a shell that died of SIGTERM would
+    # take the job along before it has reported how it ended.
     wait = "wait $furu_job; furu_status=$?"
     return [
-        # First, for Slurm may tell a job at any moment that has a short walltime.
+        # The traps come first, because Slurm may signal a job with a short walltime at any moment.
         f"trap 'kill -{END_SIGNAL} $furu_job 2>/dev/null' {END_SIGNAL}",
         "trap : TERM",
         f"{start} &",
@@ -171,11 +171,11 @@ def _memory(gigabytes: float | None) -> str | None:
 
 
 def combined(dependencies: list[str]) -> str:
-    """Several conditions that must all hold, as one.
+    """Several dependencies that must all hold, as one dependency of sbatch.
 
     Raises:
-        FuruSpecError: one of them is a choice, which Slurm cannot combine with others.
-        FuruSubmitRefused: they are too many.
+        FuruSpecError: one has alternatives (``?``), which Slurm cannot combine with others.
+        FuruSubmitRefused: there are too many.
     """
     for text in dependencies:
         if "?" in text and len(dependencies) > 1:

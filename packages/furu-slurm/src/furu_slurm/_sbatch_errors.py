@@ -1,6 +1,6 @@
-"""What sbatch complains about, and the error that follows from it.
+"""Errors of sbatch: why it submitted nothing, and the exception that follows.
 
-The words are those of Slurm 20.11 to 25.05 (`slurm_errno.c`, and what sbatch itself prints).
+The messages are those of Slurm 20.11 to 25.05 (`slurm_errno.c`, and what sbatch itself prints).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from furu_slurm.errors import (
 
 
 class Complaint(Enum):
-    """Why sbatch submitted nothing, or why nobody knows whether it did."""
+    """Why sbatch submitted nothing, or why it is not known whether it did."""
 
-    REFUSED = "refused"  # and would be again
-    LIMIT = "limit"  # too many jobs now
-    UNREACHABLE = "unreachable"  # the controller did not get the request
-    UNSURE = "unsure"  # it may have got it
-    UNCONFIGURED = "unconfigured"  # it does not know of any controller
+    REFUSED = "refused"  # Slurm refuses the jobs, and would refuse them again
+    LIMIT = "limit"  # there are too many jobs now
+    UNREACHABLE = "unreachable"  # Slurm's controller did not get the request
+    UNSURE = "unsure"  # the controller may have got the request
+    UNCONFIGURED = "unconfigured"  # sbatch does not know any controller
 
 
 _LIMIT: Final = (
@@ -43,7 +43,7 @@ _UNSURE: Final = (
     r"|send/recv|(send|receive) failure|Broken pipe|Insane message|shutting down|shutdown"
     r"|Resource temporarily unavailable"
 )
-# In this order: a message about a limit may come along with one that names no reason.
+# The order matters: a message about a limit may come together with one that names no reason.
 _WORDS: Final = (
     (Complaint.LIMIT, _LIMIT),
     (Complaint.UNREACHABLE, _UNREACHABLE),
@@ -60,13 +60,13 @@ _TOO_LARGE: Final = re.compile(
 
 
 def complaint_of(reply: Reply) -> Complaint:
-    """What to make of a reply of sbatch that names no job."""
+    """The meaning of a reply of sbatch that names no job."""
     if reply.timed_out:
-        # It repeats this itself until it is killed.
+        # sbatch itself tries again after this message, until it is killed.
         limit = "temporarily unable to accept job" in reply.err
         return Complaint.LIMIT if limit else Complaint.UNSURE
     if reply.ok:
-        return Complaint.UNSURE  # it says so, and not which job
+        return Complaint.UNSURE  # it succeeded, but did not name the job
     if reply.status is None:
         unconfigured = NO_SUCH_CONFIGURATION in reply.err
         return Complaint.UNCONFIGURED if unconfigured else Complaint.REFUSED
@@ -75,14 +75,14 @@ def complaint_of(reply: Reply) -> Complaint:
     for complaint, words in _WORDS:
         if re.search(words, reply.err, re.IGNORECASE):
             return complaint
-    # Killed by a signal, it cannot say how far it got.
+    # When sbatch was killed by a signal, it is not known how far it got.
     return Complaint.UNSURE if reply.status < 0 else Complaint.REFUSED
 
 
 def refused_error(
     reply: Reply, token: str, complaint: Complaint = Complaint.REFUSED
 ) -> FuruSlurmError:
-    """The error about what sbatch refused, or could not be asked."""
+    """The error for jobs that sbatch refused, or for an sbatch that is missing or not configured."""
     if complaint is Complaint.UNCONFIGURED:
         return FuruSlurmUnavailable(
             f"sbatch does not know of any cluster: {reply.said}",
@@ -107,13 +107,13 @@ def refused_error(
 
 
 def _own_settings() -> str:
-    """The user's settings of sbatch, which it heeds beside the spec."""
+    """The user's own settings of sbatch (``SBATCH_*``), which apply beside the spec."""
     names = sorted(name for name in os.environ if name.startswith("SBATCH_"))
     return f", or {', '.join(names)} in the environment" if names else ""
 
 
 def limit_error(reply: Reply, token: str) -> FuruSubmitLimit:
-    """The error about more jobs than Slurm takes now."""
+    """The error for a submission of more jobs than Slurm accepts now."""
     return FuruSubmitLimit(
         f"Slurm takes no more jobs now: {reply.said}",
         token=token,
@@ -123,7 +123,7 @@ def limit_error(reply: Reply, token: str) -> FuruSubmitLimit:
 
 
 def unavailable_error(reply: Reply, token: str, *, maybe: bool = True) -> FuruSlurmUnavailable:
-    """The error about a controller that does not answer."""
+    """The error for a Slurm controller that does not answer."""
     whether = "and whether the job was submitted is not known" if maybe else "nothing was submitted"
     return FuruSlurmUnavailable(
         f"Slurm does not answer ({reply.said}), {whether}",
