@@ -104,7 +104,9 @@ class JobHealth:
     cancelled: float | None = None
     info: JobInfo | None = None
     verdict: Health = Health.UNKNOWN
-    _unschedulable: float | None = None  # since when it has been pending for a reason that does not pass its reason to wait has been a lasting one
+    _unschedulable: float | None = (
+        None  # since when it has been pending for a reason that does not pass its reason to wait has been a lasting one
+    )
     _halted: float | None = None  # when it was last seen halted
 
     def look(
@@ -196,9 +198,9 @@ class JobHealth:
         silent = silent_secs is not None and silent_secs > limit
         if self.cancelled is not None:
             return Health.LOST if silent and now - self.cancelled > limit else self.verdict
-        # A job that is queued again will start, find its work done and end; a held one never starts.
+        # A job that waits will start, find its work done and end; a held one never starts.
         waits = self.info is not None and self.info.state.waiting and not self.info.held
-        # Of one that is not shown any more, Slurm may have forgotten that it ended as it should.
+        # When a listing no longer shows the job, Slurm may have forgotten that it ended properly.
         if self.has_left_for(GHOST_SECS) and seen and not waits:
             return Health.GHOST
         return Health.SILENT if silent else self.verdict

@@ -18,9 +18,8 @@ import attrs
 
 from furu_core.workers import process_with_pid, this_process
 
-ANY_RESTART: Final = (
-    -1
-)  # the restarts of a submission that means the job, however often it is restarted
+# The `restarts` of a submission that means the job, however often it is restarted.
+ANY_RESTART: Final = -1
 PREFIX: Final = "local-"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LENGTH: Final = 12
