@@ -15,7 +15,7 @@ from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
-from furu_core._store import _published
+from furu_core._store import _places
 from furu_core._store._layout import CHECKPOINT, node_paths
 from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
@@ -153,7 +153,7 @@ class Furu(Generic[T_co]):
 
     def exists(self) -> bool:
         """Whether the result is there."""
-        return _published.is_published(node_paths(self))
+        return _places.is_published(node_paths(self))
 
     def status(self) -> NodeState:
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from furu_core._status._states import NodeInfo as NodeInfo
     from furu_core._status._states import NodeState as NodeState
     from furu_core._store._places import NodePlace as NodePlace
+    from furu_core._store._places import absent as absent
     from furu_core._store._places import place_of as place_of
-    from furu_core._store._published import absent as absent
     from furu_core._workers._worker import has_validator as has_validator
     from furu_core._workers._worker import invalidate_if_bad as invalidate_if_bad
 else:
@@ -31,8 +31,7 @@ else:
             "._config._objects": "short_name short_name_of",
             "._status._state_reader": "StateReader state_at",
             "._status._states": "NodeInfo NodeState",
-            "._store._places": "NodePlace place_of",
-            "._store._published": "absent",
+            "._store._places": "NodePlace absent place_of",
             "._workers._worker": "has_validator invalidate_if_bad",
         },
     )

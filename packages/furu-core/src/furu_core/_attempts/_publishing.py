@@ -9,7 +9,7 @@ from contextlib import suppress
 from furu_core._attempts import _attempts
 from furu_core._attempts._attempts import Attempt
 from furu_core._store._layout import NodePaths
-from furu_core._store._published import is_published
+from furu_core._store._places import is_published
 
 
 def publish(attempt: Attempt, *, replace: bool) -> bool:

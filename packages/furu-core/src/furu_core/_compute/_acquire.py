@@ -12,7 +12,7 @@ from furu_core._compute import _get
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._settings import _settings
-from furu_core._store import _published
+from furu_core._store import _places
 from furu_core._store._layout import NodePaths
 from furu_core.errors import FuruComputeError
 
@@ -62,7 +62,7 @@ def acquire(
                 _claims.set_aside_dead(newest)
                 _publishing.put_back_replaced(paths)
             # Listed only now: whoever held the attempts before may have published in between.
-            if rerun or not _published.is_published(paths):
+            if rerun or not _places.is_published(paths):
                 return attempt
             if suspect and _get.bad_reason(obj, paths, by_loading=True) is not None:
                 _publishing.move_aside(attempt)

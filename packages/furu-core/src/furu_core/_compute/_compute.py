@@ -24,7 +24,7 @@ from furu_core._context import _context
 from furu_core._forms import _pack, _python_text
 from furu_core._output import _capture, _logging
 from furu_core._settings import _settings
-from furu_core._store import _manifest, _published
+from furu_core._store import _manifest, _places
 from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE
 from furu_core.errors import (
     FuruComputeError,
@@ -307,7 +307,7 @@ def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
             _files.sync_path(f"{staging}/{META}/{LOG_FILE}")
             _files.sync_path(f"{staging}/{META}")
     if _claims.is_superseded(attempt):
-        if _published.is_published(attempt.paths):
+        if _places.is_published(attempt.paths):
             return False
         raise _superseded(obj, attempt)
     published = _publishing.publish(attempt, replace=rerun)
@@ -343,9 +343,9 @@ def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     """
     if not isinstance(error, Exception):
         gone = not os.path.isdir(attempt.staging)
-        return gone and _published.is_published(attempt.paths)
+        return gone and _places.is_published(attempt.paths)
     broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
-    return not broke_a_rule and _published.is_published(attempt.paths)
+    return not broke_a_rule and _places.is_published(attempt.paths)
 
 
 def _end_failed(

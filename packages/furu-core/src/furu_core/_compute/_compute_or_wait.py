@@ -16,7 +16,7 @@ from furu_core._context._context import ExecContext
 from furu_core._files import is_local_folder
 from furu_core._output import _logging
 from furu_core._settings import _settings
-from furu_core._store import _published
+from furu_core._store import _places
 from furu_core._store._layout import NodePaths
 from furu_core.errors import (
     FuruInvalidDependency,
@@ -69,7 +69,7 @@ def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, reru
     wait = _Wait(obj)
     while True:
         # Only the caches of this host are waited for, and a claim each time would disturb others.
-        unseen = wait.has_begun and not suspect and _published.is_published(paths)
+        unseen = wait.has_begun and not suspect and _places.is_published(paths)
         found = None
         if not unseen:
             found = _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun)
@@ -125,7 +125,7 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
                 hash=obj.furu_hash,
                 hint="_validate must judge the published files as it judged the fresh ones",
             ) from None
-        if value is not MISSING or not _published.is_published(paths):
+        if value is not MISSING or not _places.is_published(paths):
             return value
         wait.for_visibility(paths)
 
@@ -136,7 +136,7 @@ def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecConte
     deadline = began + context.known_done_wait_secs
     pause = _FIRST_POLL_SECS
     while True:
-        if _published.is_listed(paths):
+        if _places.is_listed(paths):
             try:
                 value = _get.load(obj, paths)
             except BadArtifact as bad:
@@ -272,7 +272,7 @@ class _Wait:
             self.has_begun = True
             return
         limit = _visibility_secs()
-        if now - self._unseen_since > limit and _published.is_listed(paths):
+        if now - self._unseen_since > limit and _places.is_listed(paths):
             raise FuruStoreError(
                 f"{paths.artifact} is listed but could not be opened for {limit:.0f} s",
                 path=paths.artifact,

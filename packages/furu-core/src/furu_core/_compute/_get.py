@@ -21,7 +21,7 @@ from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _manifest
 from furu_core._store._layout import META, NodePaths, node_paths
-from furu_core._store._published import is_published
+from furu_core._store._places import is_published
 from furu_core._text import error_text
 from furu_core.errors import FuruInvalidDependency, FuruProtocolError, FuruResultError
 

@@ -20,8 +20,7 @@ from furu_core._executors._executor import Liveness
 from furu_core._settings import _settings
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store._layout import ATTEMPTS, NodePaths, class_dir
-from furu_core._store._places import NodePlace, Placed, name_of, paths_of
-from furu_core._store._published import listed
+from furu_core._store._places import NodePlace, Placed, listed, name_of, paths_of
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject

@@ -14,7 +14,7 @@ from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._process_ids import ProcessId, this_process
 from furu_core._status._state_reader import info_of
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store import _published
+from furu_core._store import _places
 from furu_core._store._places import Placed, name_of, paths_of
 
 
@@ -96,7 +96,7 @@ def record_death(
         The failure to count; None when the node's artifact was published before the worker died.
     """
     paths = paths_of(node)
-    if _published.is_published(paths):
+    if _places.is_published(paths):
         return None
     number = attempt
     if number is None:

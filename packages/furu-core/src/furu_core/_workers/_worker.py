@@ -22,7 +22,7 @@ from furu_core._compute import (
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._output import _logging
-from furu_core._store import _published
+from furu_core._store import _places
 from furu_core._store._layout import NodePaths, node_paths
 from furu_core._store._places import Placed, paths_of
 from furu_core.errors import (
@@ -148,7 +148,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     if reason is None:
         return False
     _compute_or_wait.invalidate(obj, paths, reason)
-    return not _published.is_published(paths)  # somebody may have mended it in this moment
+    return not _places.is_published(paths)  # somebody may have mended it in this moment
 
 
 @contextmanager
