@@ -118,6 +118,23 @@ def test_p5_a_child_that_dies_is_recorded_as_lost_and_the_next_node_gets_another
     assert "in _create" in log
 
 
+def test_p6_a_child_that_cannot_read_its_next_order_ends_instead_of_being_waited_for(
+    start: Callable[..., Child], graph: Callable[..., Graph]
+) -> None:
+    deaf, lost, value = start("compute", *graph(nodes.Deafens(), Value(x=1), Value(x=1))).result()
+    assert [one["outcome"] for one in (deaf, lost, value)] == ["computed", "failed", "computed"]
+    assert lost["kind"] == "lost"
+    assert "could not read what it was told" in lost["message"]
+
+
+def test_p8_a_child_that_cannot_begin_is_not_said_to_have_closed_anything(
+    start: Callable[..., Child], graph: Callable[..., Graph]
+) -> None:
+    answer = start("compute_in_vain", *graph(Value(x=1))).result()
+    assert answer["kind"] == "lost"
+    assert "ended with exit status 1" in answer["message"]
+
+
 def test_p5_a_graph_that_is_not_there_or_damaged_is_a_protocol_failure(
     start: Callable[..., Child], graph: Callable[..., Graph], tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from furu_core.workers import (
     NodeResult,
     Outcome,
     WorkerContext,
+    import_roots,
     lost_result,
     node_order,
     origin_here,
@@ -238,6 +239,27 @@ def test_processes_of_several_threads_print_what_belongs_to_no_node_each_to_its_
         assert list(pool.map(compute, range(2))) == [Outcome.COMPUTED] * 2
     for x in range(2):
         assert short_name(Value(x=x)) in (tmp_path / f"{x}.log").read_text()
+
+
+@pytest.mark.parametrize("for_here", [True, False])
+def test_a_project_below_the_prefix_of_the_interpreter_is_imported_from(
+    store: Path, monkeypatch: pytest.MonkeyPatch, for_here: bool
+) -> None:
+    """As one in ``/usr/src`` is, or one that is its own virtual environment."""
+    monkeypatch.setattr(sys, "prefix", str(Path(__file__).parent))
+    origin = origin_here(for_here=for_here)
+    assert str(Path(__file__).parent / "nodes") in origin.roots
+    if for_here:
+        assert list(origin.roots) == import_roots()
+
+
+def test_a_process_that_was_closed_may_be_closed_again(store: Path) -> None:
+    with NodeProcess(origin_here()) as process:
+        process.start()
+        process.close()
+        again = os.pipe()  # one of which has the number that the pipe to the watchdog had
+    for fd in again:
+        os.close(fd)
 
 
 def test_the_folders_of_the_interpreter_stay_its_own(store: Path) -> None:

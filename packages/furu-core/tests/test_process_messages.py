@@ -45,6 +45,7 @@ def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
         (3, "exit status 3"),
         (ExitCode.FORKED, "fork"),
         (ExitCode.NO_CONNECTION, "closed file descriptors"),
+        (ExitCode.DEAF, "could not read what it was told"),
         (None, "closed its connection"),
     ],
 )

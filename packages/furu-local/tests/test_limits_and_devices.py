@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from local_nodes import Sees
 
-from furu_core.errors import FuruExecutorError, FuruUsageError
+from furu_core.errors import FuruExecutorError, FuruRunError, FuruUsageError
 from furu_local import LocalExecutor, _processors, _run, run_local
 from furu_local._devices import Slot, resolve_devices
 from furu_local._process_pool import Launch
 from furu_local._processors import THREAD_VARIABLES
 from furu_testing import Mark, await_mark, let_go, noted, read_marks, times, wait_until
-from furu_testing.nodes import Step
+from furu_testing.nodes import Leaf, Step
 
 
 def one_after_the_other(marks: list[Mark]) -> bool:
@@ -62,6 +62,21 @@ def test_each_device_is_used_by_one_node_at_a_time_which_sees_no_other(
     assert len(first) == len(second) == 1
     assert first != second
     assert all(one_after_the_other(marks) for marks in seen.values())
+
+
+def test_p6_a_device_whose_worker_cannot_start_ends_the_run_though_others_compute(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever those compute meanwhile, it is not tried for ever."""
+    ends = "import os\nif os.environ.get('CUDA_VISIBLE_DEVICES') == '7': os._exit(9)\n"
+    (tmp_path / "sitecustomize.py").write_text(ends)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    first = Leaf(x=0)
+    nodes = [Step(label="gpu", key="gpu", needs=(first,)), *(Leaf(x=x) for x in range(400))]
+    with pytest.raises(FuruRunError, match="exit status 9"):
+        run_local(nodes, max_workers=2, devices={"gpu": ["7"]})
+    # Two without a device, each of which comes up once, and three with it after the last of them.
+    assert len(list(store.glob("runs/*/worker-*.log"))) <= 2 + 3 * 3
 
 
 def test_devices_count_as_workers(store: Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import attrs
 import pytest
+from task_source import Tasks
 
 from furu_core.errors import FuruExecutorError
 from furu_core.workers import NodeResult, Outcome, WorkerContext
@@ -24,19 +24,6 @@ CONTEXT = WorkerContext(executor="local", run_id="run", whole_process=False)
 def a_task(number: int) -> Task:
     node: Any = SimpleNamespace(hash=f"{number:040x}", name=f"Node({number})")
     return Task(number, node)
-
-
-@attrs.define
-class Tasks:
-    """A source of tasks."""
-
-    waiting: list[Task]
-
-    def ready(self, place: object) -> int:
-        return len(self.waiting)
-
-    def take(self, place: object, *, ahead: bool = False, queued: bool = False) -> Task | None:
-        return self.waiting.pop(0) if self.waiting else None
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from furu_core import Furu
-from furu_core._processes import _node_server
+from furu_core._processes import _messages, _node_server
 from furu_testing import marked, note
 
 
@@ -27,6 +27,17 @@ class Forks(Furu[int]):
         pid = os.fork()
         if pid:
             os.waitpid(pid, 0)
+        return 1
+
+
+class Deafens(Furu[int]):
+    """Leaves its process without memory for what it is told next."""
+
+    def _create(self) -> int:
+        def feed(*_: object) -> list[object]:
+            raise MemoryError
+
+        _messages.Decoder.feed = feed  # type: ignore[method-assign]
         return 1
 
 

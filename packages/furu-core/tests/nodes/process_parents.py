@@ -51,6 +51,19 @@ def compute(graph: str, offsets: list[int]) -> list[dict[str, Any]]:
     return answers
 
 
+def compute_in_vain(graph: str, offsets: list[int]) -> dict[str, Any]:
+    """Compute a node in a process that has not even room for a thread."""
+    from furu_core._processes import _node_server
+
+    def serve_forked(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    _node_server.serve_forked = serve_forked
+    with process(graph) as child:
+        child.assign(offsets[0], CONTEXT)
+        return told(child, None)
+
+
 def interrupt(graph: str, offsets: list[int], hows: list[str]) -> list[dict[str, Any]]:
     """Compute nodes one after the other, whose labels say how they are interrupted; "" lets one end."""
     answers = []

@@ -208,7 +208,7 @@ class ProcessPool:
         """End the workers: those with nothing to do may run their exit handlers, briefly."""
         self._waker.drain()
         workers = list(self._workers.values())
-        leaving = [worker.process for worker in workers if worker.idle]
+        leaving = [one.process for one in workers if one.process.came_up and not one.tasks]
         for process in leaving:
             process.dismiss()
         self._await_ends(leaving)
@@ -347,8 +347,10 @@ class ProcessPool:
     # Listening
 
     def _hear(self, worker: WorkerHandle, timeout: float = 0.0) -> list[PoolEvent]:
+        was_up = worker.process.came_up
         events = [self._heard(worker, report) for report in worker.process.poll(timeout)]
-        if worker.process.came_up:
+        # Not with each node that another worker ends: those of a device may fail to start for ever.
+        if worker.process.came_up and not was_up:
             self._failed_starts = 0
         if worker.process.pid is None:
             self._remove(worker)
@@ -364,7 +366,8 @@ class ProcessPool:
         if report.result is None:
             return GivenBack(task)
         worker.since = time.monotonic()
-        self._note_seconds(report.result.seconds)
+        if report.result.seconds:  # else it died, after a time that nobody knows
+            self._note_seconds(report.result.seconds)
         return Ended(task, report.result)
 
     def _note_seconds(self, seconds: float) -> None:
@@ -388,6 +391,8 @@ class ProcessPool:
             # A wake-up now means that the run is to end at once.
             if time.monotonic() > deadline or self._waker.sleep(left, *telling):
                 return
+            for process in staying:
+                process.poll()  # an answer that nobody reads would end each further wait at once
 
 
 def _kill_all(workers: list[WorkerHandle]) -> None:

@@ -19,6 +19,7 @@ _CHUNK: Final = 1 << 18
 _OWN_ENDS: Final = {
     ExitCode.FORKED: "after a fork in the node's code returned from it",
     ExitCode.NO_CONNECTION: "because the node's code closed file descriptors that are not its own",
+    ExitCode.DEAF: "because it could not read what it was told, perhaps because memory ran out",
 }
 
 
@@ -152,7 +153,7 @@ def fork(serve: Callable[[socket.socket], int]) -> ChildProcess:
         theirs.close()
         raise
     if pid == 0:
-        status: int = ExitCode.NO_CONNECTION
+        status = 1
         try:
             # First: what signals this process must not wake the parent.
             signal.set_wakeup_fd(-1)

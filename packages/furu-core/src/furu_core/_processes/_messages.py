@@ -99,6 +99,7 @@ class ExitCode(IntEnum):
 
     FORKED = 80  # a child of the node's code came back from it
     NO_CONNECTION = 81  # the node's code closed the socket, so no result can be told
+    DEAF = 82  # an error while it listened, so no order reaches it any more
 
 
 def encode(message: ToProcess | FromProcess) -> bytes:

@@ -132,7 +132,7 @@ class _Connection:
         """Begin to listen."""
         # A child of the node's code would keep the connection open after this process has died.
         os.register_at_fork(after_in_child=self._forget)
-        threading.Thread(target=self._listen, name="furu-parent", daemon=True).start()
+        threading.Thread(target=self._listen_or_end, name="furu-parent", daemon=True).start()
 
     def setup(self) -> Setup:
         """The parent's first message."""
@@ -172,6 +172,14 @@ class _Connection:
         is_parents = self._signals_seen != self._signals
         self._signals_seen = self._signals
         return is_parents
+
+    def _listen_or_end(self) -> None:
+        try:
+            self._listen()
+        except BaseException:  # noqa: BLE001 - the parent would wait for ever for what it orders next
+            with suppress(Exception):  # there may be no memory for that either
+                traceback.print_exc()
+            os._exit(ExitCode.DEAF)
 
     def _listen(self) -> None:
         decoder = Decoder()

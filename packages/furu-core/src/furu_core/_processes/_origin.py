@@ -78,16 +78,17 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
 
     Args:
         settings: those for the others; default: the current ones.
-        for_here: they are all started by this process; then where results come from is found out
-            while the first of them starts.
+        for_here: they are all started by this process; then they import from where it does, and where
+            results come from is found out while the first of them starts.
 
     Example:
         >>> from furu_core.workers import origin_here
         >>> "FURU_PATH" in origin_here().settings
         True
     """
-    own = tuple(os.path.join(prefix, "") for prefix in {sys.prefix, sys.base_prefix})
-    roots = ("" if root.startswith(own) else root for root in import_roots())
+    roots = import_roots()
+    if not for_here:
+        roots = ["" if root.startswith(_own_roots()) else root for root in roots]
     folder: str | None = None
     with suppress(OSError):
         folder = os.getcwd()
@@ -98,6 +99,17 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
         argv=tuple(sys.argv),
         provenance=None if for_here else _provenance.process_provenance().record,
         flags=tuple(interpreter_flags()),
+    )
+
+
+def _own_roots() -> tuple[str, ...]:
+    """How folders begin that the interpreter imports from by itself."""
+    # Not all that is below its prefix: that may be `/usr`, with a project in `/usr/src`, and a project
+    # may be its own virtual environment.
+    return tuple(
+        os.path.join(prefix, folder, "python")
+        for prefix in (sys.prefix, sys.base_prefix)
+        for folder in ("lib", sys.platlibdir, os.path.join("local", "lib"))
     )
 
 
