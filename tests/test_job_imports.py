@@ -33,7 +33,7 @@ sys.exit(main(sys.argv[1:]))
 """
 # Each takes longer than all that a job does before its node's process starts.
 HEAVY: Final = {"cattrs", "click", "difflib", "hashlib", "logging", "numpy", "rich"} | {
-    "secrets", "shutil", "submitit", "traceback"
+    "filelock", "secrets", "shutil", "submitit", "traceback"
 }  # fmt: skip
 # What the node's own process needs, or who plans and submits; one module of each is enough to tell.
 NOT_FOR_JOBS: Final = {

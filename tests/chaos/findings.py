@@ -163,7 +163,7 @@ def of_runs(runs: Path, rounds: int, commands: Commands) -> list[Finding]:
     bad: list[str] = []
     controllers = 0
     reported: Counter[str] = Counter()
-    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    folders = sorted(runs.glob("[!.]*"))
     for folder in folders:
         numbers = sorted(
             int(one.name) for one in (folder / "controllers").iterdir() if one.name.isdigit()

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 from pool_kit import LOCAL, RUN_SECS, await_begun, furu, furu_pool, start
+from pool_nodes import PlannedTwice
 
 from furu_core.errors import FuruExecutorError, FuruRunCancelled, FuruRunError
 from furu_core.executors import RunState, named_roots, new_run_folder
@@ -32,7 +33,7 @@ from furu_testing.nodes import Leaf, Step, Sum
 PROGRAM = """
     from furu_slurm_pool import run_slurm_pool
     from furu_testing.nodes import Step, Sum
-    from pool_nodes import Stubborn
+    from pool_nodes import PlannedTwice, Stubborn
 
     if __name__ == "__main__":
         run = run_slurm_pool(
@@ -56,7 +57,7 @@ def waiting(program: Scripts, store: Path) -> Program:
 
 def run_folder(store: Path) -> Path:
     """The folder of the only run."""
-    (folder,) = (store / "runs").iterdir()
+    (folder,) = (store / "runs").glob("[!.]*")
     return folder
 
 
@@ -95,7 +96,7 @@ def test_p7_a_hangup_cancels_the_workers_and_the_same_command_goes_on(
     said = program("").finish()
     assert said.status == 0, said
     assert "result 4 5" in said.out
-    assert len(list((store / "runs").iterdir())) == 1
+    assert len(list((store / "runs").glob("[!.]*"))) == 1
     nothing_left()
 
 
@@ -127,10 +128,27 @@ def test_p7_a_killed_controller_is_succeeded_and_all_that_its_workers_do_counts(
     assert said.status == 0, said
     assert "result 4 " in said.out
     assert all_once(store)
-    assert len(list((store / "runs").iterdir())) == 1
+    assert len(list((store / "runs").glob("[!.]*"))) == 1
     # All that was computed was computed by the workers of the first.
     assert jobs_of_workers(store) <= before
     nothing_left()
+
+
+def test_p4_of_two_identical_commands_at_once_one_begins_the_run_and_the_other_is_refused(
+    program: Scripts, store: Path
+) -> None:
+    """As if the other had come later, though neither finds a run of the other's before it plans its own."""
+    roots = PlannedTwice(part=Step(label="part", waits=True)).to_python()
+    programs = [program(PROGRAM.format(roots=roots)) for _ in range(2)]
+    wait_until("one to end", lambda: any(one.process.poll() is not None for one in programs))
+    refused, begun = sorted(programs, key=lambda one: one.process.poll() is None)
+    said = refused.finish()
+    assert said.status == 1
+    assert f"FuruRunAlive: run {run_folder(store).name} is for the same roots" in said.err
+    assert f"controlled by process {begun.pid} on " in said.err
+    let_go(store)
+    assert begun.finish(RUN_SECS).out == "result 1 2\n"
+    assert times(store) == {"part": 1}
 
 
 def test_p5_budgets_are_kept_when_a_controller_is_killed(program: Scripts, store: Path) -> None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from furu_core._files import store_error as store_error
     from furu_core._files import store_errors as store_errors
     from furu_core._late import late_imports as late_imports
+    from furu_core._locks import excluding as excluding
     from furu_core._output._console import console as console
     from furu_core._output._logging import console_through as console_through
     from furu_core._plugins import InstalledPlugin as InstalledPlugin
@@ -82,6 +83,7 @@ else:
             "._files": "LineFile create_file filesystem_time is_local_folder list_folder "
             "move_file once_visible read_file read_lines replace_file store_error store_errors",
             "._late": "late_imports",
+            "._locks": "excluding",
             "._output._console": "console",
             "._output._logging": "console_through",
             "._plugins": "InstalledPlugin",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import furu_core
 from furu_core import Furu
-from furu_testing import marked
+from furu_testing import marked, wait_until
+from furu_testing.nodes import Step
 
 
 class Works(Furu[int]):
@@ -75,3 +79,23 @@ class Stubborn(Furu[int]):
         with marked(self.label):
             while True:
                 time.sleep(600)
+
+
+class PlannedTwice(Furu[int]):
+    """Is planned by two programs at the same moment: each waits for the other one in it.
+
+    Attributes:
+        part: what it depends on.
+    """
+
+    part: Step
+
+    def _dependencies(self) -> Iterable[Furu[Any]]:
+        folder = furu_core.settings().path / "planners"
+        folder.mkdir(exist_ok=True)
+        (folder / str(os.getpid())).touch()
+        wait_until("another program to plan it", lambda: len(os.listdir(folder)) > 1)
+        return ()
+
+    def _create(self) -> int:
+        return self.part.get()

@@ -5,6 +5,7 @@
     runs/<run id>/request.json            the options
                   roots.jsonl             the roots' configs, a graph file
                   same-as-<digest>        an empty file, by which a run of the same roots is found
+         .locks/pool-<digest>             held by who begins a run of these roots
 """
 
 from __future__ import annotations
@@ -179,6 +180,11 @@ def same_runs(runs: Path, roots: Roots) -> Iterator[Path]:
         folder = f"{runs}/{name}"
         if os.path.exists(f"{folder}/{mark}"):
             yield Path(folder)
+
+
+def lock_of(runs: Path, roots: Roots) -> Path:
+    """The lock file of those who begin a run on a pool for these roots."""
+    return runs / ".locks" / f"pool-{digest(roots)}"
 
 
 def pool_runs(runs: Path) -> Iterator[Path]:

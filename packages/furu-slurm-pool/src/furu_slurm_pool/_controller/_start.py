@@ -14,7 +14,14 @@ import attrs
 
 import furu_core
 from furu_core.errors import FuruExecutorError
-from furu_core.executors import Roots, RunState, Submission, new_run_folder, runs_folder
+from furu_core.executors import (
+    Roots,
+    RunState,
+    Submission,
+    excluding,
+    new_run_folder,
+    runs_folder,
+)
 from furu_plan import DependencyPlan, Status, build_plan
 from furu_slurm import (
     ANY_RESTART,
@@ -29,7 +36,13 @@ from furu_slurm import (
     write_job_environment,
 )
 from furu_slurm_pool._controller._recovery import RecoveryReader, tasks_left_in
-from furu_slurm_pool._controller._request import Request, read_request, same_runs, write_request
+from furu_slurm_pool._controller._request import (
+    Request,
+    lock_of,
+    read_request,
+    same_runs,
+    write_request,
+)
 from furu_slurm_pool._controller._terms import Leader, Term, current_leader, take_over
 from furu_slurm_pool._queue._run_folder import make_folders, unwritable
 from furu_slurm_pool._worker import EXECUTOR
@@ -73,13 +86,20 @@ def claim_run(
     Raises:
         FuruRunAlive: such a run is controlled by a process that lives.
         FuruSpecError: a node needs workers that the request does not describe.
-        FuruStoreError: the run's folder cannot be written.
+        FuruStoreError: the run's folder cannot be written, or somebody holds the lock for too long.
     """
     found = unfinished_run(roots, where)
     if found is None:
         plan = _checked_plan(request, roots, None, validate=validate)
-        _, folder = new_run_folder(EXECUTOR, roots, where=where)
-        return ClaimedRun(folder, request, roots, begin_term(folder, 0, request, roots), plan)
+        lock = lock_of(where or runs_folder(), roots)
+        with excluding(lock, what="beginning a run on a pool"):
+            # The same command, started at the same moment, may have begun one while this one planned.
+            found = unfinished_run(roots, where)
+            if found is None:
+                _, folder = new_run_folder(EXECUTOR, roots, where=where)
+                term = begin_term(folder, 0, request, roots)
+                return ClaimedRun(folder, request, roots, term, plan)
+    # Of several that go on with one, `take_over` lets one have the next term.
     folder, before = found
     # Options that nobody could go on with are not to replace those of before.
     _checked_plan(request, roots, folder, validate=False)
