@@ -171,6 +171,7 @@ def test_a_codec_that_calls_its_file_damaged_is_believed(install: Install, folde
         ("class FractionCodec: pass", "fraction", "no subclass of furu_core.codecs.Codec"),
         (CODEC.replace('"fraction"', '"json"'), "json", "one of furu's own"),
         (CODEC.replace('".frac"', '"frac"'), "fraction", "starts with a dot"),
+        (CODEC.replace("version = 2", 'version = "2"'), "fraction", "a whole number"),
         (CODEC, "frac", "a class whose `name` is 'fraction'"),
         (CODEC.replace("def load", "def read"), "fraction", "lacks the method load"),
     ],

@@ -139,6 +139,8 @@ def _codec_of(plugin: Plugin) -> Codec:
     suffix = getattr(codec, "suffix", None)
     if not isinstance(suffix, str) or not suffix.startswith(".") or "/" in suffix:
         raise BrokenPlugin(plugin, f"needs a `suffix` that starts with a dot, got {suffix!r}")
+    if type(codec.version) is not int:  # a manifest with another one would be read as damaged
+        raise BrokenPlugin(plugin, f"needs a whole number as its `version`, got {codec.version!r}")
     try:
         return codec()
     except Exception as error:  # whatever a third party's class raises
