@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from furu_core.executors import (
     submission_of,
 )
 from furu_core.planning import NodeState, StateReader
+from furu_core.workers import Outcome, WorkerContext, run_node, worker_session
 from furu_testing.nodes import Fails, Leaf
 
 DAY = 24 * 3600
@@ -63,6 +65,17 @@ def test_a_note_comes_back_and_goes() -> None:
     assert submission_of(Leaf(x=1)) == Submission("queue", "7", 2)
     remove_submission(Leaf(x=1))
     assert submission_of(Leaf(x=1)) is None
+
+
+def test_a_job_may_be_called_by_a_number() -> None:
+    node = Leaf(x=1)
+    job = Submission("queue", 7, restarts=int("1"))
+    assert note_submission(node, job)
+    assert submission_of(node) == job == Submission("queue", "7", 1)
+    with worker_session(WorkerContext("queue", "run-1", submission=job)):
+        assert run_node(node).outcome is Outcome.COMPUTED
+    metadata = json.loads((node.furu_dir / ".furu" / "metadata.json").read_bytes())
+    assert metadata["attempt"]["submission"]["id"] == "7"
 
 
 def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:

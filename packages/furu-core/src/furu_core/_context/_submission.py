@@ -16,5 +16,6 @@ class Submission:
     """
 
     executor: str
-    id: str
-    restarts: int = 0
+    # Schedulers call jobs by numbers as well, and a record with one would be read as damaged.
+    id: str = attrs.field(converter=str)
+    restarts: int = attrs.field(default=0, converter=int)
