@@ -15,6 +15,7 @@ import pytest
 import furu_core
 from furu_core import NodeState
 from furu_core._processes import _node_process
+from furu_core.errors import FuruPlatformError
 from furu_core.executors import FailureKind
 from furu_core.planning import StateReader, short_name
 from furu_core.workers import (
@@ -251,6 +252,17 @@ def test_a_project_below_the_prefix_of_the_interpreter_is_imported_from(
     assert str(Path(__file__).parent / "nodes") in origin.roots
     if for_here:
         assert list(origin.roots) == import_roots()
+
+
+def test_p8_where_nobody_knows_the_interpreter_an_error_says_so_and_what_to_do(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with (
+        NodeProcess(origin_here()) as process,
+        pytest.raises(FuruPlatformError, match=r"sys\.executable.*threads"),
+    ):
+        process.compute(node_order(VALUE, WORKER))
 
 
 def test_a_process_that_was_closed_may_be_closed_again(store: Path) -> None:

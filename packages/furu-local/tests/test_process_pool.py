@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,8 @@ import pytest
 from task_source import Tasks
 
 from furu_core import Furu
-from furu_core.workers import origin_here
+from furu_core.errors import FuruExecutorError
+from furu_core.workers import Watchdog, origin_here
 from furu_local._process_pool import Launch, ProcessPool
 from furu_plan.runs import Ended, Task
 from furu_testing import await_mark, let_go, wait_until
@@ -53,6 +56,19 @@ def test_a_death_says_nothing_of_how_long_nodes_take(store: Path, pool: ProcessP
     wait_until("the second to end", lambda: seen(2))
     assert [event.result.outcome.value for event in events[:2]] == ["failed", "computed"]
     assert all(isinstance(event, Ended) for event in events)
+
+
+def test_p8_a_process_that_the_system_does_not_start_is_told_of_once(
+    pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    pool._watchdog = Watchdog()
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    said = "^a worker process cannot be started: no more processes; stop"
+    with pytest.raises(FuruExecutorError, match=said):
+        pool.feed(Tasks([a_task(1, Step(label="never"))]))
 
 
 class _Talks:

@@ -288,8 +288,7 @@ class ProcessPool:
             worker = WorkerHandle(self._count, self._launch, slot, self._watchdog)
             worker.process.start()
         except (OSError, FuruExecutorError) as error:
-            why = error.message if isinstance(error, FuruExecutorError) else error.strerror or error
-            message = f"a worker process cannot be started: {why}"
+            message = f"a worker process cannot be started: {_cause(error)}"
             if not self._workers:
                 raise FuruExecutorError(
                     message, hint="stop other processes, or ask for fewer workers"
@@ -393,6 +392,12 @@ class ProcessPool:
                 return
             for process in staying:
                 process.poll()  # an answer that nobody reads would end each further wait at once
+
+
+def _cause(error: OSError | FuruExecutorError) -> object:
+    """What the system says of why no process can be started."""
+    told = error if isinstance(error, OSError) else error.__cause__
+    return (told.strerror if isinstance(told, OSError) else None) or error
 
 
 def _kill_all(workers: list[WorkerHandle]) -> None:

@@ -17,10 +17,10 @@ from furu_core import _provenance
 from furu_core._config._module_names import import_roots
 from furu_core._forms._pack import Packer
 from furu_core._processes._child_process import ChildProcess
+from furu_core._processes._watchdog import interpreter
 from furu_core._settings import _settings
 from furu_core._settings._settings import Settings
 from furu_core._workers._worker_session import WorkerContext
-from furu_core.errors import FuruPlatformError
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
@@ -164,11 +164,7 @@ def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> C
         OSError: no process can be started.
         FuruPlatformError: nobody knows where the interpreter is.
     """
-    if not sys.executable:
-        raise FuruPlatformError(
-            "worker processes need sys.executable, which is empty in this program",
-            hint="compute nodes in threads instead, as run_local does with worker='thread'",
-        )
+    python = interpreter()
     others = {name: environment[name] for name in environment if not name.startswith("FURU_")}
     ours, theirs = socket.socketpair()
     try:
@@ -177,7 +173,7 @@ def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> C
                 [
                     # -P, as paths are told: else Python 3.13 needs a working directory for each
                     # missing attribute.
-                    *(sys.executable, "-P", *origin.flags, "-c", _BOOT),
+                    *(python, "-P", *origin.flags, "-c", _BOOT),
                     *(str(theirs.fileno()), *origin.roots),
                 ],
                 stdin=subprocess.DEVNULL,

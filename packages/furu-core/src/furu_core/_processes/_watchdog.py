@@ -8,17 +8,38 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from furu_core.errors import FuruPlatformError
+
 _SCRIPT = Path(__file__).with_name("_watchdog_main.py")
 
 
+def interpreter() -> str:
+    """The interpreter that processes are started with.
+
+    Raises:
+        FuruPlatformError: nobody knows where it is.
+    """
+    if not sys.executable:
+        raise FuruPlatformError(
+            "worker processes need sys.executable, which is empty in this program",
+            hint="compute nodes in threads instead, as run_local does with worker='thread'",
+        )
+    return sys.executable
+
+
 class Watchdog:
-    """Kills sessions of processes should this process die; `_watchdog_main` has what it does."""
+    """Kills sessions of processes should this process die; `_watchdog_main` has what it does.
+
+    Raises:
+        FuruPlatformError: nobody knows where the interpreter is.
+    """
 
     def __init__(self) -> None:
+        python = interpreter()
         reading, self._pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SCRIPT), str(reading), str(os.getpid())],
+                [python, "-I", "-S", str(_SCRIPT), str(reading), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
