@@ -114,6 +114,18 @@ def test_a_distribution_requires_only_what_its_package_may_import(package: str) 
     assert ours <= MAY_IMPORT[package]
 
 
+def test_filelock_is_used_in_one_module() -> None:
+    """Elsewhere its import would forbid threads to fork at once, see there."""
+    using = {
+        module_name(package, file)
+        for package in SOURCES
+        for file in python_files(package)
+        for module, _, _ in imports(package, file)
+        if module.partition(".")[0] == "filelock"
+    }
+    assert using == {"furu_core._locks"}
+
+
 def test_core_knows_no_backend() -> None:
     wrong = [
         f"{file}:{number} {line.strip()}"

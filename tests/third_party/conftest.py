@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from furu_core.executors import excluding
 from third_party import environments, zoo
 from third_party.environments import Environment, With
 from third_party.wheels import Distribution
@@ -92,9 +92,7 @@ def workstation_with(base_environment: Path, tmp_path: Path) -> With:
 
 def once(folder: Path, fill: Callable[[Path], Path]) -> Path:
     """Have a folder filled by one of the workers, and wait for it in the others."""
-    # Not filelock's: from Python 3.12 on its import forbids a process to fork in two threads at once.
-    with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with excluding(f"{folder}.lock", what=f"filling {folder}", wait_secs=FIXTURES_SECS):
         done = folder.with_suffix(".done")
         if not done.exists():
             fill(folder)

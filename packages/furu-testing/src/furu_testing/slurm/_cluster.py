@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core.executors import excluding
 from furu_testing.slurm._configuration import CONTROL, LOCK, ClusterOptions
 
 PREFIX: Final = "furu-slurm-"
@@ -406,6 +407,7 @@ def sweep() -> None:
         with contextlib.suppress(OSError), lock.open("rb") as file:
             if time.time() - os.fstat(file.fileno()).st_mtime < 60:
                 continue  # its guardian may be about to lock it
+            # Not `excluding`: it would make the file anew, of a folder that another process removes.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent, ignore_errors=True)
 
@@ -454,19 +456,13 @@ def running(**options: Any) -> Iterator[SlurmTestCluster]:
         cluster.end()
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Be the only process that looks whether a cluster runs in a folder, and starts one."""
-    with (folder / "start.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def shared(folder: Path, watched: int) -> SlurmTestCluster:
     """The cluster in a folder, started by the first that asks for it."""
     sweep()
     folder.mkdir(mode=0o700, exist_ok=True)
-    with locked(folder):
+    # The wait is for another process to start it, which gives up by itself.
+    lock, wait_secs = folder / "start.lock", 2 * _START_SECS
+    with excluding(lock, what="starting a Slurm cluster for tests", wait_secs=wait_secs):
         failure = folder / "failure"
         if failure.exists():
             raise RuntimeError(failure.read_text("utf-8"))

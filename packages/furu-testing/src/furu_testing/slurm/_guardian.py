@@ -537,6 +537,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, by which others see that its cluster lives."""
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        # Not `excluding`: it is held as long as the cluster lives, while this process forks keepers.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
