@@ -9,7 +9,7 @@ Glossary:
     codec: what stores values of some types in files of its own format
     store: the folder of all artifacts, attempts and runs, `FURU_PATH`
     attempt: one try to compute a node; it has a number and a folder of its own
-    lease: a file that the process of an attempt keeps fresh to show that it lives
+    lease: a file that an attempt's holder, the process that computes, keeps fresh to show it lives
     staging folder: where an attempt's files lie until one rename makes them the artifact
     checkpoint: what a node's code leaves for the node's next attempt
     submission: the scheduler's job that is to compute a node
@@ -18,7 +18,7 @@ Glossary:
     root: a node that a run was asked for
     worker: a process that computes nodes for a run
     spec key: the name of the kind of worker that a node asks for
-    context: in whose name code runs: for which node, executor, run and spec key
+    context: for which node, executor, run and spec key code runs
     violation: a `get()` in an executor that would have had to compute
     failure kind: compute, lost, protocol or cancelled; retries depend on it
 """
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 else:
     from furu_core import _late
 
-    # A program that only loads results needs few of these, and a scheduler's job, which watches over nodes,
-    # none of their classes.
+    # Imported on first use: a program that only loads results needs few of these, and a scheduler's
+    # job, which watches over nodes without knowing their classes, fewer still.
     __all__, __getattr__, __dir__ = _late.late_imports(
         __name__,
         {

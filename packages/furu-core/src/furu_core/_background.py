@@ -1,4 +1,4 @@
-"""Threads that serve the whole process: started when first needed, and again if they are not there."""
+"""Background threads, one per process, started when first needed and restarted when they ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Background:
-    """A thread of which there is to be one.
+    """A thread of which at most one runs at a time.
 
     Args:
         run: what it does; it need not end.
@@ -24,7 +24,7 @@ class Background:
         """Start the thread, unless it runs.
 
         Raises:
-            RuntimeError: the system gives no thread now; the next call tries it again.
+            RuntimeError: the system starts no thread now; the next call tries again.
         """
         with self._mutex:
             if self._thread is None or not self._thread.is_alive():

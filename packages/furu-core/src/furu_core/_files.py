@@ -1,8 +1,8 @@
 """Files that several processes, also of several hosts, write and read.
 
-Whole files are replaced by one rename or created by one link, so nobody reads half of one; files of
-lines lose at most the line in which a writer was killed. What the operating system refuses becomes a
-`FuruStoreError` where `store_error` or `store_errors` says so, and stays an `OSError` elsewhere.
+Whole files are replaced by one rename or created by one link, so no reader sees half of one; files
+of lines lose at most the line that was being written when its writer was killed. An `OSError`
+becomes a `FuruStoreError` where `store_error` or `store_errors` is used, and stays elsewhere.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def write_file(path: str | os.PathLike[str], data: bytes, *, sync: bool = False) -> None:
-    """Write a file that nobody reads yet, in place of one that is there.
+    """Write a file that no process reads yet, in place of one that is there.
 
     Args:
         path: the file.
-        data: all that it is to hold.
+        data: its whole contents.
         sync: have the system write it to the disk as well.
 
     Raises:
@@ -73,18 +73,18 @@ def replace_file(
     sync: bool = False,
     staging: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Write a whole file, so that readers see what was there before or all of it.
+    """Replace a whole file, so that readers see either the old contents or the new ones.
 
     Args:
         path: the file.
-        data: all that it is to hold.
+        data: its whole contents.
         sync: write it to the disk before it appears; a network filesystem shows other hosts only what
             was synced.
-        staging: a folder of the same filesystem to write it in first; None for its own. Where that
-            folder was taken away from the caller, nothing appears under a name that is new.
+        staging: a folder of the same filesystem to write it in first; None for its own. If another
+            process removed that folder, writing fails before anything appears at `path`.
 
     Raises:
-        OSError: it cannot be written; what was there before is there still.
+        OSError: it cannot be written; the old contents are still there.
     """
     temporary = _temporary(path, staging)
     try:
@@ -97,11 +97,11 @@ def replace_file(
 
 
 def create_file(path: str | os.PathLike[str], data: bytes, *, sync: bool = False) -> bool:
-    """Write a whole file unless there is one: of several that do so at once, one succeeds.
+    """Write a whole file unless there is one: of several processes that do so, one succeeds.
 
     Args:
         path: the file.
-        data: all that it is to hold.
+        data: its whole contents.
         sync: as for `replace_file`.
 
     Returns:
@@ -119,7 +119,7 @@ def create_file(path: str | os.PathLike[str], data: bytes, *, sync: bool = False
 
 
 def link_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> bool:
-    """Give a file a second name, which a rename would take from whoever has it; False if it is taken.
+    """Give a file a second name; False if that is taken, in which case a rename would overwrite.
 
     Raises:
         OSError: the first name is gone, or the second one cannot be made.
@@ -132,11 +132,11 @@ def link_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) ->
 
 
 def move_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> bool:
-    """Rename a file or folder; False when it is not there any more, because somebody else moved it.
+    """Rename a file or folder; False when it is gone, because another process moved it.
 
     Args:
         source: what to move.
-        target: a name in an existing folder that nobody else moves anything to.
+        target: a name in an existing folder that no other process moves anything to.
 
     Raises:
         OSError: it is there, and cannot be renamed.
@@ -144,13 +144,13 @@ def move_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) ->
     try:
         os.rename(source, target)
     except FileNotFoundError:
-        # A server that did it and whose reply was lost is asked again, and then finds nothing.
+        # When a file server's reply is lost, the rename was done, and its repetition finds nothing.
         return os.path.lexists(target)
     return True
 
 
 def list_folder(folder: str | os.PathLike[str]) -> list[str]:
-    """The names in a folder, in no order; none where there is no such folder.
+    """The names in a folder, in no order; an empty list where there is no such folder.
 
     Raises:
         OSError: it cannot be read.
@@ -162,7 +162,7 @@ def list_folder(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def _temporary(path: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> str:
-    """A name that nobody else uses, and that readers of the folder can tell from a file's."""
+    """A name that no other process uses, and that readers of the folder can tell from a file's."""
     beside, name = os.path.split(os.fspath(path))
     where = beside if folder is None else os.fspath(folder)
     return os.path.join(where, f".{name}.{os.getpid()}-{os.urandom(3).hex()}.tmp")
@@ -177,10 +177,10 @@ def _unlink(path: str) -> None:
 
 
 class LineFile:
-    """Appends lines to a file that nobody else appends to at the same time.
+    """Appends lines to a file that has no other writer at the same time.
 
-    A line of which only a part could be written ends before the next one begins, so it costs readers
-    itself alone. They are to leave out what they cannot read.
+    If only a part of a line could be written, the next line still begins on a new one; so only that
+    line is lost. Readers must skip lines that they cannot read.
 
     Args:
         path: the file.
@@ -191,13 +191,13 @@ class LineFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._fd = os.open(path, _APPEND, 0o666)
-        self._torn = self._ends_in_a_line()  # whoever wrote before may have been killed in it
+        self._torn = self._ends_in_a_line()  # an earlier writer may have been killed while writing
 
     def append(self, line: bytes) -> None:
         """Append a line.
 
         Args:
-            line: without its end.
+            line: the line, without a newline.
 
         Raises:
             OSError: it could not be written, or only a part of it: the disk is full, for instance.
@@ -221,7 +221,7 @@ class LineFile:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[bytes]:
-    """The lines of such a file, without their ends; one that is being written is left out.
+    """The lines of a `LineFile`, without newlines; one that is being written is left out.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -249,7 +249,7 @@ def sync_tree(folder: str) -> None:
     """Have the system write everything below `folder` to the disk, the folders' entries included.
 
     Args:
-        folder: its own entry in its parent is the caller's to sync.
+        folder: the folder; the caller syncs its own entry in its parent.
 
     Raises:
         OSError: the disk reports an error, or a file cannot be opened.
@@ -266,7 +266,7 @@ def sync_tree(folder: str) -> None:
         sync_path(current)
 
 
-# Filesystems whose every change is seen by every process at once. All others are taken to cache.
+# Filesystems on which every process sees every change at once. All others are assumed to cache.
 _LOCAL: Final = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
 )
@@ -294,16 +294,16 @@ def _is_local_device(device: int) -> bool:
                     return fields[fields.index("-", 6) + 1] in _LOCAL
     except (OSError, ValueError, IndexError):
         return False
-    return False  # btrfs subvolumes, for instance, have a number that is not listed
+    return False  # for instance a btrfs subvolume, whose device number is not listed
 
 
-PROBE: Final = ".probe-"  # how the names of files begin that only tell the time
+PROBE: Final = ".probe-"  # prefix of files that are made only to read the filesystem's clock
 
 
 def filesystem_time(folder: str | os.PathLike[str]) -> float:
     """The time by the clock that dates the files in `folder`, in seconds since the epoch.
 
-    Where another host's file is held against it, the clocks of two hosts are never compared.
+    Comparing the time of another host's file with it compares no clocks of two hosts.
 
     Raises:
         OSError: no file can be made there.
@@ -318,11 +318,11 @@ def filesystem_time(folder: str | os.PathLike[str]) -> float:
 
 
 def once_visible(read: Callable[[], T], wait_secs: float) -> T:
-    """Read what was written before, maybe on another host, whose files a network filesystem shows late.
+    """Read a file that was written before, waiting while a network filesystem does not show it yet.
 
     Args:
-        read: reads it.
-        wait_secs: seconds after which a file that is not there is taken to be missing.
+        read: reads it; raises an OSError while it is not visible.
+        wait_secs: seconds after which a file that is not visible counts as missing.
 
     Raises:
         OSError: it cannot be read, or is not there in time.
@@ -350,7 +350,7 @@ def discard(folder: str, hide_in: str | None = None) -> None:
 
 
 def discard_or_raise(folder: str, hide_in: str | None = None) -> None:
-    """Remove a folder, first out of everybody's sight and then from the disk.
+    """Remove a folder: first rename it, so that no process finds it, then delete it.
 
     Raises:
         OSError: it is there and cannot be removed.
@@ -358,16 +358,16 @@ def discard_or_raise(folder: str, hide_in: str | None = None) -> None:
     try:
         hidden = _renamed(folder, hide_in)
     except FileNotFoundError:
-        return  # somebody else removed it
+        return  # another process removed it
     remove_tree(hidden)
 
 
 def hide(folder: str, where: str | None = None) -> str | None:
-    """Move a folder out of everybody's sight; its new name, or None where that cannot be."""
+    """Rename a folder, so that no process finds it; its new name, or None where that fails."""
     try:
         return _renamed(folder, where)
     except OSError:
-        return None  # somebody else removed it, or the store is read-only
+        return None  # another process removed it, or the store is read-only
 
 
 def _renamed(folder: str, where: str | None) -> str:
@@ -378,13 +378,13 @@ def _renamed(folder: str, where: str | None) -> str:
 
 
 def remove_tree(folder: str) -> None:
-    """Remove a folder that nobody looks for, as far as that is possible."""
-    import shutil  # which imports compressors, and what ends well needs none
+    """Remove a folder that no process looks for, as far as that is possible."""
+    import shutil  # slow, as it imports compressors; rarely needed
 
     shutil.rmtree(folder, ignore_errors=True)
 
 
-# What the operating system refuses
+# Errors of the operating system
 
 _REMEDIES: Final = {
     errno.ENOSPC: "the disk is full, of bytes or of files: free some room or set FURU_PATH to "
@@ -402,12 +402,12 @@ _REMEDIES: Final = {
 def store_error(
     error: OSError, path: str | os.PathLike[str], *, doing: str = "write to"
 ) -> FuruStoreError:
-    """The error of the operating system as one that says what to do.
+    """An `OSError` as a `FuruStoreError`, whose hint says what to do.
 
     Args:
-        error: what it raised.
-        path: what was read or written, where the error does not say.
-        doing: in words.
+        error: the error.
+        path: what was read or written, if the error does not say.
+        doing: what was done, in words, such as ``write to``.
     """
     where = error.filename if isinstance(error.filename, str) else os.fspath(path)
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
@@ -422,7 +422,7 @@ def store_error(
 
 @contextmanager
 def store_errors(path: str | os.PathLike[str], *, doing: str = "write to") -> Iterator[None]:
-    """Raise what the operating system refuses in the enclosed code as `store_error` says it."""
+    """Raise an `OSError` of the enclosed code as the `FuruStoreError` of `store_error`."""
     try:
         yield
     except OSError as error:
@@ -430,7 +430,7 @@ def store_errors(path: str | os.PathLike[str], *, doing: str = "write to") -> It
 
 
 def _no_folder(*paths: object) -> str | None:
-    """What stands in place of a folder in one of the paths; the system does not say which."""
+    """The file that is in place of a folder in one of the paths; the system does not say which."""
     for path in paths:
         while isinstance(path, str) and path not in ("", "/"):
             if os.path.lexists(path) and not os.path.isdir(path):

@@ -1,1 +1,1 @@
-"""Attempts at nodes: who computes, proof of life, how an attempt ended, publishing, removal."""
+"""Attempts at nodes: claiming, leases, how an attempt ended, publishing, removal."""

@@ -1,9 +1,9 @@
 """Attempts: who may compute a node, one at a time, without a lock that could be left behind.
 
 Attempts of a node are numbered. An attempt is claimed by renaming a prepared folder, which already
-holds its record, to ``.attempts/<hash>/<n>``: of two that try, one succeeds, and nobody ever sees an
-attempt without a record. Taking over from a dead holder means claiming ``n + 1``, never breaking
-``n``; so a holder that was given up for dead and wakes again finds a higher number and steps back.
+holds its record, to ``.attempts/<hash>/<n>``: of two processes that try, one succeeds; and none ever
+sees an attempt without a record. Taking over from a dead holder means claiming ``n + 1``, never
+breaking ``n``; so a holder that was taken for dead and wakes again finds a higher number and stops.
 
 ::
 
@@ -55,7 +55,7 @@ class Attempt:
     Attributes:
         paths: the node's folders.
         record: as written when the attempt was claimed.
-        lease: its sign of life.
+        lease: shows other processes that this one lives.
     """
 
     paths: NodePaths
@@ -77,7 +77,7 @@ class Attempt:
 
 @attrs.frozen
 class LatestAttempt:
-    """The newest attempt of a node, as anyone sees it.
+    """The newest attempt of a node, as any process sees it.
 
     Attributes:
         number: its number.
@@ -93,7 +93,7 @@ class LatestAttempt:
 
     @property
     def alive(self) -> bool:
-        """Whether somebody computes the node."""
+        """Whether the attempt's holder lives, so that the node is being computed."""
         return self.judgement is not None and self.judgement.life is Life.ALIVE
 
     @property
@@ -107,7 +107,7 @@ class LatestAttempt:
 
     @property
     def is_kept_number(self) -> bool:
-        """Whether it only keeps its number from being given out again."""
+        """Whether the attempt exists only so that its number is not given out again."""
         return self.record is not None and self.record.status is AttemptStatus.PUBLISHED
 
 
@@ -134,8 +134,8 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
     """
     while True:
         found = _look_at_newest(paths, lease_secs)
-        # An attempt that was published and cleaned up while it was judged looks dead. Whoever counted
-        # on from it would leave a number behind: the numbers begin anew by then.
+        # An attempt that was published and cleaned up while it was judged looks dead. Claiming the
+        # number after it would leave a gap, because by then the numbers start again at 1.
         if found is None or not _is_dead(found) or not _changed_hands(found):
             return found
 
@@ -168,7 +168,7 @@ def _is_dead(found: LatestAttempt) -> bool:
 
 
 def _changed_hands(found: LatestAttempt) -> bool:
-    """Whether an attempt is gone, or its number was given out anew."""
+    """Whether an attempt's folder is gone, or belongs to another attempt with the same number."""
     try:
         return found.record is not None and not _records.holds(found.folder, found.record.token)
     except FileNotFoundError:
@@ -188,7 +188,7 @@ def latest_of_any_furu(paths: NodePaths, *, lease_secs: float) -> LatestAttempt 
 
 
 def holder_of(attempt: LatestAttempt) -> Holder:
-    """Who holds an attempt, as far as its record tells."""
+    """The holder of an attempt, as far as its record tells."""
     record = attempt.record
     if record is None:
         return Holder(None)

@@ -1,8 +1,9 @@
-"""Checkpoint folders: handed from attempt to attempt, and told apart by what they hold.
+"""Checkpoint folders: handing them from attempt to attempt, and fingerprints of what they hold.
 
-A fingerprint leaves out times: a node that writes the same bytes each time until it is killed gets nowhere. The
-work is bounded, however much a node saves: names and sizes of all files, and of their contents at most
-64 MiB. Files up to 1 MiB are read whole as long as that suffices, larger ones in 64 places.
+A fingerprint leaves out times, because a node that is killed again and again after writing the same
+bytes makes no progress. It covers the names and sizes of all files, and at most 64 MiB of their
+contents, so its cost is bounded however much a node saves. Files up to 1 MiB are read whole while
+that limit allows it, larger ones in 64 places.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def made_progress(paths: NodePaths, number: int) -> bool:
 
 
 def fingerprint_before(paths: NodePaths, number: int) -> str:
-    """The fingerprint of the checkpoint that attempt `number` is handed; empty where there is none."""
+    """The fingerprint of the checkpoint that attempt `number` gets; empty where there is none."""
     folder = checkpoint_before(paths, number)
     if folder is None:
         return ""
@@ -62,7 +63,7 @@ def hand_over(paths: NodePaths, number: int) -> None:
 
 
 def fingerprint(folder: str) -> str:
-    """A digest of names, sizes and contents of everything below; empty when there is nothing."""
+    """A digest of names, sizes and contents of all files in a folder; empty for an empty one."""
     entries = sorted(_entries(folder))
     if not entries:
         return ""
@@ -71,7 +72,7 @@ def fingerprint(folder: str) -> str:
     digest = hashlib.sha256()
     for where, what in entries:
         digest.update(f"{len(where)} {where} {len(what)} {what}\n".encode(errors="surrogateescape"))
-    # A name may be that of a pipe, whose reader would wait for ever.
+    # Files of size 0 are left out: one may be a named pipe, which a reader would wait on for ever.
     files = [path for path in (f"{folder}/{where}" for where, _ in entries) if _size(path)]
     sampled = files[:: -(-len(files) // _BLOCKS)] if files else []
     for path in sampled:
@@ -82,7 +83,7 @@ def fingerprint(folder: str) -> str:
 
 
 def _entries(folder: str) -> Iterator[tuple[str, str]]:
-    """The path below the folder of everything in it, and what it is beside its content."""
+    """Each entry's path below the folder, and a text with its type, size or link target."""
     pending = [""]
     while pending:
         below = pending.pop()
@@ -90,7 +91,7 @@ def _entries(folder: str) -> Iterator[tuple[str, str]]:
             for entry in found:
                 where = f"{below}{entry.name}"
                 with suppress(OSError):  # it went away
-                    if entry.is_symlink():  # `latest`, which says how far it got
+                    if entry.is_symlink():  # such as `latest`, which tells how far the node got
                         yield where, f"-> {os.readlink(entry.path)} {_size(entry.path)}"
                     elif entry.is_dir():
                         yield where, "folder"
@@ -100,7 +101,7 @@ def _entries(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _size(path: str) -> int:
-    """The size of a file; 0 of all that is none."""
+    """The size of a regular file; 0 for anything else."""
     with suppress(OSError):
         found = os.stat(path)
         return found.st_size if S_ISREG(found.st_mode) else 0

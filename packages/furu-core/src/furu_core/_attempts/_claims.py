@@ -1,7 +1,7 @@
 """Claiming attempts, holding them and ending them.
 
-Of two that claim one number, the rename of a prepared folder lets one succeed. Who holds an attempt alone
-writes its record, save that of a dead holder, whose end whoever saw it die records.
+Of two processes that claim one number, the rename of a prepared folder lets one succeed. Only the
+holder of an attempt writes its record; once the holder is dead, the process that saw it die does.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _log = _logging.log.getChild("attempts")
 def claim(
     paths: NodePaths, number: int, *, node: str, context: ExecContext, lease_secs: float
 ) -> Attempt | None:
-    """Claim attempt `number` of a node; None when somebody else did first.
+    """Claim attempt `number` of a node; None when another process claimed it first.
 
     Args:
         paths: the node's folders.
         number: one more than the newest attempt's.
         node: the node's short name.
-        context: on whose behalf.
+        context: for which executor, run and spec key the attempt is made.
         lease_secs: seconds without a heartbeat after which others may take over.
 
     Raises:
@@ -81,7 +81,7 @@ def claim(
             _checkpoints.hand_over(paths, number)
             return Attempt(paths, record, _lease.hold(folder, record.token, lease_secs))
         except BaseException:
-            # Others would take what was claimed for running, as long as this process lives.
+            # Other processes would take the claimed attempt for running while this process lives.
             if not os.path.isdir(f"{folder}/{CHECKPOINT}"):
                 discard(folder, paths.class_attempts)
             raise
@@ -115,7 +115,8 @@ def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise
-                remove_tree(staged)  # who was faster may be done by now, so `target` tells nothing
+                # The faster process may be done by now, so whether `target` exists tells nothing.
+                remove_tree(staged)
                 return False
     except OSError:
         remove_tree(staged)
@@ -140,7 +141,8 @@ def _make_dir(path: str) -> None:
 def is_superseded(attempt: Attempt) -> bool:
     """Whether another attempt took over from `attempt`, or its folder was removed.
 
-    Numbers start again once a node's folder was removed, so the record tells whose folder it is.
+    Numbers start again at 1 once a node's folder was removed, so only the record tells to which
+    attempt a folder belongs.
     """
     known = numbers(attempt.paths)
     newest = known[-1] if known else 0
@@ -148,11 +150,11 @@ def is_superseded(attempt: Attempt) -> bool:
 
 
 def is_still_ours(attempt: Attempt) -> bool:
-    """Whether the folder of an attempt is still that of this one."""
+    """Whether an attempt's folder is still its own, not that of a later one of the same number."""
     try:
         return _records.holds(attempt.folder, attempt.record.token)
     except FuruDamagedRecord:
-        return True  # nobody claims without a whole record, so it is ours that was damaged
+        return True  # every claim brings a whole record, so it is ours that was damaged
     except (OSError, FuruFormatError):
         return False
 
@@ -160,15 +162,15 @@ def is_still_ours(attempt: Attempt) -> bool:
 def end(attempt: Attempt, status: AttemptStatus, ended: AttemptEnd) -> None:
     """Record how an attempt ended, drop its staging folder and release its lease."""
     if not is_still_ours(attempt):
-        release(attempt)  # what stands there now is somebody else's
+        release(attempt)  # the folder there now belongs to another attempt
         return
     discard(attempt.staging)  # first, because on a full disk the record needs the room
     record = attrs.evolve(attempt.record, status=status, ended=ended)
     try:
         _records.replace(attempt.folder, record)
     except OSError as error:
-        # Then the attempt must not stay behind as running, or waiters would wait for this process.
-        # Its log and its checkpoint are worth keeping; without a record and a lease it is dead.
+        # The attempt must not stay behind as running, or others would wait for this process.
+        # Without record and lease it counts as dead; its log and checkpoint are worth keeping.
         _log.warning("%s cannot be recorded: %s", attempt.folder, error)
         with suppress(OSError):
             os.unlink(f"{attempt.folder}/{_records.RECORD_FILE}")
@@ -183,7 +185,7 @@ def release(attempt: Attempt) -> None:
 
 def withdraw(attempt: Attempt) -> None:
     """Give an attempt back as if it had never been claimed."""
-    if os.path.isdir(f"{attempt.folder}/{CHECKPOINT}"):  # which is work to go on from
+    if os.path.isdir(f"{attempt.folder}/{CHECKPOINT}"):  # the next attempt goes on from it
         ended = AttemptEnd(
             time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began"
         )
@@ -199,9 +201,9 @@ def record_end(
     status: AttemptStatus,
     ended: AttemptEnd,
 ) -> None:
-    """Record the end of another process's attempt, by whoever saw that process die.
+    """Record the end of another process's attempt, after seeing that process die.
 
-    Its holder being dead, the record still has one writer. An attempt that has ended already, or is
+    As its holder is dead, the record still has one writer. An attempt that has ended already, or is
     gone, stays as it is.
     """
     folder = f"{paths.attempts}/{number}"
@@ -231,7 +233,7 @@ def set_aside_dead(attempt: LatestAttempt) -> None:
 
 
 def keep_log(folder: str) -> None:
-    """Take the log of an attempt out of its staging folder, where it stands when publishing fails."""
+    """Move the log of an attempt out of its staging folder, where a failed publishing leaves it."""
     if not os.path.exists(f"{folder}/{LOG_FILE}"):
         with suppress(OSError):
             os.rename(f"{folder}/{STAGING}/{META}/{LOG_FILE}", f"{folder}/{LOG_FILE}")

@@ -1,7 +1,7 @@
-"""Removing attempts: those of a published or deleted node, and what killed processes left in a class's folder.
+"""Removing attempts of published or deleted nodes, and the leftovers of killed processes.
 
-Nobody else would remove that: who prepares or removes an attempt gives its folder a name that no one
-asks for.
+While an attempt is prepared or removed, its folder has a temporary name. When the process is killed
+meanwhile, nothing but the sweep here would ever remove that folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from furu_core._store._layout import CHECKPOINT, SUBMISSION, NodePaths
 from furu_core.errors import FuruFormatError
 
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
-# Preparing a folder takes milliseconds. It is left alone for as long as a machine may be suspended.
+# Preparing a folder takes milliseconds, but the machine may be suspended for hours meanwhile.
 _OLD_SECS: Final = 24 * 3600.0
 _swept: set[str] = set()
 
@@ -40,8 +40,8 @@ def clean_up(attempt: Attempt) -> None:
     """Remove the attempts of a node up to this one, after its artifact was published or deleted.
 
     A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
-    artifact by itself. An earlier one whose holder may still wake up keeps its number from being
-    given out again.
+    artifact by itself. Of an earlier attempt whose holder may still wake up, the folder stays with
+    its record, so that its number is not given out again.
     """
     release(attempt)
     if not is_still_ours(attempt):
@@ -58,7 +58,7 @@ def clean_up(attempt: Attempt) -> None:
 
 
 def may_wake(record: AttemptRecord) -> bool:
-    """Whether the holder of an attempt, or of one before it, may still believe to hold it."""
+    """Whether the holder of an attempt, or of an earlier one, may still believe to hold it."""
     if record.status is AttemptStatus.RUNNING:
         return _process_ids.process_is_gone(record.holder) is not True
     return record.status is AttemptStatus.PUBLISHED
@@ -74,7 +74,7 @@ def _leave_only_number(attempt: Attempt) -> None:
 
 
 def remove_all(paths: NodePaths) -> None:
-    """Remove the attempts of a node that nobody holds any more."""
+    """Remove all attempts of a node, of which none has a living holder."""
     _remove_numbers(paths, numbers(paths))
 
 
@@ -90,13 +90,13 @@ def _remove_numbers(paths: NodePaths, which: list[int]) -> None:
             return
         with suppress(OSError):
             if not numbers(paths):
-                os.unlink(f"{paths.attempts}/{SUBMISSION}")  # which is obsolete now
-                # Not with the note in it that somebody is just writing, who needs both.
+                os.unlink(f"{paths.attempts}/{SUBMISSION}")  # obsolete now
+                # `rmdir` fails when a submitter is just writing a new note, which needs the folder.
                 os.rmdir(paths.attempts)
 
 
 def _empty(hidden: str) -> None:
-    try:  # what a first attempt leaves, without the dozen system calls that a walk costs
+    try:  # a first attempt leaves only this file; a walk would cost a dozen system calls
         os.unlink(f"{hidden}/{_records.RECORD_FILE}")
         os.rmdir(hidden)
     except OSError:
@@ -104,10 +104,10 @@ def _empty(hidden: str) -> None:
 
 
 def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
-    """Remove old leftovers of the class of a node, once per process and class.
+    """Remove old leftovers in the class folder of a node, once per process and class.
 
-    They are folders that were being prepared or removed a day ago, and attempts at published nodes
-    whose holder is dead.
+    Leftovers are folders that were being prepared or removed a day ago, and attempts at published
+    nodes whose holder is dead.
     """
     folder = paths.class_attempts
     if folder in _swept:
@@ -136,20 +136,20 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
 def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
     """Remove the attempts of a published node whose holder died and will not come back.
 
-    It died between publishing and cleaning up; or while it computed the node once more, which is
-    kept for a day, and for good where it left a checkpoint to go on from.
+    The holder died between publishing and cleaning up; or while it computed the node once more, and
+    then the attempt is kept for a day, and for good where it left a checkpoint to go on from.
     """
     try:
         newest = _attempts.latest(paths, lease_secs=lease_secs)
     except FuruFormatError:
-        return  # to be judged by the furu that wrote it
+        return  # only the furu that wrote the record can judge it
     if newest is None:
         _remove_old_notes(paths.attempts)
         remove_all(paths)
         return
     record = newest.record
     if record is None or record.status is not AttemptStatus.RUNNING:
-        return  # what it says may still be worth reading
+        return  # its record and log may still be worth reading
     if newest.alive or may_wake(record):
         return
     published = not os.path.isdir(f"{newest.folder}/{STAGING}")
@@ -159,7 +159,7 @@ def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
 
 
 def _remove_old_notes(folder: str) -> None:
-    """Remove what submitters left that were killed while they wrote a note."""
+    """Remove half-written notes of submitters that were killed while writing."""
     with suppress(OSError):
         for name in os.listdir(folder):
             if name.startswith(f"{SUBMISSION}.") and _is_old(f"{folder}/{name}"):

@@ -1,9 +1,9 @@
-"""The sign of life that the holder of an attempt gives; `_liveness` judges by it.
+"""Leases: the heartbeat by which an attempt's holder shows that it lives; `_liveness` judges it.
 
-An attempt begins with its record, which is fresh. One that lasts longer than a fraction of its lease
-gets a file of its own, which one thread for all attempts of the process touches from then on; so the
-many short nodes of a graph pay for neither a thread nor a file each. A holder never contends for
-another's lease.
+At first the attempt's record, just written, shows it. An attempt that lasts longer than a fraction
+of its lease gets a lease file, which one thread for all attempts of the process touches from then
+on; so the many short nodes of a graph pay for neither a thread nor a file each. A holder never
+contends for the lease of another one.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from furu_core._background import Background
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
 
 LEASE_FILE: Final = "lease"
-# Of its duration; the first time the record's own age shows life until then.
+# The time between two touches, as a part of the lease's duration; at first the record's age counts.
 _BEAT_FRACTION: Final = 0.2
 _TROUBLE_SECS: Final = 0.1
 _log = logging.getLogger("furu.lease")
 
 
 class Lease:
-    """The sign of life of one attempt, from `hold` to `release`.
+    """The lease of one attempt, from `hold` to `release`.
 
-    Losing it does not stop the holder: whether it may publish is decided when it publishes, by
-    whether a later attempt exists.
+    Losing it does not stop the holder: when it publishes, it is refused if a later attempt exists.
 
     Args:
         folder: the attempt's folder, whose record was written just now.
@@ -51,7 +50,7 @@ class Lease:
         self._in_trouble = False
 
     def beat(self) -> None:
-        """Give a sign of life, unless the lease was released meanwhile; when that fails, say so once."""
+        """Touch the lease file, unless the lease was released; warn the first time this fails."""
         self.due = time.monotonic() + self._pause
         with self._mutex:
             if self._released:
@@ -80,14 +79,14 @@ class Lease:
                 self._close()
 
     def after_fork(self) -> None:
-        """Let a forked child, which does not hold the attempt, keep nothing of it open."""
+        """Close the lease file in a forked child, which does not hold the attempt."""
         self._mutex = threading.Lock()
         self._released = True
         self._close()
 
     def _touch(self) -> None:
-        # Numbers begin anew once a node's folder was removed, so the folder may be another's by now,
-        # whom signs of life that are none of its own would show as living for ever.
+        # Numbers start again at 1 once a node's folder was removed, so the folder may belong to
+        # another attempt by now; touching its lease would show its holder as alive for ever.
         if self._fd is None:
             if not self._is_ours():
                 raise FileNotFoundError(errno.ENOENT, "it was removed", self.folder)
@@ -96,14 +95,14 @@ class Lease:
         try:
             os.utime(self._fd)
         except OSError:
-            self._close()  # of a network filesystem that came back, it may be stale
+            self._close()  # the handle may be stale, when a network filesystem was away
             raise
 
     def _is_ours(self) -> bool:
         try:
             return _records.holds(self.folder, self._token)
         except FuruDamagedRecord:
-            return True  # nobody claims without a whole record, so it is ours that was damaged
+            return True  # every claim brings a whole record, so it is ours that was damaged
 
     def _close(self) -> None:
         fd, self._fd = self._fd, None
@@ -113,10 +112,10 @@ class Lease:
 
 
 def hold(folder: str, token: str, duration: float) -> Lease:
-    """Give signs of life in an attempt's folder until the returned lease is released.
+    """Keep the lease of an attempt fresh until the returned `Lease` is released.
 
     Raises:
-        FuruStoreError: no thread can be started that gives them.
+        FuruStoreError: the heartbeat thread cannot be started.
     """
     lease = Lease(folder, token, duration)
     _keeper.watch(lease)
@@ -124,7 +123,7 @@ def hold(folder: str, token: str, duration: float) -> Lease:
 
 
 class _Keeper:
-    """One thread that gives the signs of life of all attempts of this process when they are due."""
+    """One thread that touches the leases of all attempts of this process when they are due."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -133,7 +132,7 @@ class _Keeper:
         self._thread = Background(self._run, "furu-leases")
 
     def watch(self, lease: Lease) -> None:
-        # Whoever computes without a heartbeat is taken for dead while it works.
+        # A holder without a heartbeat would be taken for dead while it computes.
         try:
             self._thread.ensure()
         except RuntimeError as error:
@@ -172,7 +171,8 @@ class _Keeper:
             if not due:
                 self._wakes_at = min((lease.due for lease in self._leases), default=math.inf)
                 self._condition.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
-                self._wakes_at = -math.inf  # awake: it looks at all leases before it waits again
+                # Awake: the thread looks at all leases before it waits again.
+                self._wakes_at = -math.inf
             return due
 
 
@@ -180,7 +180,7 @@ _keeper = _Keeper()
 
 
 def _after_fork() -> None:
-    # The thread and the attempts stayed with the parent.
+    # A fork copies neither the thread nor the right to the attempts: both stay with the parent.
     global _keeper
     _keeper.after_fork()
     _keeper = _Keeper()

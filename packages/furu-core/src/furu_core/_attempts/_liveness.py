@@ -1,4 +1,4 @@
-"""Whether the holder of an attempt lives: by its process, by its lease, by the filesystem's own clock."""
+"""Whether the holder of an attempt lives: judged by its process, or by the age of its lease."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Life(Enum):
 
 @attrs.frozen
 class Judgement:
-    """Whether a holder lives, and how one knows.
+    """Whether a holder lives, and why it is thought so.
 
     Attributes:
         life: alive or dead; a holder of which nothing is known is alive until its lease ends.
-        reason: in words.
+        reason: why, in words.
     """
 
     life: Life
@@ -51,8 +51,8 @@ def judge(folder: str, record: AttemptRecord) -> Judgement:
     than the duration written in its record, by the filesystem's own clock.
     """
     me = threading.get_ident()
-    # A thread that could not write how its attempt ended, because the disk was full or Ctrl-C came
-    # in the wrong moment, must not be waited for; least of all by itself.
+    # When a thread could not write how its attempt ended (a full disk, Ctrl-C in the wrong moment),
+    # the record still says running; waiting for that thread, or in it, would never end.
     if (
         record.holder == _process_ids.this_process()
         and held.get(record.token, me) == me
@@ -66,7 +66,7 @@ def judge(folder: str, record: AttemptRecord) -> Judgement:
 
 def judge_unread(folder: str, lease_secs: float) -> Judgement:
     """Judge the holder of an attempt whose record cannot be read."""
-    # A holder whose record was damaged by others may still beat on its lease.
+    # A holder may still keep its lease fresh although something damaged its record.
     if not os.path.exists(f"{folder}/{LEASE_FILE}"):
         return Judgement(Life.DEAD, "its record is damaged and it has no lease")
     return _judge_age(folder, lease_secs, "the holder of a damaged record")
@@ -99,7 +99,7 @@ def lease_age(folder: str) -> float | None:
 
 
 def _last_touched(folder: str) -> os.stat_result | None:
-    # Right after its claim an attempt has a record but no lease yet.
+    # Right after its claim an attempt has a record but no lease file yet.
     for name in (LEASE_FILE, _records.RECORD_FILE, ""):
         with suppress(FileNotFoundError, NotADirectoryError):
             return os.stat(f"{folder}/{name}" if name else folder)
@@ -117,7 +117,7 @@ def _filesystem_now(folder: str, device: int) -> float | None:
     """
     measured, offset = _offsets.get(device, (-_OFFSET_SECS, 0.0))
     if time.monotonic() - measured >= _OFFSET_SECS:
-        # In the folder of all attempts, which is never removed while somebody looks.
+        # In `.attempts` itself, because it is never removed while another process looks.
         now = _probe(folder[: folder.rindex(f"/{ATTEMPTS}/") + len(ATTEMPTS) + 1])
         if now is None:
             return None

@@ -1,4 +1,4 @@
-"""What became of a node: who computes it, why it failed, how one attempt ended."""
+"""Records of what became of a node: its holder, its failure, the result of one attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from furu_core.errors import FuruError
 
 @attrs.frozen
 class Holder:
-    """Who computes a node.
+    """The process or job that computes a node.
 
     Attributes:
         process: the process, or None where only a scheduler's job is known.
@@ -52,13 +52,13 @@ class Failure:
     """Why a node has no result.
 
     Attributes:
-        kind: by which retries are counted.
+        kind: the kind, by which retries are counted.
         error_type: the exception's class name.
         message: the exception's last line.
         node: short name of the node.
         hash: its full hash.
         log: the log of the attempt, where there is one.
-        at: file and line of the user's code that raised, where somebody saw it raise.
+        at: file and line of the user's code that raised, where they are known.
     """
 
     kind: FailureKind
@@ -79,7 +79,7 @@ class Failure:
         hash: str = "",
         log: Path | None = None,
     ) -> Failure:
-        """The failure that an exception means, whatever it says and however it fails to say it.
+        """The failure that an exception means; made even where the exception's own text cannot be.
 
         Args:
             kind: by which retries are counted.
@@ -109,7 +109,7 @@ class Outcome(Enum):
 
     COMPUTED = "computed"
     LOADED = "loaded"  # it was there already
-    BUSY = "busy"  # somebody else computes it
+    BUSY = "busy"  # another process computes it
     FAILED = "failed"
     CANCELLED = "cancelled"
     INVALID_DEPENDENCY = "invalid dependency"
@@ -121,12 +121,12 @@ class NodeResult:
 
     Attributes:
         hash: the node's hash.
-        outcome: in a word.
+        outcome: how the attempt ended.
         attempt: the attempt's number, where one was claimed.
         failure: why it failed or was cancelled.
         seconds: how long it took, by the worker's clock.
         culprit: hash of the dependency whose artifact was bad.
-        holder: who computes it, when busy.
+        holder: the process or job that computes the node, when busy.
     """
 
     hash: str

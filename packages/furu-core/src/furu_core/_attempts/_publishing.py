@@ -1,4 +1,4 @@
-"""How complete results appear and go: publishing, replacing, moving a bad one aside."""
+"""Publishing an artifact, replacing it, and moving a bad one aside."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from furu_core._store._places import is_published
 
 
 def publish(attempt: Attempt, *, replace: bool) -> bool:
-    """Let the staged result appear as the artifact; False when somebody else's is there already.
+    """Rename the staging folder to the artifact; False when another attempt's is there already.
 
     Args:
-        attempt: whose staging folder is complete.
+        attempt: the attempt; its staging folder is complete.
         replace: move an artifact that is there into the attempt's folder first.
     """
     artifact = attempt.paths.artifact
@@ -38,14 +38,14 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
 
 
 def put_back_replaced(paths: NodePaths) -> None:
-    """Put an artifact back that a holder had moved away when it died, before its new one was there."""
+    """Put back an artifact that was moved away by a holder that died before publishing its own."""
     for folder in _replaced(paths):
-        with suppress(OSError):  # another one is there, or others put it back
+        with suppress(OSError):  # another artifact is there, or another process put this one back
             os.rename(folder, paths.artifact)
 
 
 def is_being_replaced(paths: NodePaths) -> bool:
-    """Whether somebody is replacing the artifact, which makes it absent for a moment."""
+    """Whether an attempt is replacing the artifact, which is absent for a moment meanwhile."""
     return bool(_replaced(paths))
 
 

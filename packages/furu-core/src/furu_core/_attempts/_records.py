@@ -1,6 +1,6 @@
-"""What an attempt says of itself: `record.json`.
+"""The record of an attempt: `record.json`.
 
-One process writes a record, by replacing it whole; anyone reads it.
+One process writes it, by replacing it whole; any process reads it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AttemptEnd:
     """How an attempt ended.
 
     Attributes:
-        time: seconds since the epoch, by the clock of whoever wrote it.
+        time: seconds since the epoch, by the clock of the host that wrote it.
         kind: the kind of failure; None where a bad artifact was moved aside.
         error_type: the exception's class name.
         message: the exception's last line.
@@ -107,10 +107,10 @@ def holds(folder: str, token: str) -> bool:
     """Whether the record in an attempt's folder has this token.
 
     Raises:
-        FileNotFoundError, FuruDamagedRecord, FuruFormatError: as `read`.
+        FileNotFoundError, FuruDamagedRecord, FuruFormatError: as for `read`.
     """
     data = _bytes(folder)
-    # Nobody else's holds what was drawn at random; this way, hardly any has to be parsed.
+    # A random token occurs in no other record, so a search in the bytes mostly spares the parsing.
     return (
         token.encode() in data or RECORD.from_bytes(data, f"{folder}/{RECORD_FILE}").token == token
     )

@@ -1,7 +1,7 @@
-"""Work that waits in some scheduler's queue: `.attempts/<hash>/submission.json`.
+"""Submissions: notes of the scheduler's jobs that are to compute nodes, in `submission.json`.
 
-It is written before the scheduler is asked, so that a job without a note cannot exist. Queued work
-has no lease; whether it lives is for its executor to say.
+A note, `.attempts/<hash>/submission.json`, is written before the job is submitted, so that no job
+exists without one. A queued job has no lease; its executor tells whether it lives.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
         over: the note that it replaces, as it was read; None for a node without one.
 
     Returns:
-        Whether it was written; False when somebody else wrote another one meanwhile.
+        Whether it was written; False when another process wrote a note meanwhile.
 
     Raises:
         FuruStoreError: the store cannot be written.
@@ -68,7 +68,7 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
 
 
 def _write_in(folder: str, path: str, data: bytes) -> None:
-    """Write a file in a node's folder, which whoever publishes the node removes, though not with it."""
+    """Write a file in a node's folder; make that again if a publisher just removed it."""
     for left in reversed(range(_TRIES)):
         try:
             os.makedirs(folder, exist_ok=True)
@@ -88,7 +88,7 @@ def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | N
         return expected is None
     if _read(aside) == expected:
         return True
-    link_file(aside, path)  # somebody replaced it between the look and the rename
+    link_file(aside, path)  # another process replaced it between the look and the rename
     return False
 
 
@@ -98,7 +98,7 @@ def remove(paths: NodePaths) -> None:
         os.unlink(f"{paths.attempts}/{SUBMISSION}")
 
 
-# For executors, which know objects and no paths.
+# The functions below are for executors, which know objects and no paths.
 
 
 def note_submission(
@@ -114,7 +114,7 @@ def note_submission(
         over: the note of a job that is gone, as `submission_of` gave it.
 
     Returns:
-        Whether it was noted; False when somebody else was faster.
+        Whether it was noted; False when another submitter was faster.
 
     Raises:
         FuruStoreError: the store cannot be written.

@@ -1,4 +1,4 @@
-"""Rules of an executor that a node's code broke, noted in the attempt's folder."""
+"""Violations: rules of an executor that a node's code broke, noted in the attempt's folder."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _VIOLATIONS: Final = {
 
 
 def note_violation(context: ExecContext, error: _Violation) -> None:
-    """Write into the attempt's folder that its code broke a rule, lest it swallow the error.
+    """Note a violation in the attempt's folder, in case the node's code swallows the error.
 
-    A line that cannot be written is no reason to hide the error that is about to be raised.
+    A note that cannot be written is skipped: it must not hide the error that is about to be raised.
     """
     if not context.attempt:
         return
@@ -42,7 +42,7 @@ def noted_violation(attempt: Attempt) -> _Violation | None:
             line = json.loads(file.readline())
     except FileNotFoundError:
         return None
-    except ValueError:  # that somebody began to write it says enough not to publish
+    except ValueError:  # a half-written note still proves a violation
         return FuruMissingArtifact(
             f"the code of {attempt.record.node} broke a rule of the executor, and the disk was too full "
             "to note which",

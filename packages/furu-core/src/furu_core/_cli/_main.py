@@ -1,6 +1,6 @@
-"""The command group, and what becomes of errors: one paragraph, a hint, a truthful exit status.
+"""The command group `furu`, and how errors are reported: a paragraph, a hint, an exit status.
 
-A command is imported when it is called, one of a plugin too.
+A command is imported when it is called, also one of a plugin.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
     """A command group that imports a command when it is called, and takes commands of plugins.
 
     Args:
-        modules: for each of furu's own commands the module in this folder that has it.
+        modules: the module in this folder that defines it, for each of furu's own commands.
     """
 
     def __init__(self, *args: Any, modules: dict[str, str], **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         return sorted({*self._modules, *self.plugins.names()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; a plugin that cannot be imported gives one that says so."""
+        """The command of a name; for a plugin that cannot be imported, a command that says so."""
         if cmd_name in self._modules:
             module = importlib.import_module(f"furu_core._cli.{self._modules[cmd_name]}")
             command = getattr(module, cmd_name)
@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does, with a line about plugins that add no command though they are to."""
+        """As click does, with a line about plugins whose commands cannot be used."""
         if self.plugins.broken():
             self.epilog = "Some plugins are broken; `furu plugins` says why and what to do."
         super().format_epilog(ctx, formatter)
@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the likely command for an unknown one."""
+        """As click does; for an unknown command the error suggests a similar one."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             likely = _text.nearest(args[0], self.list_commands(ctx))
             ctx.fail(
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
     @cached_property
     def plugins(self) -> Commands:
         """The commands of other distributions."""
-        from furu_core._cli._plugins import Commands  # takes 20 ms, and most are furu's own
+        from furu_core._cli._plugins import Commands  # takes 20 ms, and most calls need none
 
         return Commands(frozenset(self._modules))
 
@@ -156,7 +156,7 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except OSError as error:
-        # Errors of files have their names, and those of the store are none of these.
+        # An error with a file name, or with another number, did not come from writing the output.
         if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
         silence_stdout()
@@ -173,7 +173,7 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
 
 
 def report(error: FuruError) -> None:
-    """Say on stderr what went wrong and what to do; with FURU_LOG_LEVEL=DEBUG where as well."""
+    """Print an error and its hint on stderr; with FURU_LOG_LEVEL=DEBUG the traceback as well."""
     if os.environ.get("FURU_LOG_LEVEL", "").upper() == "DEBUG":
         traceback.print_exception(error)
     click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
@@ -182,6 +182,6 @@ def report(error: FuruError) -> None:
 
 
 def _flush() -> None:
-    # What is still buffered meets a closed pipe only now; at exit Python would print a traceback.
+    # Buffered output may meet a closed pipe only now; at exit, Python would print a traceback.
     if sys.stdout is not None:
         sys.stdout.flush()

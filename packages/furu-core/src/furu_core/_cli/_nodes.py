@@ -51,7 +51,7 @@ def ls(
     if count:
         _print_counts(chosen, wanted, as_json)
         return
-    # One write a line would be most of the time for 100,000 nodes.
+    # One write per line would take most of the time for 100,000 nodes.
     lines: list[str] = []
     for node, info in _stored_nodes.nodes(chosen):
         state = info.told.value

@@ -15,7 +15,7 @@ import click
 FAILED: Final = 1  # the run, or what was asked for, failed
 USAGE: Final = 2  # the command line or a setting is wrong
 INTERRUPTED: Final = 128 + signal.SIGINT
-BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # whoever read the output has had enough
+BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # the reader of the output closed the pipe
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
@@ -27,7 +27,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def only_json(active: bool) -> Iterator[None]:
-    """Send to stderr what anything prints, child processes too, so that stdout has JSON alone."""
+    """Send all other output to stderr, child processes' too, so that stdout has only JSON."""
     if not active or sys.stdout is None:
         yield
         return
@@ -43,7 +43,7 @@ def only_json(active: bool) -> Iterator[None]:
 
 
 def silence_stdout() -> None:
-    """Let what is still buffered go nowhere: at exit Python would complain about the closed pipe."""
+    """Discard buffered output: at exit, Python would complain about the closed pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""What other distributions add to furu: their commands, and `furu plugins` and `furu executors`."""
+"""Commands of other distributions, and the commands `furu plugins` and `furu executors`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Commands:
         self._known: dict[str, click.Command] = {}
 
     def names(self) -> list[str]:
-        """The names under which a command answers, if only to say why it cannot be used."""
+        """The names of all commands, also of those that can only say why they cannot be used."""
         return sorted({plugin.name for plugin in self._found} - self._taken)
 
     def command(self, name: str) -> click.Command | None:
-        """The command of a name; one that cannot be used is one that says so."""
+        """The command of a name; for one that cannot be used, a command that says so."""
         if name not in self._known:
             found = [plugin for plugin in self._found if plugin.name == name]
             if not found:
@@ -46,16 +46,16 @@ class Commands:
         return self._known[name]
 
     def examined(self) -> list[InstalledPlugin]:
-        """All of them, each one tried."""
+        """All commands of other distributions, each one imported to see whether it can be used."""
         return _plugins.examined(EntryPointGroup.COMMANDS, self._load)
 
     def broken(self) -> bool:
-        """Whether one of those that were asked for cannot be used, or a name was furu's already."""
+        """Whether a command that was looked up cannot be used, or has the name of one of furu's."""
         stand_ins = any(isinstance(command, _StandIn) for command in self._known.values())
         return stand_ins or any(plugin.name in self._taken for plugin in self._found)
 
     def sign(self, error: BaseException, name: str) -> None:
-        """Note on an error of a command who brought that command."""
+        """Add to a command's error which distribution brought that command."""
         for plugin in self._found:
             if plugin.name == name:
                 error.add_note(f"The command `furu {name}` is brought by {plugin.origin}.")
@@ -74,7 +74,7 @@ class Commands:
 
 
 class _StandIn(click.Command):
-    """Stands in for a command that cannot be used, lest it take the others with it."""
+    """Stands in for a command that cannot be used, so that the other commands still work."""
 
     def __init__(self, name: str, error: BrokenPlugin, origin: str) -> None:
         def fail(*_args: Any, **_options: Any) -> None:
@@ -140,7 +140,7 @@ def _records(plugins: Sequence[InstalledPlugin]) -> list[dict[str, Any]]:
 
 
 def _show(plugins: Sequence[InstalledPlugin], margin: str = "") -> None:
-    """Print one line a plugin, and for a broken one what is wrong and what to do."""
+    """Print one line per plugin, and for a broken one what is wrong and what to do."""
     names = max(len(plugin.name) for plugin in plugins)
     origins = max(len(_origin(plugin)) for plugin in plugins)
     ok = "ok    " if any(plugin.problem for plugin in plugins) else "ok"

@@ -53,7 +53,8 @@ def run(
     else:
         _print(report)
     if error is not None:
-        interrupted = isinstance(error, FuruRunCancelled | SystemExit)  # or only the wait was
+        # A `SystemExit` means that only the waiting was interrupted, not the run.
+        interrupted = isinstance(error, FuruRunCancelled | SystemExit)
         return INTERRUPTED if interrupted else FAILED
     return 0
 
@@ -78,7 +79,7 @@ def _run(
 
 
 def _missing(roots: Roots, run: Run) -> FuruRunError | None:
-    """An error if a run that ended well left a root out: the exit status must not depend on it."""
+    """An error if a run that ended well left a root out: the exit status must be right even then."""
     from furu_core._config._objects import short_name
     from furu_core._status._state_reader import StateReader
 

@@ -34,7 +34,7 @@ class UserCodeError(FuruError):
 
 
 def resolve_roots(target: str, assignments: Sequence[str]) -> Roots:
-    """The roots that a target of the command line means.
+    """The roots that a target on the command line stands for.
 
     Args:
         target: ``exp.train:Train`` or ``exp/train.py:roots``.
@@ -83,7 +83,7 @@ def import_module(name: str) -> ModuleType:
 
 
 def roots_of(value: Any, assignments: Mapping[str, Any], target: str) -> Roots:
-    """The roots that a value means: objects, a class or a function with arguments."""
+    """The roots that a value stands for: objects, a class or a function with arguments."""
     if isinstance(value, type):
         if not hasattr(value, "__furu_class__"):
             raise FuruUsageError(
@@ -175,7 +175,7 @@ def _arguments(function: Any, assignments: Mapping[str, Any], target: str) -> di
 def _value(
     name: str, given: Any, shape: Shape, default: Callable[[], Any] | None, target: str
 ) -> Any:
-    """The value for a field or an argument: of a text, or of texts for the fields of what it holds."""
+    """The value for a field or an argument, from its text, or from texts for its own fields."""
     if isinstance(given, str):
         return _converted(name, given, shape)
     base = default() if default is not None else None
@@ -203,7 +203,7 @@ def _converted(name: str, text: str, shape: Shape) -> Any:
 
 
 def _how_to_write(name: str, shape: Shape) -> str:
-    """What a text for a shape looks like."""
+    """How a value of a shape is written on the command line."""
     cls = class_with_fields(shape)
     if cls is not None and (known := fields_of(cls)):
         return f"set its fields: --set {name}.{next(iter(known))}=VALUE"
@@ -255,7 +255,7 @@ def _attribute(module: ModuleType, path: str, module_name: str) -> Any:
 
 
 def _module_of_file(path: str) -> str:
-    """The name to import a file by, its folder put on `sys.path` where that is needed."""
+    """The module name of a file; puts its folder on `sys.path` where the import needs that."""
     if not os.path.isfile(path):
         raise FuruUsageError(f"there is no file {path}", hint="write MODULE:TARGET or PATH:TARGET")
     _, parts, root = _module_names.file_identity(os.path.abspath(path))
@@ -301,9 +301,9 @@ class SettableField:
     """A field that ``--set`` can give, or an argument of a function.
 
     Attributes:
-        attribute: what objects call it.
+        attribute: its name as an attribute of objects.
         shape: what its annotation asks for.
-        default: makes the value that it has when it is not given; None if it must be.
+        default: makes its default value; None if it must be given.
     """
 
     attribute: str
@@ -338,7 +338,7 @@ def fields_of(cls: type) -> dict[str, SettableField] | None:
 
 
 def class_with_fields(shape: Shape) -> type | None:
-    """The class whose fields can be set where a shape is asked for, if it is clear which."""
+    """The class whose fields can be set for a shape; None unless there is exactly one."""
     choices = shape.inner if shape.form is Form.UNION else (shape,)
     found = [
         choice.cls
@@ -349,7 +349,7 @@ def class_with_fields(shape: Shape) -> type | None:
 
 
 def changed(base: Any, values: Mapping[str, Any]) -> Any:
-    """An object with other values in some of its fields."""
+    """A copy of an object with other values in some of its fields."""
     if is_furu(base) or attrs.has(type(base)):
         return attrs.evolve(base, **values)
     if dataclasses.is_dataclass(base) and not isinstance(base, type):
@@ -368,6 +368,6 @@ def _attrs_default(field: attrs.Attribute[Any]) -> Callable[[], Any] | None:
     if default is attrs.NOTHING:
         return None
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        # One that takes the object can be called by the constructor alone.
+        # Only the constructor can call a factory that takes the object.
         return (lambda: None) if default.takes_self else default.factory
     return lambda: default

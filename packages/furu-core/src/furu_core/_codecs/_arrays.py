@@ -25,7 +25,7 @@ class ArrayCodec(Codec):
     suffix = ".npy"
 
     def accepts(self, value: object) -> bool:
-        numpy: Any = sys.modules.get("numpy")  # who has an array has imported it
+        numpy: Any = sys.modules.get("numpy")  # imported already if the value is an array
         return numpy is not None and type(value) is numpy.ndarray and _keeps(value.dtype)  # type: ignore[attr-defined]
 
     def save(self, value: Array, path: Path) -> None:
@@ -49,7 +49,7 @@ def write(array: Array, file: BinaryIO) -> None:
     for version in ((1, 0), (2, 0), (3, 0)):
         try:
             np.lib.format.write_array(file, array, version, allow_pickle=False)
-        except ValueError:  # as yet nothing is written: the header is too long or no Latin text
+        except ValueError:  # the header is too long or not Latin-1; nothing is written yet
             if version == (3, 0):
                 raise
         else:
@@ -73,7 +73,7 @@ def _keeps(dtype: np.dtype[Any]) -> bool:
         back = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype))
     except (ValueError, TypeError):
         return False
-    # Equality alone overlooks titles and alignment.
+    # `==` alone overlooks titles and alignment.
     return back == dtype and repr(back) == repr(dtype)
 
 

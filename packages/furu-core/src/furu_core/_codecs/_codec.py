@@ -1,4 +1,4 @@
-"""What a codec is."""
+"""The base class of codecs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 class Codec(ABC):
     """Stores values of certain types in one file each.
 
-    A codec takes only what it gives back exactly, types included. It is asked for a whole result, and
-    for every part of it that is no plain JSON value; a value that no codec takes is pickled. One
-    instance, made without arguments, serves all threads of a process.
+    A codec takes only values that it gives back exactly, types included. It is asked about a whole
+    result, and about every part of it that is no plain JSON value; a value that no codec takes is
+    pickled. One instance, made without arguments, serves all threads of a process.
 
     Attributes:
-        name: names the format in the artifact's manifest, for ever; also that of the entry point.
-        suffix: of the file, with its dot.
-        version: of the format; `load` is given the version that a file was saved with, and files of
-            a higher one are refused before.
+        name: the format's name in the artifact's manifest, which must never change; also that of the
+            entry point.
+        suffix: the file name's suffix, with its dot.
+        version: the format's version; `load` gets the version that a file was saved with; files of a
+            higher one are refused without calling it.
 
     Example:
         >>> import json
@@ -47,8 +48,8 @@ class Codec(ABC):
         """Write `value` to the new file `path`.
 
         Raises:
-            NotExact: it turned out that `load` would not give the value back exactly; the next codec
-                is asked, and what was written is removed.
+            NotExact: `load` would not give the value back exactly; what was written is removed, and
+                the next codec is asked.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Objects of classes, of which tagged JSON knows only the declared fields."""
+"""Whether tagged JSON, which stores the declared fields of an object, would store all of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _HEAP_TYPE: Final = 1 << 9  # made by a class statement, so without hidden state
 
 
 def refuse_inexact(value: object) -> None:
-    """Refuse a value that would lose something which its class adds to what JSON knows of it.
+    """Refuse a value that has more state than its declared fields, which JSON would lose.
 
     Raises:
-        NotExact: it is to be pickled.
+        NotExact: the value has such state, so it must be pickled.
     """
     reason = _reason(type(value))  # type: ignore[arg-type]
     if reason:

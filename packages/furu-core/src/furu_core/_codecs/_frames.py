@@ -27,7 +27,7 @@ class FrameCodec(Codec):
     suffix = ".parquet"
 
     def accepts(self, value: object) -> bool:
-        pandas: Any = sys.modules.get("pandas")  # who has a frame has imported it
+        pandas: Any = sys.modules.get("pandas")  # imported already if the value is a frame
         return pandas is not None and type(value) is pandas.DataFrame
 
     def save(self, value: pd.DataFrame, path: Path) -> None:
@@ -83,8 +83,8 @@ def _not_exact_if_it_fails() -> Iterator[None]:
     except NotExact:
         raise
     except Exception as error:
-        # pandas and Arrow fail on frames that they do not know in ways of all kinds, some when they
-        # read what they wrote; only a number of the system's says that it is the disk.
+        # On frames that they do not support, pandas and Arrow raise errors of many kinds, some only
+        # when reading back; an error is the disk's only if it has an `errno`.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise NotExact(f"Parquet has no form for it: {error}") from error

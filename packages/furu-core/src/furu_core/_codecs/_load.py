@@ -1,4 +1,4 @@
-"""Loading a result."""
+"""Loading a result from its files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Path
     A pickle is loaded only where the manifest says that the result as a whole is one.
 
     Args:
-        entry: from the manifest.
+        entry: the manifest's entry for the result.
         folder: where the ``result.*`` files are.
         base: the artifact's folder, which relative paths start from.
 
@@ -49,10 +49,10 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
             written = json.loads(data.decode())
         except ValueError as error:
             raise DamagedArtifact(path, f"it is no JSON: {error}") from error
-        # Most results are plain JSON; then there is nothing to decode.
+        # Most results are plain JSON, without any tag to decode.
         return _decoded(written, path, os.fspath(folder), Base(base)) if b'"$' in data else written
     if entry.codec in ("json", "pickle"):
-        from furu_core._codecs import _pickles  # plain results do without
+        from furu_core._codecs import _pickles  # plain JSON results need none
 
         _refuse_newer(entry, path, _VERSION, "furu-core")
         return _pickles.load(path, Base(base), lambda part: _file(part, os.fspath(folder)))
@@ -60,7 +60,7 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
 
 
 def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
-    from furu_core._forms import _values  # plain results do without
+    from furu_core._forms import _values  # plain JSON results need none
 
     def object_hook(tag: str, payload: Any) -> Any:
         if tag == "furu_dir":
@@ -115,7 +115,7 @@ def _codec(entry: ResultEntry, path: str) -> Codec:
             f"{path} was stored by the codec {entry.codec!r}, which this furu-core does not have",
             hint="upgrade furu-core here",
         )
-    from furu_core._codecs import _registry  # what other distributions bring takes time to find
+    from furu_core._codecs import _registry  # finding other distributions' codecs takes time
 
     return _registry.find(entry.codec, entry.distribution, path=path)
 

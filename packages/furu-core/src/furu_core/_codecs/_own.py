@@ -1,4 +1,4 @@
-"""The formats of furu's own, and the names in their files."""
+"""furu's own codecs, by the names that manifests use."""
 
 from __future__ import annotations
 

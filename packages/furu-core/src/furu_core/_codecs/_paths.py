@@ -1,4 +1,4 @@
-"""Paths below the artifact's folder, which has another name while it is staged."""
+"""Paths in results: those below the artifact's folder are stored relative to it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _KINDS: dict[str, type[PurePath]] = {"path": type(Path()), "pure": PurePosixPath
 class Base:
     """The folder that a result's paths are relative to.
 
-    A path is recognised by the folder's name as given and as resolved, since either may be what the
-    node's code was handed by the system.
+    The staging folder has another name than the artifact that it becomes. A path is recognised by
+    the folder's name as given and as resolved, since the node's code may have got either.
 
     Args:
-        folder: the artifact's, or the one that becomes it.
-        around: of which nothing else is there any more when the result is loaded.
+        folder: the artifact's folder, or the staging folder that becomes it.
+        around: a folder around it, of which nothing else is left when the result is loaded.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Base:
         """A path below the folder, relative to it; None for any other value.
 
         Raises:
-            FuruResultError: nothing is there, or it will be gone.
+            FuruResultError: the path does not exist, or will not when the result is loaded.
         """
         if not issubclass(type(value), PurePath):
             return None
@@ -58,7 +58,7 @@ class Base:
         return None
 
     def decode(self, kind: str, inside: str) -> PurePath:
-        """The path that `encode` took."""
+        """The path that `encode` was given."""
         return _KINDS[kind](self.folder, inside)
 
     def mentioned_in(self, data: bytes) -> bool:

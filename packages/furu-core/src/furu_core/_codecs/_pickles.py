@@ -1,7 +1,8 @@
 """Pickles, for values that no open format gives back exactly.
 
-Paths below the artifact's folder are kept relative to it, values of other distributions' codecs lie
-in files of their own, and classes of the script that ran are named as other processes import them.
+Paths below the artifact's folder are stored relative to it, values that other distributions' codecs
+take are in files of their own, and classes of the running script (`__main__`) are stored by the
+name under which other processes import them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def dump(value: object, file: BinaryIO, base: Base, elsewhere: SaveElsewhere) ->
     Args:
         value: any.
         file: open for writing.
-        base: what paths are relative to.
+        base: the folder that paths are relative to.
         elsewhere: stores an object in a file of its own, or returns None.
 
     Raises:
@@ -67,7 +68,7 @@ def load(path: str, base: Base, elsewhere: LoadElsewhere) -> object:
 
 
 def find_culprit(value: object, base: Base, elsewhere: SaveElsewhere) -> tuple[str, object]:
-    """The innermost part of a value that cannot be pickled by itself, and its place.
+    """The innermost part of a value that cannot be pickled, and its place.
 
     Returns:
         The place as an expression, ``result['model'].callback``, and the part.
@@ -98,7 +99,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type | FunctionType) and _class_names.is_of_script(obj):
-            # In the process that loads it, the main module is another script.
+            # In the process that loads it, `__main__` is another script.
             if "<" in obj.__qualname__:
                 raise pickle.PicklingError(f"{obj.__qualname__} is local to a function")
             return _named, (_class_names.import_module_of(obj), obj.__qualname__)
@@ -124,7 +125,7 @@ class _Unpickler(pickle.Unpickler):
         if kind != "file":
             raise pickle.UnpicklingError(f"unknown reference {pid!r}")
         entry = from_json(ResultEntry, rest[0])
-        if entry.file not in self._loaded:  # one object that was shared stays one
+        if entry.file not in self._loaded:  # an object that was shared stays one object
             self._loaded[entry.file] = self._elsewhere(entry)
         return self._loaded[entry.file]
 
@@ -148,7 +149,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _named(module: str, qualname: str) -> Any:
-    """What a reference to the running script's own classes is replaced with."""
+    """Unpickle a reference to a class of the script that was `__main__`."""
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
@@ -156,7 +157,7 @@ def _named(module: str, qualname: str) -> Any:
 
 
 def _array(data: bytes) -> object:
-    """What a reference to an array of foreign byte order is replaced with."""
+    """Unpickle an array of another byte order than this machine's."""
     return _arrays.read(io.BytesIO(data))
 
 

@@ -1,4 +1,4 @@
-"""Codecs of other distributions: all are asked before a value is stored, one is needed to load it."""
+"""Codecs of other distributions: all are imported to store a value, only one to load it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Installed:
 
 @attrs.frozen
 class Registry:
-    """What is installed, in the order in which it is asked."""
+    """The installed codecs, in the order in which they are asked."""
 
     codecs: tuple[Installed, ...]
     broken: tuple[BrokenPlugin, ...]
@@ -41,7 +41,7 @@ class Registry:
 
 @functools.cache
 def installed() -> Registry:
-    """The codecs of other distributions, by name; looked up once in a process, which warns of broken ones."""
+    """The codecs of other distributions; looked up once per process, which warns of broken ones."""
     plugins = _plugins.registered(EntryPointGroup.CODECS)
     codecs: list[Installed] = []
     broken: list[BrokenPlugin] = []
@@ -56,7 +56,7 @@ def installed() -> Registry:
 
 
 def examined() -> list[InstalledPlugin]:
-    """All codecs that other distributions register, each one tried."""
+    """All codecs that other distributions register, each one imported and made."""
     return _plugins.examined(EntryPointGroup.CODECS, _codec_of)
 
 
@@ -65,7 +65,7 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
 
     Args:
         name: the codec's name.
-        distribution: which distribution brought it then.
+        distribution: the distribution that brought it when the result was stored.
         path: the file to be loaded.
 
     Raises:
@@ -86,7 +86,7 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
 
 
 def accepts(entry: Installed, value: object) -> bool:
-    """Whether a codec would store a value; one that fails to tell would not."""
+    """Whether a codec would store a value; False with a warning when its `accepts` raises."""
     try:
         return bool(entry.codec.accepts(value))
     except NotExact:
@@ -96,7 +96,7 @@ def accepts(entry: Installed, value: object) -> bool:
     except Exception as error:
         if not entry.distribution:
             raise
-        # It is asked about every value, so its fault must not cost results it has nothing to do with.
+        # It is asked about every value, so its bug must not cost results that it has no part in.
         _warn(
             f"the codec {entry.codec.name!r} of {entry.distribution} failed to say whether it takes a "
             f"{type(value).__qualname__}, which is stored without it: {type(error).__name__}: {error}"
@@ -105,7 +105,7 @@ def accepts(entry: Installed, value: object) -> bool:
 
 
 def broken_note() -> str:
-    """What to add to an error about a value that nobody takes, when codecs are broken."""
+    """A note on broken codecs, to add to an error about a value that no codec takes."""
     found = installed().broken
     if not found:
         return ""
@@ -114,10 +114,10 @@ def broken_note() -> str:
 
 @functools.cache
 def _named(name: str, distribution: str) -> Codec:
-    """The codec of a name, of this distribution where more than one has such a codec.
+    """The codec of a name; where several distributions have one, that of `distribution`.
 
     Raises:
-        LookupError: there is none; not remembered, since it may be installed meanwhile.
+        LookupError: there is none; this is not cached, since it may be installed later.
         BrokenPlugin: it cannot be used.
     """
     found = [

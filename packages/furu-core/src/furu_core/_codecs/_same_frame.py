@@ -1,7 +1,7 @@
-"""Whether two data frames are the same to the last detail that pandas lets one see.
+"""Exact comparison of two data frames, in every detail that pandas shows.
 
 `pandas.testing.assert_frame_equal` takes 1 for 1.0 in columns of objects, and overlooks attributes,
-the kind of a time zone and more; so it cannot say whether a file gives a frame back exactly.
+the kind of a time zone and more; so it cannot tell whether a file gives a frame back exactly.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _same_dtype(first: Any, second: Any) -> bool:
 
 
 def _same_bytes(first: Any, second: Any) -> bool:
-    # Compares -0.0 and NaN as they are.
+    # By bytes, because `==` takes -0.0 for 0.0, and NaN for different from itself.
     same: bool = first.dtype == second.dtype and first.tobytes() == second.tobytes()
     return same
 

@@ -1,4 +1,4 @@
-"""Storing a result."""
+"""Storing a result in files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ from furu_core.errors import FuruError, FuruResultError
 _SCALARS: Final = (type(None), bool, int, float, str)
 _PLAIN: Final = frozenset((*_SCALARS, list, dict))
 _CHECKED_BYTES: Final = 64 << 20  # larger pickles are not read back: it would double the memory
-_MAX_PARTS: Final = (
-    64  # thousands of small files would make each load slow; a pickle holds them too
-)
+# Thousands of small files would make each load slow; beyond this a pickle holds the parts.
+_MAX_PARTS: Final = 64
 _OWN: Final = tuple(Installed(codec, "") for codec in OWN_CODECS)
 _log = logging.getLogger("furu.codecs")
 
@@ -46,15 +45,15 @@ def store(
         value: the result.
         folder: the existing folder for ``result.*``.
         base: the artifact's folder; paths below it are stored relative to it.
-        around: a folder around it, of which nothing else is there any more when the result is loaded.
+        around: a folder around it, of which nothing else is left when the result is loaded.
 
     Returns:
         What `load` needs, for the manifest.
 
     Raises:
         FuruResultError: no codec takes the value; the message names the place in it. Or it holds a
-            path below the folders at which nothing is, or will be.
-        FuruError: a codec of another distribution refused it so.
+            path below the folders that does not exist, or will not when the result is loaded.
+        FuruError: a codec of another distribution raised it.
         OSError: the disk is full, or the folder cannot be written.
     """
     return _Store(os.fspath(folder), Base(base, around)).store(value)
@@ -174,7 +173,7 @@ class _Store:
         known = self.parts.get(id(value))
         if known is None:
             entry = self._file(value, f"{STEM}.{len(self.files)}", codecs)
-            # Held, since another object could get the place in memory of one that is gone.
+            # The object is kept, since another one could get its `id` once it is gone.
             known = self.parts[id(value)] = (value, entry)
         return known[1]
 

@@ -1,1 +1,1 @@
-"""`get()`: the hit, the miss, and running a node's code."""
+"""`get()`: loading a result (a hit), or else computing it or waiting for it (a miss)."""

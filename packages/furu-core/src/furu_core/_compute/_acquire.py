@@ -1,4 +1,4 @@
-"""Getting the right to compute a node, or learning why not."""
+"""Claiming the next attempt at a node, or finding out why it must not be computed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def acquire(
     Args:
         obj: the node.
         paths: its folders.
-        suspect: an artifact that is there was found bad. It is checked once more under the claim, so
-            that of several that noticed, nobody moves the new one aside.
+        suspect: the artifact that is there was found bad. It is checked once more under the claim:
+            another process that found it bad too may have replaced it, and the new one must stay.
         rerun: compute although there is an artifact; it stays until the new one replaces it.
 
     Returns:
-        The attempt, to be ended by the caller; or somebody else's living one; or None when there is
-        an artifact.
+        The attempt, which the caller must end; or another process's living attempt; or None when
+        there is an artifact.
 
     Raises:
         FuruComputeError: the node failed before, and `retry_failed` is off.
@@ -56,12 +56,12 @@ def acquire(
             lease_secs=settings.lease_secs,
         )
         if attempt is None:
-            continue  # somebody was faster: look at theirs
+            continue  # another process was faster: look at its attempt
         try:
             if newest is not None:
                 _claims.set_aside_dead(newest)
                 _publishing.put_back_replaced(paths)
-            # Listed only now: whoever held the attempts before may have published in between.
+            # Looked at only now: the holder of the last attempt may have published in between.
             if rerun or not _places.is_published(paths):
                 return attempt
             if suspect and _get.bad_reason(obj, paths, by_loading=True) is not None:
@@ -75,18 +75,17 @@ def acquire(
 
 
 def _job_is_gone(newest: LatestAttempt) -> bool:
-    """Whether a scheduler's word supersedes the lease."""
+    """Whether the scheduler says that the attempt's job ended, whatever its lease says."""
     if newest.record is None or newest.record.submission is None:
         return False
-    from furu_core._executors import (
-        _registry,  # and with it all of executors: only for an attempt of a job
-    )
+    # Imports all of `_executors`, which only an attempt of a job needs.
+    from furu_core._executors import _registry
 
     return _registry.is_gone(newest.record.submission)
 
 
 def failed_earlier(newest: LatestAttempt | None) -> bool:
-    """Whether the newest attempt at a node ended because its code or a rule was broken."""
+    """Whether the newest attempt at a node ended because its code raised or broke a rule."""
     return (
         newest is not None
         and newest.record is not None

@@ -65,9 +65,10 @@ def compute(
 
     Args:
         obj: the node.
-        attempt: held by the caller; it has ended when this returns or raises.
+        attempt: the attempt, held by the caller; it has ended when this returns or raises.
         rerun: replace an artifact that is there.
-        ending: asked when the node's code has failed: whether its process is being ended, which is why.
+        ending: called when the node's code has failed: returns the cancellation if the process is
+            being ended, which then explains the failure.
 
     Returns:
         Whether this attempt published. False: another one did meanwhile, and this one's work is
@@ -75,7 +76,7 @@ def compute(
 
     Raises:
         FuruComputeError: the node's code raised; its exception is the `__cause__`.
-        FuruError: whatever else kept the node from having a result.
+        FuruError: the node has no result for another reason.
         NodeCancelled, KeyboardInterrupt: it was interrupted.
     """
     published = False
@@ -83,7 +84,7 @@ def compute(
         with _node_context(obj, attempt):
             timer = _provenance.NodeTimer()
             _refuse_changed(obj, attempt, "computed")
-            # Now, since the code may change what is not hashed.
+            # Before the node's code runs, since it may change fields that are not hashed.
             config = _json(_pack.shallow_dict(obj))
             entry = _run_code(obj, attempt)
             _refuse_if_broken(obj, attempt)
@@ -98,7 +99,7 @@ def compute(
             try:
                 failure = _end_failed(obj, attempt, error, ending)
             except BaseException:
-                # Too little is left, of the stack for instance, to record how it ended.
+                # Recording the end failed too, for instance because the stack is exhausted.
                 _claims.release(attempt)
                 raise
             if failure is error:
@@ -140,7 +141,10 @@ def _node_context(obj: ConfigObject, attempt: Attempt) -> Iterator[None]:
 
 
 def _end_if_forked(attempt: Attempt, error: BaseException | None = None) -> None:
-    """End a child that the node's code forked and that left it; the attempt is its parent's."""
+    """Exit a child process that the node's code forked and that returned from it.
+
+    The attempt belongs to the parent.
+    """
     if os.getpid() == attempt.record.holder.pid:
         return
     status = 0 if error is None else 1
@@ -161,7 +165,7 @@ def _write_traceback(log: str, error: BaseException) -> None:
 
 def _traceback(error: BaseException) -> str:
     trace = _text.without_own_frames(error)
-    # What led to another node's failure is in that node's log, and with it whatever lies below it.
+    # The causes of another node's failure are in that node's log, so they are not repeated.
     own = not isinstance(error, FuruComputeError)
     try:
         lines = traceback.format_exception(
@@ -201,7 +205,7 @@ def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | No
 
 
 def _refuse_other_spec_key(obj: ConfigObject) -> None:
-    """Refuse to compute in a worker what asks for another kind of worker, as the worker sees it."""
+    """Refuse a node whose spec key, computed in this worker, is not the worker's."""
     context = _context.exec_context()
     if not context.strict or (key := _user_methods.spec_key(obj)) == context.spec_key:
         return
@@ -217,7 +221,7 @@ def _refuse_other_spec_key(obj: ConfigObject) -> None:
 
 
 def _refuse_if_broken(obj: ConfigObject, attempt: Attempt) -> None:
-    """Refuse to publish what broke a rule, even where the node's code swallowed the error."""
+    """Refuse to publish after a violation, even where the node's code swallowed the error."""
     violation = _violation(obj, attempt)
     if violation is not None:
         raise violation
@@ -242,7 +246,7 @@ def _refuse_changed(obj: ConfigObject, attempt: Attempt, done: str) -> None:
 
 
 def _violation(obj: ConfigObject, attempt: Attempt) -> FuruError | None:
-    """The first rule that the node's code broke; asking for a dependency that was removed is none."""
+    """The first violation of the node's code; a `get()` of a removed dependency is none."""
     found = _violations.noted_violation(attempt)
     if not isinstance(found, FuruMissingArtifact):
         return found
@@ -282,7 +286,7 @@ def _write_records(
         "ended": time.time(),
         **timer.stop(),
     }
-    # The provenance is the same text for all nodes of a process and far longer than the rest.
+    # The provenance is one long text for all nodes of a process, so it is encoded once.
     provenance = _provenance.process_provenance().record_bytes
     text = b'%s,"provenance":%s}' % (_json(metadata)[:-1], provenance)
     _files.write_file(f"{meta}/{METADATA_FILE}", text)
@@ -299,7 +303,7 @@ def _json(value: object) -> bytes:
 def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
     staging = attempt.staging
     durable = _settings.settings().durable
-    if durable:  # which may take minutes, in which whoever looks for the log finds it
+    if durable:  # before the log is moved, because it may take minutes in which users read the log
         _files.sync_tree(staging)
     with suppress(FileNotFoundError):
         os.rename(attempt.log, f"{staging}/{META}/{LOG_FILE}")
@@ -314,7 +318,7 @@ def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
     if durable:
         try:
             _files.sync_path(attempt.paths.class_dir)
-        except OSError as error:  # too late to be unpublished: others may have loaded it
+        except OSError as error:  # too late to take the artifact back: others may have loaded it
             _logging.log.warning(
                 "%s is published, but may be gone after a power loss: its folder %s cannot be "
                 "synced: %s",
@@ -338,8 +342,8 @@ def _superseded(obj: ConfigObject, attempt: Attempt) -> FuruSuperseded:
 def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     """Whether another attempt has published, so that this one's error means nothing any more.
 
-    An attempt that was given up for dead finds its files gone and fails by that alone; and one that
-    is interrupted may just have published, and not have heard of it.
+    An attempt that was taken for dead finds its files gone and fails for that reason alone; and one
+    that is interrupted may just have published without knowing it.
     """
     if not isinstance(error, Exception):
         gone = not os.path.isdir(attempt.staging)
@@ -354,18 +358,17 @@ def _end_failed(
     error: BaseException,
     ending: Callable[[], NodeCancelled | None] | None,
 ) -> BaseException:
-    """End the attempt with what `error` means for it, and return what to raise."""
+    """End the attempt with the status that `error` means, and return the exception to raise."""
     violation = None
     with suppress(OSError, ValueError):
         violation = _violation(obj, attempt)
     if violation is not None and isinstance(error, Exception):
         error = violation
     elif isinstance(error, Exception) and _claims.is_superseded(attempt):
-        error = _superseded(
-            obj, attempt
-        )  # its files are gone, and whatever it raised is due to that
+        # The attempt's files are gone, and its error only follows from that.
+        error = _superseded(obj, attempt)
     elif ending is not None and classify(error)[1] is FailureKind.COMPUTE:
-        # The processes that the node's code started may have been ended before its own.
+        # If the process is being ended, the code may have failed because its children ended first.
         error = ending() or error
     error = _debuggers.refused(error, short_name(obj)) or error
     result = _translated(obj, attempt, error)
@@ -383,7 +386,7 @@ def _end_failed(
 
 
 def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
-    """How an attempt ends that `error` ended."""
+    """The status and failure kind of an attempt that ended with `error`."""
     while isinstance(error, FuruComputeError) and error.__cause__ is not None:
         error = error.__cause__  # what its code raised, or that of a node that it asked for
     match error:
@@ -410,12 +413,12 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
 
 
 def _translated(obj: ConfigObject, attempt: Attempt, error: BaseException) -> BaseException:
-    """What a caller of `get()` sees of `error`."""
+    """The exception that the caller of `get()` gets for `error`."""
     name = short_name(obj)
     log = _attempts.log_of(attempt.folder)
     hint = f"the traceback is in {log}"
     if isinstance(error, FuruNodeError):
-        if not error.hash:  # raised where the node was not known
+        if not error.hash:  # raised by code that did not know the node
             error.node, error.hash = name, obj.furu_hash
             error.message = f"{name} has no result: {error.message}"
         if error.hash == obj.furu_hash:
@@ -429,7 +432,7 @@ def _translated(obj: ConfigObject, attempt: Attempt, error: BaseException) -> Ba
     elif isinstance(error, FuruError | KeyboardInterrupt | NodeCancelled):
         return error
     elif not isinstance(error, Exception | SystemExit):
-        # Such as `asyncio.CancelledError`: whoever waits for it waits for this very one.
+        # Such as `asyncio.CancelledError`: the caller expects this very exception.
         error.add_note(f"{name} failed; {hint}")
         return error
     else:
@@ -442,7 +445,7 @@ def _translated(obj: ConfigObject, attempt: Attempt, error: BaseException) -> Ba
 
 
 def _first_failure(error: FuruNodeError) -> FuruNodeError:
-    """The failure that others followed from."""
+    """The first failure of the chain, from which the others followed."""
     while isinstance(error.__cause__, FuruNodeError):
         error = error.__cause__
     return error

@@ -1,4 +1,4 @@
-"""`get()`: the way of a miss, on which a node is computed, waited for or refused."""
+"""A miss of `get()`: the node is computed, waited for or refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def get(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
 
     Args:
         obj: the node.
-        miss: what was found of it.
+        miss: what `hit` found.
         force: as for `Furu.get`.
     """
     paths, bad = miss.paths, miss.bad
@@ -68,7 +68,7 @@ def get(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
 def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
     wait = _Wait(obj)
     while True:
-        # Only the caches of this host are waited for, and a claim each time would disturb others.
+        # Then only this host's caches are waited for, and a claim each time would disturb others.
         unseen = wait.has_begun and not suspect and _places.is_published(paths)
         found = None
         if not unseen:
@@ -106,7 +106,7 @@ def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, reru
 def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
     """Load what was just computed, so that the first `get()` returns what every later one does.
 
-    It gives `MISSING` when somebody deleted the artifact meanwhile.
+    Returns `MISSING` when the artifact was deleted meanwhile.
     """
     wait = _Wait(obj)
     deadline = time.monotonic() + _visibility_secs()
@@ -115,10 +115,10 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
             value = _get.load(obj, paths)
         except BadArtifact as bad:
             if not is_local_folder(paths.class_dir) and time.monotonic() < deadline:
-                # Another host, whose caches showed it the bad one before, may move this one aside.
+                # Another host, whose caches still show the bad artifact, may move this one aside.
                 wait.for_visibility(paths)
                 continue
-            # Computing it once more would end here again, and so for ever.
+            # Computing the node once more would end here again, for ever.
             raise FuruValidationError(
                 f"{short_name(obj)} was just computed, and is invalid when loaded: {bad}",
                 node=short_name(obj),
@@ -131,7 +131,7 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
 
 
 def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecContext) -> Any:
-    """Load an artifact that this host does not see yet; refuse one that is not there."""
+    """Load an artifact that this host's caches hid at first; raise an error if there is none."""
     began = time.monotonic()
     deadline = began + context.known_done_wait_secs
     pause = _FIRST_POLL_SECS
@@ -195,7 +195,7 @@ def _require_same_spec_key(obj: ConfigObject, context: ExecContext) -> None:
 def _give_up_invalid(
     obj: ConfigObject, paths: NodePaths, context: ExecContext, reason: str
 ) -> FuruInvalidDependency:
-    """Move a bad artifact aside, note that the asker cannot go on, and return what to raise."""
+    """Move a bad artifact aside, note that the calling node cannot go on; return what to raise."""
     invalidate(obj, paths, reason)
     name = short_name(obj)
     error = FuruInvalidDependency(
@@ -209,7 +209,7 @@ def _give_up_invalid(
 
 
 def invalidate(obj: ConfigObject, paths: NodePaths, reason: str) -> None:
-    """Move the bad artifact of `obj` aside, unless somebody else does or mended it already."""
+    """Move the bad artifact of `obj` aside, unless another process does so or has replaced it."""
     from furu_core._compute import _acquire
 
     claimed = _acquire.acquire(obj, paths, suspect=True)
@@ -225,7 +225,7 @@ def _visibility_secs() -> float:
 
 
 class _Wait:
-    """Waiting for somebody else, who is named, watched, and given up at the deadline."""
+    """Waiting for another process: it is named, watched, and given up at the deadline."""
 
     def __init__(self, obj: ConfigObject) -> None:
         self._obj = obj
@@ -236,7 +236,7 @@ class _Wait:
         self._unseen_since: float | None = None
 
     def for_holder(self, other: LatestAttempt) -> None:
-        """Let a moment pass while somebody computes the node.
+        """Let a moment pass while another process computes the node.
 
         Raises:
             FuruWaitTimeout: `FURU_MAX_WAIT_SECS` have passed.
@@ -264,7 +264,7 @@ class _Wait:
         """Let a moment pass until a published artifact becomes visible here.
 
         Raises:
-            FuruStoreError: it did not within the time that caches of network filesystems last.
+            FuruStoreError: it did not in the time for which network filesystems cache.
         """
         now = time.monotonic()
         if self._unseen_since is None:

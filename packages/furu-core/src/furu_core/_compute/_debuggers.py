@@ -1,4 +1,4 @@
-"""Debuggers in a node's code: one that has no terminal ends its node at once, and says where there is one."""
+"""Debuggers in a node's code: without a terminal, `breakpoint()` ends the node with a hint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HINT: Final = (
     'compute the node where there is a terminal: with get() outside of executors, or with worker="inline" '
     "(`furu run -o worker=inline`)"
 )
-# The debugger that Python starts by itself; any other one was chosen by the user, and may need no terminal.
+# Values of PYTHONBREAKPOINT for pdb; another debugger is the user's choice, and may need no terminal.
 _OWN: Final = (None, "", "pdb.set_trace")
 
 _lock = threading.Lock()
@@ -25,9 +25,9 @@ _sessions = 0
 
 @contextmanager
 def without_terminal() -> Iterator[None]:
-    """Let `breakpoint()` raise in the nodes of workers whose output only logs have.
+    """Let `breakpoint()` raise in nodes of workers that have no terminal.
 
-    Its prompt would go to the log: in a worker process it finds no answer, and in a thread it waits
+    Its prompt would go to the log: in a worker process it gets no answer, and in a thread it waits
     for ever.
     """
     global _sessions
@@ -45,9 +45,9 @@ def without_terminal() -> Iterator[None]:
 
 
 def refused(error: BaseException, node: str) -> FuruProtocolError | None:
-    """What to say of a node whose debugger was left, or got no answer; None for any other error.
+    """The error for a node whose debugger was quit, or got no answer; None for any other error.
 
-    Trying again would only start the debugger again.
+    It is never retried, because that would only start the debugger again.
     """
     bdb = sys.modules.get("bdb")
     if bdb is None or not isinstance(error, bdb.BdbQuit):

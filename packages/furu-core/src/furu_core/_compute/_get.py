@@ -1,8 +1,8 @@
-"""The hit of `get()`, from top to bottom. A miss is `_compute_or_wait`'s, and costs a hit nothing.
+"""A hit of `get()`: loading a result that is there. `_compute_or_wait` handles a miss.
 
 A hit asks the store where the artifact is and whether it is complete (`_store._layout`,
 `_store._manifest`), the class's `_validate` whether it is good, and a codec for the value
-(`_codecs._load`).
+(`_codecs._load`). It imports nothing that only a miss needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MISSING: Final = object()
 
 
 class Miss:
-    """What `hit` found of a node whose result it could not just load.
+    """What `hit` found for a node whose result it could not load.
 
     Attributes:
         paths: the node's folders.
@@ -48,7 +48,7 @@ class Miss:
 
 
 def hit(obj: ConfigObject) -> Any:
-    """The result of `obj` where it is there, else a `Miss`."""
+    """The result of `obj`, or a `Miss` where it cannot be loaded."""
     paths = node_paths(obj)
     settings = _settings.settings()
     if obj.furu_hash in _context.being_validated.get():
@@ -64,12 +64,12 @@ def hit(obj: ConfigObject) -> Any:
     if value is MISSING:
         return Miss(paths, None, rerun=False)
     if "logging" in sys.modules or settings.log_level == "DEBUG":
-        _say_hit(obj)  # else nobody asked to read of hits
+        _say_hit(obj)  # only when hits are logged
     return value
 
 
 def _is_due(obj: ConfigObject) -> bool:
-    from furu_core._compute import _reruns  # hardly ever is anything rerun
+    from furu_core._compute import _reruns  # reruns are rare
 
     return _reruns.is_due(obj)
 
@@ -107,7 +107,7 @@ def load(obj: ConfigObject, paths: NodePaths) -> Any:
 
 def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
     for field, (digest, now) in _identity.omitted_defaults(obj).items():
-        # A field that was added since has no default there, and keeps what was computed before.
+        # A field that was added since has no default there: the older artifact stays valid.
         if field in then and then[field][0] != digest:
             name = short_name(obj)
             raise FuruResultError(
@@ -122,7 +122,7 @@ def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
 
 
 def load_unvalidated(obj: ConfigObject, paths: NodePaths) -> Any:
-    """The result as its own `_validate` sees it: what `furu_dir` holds now."""
+    """The result in `furu_dir`, for `_validate` itself to load: not validated."""
     active = _context.active(obj.furu_hash)
     folder = paths.artifact if active is None else active.staging
     manifest = _manifest_of(folder)
@@ -144,7 +144,7 @@ def _value(obj: ConfigObject, manifest: _manifest.Manifest, folder: str) -> Any:
     if overrides(type(obj), "_load"):
         try:
             return obj._load()
-        except Exception:  # whatever the user's own code raises when its files vanish beneath it
+        except Exception:  # the user's code may raise anything when its files vanish
             if not os.path.isdir(folder):
                 return MISSING  # deleted in this moment
             raise
@@ -165,8 +165,8 @@ def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False)
     Args:
         obj: the node.
         paths: its folders.
-        by_loading: load its stored value, beside asking the manifest and `_validate`: damage that
-            left a file as long as it was shows in no other way.
+        by_loading: also load the stored value, beside asking the manifest and `_validate`: damage
+            that did not change a file's size shows in no other way.
 
     Raises:
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
@@ -186,7 +186,7 @@ def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False)
     except BadArtifact as bad:
         return str(bad)
     except FuruResultError:
-        return None  # what cannot be loaded here may be perfectly good
+        return None  # an artifact that cannot be loaded here may still be good
 
 
 def folder_of(obj: ConfigObject, paths: NodePaths) -> str | None:
@@ -203,8 +203,8 @@ def folder_of(obj: ConfigObject, paths: NodePaths) -> str | None:
 
 
 def _refuse_other_artifact(obj: ConfigObject, folder: str) -> None:
-    # Once for each artifact: a node's code may ask for its folder as often as there are files in it.
-    with suppress(BadArtifact, OSError):  # which is said, and mended, when it is loaded
+    # Once for each artifact: a node's code may ask for the folder once per file in it.
+    with suppress(BadArtifact, OSError):  # reported and repaired when it is loaded
         found = os.stat(folder)
         which = (found.st_ino, found.st_mtime_ns)
         if obj.__dict__.get("_furu_agreeing") == which:
@@ -214,25 +214,25 @@ def _refuse_other_artifact(obj: ConfigObject, folder: str) -> None:
         obj.__dict__["_furu_agreeing"] = which
 
 
-# The methods that a user may write
+# The methods that a user may override
 
 
 def default(method: F) -> F:
-    """Mark a method of `Furu` itself, so that one can tell whether a class brings its own."""
+    """Mark a method of `Furu` itself, to tell it from one that a class overrides."""
     method.__furu_default__ = True  # type: ignore[attr-defined]
     return method
 
 
 def overrides(cls: type, name: str) -> bool:
-    """Whether a config class brings its own method `name`."""
+    """Whether a config class overrides the method `name`."""
     return not getattr(getattr(cls, name), "__furu_default__", False)
 
 
 def invalid_reason(obj: ConfigObject) -> str | None:
-    """Why the files that `furu_dir` holds are invalid in the eyes of `_validate`; None when valid.
+    """Why `_validate` finds the files in `furu_dir` invalid; None when it finds them valid.
 
-    Whatever `_validate` raises means invalid, save that breaking a rule of the executor is no
-    statement about the artifact.
+    Any exception from `_validate` means invalid, except a violation, which says nothing about the
+    artifact.
     """
     if not overrides(type(obj), "_validate"):
         return None
@@ -251,6 +251,6 @@ def invalid_reason(obj: ConfigObject) -> str | None:
 
 
 def _warn(message: str, *values: object, exc_info: bool = False) -> None:
-    from furu_core._output import _logging  # a good artifact has nothing to log
+    from furu_core._output import _logging  # a hit of a good artifact logs nothing
 
     _logging.log.getChild("validate").warning(message, *values, exc_info=exc_info)

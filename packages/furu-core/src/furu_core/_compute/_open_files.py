@@ -1,7 +1,7 @@
-"""What a node's code leaves open below its folder: closed where this process can, else named.
+"""Files that a node's code left open below its folder: closed if this process can, else refused.
 
-Whoever goes on writing to a file of a published artifact damages it, and what a program still holds
-back is missing where others read. So the files are closed before their sizes are taken.
+A program that goes on writing to a file of a published artifact damages it, and data that is still
+in a buffer is missing for readers. So the files are closed before the manifest records their sizes.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def close_all(folder: str, log: str) -> None:
     """Close what this process has open for writing below a folder, and detach the log handlers.
 
     Args:
-        folder: that of a node whose code has ended.
-        log: where descriptors 1 and 2 lead again, should the code have led them below the folder.
+        folder: the folder of a node whose code has ended.
+        log: the file to point descriptors 1 and 2 at, if the code pointed them below the folder.
 
     Raises:
-        OSError: what was still to be written cannot be written.
+        OSError: buffered data cannot be written.
     """
     _detach_handlers(folder)
     if not _holds_files(folder) or not _open_here(folder):
@@ -54,14 +54,14 @@ def close_all(folder: str, log: str) -> None:
         _take_from_streams(file)
         file.close()
     if _open_here(folder):
-        # Not before: of files in a cycle it may end the innermost first, which loses what is held back.
+        # Not before: in a cycle of files it may close the innermost first and lose buffered data.
         gc.collect()
 
 
 def refuse_open(folder: str) -> None:
-    """Refuse a folder that something writes to still, after `close_all`.
+    """Refuse a folder in which a file is still open for writing after `close_all`.
 
-    It finds open files of this process and its child processes; not a program that opens the file
+    Open files of this process and its child processes are found; not a program that opens the file
     anew for each write, nor one that detached itself.
 
     Raises:
@@ -99,7 +99,7 @@ def _holds_files(folder: str) -> bool:
         with os.scandir(folder) as entries:
             return any(entry.name != META for entry in entries)
     except FileNotFoundError:
-        return False  # the attempt was given up for dead
+        return False  # the attempt was taken for dead, and its folder removed
 
 
 def _open_here(folder: str) -> dict[int, str]:
@@ -143,7 +143,7 @@ def _is_written(descriptors: str, number: str) -> bool:
 
 
 def _children() -> Iterator[int]:
-    """The descendants of this process, where the system lists them."""
+    """The descendants of this process, on systems that list them."""
     pending = [os.getpid()]
     while pending:
         parent = pending.pop()
@@ -161,7 +161,7 @@ def _children() -> Iterator[int]:
 def _files_of(descriptors: Iterable[int]) -> list[Any]:
     """The file objects of some descriptors, and archives in them, outermost first.
 
-    Closing the outermost one writes what it, and those that it wraps, hold back.
+    Closing the outermost one writes its buffer, and those of the files that it wraps.
     """
     wanted = frozenset(descriptors)
     archives = tuple(
@@ -187,7 +187,7 @@ def _descriptor(file: Any) -> int | None:
         file = getattr(file, "fp", None) or getattr(file, "fileobj", None)
     try:
         number: int = file.fileno()
-    except (AttributeError, OSError, ValueError):  # it is closed, or no file of the system
+    except (AttributeError, OSError, ValueError):  # closed, or not a file with a descriptor
         return None
     return number
 

@@ -1,7 +1,7 @@
-"""What a node's code may change in its process, and nothing after it may find changed.
+"""Restoring what a node's code changed in its process: working directory, umask, environment, etc.
 
 Else a result would depend on which other nodes its worker had computed before, and files that furu
-writes would get the permissions, or land in the folder, that some node asked for.
+writes would get the permissions, or land in the folder, that an earlier node had set.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from furu_core._context import _context
 from furu_core._settings import _settings
 from furu_core._settings._settings import INTERNAL_PREFIX, Settings
 
-# Those that programs handle: to look at all takes as long as the rest of this.
+# Only signals that programs commonly handle: looking at all would double the time taken here.
 _SIGNALS: Final = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -41,11 +41,11 @@ _IDLE: Final = (0.0, 0.0)
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Undo what the enclosed code, a node's, changes in this process.
+    """Undo what the enclosed code of a node changes in this process.
 
-    That is the working directory, the umask, the environment, furu's settings and, in the main thread,
-    what signals and timers do. Nothing is undone where another thread computes a node at the same time,
-    or a program does something else in its main thread, as nobody can tell whose changes they are.
+    Restored are the working directory, the umask, the environment, furu's settings and, in the main
+    thread, signal handlers and timers. Nothing is restored while another thread computes a node, or
+    the main thread does something else, because then it is unknown whose changes they are.
     """
     if not _is_alone():
         yield
@@ -75,7 +75,7 @@ class _ProcessState:
 
 
 def _look() -> _ProcessState:
-    umask = os.umask(0o022)  # there is no way to ask but to change it
+    umask = os.umask(0o022)  # the only way to read it is to set it
     os.umask(umask)
     main = threading.current_thread() is threading.main_thread()
     return _ProcessState(
@@ -90,7 +90,7 @@ def _look() -> _ProcessState:
 
 
 def _put_back(before: _ProcessState) -> None:
-    for which, timer in before.timers.items():  # first: one that runs out now would end the process
+    for which, timer in before.timers.items():  # first: one that expires now would end the process
         if timer == _IDLE and signal.getitimer(which) != _IDLE:
             signal.setitimer(which, 0.0)
     for number, handler in before.handlers.items():
@@ -110,7 +110,7 @@ def _put_back(before: _ProcessState) -> None:
 
 
 def _environment() -> dict[bytes, bytes]:
-    # Furu itself keeps up to date what it tells child processes.
+    # furu itself maintains its variables for child processes.
     return {name: value for name, value in os.environb.items() if not name.startswith(_INTERNAL)}
 
 

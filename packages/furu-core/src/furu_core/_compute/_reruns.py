@@ -1,4 +1,4 @@
-"""`FURU_ALWAYS_RERUN`: which nodes are computed again although they are there, each once a run."""
+"""`FURU_ALWAYS_RERUN`: nodes that are computed again although they are there, each once per run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _looked_up: set[str] = set()
 def is_due(obj: ConfigObject) -> bool:
     """Whether `FURU_ALWAYS_RERUN` names the class of `obj` and this process has not rerun it yet.
 
-    Inside an executor nothing is due: what it computes anew, its plan says.
+    Inside an executor nothing is due: there the plan decides what is computed again.
     """
     wanted = _settings.settings().always_rerun
     if not wanted or obj.furu_hash in _reran or _context.in_executor():
@@ -29,9 +29,9 @@ def is_due(obj: ConfigObject) -> bool:
 
 
 def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
-    """Whether `FURU_ALWAYS_RERUN` names the class of `obj`, by as much of its name as one likes.
+    """Whether `FURU_ALWAYS_RERUN` names the class of `obj`, by its name with or without modules.
 
-    A name that means no class of this program is warned of, once.
+    A name that matches no class of this program gives one warning.
     """
     names = [name for name in wanted if name.casefold() != "all"]
     for name in names:
@@ -43,7 +43,7 @@ def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
 
 
 def note_rerun(node_hash: str) -> None:
-    """Remember that a node was computed again, which happens once per run."""
+    """Remember that a node was computed again, so that this happens once per run."""
     _reran.add(node_hash)
 
 
@@ -59,7 +59,7 @@ def _warn_of_unknown(name: str) -> None:
     _looked_up.add(name)
     known = _class_names.known_identities()
     if not _text.meant(name, known):
-        from furu_core._output import _logging  # a name that is right has nothing to log
+        from furu_core._output import _logging  # a correct name logs nothing
 
         _logging.log.getChild("rerun").warning(
             "FURU_ALWAYS_RERUN names %s, but this program has defined no such class%s",

@@ -1,4 +1,4 @@
-"""Which of the methods that a user may write a class has, and how they are called safely."""
+"""Calling the optional methods that users write, and checking what they return."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spec_key(obj: ConfigObject) -> str:
     """The spec key that an object asks for.
 
     Raises:
-        FuruDefinitionError: it is no non-empty string.
+        FuruDefinitionError: it is not a string, or empty.
     """
     given: object = obj._executor_spec_key
     key = given() if callable(given) else given

@@ -1,1 +1,1 @@
-"""What a config class is: its fields and the values that they take, its name, its hash."""
+"""Config classes: their fields and the values of those, their names, and the hashes of objects."""

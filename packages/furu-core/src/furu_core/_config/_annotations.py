@@ -1,7 +1,7 @@
-"""What annotations ask for: read once, for the fields of classes and the arguments of functions.
+"""Annotations read into shapes, for the fields of classes and the arguments of functions.
 
-An annotation may be text, and may name what does not exist yet or only for type checkers. Names that
-cannot be resolved are put up with: they stand for something that is not known.
+An annotation may be text, and may name what does not exist yet or only for type checkers. A name
+that cannot be resolved is no error: its shape is of `Form.UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from furu_core._config import _class_names
 
 
 class Form(Enum):
-    """How an annotation says which values it takes."""
+    """The form of a shape: how it says which values an annotation takes."""
 
     ANYTHING = "anything"  # also type variables and protocols
     UNKNOWN = "unknown"  # a name that cannot be resolved
@@ -33,9 +33,9 @@ class Form(Enum):
     PLACES = "places"  # a tuple of `inner`, each in its place
     PAIRS = "pairs"  # a `cls` from `inner[0]` to `inner[1]`
     KEYS = "keys"  # a TypedDict: `options` are its keys, `inner` their values
-    CLASS = "class"  # `cls` or a class below it
+    CLASS = "class"  # `cls` or a subclass of it, as a value
     ARRAY = "array"  # a NumPy array; `options` holds the class of its items, where that is said
-    NAMED = "named"  # an alias within itself: `target` tells what it stands for
+    NAMED = "named"  # a recursive alias: `target` returns what it stands for
 
 
 @attrs.frozen(eq=False)
@@ -43,13 +43,13 @@ class Shape:
     """What an annotation asks for.
 
     Attributes:
-        form: how the rest is meant.
-        text: the annotation in the words of an error message.
+        form: says how the other attributes are meant.
+        text: the annotation as error messages write it.
         cls: the class that is asked for.
-        inner: what the parts must be.
+        inner: the shapes of the parts.
         options: the values of a Literal, the keys of a TypedDict.
         optional: the keys of a TypedDict that may be missing.
-        target: what an alias within itself stands for.
+        target: returns what a recursive alias stands for.
     """
 
     form: Form
@@ -91,7 +91,7 @@ _WRAPPERS = tuple(
 
 
 class _Unknown:
-    """Stands for a name that cannot be resolved; survives what annotations do with names."""
+    """Stands for a name that cannot be resolved; supports all that annotations do with names."""
 
     __iter__ = None  # else ``tuple[*names]`` would take items from `__getitem__` without end
 
@@ -113,7 +113,7 @@ class _Unknown:
 
 
 class _Names(dict[str, Any]):
-    """The names an annotation can see, looked up when they are needed: a module grows."""
+    """The names an annotation can use, looked up when needed, as a module may define more later."""
 
     def __init__(self, owner: Any, namespace: Mapping[str, Any]) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class _Names(dict[str, Any]):
             self[parameter.__name__] = parameter
         if not isinstance(owner, type):
             return
-        # Classes that stand in the body, and not a method that has the name of a type, as `list`.
+        # Only classes from the body: a method may have the name of a type, such as `list`.
         self.update((k, v) for k, v in list(vars(owner).items()) if isinstance(v, type))
         if owner.__qualname__ == owner.__name__ or "<locals>" in owner.__qualname__:
             self[owner.__name__] = owner
@@ -158,7 +158,7 @@ class Annotations:
             self.namespace = getattr(inspect.unwrap(owner), "__globals__", {})
         try:
             self.raw: dict[str, Any] = dict(inspect.get_annotations(owner))
-        except TypeError:  # a callable that is no function
+        except TypeError:  # a callable that is not a function
             self.raw = {}
 
     def is_class_variable(self, name: str) -> bool:
@@ -187,7 +187,7 @@ class Annotations:
 
 
 def shape_of_field(cls: type, name: str) -> Shape:
-    """What a class, or the one below it that declares the field, asks for in a field."""
+    """The shape of a field, from the class or from the base class that declares it."""
     for base in cls.__mro__:
         annotations = Annotations(base)
         if name in annotations.raw:
@@ -209,7 +209,7 @@ class _Reader:
         self._failed = False
         self._read: dict[Any, Shape] = {}
         self._open: set[Any] = set()
-        # Of all readers within one: None while it is read, since it may hold itself.
+        # Shared by nested readers; None while a TypedDict is read, since it may contain itself.
         self._typed_dicts = {} if typed_dicts is None else typed_dicts
 
     @property
@@ -222,10 +222,10 @@ class _Reader:
             annotation = annotation.__forward_arg__
         if not isinstance(annotation, str):
             return annotation
-        if annotation.isidentifier():  # as most are; to compile it takes as long as all the rest
+        if annotation.isidentifier():  # most are; compiling would take as long as all the rest
             return self._names[annotation]
         try:
-            # From Python 3.12 on, subscripting a class imports with the builtins that it finds there.
+            # From Python 3.12 on, subscripting a class may import, which needs the builtins here.
             return eval(annotation, {"__builtins__": vars(builtins)}, self._names)
         except Exception:  # noqa: BLE001 - an annotation that makes no sense is not ours to judge
             self._failed = True
@@ -243,10 +243,10 @@ class _Reader:
                 key = (alias, typing.get_args(annotation))
                 return self._named(key, lambda: _value_of_alias(annotation, alias))
             return self._shape(annotation)
-        except NameError:  # Python evaluates the bound of a type variable when it is asked for
+        except NameError:  # Python evaluates a type variable's bound only on access
             self._failed = True
             return Shape(Form.UNKNOWN, shown(annotation))
-        except (TypeError, AttributeError):  # what a library puts there may be like nothing else
+        except (TypeError, AttributeError):  # a library's own kind of annotation
             return attrs.evolve(ANYTHING, text=shown(annotation))
 
     def _named(self, key: Any, find: Callable[[], Any]) -> Shape:
@@ -355,7 +355,7 @@ class _Reader:
 
 
 def _is_unpacked(annotation: Any) -> bool:
-    """Whether it stands for any number of items, as ``*tuple[str, ...]`` does."""
+    """Whether an annotation stands for any number of items, as ``*tuple[str, ...]`` does."""
     unpacked: bool = getattr(annotation, "__unpacked__", False)
     return unpacked or typing.get_origin(annotation) is typing.Unpack
 
@@ -372,7 +372,7 @@ def _value_of_alias(annotation: Any, alias: Any) -> Any:
 
 
 def shown(annotation: Any) -> str:
-    """An annotation in the words of an error message."""
+    """An annotation as error messages write it."""
     if annotation is None or annotation is types.NoneType:
         return "None"
     if isinstance(annotation, type) and not typing.get_args(annotation):

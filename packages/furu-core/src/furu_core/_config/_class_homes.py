@@ -1,7 +1,7 @@
-"""Where a class stands: the globals in which its class statement was executed.
+"""The home of a class: the globals in which its class statement was executed.
 
-What is called ``__main__`` need not stand in ``sys.modules["__main__"]``: cProfile, trace and others
-execute a script in globals of their own.
+A class of ``__main__`` need not be in ``sys.modules["__main__"]``: cProfile, trace and others execute
+a script in globals of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAIN = ("__main__", "__mp_main__")
 
 @attrs.frozen(eq=False)
 class ClassHome:
-    """Globals in which a class stands, and which execution of a file filled them.
+    """The globals that hold a class, and which execution of a file filled them.
 
     Attributes:
         namespace: the globals.
@@ -38,26 +38,26 @@ class ClassHome:
     written_in: str | None = None
 
     def is_same_execution(self, other: ClassHome) -> bool:
-        """Whether one execution filled both, so that neither class replaced the other by a reload."""
+        """Whether the same execution filled both, so that neither is a reload of the other."""
         if self.namespace is not other.namespace or self.spec is not other.spec:
             return False
-        # A shell that runs a file again may do it in the same globals.
+        # The globals do not tell: a shell that runs a file again may use the same ones.
         return self.code is other.code or None in (self.code, other.code)
 
 
-homes: dict[type, ClassHome] = {}  # of config classes once defined, of others once named
+homes: dict[type, ClassHome] = {}  # config classes once they are defined, others once named
 
-_codes: dict[int, CodeType] = {}  # globals -> the code that was executed in them last
+_codes: dict[int, CodeType] = {}  # id of globals -> the code that was executed in them last
 
 
 def is_script(module_name: str) -> bool:
-    """Whether a module is a script that is run, whose name differs in other processes."""
+    """Whether a module is the script being run, which has another name in other processes."""
     return module_name in MAIN or module_name.startswith("<")  # runpy says "<run_path>"
 
 
 def home_of_statement(cls: type) -> ClassHome | None:
     """The home of a class whose statement is being executed; None where no frame shows it."""
-    # The class does not say which globals it was made in.
+    # Only the frames of the stack tell in which globals the class is made.
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None and frame.f_globals.get("__name__") != cls.__module__:
         frame = frame.f_back
@@ -70,7 +70,7 @@ def home_of_statement(cls: type) -> ClassHome | None:
 
 
 def home_at(namespace: dict[str, Any], written_in: str | None = None) -> ClassHome:
-    """The home that globals are, as they are now."""
+    """The `ClassHome` of globals in their present state."""
     said = namespace.get("__file__")
     file = os.path.abspath(said) if isinstance(said, str) else None
     code = _codes.get(id(namespace))
@@ -78,7 +78,7 @@ def home_at(namespace: dict[str, Any], written_in: str | None = None) -> ClassHo
 
 
 def find_home(cls: type) -> ClassHome:
-    """Globals in which the class's name leads to the class."""
+    """The home in whose globals the class's name leads to the class."""
     what = f"the class {cls.__qualname__}"
     if "<" in cls.__qualname__:
         raise FuruImportNameError(
@@ -94,7 +94,7 @@ def find_home(cls: type) -> ClassHome:
             others.append(found)
         elif home.file is not None:
             return home
-        else:  # a shell also keeps the classes of the scripts that it ran, in globals without a file
+        else:  # a shell also keeps its scripts' classes in its own globals, which have no file
             fitting.append(home)
     if fitting:
         return fitting[0]
@@ -110,7 +110,7 @@ def _possible_homes(cls: type) -> Iterator[ClassHome]:
         yield noted
     module = sys.modules.get(cls.__module__)
     if module is not None:
-        getattr(module, cls.__qualname__.partition(".")[0], None)  # a lazy module loads it
+        getattr(module, cls.__qualname__.partition(".")[0], None)  # lets a lazy module load it
         yield home_at(getattr(module, "__dict__", {}))
     for namespace in _other_globals(cls):
         if namespace.get("__name__") == cls.__module__:
@@ -118,13 +118,14 @@ def _possible_homes(cls: type) -> Iterator[ClassHome]:
 
 
 def _other_globals(cls: type) -> Iterator[dict[str, Any]]:
-    """Globals that may stand in no module, which launchers execute a script in."""
+    """Globals in which a launcher may have executed a script, and which may be no module's."""
     for value in list(vars(cls).values()):
         if isinstance(value, FunctionType):
             yield value.__globals__
     for home in list(homes.values()):
         yield home.namespace
-    # A script's enum has no functions, and the config class that holds it may be another module's.
+    # The stack is searched, because a script's enum has no functions that lead to its globals, and
+    # the config class that uses it may be another module's.
     for top in sys._current_frames().values():  # noqa: SLF001 - another thread may run the script
         frame: FrameType | None = top
         while frame is not None:
@@ -135,7 +136,7 @@ def _other_globals(cls: type) -> Iterator[dict[str, Any]]:
 def leads_elsewhere(
     what: str, module_name: str, qualname: str, found: list[Any]
 ) -> FuruImportNameError:
-    """The error for a name that leads to something else than what has it."""
+    """The error for a class or function whose name leads to something else."""
     other = next((repr(value) for value in found if value is not None), "nothing")
     return FuruImportNameError(
         f"{what} cannot be found by its name: {module_name}.{qualname} is {other[:200]}, so another "
@@ -146,7 +147,7 @@ def leads_elsewhere(
 
 
 def attribute(namespace: dict[str, Any], qualname: str) -> Any:
-    """What a qualified name leads to in globals; None where it leads nowhere."""
+    """The object that a qualified name leads to in globals; None where there is none."""
     first, *rest = qualname.split(".")
     value = namespace.get(first)
     for part in rest:

@@ -1,12 +1,12 @@
 """The names of classes: the one that goes into hashes, and the one that another process imports.
 
 The name in a hash is a function of the file that holds the class, so that it is the same however the
-file is started. The name to import depends on `sys.path` and may differ, most of all for the script
-that is run: its module is called ``__main__`` here and something else in every other process.
+file is started. The name to import depends on `sys.path` and may differ, above all for the script
+being run: its module is called ``__main__`` here and something else in every other process.
 
-A name is given only to the class that it leads back to. What is called ``__main__`` need not stand in
-``sys.modules["__main__"]``: cProfile, trace and others execute a script in globals of their own. So a
-class is looked for in its home, the globals in which its class statement was executed.
+A class gets a name only if the name leads back to it. A class of ``__main__`` need not be in
+``sys.modules["__main__"]``: cProfile, trace and others execute a script in globals of their own. So
+a class is looked for in its home, the globals in which its class statement was executed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from furu_core.errors import FuruDefinitionError, FuruImportNameError
 
 @attrs.frozen
 class ClassName:
-    """What a class is called.
+    """The names of a class.
 
     Attributes:
         identity: module and qualified name, from the file alone: ``"exp.train:Train"``.
@@ -58,13 +58,13 @@ _unnamed: list[type] = []
 
 
 def is_of_script(obj: type | FunctionType) -> bool:
-    """Whether the module of a class or function is another one in other processes, as ``__main__`` is."""
+    """Whether a class or function is the script's, whose module others import by another name."""
     module: str | None = obj.__module__
     return module is not None and (is_script(module) or module not in sys.modules)
 
 
 def announce(cls: type) -> None:
-    """Note a class that was just defined, to be named when somebody asks for it.
+    """Note a class that was just defined; its name is made when it is first needed.
 
     A script's own module becomes importable under its other names at once, so that a module which
     the script imports later and which imports it back finds these classes and not second copies.
@@ -81,11 +81,11 @@ def announce(cls: type) -> None:
         try:
             names_of_module(home, cls.__module__, f"the class {cls.__qualname__}")
         except FuruImportNameError:
-            pass  # said when the name is needed: a class that is never hashed needs none
+            pass  # raised when the name is needed: a class that is never hashed needs none
 
 
 def _check_unused(cls: type, home: ClassHome) -> None:
-    """Refuse a second class of a name whose first one has been hashed already."""
+    """Refuse a second class with the name of a class that has been hashed already."""
     held = _holders.get((id(home.namespace), cls.__qualname__))
     if held is None:
         return
@@ -140,7 +140,7 @@ def import_module_of(obj: type | FunctionType) -> str:
 
 
 def reference(cls: type) -> str:
-    """One string that `resolve_reference` turns into the class again, in any process."""
+    """A string that `resolve_reference` turns into the class again, in any process."""
     name = name_of(cls)
     if name.identity == name.importable:
         return name.identity
@@ -156,7 +156,7 @@ def resolve_reference(text: str) -> type:
 
 
 def resolve(identity: str, importable: str | None = None) -> type:
-    """Find a class by its names, importing its module when nobody has yet.
+    """Find a class by its names, importing its module if necessary.
 
     Args:
         identity: the name in hashes, ``"exp.train:Train"``.
@@ -166,11 +166,11 @@ def resolve(identity: str, importable: str | None = None) -> type:
         FuruImportNameError: there is no such class.
     """
     defined, _unnamed[:] = list(_unnamed), []
-    for cls in defined:  # before looking, and the newest last: a module may have been reloaded
+    for cls in defined:  # named before the lookup, newest last: a module may have been reloaded
         try:
             name_of(cls)
         except FuruImportNameError:
-            continue  # a class without a name is not what somebody asks for by name
+            continue  # a class that can have no name cannot be the one that is looked for
     found = _classes.get(identity)
     if found is None or attribute(homes[found].namespace, found.__qualname__) is not found:
         found = _find_loaded(identity, importable) or _import(identity, importable)
@@ -180,7 +180,7 @@ def resolve(identity: str, importable: str | None = None) -> type:
 def known_identities() -> set[str]:
     """The names in hashes of all config classes that this process has defined.
 
-    None is noted as given by this: a class that was not hashed may still be defined again.
+    The names are not recorded as used: a class that was not hashed may still be defined again.
     """
     found = {name.identity for cls, name in list(_names.items()) if hasattr(cls, "__furu_class__")}
     for cls in _unnamed.copy():  # another thread may define more
@@ -198,7 +198,7 @@ def namespace_of(cls: type) -> dict[str, Any]:
 
 
 def are_one(first: type, second: type) -> bool:
-    """Whether two classes are one to the user: a module was loaded again, or is the script as well."""
+    """Whether two classes are the same to the user: their module was loaded twice, for instance."""
     if first.__qualname__ != second.__qualname__ or "<" in first.__qualname__:
         return False
     if first.__module__ == second.__module__:
@@ -210,7 +210,7 @@ def are_one(first: type, second: type) -> bool:
 
 
 def _identity(cls: type) -> str:
-    """A class's name in hashes; it is not noted as given by this."""
+    """A class's name in hashes; this does not record it as used."""
     return (_names.get(cls) or _make_name(cls, find_home(cls))).identity
 
 
@@ -218,7 +218,7 @@ def _make_name(cls: type, home: ClassHome) -> ClassName:
     qualname = cls.__qualname__
     module_name = cls.__module__
     if module_name.partition(".")[0] in sys.stdlib_module_names and _is_of_python(home):
-        # Python versions move classes between private modules: pathlib.Path, pathlib._local.Path.
+        # Python's versions move classes between private modules: pathlib.Path, pathlib._local.Path.
         identity = importable = _public_module(module_name, qualname, cls)
     else:
         identity, importable = names_of_module(home, module_name, f"the class {qualname}")
@@ -228,7 +228,7 @@ def _make_name(cls: type, home: ClassHome) -> ClassName:
 
 
 def _is_of_python(home: ClassHome) -> bool:
-    """Whether Python brought the module, and not a user who gave it the name of one of Python's."""
+    """Whether the module is Python's own, and not a user's of the same name."""
     return home.file is None or home.file.startswith(os.path.dirname(os.__file__) + os.sep)
 
 
@@ -249,7 +249,7 @@ def _public_module(module_name: str, qualname: str, cls: type) -> str:
 
 
 def _find_loaded(identity: str, importable: str | None) -> type | None:
-    """The class in a module that is loaded under whichever name."""
+    """The class with a name, in any loaded module."""
     module_name, _, qualname = identity.partition(":")
     likely = [sys.modules.get(name) for name in (module_name, (importable or "").partition(":")[0])]
     namespaces = [vars(module) for module in likely if isinstance(module, ModuleType)]

@@ -1,4 +1,4 @@
-"""What furu knows of a config class, compiled once at the class statement."""
+"""The records of config classes and their fields, compiled once at the class statement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Field:
     Attributes:
         name: the attribute.
         alias: the parameter of the constructor: the name without leading underscores.
-        rule: what it contributes to the hash.
+        rule: the rule by which it contributes to the hash.
         make_default: makes the default as the constructor would, or None if there is none.
         in_repr: whether `repr` shows it.
         fit: turns a value into the one to keep; raises `FuruValueError` if it does not fit the
@@ -48,7 +48,7 @@ class Field:
 
 
 class ConfigClass:
-    """What furu knows of one config class; compiled once, at the class statement.
+    """The record of one config class; compiled once, at the class statement.
 
     Attributes:
         cls: the class.
@@ -64,7 +64,7 @@ class ConfigClass:
     @property
     def identity_name(self) -> str:
         """The name in hashes, ``"exp.train:Train"``; an error where the class has none."""
-        if "__dataclass_params__" in vars(self.cls):  # with init=False it asked for nothing
+        if "__dataclass_params__" in vars(self.cls):  # `@dataclass(init=False)` passed the seal
             raise decorated(self.cls, "dataclass")
         return _class_names.name_of(self.cls).identity
 
@@ -74,7 +74,7 @@ class ConfigClass:
         return _class_names.name_of(self.cls).relpath
 
     def refit(self, obj: Any) -> None:
-        """Fit the fields once more, in which `__attrs_post_init__` may have put other values."""
+        """Fit the fields once more, because `__attrs_post_init__` may have set other values."""
         known = obj.__dict__
         for field in self.fields:
             known[field.name] = field.fit(known[field.name])
@@ -84,7 +84,7 @@ class ConfigClass:
 
 
 def decorated(cls: type, decorator: str) -> FuruDefinitionError:
-    """The error for a config class that a decorator would make another kind of class."""
+    """The error for a config class with a decorator that would make it another kind of class."""
     return FuruDefinitionError(
         f"{cls.__qualname__} is a config class by its class statement, and a decorator of "
         f"{decorator} would make it another one",

@@ -101,8 +101,8 @@ def field(
     Args:
         default: the value when none is given. Not a list, dict or set: those need a `factory`.
         factory: makes the value when none is given.
-        converter: turns what is given into what is kept. Giving it what it returned must change
-            nothing, since `to_python` gives it the kept value.
+        converter: turns the given value into the kept one. A value that it returned must come back
+            unchanged, since `to_python` gives it the kept value.
         validator: called with the object, the attribute and the value; raises if it is bad.
         exclude_from_hash: objects that differ only in this field have one hash and one result.
         omit_default_from_hash: the field is left out of the hash while it equals its default, so
@@ -112,7 +112,7 @@ def field(
         metadata: passed on to attrs.
 
     Raises:
-        FuruDefinitionError: options that exclude each other, or that there are not.
+        FuruDefinitionError: options exclude each other, or do not exist.
 
     Example:
         >>> from furu_core import Furu, field
@@ -182,9 +182,9 @@ def _instead_of(option: str, value: Any) -> str:
 
 
 class AttrsSeal:
-    """Refuses the decorators of attrs, which ask a class for this attribute and nobody else does.
+    """Refuses the decorators of attrs; only they read this attribute of a class.
 
-    They would make a class anew that is one already, without its defaults and with another `==`.
+    They would make the class once more, without its defaults and with another `==`.
     """
 
     def __get__(self, obj: object, owner: type) -> _Sealed:
@@ -200,7 +200,7 @@ class _Sealed:
 
 
 class DataclassSeal:
-    """Refuses `@dataclass`, which leaves its parameters in a class before it asks for this."""
+    """Refuses `@dataclass`, which stores its parameters in a class before it reads this."""
 
     def __get__(self, obj: object, owner: type) -> Any:
         if "__dataclass_params__" in vars(owner):
@@ -209,7 +209,7 @@ class DataclassSeal:
 
 
 def frozen(obj: Any, name: str) -> FuruFrozen:
-    """The error of whoever sets or deletes an attribute of a config object."""
+    """The error for setting or deleting an attribute of a config object."""
     aliases = {field.name: field.alias for field in config_class(obj).fields}
     if name in aliases:
         hint = f"make another object: attrs.evolve(obj, {aliases[name]}=...)"
@@ -222,7 +222,7 @@ def frozen(obj: Any, name: str) -> FuruFrozen:
 
 
 def define(cls: type) -> None:
-    """Make a class that was just defined below Furu a config class.
+    """Make a subclass of Furu, which was just defined, a config class.
 
     Raises:
         FuruDefinitionError: the class body holds something that would not do what it seems to;
@@ -247,7 +247,7 @@ def define(cls: type) -> None:
         auto_detect=False, match_args=False,
     )  # fmt: skip
     del cls.__attrs_pre_init__  # type: ignore[attr-defined]
-    del cls.__setattr__, cls.__delattr__  # those of Furu say more
+    del cls.__setattr__, cls.__delattr__  # the errors of Furu's own say more
     fields = tuple(_compile(attribute) for attribute in attrs.fields(cls))
     compiled = cls.__furu_class__ = ConfigClass(cls, fields)  # type: ignore[attr-defined]
     if hasattr(cls, "__attrs_post_init__"):
@@ -256,7 +256,7 @@ def define(cls: type) -> None:
 
 
 def _refitting(make: Any, compiled: ConfigClass) -> Any:
-    """The constructor, whose `__attrs_post_init__` may put values into fields."""
+    """A constructor that fits the fields again, since `__attrs_post_init__` may set them."""
 
     @wraps(make)
     def refitting(self: Any, *args: Any, **given: Any) -> None:
@@ -295,7 +295,7 @@ def _default_maker(default: Any, converter: Any) -> Callable[[], Any]:
 
 
 def _mixed_in(cls: type, own: Collection[str]) -> dict[str, Any]:
-    """The fields of attrs classes that are no config classes, as fields of this one."""
+    """The fields of base classes that are attrs but no config classes, as fields of this one."""
     found: dict[str, Any] = {}
     nearer = set(own)
     for base in cls.__mro__[1:]:
@@ -342,14 +342,14 @@ def _fitted(cls: type, name: str, annotations: Annotations, value: Any) -> Any:
     value.converter = (
         fit if value.converter is None else attrs.converters.pipe(value.converter, fit)
     )
-    # Beside the field, so that the classes below this one inherit it.
+    # In the field's metadata, so that subclasses inherit it.
     read = partial(annotations.shape, name)
     value.metadata = {**value.metadata, _FIT: fit, _SHAPE: read}
     return value
 
 
 def _check_aliases(cls: type, own: Mapping[str, Any]) -> None:
-    """Refuse what would be no parameters of one constructor."""
+    """Refuse aliases that cannot be parameters of one constructor."""
     aliases = {
         field.name: field.alias
         for base in reversed(cls.__mro__)
@@ -358,7 +358,7 @@ def _check_aliases(cls: type, own: Mapping[str, Any]) -> None:
     }
     for name, value in own.items():
         alias = aliases[name] = value.alias or name.lstrip("_")
-        # The last ones are names that the constructor uses itself.
+        # The constructor uses the names in `_TAKEN` itself.
         usable = alias.isidentifier() and not keyword.iskeyword(alias) and alias not in _TAKEN
         if not usable or alias.startswith("_"):
             raise FuruDefinitionError(
@@ -380,7 +380,7 @@ _TAKEN = frozenset({"self", "NOTHING"})
 
 
 def _check_default(where: str, default: Any, annotation: Any) -> None:
-    dataclasses = sys.modules.get("dataclasses")  # whoever used it has imported it
+    dataclasses = sys.modules.get("dataclasses")  # imported already if the default uses it
     if dataclasses is not None and isinstance(default, dataclasses.Field):
         raise FuruDefinitionError(
             f"{where} uses dataclasses.field, which furu does not know",
@@ -466,7 +466,7 @@ def _check_body(cls: type, names: list[str], annotated: Collection[str]) -> None
         if name.startswith("__") or name in _OVERRIDABLE or name in annotated:
             continue
         if any(name in base.__dict__ for base in cls.__mro__[1:]):
-            continue  # another value for what a base class has, which is no field there
+            continue  # a new value for an attribute of a base class that is no field there
         _check_unannotated(where, name, value)
 
 

@@ -1,8 +1,8 @@
 """The canonical bytes of one config object, and of the values in its fields.
 
-Every value is tagged with its type and says its own length, so that no two different values, and no
-two different sequences of values, have the same bytes. Dicts and sets are sorted by the bytes of what
-they hold. Nested config objects stand by their hashes; those that have none yet are reported.
+Every value is tagged with its type and states its own length, so that no two different values, and
+no two different sequences of values, have the same bytes. Dicts and sets are sorted by the bytes of
+their items. Nested config objects are represented by their hashes; those without one are reported.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _NAN = b"d" + struct.pack(">d", float("nan"))
 _pack_float = struct.Struct(">d").pack
 
 
-OmittedField = tuple[ConfigClass, Field]  # one that is left out, since it equals its default
+OmittedField = tuple[ConfigClass, Field]  # a field that is left out, since it equals its default
 
 
 class Seen:
-    """What the encoding of one object came across."""
+    """What the encoding of one object found in it."""
 
     __slots__ = ("depth", "mutable", "nested", "omitted", "packed", "pending", "variant")
 
@@ -35,7 +35,7 @@ class Seen:
         self.omitted: list[OmittedField] = []
         self.mutable = False
         self.variant = False
-        # Pickle would lose something: a value's class is of the script, or its kind says so.
+        # Pickle would lose something: a value's class is the script's, or its value type says so.
         self.packed = False
         self.depth = 0
 
@@ -52,7 +52,7 @@ class ClassEncoding:
     __slots__ = ("blank", "nests", "plan")
 
     def __init__(self, cls: ConfigClass) -> None:
-        self.nests = False  # whether any object of the class had another one in its fields
+        self.nests = False  # whether any object of the class had a config object in its fields
         name = cls.identity_name.encode()
         hashed = sorted(field.name for field in cls.fields if field.rule is not Rule.EXCLUDED)
         place = {name: number for number, name in enumerate(hashed, start=1)}
@@ -70,7 +70,7 @@ class ClassEncoding:
 
 
 def encode(obj: Any, seen: Seen) -> bytes:
-    """The canonical bytes of one object, in which nested ones stand by their hashes."""
+    """The canonical bytes of one object, in which hashes represent nested ones."""
     cls = obj.__furu_class__
     shared = cls.encoding
     if shared is None:
@@ -83,7 +83,7 @@ def encode(obj: Any, seen: Seen) -> bytes:
         if special is None:
             parts[place] = prefix + encoder(value, seen)
         elif special.rule is Rule.EXCLUDED:
-            encoder(value, seen)  # it must be a value that can be written down all the same
+            encoder(value, seen)  # not hashed, yet it must be a value that can be encoded
             seen.variant = True
         else:
             data = encoder(value, seen)
@@ -99,13 +99,13 @@ def _encoded_default(cls: ConfigClass, field: Field, seen: Seen) -> bytes:
     found = _default_bytes.get(key)
     if found is not None:
         return found
-    assert field.make_default is not None  # `field` refuses to omit a default that is not there
+    assert field.make_default is not None  # `field` refuses omit_default_from_hash without one
     if key not in _defaults:
         _defaults[key] = field.make_default()
     inner = Seen()
     found = encode_value(_defaults[key], inner)
     if inner.pending:
-        seen.pending += inner.pending  # the object is encoded again when they have their hashes
+        seen.pending += inner.pending  # once these have hashes, the object is encoded again
     else:
         _default_bytes[key] = found
     return found
@@ -137,7 +137,7 @@ def _bool(value: bool, _: Seen) -> bytes:
 
 
 def _int(value: int, _: Seen) -> bytes:
-    return b"i%x;" % value  # hexadecimal: decimal is quadratic and has a limit
+    return b"i%x;" % value  # hexadecimal: decimal takes quadratic time and has a length limit
 
 
 def _float(value: float, _: Seen) -> bytes:
@@ -200,7 +200,7 @@ def _dict(value: dict[Any, Any], seen: Seen) -> bytes:
 
 
 def encode_nested(value: Any, seen: Seen) -> bytes:
-    """The bytes of a nested config object: its hash, if it has one."""
+    """The bytes of a nested config object: its hash, if it has one already."""
     seen.nested.append(value)
     found = value.__dict__.get("_furu_hash")
     if found is None:

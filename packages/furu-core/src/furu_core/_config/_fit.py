@@ -1,8 +1,8 @@
-"""Whether a value fits an annotation, and the value that is kept.
+"""Fitting values to annotations: whether a value fits, and the value that is kept.
 
-A value that fits is kept as it is. One that fits after a conversion that loses nothing is converted:
-a list to a tuple and back, a set to a frozenset and back, an int to a float, a NumPy scalar to the
-number, flag or text that it is. Any other is an error.
+A value that fits is kept as it is. One that fits after a lossless conversion is converted: a list to
+a tuple and back, a set to a frozenset and back, an int to a float, a NumPy scalar to the number, bool
+or text that it is. Any other value is an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Convert = Callable[[Any], Any]
 
 
 class Misfit(Exception):
-    """A value that does not fit; knows where in the value of the field it stands."""
+    """A value that does not fit, and its place in the value of the field."""
 
     def __init__(self, value: object, shape: Shape, got: str = "", hint: str = "") -> None:
         super().__init__(value, shape)
@@ -39,7 +39,7 @@ class Misfit(Exception):
         self.steps: list[str] = []
 
     def within(self, step: str) -> Misfit:
-        """The same one level further out."""
+        """The same misfit, with `step` put before its place: one container further out."""
         self.steps.insert(0, step)
         return self
 
@@ -49,8 +49,8 @@ class Fit:
     """How values are fitted to one shape; compiled once.
 
     Attributes:
-        unseen: types whose values are kept whatever they hold.
-        convert: for all others: the value to keep, or `Misfit`; None if everything fits.
+        unseen: types whose values are kept without a look at them.
+        convert: for all others, returns the value to keep or raises `Misfit`; None if all fit.
     """
 
     unseen: frozenset[type]
@@ -58,10 +58,10 @@ class Fit:
 
 
 def field_fitter(cls: type, name: str, annotations: Annotations) -> Convert:
-    """What turns a value given for a field into the one to keep.
+    """A function that turns a value given for a field into the one to keep.
 
     Annotations may name what the module defines further down, so they are read when the first
-    object is made; and again when the module has grown, as long as a name was not found.
+    object is made; and again when the module has defined more, as long as a name was not found.
 
     Raises (the returned function):
         FuruValueError: the value does not fit.
@@ -92,10 +92,10 @@ def field_fitter(cls: type, name: str, annotations: Annotations) -> Convert:
         except Misfit as misfit:
             raise _error(f"{cls.__name__}.{name}", misfit) from None
         except RecursionError:
-            return value  # it contains itself, which hashing says better
+            return value  # it contains itself, for which hashing has a better error
 
-    # attrs gives the constructor's parameter this annotation, which `help` shows. To let it find out
-    # takes longer than all the rest of it.
+    # attrs annotates the constructor's parameter with this, which `help` shows. Letting attrs find
+    # it out itself takes longer than the rest of its work.
     fitted.__signature__ = _taking(annotations.raw.get(name, Any))  # type: ignore[attr-defined]
     return fitted
 
@@ -159,7 +159,7 @@ def _is_a(value: Any, cls: type) -> bool:
     try:
         if isinstance(value, cls):
             return True
-    except TypeError:  # a class that cannot be asked
+    except TypeError:  # a class that `isinstance` refuses
         return True
     return any(_class_names.are_one(base, cls) for base in type(value).__mro__)
 
@@ -176,7 +176,7 @@ def _plain(cls: Any, kind: str) -> Callable[[Any, Shape], Any]:
     def convert(value: Any, shape: Shape) -> Any:
         if _numpy_kind(value) == kind:
             return cls(value)
-        # A bool is an int to Python, and a slip to people.
+        # To Python a bool is an int, but where a number is asked for it is most likely a mistake.
         if isinstance(value, cls) and (cls is bool or not isinstance(value, bool)):
             return value
         raise Misfit(value, shape)
@@ -215,7 +215,7 @@ def _exactly(cls: Any, value: Any, shape: Shape) -> Any:
         converted = cls(value)
     except OverflowError:
         converted = float("inf")
-    # One NaN is as good as another.
+    # Two NaNs count as equal.
     if converted != value and not (converted != converted and value != value):
         number = f"{value:#x}" if isinstance(value, int) else shown(value)
         hint = (
@@ -242,7 +242,7 @@ def _choice(shape: Shape) -> Convert:
         given = value.item() if _numpy_kind(value) in ("i", "u", "b", "U", "S") else value
         try:
             return table[type(given), given]
-        except (KeyError, TypeError):  # a list cannot be looked up
+        except (KeyError, TypeError):  # TypeError: an unhashable value, such as a list
             raise Misfit(value, shape) from None
 
     return convert
@@ -290,13 +290,13 @@ def _fit(fit: Fit, value: Any) -> Any:
 
 # ---- choices between annotations ----
 
-# What is nearer to the value comes first: ``float | int`` takes a NumPy integer as an int.
+# In a union, the nearest type is tried first: ``float | int`` takes a NumPy integer as an int.
 _NEARNESS = {bool: 0, int: 1, float: 2, complex: 3}
 
 
 def _nearness(shape: Shape) -> int:
     if shape.form is Form.UNKNOWN:
-        return 4  # it may be anything, so what is known decides first
+        return 4  # it takes anything, so it comes after all types that are known
     return _NEARNESS.get(shape.cls, 0) if shape.form is Form.INSTANCE else 0
 
 
@@ -333,7 +333,7 @@ _TWINS: dict[type, type] = {list: tuple, tuple: list, set: frozenset, frozenset:
 
 
 def _maker(value: Any, shape: Shape) -> Convert | None:
-    """What makes a container for the shape of the value's items; None if they are not looked at."""
+    """A function that makes the container for fitted items; None if the items are not looked at."""
     t = type(value)
     if t in _TWINS:
         if issubclass(t, shape.cls):
@@ -394,7 +394,7 @@ def _part(fit: Fit, value: Any, step: str) -> Any:
 
 
 def _rebuilt(value: Any, before: Iterable[Any], items: list[Any], make: Convert) -> Any:
-    # The value given is kept where nothing changes: nobody expects a copy of a list.
+    # The given value itself is kept where no item changes: users expect no copy of their list.
     same = all(map(operator.is_, items, before))
     converts = type(value) in _TWINS and make is not type(value)
     return value if same and not converts else make(items)

@@ -1,4 +1,4 @@
-"""Sweeps, and the roots that a run is given."""
+"""`grid`, which makes the objects of a sweep, and `Roots`, what a run is to compute."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def grid(cls: Callable[..., C], /, **axes: Any) -> list[C]:
     """One object for each combination of values, the last axis changing fastest.
 
     Args:
-        cls: a config class, or anything that is called with the axes' names as keywords.
+        cls: a config class, or a callable that takes the axes' names as keywords.
         **axes: lists, ranges and iterators are axes; everything else (numbers, strings, tuples,
-            dicts, sets, Furu objects) is one value for all. To give a list as one value, wrap it
-            in another.
+            dicts, sets, Furu objects) is one value for all objects. To give a list as one value,
+            wrap it in another list.
 
     Raises:
         FuruValueError: an axis has no order of its own, or is an array.
@@ -62,7 +62,7 @@ _VIEWS = (KeysView, ValuesView, ItemsView)
 
 
 class RootsShape(Enum):
-    """How roots were given, and so how results are given back."""
+    """How roots were given: one, a list or a dict; results come back in the same shape."""
 
     ONE = "one"
     LIST = "list"
@@ -75,7 +75,7 @@ class Roots:
 
     Attributes:
         items: the Furu objects, in the order given.
-        names: their keys in a dict, or their places in a list.
+        names: their keys in the dict, or their indices in the list.
         shape: how they were given.
     """
 
@@ -96,10 +96,10 @@ class Roots:
 
 
 def named_roots(roots: Any) -> Roots:
-    """Bring whatever names roots into one form: a Furu object, an iterable or a dict of them.
+    """The `Roots` of a Furu object, or of an iterable or dict of Furu objects.
 
     Raises:
-        FuruDependencyError: something in it is no Furu object; says where.
+        FuruDependencyError: something in it is no Furu object; the message says where.
     """
     if isinstance(roots, Roots):
         return roots

@@ -1,10 +1,10 @@
-"""The hash of a config object, and what is learnt on the way: its nested objects.
+"""The hash of a config object, and what hashing finds on the way, such as its nested objects.
 
 A hash is BLAKE2b of the object's canonical bytes: its class's name and its fields, each value tagged
 with its type and prefixed with its length, nested objects by their hashes. So equal configs have
-equal hashes, and different ones do not.
+equal hashes, and different configs different ones.
 
-What is found is kept in the object's ``__dict__`` under names that begin with ``_furu_``. Nothing
+What is found is cached in the object's ``__dict__`` under names that begin with ``_furu_``. Nothing
 here recurses over nested objects: a chain of 10,000 is walked with a list.
 """
 
@@ -38,7 +38,7 @@ def furu_hash(obj: Any) -> str:
 
     Raises:
         FuruValueError: a field holds a value that has no stable hash; says which and what to do.
-        FuruImportNameError: the class has no name that holds in other processes.
+        FuruImportNameError: the class has no name that is valid in other processes.
     """
     found: str | None = obj.__dict__.get("_furu_hash")
     if found is None:
@@ -66,7 +66,7 @@ def occurrences(obj: Any) -> list[Any]:
 
 
 def variant(obj: Any) -> str:
-    """Tells apart objects of one hash whose excluded fields differ; empty where none has any."""
+    """A text that tells apart objects of one hash by their excluded fields; empty without such."""
     if "_furu_hash" not in obj.__dict__:
         _hash_all(obj)
     found: str = obj.__dict__.get("_furu_variant", "")
@@ -74,9 +74,9 @@ def variant(obj: Any) -> str:
 
 
 def omitted_defaults(obj: Any) -> dict[str, tuple[str, str]]:
-    """The defaults that the hash does not tell, since fields that equal them are left out of it.
+    """The defaults of fields that are left out of the hash because they equal them.
 
-    Those of an object and of all that is nested in it.
+    Those of the object and of all objects nested in it.
 
     Returns:
         By ``"<class>.<field>"``: a digest of the default, and the default as text to be read.
@@ -111,7 +111,7 @@ def _tell(value: Any, data: bytes) -> tuple[str, str]:
 
 
 def are_same(first: Any, second: Any) -> bool:
-    """Whether two values of a field are one value to the hash; not, if either has none."""
+    """Whether two values of a field are hashed alike; False if either cannot be hashed."""
     try:
         return _digest_of(first) == _digest_of(second)
     except (FuruValueError, Refused):
@@ -131,9 +131,9 @@ def _digest_of(value: Any) -> bytes:
 def changed_since_hashing(obj: Any) -> Any | None:
     """The first object, of this one and those nested in it, that was mutated after it was hashed.
 
-    The object, those that stand in its fields, and `_FURTHER` below them are encoded again, since
-    ``object.__setattr__`` changes any. Of what lies deeper only objects that hold something mutable
-    (a list, a dict, an array) are: each is looked at when a node that holds it is computed.
+    The object, the objects in its fields, and `_FURTHER` objects below those are encoded again,
+    since ``object.__setattr__`` can change any. Deeper objects are only if they hold a mutable value
+    (a list, a dict, an array): each is checked when a node that holds it is computed.
     """
     level, depth, further = [obj], 0, _FURTHER
     seen = {id(obj)}
@@ -158,7 +158,7 @@ def changed_since_hashing(obj: Any) -> Any | None:
     return None
 
 
-_FURTHER = 100  # of a chain of 10,000 nodes each looks at so many, not at all
+_FURTHER = 100  # a limit, so that not each node of a chain of 10,000 checks all others
 
 
 def _digest_now(obj: Any) -> str | None:
@@ -171,11 +171,11 @@ def _digest_now(obj: Any) -> str | None:
             for child in seen.pending:
                 _hash_all(child)
     except (FuruValueError, Refused):
-        return None  # it holds something now that it could not have been hashed with
+        return None  # it now holds a value that cannot be hashed, so it was changed
 
 
 def _hash_all(root: Any) -> None:
-    """Hash an object and whatever is nested in it, innermost first."""
+    """Hash an object and all objects nested in it, innermost first."""
     stack = [root]
     open_: set[int] = set()
     while stack:
@@ -210,7 +210,7 @@ def _hash_all(root: Any) -> None:
 
 
 def _obviously_pending(obj: Any) -> list[Any]:
-    """Nested objects without a hash, as far as a glance shows; saves encoding their holder twice."""
+    """Nested objects without a hash, as far as a quick look shows; saves encoding `obj` twice."""
     encoding = obj.__furu_class__.encoding
     if encoding is None or not encoding.nests:
         return []
@@ -232,7 +232,7 @@ def _remember(obj: Any, seen: Seen) -> None:
     children = seen.nested
     variant = seen.variant
     mutable = "own" if seen.mutable else None
-    # One set for all objects that omit the same, or a chain of them would cost its square.
+    # Objects that omit the same fields share one set, or a chain would need quadratic memory.
     omitted = {frozenset(seen.omitted)} if seen.omitted else set()
     if children:
         obj.__furu_class__.encoding.nests = True

@@ -1,7 +1,7 @@
 """The names of a module: the one that its file gives it, and the one that other processes import.
 
-The first is a function of the file alone, so that it is the same however the file is started. The other
-depends on `sys.path`.
+The first is a function of the file alone, so that it is the same however the file is started. The
+second depends on `sys.path`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ extra_roots: list[str] = []
 
 
 def import_roots() -> list[str]:
-    """What `sys.path` must hold in a process that is to import the classes of this one."""
+    """The entries that `sys.path` needs in another process to import the classes of this one."""
     roots = []
     for entry in sys.path:
-        with suppress(FileNotFoundError):  # it counts from a working directory that was removed
+        with suppress(FileNotFoundError):  # a relative entry, and the working directory was removed
             roots.append(os.path.abspath(entry))
     return list(dict.fromkeys([*roots, *extra_roots]))
 
@@ -69,7 +69,7 @@ def _same_file(first: str, second: str) -> bool:
 
 
 def _is_from_text(home: ClassHome, stands: bool) -> bool:
-    """Whether a class statement was executed that its globals' file does not hold."""
+    """Whether a class statement was executed from text, and not from its globals' file."""
     written_in, file = home.written_in, home.file
     if written_in is None or file is None or not os.path.isfile(file):
         return False
@@ -84,10 +84,10 @@ def _is_from_text(home: ClassHome, stands: bool) -> bool:
 def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
     """A module's name in hashes, by its file alone; also its parts and the folder they start from.
 
-    A file in a regular package is named from the topmost package down; an installed one from
-    ``site-packages`` down; any other from the project down, that is from the nearest parent folder
-    with a ``pyproject.toml``, else with a ``.git``, leaving out a leading ``src``; and without a
-    project by its own name.
+    The name of a file in a regular package begins at the topmost package; of an installed file
+    below ``site-packages``; of any other below the project, that is the nearest parent folder with a
+    ``pyproject.toml``, else with a ``.git``, leaving out a leading ``src``. Without a project it is
+    the file's own name.
     """
     folder, base = os.path.split(os.path.abspath(file))
     stem = os.path.splitext(base)[0]
@@ -98,7 +98,7 @@ def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
             parts.insert(0, package)
     else:
         parts, folder = _below_root(folder, parts or [stem])
-    # A dot in a folder's name must not look like two folders.
+    # Escaped, because a dot in a folder's name would look like two folders.
     escaped = [part.replace("%", "%25").replace(".", "%2E") for part in parts]
     return ".".join(escaped), tuple(parts), folder
 
@@ -125,7 +125,7 @@ def _climb(folder: str) -> list[str]:
 
 
 class _Stand(ModuleType):
-    """A module for globals that a launcher keeps in no module."""
+    """Stands in as the module of globals that a launcher keeps in no module."""
 
     def __init__(self, name: str, namespace: dict[str, Any]) -> None:
         super().__init__(name)
@@ -149,7 +149,7 @@ def _find_import_name(
         if name not in MAIN and all(part.isidentifier() for part in name.split("."))
     ]
     found = [name for name in names if _resolves(name, file, sys.path)]
-    # `python -m` imported by this name; any other may be one that somebody made up.
+    # `python -m` used this name for the import; the name of any other spec may be made up.
     if spec is not None and spec.name not in MAIN and namespace.get("__name__") in MAIN:
         found.insert(0, spec.name)
     if not found and names and _resolves(names[0], file, [*sys.path, root]):

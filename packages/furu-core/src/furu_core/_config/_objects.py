@@ -1,6 +1,7 @@
-"""Config objects as the rest of furu sees them: what they have, how they are called in messages.
+"""The interface of config objects for the rest of furu, and their short names in messages.
 
-The store is looked at by this alone; defining a class, which a scheduler's job never does, takes more.
+Reading the store needs this module only; the larger ones that define config classes stay unimported
+in a scheduler's job, which defines none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ConfigObject(Protocol):
-    """What furu itself asks of a config object; `Furu` is the one class that has it."""
+    """The interface of config objects inside furu; `Furu` is the only class that has it."""
 
     __furu_class__: ClassVar[ConfigClass]
 
@@ -45,10 +46,10 @@ def is_furu(value: object) -> bool:
 
 
 def short_name(obj: ConfigObject) -> str:
-    """What messages call an object: its class and the first digits of its hash."""
+    """An object's name in messages: its class and the first digits of its hash."""
     return short_name_of(type(obj).__qualname__, obj.furu_hash)
 
 
 def short_name_of(class_name: str, node_hash: str) -> str:
-    """The short name of a node that is known by class name and hash only."""
+    """The short name of a node of which only the class name and hash are known."""
     return f"{class_name}({node_hash[:6]})"

@@ -1,4 +1,4 @@
-"""How a value is refused that has no stable hash."""
+"""The error for values that have no stable hash."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The kinds of values beyond plain ones, and how each is taken apart and put together.
+"""Value types beyond the plain ones, and how each is encoded as plain values and decoded again.
 
-Plain values (None, bool, int, float, str, bytes, tuple, list, dict, set, frozenset) are known to the
-hash encoding and to the JSON form. Every other kind stands here once: a tag, and two functions that
-turn a value into plain ones and back. Both forms are made from that, so neither can forget a kind.
+The hash encoding and the JSON form handle plain values (None, bool, int, float, str, bytes, tuple,
+list, dict, set, frozenset) themselves. Every other type is defined here once, by a tag and two
+functions that turn a value into plain ones and back; both forms use that, so neither misses a type.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class ValueType:
     """How values of one type are written with plain values.
 
     Attributes:
-        tag: names the kind; different kinds have different tags.
+        tag: the type's name in encoded values; different types have different tags.
         apart: turns a value into its payload: a plain value, or a list or dict of values.
-        together: the opposite.
-        cls: for kinds of which each class is its own: that class, named beside the payload.
+        together: turns a payload into the value again.
+        cls: the class, named beside the payload where many classes share a tag, such as enums.
         mutable: whether a value can change after it was hashed.
-        hashed: makes the payload that is hashed, where that is another one.
-        pickles: whether pickle gives a value back as it was, where it does not for all.
+        hashed: makes the payload that is hashed, if it is not the one of `apart`.
+        pickles: whether pickle gives a value back as it was; None if it always does.
     """
 
     tag: str
@@ -61,10 +61,10 @@ def value_type_of(t: type) -> ValueType:
 
 
 def put_together(tag: str, payload: Any) -> Any:
-    """The value that was taken apart into this payload.
+    """The value that `apart` turned into this payload.
 
     Raises:
-        KeyError: no kind has this tag.
+        KeyError: no value type has this tag.
     """
     together = _BY_TAG.get(tag)
     if together is not None:
@@ -194,7 +194,7 @@ def _time_together(payload: list[Any]) -> dt.time:
 
 
 def _timezone_apart(value: dt.timezone) -> list[Any]:
-    # The name is given only where there is one: timezone(x) and timezone(x, "n") are not the same.
+    # Holds a name only if one was given: timezone(x) and timezone(x, "n") are not the same.
     return list(value.__getinitargs__())  # type: ignore[attr-defined]
 
 
@@ -205,7 +205,7 @@ def _zoneinfo_apart(value: Any) -> str:
     return key
 
 
-# ---- classes, and values of classes that are their own kind ----
+# ---- classes, and values whose class is named beside the payload ----
 
 
 def _class_hashed(value: type) -> str:
@@ -221,7 +221,7 @@ def _enum(t: type[enum.Enum]) -> ValueType:
             raise _undeclared(value)
         return name
 
-    # Pickle looks a member up by its value, which a NaN or a partial function does not find.
+    # Pickle looks a member up by its value, which fails for a NaN or a partial function.
     return ValueType(
         "enum", apart, t.__members__.__getitem__, cls=t,
         pickles=lambda value: isinstance(value._value_, int | str),
@@ -241,7 +241,7 @@ def _undeclared(value: enum.Enum) -> Refused:
 def _flag(t: type[enum.Flag]) -> ValueType:
     def apart(value: Any) -> list[Any]:
         bits = value._value_
-        # Not by iterating over the value, which knows nothing of bits that have no name of their own.
+        # Iterating over the value would skip bits that have no name of their own.
         named = {
             name: member._value_
             for name, member in t.__members__.items()
@@ -289,7 +289,7 @@ def _fields_of(names: list[str]) -> Callable[[Any], dict[str, Any]]:
 
 def _make(t: type) -> Callable[[dict[str, Any]], Any]:
     def together(payload: dict[str, Any]) -> Any:
-        # Not through __init__, which may convert, derive or refuse: these are the very values.
+        # Not through __init__, which may convert, derive or refuse; these are the final values.
         value: Any = object.__new__(t)
         for name, item in payload.items():
             object.__setattr__(value, name, item)
@@ -363,7 +363,7 @@ def _numpy(t: type) -> ValueType | None:
 
 
 def _dtype_apart(dtype: Any) -> Any:
-    """What makes the very same dtype again."""
+    """The payload from which `_dtype_together` makes exactly the same dtype."""
     layout = _layout(dtype, exact=True)
     back = _dtype_together(layout)
     if back != dtype or repr(back) != repr(dtype):
@@ -372,10 +372,10 @@ def _dtype_apart(dtype: Any) -> Any:
 
 
 def _layout(dtype: Any, *, exact: bool = False) -> Any:
-    """A dtype as its text, or as a list that begins with how it is made of others.
+    """A dtype as its text, or as a list that begins with how it is made of other dtypes.
 
-    Only where it is to be `exact` does it hold what no comparison of dtypes looks at: whether fields
-    were aligned, which shows in their places, and whether items are records.
+    With `exact` it also holds what no comparison of dtypes looks at: whether fields were aligned,
+    which shows in their offsets, and whether items are records.
     """
     import numpy as np
 
@@ -418,10 +418,10 @@ def _dtype_together(payload: Any) -> Any:
 
 
 def _same_items(array: Any) -> Any:
-    """The items of an array as bytes that are the same for all that are equal.
+    """The items of an array as bytes that are the same for all arrays with equal items.
 
-    One NaN stands for all, since NaN equals NaN here whatever its bits; what lies between the fields
-    of structured items is none of their values, and a true value may be of any bits but zero.
+    All NaNs become one, since NaN equals NaN here whatever its bits; padding between the fields of
+    structured items is left out; and True, which may be stored as any bits but zero, becomes 1.
     """
     import numpy as np
 
@@ -513,7 +513,7 @@ _BY_TYPE: dict[type, ValueType] = {
 }
 
 
-# ---- kinds whose modules are imported only by those who use them ----
+# ---- types whose modules are imported only when a value needs them ----
 
 
 def _imported(module: str, name: str) -> Callable[..., Any]:

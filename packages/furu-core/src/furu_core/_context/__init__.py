@@ -1,1 +1,1 @@
-"""In whose name code runs, and what its child processes inherit of that."""
+"""The execution context of code (node, executor, run), and how child processes inherit it."""

@@ -1,4 +1,4 @@
-"""Output of child processes that a node's code starts: their stdout and stderr are the node's log."""
+"""Logging in child processes of a node: their stdout and stderr lead to the node's log."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import logging
 
-# Tells child processes that what they write to stderr is a node's log.
+# Tells child processes that their stderr is a node's log.
 LOG_VARIABLE: Final = "FURU_EXEC_LOG"
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_usual: logging.Handler | None = None  # Python's last resort, while a child's own is in its place
+_usual: logging.Handler | None = None  # Python's `lastResort`, while a child's own replaces it
 
 
 def log_as_child() -> None:
-    """Let a child process of a node log like the node itself: by stderr, INFO records too.
+    """Let a child process of a node log like the node itself: to stderr, INFO records too.
 
-    By way of Python's last resort, which gives way to whatever the child's own code sets up.
+    It replaces `logging.lastResort`, which Python uses only if the child's code adds no handler.
     """
     global _usual
     inside = bool(os.environ.get(LOG_VARIABLE))
@@ -29,7 +29,7 @@ def log_as_child() -> None:
     import logging  # a program that only loads has nothing to log
 
     root = logging.getLogger()
-    if not inside:  # a fork server that a node started has a child that no node did
+    if not inside:  # a node started this fork server, but no node started this child
         logging.lastResort, _usual = _usual, None
         if root.level == logging.INFO:
             root.setLevel(logging.WARNING)
@@ -46,19 +46,19 @@ def output_to_send() -> dict[int, Any]:
 
     sent = {}
     for number in (1, 2):
-        with suppress(OSError):  # closed; sending it would fail the child's start
+        with suppress(OSError):  # closed: sending it would make the child's start fail
             os.fstat(number)
             sent[number] = reduction.DupFd(number)
     return sent
 
 
 def lead_output_to(sent: Mapping[int, Any]) -> None:
-    """Let stdout and stderr lead where those of the process lead that sent `output_to_send`."""
+    """Point stdout and stderr at the files that `output_to_send` of the parent sent."""
     for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
         if number not in sent:
             continue
         descriptor = sent[number].detach()
-        # A server that was started without the stream may have a socket under this number.
+        # A server that was started without the stream may use this descriptor for a socket.
         if stream is not None and stream.fileno() == number:
             os.dup2(descriptor, number)
         os.close(descriptor)

@@ -1,10 +1,10 @@
-"""In whose name code runs: which node, under which executor, and where the node's files go.
+"""The context of running code: its node, executor and run, and where the node's files go.
 
-The context is known in several places, because each alone is lost somewhere. A context variable
+The context is kept in several places, because each alone is lost somewhere. A context variable
 belongs to one thread; a process-wide value reaches the threads that a node's code starts; an
-environment variable reaches its child processes. Only the children of multiprocessing's fork server
-have the environment and the output of the moment in which that server was started, perhaps by an
-earlier node, so each is sent what another child would inherit.
+environment variable reaches its child processes. A child of multiprocessing's fork server, however,
+has the environment and the output that the server was started with, perhaps by an earlier node; so
+each such child is sent what an ordinary child would inherit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
 
 @attrs.frozen
 class ExecContext:
-    """In whose name the calling code runs.
+    """The context of the calling code: for which node, executor, run and spec key it runs.
 
     Attributes:
         strict: whether it runs inside an executor, where `get()` loads and never computes.
@@ -45,13 +45,13 @@ class ExecContext:
         hash: its full hash.
         attempt: the folder of its attempt.
         chain: hashes of the nodes being computed around this code, the outermost first.
-        submission: the scheduler's job that this process is, where there is one.
+        submission: the scheduler's job that this process runs in, where there is one.
         known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
             becomes visible on a network filesystem.
         importing: whether a worker is importing the user's code.
         echo: whether the console shows what a node's code prints.
-        one_at_a_time: whether this process computes one node at a time, so that whatever runs in it
-            runs in the name of that node.
+        one_at_a_time: whether this process computes one node at a time, so that all code in it
+            belongs to that node.
     """
 
     strict: bool = False
@@ -70,7 +70,7 @@ class ExecContext:
 
     @property
     def who(self) -> str:
-        """The asker in the words of an error message."""
+        """The running node, or the interactive session, as error messages name it."""
         return self.node or (
             f"a worker of run {self.run_id}" if self.strict else "the main program"
         )
@@ -78,7 +78,7 @@ class ExecContext:
 
 @attrs.frozen
 class Active:
-    """An attempt whose node's code runs now.
+    """An attempt in which the node's code runs now.
 
     Attributes:
         staging: the folder that `furu_dir` means meanwhile.
@@ -99,7 +99,7 @@ def _inherited_context() -> ExecContext:
     job = fields["submission"]
     if job is not None:
         from furu_core._context._submission import (
-            Submission,  # a program that only loads has no job
+            Submission,  # imported only in a job
         )
 
         fields["submission"] = Submission(**job)
@@ -117,9 +117,9 @@ _SENT: Final = "furu"  # in the configuration that multiprocessing sends with ea
 
 
 class _Inheritance:
-    """What a child of a fork server would inherit, had this process started it itself.
+    """What a child of a fork server would inherit if this process had started it itself.
 
-    It is pickled in the moment in which a process is started, so it is never out of date.
+    It is pickled when a process is started, so it is never out of date.
     """
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
@@ -132,7 +132,7 @@ class _Inheritance:
 
 
 def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
-    """In a child of a fork server, replace what is outdated by what the parent sent."""
+    """In a child of a fork server, replace outdated values by those that the parent sent."""
     global _process_context, _active
     _child_logging.lead_output_to(output)
     for name in [name for name in os.environ if name.startswith(_PREFIX)]:
@@ -141,7 +141,7 @@ def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
     _settings.forget()
     _process_context, _active = _inherited_context(), _inherited_active()
     _child_logging.log_as_child()
-    return _inheritance  # for the processes that this one starts: they are the same server's
+    return _inheritance  # for processes that this one starts, which come from the same server
 
 
 _inheritance: Final = _Inheritance()
@@ -156,7 +156,7 @@ _unshared: dict[str, str | None] = {}
 
 
 def _after_fork() -> None:
-    # Another thread may have held it at the fork, and is not there to release it.
+    # Another thread may have held the lock at the fork; in the child nothing would release it.
     global _mutex
     _mutex = threading.Lock()
 
@@ -193,23 +193,23 @@ def active(node_hash: str) -> Active | None:
 
 
 def is_waiting_for_itself(node_hash: str) -> bool:
-    """Whether the calling code runs, directly or further out, in the node's own code."""
+    """Whether the calling code runs in the node's own code, directly or through other nodes."""
     running = _active.get(node_hash)
     return node_hash in exec_context().chain or (running is not None and running.pid != os.getpid())
 
 
 def runs_here(attempt: str) -> bool:
-    """Whether the code of an attempt, which is named by its folder, runs in this process."""
+    """Whether the code of the attempt with this folder runs in this process."""
     return any(running.attempt == attempt for running in list(_active.values()))
 
 
 def computes_alone() -> bool:
-    """Whether this process computes no other node than the calling code's, and those it is nested in."""
+    """Whether this process computes only the calling code's node, and those it is nested in."""
     return _active.keys() <= set(exec_context().chain)
 
 
 def is_child_of_node() -> bool:
-    """Whether the code of some node, in another process, started this process."""
+    """Whether a node's code, in another process, started this process."""
     return any(running.pid != os.getpid() for running in list(_active.values()))
 
 
@@ -218,7 +218,7 @@ def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
     """Run the enclosed code as a worker of an executor.
 
     Args:
-        context: what the code belongs to.
+        context: the context of the code.
         process_wide: whether the whole process belongs to the executor. A worker thread of an
             ordinary program passes True for the pool as a whole, outside of its threads, and False
             in each thread.
@@ -276,9 +276,9 @@ def _entered(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
 
 @contextmanager
 def _shared_settings() -> Iterator[None]:
-    """Let child processes have the settings of this one, also those that were made in code.
+    """Give child processes the settings of this one, also those that were made in code.
 
-    A relative path would mean another store after a change of directory.
+    A relative path would mean another store after a change of directory, so paths are absolute.
     """
     global _sharing
     with _mutex:
@@ -286,7 +286,7 @@ def _shared_settings() -> Iterator[None]:
         if _sharing == 1:
             for name, value in _settings.current_env().items():
                 before = os.environ.get(name)
-                # Thirteen variables for each node would take longer than all else that is done here.
+                # Setting thirteen variables for each node would take longer than the rest of this.
                 if before != value and (
                     before is not None or not _settings.is_default(name, value)
                 ):
@@ -335,11 +335,11 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def prepare_fork_servers() -> None:
-    """Let the children of fork servers have what the children of this process inherit."""
+    """Give the children of fork servers what the children of this process inherit."""
     multiprocessing = sys.modules.get("multiprocessing.process")
     if multiprocessing is None:
-        return  # then no fork server runs, and one started by this node has the right environment
-    # Not a documented place, yet the only one that is sent along with every process.
+        return  # no fork server runs yet, and one that this node starts has the right environment
+    # Undocumented, but the only place that multiprocessing sends along with every process.
     config = getattr(multiprocessing.current_process(), "_config", None)
     if isinstance(config, dict):
         config[_SENT] = _inheritance

@@ -1,4 +1,4 @@
-"""A job of a scheduler, as the executor that submitted it names it."""
+"""The record of a scheduler's job."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import attrs
 
 @attrs.frozen
 class Submission:
-    """A node's or worker's job in the words of the executor that started it.
+    """A scheduler's job for a node or a worker, as the executor that submitted it names it.
 
     Attributes:
         executor: the executor's registered name.
-        id: what the backend calls the job.
+        id: the backend's name of the job.
         restarts: how often the backend had restarted the job when this was written.
     """
 

@@ -15,15 +15,15 @@ from furu_core._executors._run import Run
 class Liveness(Enum):
     """Whether a scheduler's job can still compute anything."""
 
-    ALIVE = "alive"  # queued or running, with the restart count that was asked about
+    ALIVE = "alive"  # queued or running, with the restart count in the submission
     GONE = "gone"
     UNKNOWN = "unknown"
 
 
 class Executor(ABC):
-    """What runs graphs. A subclass is registered under the entry-point group `furu.executors`.
+    """Computes graphs. A subclass is registered under the entry-point group `furu.executors`.
 
-    One that has options is an attrs class, and declares each of them as a field, by `option`.
+    A subclass with options is an attrs class, and declares each of them as a field, by `option`.
 
     Attributes:
         name: the name it is registered under.
@@ -44,7 +44,7 @@ class Executor(ABC):
         """Make an executor from the options of `furu run` or `furu_core.run`.
 
         Args:
-            options: by name; of the command line all values are strings.
+            options: the values by name; those from the command line are all strings.
 
         Raises:
             FuruExecutorError: an option is unknown, or its text cannot be read.
@@ -56,7 +56,7 @@ class Executor(ABC):
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
         """Whether jobs that such an executor submitted, perhaps long ago, can still compute anything.
 
-        It is asked often: an answer may be a few seconds old, save that gone means gone for good.
+        It is called often, so an answer may be a few seconds old; but gone means gone for good.
 
         Args:
             submissions: any number, so that the backend can be asked once.

@@ -1,4 +1,4 @@
-"""Options of executors: fields of their classes, which a command line gives as text."""
+"""Options of executors: fields of their classes, which a command line sets as text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _anything(_value: Any) -> bool:
 
 @attrs.frozen
 class OptionKind:
-    """What an option takes, beside what its annotation says.
+    """The values that an option takes, beyond what its annotation says.
 
     Attributes:
         expected: what it takes, in words.
         check: whether a value other than the default makes sense.
         parse: reads the text of a command line where the annotation does not tell how; raises
-            ValueError for what it cannot read.
+            ValueError for text that it cannot read.
     """
 
     expected: str
@@ -36,10 +36,10 @@ class OptionKind:
 
 @attrs.frozen
 class Option:
-    """What is declared of an option.
+    """The declaration of an option.
 
     Attributes:
-        help: what it says, in a line.
+        help: what the option does, in a line.
         kind: what it takes.
         alias: another name for it.
     """
@@ -56,7 +56,7 @@ def option(default: Any, help: str, kind: OptionKind, *, alias: str | None = Non
 
     Args:
         default: its value when it is not given.
-        help: what it says, in a line.
+        help: what the option does, in a line.
         kind: what it takes.
         alias: another name for it, for instance the one that `furu run` gives it.
 
@@ -83,7 +83,7 @@ def options_of(cls: type) -> dict[str, Option]:
 
 
 def read_options(cls: type, executor: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for an executor's class from options by name; values that are no text stay.
+    """Arguments for an executor's class from options by name; text is parsed, other values stay.
 
     Args:
         cls: the class.
@@ -115,7 +115,7 @@ def read_options(cls: type, executor: str, given: Mapping[str, Any]) -> dict[str
 def _read(text: str, cls: type, name: str, kind: OptionKind) -> Any:
     if kind.parse is not None:
         return kind.parse(text)
-    # Options come from Python for the most part, and these would be waited for.
+    # Imported only for text: most options come from Python, and the import takes time.
     from furu_core._config._annotations import shape_of_field
     from furu_core._forms._typed_text import convert
 
@@ -160,7 +160,7 @@ def parse_pairs(text: str) -> dict[str, str]:
     """``a=1,b=2`` as a dict.
 
     Raises:
-        ValueError: it does not read so.
+        ValueError: the text has another form.
     """
     pairs = {}
     for part in text.split(","):

@@ -58,14 +58,14 @@ def load_executor(name: str) -> type[Executor]:
 
 
 def installed_executors() -> list[InstalledPlugin]:
-    """All registered executors, each one tried."""
+    """All registered executors, each one imported to see whether it can be used."""
     return _plugins.examined(EntryPointGroup.EXECUTORS, lambda plugin: plugin.load_class(Executor))
 
 
 def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
     """Ask each submission's own executor, once for all of its submissions.
 
-    What no installed executor can tell is unknown.
+    A submission of which no installed executor can tell is unknown.
     """
     answers = dict.fromkeys(submissions, Liveness.UNKNOWN)
     for name in {submission.executor for submission in submissions}:
@@ -103,7 +103,7 @@ def _unknown(name: str) -> FuruExecutorError:
 
 @cache
 def _backend(name: str) -> type[Executor] | None:
-    """The executor called `name`, or None; remembered, since a plan asks for each queued node."""
+    """The executor called `name`, or None; cached, since a plan asks for each queued node."""
     try:
         executor = _load(name)
     except FuruExecutorError as error:
