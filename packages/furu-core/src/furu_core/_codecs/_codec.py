@@ -18,8 +18,8 @@ class Codec(ABC):
         name: the format's name in the artifact's manifest, which must never change; also that of the
             entry point.
         suffix: the file name's suffix, with its dot.
-        version: the format's version; `load` gets the version that a file was saved with; files of a
-            higher one are refused without calling it.
+        version: the format's version, a whole number; `load` gets the version that a file was saved
+            with; files of a higher one are refused without calling it.
 
     Example:
         >>> import json
