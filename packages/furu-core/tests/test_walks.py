@@ -53,7 +53,7 @@ def test_a_hit_passes_five_modules_in_three_rooms() -> None:
     passed = set(walk(node.get)) - SERVICES
     assert passed == {
         "_furu",
-        "_compute._get",
+        "_compute._hit",
         "_store._layout",
         "_store._manifest",
         "_codecs._load",

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
-from furu_core._compute import _get
-from furu_core._compute._get import default
+from furu_core._compute import _hit
+from furu_core._compute._hit import default
 from furu_core._config import _config_class, _identity
 from furu_core._config._config_class import field
 from furu_core._config._objects import short_name
@@ -139,13 +139,13 @@ class Furu(Generic[T_co]):
             FuruStoreError: the store cannot be read or written.
         """
         try:
-            found = _get.hit(self)
-            if isinstance(found, _get.Miss):
+            found = _hit.hit(self)
+            if isinstance(found, _hit.Miss):
                 from furu_core._compute import (
                     _compute_or_wait,  # a program that only loads does without
                 )
 
-                found = _compute_or_wait.get(self, found, force=force)
+                found = _compute_or_wait.compute_or_wait(self, found, force=force)
         except FuruNodeError as error:
             raise error.with_traceback(None)  # noqa: B904 - the same error, without furu's frames
         result: T_co = found
@@ -195,7 +195,7 @@ class Furu(Generic[T_co]):
         active = _context.active(self.furu_hash)
         if active is not None:
             return Path(active.staging)
-        folder = _get.folder_of(self, node_paths(self))
+        folder = _hit.folder_of(self, node_paths(self))
         if folder is not None:
             return Path(folder)
         raise FuruNoFolder(

@@ -8,7 +8,7 @@ from furu_core._attempts import _attempts, _claims, _cleanup, _publishing
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
-from furu_core._compute import _get
+from furu_core._compute import _hit
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._settings import _settings
@@ -64,7 +64,7 @@ def acquire(
             # Looked at only now: the holder of the last attempt may have published in between.
             if rerun or not _places.is_published(paths):
                 return attempt
-            if suspect and _get.bad_reason(obj, paths, by_loading=True) is not None:
+            if suspect and _hit.bad_reason(obj, paths, by_loading=True) is not None:
                 _publishing.move_aside(attempt)
                 return attempt
         except BaseException:

@@ -17,7 +17,7 @@ from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._codecs import _store
-from furu_core._compute import _debuggers, _get, _open_files, _process_state, _user_methods
+from furu_core._compute import _debuggers, _hit, _open_files, _process_state, _user_methods
 from furu_core._config import _identity
 from furu_core._config._objects import config_class, short_name
 from furu_core._context import _context
@@ -182,17 +182,17 @@ def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | No
         value = obj._create()
     _end_if_forked(attempt)
     staging = attempt.staging
-    stored = not _get.overrides(type(obj), "_load")
+    stored = not _hit.overrides(type(obj), "_load")
     with _files.store_errors(attempt.folder):
         _open_files.close_all(staging, attempt.log)
         entry = None
         if stored:
             entry = _store.store(value, f"{staging}/{META}", staging, attempt.folder)
-    if _get.overrides(type(obj), "_validate"):
+    if _hit.overrides(type(obj), "_validate"):
         # So that `_validate` may load what it judges.
         _manifest.write(staging, entry, _identity.omitted_defaults(obj))
         with _process_state.restored():
-            reason = _get.invalid_reason(obj)
+            reason = _hit.invalid_reason(obj)
         if reason is not None:
             raise FuruValidationError(
                 f"the fresh result of {short_name(obj)} is invalid: {reason}",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from furu_core._attempts import _attempts, _claims, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
-from furu_core._compute import _acquire, _compute, _get, _reruns, _user_methods
-from furu_core._compute._get import MISSING, BadArtifact, Miss
+from furu_core._compute import _acquire, _compute, _hit, _reruns, _user_methods
+from furu_core._compute._hit import MISSING, BadArtifact, Miss
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
@@ -36,7 +36,7 @@ _FIRST_POLL_SECS: Final = 0.005
 _ANNOUNCE_SECS: Final = 60.0
 
 
-def get(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
+def compute_or_wait(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
     """The result of a node that could not just be loaded.
 
     Args:
@@ -62,10 +62,10 @@ def get(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
         if not force:
             return _load_late_or_refuse(obj, paths, context)
         _require_same_spec_key(obj, context)
-    return _compute_or_wait(obj, paths, suspect=bad is not None, rerun=miss.rerun)
+    return _compute_when_free(obj, paths, suspect=bad is not None, rerun=miss.rerun)
 
 
-def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
+def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
     wait = _Wait(obj)
     while True:
         # Then only this host's caches are waited for, and a claim each time would disturb others.
@@ -94,7 +94,7 @@ def _compute_or_wait(obj: ConfigObject, paths: NodePaths, *, suspect: bool, reru
             case None:
                 wait.for_visibility(paths)
         try:
-            value = _get.load(obj, paths)
+            value = _hit.load(obj, paths)
         except BadArtifact:
             suspect = True
             continue
@@ -112,7 +112,7 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
     deadline = time.monotonic() + _visibility_secs()
     while True:
         try:
-            value = _get.load(obj, paths)
+            value = _hit.load(obj, paths)
         except BadArtifact as bad:
             if not is_local_folder(paths.class_dir) and time.monotonic() < deadline:
                 # Another host, whose caches still show the bad artifact, may move this one aside.
@@ -138,7 +138,7 @@ def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecConte
     while True:
         if _places.is_listed(paths):
             try:
-                value = _get.load(obj, paths)
+                value = _hit.load(obj, paths)
             except BadArtifact as bad:
                 raise _give_up_invalid(obj, paths, context, str(bad)) from None
             if value is not MISSING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from furu_core._compute._get import overrides
+from furu_core._compute._hit import overrides
 from furu_core._config._identity import nested
 from furu_core._config._objects import short_name
 from furu_core._text import shown

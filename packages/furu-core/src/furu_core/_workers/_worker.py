@@ -12,13 +12,7 @@ import attrs
 from furu_core._attempts import _attempts, _checkpoints
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
-from furu_core._compute import (
-    _acquire,
-    _compute,
-    _compute_or_wait,
-    _get,
-    _reruns,
-)
+from furu_core._compute import _acquire, _compute, _compute_or_wait, _hit, _reruns
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._output import _logging
@@ -141,7 +135,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     paths = node_paths(obj)
     try:
         with _judging(obj):
-            reason = _get.bad_reason(obj, paths)
+            reason = _hit.bad_reason(obj, paths)
     except (FuruProtocolError, FuruInvalidDependency) as error:
         _logging.log.warning("%s cannot be validated: %s", short_name(obj), error)
         return False
@@ -164,4 +158,4 @@ def _judging(obj: Furu[Any]) -> Iterator[None]:
 
 def has_validator(cls: type) -> bool:
     """Whether a config class brings its own `_validate`."""
-    return _get.overrides(cls, "_validate")
+    return _hit.overrides(cls, "_validate")
