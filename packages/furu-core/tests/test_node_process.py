@@ -265,6 +265,17 @@ def test_p8_where_nobody_knows_the_interpreter_an_error_says_so_and_what_to_do(
         process.compute(node_order(VALUE, WORKER))
 
 
+def test_a_process_that_is_dismissed_before_its_first_order_ends_without_complaint(
+    store: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with NodeProcess(origin_here(), log=log) as process:
+        process.start()
+        process.dismiss()
+        wait_until("its process to end", process.has_ended)
+    assert log.read_text() == ""
+
+
 def test_a_process_that_was_closed_may_be_closed_again(store: Path) -> None:
     with NodeProcess(origin_here()) as process:
         process.start()

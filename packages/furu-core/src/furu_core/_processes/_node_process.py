@@ -362,6 +362,7 @@ class NodeProcess:
     def dismiss(self) -> None:
         """Let the process end when it has done its orders, and run its exit handlers."""
         if self._child is not None:
+            self._set_up()  # which a new interpreter without an order still waits for
             self._leaving = True
             self._child.write(Notice.STOP)
             self.flush()
