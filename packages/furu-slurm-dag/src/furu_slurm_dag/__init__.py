@@ -1,16 +1,16 @@
 """Runs furu graphs on Slurm, one job per node.
 
-Whoever submits a graph may go away: Slurm orders the jobs by their dependencies, and each job tries its
-node again by itself. `wait` and `status` of the run submit what Slurm had no room for, or lost.
+The process that submits a graph may end: Slurm orders the jobs by their dependencies, and each job tries
+its node again by itself. `wait` and `status` of the run submit jobs that Slurm had no room for, or lost.
 
 Glossary:
     submitter: the process that submits the jobs of a run, and perhaps waits for them
-    tracker: what keeps a run's frontier by what becomes of the jobs of its nodes
-    array: jobs of one submission, of nodes of one class and spec key that wait for the same nodes
+    tracker: updates a run's frontier from the states of its nodes' jobs
+    array: the jobs of one submission, for nodes of one class and spec key with the same dependencies
     assignment: the node that a job is to compute
-    job record: how the job of a node stands, as it writes it down itself
+    job record: the state of a node's job, in a file that the job itself writes
     adopted job: one that another run submitted, and that this one waits for
-    orphan job: one that Slurm cancelled for the sake of a job that it waited for
+    orphan job: one that Slurm cancelled because a job that it depended on failed
 """
 
 from typing import TYPE_CHECKING

@@ -9,17 +9,18 @@ import attrs
 
 from furu_plan import PlanNode
 
-# sbatch gets them as one argument, which Linux limits to 128 KB; Slurm was seen to take half of that.
+# sbatch gets the dependencies as one argument, which Linux limits to 128 KB; Slurm was seen to accept
+# half of that.
 LONGEST: Final = 60_000
 
 
 @attrs.frozen
 class Group:
-    """Nodes that may share an array: of one class and spec key, waiting for the same nodes.
+    """Nodes that may share an array: of one class and spec key, with the same dependencies.
 
     Attributes:
         nodes: in the order of the plan.
-        waits_for: hashes of the nodes that must be there first, in the order of the fields.
+        waits_for: hashes of the dependencies that are not done, in the order of the fields.
     """
 
     nodes: tuple[PlanNode, ...]
@@ -29,12 +30,12 @@ class Group:
 def grouped(nodes: Iterable[PlanNode], pending: Collection[str]) -> list[Group]:
     """Nodes in groups, each after the groups of the nodes that it waits for.
 
-    Nodes that wait for the same others cannot wait for each other, not even around others; so the
-    first node of a group comes after all that its group waits for.
+    Nodes that wait for the same others cannot wait for each other, not even indirectly; so the first
+    node of a group comes after all nodes that its group waits for.
 
     Args:
-        nodes: what is to be submitted, dependencies first.
-        pending: hashes of nodes that are not there yet.
+        nodes: the nodes to be submitted, dependencies first.
+        pending: hashes of nodes that are not done yet.
     """
     groups: dict[tuple[type, str, frozenset[str]], list[PlanNode]] = {}
     for node in nodes:
@@ -47,7 +48,7 @@ def grouped(nodes: Iterable[PlanNode], pending: Collection[str]) -> list[Group]:
 
 
 def afterok(job_ids: Sequence[str], sizes: Mapping[str, int]) -> str:
-    """The condition that jobs have ended well, as sbatch wants it; empty for no jobs.
+    """The dependency on the success of jobs, in sbatch's format; empty for no jobs.
 
     Args:
         job_ids: the jobs.

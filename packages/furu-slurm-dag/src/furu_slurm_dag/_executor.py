@@ -54,8 +54,8 @@ def submit_slurm_dag(
 ) -> SlurmDagSubmission:
     """Submit one Slurm job for each node that is to be computed, and return at once.
 
-    A job waits for those of its node's dependencies. Nodes of one class that wait for the same others
-    share an array of jobs. Jobs that still live from an earlier submission, by whomever, are adopted.
+    A job waits for the jobs of its node's dependencies. Nodes of one class with the same dependencies
+    share an array of jobs. Live jobs of earlier submissions, by any user, are adopted.
 
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
@@ -66,17 +66,18 @@ def submit_slurm_dag(
         signal_before_secs: seconds before their walltime's end at which jobs interrupt their nodes,
             which go on from their `checkpoint_dir` in the next job.
         poll_interval_sec: seconds between two looks of `wait`.
-        keep_going: when a node fails for good, go on with what does not depend on it, also where
-            trying again cannot mend it, after which `wait` else cancels the rest. What depends on
-            any failed node never runs.
+        keep_going: when a node fails for good, go on with what does not depend on it, also after an
+            error that trying again cannot mend; without it, `wait` then cancels the rest. What
+            depends on a failed node never runs in any case.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console.
 
     Raises:
         FuruSpecError: a spec makes no sense, or a node's spec key has none.
-        FuruRunError: something that is needed failed before and is not tried again, and `keep_going`
-            is off; nothing is submitted.
-        FuruExecutorError: a node is computed by somebody whose end no job can wait for.
+        FuruRunError: a node that is needed failed before and is not tried again, and `keep_going` is
+            off; nothing is submitted.
+        FuruExecutorError: a node is computed by a process that is no job of this executor, so that no
+            job can wait for its end.
         FuruSubmitRefused: Slurm would never run a job; those before it are submitted.
         FuruSlurmUnavailable: Slurm does not answer.
         FuruNestedRun: the caller is itself the code of a node.
@@ -164,7 +165,7 @@ class SlurmDagExecutor(RunOptions, Executor):
 
 
 def _refuse_failed(plan: DependencyPlan) -> None:
-    """Raise when something that is needed failed before and is not to be tried again."""
+    """Raise if a node that is needed failed before and is not to be tried again."""
     failures = failed_before(plan)
     if failures:
         raise FuruRunError(

@@ -1,9 +1,8 @@
-"""What the job of a node does.
+"""The program that runs in the job of a node.
 
-Its process is small and imports none of the user's code: it watches over the child that computes the
-node, counts failures, tries again, and goes back into the queue before its walltime ends. So the code
-of a node can take down the child and nothing else. The job ends with status 0 if and only if the
-node's artifact is there (P8).
+Its process is small and imports none of the user's code: it watches the child that computes the node,
+counts failures, tries again, and requeues itself before its walltime ends. So the code of a node can
+crash the child and nothing else. The job ends with status 0 if and only if the node has an artifact.
 
 What only some jobs come to, such as waiting for others or asking Slurm for something, is called by way
 of the package that has it, which imports it then.
@@ -45,8 +44,8 @@ from furu_slurm_dag._run_folder import (
 
 FUNCTION: Final = "furu_slurm_dag._job:compute"
 
-_CACHE_SECS: Final = 60.0  # for which network filesystems may hide what another host wrote
-_LATE_SECS: Final = 40.0  # SIGTERM that near to the walltime's end is due to it
+_CACHE_SECS: Final = 60.0  # for so long network filesystems may hide what another host wrote
+_LATE_SECS: Final = 40.0  # a SIGTERM so shortly before the walltime's end is caused by it
 _MARGIN_SECS: Final = 15.0  # for bookkeeping between the end of the node and that of the job
 _SHORTEST_GRACE_SECS: Final = 5.0
 _TERM_GRACE_SECS: Final = 20.0  # Slurm kills half a minute after SIGTERM
@@ -56,17 +55,17 @@ _REQUEUE_PAUSE_SECS: Final = 3.0
 
 
 class ExitStatus(IntEnum):
-    """How the job ends; with 1 it never came to its node."""
+    """The exit statuses of the job; with 1 it ended before it came to its node."""
 
     DONE = 0
     FAILED = 10
-    BLOCKED = 11  # a dependency is not there
-    REQUEUED = 75  # which Slurm ignores: the job is in the queue again
+    BLOCKED = 11  # a dependency has no artifact
+    REQUEUED = 75  # Slurm ignores this status, because the job is in the queue again
     TERMINATED = 143
 
 
 def compute(payload: JobPayload, index: int) -> int:
-    """Compute one node of a submission; the exit status of the job.
+    """Compute one node of a submission, and return the exit status of the job.
 
     Args:
         payload: of `Batch.payload`.
@@ -83,14 +82,14 @@ def compute(payload: JobPayload, index: int) -> int:
 
 @attrs.define
 class _Signals:
-    """The signals that came, and what becomes readable when one does."""
+    """The signals that the job has received, and a pipe that becomes readable when one arrives."""
 
     waker: Waker
     ending: bool = False  # the walltime ends soon
     terminated: bool = False
 
     def wait(self, *others: NodeProcess, timeout: float) -> None:
-        """Wait until a signal comes, a node process has something to tell, or time is up."""
+        """Wait until a signal arrives, a node process reports something, or time is up."""
         self.waker.sleep(timeout, *others)
 
     def __bool__(self) -> bool:
@@ -148,7 +147,7 @@ class _Job:
         self._retries = RetryLedger(self._settings, keep_going=True)
 
     def run(self, signals: _Signals) -> int:
-        """Compute the node, or say why not."""
+        """Compute the node, or report why that is not possible."""
         submission = self._name.submission(self._job.restarts)
         context = WorkerContext(
             executor=NAME,
@@ -158,7 +157,7 @@ class _Job:
             known_done_wait_secs=self._hidden_secs(),
             submission=submission,
         )
-        # A session, so that this job is known to be alive to what is asked here.
+        # The session makes liveness checks in this process see that this job is alive.
         with worker_session(context):
             failure = self._take_up()
             if failure is not None:
@@ -182,7 +181,7 @@ class _Job:
     # The start
 
     def _take_up(self) -> Failure | None:
-        """Go on from what earlier starts of this job, or earlier jobs of this run, have used up."""
+        """Continue the counts of earlier starts of this job, and of earlier jobs of this run."""
         before = read_job_record(self._folder, self._place.hash)
         self._record = JobRecord(
             spent=Spent() if before is None else before.spent,
@@ -194,7 +193,7 @@ class _Job:
             self._settings, keep_going=True, spent={self._place.hash: self._record.spent}
         )
         if before is not None and not before.ended and not self._is_finished():
-            # Whoever wrote that was killed before it could say why.
+            # The start that wrote the record was killed before it could report why.
             failure = self._failure(
                 FailureKind.LOST, message="its job was killed, preempted, or lost its node"
             )
@@ -202,14 +201,14 @@ class _Job:
             if decision.next_step is not NextStep.RETRY:
                 return failure
             if before.token != self._name.token:
-                # Whoever submitted the node once more has told of it.
+                # The process that submitted the node again has reported this loss already.
                 self._record = attrs.evolve(self._record, retries=before.retries)
             self._say(f"{failure.message} ({decision.reason}); it is tried again")
         self._write()
         return None
 
     def _await_dependencies(self, signals: _Signals) -> None:
-        """See in the store that all dependencies are there: Slurm forgets jobs that failed."""
+        """Check in the store that all dependencies are done, because Slurm forgets failed jobs."""
         began = unseen_since = time.monotonic()
         said = 0.0
         pause = 0.05
@@ -271,7 +270,7 @@ class _Job:
                 return self._give_up(self._known(result, FailureKind.COMPUTE))
             case Outcome.CANCELLED | Outcome.FAILED:
                 failure = self._known(result)
-        if signals:  # which may be what its child processes died of
+        if signals:  # the signal may be what killed the node's child processes
             failure = attrs.evolve(failure, kind=FailureKind.LOST)
         decision = self._decide(failure)
         if decision.next_step in (NextStep.RETRY, NextStep.FREE):
@@ -281,7 +280,7 @@ class _Job:
         return self._give_up(failure)
 
     def _await_other(self, signals: _Signals) -> int | None:
-        """Wait for somebody else's attempt, as long as that one lives; None to compute after all."""
+        """Wait for another process's attempt while that lives; None to compute the node after all."""
         began = time.monotonic()
         pause = 0.05
         while True:
@@ -328,7 +327,7 @@ class _Job:
         return None
 
     def _leave(self, signals: _Signals, result: NodeResult | None) -> int:
-        """End because Slurm wants it: back into the queue, unless that is up to Slurm."""
+        """End because Slurm demands it: requeue the job, unless Slurm decides about that."""
         computed = result is not None and result.outcome in (Outcome.COMPUTED, Outcome.LOADED)
         if (computed and self._is_there()) or self._is_finished():
             return self._done("computed at the last moment")
@@ -336,7 +335,7 @@ class _Job:
         left = self._job.seconds_left
         near = left is not None and left < _LATE_SECS
         if signals.terminated and not signals.ending and not near:
-            # Preempted, cancelled, or the node drained: whether it is to start again, Slurm knows.
+            # It was preempted or cancelled, or its machine was drained: Slurm decides about a restart.
             self._record = attrs.evolve(self._record, terminated=True)
             self._write()
             self._say("ended by Slurm")
@@ -360,7 +359,7 @@ class _Job:
                 time.sleep(_REQUEUE_PAUSE_SECS)
             else:
                 return ExitStatus.REQUEUED
-        # Whoever waits for the run submits it anew, as does the same command.
+        # A process that waits for the run submits the node again, as does running the command again.
         self._record = attrs.evolve(self._record, ended=True)
         return ExitStatus.REQUEUED
 
@@ -399,7 +398,7 @@ class _Job:
         self._record = attrs.evolve(self._record, ended=ended)
         try:
             write_job_record(self._folder, self._place.hash, self._record)
-        except FuruError as error:  # budgets are then forgotten, the node's result is not
+        except FuruError as error:  # then the counts are lost, but not the node's result
             self._say(str(error))
 
     def _is_there(self) -> bool:
@@ -409,15 +408,15 @@ class _Job:
         return self._is_there() and not self._assignment.rerun
 
     def _hidden_secs(self) -> float:
-        """For how long this host may not see an artifact that is there."""
-        # Where it sees all at once, a node that asks for what it has not declared fails at once.
+        """For how many seconds this host may not see an existing artifact."""
+        # On a local filesystem a node that loads an undeclared dependency need not wait before it fails.
         return 0.0 if is_local_folder(self._settings.path) else self._visible_secs()
 
     def _visible_secs(self) -> float:
         return max(self._settings.lease_secs, _CACHE_SECS)
 
     def _known(self, result: NodeResult, kind: FailureKind | None = None) -> Failure:
-        """A result's failure, with the node's name, which an unreadable node could not tell."""
+        """The failure of a result, with the node's name, which the failure of an unreadable node lacks."""
         failure = failure_of(result, node=self._place.name, node_hash=self._place.hash)
         return attrs.evolve(failure, kind=kind or failure.kind)
 
@@ -434,7 +433,7 @@ class _Job:
 
 
 def _result(process: NodeProcess) -> NodeResult | None:
-    """What became of the node, once its process has told or died."""
+    """The result of the node, once its process has reported it or died."""
     reports = process.poll()
     return reports[0].result if reports else None
 

@@ -1,4 +1,4 @@
-"""Whether jobs that were submitted, perhaps long ago and by others, can still compute anything."""
+"""Whether jobs that were submitted, perhaps long ago and by other users, can still compute anything."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def liveness(
 ) -> dict[Submission, Liveness]:
     """Whether jobs can still compute anything; see `furu_slurm.liveness_of`.
 
-    A job is asked for by its id, which its submitter wrote down, whatever it is called by now, on the
-    cluster that took it.
+    A job is looked up by the id that its submitter wrote down, even if it has been renamed, on the
+    cluster that accepted it.
 
     Args:
-        submissions: of attempts, which know how often their job had been restarted, or of notes.
+        submissions: those that attempts record, with the restarts of the job, or those noted for nodes.
         cluster: where they were submitted.
     """
     own = exec_context().submission
@@ -37,7 +37,7 @@ def liveness(
         if wanted is None:
             continue
         if own is not None and (own.executor, own.id) == (submission.executor, submission.id):
-            # This very job asks; it need not ask Slurm, which may not answer on its host.
+            # The caller is this very job: it need not ask Slurm, which may not answer on its host.
             same = submission.restarts in (ANY_RESTART, own.restarts)
             answers[submission] = Liveness.ALIVE if same else Liveness.GONE
         else:
@@ -46,7 +46,7 @@ def liveness(
 
 
 def _submitted_job(name: JobRef) -> SubmittedJob:
-    """Which job a submitter called so, as far as it wrote that down."""
+    """The job with these names, as far as its submitter wrote it down."""
     folder = run_folder(name.run_id)
     known = job_ids(folder, name.token)
     if name.index < len(known):

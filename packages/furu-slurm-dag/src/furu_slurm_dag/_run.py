@@ -1,4 +1,4 @@
-"""A graph as Slurm jobs, one per node: submitting it, and waiting for it."""
+"""A run whose nodes are Slurm jobs, one per node: submitting them, and waiting for them."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ from furu_slurm_dag._tracker import Tracker
 
 _log = logging.getLogger("furu.slurm")
 
-_HEED_SECS: Final = 0.2  # after which a wait for another thread heeds what was wanted meanwhile
+_HEED_SECS: Final = 0.2  # how often a wait for another thread checks for a cancel or a signal
 _WORD_SECS: Final = 60.0
 _SHOWN: Final = 20
 
 
 @attrs.frozen
 class SlurmDagStatus(RunStatus):
-    """How a run on Slurm stands, in numbers of nodes; of `waiting` ones it tells more.
+    """The status of a run on Slurm, in numbers of nodes, with details about the `waiting` ones.
 
     Attributes:
         queued: nodes whose jobs wait in Slurm's queue.
         unsubmitted: nodes that wait until Slurm has room for their jobs.
-        reasons: why they wait, in Slurm's words as of the last look, each with the number of jobs.
+        reasons: why jobs wait, in Slurm's words at the last look, each with the number of jobs.
         never_ran: short names of nodes that can never run, each with that of the node that failed.
-        cancelled: short names of nodes whose jobs somebody cancelled.
+        cancelled: short names of nodes whose jobs were cancelled.
     """
 
     queued: int = 0
@@ -71,23 +71,22 @@ class SlurmDagStatus(RunStatus):
 
 
 class _BrokenOff(BaseException):
-    """A look or a submission that is not to be ended, because somebody wants something else."""
+    """Breaks off a look or a submission, because of a signal or a call of `cancel`."""
 
 
 class WaitInterrupted(FuruRunError, SystemExit):
-    """A wait that a signal ended, while the jobs go on; a program that does not catch it ends so."""
+    """A signal ended the wait, while the jobs go on; it ends a program that does not catch it."""
 
     code = INTERRUPTED
 
 
 class SlurmDagSubmission(Run):
-    """A graph's jobs. They run whether or not anybody waits for them.
+    """The run of a graph whose nodes are Slurm jobs. They run whether or not a process waits for them.
 
-    `wait` and `status` also submit what Slurm had no room for, and once more what it lost.
+    `wait` and `status` also submit jobs that Slurm had no room for, and submit lost ones again.
 
-    It has no `Controller`: that hands out a node when all that it needs is there, until the run ends or
-    is cancelled, while here nobody need be there at all. What both know of a run is one: its frontier,
-    its journal, and what it concludes with.
+    It has no `Controller`: a controller hands out nodes as they become ready until the run ends, while
+    here no process need be alive meanwhile. Both use the same frontier, journal and conclusion.
 
     Attributes:
         id: the run's name, in the order of time.
@@ -120,7 +119,7 @@ class SlurmDagSubmission(Run):
         self._journal = RunJournal(run_id, self._frontier, EventLog(folder))
         self._display = choose_display(wanted=options.progress, live=False)
         self._lock = threading.RLock()
-        # What a signal's handler may use at any moment, also in the middle of the wait for it.
+        # A `SimpleQueue`, because a signal handler may put into it while this thread waits for it.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._signal: Signals | None = None
         self._cancelled = False
@@ -133,7 +132,7 @@ class SlurmDagSubmission(Run):
         submitter.look_up = self._break_off_if_wanted
         self._tracker = Tracker(self._frontier, submitter, settings, self._journal)
 
-    # What it is
+    # Attributes
 
     @property
     def run_id(self) -> str:
@@ -147,12 +146,12 @@ class SlurmDagSubmission(Run):
 
     @property
     def job_id_by_hash(self) -> dict[str, str]:
-        """The jobs of the nodes that were not there, by hash, those adopted among them."""
+        """The jobs of the nodes that were not done, by hash, adopted jobs included."""
         return self._tracker.job_ids()
 
     @property
     def root_job_ids(self) -> dict[str, str]:
-        """The jobs of the roots that were not there, by hash."""
+        """The jobs of the roots that were not done, by hash."""
         jobs = self.job_id_by_hash
         return {one: jobs[one] for one in self.plan.roots if one in jobs}
 
@@ -161,10 +160,10 @@ class SlurmDagSubmission(Run):
         """The folder below which its jobs have their logs."""
         return self._submitter.root
 
-    # What can be done with it
+    # Actions
 
     def start(self) -> None:
-        """Submit what can be submitted; for the executor to call."""
+        """Submit all jobs that can be submitted; for the executor to call."""
         self._journal.begin()
         try:
             self._submit()
@@ -187,7 +186,7 @@ class SlurmDagSubmission(Run):
             timeout: seconds; None waits as long as jobs live.
 
         Raises:
-            FuruRunError: it ended, and its roots are not all there.
+            FuruRunError: it ended without the artifacts of all its roots.
             FuruRunCancelled: it was cancelled.
             TimeoutError: it has not ended yet.
         """
@@ -207,10 +206,10 @@ class SlurmDagSubmission(Run):
         return self
 
     def status(self) -> SlurmDagStatus:
-        """How the run stands now.
+        """The status of the run now.
 
-        It does what a look of `wait` does, so a program that asks again and again instead of waiting
-        sees the run go on, and end.
+        Like each look of `wait` it also submits jobs, so a program that calls it repeatedly instead of
+        waiting sees the run go on, and end.
         """
         with self._lock:
             self._step()
@@ -218,14 +217,14 @@ class SlurmDagSubmission(Run):
 
     def cancel(self) -> None:
         """Cancel the jobs, adopted ones too; `wait` tells when they have ended."""
-        self._cancelled = True  # before the lock: whoever submits under it breaks that off
+        self._cancelled = True  # before the lock: a submission under the lock then breaks off
         with self._lock:
             self._cluster.cancel([job.job_id for job in self._tracker.jobs().values()])
             self._cluster.cancel(self._unheard_of())
         self._wake.put(None)
 
     def _unheard_of(self) -> list[str]:
-        """Jobs that this run has in the queue though it was broken off before sbatch's answer."""
+        """The queued jobs of submissions that were broken off before sbatch answered."""
         tokens = unanswered(self.folder)
         seen = self._cluster.jobs(fresh=True) if tokens else self._seen
         infos = [info for token in sorted(tokens) for info in seen.by_token(token)]
@@ -241,18 +240,18 @@ class SlurmDagSubmission(Run):
         return super().results()
 
     def events(self) -> Iterator[Event]:
-        """What happened in the run, as far as `wait` and `status` saw it.
+        """The events of the run, as far as `wait` and `status` saw them.
 
-        What a job has tried again by itself is told when it ends, or minutes after.
+        Retries that a job made by itself are reported when it ends, or minutes after they happened.
         """
         return super().events()
 
-    # One look, and what follows
+    # One look at the jobs, and what follows
 
     def _step(self) -> bool:
-        """Look at the jobs once, and act upon what is seen; whether the run has ended."""
+        """Look at the jobs once, and act upon it; return whether the run has ended."""
         try:
-            # Another thread may have it that asks how the run stands, and gets no answer.
+            # Another thread may hold the lock: one that called `status`, and waits for Slurm's answer.
             while not self._lock.acquire(timeout=_HEED_SECS):
                 self._break_off_if_wanted()
             try:
@@ -260,7 +259,7 @@ class SlurmDagSubmission(Run):
             finally:
                 self._lock.release()
         except _BrokenOff:
-            return False  # the next look goes on from what is noted in the store
+            return False  # the next look continues from the notes in the store
 
     def _look_and_act(self) -> bool:
         self._look()
@@ -278,7 +277,7 @@ class SlurmDagSubmission(Run):
             self._show()
             return False
         if tracker.unsubmitted() and not self._cancelled:
-            return False  # until Slurm has room
+            return False  # wait until Slurm has room
         return self._end(RunState.CANCELLED if self._cancelled else RunState.FAILED)
 
     def _look(self) -> None:
@@ -296,13 +295,13 @@ class SlurmDagSubmission(Run):
         self._tracker.look(snapshot)
 
     def _stops(self) -> bool:
-        """Whether a rule was broken, so that what runs is not worth going on with."""
+        """Whether a node failed in a way that retries cannot mend, so that the run is to stop."""
         if self._options.keep_going:
             return False
         return any(one.kind is FailureKind.PROTOCOL for one in self._journal.failures)
 
     def _cancel_jobs(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs that are not worth going on with; that they cannot be changes nothing."""
+        """Cancel jobs whose results are not needed; a failure to cancel them is ignored."""
         try:
             self._cluster.cancel(job_ids)
         except FuruSlurmUnavailable as error:
@@ -318,7 +317,7 @@ class SlurmDagSubmission(Run):
                 self._limit.pause()
 
     def _submit(self) -> None:
-        """Submit what can be submitted now."""
+        """Submit the jobs that can be submitted now."""
         tracker = self._tracker
         tracker.refresh()
         try:
@@ -327,14 +326,14 @@ class SlurmDagSubmission(Run):
                 self._break_off_if_wanted()
                 jobs = {one: tracker[one].job for one in group.waits_for}
                 known = {one: job for one, job in jobs.items() if job is not None}
-                # Of what others wait for, something may not have been submitted.
+                # Jobs that the group depends on may not have been submitted for want of room.
                 if len(known) == len(jobs):
                     self._submit_group(group, known)
         finally:
             self._submitter.close()
 
     def _submit_group(self, group: Group, jobs: Mapping[str, Job]) -> None:
-        """Submit a group in as many arrays as it takes, as far as Slurm has room for them."""
+        """Submit a group in as many arrays as it needs, as far as Slurm has room for them."""
         places = [self._tracker[one].place for one in group.waits_for]
         nodes = list(group.nodes)
         key = nodes[0].spec_key
@@ -372,7 +371,7 @@ class SlurmDagSubmission(Run):
                 *(self.id, error.message, count(left, "node")),
             )
 
-    # What it says
+    # Status and messages
 
     def _status(self) -> SlurmDagStatus:
         tracker = self._tracker
@@ -425,13 +424,13 @@ class SlurmDagSubmission(Run):
 
     @contextmanager
     def _breaking_off(self) -> Iterator[None]:
-        """Let a signal break off what may take a minute where Slurm does not answer.
+        """Let a signal break off the block, which may take a minute where Slurm does not answer.
 
-        It may come at any moment, as Ctrl-C in a program that submits; jobs that are in the queue by
-        then are found by their names.
+        The signal may arrive at any moment, such as Ctrl-C in a program that submits; jobs that are in
+        the queue by then are found by their names.
         """
         if threading.current_thread() is not threading.main_thread():
-            yield  # a signal breaks off what the main thread does
+            yield  # a signal only breaks off the main thread
             return
         self._breakable = True
         try:

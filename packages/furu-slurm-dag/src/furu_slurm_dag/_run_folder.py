@@ -1,15 +1,15 @@
-"""What submitter and jobs write down for each other, in the folder `jobs` of a run.
+"""The files by which a submitter and its jobs communicate, in the folder `jobs` of a run.
 
 ::
 
-    jobs/<token>.begun   a submission is being made, and where; its age tells for how long
+    jobs/<token>.begun   a submission has begun; with its home; the file's age tells for how long
     jobs/<token>.json    what its jobs are to compute, a `furu_slurm.JobPayload`; written before sbatch
                          is called
     jobs/<token>.ids     the jobs' ids with their home, in the order of the nodes; written when sbatch
                          has answered
-    jobs/<hash>.json     how the job of a node stands, and what the node has used up of its budgets
+    jobs/<hash>.json     the state of a node's job, and the failures counted for the node
 
-The first three have the submitter as their writer, the last one the job. Each is written whole.
+The submitter writes the first three, the job the last one. Each is written atomically.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from furu_slurm import ANY_RESTART, JobPayload
 
 NAME: Final = "slurm-dag"
 GRAPH: Final = "graph.jsonl"
-# A node may go on from its checkpoint for years, and its file is written anew each time.
+# A node may be retried from its checkpoint for years, and each time its whole file is written.
 _MOST_RETRIES: Final = 100
 _LONGEST_WHY: Final = 300
 
 
 @attrs.frozen
 class JobRef:
-    """Which job a node was given to, by names that its submitter chose.
+    """The job that a node was given to, by names that its submitter chose.
 
     Attributes:
         run_id: the run that submitted it.
@@ -56,12 +56,12 @@ class JobRef:
         return f"{self.run_id}/{self.token}:{self.index}"
 
     def submission(self, restarts: int = ANY_RESTART) -> Submission:
-        """The job as the store knows it."""
+        """The job as the store records it."""
         return Submission(NAME, str(self), restarts)
 
 
 def parse_ref(submission: Submission) -> JobRef | None:
-    """Which job a submission names; None for one of another executor, or of a future format."""
+    """The job that a submission names; None for one of another executor, or of a future format."""
     run_id, _, rest = submission.id.partition("/")
     token, _, index = rest.partition(":")
     if submission.executor != NAME or not token or not index.isdecimal():
@@ -74,7 +74,7 @@ def run_folder(run_id: str) -> Path:
     return furu_core.settings().path / "runs" / run_id
 
 
-# What a submission's jobs are to compute
+# The assignments of a submission's jobs
 
 
 @attrs.frozen
@@ -84,7 +84,7 @@ class Assignment:
     Attributes:
         place: where it stands in the store.
         offset: its place in the run's graph.
-        rerun: compute it although its artifact is there.
+        rerun: compute it although it has an artifact.
     """
 
     place: NodePlace
@@ -100,7 +100,7 @@ class Batch:
         run_id: the run.
         spec_key: of all the nodes.
         assignments: one for each job.
-        dependencies: what must be there before any of them.
+        dependencies: the nodes that must be done before any of them.
     """
 
     run_id: str
@@ -109,7 +109,7 @@ class Batch:
     dependencies: tuple[NodePlace, ...] = ()
 
     def payload(self, function: str, folder: Path) -> JobPayload:
-        """The same for the jobs.
+        """The batch as a payload for the jobs.
 
         Args:
             function: computes one of the nodes.
@@ -128,7 +128,7 @@ class Batch:
 
     @classmethod
     def of(cls, payload: JobPayload) -> Self:
-        """What `payload` gave.
+        """The batch in a payload that `payload` made.
 
         Raises:
             FuruStoreError: it is damaged.
@@ -150,7 +150,7 @@ class Batch:
 
 
 def begin(folder: Path, token: str, home: str) -> None:
-    """Say that a submission is being made, before anything refers to it.
+    """Record that a submission begins, before anything refers to it.
 
     Args:
         folder: the run's folder.
@@ -164,14 +164,14 @@ def begin(folder: Path, token: str, home: str) -> None:
 
 
 def take_back(folder: Path, token: str) -> None:
-    """Remove what was written down for a submission that was not made, and that nothing refers to."""
+    """Remove the files of a submission that was not made, and that nothing refers to."""
     for kind in ("json", "begun"):
         with suppress(OSError):
             (folder / "jobs" / f"{token}.{kind}").unlink()
 
 
 def unanswered(folder: Path) -> set[str]:
-    """The tokens of a run's submissions that were begun and of which sbatch's answer was not heard."""
+    """The tokens of a run's submissions that were begun, and whose answer from sbatch is missing."""
     found: dict[str, set[str]] = {"begun": set(), "ids": set()}
     with suppress(OSError):
         for name in os.listdir(folder / "jobs"):
@@ -182,7 +182,7 @@ def unanswered(folder: Path) -> set[str]:
 
 
 def age_of_submission(folder: Path, token: str) -> float | None:
-    """Seconds since a submission was begun, by this host's clock; None where nothing says so."""
+    """Seconds since a submission was begun, by this host's clock; None where no file tells."""
     path = folder / "jobs" / f"{token}.begun"
     try:
         return max(0.0, time.time() - path.stat().st_mtime)
@@ -191,7 +191,7 @@ def age_of_submission(folder: Path, token: str) -> float | None:
 
 
 def home_of_submission(folder: Path, token: str) -> str:
-    """Where the jobs of a submission are at home; empty where nothing says so."""
+    """The home of a submission's jobs; empty where no file tells."""
     try:
         return (folder / "jobs" / f"{token}.begun").read_text("utf-8")
     except OSError:
@@ -207,7 +207,7 @@ _IDS: Final = RecordFormat(_IdsRecord, "the ids of jobs", version=2)
 
 
 def write_job_ids(folder: Path, token: str, job_ids: Sequence[str]) -> None:
-    """Write down what sbatch has answered; it is found out by the token if that cannot be."""
+    """Write down the ids from sbatch's answer; if that fails, the jobs are found by the token."""
     with suppress(FuruStoreError):
         _write(folder / "jobs" / f"{token}.ids", _IDS.to_bytes(_IdsRecord(tuple(job_ids))))
 
@@ -225,19 +225,19 @@ def job_ids(folder: Path, token: str) -> tuple[str, ...]:
         return ()
 
 
-# How the job of a node stands
+# The state of a node's job
 
 
 @attrs.frozen
 class JobRecord:
-    """How the job of a node stands.
+    """The state of a node's job.
 
     Attributes:
-        spent: what the node has used up of its budgets in this run.
+        spent: the failures counted for the node in this run.
         token: the submission that the job belongs to.
         restarts: how often Slurm had restarted the job.
-        ended: whether it has said what became of its node. If not, and it is gone, it was lost.
-        terminated: whether Slurm told it to end, and it did not know why.
+        ended: whether it has reported what became of its node. If not, and it is gone, it was lost.
+        terminated: whether Slurm told it to end, for a reason that it did not know.
         failure: why the node failed for good.
         blocked_by: short name of a dependency that failed, so that the node could not begin.
         retries: why the node was tried again, each of the first hundred times.
@@ -253,7 +253,7 @@ class JobRecord:
     retries: tuple[str, ...] = ()
 
     def tried_again(self, why: str) -> JobRecord:
-        """The same when the node is tried once more."""
+        """The record after one more retry."""
         return attrs.evolve(self, retries=(*self.retries, why[:_LONGEST_WHY])[:_MOST_RETRIES])
 
 
@@ -261,7 +261,7 @@ _FORMAT: Final = RecordFormat(JobRecord, "the record of a node's job", version=2
 
 
 def write_job_record(folder: Path, node_hash: str, record: JobRecord) -> None:
-    """Write down how the job of a node stands.
+    """Write the record of a node's job.
 
     Raises:
         FuruStoreError: the run's folder cannot be written.
@@ -270,7 +270,7 @@ def write_job_record(folder: Path, node_hash: str, record: JobRecord) -> None:
 
 
 def read_job_record(folder: Path, node_hash: str) -> JobRecord | None:
-    """How the job of a node stands; None when it has not begun, or its file is damaged."""
+    """Read the record of a node's job; None when it has not begun, or its file is damaged."""
     try:
         return _FORMAT.read(folder / "jobs" / f"{node_hash}.json")
     except (FileNotFoundError, FuruStoreError):

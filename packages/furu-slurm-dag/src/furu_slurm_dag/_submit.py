@@ -1,4 +1,4 @@
-"""Submitting the jobs of nodes: note it in the store, write down what they are to do, call sbatch."""
+"""Submitting the jobs of nodes: note the submission in the store, write the payload, call sbatch."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ class Job:
     """The job of a node.
 
     Attributes:
-        job_id: as Slurm calls it.
-        name: as its submitter does.
+        job_id: its id in Slurm.
+        name: its run, token and index, which its submitter chose.
         size: how many jobs its submission has.
-        home: where it is at home, see `furu_slurm.at_home`.
+        home: its home, see `furu_slurm.at_home`.
     """
 
     job_id: str
@@ -80,24 +80,24 @@ class Job:
 
     @property
     def submitted(self) -> SubmittedJob:
-        """The same for whoever asks how it is."""
+        """The job as `JobHealth` and `liveness_of` take it."""
         return SubmittedJob(self.full_id, self.name.token, self.name.index, self.home)
 
 
 class TooMany(FuruSlurmError):
-    """What a job waits for is too long a list for sbatch; fewer are left when some have ended."""
+    """A job depends on too many others for sbatch; fewer are left once some have ended."""
 
 
 class Submitter:
-    """Submits the jobs of one run, and adopts those that others have submitted.
+    """Submits the jobs of one run, and adopts those that other runs have submitted.
 
     Args:
-        cluster: where to.
-        specs: by spec key.
-        root: below which jobs have their logs.
+        cluster: where the jobs run.
+        specs: the specs by spec key.
+        root: the folder below which jobs have their logs.
         run_id: the run.
         folder: its folder.
-        signal_before_secs: how long before their walltime's end jobs are told.
+        signal_before_secs: how long before their walltime's end jobs are signalled.
     """
 
     def __init__(
@@ -119,15 +119,15 @@ class Submitter:
         self._sizes: dict[str, int] = {}  # of submissions by others, by token
         self.largest = cluster.max_array_size()
         self._home = cluster.home()
-        # Called again and again while somebody else's submission is waited for; it may raise.
+        # Called repeatedly while the submission of another run is waited for; it may raise.
         self.look_up: Callable[[], None] = lambda: None
 
     def log_folder(self, spec_key: str) -> Path:
-        """Where the logs of jobs with a spec key are."""
+        """The folder of the logs of jobs with a spec key."""
         return node_log_folder(self.root, spec_key, self.run_id)
 
     def close(self) -> None:
-        """Close the run's graph, until more is submitted."""
+        """Close the run's graph file, until more is submitted."""
         if self._graph is not None:
             self._graph.close()
             self._graph = None
@@ -135,18 +135,18 @@ class Submitter:
     def submit(
         self, group: Group, jobs: Mapping[str, Job], places: Sequence[NodePlace]
     ) -> dict[str, Job]:
-        """Submit jobs for a group's nodes, or adopt those that others submitted meanwhile.
+        """Submit jobs for a group's nodes, or adopt those that other runs submitted meanwhile.
 
         Args:
             group: at most `largest` nodes.
             jobs: of the nodes that the group waits for, by hash.
-            places: where those stand.
+            places: of those nodes in the store.
 
         Returns:
-            The nodes' jobs, by hash; none for those that somebody else computes without a job.
+            The nodes' jobs, by hash; none for nodes that another process computes without a job.
 
         Raises:
-            TooMany: what the group waits for is too long a list.
+            TooMany: the group depends on too many jobs.
             FuruSubmitRefused, FuruSubmitLimit, FuruSlurmUnavailable: as `Cluster.submit`.
             FuruStoreError: the store cannot be written.
         """
@@ -162,7 +162,7 @@ class Submitter:
             try:
                 found = self._submit(ours, token, dependency, places)
             except FuruError as error:
-                # After anything else, Ctrl-C for instance, the jobs may be in the queue.
+                # After any other exception, such as that of Ctrl-C, the jobs may be in the queue.
                 if not getattr(error, "maybe_submitted", False):
                     _forget(ours)
                     take_back(self._folder, token)
@@ -174,7 +174,7 @@ class Submitter:
         return found
 
     def _size(self, folder: Path, token: str) -> int:
-        """How many jobs a submission has; 0 where nothing tells, and so whether all are meant."""
+        """How many jobs a submission has; 0 where that is not known."""
         if token not in self._sizes:
             try:
                 self._sizes[token] = len(read_payload(payload_file(folder, token)).jobs)
@@ -208,7 +208,7 @@ class Submitter:
             payload=batch.payload(FUNCTION, self._folder),
             dependency=dependency,
             requeue=True,
-            # Else a short job would be told to end before it has begun.
+            # At most half of the walltime, or a short job would be told to end before it has begun.
             signal_before_secs=min(self._signal_before_secs, int(30 * spec.time_min)),
         )
         write_job_ids(self._folder, token, [at_home(one, self._home) for one in ids])
@@ -222,7 +222,7 @@ class Submitter:
     def _note(
         self, nodes: Iterable[PlanNode], token: str
     ) -> tuple[list[PlanNode], list[tuple[PlanNode, Submission]]]:
-        """Note the submission of nodes; those noted, and those that others submitted."""
+        """Note the submission of nodes; return those noted, and those that other runs submitted."""
         ours: list[PlanNode] = []
         others: list[tuple[PlanNode, Submission]] = []
         try:
@@ -239,10 +239,10 @@ class Submitter:
         return ours, others
 
     def adopt(self, node: PlanNode, submission: Submission) -> Job | None:
-        """The job that somebody else submitted for a node; None when it is gone before it was seen.
+        """The job that another run submitted for a node; None when it was gone before it was found.
 
         Raises:
-            FuruExecutorError: it is no job whose end another job could wait for.
+            FuruExecutorError: it is no job that another job could depend on.
         """
         name = parse_ref(submission)
         if name is None:
@@ -255,7 +255,7 @@ class Submitter:
         deadline = time.monotonic() + UNCONFIRMED_SECS
         said = False
         while True:
-            # Again and again: a listing does not show what another user submits.
+            # The file is read repeatedly, because a listing does not show another user's jobs.
             known = job_ids(folder, name.token)
             if name.index < len(known):
                 return Job(bare_id(known[name.index]), name, size, home)
@@ -274,7 +274,7 @@ class Submitter:
 
 
 def _noted_by_other(node: PlanNode, submission: Submission) -> Submission | None:
-    """Note a node's submission, unless it is that of a living job already."""
+    """Note a node's submission, unless a live job is noted already, whose submission is returned."""
     while True:
         before = submission_of(node.obj)
         if before is not None and _holds(node, before):
@@ -284,7 +284,7 @@ def _noted_by_other(node: PlanNode, submission: Submission) -> Submission | None
 
 
 def cannot_wait_error(node: PlanNode, holder: Holder | None) -> FuruExecutorError:
-    """The error for a node whose end no job can wait for."""
+    """The error for a node that is computed without a job that another job could depend on."""
     return FuruExecutorError(
         f"{node.name} is computed by {holder or 'somebody else'}, which is no job of {NAME} that "
         "Slurm knows here, so no job can wait for it",
@@ -294,7 +294,7 @@ def cannot_wait_error(node: PlanNode, holder: Holder | None) -> FuruExecutorErro
 
 
 def submission_to_wait_for(node: PlanNode, holder: Holder | None) -> Submission:
-    """The submission by which a node is computed; an error unless it is one of this executor."""
+    """The submission that computes a node; raise unless it is one of this executor."""
     submission = None if holder is None else holder.submission
     if submission is None or parse_ref(submission) is None:
         raise cannot_wait_error(node, holder)
@@ -306,7 +306,7 @@ def _lives(submission: Submission) -> bool:
 
 
 def _holds(node: PlanNode, submission: Submission) -> bool:
-    """Whether a job may compute a node yet; where nobody tells, the attempt does that it made."""
+    """Whether a job may still compute a node; if that is not known, its attempt tells."""
     match liveness([submission])[submission]:
         case Liveness.ALIVE:
             return True

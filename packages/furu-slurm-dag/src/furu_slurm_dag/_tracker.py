@@ -1,4 +1,4 @@
-"""The jobs of a run's nodes, as its submitter sees them: what is to be submitted, and what ended."""
+"""The jobs of a run's nodes, as its submitter sees them: which are to be submitted, which ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from furu_slurm_dag._submit import Job, Submitter, submission_to_wait_for
 _log = logging.getLogger("furu.slurm")
 
 _VISIBLE_SECS: Final = 60.0
-_READ_SECS: Final = 60.0  # between two looks at what a job that runs says itself
+_READ_SECS: Final = 60.0  # how often the record of a running job is read
 _NOT_THERE: Final = tuple(stage for stage in Stage if stage is not Stage.DONE)
 _UNSUBMITTED: Final = (Stage.PENDING, Stage.READY)
 _SUBMITTED: Final = (Stage.OUT, Stage.WAITING)
@@ -33,20 +33,20 @@ _SUBMITTED: Final = (Stage.OUT, Stage.WAITING)
 
 @attrs.define
 class TrackedNode:
-    """A node that was not there when the run began, or when it came to the run.
+    """A node that was not done when the run began, or when it was added to the run.
 
     Attributes:
-        node: as it came to the run; the frontier knows what it depends on now.
-        place: where it stands in the store.
+        node: as it was planned; the frontier knows its current dependencies.
+        place: its place in the store.
         job: the job that computes it.
-        running: whether that has begun.
-        waits_for: the jobs that it waits for, by the hashes of their nodes.
-        adopted: whether somebody else submitted it.
-        ended: since when it is known to be over and nothing seen of a result.
-        health: how it is.
-        since: when the node came to stand as it stands, by `time.monotonic`.
-        read: when it was looked what its job, which runs, says itself.
-        retries: how many times it was told that its jobs tried it again.
+        running: whether that job has begun.
+        waits_for: the jobs that it depends on, by the hashes of their nodes.
+        adopted: whether another run submitted it.
+        ended: since when the job is known to be over, while no result has been seen.
+        health: the health of the job.
+        since: when `running` or the job last changed, by `time.monotonic`.
+        read: when the record of its running job was read last.
+        retries: how many retries by its jobs have been reported.
     """
 
     node: PlanNode
@@ -67,7 +67,7 @@ class TrackedNode:
         return self.node.hash
 
     def has(self, job: Job | None) -> None:
-        """The node is given to another job, or to none."""
+        """Give the node to another job, or to none."""
         self.job = job
         self.running = self.adopted = False
         self.ended = None
@@ -76,22 +76,22 @@ class TrackedNode:
 
 
 class Tracker:
-    """Keeps the frontier of a run by what becomes of the jobs of its nodes.
+    """Updates the frontier of a run from the states of its nodes' jobs.
 
-    A node is OUT while a job of this run, or one that somebody submitted meanwhile, is to compute it;
-    it is WAITING while one does that somebody had submitted before.
+    A node is OUT while a job of this run is to compute it, or a job that another run has submitted
+    meanwhile; it is WAITING while a job is to compute it that another run had submitted before.
 
     Args:
         frontier: the nodes of the run.
-        submitter: knows where logs are, and finds jobs that others submitted.
-        settings: for budgets and waits.
-        journal: is told what happens.
+        submitter: knows the folders of logs, and finds jobs that other runs submitted.
+        settings: the limits of retries and waits.
+        journal: records the events.
 
     Attributes:
-        to_cancel: jobs that are not worth going on with.
+        to_cancel: ids of jobs whose results are not needed.
 
     Raises:
-        FuruExecutorError: a node is computed by somebody whose end no job can wait for.
+        FuruExecutorError: a node is computed by a process that no job can depend on.
     """
 
     def __init__(
@@ -104,24 +104,24 @@ class Tracker:
         self._reader = StateReader()
         self._visible_secs = max(settings.lease_secs, _VISIBLE_SECS)
         self._nodes: dict[str, TrackedNode] = {}
-        self._because: dict[str, str] = {}  # short names of failed nodes, by what they block
-        self._left: list[PlanNode] = []  # whose adopted jobs are gone
+        self._because: dict[str, str] = {}  # failed nodes' short names, by what they block
+        self._left: list[PlanNode] = []  # nodes whose adopted jobs are gone
         self.to_cancel: list[str] = []
         self._track(late=False)
         self._tell_blocked(frontier.in_stage(Stage.BLOCKED))
         self._take_over()
 
-    # What there is
+    # Nodes and their jobs
 
     def __getitem__(self, node_hash: str) -> TrackedNode:
         return self._nodes[node_hash]
 
     def jobs(self) -> dict[str, Job]:
-        """The jobs of nodes that are not over, by hash."""
+        """The jobs that have not ended, by the hash of their node."""
         return {one.hash: one.job for one in self._submitted() if one.job is not None}
 
     def job_ids(self) -> dict[str, str]:
-        """The last jobs of nodes, by hash, those that have ended among them."""
+        """The ids of the nodes' latest jobs, by hash, ended ones included."""
         return {one.hash: one.job.job_id for one in self._nodes.values() if one.job is not None}
 
     def running(self) -> list[tuple[PlanNode, float]]:
@@ -137,7 +137,7 @@ class Tracker:
         return self._frontier.in_stage(*_UNSUBMITTED)
 
     def pending(self) -> set[str]:
-        """The nodes that are not there."""
+        """The hashes of nodes that are not done."""
         return {node.hash for node in self._frontier.in_stage(*_NOT_THERE)}
 
     def blocked(self) -> tuple[tuple[str, str], ...]:
@@ -147,7 +147,7 @@ class Tracker:
         )
 
     def refresh(self) -> None:
-        """See in the store what is there by now, before jobs are made to wait for it."""
+        """Check in the store which nodes are done by now, before jobs are made to depend on them."""
         self._reader.refresh()
         for one in self._nodes.values():
             if self._stage(one) in (*_UNSUBMITTED, *_SUBMITTED) and self._is_there(one):
@@ -157,8 +157,8 @@ class Tracker:
         """Note the jobs that were submitted or adopted.
 
         Args:
-            jobs: of nodes, by hash.
-            waits_for: those that they wait for, by the hashes of their nodes.
+            jobs: the jobs, by the hashes of their nodes.
+            waits_for: the jobs that they depend on, by the hashes of their nodes.
         """
         names = {one: job.job_id for one, job in waits_for.items()}
         for node_hash, job in jobs.items():
@@ -181,13 +181,13 @@ class Tracker:
     def _is_there(self, one: TrackedNode) -> bool:
         return not one.node.rerun and self._reader.done(one.node.obj)
 
-    # Looking
+    # Looking at the jobs
 
     def look(self, snapshot: Snapshot) -> None:
-        """See how all nodes stand now.
+        """Update the stages of all nodes.
 
         Args:
-            snapshot: how the jobs stood a moment ago; what it does not know is left as it is.
+            snapshot: the states of the jobs a moment ago; nodes whose jobs it does not show stay.
         """
         self._reader.refresh()
         for one in list(self._nodes.values()):
@@ -202,7 +202,7 @@ class Tracker:
                     if snapshot.known:
                         self._look_at_job(one, one.job, snapshot)
                 case Stage.WAITING:
-                    # At the last look nobody could be waited for, or that was broken off.
+                    # The last look found no job to wait for, or was broken off before it did.
                     self._adopt(one, self._reader.state(one.node.obj))
                 case _:
                     pass
@@ -245,7 +245,7 @@ class Tracker:
             case Health.DENIED:
                 self._has_ended(one, job, None, snapshot)
             case Health.UNKNOWN | Health.OUT_OF_SIGHT | Health.SILENT | Health.LOST:
-                # That a listing does not show it proves nothing. Of another user's its attempt says more.
+                # A listing without the job proves nothing. For another user's job the attempt tells more.
                 if one.adopted and self._reader.state(one.node.obj).state is NodeState.STALE:
                     self._has_ended(one, job, None, snapshot)
             case Health.RESTARTED:
@@ -259,7 +259,7 @@ class Tracker:
         self._judge(one, job, info, snapshot, waited=now - one.ended)
 
     def _look_back(self, one: TrackedNode, snapshot: Snapshot) -> None:
-        """See that the job of a node that is there has ended, in Slurm's eyes as well."""
+        """Check that the job of a node that is done has ended for Slurm, too."""
         if one.job is None or one.adopted:
             return
         if one.health.verdict in (Health.ENDED, Health.DENIED):
@@ -270,18 +270,18 @@ class Tracker:
             one.job = None
 
     def _unblocked_since(self, one: TrackedNode) -> float | None:
-        """Since when all that a node's job waits for has been there."""
+        """Since when all nodes that a node's job depends on have been done."""
         if not one.waits_for and not one.adopted:
-            return None  # a dependency of the user's own
+            return None  # the job has a dependency from the user's spec
         below = [self._nodes[item] for item in self._below(one) if item in self._nodes]
         there = all(self._stage(other) is Stage.DONE for other in below)
         return max([one.since, *(other.since for other in below)]) if there else None
 
     def _left_since(self, one: TrackedNode, job: Job) -> float | None:
-        """Since when a job that runs, as Slurm says, has said its last word; looked at now and then.
+        """When a job that runs, according to Slurm, wrote its last report; checked now and then.
 
-        A controller of Slurm that was killed may forget ends of jobs, and believe in them until their
-        walltime.
+        A Slurm controller that was killed may forget that jobs ended, and list them as running until
+        their walltime is over.
         """
         now, left = time.monotonic(), one.health.left
         if left is None and now - max(one.since, one.read) <= _READ_SECS:
@@ -295,10 +295,10 @@ class Tracker:
     def _judge(
         self, one: TrackedNode, job: Job, info: JobInfo | None, snapshot: Snapshot, *, waited: float
     ) -> None:
-        """What became of a node whose job is over and whose artifact is not to be seen."""
+        """Decide what became of a node whose job is over and whose artifact is not visible."""
         record = self._listen(one, job)
         if record is not None and record.token != job.name.token:
-            record = None  # of an earlier job of this run
+            record = None  # the record is that of an earlier job of this run
         if record is not None and record.failure is not None:
             log = record.failure.log or self.log_of(one)
             self._fail(one, attrs.evolve(record.failure, log=log))
@@ -308,9 +308,9 @@ class Tracker:
         elif one.node.rerun and info is None and record is not None and record.ended:
             self._done(one)
         elif waited < self._visible_secs and _says_more(info, record):
-            return  # a network filesystem shows it later
+            return  # a network filesystem may show the artifact later
         elif record is None and any(map(self._is_lost, self._below(one))):
-            self._again(one)  # which the frontier knows better
+            self._again(one)  # the frontier then blocks it
         elif self._follow(one, job):
             return
         elif record is None and self._is_orphan(one, snapshot):
@@ -323,7 +323,7 @@ class Tracker:
             self._lost(one, job, info, began=record is not None)
 
     def _follow(self, one: TrackedNode, job: Job) -> bool:
-        """Whether somebody else computes the node now, whom to wait for instead."""
+        """Whether another process computes the node now; if so, wait for that instead."""
         state = self._reader.state(one.node.obj)
         if state.state is NodeState.RUNNING:
             return True
@@ -342,15 +342,15 @@ class Tracker:
         return True
 
     def _lost(self, one: TrackedNode, job: Job, info: JobInfo | None, *, began: bool) -> None:
-        """A job that ended without a word: submit the node again, so many times in a row."""
+        """Treat a job that ended without a report: submit the node again, up to the limit."""
         how = f"its job {job.job_id} is gone" if info is None else f"its {info.words}"
         if not began and info is not None and info.state is JobState.FAILED:
-            # It never came to its node, and would not the next time.
+            # The job never came to its node, and would not the next time either.
             said = self._last_word(one) or "without a word"
             failure = self._failure(one, FailureKind.PROTOCOL, f"{how}: {said}")
             self._fail(one, failure)
             return
-        # Jobs that began count their losses by themselves; but perhaps they cannot write it down.
+        # Jobs that began count their losses themselves; but they may be unable to write them down.
         progress = made_progress(one.place)
         decision = self._losses.decide(one.hash, FailureKind.LOST, progress=progress)
         if decision.next_step is not NextStep.RETRY:
@@ -359,7 +359,7 @@ class Tracker:
         self._again(one)
 
     def _again(self, one: TrackedNode) -> None:
-        """Have a node submitted once more, unless it can never run."""
+        """Have a node submitted again, unless it can never run."""
         blocked: tuple[PlanNode, ...] = ()
         if self._stage(one) is Stage.WAITING:
             self._left.append(one.node)
@@ -370,17 +370,17 @@ class Tracker:
             self._journal.note(EventKind.NODE_RETRIED, one.node, "it is submitted once more")
         self._tell_blocked(blocked)
 
-    # What others submitted
+    # Jobs that other runs submitted
 
     def _take_over(self) -> None:
-        """Plan what submitters of adopted jobs had planned, now that it is up to this run."""
+        """Plan the nodes of adopted jobs that are gone, because this run has to compute them now."""
         while self._left:
             left, self._left = self._left, []
             self._tell_blocked(self._frontier.resolve(Reconciled(todo=tuple(left))))
             self._track(late=True)
 
     def _track(self, *, late: bool) -> None:
-        """Take up the nodes that came to the run.
+        """Track the nodes that were added to the run.
 
         Args:
             late: they are from below adopted jobs that are gone.
@@ -395,21 +395,21 @@ class Tracker:
             self._journal.late_failures()
         for one in new if late else ():
             if one.node.failure is not None and self._stage(one) in _UNSUBMITTED:
-                # What failed while others' jobs were waited for, they have tried often enough.
+                # If a node failed while its adopted job was waited for, that job has retried it enough.
                 self._fail(one, one.node.failure)
         for one in new:  # last, because it may raise
             if one.node.status is Status.IN_PROGRESS:
                 self._adopt(one, one.node.info)
 
     def _adopt(self, one: TrackedNode, info: NodeInfo) -> None:
-        """Wait for the job by which somebody else computes a node; or take it over if that is gone."""
+        """Wait for the job with which another run computes a node; take the node over if it is gone."""
         if info.state not in (NodeState.QUEUED, NodeState.RUNNING):
             self._left.append(one.node)
             return
         submission = submission_to_wait_for(one.node, info.holder)
         job = self._submitter.adopt(one.node, submission)
         if job is None:
-            # It ended between the look at the store and this one.
+            # The job ended between the look at the store and this one.
             self._left.append(one.node)
         else:
             one.has(job)
@@ -421,9 +421,9 @@ class Tracker:
         return self._frontier.stage(node_hash) in (Stage.FAILED, Stage.BLOCKED)
 
     def _is_orphan(self, one: TrackedNode, snapshot: Snapshot) -> bool:
-        """Whether Slurm cancelled a job for the sake of one that it waited for."""
+        """Whether Slurm cancelled a job because one that it depended on failed."""
         if one.adopted:
-            return True  # nobody here knows what it waited for
+            return True  # its dependencies are not known here
         for node_hash, job_id in one.waits_for.items():
             other = self._nodes[node_hash]
             if other.job is None or other.job.job_id != job_id:
@@ -434,11 +434,11 @@ class Tracker:
         return False
 
     def _listen(self, one: TrackedNode, job: Job) -> JobRecord | None:
-        """What a job says itself; told of it is that it began, and how often it tried its node again."""
+        """The job's own record; its begin and its new retries are put into the journal."""
         record = read_job_record(run_folder(job.name.run_id), one.hash)
         if record is not None:
             if record.token == job.name.token and not record.blocked_by:
-                self._stands(one, running=True)  # perhaps it was quicker than two looks
+                self._stands(one, running=True)  # it may have begun and ended between two looks
             for why in record.retries[one.retries :]:
                 self._journal.note(EventKind.NODE_RETRIED, one.node, why)
             one.retries = max(one.retries, len(record.retries))
@@ -477,7 +477,7 @@ class Tracker:
         self._fail(one, self._failure(one, FailureKind.CANCELLED, message))
 
     def _tell_blocked(self, nodes: Iterable[PlanNode]) -> None:
-        """Say because of which node each of these will never run, those that they need first."""
+        """Log for each of these nodes which failed node blocks it, dependencies first."""
         for node in nodes:
             lost = next(filter(self._is_lost, node.dependencies), "")
             if node.hash not in self._because:
@@ -486,7 +486,7 @@ class Tracker:
             self._journal.note(EventKind.NODE_CANCELLED, node, said)
 
     def log_of(self, one: TrackedNode) -> Path | None:
-        """The log of a node's job, where there is one."""
+        """The log of a node's job, if there is one."""
         if one.job is None or one.job.name.run_id != self._submitter.run_id:
             return None
         path = job_log(self._submitter.log_folder(one.node.spec_key), one.job.job_id)
@@ -496,13 +496,13 @@ class Tracker:
         return Failure(kind, "", message, one.node.name, one.hash, self.log_of(one))
 
     def _last_word(self, one: TrackedNode) -> str:
-        """What a job that never came to its node said last."""
+        """The last message in the log of a job that never came to its node."""
         log = self.log_of(one)
         return "" if log is None else last_word(log)
 
 
 def _says_more(info: JobInfo | None, record: JobRecord | None) -> bool:
-    """Whether a job wrote down more than is to be seen: an artifact, or why there is none."""
+    """Whether a job's record tells of an artifact, or of a failure, that is not visible yet."""
     if info is None:
         return record is not None and record.ended
     if info.state is JobState.COMPLETED:

@@ -1,4 +1,4 @@
-"""The settings that this package owns, and where they say that the logs of jobs are.
+"""The settings of this package, and the folders of the jobs' logs, which depend on them.
 
 `FURU_SLURM` is the table ``[tool.furu.slurm]`` of `pyproject.toml` and travels as JSON.
 `FURU_SUBMITIT_PATH` is the root of ``{nodes,workers}/<spec key>/<run id>/``, where jobs have their logs.
@@ -19,14 +19,14 @@ VARIABLE: Final = "FURU_SLURM"
 PATH_VARIABLE: Final = "FURU_SUBMITIT_PATH"
 SPECS: Final = "specs"
 _NOT_TAKEN: Final = re.compile(r"[%\\\x00-\x1f\x7f]")
-_TAIL: Final = 4096  # bytes of a log in which a job's last word stands
+_TAIL: Final = 4096  # bytes at the end of a log in which a job's last message is looked for
 
 
 def normalise_slurm(text: str, _base: Path) -> str:
     """The table ``[tool.furu.slurm]`` as JSON.
 
     Raises:
-        ValueError: it makes no sense, and why.
+        ValueError: the table is invalid; the message says why.
     """
     try:
         table = json.loads(text)
@@ -37,7 +37,7 @@ def normalise_slurm(text: str, _base: Path) -> str:
     unknown = sorted(set(table) - {SPECS})
     if unknown:
         raise ValueError(f"{unknown[0]!r} is unknown there, expected [tool.furu.slurm.specs.<key>]")
-    # The specs themselves are looked at by whoever submits: every job has this setting, too.
+    # The submitter checks the specs themselves: every job reads this setting too, and needs no specs.
     return json.dumps(table, sort_keys=True)
 
 
@@ -52,7 +52,7 @@ def normalise_path(text: str, base: Path) -> str:
     return os.path.normpath(base / Path(text).expanduser())
 
 
-# Where jobs have their logs
+# The folders of the jobs' logs
 
 
 def submitit_root(given: Path | str | None = None) -> Path:
@@ -62,7 +62,7 @@ def submitit_root(given: Path | str | None = None) -> Path:
         given: a folder; None for `FURU_SUBMITIT_PATH`, else the store's ``submitit``.
 
     Raises:
-        FuruSlurmError: it has a character in its name that Slurm does not take: a percent sign, a
+        FuruSlurmError: its name has a character that Slurm does not accept: a percent sign, a
             backslash, or one that cannot be printed.
     """
     settings = furu_core.settings()
@@ -77,7 +77,7 @@ def submitit_root(given: Path | str | None = None) -> Path:
 
 
 def node_log_folder(root: Path, spec_key: str, run_id: str) -> Path:
-    """Where the jobs that compute one node each have their logs.
+    """The folder of the logs of jobs that compute one node each.
 
     Example:
         >>> from pathlib import Path
@@ -89,12 +89,12 @@ def node_log_folder(root: Path, spec_key: str, run_id: str) -> Path:
 
 
 def worker_log_folder(root: Path, spec_key: str, run_id: str) -> Path:
-    """Where the workers of a pool have their logs."""
+    """The folder of the logs of a pool's workers."""
     return root / "workers" / _quoted(spec_key) / run_id
 
 
 def job_log(folder: Path, job_id: str) -> Path:
-    """The log of one job, which is there once the job has started.
+    """The log file of one job, which exists once the job has started.
 
     Args:
         folder: the one that the job was submitted with.
@@ -104,7 +104,7 @@ def job_log(folder: Path, job_id: str) -> Path:
 
 
 def last_word(log: Path) -> str:
-    """What a job that could not do what it was to do said last in its log; empty where it said nothing."""
+    """The last message in the log of a job that could not do its work; empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))

@@ -43,7 +43,7 @@ _COMMAND_SECS: Final = 30.0
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _LOOKS: Final = 2  # a controller that was busy may answer squeue before it has queued the job
 _IDS_A_CALL: Final = 500
-_END_SECS: Final = 5.0  # for an answer of when the walltime ends, of what is left of that
+_END_SECS: Final = 5.0  # how long Slurm may take to answer when the walltime ends
 
 
 _log = logging.getLogger("furu.slurm")
@@ -96,13 +96,13 @@ class SlurmCluster(Cluster):
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             script.write_text(request.script, "utf-8")
-        # On the command line options outweigh the user's `SBATCH_*`, in the script they would not: one
-        # `SBATCH_JOB_NAME` in a profile, and no job could be found by its name.
+        # Options on the command line override the user's `SBATCH_*`, options in the script do not: with
+        # `SBATCH_JOB_NAME` in a user's profile no job could be found by its name.
         command = ["sbatch", *request.options, str(script)]
         try:
             number = self._submitted(command, full_name, token, again=again)
         except (FuruSubmitLimit, FuruSlurmUnavailable) as error:
-            # It is tried again and again, under another token each time.
+            # Callers try again, with a new token each time, so the files of this token are of no use.
             for one in () if getattr(error, "maybe_submitted", False) else (payload.path, script):
                 one.unlink(missing_ok=True)
             raise
@@ -111,13 +111,13 @@ class SlurmCluster(Cluster):
         return [str(number)] if count == 1 else [f"{number}_{i}" for i in range(count)]
 
     def _submitted(self, command: list[str], name: str, token: str, *, again: bool) -> int:
-        """Submit until it is known to have happened, once.
+        """Call sbatch until the job is known to have been submitted, exactly once.
 
         Args:
             command: the call of sbatch.
             name: the job's whole name.
-            token: the end of it.
-            again: somebody began to submit this before, and may have succeeded.
+            token: the token at its end.
+            again: a process began to submit this before, and may have succeeded.
 
         Returns:
             The number of the job or array.
@@ -144,7 +144,7 @@ class SlurmCluster(Cluster):
             if complaint is Complaint.LIMIT and not reply.timed_out:
                 raise limit_error(reply, token)
             if complaint is not Complaint.UNREACHABLE:
-                # It must not be submitted again before Slurm has said that it is not there.
+                # It must not be submitted again before Slurm has said that there is no such job.
                 found = self._look_up(name, deadline, unsure=True)
                 if found is None:
                     raise unavailable_error(reply, token)
@@ -164,7 +164,7 @@ class SlurmCluster(Cluster):
     def _look_up(
         self, name: str, deadline: float, *, unsure: bool, long_ago: bool = False
     ) -> list[JobInfo] | None:
-        """The jobs of a name; empty when there are certainly none, None when nobody says."""
+        """The jobs of a name; empty when there are certainly none, None when that is not known."""
         looks = 0
         pauses = iter(_PAUSES)
         deadline = max(
@@ -187,7 +187,7 @@ class SlurmCluster(Cluster):
     def _one_of(self, found: list[JobInfo], reply: Reply, token: str) -> int:
         numbers = sorted({split_id(info.job_id)[0] for info in found})
         first = [info for info in found if split_id(info.job_id)[0] == numbers[0]]
-        # Slurm keeps what it refused as a job that failed.
+        # Slurm keeps a job that it refused as one that failed.
         if all(info.state is JobState.FAILED and info.reason == "BadConstraints" for info in first):
             raise refused_error(reply, token)
         if numbers[1:]:
@@ -195,7 +195,7 @@ class SlurmCluster(Cluster):
         return numbers[0]
 
     def jobs(self, wanted: Iterable[str] = (), *, fresh: bool = False) -> Snapshot:
-        """How jobs stand; see `Cluster.jobs`."""
+        """The states of jobs; see `Cluster.jobs`."""
         return shared_queue().look(wanted, newer_than=time.monotonic() if fresh else None)
 
     def cancel(self, job_ids: Iterable[str]) -> None:
@@ -236,9 +236,9 @@ class SlurmCluster(Cluster):
             FuruSlurmUnavailable: Slurm does not say.
         """
         command = ["scontrol", "--oneliner", "show", "job", bare_id(job_id)]
-        # Else it is the local time, of which one hour a year is there twice.
+        # Without TZ it would be local time, in which one hour a year occurs twice.
         reply = call(command, timeout=timeout, environ=query_environ() | {"TZ": "UTC0"})
-        # Of a job that is being ended it is the present.
+        # For a job that is being ended, Slurm gives the present time.
         told = re.search(r" JobState=(?:RUNNING|SUSPENDED) .* EndTime=(\S+)", reply.out)
         if told is None:
             raise FuruSlurmUnavailable(
@@ -252,7 +252,7 @@ class SlurmCluster(Cluster):
             return None  # Unknown: there is no limit
 
     def max_array_size(self) -> int:
-        """How many calls one submission may have; asked until Slurm has answered once."""
+        """How many jobs one submission may have; remembered once Slurm has answered."""
         return (configuration() or Configuration("")).max_array_size
 
     def home(self) -> str:
@@ -262,9 +262,9 @@ class SlurmCluster(Cluster):
 
 
 def with_current_end(job: JobEnvironment) -> JobEnvironment:
-    """A job with the end that its walltime has now; as it is where Slurm does not answer.
+    """A job with the current end of its walltime; unchanged where Slurm does not answer.
 
-    It may have been given more, or less, since it began.
+    The walltime may have been extended or shortened since the job began.
 
     Example:
         >>> from furu_slurm import JobEnvironment, with_current_end
@@ -281,7 +281,7 @@ def with_current_end(job: JobEnvironment) -> JobEnvironment:
 
 
 def _own(job_ids: Iterable[str]) -> Iterator[str]:
-    """The ids of jobs of this cluster: another one has other jobs of the same numbers."""
+    """Those ids that are of this cluster: another cluster has other jobs with the same numbers."""
     for job_id in job_ids:
         home = home_of(job_id)
         slurm = None if home is None else configuration()
@@ -296,7 +296,7 @@ def _job_number(reply: Reply) -> int | None:
 
 
 def _ranges(job_ids: Iterable[str]) -> list[str]:
-    """Ids as scancel takes them, with the elements of one array together."""
+    """Ids in scancel's format, with the elements of one array together."""
     arrays: dict[int, list[int]] = {}
     names = []
     for job_id in job_ids:

@@ -1,4 +1,4 @@
-"""What jobs ask of Slurm: a spec, and those of a run, by spec key."""
+"""What jobs ask of Slurm: a spec, and the specs of a run, by spec key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from furu_slurm.errors import FuruSpecError
 DEFAULT: Final = "default"
 _SHOWN: Final = 3  # names of nodes in one message
 
-# The options of sbatch that the fields of a spec say, each with the field.
+# The options of sbatch that fields of a spec set, each with the field.
 _FIELDS: Final = {
     "partition": "partition",
     "cpus_per_task": "cpus",
@@ -27,7 +27,7 @@ _FIELDS: Final = {
     "time": "time_min",
     "setup": "setup",
 }
-# What furu itself decides, and what to do instead.
+# The options that furu itself sets, each with the reason or what to do instead.
 _OWNED: Final = {
     "job_name": "furu finds jobs by their names",
     "array": "furu makes arrays by itself",
@@ -49,7 +49,7 @@ _TASKS: Final = ("ntasks_per_node", "ntasks")
 
 
 def _extra(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A copy of nobody else's, with submitit's own names."""
+    """A copy of the user's parameters, by submitit's names."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -89,15 +89,15 @@ class SlurmSpec:
         mem_gb: memory in GB; 0 stands for all that a node has, None leaves it to Slurm.
         time_min: walltime in minutes.
         extra: any other parameter of submitit's `SlurmExecutor`, such as ``qos``, ``account`` or
-            ``constraint``; what it has no name for goes into ``additional_parameters``. A
-            ``dependency`` holds beside those that furu makes. ``use_srun`` is off unless it is
-            set here: the job's processes then belong to its batch step, and start also while
-            Slurm's controller is away.
+            ``constraint``; options that it has no name for go into ``additional_parameters``. A
+            ``dependency`` applies in addition to those that furu makes. ``use_srun`` is off unless
+            it is set here: without it the job's processes belong to its batch step, and start also
+            while Slurm's controller is away.
         setup: shell commands that run before Python starts.
 
     Raises:
-        FuruSpecError: a value makes no sense, `extra` says what a field says, or the job would have
-            more than one task and so compute a node more than once.
+        FuruSpecError: a value makes no sense, `extra` sets an option that a field sets, or the job
+            would have more than one task and so compute a node more than once.
 
     Example:
         >>> from furu_slurm import SlurmSpec
@@ -129,7 +129,7 @@ class SlurmSpec:
 
 
 def spec_from(given: SlurmSpec | Mapping[str, Any], key: str) -> SlurmSpec:
-    """A spec from itself or from a table of its fields.
+    """A spec from a `SlurmSpec` or from a table of its fields.
 
     Raises:
         FuruSpecError: as `SlurmSpec`; it names the spec key.
@@ -160,7 +160,7 @@ def spec_from(given: SlurmSpec | Mapping[str, Any], key: str) -> SlurmSpec:
 Specs = Mapping[str, SlurmSpec]
 GivenSpecs = Mapping[str, SlurmSpec | Mapping[str, Any]]
 
-#: Of the option `specs` of an executor, whose values are `GivenSpecs`.
+#: The kind of the option `specs` of an executor, whose values are `GivenSpecs`.
 SPECS_KIND: Final = OptionKind('JSON such as {"default": {"partition": "cpu"}}')
 
 
@@ -206,7 +206,7 @@ def resolve_specs(specs: GivenSpecs | None) -> dict[str, SlurmSpec]:
 
 
 def check_spec_keys(specs: Specs, nodes: Iterable[PlanNode]) -> None:
-    """See that there is a spec for each node, before anything is submitted.
+    """Check that there is a spec for each node, before anything is submitted.
 
     Args:
         specs: spec key to its spec.
@@ -248,7 +248,7 @@ def _bad(name: str, value: Any, expected: str) -> FuruSpecError:
 
 
 def _check_extra(spec: SlurmSpec) -> None:
-    # It imports submitit, which takes a while, and most specs need no more than fields.
+    # Imported here, because submitit takes a while to import, and most specs have no `extra`.
     from furu_slurm._submitit import SBATCH_NAMES, known_parameters
 
     known = {*known_parameters(), *SBATCH_NAMES}
@@ -299,7 +299,7 @@ def _check_one(where: str, option: str, name: str, value: Any) -> None:
 
 
 def _number(value: Any) -> float:
-    """How many at most; what is no number counts as many."""
+    """The number in a value; a value that is no number counts as many."""
     try:
         return 1 if value is None else int(value)
     except (TypeError, ValueError):

@@ -1,9 +1,9 @@
-"""How jobs stand: one squeue for many, and for each that it does not show a word about that one.
+"""The states of jobs: one squeue for many, and sacct or scontrol for each that squeue does not show.
 
-That squeue shows a job no more, or not yet, proves nothing: sites answer it from a cache, and it shows
-only one's own jobs. The proof is sacct's word that the job has ended, or scontrol's that there is none
-of this id. All are throttled, and shared by everyone in this process who asks about the same cluster.
-An answer that fails or takes too long is no information; nothing is concluded from it.
+A squeue without a job proves nothing: sites answer it from a cache, and it shows only the user's own
+jobs. The proof is sacct's answer that the job has ended, or scontrol's that no job has this id. All
+calls are throttled, and shared by all callers in this process that ask about the same cluster. A call
+that fails or takes too long gives no information; nothing is concluded from it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ from furu_slurm._states import JobInfo, JobState, Snapshot, job_elsewhere
 _TIMEOUT_SECS: Final = 30.0
 _SACCT_AGAIN_SECS: Final = 600.0  # until a cluster without accounting is asked again
 _SACCT_FAILED_SECS: Final = 15.0
-_SHARE: Final = 10  # a command may take a tenth of the time, whatever the interval
+_SHARE: Final = 10  # commands may take a tenth of the time, whatever the interval
 _LONGEST_PAUSE_SECS: Final = 20.0
 _IDS_A_CALL: Final = 500
-_ASKING_SECS: Final = (
-    10.0  # for questions about single jobs in one look; the others wait for the next
-)
+# How long one look may ask about single jobs; those left over wait for the next look.
+_ASKING_SECS: Final = 10.0
 _FIELDS: Final = ("JobArrayID", "State", "RestartCnt", "exit_code", "Reason", "Name")
 _SQUEUE: Final = (
     *("squeue", "--noheader", "--array", "--states=all"),
@@ -54,29 +53,29 @@ _NO_ACCOUNTING: Final = ("accounting storage is disabled", "cannot be started")
 
 @attrs.define
 class _Sacct:
-    """What sacct said of ended jobs, which does not change any more."""
+    """The answers of sacct about ended jobs, which do not change any more."""
 
     ended: dict[str, JobInfo] = attrs.field(factory=dict)
     asked: dict[str, float] = attrs.field(factory=dict)  # ids it does not know, and since when
     next: float = 0.0
-    fails: bool = False  # where there is accounting, that is
+    fails: bool = False  # sacct failed, though the cluster has accounting
 
 
 @attrs.define
 class _Scontrol:
-    """What scontrol said of single jobs and arrays."""
+    """The answers of scontrol about single jobs and arrays."""
 
     found: dict[str, list[JobInfo]] = attrs.field(factory=dict)  # by number
-    cut: set[str] = attrs.field(factory=set)  # numbers of which not all elements were told
-    denied: set[str] = attrs.field(factory=set)  # ids are not used again for years
-    asked: dict[str, float] = attrs.field(factory=dict)  # numbers, and when
-    pause: float = 0.0  # before one is asked for again
+    cut: set[str] = attrs.field(factory=set)  # numbers of arrays whose elements were not all listed
+    denied: set[str] = attrs.field(factory=set)  # remembered: ids are not used again for years
+    asked: dict[str, float] = attrs.field(factory=dict)  # numbers, and when they were asked for
+    pause: float = 0.0  # seconds before one is asked for again
     next: float = 0.0
     problem: str = ""
 
 
 class Queue:
-    """How the jobs of one user on one cluster stand.
+    """The states of the jobs of one user on one cluster.
 
     Args:
         interval: seconds between two looks, at least.
@@ -97,11 +96,11 @@ class Queue:
         newer_than: float | None = None,
         timeout: float | None = None,
     ) -> Snapshot:
-        """How the jobs stand.
+        """The states of the jobs.
 
         Args:
-            wanted: ids of jobs that are asked for one by one, should squeue not show them; those with
-                another cluster for a home are not.
+            wanted: ids of jobs that are asked for one by one if squeue does not show them, except
+                those whose home is another cluster.
             newer_than: a time by `time.monotonic`; an older snapshot will not do.
             timeout: seconds that a command may take.
         """
@@ -130,7 +129,7 @@ class Queue:
             if not unseen:
                 return seen
             seen = self._with_scontrol(seen, unseen, limit, newer_than)
-            # Where users are not shown each other's jobs, that there is none is said of all of those.
+            # A cluster that hides users' jobs from each other says of all of those that there is none.
             hidden = slurm is not None and slurm.hides_jobs
             denied = [
                 one
@@ -147,12 +146,12 @@ class Queue:
             self._due = 0.0
 
     def find(self, name: str, *, timeout: float, long_ago: bool = False) -> list[JobInfo] | None:
-        """All jobs of a name, the ended ones too, asked afresh; None for no information.
+        """All jobs of a name, ended ones included, from new calls; None for no information.
 
         Args:
             name: the job's whole name.
             timeout: seconds that a command may take.
-            long_ago: whether they may have ended so long ago that the accounting alone knows them.
+            long_ago: whether they may have ended so long ago that only the accounting knows them.
         """
         now = time.monotonic()
         seen = self.look(newer_than=now, timeout=timeout)
@@ -167,7 +166,7 @@ class Queue:
                 found = [info for info in parse_sacct(reply.out) if info.name == name]
                 if reply.ok and found:
                     return found
-        # squeue may have been answered from a cache, and the accounting lags behind.
+        # squeue may have answered from a cache, and the accounting lags behind.
         reply = self._ask_scontrol("jobs", timeout=timeout)
         if not reply.ok:
             return None
@@ -186,13 +185,13 @@ class Queue:
 
     def _of_sacct(self, job_ids: Collection[str], timeout: float) -> Mapping[str, JobInfo]:
         sacct, now = self._sacct, time.monotonic()
-        # The accounting may lag behind: a job it does not know now, it may know in a while.
+        # The accounting may lag behind: it may soon know a job that it does not know now.
         unknown = [
             job_id
             for job_id in job_ids
             if job_id not in sacct.ended and now - sacct.asked.get(job_id, -1e9) > self._interval
         ]
-        # Asking for an array answers for all of its elements, and in a fraction of the time.
+        # Asking for an array gives all of its elements, and in a fraction of the time.
         numbers = numbers_of(unknown)
         for start in range(0, len(numbers), _IDS_A_CALL):
             if time.monotonic() < sacct.next:
@@ -203,7 +202,7 @@ class Queue:
                 break
             sacct.asked.update(dict.fromkeys(unknown, now))
             for info in parse_sacct(reply.out):
-                # Who asks for the others of an array one after the other has been answered as well.
+                # Elements of the array that are asked for later have been answered as well.
                 sacct.asked[info.job_id] = now
                 if info.state.ended:
                     sacct.ended[info.job_id] = info
@@ -213,7 +212,7 @@ class Queue:
     def _with_scontrol(
         self, seen: Snapshot, unseen: list[str], timeout: float, newer_than: float | None
     ) -> Snapshot:
-        """What is seen, and what the controller says of jobs that are not."""
+        """The jobs seen so far, and the controller's answers about those that were not."""
         control, began = self._scontrol, time.monotonic()
         wanted: dict[str, list[str]] = {}
         for job_id in unseen:
@@ -224,7 +223,7 @@ class Queue:
         numbers = [one for one in wanted if control.asked.get(one, -math.inf) <= due]
         if numbers and began >= control.next:
             control.problem = ""
-            # Who was asked longest ago comes first, should time be up before the last one.
+            # The one asked for longest ago comes first, in case time is up before the last one.
             for number in sorted(numbers, key=lambda one: control.asked.get(one, -math.inf)):
                 reply = self._ask_scontrol("job", number, timeout=timeout)
                 found_now = list(parse_scontrol(reply.out)) if reply.ok else []
@@ -244,7 +243,7 @@ class Queue:
             control.pause = min(_SHARE * (time.monotonic() - began), _LONGEST_PAUSE_SECS)
         found = {info.job_id: info for one in wanted for info in control.found.get(one, ())}
         for number, job_ids in wanted.items():
-            # Of an array that goes on Slurm forgets elements that have ended.
+            # Slurm forgets the ended elements of an array that goes on.
             if number in control.found and number not in control.cut:
                 control.denied.update(job_id for job_id in job_ids if job_id not in found)
         return attrs.evolve(
@@ -255,7 +254,7 @@ class Queue:
         )
 
     def _ask_scontrol(self, *which: str, timeout: float) -> Reply:
-        # Else it cuts long lists of an array's elements.
+        # Without this variable scontrol truncates long lists of an array's elements.
         environ = query_environ() | {"SLURM_BITSTR_LEN": "0"}
         return call((*_SCONTROL, *which), timeout=timeout, environ=environ)
 
@@ -276,21 +275,21 @@ def _is_others(job_id: str) -> bool:
 
 
 def _pause_after(reply: Reply) -> float:
-    """Seconds not to ask again: little may be asked of a controller to which it means much work.
+    """Seconds to wait before the next call: a controller that took long is asked less often.
 
-    One that was down or starting took as long without any work, and there is news when it is back.
+    One that was down or starting took long without having any work, and has news once it is back.
     """
     wanted = _SHARE * reply.seconds if reply.ok else reply.seconds
     return min(wanted, _LONGEST_PAUSE_SECS)
 
 
 def numbers_of(job_ids: Iterable[str]) -> list[str]:
-    """The ids of jobs and of the arrays that elements belong to."""
+    """The numbers of jobs, and of the arrays that elements belong to."""
     return sorted({job_id.partition("_")[0] for job_id in job_ids})
 
 
 def parse_squeue(text: str) -> Iterator[JobInfo]:
-    """The jobs in squeue's listing; lines that are none are passed over.
+    """The jobs in squeue's listing; other lines are skipped.
 
     Example:
         >>> next(parse_squeue("2_3|PENDING|1|0|Priority|Train.k3v9x0|")).job_id
@@ -313,7 +312,7 @@ def parse_squeue(text: str) -> Iterator[JobInfo]:
 
 
 def parse_sacct(text: str) -> Iterator[JobInfo]:
-    """The jobs in sacct's listing, elements of arrays that have not started left out."""
+    """The jobs in sacct's listing, without elements of arrays that have not started."""
     for line in text.splitlines():
         parts = line.strip().split("|", 3)
         if len(parts) < 4 or not parts[0].replace("_", "").isdigit():
@@ -375,7 +374,7 @@ def _places(text: str) -> Iterator[int]:
 
 
 def _raw_exit_code(text: str) -> int | None:
-    """squeue shows what `wait` gave: 768 is status 3, 9 a signal."""
+    """The exit status in squeue's format, which is that of `wait`: 768 is status 3, 9 a signal."""
     if not text.isdigit():
         return _exit_code(text)
     raw = int(text)
@@ -383,7 +382,7 @@ def _raw_exit_code(text: str) -> int | None:
 
 
 def _exit_code(text: str) -> int | None:
-    """sacct shows them apart: ``3:0`` is status 3, ``0:9`` a signal."""
+    """The exit status in sacct's format: ``3:0`` is status 3, ``0:9`` a signal."""
     status, _, signal = text.partition(":")
     if signal.isdigit() and int(signal):
         return 128 + int(signal)

@@ -1,4 +1,4 @@
-"""How jobs stand, in the words of Slurm."""
+"""The states of jobs, as Slurm names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from furu_slurm._job_names import Home, bare_id, home_of, token_of
 
 
 class JobState(Enum):
-    """How a job stands; states that Slurm may add later are `UNKNOWN`, which counts as live."""
+    """The state of a job; states that Slurm may add later are `UNKNOWN`, which counts as live."""
 
     PENDING = "PENDING"
     CONFIGURING = "CONFIGURING"
@@ -48,7 +48,7 @@ class JobState(Enum):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The state in a listing; of ``CANCELLED by 1000`` the first word counts."""
+        """The state from a listing; only the first word counts, as in ``CANCELLED by 1000``."""
         words = text.split()
         try:
             return cls(words[0].rstrip("+"))
@@ -57,7 +57,7 @@ class JobState(Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job is over, and nothing of it runs any more."""
+        """Whether the job is over, and none of its processes runs any more."""
         return self in _ENDED
 
     @property
@@ -67,12 +67,12 @@ class JobState(Enum):
 
     @property
     def waiting(self) -> bool:
-        """Whether the job is in the queue, and nothing of it runs yet or any more."""
+        """Whether the job is in the queue, and none of its processes runs."""
         return self in _WAITING
 
     @property
     def halted(self) -> bool:
-        """Whether what the job runs stands still, until the scheduler lets it go on."""
+        """Whether the job's processes are stopped until the scheduler lets them go on."""
         return self in _HALTED
 
 
@@ -99,8 +99,8 @@ _WAITING: Final = {
     JobState.RESV_DEL_HOLD,
 }
 _HALTED: Final = {JobState.SUSPENDED, JobState.STOPPED}
-# Why a job waits that no free node would start. One whose dependency can never be met any more Slurm
-# ends by itself (``kill-on-invalid-dep``).
+# Reasons for which a job waits that no free node would start. Slurm itself ends a job whose dependency
+# can no longer be met (``kill-on-invalid-dep``).
 _UNSCHEDULABLE: Final = {
     "AccountNotAllowed",
     "BadConstraints",
@@ -111,8 +111,8 @@ _UNSCHEDULABLE: Final = {
     "PartitionTimeLimit",
     "QOSNotAllowed",
 }
-# Limits on a single job, which it exceeds whoever else ends. Those on all jobs of an account or a user
-# may be met when others have ended.
+# Limits on a single job, which it exceeds even when other jobs have ended. Limits on all jobs of an
+# account or a user may be met when others have ended.
 _TOO_LARGE: Final = re.compile(r"(Assoc|QOS)(Max\w*Per(Job|Node)|Min)\w*")
 _REASONS_SHOWN: Final = 3
 _NO_LOG: Final = 128 + 53  # 0:53 in Slurm's own notation
@@ -120,16 +120,16 @@ _NO_LOG: Final = 128 + 53  # 0:53 in Slurm's own notation
 
 @attrs.frozen
 class JobInfo:
-    """How one job stands.
+    """The state of one job.
 
     Attributes:
         job_id: such as ``"123"``, or ``"123_4"`` for an element of an array.
         name: the job's name, token included.
-        state: in a word.
+        state: its state.
         restarts: how often Slurm has put it back into the queue.
-        reason: why it waits or ended so, in Slurm's words; empty for none.
-        exit_code: of an ended job, as shells say it: 128 and more for a signal; None when unknown.
-        elsewhere: whether another cluster or machine has it, of which nobody here knows anything.
+        reason: why it waits or ended, in Slurm's words; empty for none.
+        exit_code: of an ended job, as in a shell: 128 and more for a signal; None when unknown.
+        elsewhere: whether it is on another cluster or machine, so that its state is not known here.
     """
 
     job_id: str
@@ -147,7 +147,7 @@ class JobInfo:
 
     @property
     def words(self) -> str:
-        """How it stands, for people.
+        """Its state as a clause, for messages.
 
         Example:
             >>> JobInfo("7", "x.tok", JobState.FAILED, exit_code=3).words
@@ -165,9 +165,9 @@ class JobInfo:
 
     @property
     def unschedulable(self) -> bool:
-        """Whether it waits for what will not come by itself, such as a node larger than any.
+        """Whether it waits for something that cannot come, such as a node larger than any.
 
-        A job that is held, a partition that is down, or a reservation may be let go by somebody.
+        A held job, a partition that is down, and a reservation do not count: they may be released.
         """
         if self.state is not JobState.PENDING:
             return False
@@ -175,12 +175,12 @@ class JobInfo:
 
     @property
     def held(self) -> bool:
-        """Whether it waits for somebody to let it go."""
+        """Whether it is held, and waits to be released."""
         return self.state.waiting and "held" in self.reason.lower()
 
     @property
     def dropped(self) -> bool:
-        """Whether Slurm itself has set it aside, for want of luck in starting it; nobody asked for that."""
+        """Whether Slurm itself has held it, because it failed to start it; no user asked for that."""
         return self.state.waiting and (
             self.reason == "JobHoldMaxRequeue" or self.reason.lower().endswith("requeued held")
         )
@@ -188,16 +188,16 @@ class JobInfo:
 
 @attrs.frozen(slots=False)
 class Snapshot:
-    """How the user's jobs stood at one moment.
+    """The states of the user's jobs at one moment.
 
     Attributes:
         known: whether Slurm answered. If not, a job that is not found here may well run.
-        problem: why not.
+        problem: why Slurm did not answer.
         taken: when it was asked, by `time.monotonic`.
-        found: the jobs, by id. That one is missing here proves nothing: a site may answer from a
-            cache, and squeue shows only one's own.
-        denied: ids that were asked for and of which the scheduler itself said that there is no such job.
-        home: the user and cluster that it is of; None where nobody asked for a job by an id with a home.
+        found: the jobs, by id. A job that is missing here may exist: a site may answer from a cache,
+            and squeue shows only the user's own jobs.
+        denied: ids that were asked for and of which the scheduler said that there is no such job.
+        home: the user and cluster of the jobs; None where no job was asked for by an id with a home.
     """
 
     known: bool
@@ -208,10 +208,10 @@ class Snapshot:
     home: Home | None = None
 
     def job(self, job_id: str) -> JobInfo | None:
-        """How a job stands; None when it is not found.
+        """The state of a job; None when it is not found.
 
-        Slurm forgets elements of arrays that are cancelled before they start: at once when others of
-        the array go on, else one record stands for all of them.
+        Slurm forgets elements of arrays that are cancelled before they start: at once if others of
+        the array go on; otherwise it keeps one record for all of them.
 
         Args:
             job_id: with its home, or of a job of this user on this cluster.
@@ -229,9 +229,9 @@ class Snapshot:
         return info
 
     def gone(self, job_id: str) -> bool:
-        """Whether the scheduler has said of this very job that it ended, or that there is none.
+        """Whether the scheduler has said that this very job has ended, or does not exist.
 
-        Of jobs that `Cluster.jobs` was not asked about it may have said nothing.
+        It may have said nothing about a job that was not passed to `Cluster.jobs`.
         """
         info = self.job(job_id)
         return job_id in self.denied if info is None else info.state.ended
@@ -243,7 +243,7 @@ class Snapshot:
     def in_submission(self, token: str, index: int) -> JobInfo | None:
         """The job at a place of a submission's array; None when it is not found."""
         infos = self.by_token(token)
-        # Mostly all of an array are there, in their order.
+        # Usually all jobs of an array are listed, in their order: the likely place is tried first.
         for info in (*infos[index : index + 1], *infos):
             if max(0, split_id(info.job_id)[1]) == index:
                 return info
@@ -260,9 +260,9 @@ class Snapshot:
 
 
 def reasons(infos: Iterable[JobInfo]) -> tuple[tuple[str, int], ...]:
-    """Why jobs wait, in Slurm's words, each with the number of jobs; the most frequent first.
+    """Slurm's reasons for which jobs wait, each with the number of jobs; the most frequent first.
 
-    That jobs wait for others is said last, for it is no news.
+    The reason that jobs depend on others comes last, because it is expected.
 
     Example:
         >>> from furu_slurm import JobInfo, JobState, reasons
@@ -275,7 +275,7 @@ def reasons(infos: Iterable[JobInfo]) -> tuple[tuple[str, int], ...]:
 
 
 def reasons_text(found: Iterable[tuple[str, int]]) -> str:
-    """What `reasons` found, for people.
+    """The result of `reasons` as text.
 
     Example:
         >>> from furu_slurm import reasons_text
@@ -288,12 +288,12 @@ def reasons_text(found: Iterable[tuple[str, int]]) -> str:
 
 
 def job_elsewhere(job_id: str, reason: str) -> JobInfo:
-    """A job of which nobody here knows anything."""
+    """A job on another cluster or machine, whose state is not known here."""
     return JobInfo(bare_id(job_id), "", JobState.UNKNOWN, reason=reason, elsewhere=True)
 
 
 def split_id(job_id: str) -> tuple[int, int]:
-    """The number of a job or array, and the place in the array, -1 for none."""
+    """The number of a job or array, and the place in the array; -1 for none."""
     number, _, index = job_id.partition("_")
     try:
         return int(number), int(index) if index else -1

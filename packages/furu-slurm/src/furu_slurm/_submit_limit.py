@@ -1,4 +1,4 @@
-"""How many jobs are submitted at once, where Slurm limits how many of a user's it takes."""
+"""How many jobs are submitted at once, where Slurm limits the number of a user's jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from furu_slurm._states import Snapshot
 from furu_slurm.errors import FuruSubmitLimit, FuruSubmitRefused
 
 LIMIT_PAUSE_SECS: Final = 10.0
-ALONE_SECS: Final = 90.0  # that a listing shows no job proves nothing, before it has been renewed
+ALONE_SECS: Final = 90.0  # before it is renewed, a listing without jobs proves nothing
 # Limits that jobs of others have used up: those of a group, or the number of jobs in the whole cluster.
 _OF_OTHERS: Final = re.compile("Grp|temporarily unable to accept job|MaxJobCount")
 
@@ -19,13 +19,13 @@ _OF_OTHERS: Final = re.compile("Grp|temporarily unable to accept job|MaxJobCount
 class SubmitLimit:
     """How many jobs of a spec key may be submitted at once, where the scheduler limits jobs.
 
-    How many more it takes is found out by asking for half as many each time it refuses, and
-    remembered: after it took not even one, the next question is for one. When it has not refused for
-    a while, it is asked for twice as many each time.
+    Each time the scheduler refuses, half as many jobs are tried, and the number is remembered: after it
+    refused a single job, the next try is for one. When it has not refused for a while, each try is for
+    twice as many.
 
     Args:
-        pause_secs: how long nothing is tried after it took not even one more job, nor more than it
-            took after it has refused that; default: 10.
+        pause_secs: how long nothing is tried after it refused a single job, and how long no more jobs
+            are tried at once than it accepted after a refusal; default: 10.
         clock: seconds, for tests.
 
     Example:
@@ -47,20 +47,20 @@ class SubmitLimit:
         self._alone: float | None = None  # since when it refuses though none of the user's is there
 
     def allows(self, key: str, wanted: int) -> int:
-        """How many to submit of those that are wanted; 0 while none are to be tried."""
+        """How many of the wanted jobs to submit; 0 while none is to be tried."""
         if self._clock() < max(self._resumes, self._from.get(key, 0.0)):
             return 0
         return min(wanted, self._most.get(key, wanted))
 
     def taken(self, key: str, count: int) -> None:
-        """Note that the scheduler took so many."""
+        """Note that the scheduler accepted so many jobs."""
         self._alone = None
         if key in self._most:
             lately = self._clock() - self._refused[key] < self._pause_secs
             self._most[key] = count if lately else 2 * count
 
     def refused(self, key: str, count: int) -> bool:
-        """Note that it refused so many; whether to ask for fewer at once."""
+        """Note that it refused so many jobs; return whether to try fewer at once."""
         self._most[key] = max(1, count // 2)
         self._refused[key] = self._clock()
         if count == 1:
@@ -72,11 +72,11 @@ class SubmitLimit:
         self._resumes = self._clock() + self._pause_secs
 
     def check(self, error: FuruSubmitLimit, snapshot: Snapshot) -> None:
-        """See that there is something to wait for: a job of this user, or others' where they count.
+        """Check that there is something to wait for: a job of this user, or others' where they count.
 
         Args:
             error: of a submission of a single job.
-            snapshot: how the user's jobs stood after that.
+            snapshot: the states of the user's jobs after that.
 
         Raises:
             FuruSubmitRefused: there has been nothing for long.

@@ -1,9 +1,9 @@
-"""The seam to submitit: the names and checks of its parameters, in which users say what jobs ask for.
+"""The seam to submitit: the names and checks of its parameters, which users give in specs.
 
-A job does not run submitit's own program, neither by a pickled function nor by a `CommandFunction`. That
-program imports NumPy, and with it threads that no child should be forked beside; it requeues jobs by
-itself; and it finds its pickle by the job's id, so that a job whose id got lost could not run. So furu
-takes of `SlurmExecutor` its `update_parameters` and `parameters`, and calls sbatch itself.
+A job does not run submitit's own program, neither with a pickled function nor with a `CommandFunction`.
+That program imports NumPy, which starts threads, and forking beside threads is unsafe; it requeues jobs
+by itself; and it finds its pickle by the job's id, so that a job whose id got lost could not run. So furu
+uses only `update_parameters` and `parameters` of `SlurmExecutor`, and calls sbatch itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from submitit import SlurmExecutor
 
 from furu_slurm.errors import FuruSpecError
 
-# Its names for options of sbatch that are called otherwise.
+# Submitit's names for options to which sbatch gives other names.
 SBATCH_NAMES: Final = {
     "name": "job_name",
     "timeout_min": "time",
@@ -27,7 +27,7 @@ SBATCH_NAMES: Final = {
 
 
 class _Parameters(SlurmExecutor):
-    """Submitit's parameters, also where there is no Slurm: what is missing is said when sbatch is called."""
+    """Submitit's parameters, also without Slurm: a missing sbatch is reported when it is called."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -35,16 +35,16 @@ class _Parameters(SlurmExecutor):
 
 
 def checked(parameters: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Submitit's parameters by sbatch's names, if submitit takes them.
+    """Submitit's parameters by sbatch's names, if submitit accepts them.
 
     Raises:
-        FuruSpecError: it does not take one of them.
+        FuruSpecError: it does not accept one of them.
     """
     given = {SBATCH_NAMES.get(name, name): value for name, value in parameters.items()}
     executor = _Parameters(folder)
     try:
-        # Its advice on parameters that users chose reaches them as it is: to silence warnings here,
-        # in a thread, would now and then change those of the whole program.
+        # Submitit's warnings about the user's parameters are not silenced: that would, in a thread,
+        # now and then change the warnings of the whole program.
         executor.update_parameters(**given)
     except (TypeError, ValueError, Warning) as error:
         raise FuruSpecError(

@@ -24,11 +24,11 @@ __all__ = [
 
 
 class FuruSlurmError(FuruExecutorError):
-    """What all errors of the Slurm backends have in common.
+    """The base class of all errors of the Slurm backends.
 
     Attributes:
         token: of the submission that it is about; empty for none.
-        said: the words of Slurm's command, where one spoke.
+        said: the error message of Slurm's command, where there is one.
     """
 
     def __init__(self, message: str, *, token: str = "", said: str = "", hint: str = "") -> None:
@@ -46,7 +46,7 @@ class FuruSubmitRefused(FuruSlurmError):
 
 
 class FuruSubmitLimit(FuruSlurmError):
-    """A submission beyond the number of jobs that Slurm takes now; nothing was submitted."""
+    """A submission of more jobs than Slurm accepts now; nothing was submitted."""
 
 
 class FuruSlurmUnavailable(FuruSlurmError):
