@@ -1,4 +1,4 @@
-"""A graph on a pool of workers, and the ways to start one."""
+"""The ways to start and to resume a run on a pool of workers."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def run_slurm_pool(
     """Compute roots and everything they depend on, on a pool of Slurm workers, and wait for the end.
 
     Each worker is a job that computes many nodes of one spec key, and leaves when there is nothing to
-    do. The newest unfinished run for the same roots, whose controller died or was cancelled, is gone on
-    with. In the main thread Ctrl-C, SIGTERM and SIGHUP cancel the workers; the same command goes on.
+    do. If a run for the same roots is unfinished, because its controller died or was cancelled, the
+    newest such run is resumed. In the main thread Ctrl-C, SIGTERM and SIGHUP cancel the workers; the
+    same command resumes the run.
 
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
         specs: what workers ask for, by spec key; ``"default"`` is required, here or in
             ``[tool.furu.slurm.specs.default]`` of `pyproject.toml`.
-        max_workers_total: how many workers there may be at once, those that wait in Slurm's queue
-            counted.
+        max_workers_total: how many workers there may be at once, including those in Slurm's queue.
         window_size: how many roots are worked on at once: ``"bfs"`` all, ``"dfs"`` one after the
             other, or a number.
         idle_timeout_sec: seconds without work after which a worker leaves.
@@ -67,7 +67,7 @@ def run_slurm_pool(
         run_root: the folder of runs; default: the store's ``runs``.
         cluster: ``"local"`` for workers that are processes of this machine.
         detach: submit the controller as a job of its own, which asks for ``specs["controller"]`` or
-            else for little, and return at once.
+            by default for few resources, and return at once.
         keep_going: when a node fails for good, go on with what does not depend on it.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console.
@@ -77,7 +77,7 @@ def run_slurm_pool(
         its `wait()` tells when it has.
 
     Raises:
-        FuruRunError: the roots are not all there; it names each node that failed, and its log.
+        FuruRunError: some roots have no artifact; it names each node that failed, and its log.
         FuruRunCancelled: the run was cancelled. After a signal, a program that does not catch it
             ends with exit status 130.
         FuruRunAlive: a run for the same roots is controlled by a process that lives.
@@ -147,10 +147,10 @@ class SlurmPoolExecutor(PoolOptions, Executor):
 
 
 def resume_run(folder: Path, *, detach: bool = False) -> SlurmPoolRun | ObservedPoolRun:
-    """Control a run that nobody controls any more, with the options it was begun with.
+    """Control a run that has no live controller, with the options that it was begun with.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         detach: let a job control it.
 
     Raises:

@@ -1,7 +1,7 @@
-"""A worker of a pool: a small process that claims tasks, and has a child of its own compute them.
+"""A worker of a pool: a small process that claims tasks, and starts a child process to compute them.
 
-It imports nothing of the user's, so whatever a node does to its process, the worker goes on to give
-signs of life, watches its walltime and the signals of the scheduler, and reports what became of the node.
+It imports none of the user's code. So whatever a node does to its process, the worker goes on to give
+signs of life, watches its walltime and the scheduler's signals, and reports what became of the node.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from furu_slurm_pool._queue._tasks import Claims, QueuedTask, queue_folder
 
 EXECUTOR: Final = "slurm-pool"
 WORK: Final = "furu_slurm_pool._worker:work"
-_CACHE_SECS: Final = 60.0  # for which a network filesystem may hide what another host wrote
-_BRIEF_SECS: Final = 0.05  # nodes that take less are claimed several at once
-_BATCH_SECS: Final = 0.25  # as many as take so long together
+_CACHE_SECS: Final = 60.0  # for so long a network filesystem may hide what another host wrote
+_BRIEF_SECS: Final = 0.05  # of nodes that take less, several are claimed at once
+_BATCH_SECS: Final = 0.25  # how much work, in seconds, is claimed at once
 _MOST_AT_ONCE: Final = 64
-_REPORT_SECS: Final = 0.1  # for which the ends of brief nodes are kept back
-_PATIENCE_SECS: Final = 0.5  # a node that takes longer holds up those claimed with it
+_REPORT_SECS: Final = 0.1  # how long reports of brief nodes are held back, to be written together
+_PATIENCE_SECS: Final = 0.5  # when a node takes longer, tasks claimed with it are given back
 _FIRST_PAUSE_SECS: Final = 0.01
-_INTERRUPT_SECS: Final = 4.0  # for a node that was interrupted, before it is killed
+_INTERRUPT_SECS: Final = 4.0  # how long an interrupted node may take to end before it is killed
 
 
 @attrs.frozen
 class WorkerSetup:
-    """What the workers of a spec key are told when they are submitted.
+    """The options that the workers of a spec key get when they are submitted.
 
     Attributes:
-        run_folder: of the run it works for.
+        run_folder: the folder of the run.
         run_id: the run.
-        spec_key: of the nodes it computes.
-        idle_timeout_secs: without work, after which it leaves.
+        spec_key: of the nodes that the worker computes.
+        idle_timeout_secs: seconds without work after which it leaves.
         poll_interval_secs: the longest pause between two looks for work.
-        margin_secs: before the end of its walltime, at which a node is interrupted.
-        local_store: no other host's files are waited for.
-        worker: the name of one of them in the run.
+        margin_secs: how many seconds before the end of its walltime a node is interrupted.
+        local_store: the store is on a local disk, so other hosts' files are not waited for.
+        worker: the name of one worker in the run.
     """
 
     run_folder: str
@@ -67,31 +67,31 @@ class WorkerSetup:
     worker: str = ""
 
     def payload(self, names: Sequence[str]) -> JobPayload:
-        """The same for the jobs of workers with these names."""
+        """The payload for the jobs of workers with these names."""
         return JobPayload(WORK, Path(self.run_folder), names, attrs.asdict(self))
 
 
 class Intent(IntEnum):
-    """What a worker is about to do; it never goes back."""
+    """What a worker is about to do; it only changes to a higher value."""
 
     GO_ON = 0
-    LEAVE = 1  # when all that it has claimed is done
-    LOST = 2  # it is being ended: its node is interrupted, and tried again elsewhere
-    STOP = 3  # the run is cancelled: its node is as well
-    REVOKED = 4  # it was given up for dead, so nothing it says counts
+    LEAVE = 1  # end once all tasks that it has claimed are done
+    LOST = 2  # its job is being ended: its node is interrupted, and tried again by another worker
+    STOP = 3  # the run is cancelled, and its node as well
+    REVOKED = 4  # the controller gave it up for dead, so its reports do not count
 
 
 def work(payload: JobPayload, place: int) -> int:
-    """Be a worker, until there is nothing to do or somebody wants it to end; the exit status.
+    """Run a worker until it has nothing to do or is told to end; return the exit status.
 
     Args:
         payload: of `WorkerSetup.payload`.
-        place: of this one.
+        place: of this worker's job in the array.
     """
     setup = attrs.evolve(WorkerSetup(**payload.shared), worker=payload.jobs[place])
     job = this_job()
     if job is not None and job.restarts:
-        # What it has reported and claimed was the first start's, which the controller has given up.
+        # Its reports and claims are those of its first start, which the controller has given up.
         return _refuse(setup, "was put back into the queue, and ends")
     try:
         claims = Claims(queue_folder(setup.run_folder, setup.spec_key), setup.worker)
@@ -117,7 +117,7 @@ class _PoolWorker:
         self._setup = setup
         self._claims = claims
         self._job = job
-        self._patience_secs = settings.lease_secs  # for a full disk to be given room
+        self._patience_secs = settings.lease_secs  # how long to wait for room on a full disk
         self._beat_secs = min(max(settings.lease_secs / 8, 0.05), 15.0)
         about = BeatRecord(
             "" if job is None else job.full_id,
@@ -140,17 +140,17 @@ class _PoolWorker:
         self._why = ""
         self._signalled: signal.Signals | None = None
         self._next_beat = self._next_orders = 0.0
-        self._files = 0  # report files so far
+        self._files = 0  # number of report files so far
         self._unreported: list[TaskReport] = []
-        self._done: list[str] = []  # the tasks whose files go once their reports are written
+        self._done: list[str] = []  # tasks whose files are removed once their reports are written
         self._unreported_since = 0.0
-        self._seconds: float | None = None  # what nodes took lately
+        self._seconds: float | None = None  # average time of the latest nodes
         self._longest = 0.0
         self._waker = Waker()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Heed the signals of the scheduler."""
+        """Handle the signals of the scheduler."""
         signal.set_wakeup_fd(self._waker.wakeup_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
@@ -189,10 +189,10 @@ class _PoolWorker:
             self._claims.close()
         return 1 if self._intent is Intent.REVOKED else 0
 
-    # Looking around
+    # Signs of life, orders and walltime
 
     def _look(self) -> Intent:
-        """Give a sign of life if it is time to, and see what is wanted of this worker."""
+        """Give a sign of life if one is due, and read the orders to this worker."""
         now = time.monotonic()
         if now >= self._next_beat:
             self._next_beat = now + self._beat_secs
@@ -208,7 +208,7 @@ class _PoolWorker:
         if intent <= self._intent:
             return
         assert self._job is not None
-        self._job = furu_slurm.with_current_end(self._job)  # it may have been given more
+        self._job = furu_slurm.with_current_end(self._job)  # the walltime may have been extended
         intent, left = self._by_walltime()
         self._intend(
             intent,
@@ -216,7 +216,7 @@ class _PoolWorker:
         )
 
     def _by_walltime(self) -> tuple[Intent, float]:
-        """What the end of its walltime makes of this worker, and the seconds until then."""
+        """The intent that follows from the end of the walltime, and the seconds until it applies."""
         left = None if self._job is None else self._job.seconds_left
         margin = self._setup.margin_secs
         if left is None or left > margin + max(margin, self._longest):
@@ -234,7 +234,7 @@ class _PoolWorker:
             self._intend(Intent.LEAVE, "it is not needed any more")
         if number is signal.SIGUSR2:
             known = self._job is not None and self._job.end is not None
-            if self._job is not None:  # it may have been given less
+            if self._job is not None:  # the walltime may have been shortened
                 self._job = furu_slurm.with_current_end(self._job)
             self._intend(Intent.LEAVE if known else Intent.LOST, "its walltime ends soon")
         elif number is not None:
@@ -309,11 +309,11 @@ class _PoolWorker:
                 interrupted = now
                 process.interrupt(self._why, lost=intent is not Intent.STOP)
             elif interrupted is not None and now - interrupted >= _INTERRUPT_SECS:
-                killed = True  # one that hangs in the kernel dies when that lets it
+                killed = True  # a process that hangs in the kernel dies once the kernel returns
                 process.kill()
 
     def _wait_for(self, process: NodeProcess, seconds: float) -> NodeResult | None:
-        """The node's end, or None when time is up or a signal came."""
+        """The node's result, or None when time is up or a signal arrived."""
         reports = process.poll()
         if not reports and self._signalled is None:
             if self._unreported:
@@ -346,7 +346,7 @@ class _PoolWorker:
         names.clear()
 
     def _write_report(self, *, at_end: bool = False) -> None:
-        """Report what there is to report; at the end, wait for room on a full disk."""
+        """Write the reports that are due; at the end, wait for room on a full disk."""
         deadline = self._unreported_since + self._patience_secs
         while self._unreported and self._intent is not Intent.REVOKED:
             reports = WorkerReport(self._setup.worker, tuple(self._unreported))

@@ -3,7 +3,7 @@
 ::
 
     FuruExecutorError
-    └── FuruRunAlive       somebody controls a run of the same roots already
+    └── FuruRunAlive       a live process controls a run of the same roots already
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["FuruRunAlive"]
 
 
 class FuruRunAlive(FuruExecutorError):
-    """A run of the same roots that some living process controls.
+    """A live process controls a run of the same roots already.
 
     Attributes:
         run_id: the run.
-        controller: who controls it, in words.
+        controller: the controller, in words.
     """
 
     def __init__(self, message: str, *, run_id: str, controller: str, hint: str = "") -> None:

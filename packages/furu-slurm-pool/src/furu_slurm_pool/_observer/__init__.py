@@ -1,1 +1,1 @@
-"""Runs as any process sees them by their folders: how they stand, waiting for them, stopping them."""
+"""Runs seen by any process through their folders: their status, waiting for them, stopping them."""

@@ -1,4 +1,4 @@
-"""A run on a pool that another process controls, as anyone sees it by what stands in its folder."""
+"""A run on a pool that another process controls, seen through the files in its folder."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from furu_slurm_pool._observer._status import pool_status
 _log = logging.getLogger("furu.pool")
 
 _LOOK_SECS = 0.5
-_HIDDEN_SECS = 60.0  # for which a network filesystem may hide how a run was concluded
-_QUEUE_SECS = 60.0  # between two looks at why a controller's job has not begun
+_HIDDEN_SECS = 60.0  # for so long a network filesystem may hide the conclusion of a run
+_QUEUE_SECS = 60.0  # how often Slurm is asked why a controller's job has not begun
 
 
 class ObservedPoolRun(Run):
@@ -46,8 +46,8 @@ class ObservedPoolRun(Run):
 
     Args:
         folder: its folder.
-        roots: what it is for.
-        submitit_root: where workers have their logs.
+        roots: its roots.
+        submitit_root: the folder below which workers have their logs.
     """
 
     def __init__(self, folder: Path, roots: Roots, submitit_root: Path) -> None:
@@ -64,7 +64,7 @@ class ObservedPoolRun(Run):
             timeout: seconds; None waits as long as the run's controller lives.
 
         Raises:
-            FuruRunError: it ended, and its roots are not all there; or its controller died.
+            FuruRunError: it ended without the artifacts of all its roots; or its controller died.
             FuruRunCancelled: it was cancelled.
             TimeoutError: it has not ended yet.
         """
@@ -72,7 +72,7 @@ class ObservedPoolRun(Run):
         pause = 0.05
         next_look = 0.0
         gone: float | None = None
-        # It may have concluded since it was looked at, which another host's folder shows late.
+        # It may have concluded since the last look, and files of another host appear late.
         late = _LOOK_SECS if is_local_folder(self.folder) else _HIDDEN_SECS
         while True:
             controller = current_leader(str(self.folder))
@@ -108,11 +108,11 @@ class ObservedPoolRun(Run):
             pause = min(1.5 * pause, max(_LOOK_SECS, furu_core.settings().poll_interval_secs))
 
     def status(self) -> RunStatus:
-        """How the run stands now."""
+        """The status of the run now."""
         return pool_status(self.folder, workers=False).status
 
     def cancel(self) -> None:
-        """Have the run's controller cancel it; `wait` tells when that is done."""
+        """Ask the run's controller to cancel it; `wait` tells when that is done."""
         controller = current_leader(str(self.folder))
         if controller is not None and controller.ended is None:
             ask_to_stop(str(self.folder), controller.number)
@@ -123,7 +123,7 @@ class ObservedPoolRun(Run):
         if told is None or controller.process is not None:
             return
         snapshot = read_options(self.folder).scheduler().jobs([told.id])
-        # Submitted before it was told of here, so that whatever Slurm says is of it.
+        # The job was submitted before its id was written, so any snapshot taken now is newer than it.
         known = self._health.setdefault(told.id, JobHealth(submitted=0.0))
         health, info = known.look(SubmittedJob(told.id), snapshot), known.info
         if info is None or not info.reason:
@@ -143,7 +143,7 @@ class ObservedPoolRun(Run):
             )
 
     def _why(self, controller: Leader | None) -> str:
-        """Why a controller ended, as far as it said so in its job's log."""
+        """Why a controller ended, as far as its job's log tells."""
         told = None if controller is None else controller.submission
         if told is None:
             return f"see {self.folder}"

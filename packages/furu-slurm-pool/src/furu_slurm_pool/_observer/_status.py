@@ -1,4 +1,4 @@
-"""Runs on a pool as anyone sees them, by what stands in their folders."""
+"""The status of runs on a pool, read by any process from their folders."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from furu_slurm_pool._worker import EXECUTOR
 
 @attrs.frozen
 class PoolStatus:
-    """How a run stands.
+    """The status of a run, its controller, its workers and its queues.
 
     Attributes:
-        status: in numbers.
-        controller: who controls it, or did last.
-        lives: whether that one can still do anything.
-        workers: those that have begun and may live, and the jobs that they are.
-        queued: spec key's folder to the number of tasks that wait.
-        claimed: the same for those that workers have.
+        status: its state and numbers of nodes.
+        controller: its current or last controller.
+        lives: whether the controller can still do anything.
+        workers: the workers that have begun and may live, with their jobs.
+        queued: spec key's folder to the number of waiting tasks.
+        claimed: the same for tasks that workers have.
     """
 
     status: RunStatus
@@ -50,18 +50,18 @@ class PoolStatus:
 
     @property
     def word(self) -> str:
-        """How it stands, in a word."""
+        """The state of the run, in a word."""
         if self.status.state is RunState.RUNNING and not self.lives:
             return "without a controller"
         return self.status.state.value
 
 
 def pool_status(folder: Path, *, workers: bool = True) -> PoolStatus:
-    """How a run stands now.
+    """The status of a run now.
 
     Args:
-        folder: the run's.
-        workers: whether to ask which of them live; without, there are none.
+        folder: the run's folder.
+        workers: whether to ask which workers live; if not, the status lists none.
     """
     controller = current_leader(str(folder))
     lives = controller is not None and controller.lives(furu_core.settings().lease_secs)
@@ -122,12 +122,12 @@ def _workers(folder: Path) -> dict[str, str]:
         try:
             about = _heartbeats.BEAT.read(f"{beats}/{entry}")
         except (FileNotFoundError, FuruStoreError):
-            continue  # it has beaten, or ended, in this moment
+            continue  # it renamed or removed its file at this moment
         name = entry.partition(".")[0]
         job = about.job
         found[name] = ", ".join([f"job {bare_id(job)}"] * bool(job) + [about.process])
         jobs[name] = Submission(EXECUTOR, job, about.restarts)
-    # One that was killed could not remove its sign of life.
+    # A worker that was killed could not remove its heartbeat.
     told = liveness(list(jobs.values()))
     return {name: text for name, text in found.items() if told[jobs[name]] is not Liveness.GONE}
 

@@ -1,4 +1,4 @@
-"""Stopping a run from anywhere."""
+"""Stopping a run from any process."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LOOK_SECS: Final = 0.1
 
 
 def stop_run(folder: Path) -> str:
-    """Cancel a run, by its controller, or for a controller that died; how that went, in words.
+    """Cancel a run through its controller, or in place of a dead one; return the outcome in words.
 
     Raises:
-        FuruExecutorError: it is no run on a pool, or its controller does not listen.
+        FuruExecutorError: it is no run on a pool, or its controller does not react.
     """
     controller = current_leader(str(folder))
     if controller is None:
@@ -50,7 +50,7 @@ def stop_run(folder: Path) -> str:
             ask_to_stop(str(folder), asked)
         job_id = None if now.submission is None else now.submission.id
         if job_id is not None and _waits(cluster, job_id):
-            cluster.cancel([job_id])  # a job that waits cannot listen
+            cluster.cancel([job_id])  # a job in the queue cannot react to the request
             workers = _stop_workers(folder, cluster, now)
             return (
                 f"was to be controlled by job {bare_id(job_id)}, which was cancelled, and {workers} "
@@ -71,14 +71,14 @@ def _waits(cluster: Cluster, job_id: str) -> bool:
 
 
 def _stop_workers(folder: Path, cluster: Cluster, controller: Leader) -> str:
-    """End a run whose controller cannot; its workers, counted in words."""
+    """End the workers of a run whose controller is dead; return their number in words."""
     term = claim_term(folder, controller.number)
     with term.given_up_on_error():
         order_stop(str(folder))
         workers = noted(str(folder))
         jobs = {worker.name: worker.full_id for worker in workers if worker.full_id is not None}
         if len(jobs) < len(workers):
-            # Its controller died before it heard of the job; Slurm knows it by its token.
+            # The controller died before it learned the job's id; the job is found by its token.
             snapshot = cluster.jobs(fresh=True)
             for worker in workers:
                 info = worker.job.found_in(snapshot)
@@ -92,7 +92,7 @@ def _stop_workers(folder: Path, cluster: Cluster, controller: Leader) -> str:
 
 
 def _stop_ghost_jobs(folder: Path, cluster: Cluster, controller: Leader) -> str:
-    """Cancel what Slurm still believes in of a run that has ended; in words, what that was."""
+    """Cancel jobs of an ended run that Slurm still lists as live; return their number in words."""
     if cluster.name != "slurm":
         return ""
     try:

@@ -1,6 +1,6 @@
-"""The files by which a controller and its workers talk: tasks, reports, heartbeats, orders.
+"""The files by which a controller and its workers communicate: tasks, reports, heartbeats, orders.
 
-Of two processes that move one file, one succeeds. What is trusted are listings, and names that nobody
-here has looked up before: a network filesystem may go on for a minute to deny that a name exists which
-was asked for too early.
+When two processes move one file, one of them succeeds. Only listings are trusted, and names that this
+process has not looked up before: a network filesystem may go on for a minute to report that a name does
+not exist, if it was looked up too early.
 """

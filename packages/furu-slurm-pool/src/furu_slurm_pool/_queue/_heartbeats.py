@@ -1,11 +1,11 @@
-"""Signs of life: files whose names change, so that one listing tells how many processes are.
+"""Signs of life: files whose names change, so that one listing shows which processes live.
 
 ::
 
     runs/<run id>/heartbeats/<name>.<count>
 
-The owner renames its file to the next count now and then. Who watches compares counts, by a clock of
-his own; so no two clocks are compared, and no cached attribute of a file is believed.
+The owner renames its file to the next count now and then. A watcher compares counts, and measures time
+by its own clock; so no two clocks are compared, and no cached attribute of a file is trusted.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from furu_core.executors import RecordFormat, list_folder, move_file
 
 
 def folder_of(run_folder: str) -> str:
-    """Where the heartbeats of a run are."""
+    """The folder of a run's heartbeats."""
     return f"{run_folder}/heartbeats"
 
 
 @attrs.frozen
 class BeatRecord:
-    """What stands in a worker's sign of life.
+    """The content of a worker's heartbeat file.
 
     Attributes:
-        job: the full id of its job; empty where it is none.
-        restarts: how often that was put back into the queue.
-        process: which process it is, for people.
+        job: the full id of its job; empty where it is no job.
+        restarts: how often the job was put back into the queue.
+        process: the process, for human readers.
     """
 
     job: str
@@ -45,12 +45,12 @@ BEAT: Final = RecordFormat(BeatRecord, "a worker's sign of life", version=1)
 
 
 class Heartbeat:
-    """One process's own sign of life.
+    """The heartbeat of this process.
 
     Args:
-        run_folder: of the run it belongs to.
+        run_folder: the folder of its run.
         name: the process's name in this run, without a dot.
-        about: what its file says, for people.
+        about: the content of the file, for human readers.
     """
 
     def __init__(self, run_folder: str, name: str, about: bytes) -> None:
@@ -63,7 +63,7 @@ class Heartbeat:
         """Give a sign of life."""
         before, self._count = self._count, self._count + 1
         if not move_file(f"{self._stem}.{before}", f"{self._stem}.{self._count}"):
-            self._write()  # somebody removed it
+            self._write()  # another process removed it
 
     def stop(self) -> None:
         """Remove the sign of life."""
@@ -76,7 +76,7 @@ class Heartbeat:
 
 
 def remove(run_folder: str, name: str) -> None:
-    """Remove the sign of life of a process that died, and so could not itself."""
+    """Remove the heartbeat of a process that died before it could remove it itself."""
     for entry in list_folder(folder_of(run_folder)):
         if entry.partition(".")[0] == name:
             with suppress(OSError):
@@ -84,7 +84,7 @@ def remove(run_folder: str, name: str) -> None:
 
 
 def counts(run_folder: str) -> dict[str, int]:
-    """How often each process has given a sign of life, by its name."""
+    """The number of signs of life that each process has given, by its name."""
     found: dict[str, int] = {}
     for entry in list_folder(folder_of(run_folder)):
         name, _, count = entry.partition(".")
@@ -108,7 +108,7 @@ class Watch:
         self._present: set[str] = set()
 
     def look(self) -> None:
-        """Look at all signs of life."""
+        """Read the counts of all processes."""
         now = self._clock()
         found = counts(self._run_folder)
         self._present = set(found)
@@ -123,5 +123,5 @@ class Watch:
         return None if seen is None else self._clock() - seen[1]
 
     def is_present(self, name: str) -> bool:
-        """Whether a process has begun and not ended by itself, as it was seen last."""
+        """Whether a process had begun and not ended by itself at the last look."""
         return name in self._present

@@ -1,11 +1,11 @@
-"""What workers tell their controller: files of their own, each with the ends of one or more tasks.
+"""The reports of workers to their controller: files with the outcomes of one or more tasks.
 
 ::
 
     runs/<run id>/reports/<worker>.<n>.json
 
-A file appears whole. It is written by way of the worker's own folder in the queue, so a worker that was
-declared dead, and lost that folder, cannot tell anything any more.
+A file appears atomically. It is written in the worker's own folder in the queue, and moved from there;
+so a worker that was declared dead, and lost that folder, cannot report anything any more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TaskReport:
 
     Attributes:
         task: the name of the task's file.
-        kind: in a word.
+        kind: how the worker is done with it.
         result: how the node's attempt ended, for `ENDED`.
         message: what is wrong with the file, for `UNREADABLE`.
     """
@@ -61,28 +61,28 @@ REPORT: Final = RecordFormat(WorkerReport, "a worker's report", version=1)
 
 
 def folder_of(run_folder: str) -> str:
-    """Where the reports of a run are."""
+    """The folder of a run's reports."""
     return f"{run_folder}/reports"
 
 
 def names(run_folder: str) -> list[str]:
-    """The names of the report files that are there, those of each worker in their order."""
+    """The names of the existing report files, those of each worker in their order."""
     found = [name for name in list_folder(folder_of(run_folder)) if not name.startswith(".")]
     return sorted(found, key=lambda name: (len(name), name))
 
 
 def worker_of(name: str) -> str:
-    """Who wrote the report file with this name."""
+    """The worker that wrote the report file with this name."""
     return name.partition(".")[0]
 
 
 def write(run_folder: str, number: int, reports: WorkerReport, *, claims: str) -> None:
-    """Tell the controller.
+    """Write a report file for the controller.
 
     Args:
-        run_folder: the run's.
+        run_folder: the run's folder.
         number: counts the worker's files.
-        reports: what to tell.
+        reports: the content.
         claims: the worker's own folder in the queue.
 
     Raises:

@@ -1,15 +1,15 @@
-"""The folder of a pool's run, and who writes what in it.
+"""The folder of a pool's run, with the process that writes each file.
 
 ::
 
-    runs/<run id>/request.json, roots.jsonl    what the run is to do; whoever started it
-                  same-as-<digest>             lets the same command find it
-                  environment.json             what its jobs are started with; the controller
+    runs/<run id>/request.json, roots.jsonl    options and roots of the run; the process that starts it
+                  same-as-<digest>             lets the same command find the run; the same process
+                  environment.json             what its jobs get from the submitter; the controller
                   controllers/<n>/             the n-th controller of the run, see `_controller._terms`
                   graph/<n>-<k>.jsonl          configs of queued nodes; controller n
                   queue/<spec key>/            see `_tasks`
                   reports/, heartbeats/        see `_reports`, `_heartbeats`; workers
-                  orders/                      what workers are to do, see below; the controller
+                  orders/                      orders to workers, see below; the controller
                   workers/<worker>.json        see `_controller._workers`; the controller
 """
 
@@ -29,7 +29,7 @@ _LEAVE: Final = ".leave"
 
 
 def make_folders(run_folder: str) -> None:
-    """Make the folders that are there from the first, as far as they are missing."""
+    """Make the folders that every run has, as far as they are missing."""
     for folder in (
         f"{run_folder}/controllers",
         f"{run_folder}/graph",
@@ -43,7 +43,7 @@ def make_folders(run_folder: str) -> None:
 
 
 def unwritable(run_folder: str, error: OSError) -> FuruStoreError:
-    """The error about a run's folder that cannot be written."""
+    """The error for a run's folder that cannot be written."""
     return FuruStoreError(
         f"the folder of the run, {run_folder}, cannot be written: {error.strerror or error}",
         path=run_folder,
@@ -52,7 +52,7 @@ def unwritable(run_folder: str, error: OSError) -> FuruStoreError:
 
 
 def graph_file(run_folder: str, name: str) -> str:
-    """The graph file that tasks name."""
+    """The path of a graph file that tasks name."""
     return f"{run_folder}/graph/{name}"
 
 
@@ -64,7 +64,7 @@ def queues(run_folder: str) -> list[QueueFolder]:
 
 
 def open_queue(run_folder: str, spec_key: str) -> QueueFolder:
-    """The queue of a spec key, made if it is not there."""
+    """The queue of a spec key; its folders are made if they are missing."""
     queue = queue_folder(run_folder, spec_key)
     queue.make()
     return queue
@@ -74,22 +74,22 @@ def open_queue(run_folder: str, spec_key: str) -> QueueFolder:
 
 
 def orders_folder(run_folder: str) -> str:
-    """Where the controller says what workers are to do."""
+    """The folder of the orders."""
     return f"{run_folder}/orders"
 
 
 def order_stop(run_folder: str) -> None:
-    """Have all workers interrupt what they compute, as cancelled, and end."""
+    """Tell all workers to interrupt their nodes, as cancelled, and to end."""
     _touch(f"{orders_folder(run_folder)}/{STOP}")
 
 
 def order_leave(run_folder: str, worker: str) -> None:
-    """Have one worker end when it has done what it has claimed."""
+    """Tell one worker to end once it has done the tasks that it has claimed."""
     _touch(f"{orders_folder(run_folder)}/{worker}{_LEAVE}")
 
 
 def withdraw_orders(run_folder: str) -> None:
-    """Forget all orders, when a run goes on."""
+    """Remove all orders, because the run goes on."""
     for name in list_folder(orders_folder(run_folder)):
         with suppress(OSError):
             os.unlink(f"{orders_folder(run_folder)}/{name}")
@@ -102,5 +102,5 @@ def orders_for(run_folder: str, worker: str) -> tuple[bool, bool]:
 
 
 def _touch(path: str) -> None:
-    with suppress(OSError):  # scancel says the same to those whom it reaches
+    with suppress(OSError):  # the workers that scancel reaches end without the order
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))

@@ -4,10 +4,10 @@
 
     runs/<run id>/queue/<spec key>/todo/<task>               waits
                                    claimed/<worker>/<task>   a worker has it; the folder is the worker's
-                                   dead/<worker>/<task>      what a worker left that died
+                                   dead/<worker>/<task>      left by a worker that died
                                    withdrawn/<task>          the controller took it back
 
-The controller alone makes tasks and takes them back; a worker moves them into its own folder, and
+Only the controller makes tasks and takes them back; a worker moves them into its own folder, and
 removes them from there once its report is written.
 """
 
@@ -23,8 +23,8 @@ import attrs
 
 from furu_core.executors import RecordFormat, list_folder, move_file, replace_file
 
-_MISSES: Final = 16  # names in a row that others took, after which a listing is too old
-_READINGS: Final = 3  # in one call, after which somebody else is simply faster
+_MISSES: Final = 16  # after so many names in a row that others took, a listing is too old
+_READINGS: Final = 3  # listings in one call; after that other workers are simply faster
 
 
 @attrs.frozen
@@ -35,7 +35,7 @@ class QueuedTask:
         hash: the node's.
         graph: name of the graph file in the run's folder.
         offset: of the node in that file.
-        rerun: whether the node is computed although its artifact is there.
+        rerun: whether the node is computed although it has an artifact.
         attempt: counts the node's attempts in this run from 1.
     """
 
@@ -50,12 +50,12 @@ TASK: Final = RecordFormat(QueuedTask, "a task of the run", version=1)
 
 
 def task_name(number: int, controller: int, node_hash: str) -> str:
-    """The name of a task's file, never used twice in a run, in the order of queueing.
+    """The name of a task's file: never used twice in a run, and sorted in the order of queueing.
 
     Args:
         number: counts the tasks that a controller queued.
         controller: counts the controllers of the run.
-        node_hash: the node's.
+        node_hash: the node's hash.
     """
     return f"{controller:03d}-{number:08d}.{node_hash}"
 
@@ -92,7 +92,7 @@ class QueueFolder:
         return f"{self.path}/withdrawn"
 
     def make(self) -> None:
-        """Make the folders, as far as they are not there."""
+        """Make the folders, as far as they are missing."""
         for folder in (self.todo, self.claimed, self.orphaned, self.withdrawn):
             os.makedirs(folder, exist_ok=True)
 
@@ -114,15 +114,15 @@ def queue_folder(run_folder: str, spec_key: str) -> QueueFolder:
 
 
 def enqueue(queue: QueueFolder, name: str, task: QueuedTask) -> None:
-    """Let a task wait for a worker.
+    """Put a task into a queue.
 
     Args:
-        queue: where.
-        name: of `task_name`, never used before.
-        task: what is to be done.
+        queue: the queue.
+        name: from `task_name`, never used before.
+        task: the task.
 
     Raises:
-        OSError: it cannot be written; then there is no such task.
+        OSError: it cannot be written; then the task is not queued.
     """
     replace_file(f"{queue.todo}/{name}", TASK.to_bytes(task), staging=queue.withdrawn)
 
@@ -143,7 +143,7 @@ def waiting(queue: QueueFolder) -> list[str]:
 
 
 def claimed_by(queue: QueueFolder) -> dict[str, list[str]]:
-    """The names of the tasks that workers have, by worker; workers that have none among them."""
+    """The names of the tasks that workers have, by worker, including workers that have none."""
     return {worker: tasks_in(f"{queue.claimed}/{worker}") for worker in list_folder(queue.claimed)}
 
 
@@ -153,16 +153,16 @@ def tasks_in(folder: str) -> list[str]:
 
 
 def revoke(queue: QueueFolder, worker: str) -> list[str]:
-    """Take a worker's folder away from it, so that it ends should it wake; the tasks it had.
+    """Take a worker's folder away, so that it ends if it wakes; return the names of its tasks.
 
-    They stay in the folder of the dead until `remove_orphans`.
+    They stay in the folder of dead workers until `remove_orphans`.
     """
     move_file(f"{queue.claimed}/{worker}", f"{queue.orphaned}/{worker}")
     return tasks_in(f"{queue.orphaned}/{worker}")
 
 
 def remove_orphans(queue: QueueFolder, worker: str) -> None:
-    """Remove what a dead worker left, once all of it has been dealt with."""
+    """Remove the tasks that a dead worker left, once they have been dealt with."""
     _remove(f"{queue.orphaned}/{worker}")
 
 
@@ -170,14 +170,14 @@ def remove_orphans(queue: QueueFolder, worker: str) -> None:
 
 
 class Claims:
-    """A worker's own folder: it claims tasks into it, and clears them away.
+    """The folder of this worker, into which it claims tasks, and from which it removes them.
 
     Args:
         queue: of its spec key.
         worker: the worker's name, never used before in this run.
 
     Raises:
-        FileExistsError: somebody has worked under that name.
+        FileExistsError: a worker with that name has existed.
     """
 
     def __init__(self, queue: QueueFolder, worker: str) -> None:
@@ -187,18 +187,18 @@ class Claims:
         os.mkdir(self.folder)
         self._names: list[str] = []
         self._next = 0
-        self._claimed: set[str] = set()  # ever; listings may show them once more
+        self._claimed: set[str] = set()  # all so far, because old listings may show them again
         self._colleagues = 1
 
     def is_mine(self) -> bool:
-        """Whether the folder still stands; False means that the worker was declared dead."""
+        """Whether the folder still exists; False means that the worker was declared dead."""
         return self._worker in list_folder(self._queue.claimed)
 
     def claim(self, most: int) -> list[str]:
-        """Claim tasks, at most so many and no more than a fair share; the names of those claimed.
+        """Claim tasks, at most so many and no more than a fair share; return their names.
 
-        A listing is walked from a place of the worker's own, so that workers seldom want the same
-        task, and read again when it is used up or others have taken what it shows.
+        Each worker goes through a listing from a place of its own, so that workers seldom try the same
+        task. The listing is read again once it is used up or others have taken the tasks in it.
         """
         found: list[str] = []
         misses = readings = 0
@@ -219,15 +219,15 @@ class Claims:
                 misses += 1
 
     def path(self, name: str) -> str:
-        """Where a claimed task's file is."""
+        """The path of a claimed task's file."""
         return f"{self.folder}/{name}"
 
     def read(self, name: str) -> QueuedTask:
-        """What a claimed task says.
+        """Read a claimed task.
 
         Raises:
             FileNotFoundError: the folder was taken away.
-            FuruStoreError: its file cannot be read, or is not what it should be.
+            FuruStoreError: its file cannot be read, or is damaged.
         """
         return TASK.read(self.path(name))
 
@@ -238,12 +238,12 @@ class Claims:
                 os.unlink(self.path(name))
 
     def close(self) -> None:
-        """Leave; what is left in the folder then is the controller's to see to."""
+        """Remove the folder; if tasks are left in it, the controller deals with them."""
         with suppress(OSError):
             os.rmdir(self.folder)
 
     def _read(self) -> int:
-        """List what waits; how much that is."""
+        """List the waiting tasks; return how many there are."""
         names = waiting(self._queue)
         if names:
             colleagues = sorted(list_folder(self._queue.claimed))
