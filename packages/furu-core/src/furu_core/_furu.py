@@ -159,7 +159,7 @@ class Furu(Generic[T_co]):
         """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
         from furu_core._status import _state_reader
 
-        return _state_reader.state_of(self, node_paths(self)).told
+        return _state_reader.state_at(self).told
 
     def delete(self) -> bool:
         """Remove the result and what failed attempts left; whether there was anything to remove.

@@ -210,3 +210,9 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
 def log_of(folder: str) -> Path:
     """The log of the attempt in `folder`."""
     return Path(folder) / LOG_FILE
+
+
+def kept_log(folder: str) -> Path | None:
+    """The log of the attempt in `folder`, or None where there is none."""
+    log = log_of(folder)
+    return log if log.exists() else None

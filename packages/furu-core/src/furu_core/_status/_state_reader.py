@@ -20,7 +20,7 @@ from furu_core._executors._executor import Liveness
 from furu_core._settings import _settings
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store._layout import ATTEMPTS, NodePaths, class_dir
-from furu_core._store._places import NodePlace, Placed, listed, name_of, paths_of
+from furu_core._store._places import Placed, listed, name_of, paths_of
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
@@ -80,9 +80,17 @@ class StateReader:
         return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
 
 
-def state_of(obj: ConfigObject, paths: NodePaths) -> NodeInfo:
-    """How one node stands, without listing its whole class."""
-    return _DONE if os.path.isdir(paths.artifact) else look(paths, short_name(obj))
+def state_at(node: Placed) -> NodeInfo:
+    """How a node stands now, without listing its whole class.
+
+    Args:
+        node: the node, or its place.
+
+    Raises:
+        FuruFormatError: a newer furu wrote its record.
+    """
+    paths = paths_of(node)
+    return _DONE if os.path.isdir(paths.artifact) else look(paths, name_of(node))
 
 
 def look(paths: NodePaths, name: str) -> NodeInfo:
@@ -160,30 +168,11 @@ def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None
     ended = newest.record.ended
     if ended is None or ended.kind is None:
         return None
-    log = _attempts.log_of(newest.folder)
     return Failure(
         kind=ended.kind,
         error_type=ended.error_type,
         message=ended.message,
         node=name,
         hash=node_hash,
-        log=log if log.exists() else None,
+        log=_attempts.kept_log(newest.folder),
     )
-
-
-# For executors, which know nodes by their places as well
-
-
-def state_at(place: NodePlace) -> NodeInfo:
-    """How the node at a place stands now.
-
-    Raises:
-        FuruFormatError: a newer furu wrote its record.
-    """
-    return info_of(place)
-
-
-def info_of(node: Placed) -> NodeInfo:
-    """How a node stands now, without listing its whole class."""
-    paths = paths_of(node)
-    return _DONE if os.path.isdir(paths.artifact) else look(paths, name_of(node))

@@ -12,7 +12,7 @@ from furu_core._attempts import _attempts, _claims
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._process_ids import ProcessId, this_process
-from furu_core._status._state_reader import info_of
+from furu_core._status._state_reader import state_at
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _places
 from furu_core._store._places import Placed, name_of, paths_of
@@ -107,14 +107,14 @@ def record_death(
         status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
         ended = AttemptEnd(time.time(), kind, "", message)
         _claims.record_end(paths, number, status, ended)
-        log = _attempts.log_of(f"{paths.attempts}/{number}")
+        log = _attempts.kept_log(f"{paths.attempts}/{number}")
     return Failure(
         kind=kind,
         error_type="",
         message=message,
         node=name_of(node),
         hash=paths.hash,
-        log=log if log is not None and log.exists() else None,
+        log=log,
     )
 
 
@@ -126,7 +126,7 @@ def _dead(
     *,
     rerun: bool,
 ) -> NodeResult:
-    info = info_of(node)
+    info = state_at(node)
     node_hash = paths_of(node).hash
     if info.state is NodeState.DONE and not rerun:
         return NodeResult(node_hash, Outcome.COMPUTED)  # it died right after publishing

@@ -101,13 +101,13 @@ def _failure(
     told = error
     if isinstance(error, FuruComputeError) and error.__cause__ is not None:
         told = error.__cause__  # the summary names what the node's code raised
-    log = None if attempt is None else _attempts.log_of(f"{paths.attempts}/{attempt}")
+    log = None if attempt is None else _attempts.kept_log(f"{paths.attempts}/{attempt}")
     return Failure.of(
         kind,
         told,
         node=short_name(obj),
         hash=obj.furu_hash,
-        log=log if log is not None and log.exists() else None,
+        log=log,
     )
 
 
