@@ -31,7 +31,7 @@ from furu_core.workers import (
     origin_here,
     run_node,
 )
-from furu_testing import Host, await_mark, is_running, times, wait_until
+from furu_testing import Host, await_mark, is_running, let_go, times, wait_until
 from furu_testing.nodes import Dies, Fails, Step, Value
 
 WORKER = WorkerContext(executor="test", run_id="run-1")
@@ -274,6 +274,22 @@ def test_a_process_that_is_dismissed_before_its_first_order_ends_without_complai
         process.dismiss()
         wait_until("its process to end", process.has_ended)
     assert log.read_text() == ""
+
+
+def test_p8_whoever_is_interrupted_while_it_waits_gets_no_answer_of_that_node_for_the_next(
+    store: Path, process: NodeProcess
+) -> None:
+    def interrupted() -> bool:
+        await_mark(store, WAITS.label)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.compute(node_order(WAITS, WORKER), unwanted=interrupted)
+    let_go(store)
+    answer = process.compute(node_order(VALUE, WORKER))
+    assert isinstance(answer, NodeResult)
+    assert answer.hash == VALUE.furu_hash
+    assert not WAITS.exists()
 
 
 def test_a_process_that_was_closed_may_be_closed_again(store: Path) -> None:

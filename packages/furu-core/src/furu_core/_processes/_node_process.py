@@ -317,12 +317,17 @@ class NodeProcess:
             self._begin_epoch()  # it was packed by itself
             self._write(order.packed, order.worker, _Pending(None, order.hash, rerun=order.rerun))
             deadline: float | None = None
-            while not (heard := self._hear(_LOOK_SECS)):
-                if deadline is None and unwanted():
-                    deadline = time.monotonic() + _GRACE_SECS
-                    self.interrupt("it was cancelled")
-                elif deadline is not None and time.monotonic() > deadline:
-                    self.kill()
+            try:
+                while not (heard := self._hear(_LOOK_SECS)):
+                    if deadline is None and unwanted():
+                        deadline = time.monotonic() + _GRACE_SECS
+                        self.interrupt("it was cancelled")
+                    elif deadline is not None and time.monotonic() > deadline:
+                        self.kill()
+            except BaseException:  # its answer would be taken for that of the next order
+                self._reap()
+                self._pending.clear()
+                raise
             if deadline is not None:
                 self._reap()  # its code was interrupted anywhere, which the next one is not to meet
             _, pending, answer = heard[0][0]
