@@ -62,6 +62,7 @@ def fails():
 
 INLINE = """
 from furu_core.executors import *
+from furu_core.planning import *
 from furu_core.workers import *
 from furu_core.errors import FuruRunCancelled, FuruRunError
 
