@@ -79,7 +79,7 @@ class Furu(Generic[T_co]):
             super().__init_subclass__(**kwargs)
         except TypeError as error:
             if not kwargs or "takes no keyword arguments" not in str(error):
-                raise  # of a class beside Furu that takes some
+                raise  # another base class takes keyword arguments
             raise FuruDefinitionError(
                 f"the class statement of {cls.__qualname__} has {', '.join(kwargs)}=, which is no "
                 "option of a config class",
@@ -88,7 +88,7 @@ class Furu(Generic[T_co]):
             ) from None
         _config_class.define(cls)
 
-    # What a user writes
+    # Methods that a user may override
 
     @default
     def _create(self) -> T_co:
@@ -101,15 +101,15 @@ class Furu(Generic[T_co]):
 
     @default
     def _load(self) -> T_co:
-        """Load the result from `furu_dir`. A class that brings its own stores what it likes there.
+        """Load the result from `furu_dir`. A class that overrides this writes its own files there.
 
-        Without one, furu stores what `_create` returns and gives back an equal value.
+        Otherwise furu stores what `_create` returns and gives back an equal value.
         """
         return self.get()
 
     @default
     def _validate(self) -> bool | None:
-        """Whether the artifact is still good; False, or any exception, has it computed again."""
+        """Whether the artifact is still good; after False or any exception it is computed again."""
         return True
 
     @default
@@ -117,10 +117,10 @@ class Furu(Generic[T_co]):
         """Further dependencies, beside the Furu objects in fields."""
         return ()
 
-    # What a user calls
+    # Methods that a user calls
 
     def get(self, force: bool = False) -> T_co:
-        """Load the result, or wait for whoever computes it, or compute it.
+        """Load the result, or wait for the process that computes it, or compute it.
 
         Inside an executor it only loads: there, dependencies are computed before a node starts.
 
@@ -135,14 +135,14 @@ class Furu(Generic[T_co]):
             FuruInvalidDependency: inside an executor, the artifact was bad.
             FuruResultError: the result cannot be stored or loaded, or was computed with other
                 defaults of fields that its hash leaves out.
-            FuruWaitTimeout: somebody computes it, for longer than `FURU_MAX_WAIT_SECS`.
+            FuruWaitTimeout: another process computes it, for longer than `FURU_MAX_WAIT_SECS`.
             FuruStoreError: the store cannot be read or written.
         """
         try:
             found = _hit.hit(self)
             if isinstance(found, _hit.Miss):
                 from furu_core._compute import (
-                    _compute_or_wait,  # a program that only loads does without
+                    _compute_or_wait,  # a program that only loads needs none
                 )
 
                 found = _compute_or_wait.compute_or_wait(self, found, force=force)
@@ -165,7 +165,7 @@ class Furu(Generic[T_co]):
         """Remove the result and what failed attempts left; whether there was anything to remove.
 
         Raises:
-            FuruUsageError: somebody computes the node now, or a job that is to compute it is queued.
+            FuruUsageError: the node is being computed, or a job that is to compute it is queued.
             FuruStoreError: the store cannot be written.
         """
         from furu_core._status import _deleting
@@ -232,7 +232,7 @@ class Furu(Generic[T_co]):
     # Round trips
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as JSON values; every nested configuration stands in it once."""
+        """The configuration as JSON values, which hold every nested configuration once."""
         from furu_core._forms import _pack
 
         return _pack.to_dict(self)

@@ -1,6 +1,7 @@
-"""What other distributions bring: found among their entry points, imported one at a time.
+"""Plugins of other distributions: found among their entry points, imported one at a time.
 
-Nothing is remembered here, so what was installed a moment ago is found; who asks often remembers.
+Nothing is cached here, so a plugin that was installed a moment ago is found; callers that ask often
+cache the answer.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from furu_core import _text
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-# All packages of furu have one version. Who builds on these builds on an interface that changes with it.
+# All packages of furu share a version. A plugin that requires one of these needs its interface.
 _INTERFACES: Final = frozenset({"furu-core", "furu-plan"})
 _log = logging.getLogger("furu.plugins")
 _unreadable: set[str] = set()  # distributions that were warned of
 
 
 class EntryPointGroup(Enum):
-    """A group of entry points, by its name."""
+    """The groups of entry points that furu reads."""
 
     EXECUTORS = "furu.executors"
     CODECS = "furu.codecs"
@@ -36,7 +37,7 @@ class EntryPointGroup(Enum):
 
     @property
     def one(self) -> str:
-        """What one of the group is called."""
+        """The word for one plugin of the group."""
         return self.value.removeprefix("furu.").removesuffix("s")
 
 
@@ -45,13 +46,13 @@ class Plugin:
     """An entry point of an installed distribution.
 
     Attributes:
-        group: what it is.
-        name: what it is registered as.
+        group: the group of entry points.
+        name: the name it is registered as.
         target: module and attribute.
         distribution: name of the distribution.
-        version: its version.
-        folder: where it is installed.
-        requires: what it requires, as in its metadata.
+        version: the distribution's version.
+        folder: where the distribution is installed.
+        requires: the distribution's requirements, as in its metadata.
     """
 
     group: EntryPointGroup
@@ -97,7 +98,7 @@ class Plugin:
             base: what it must be a subclass of, with nothing left abstract.
 
         Raises:
-            BrokenPlugin: it is none, or cannot be imported.
+            BrokenPlugin: it is no such class, or cannot be imported.
         """
         loaded = self.load()
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
@@ -107,7 +108,7 @@ class Plugin:
         if missing:
             plural = "" if len(missing) == 1 else "s"
             raise BrokenPlugin(self, f"lacks the method{plural} {', '.join(missing)}")
-        # Jobs and files on disk note the class's name, and by the plugin's the class is found again.
+        # Jobs and files on disk record the class's name; by that the plugin must be found again.
         own_name = getattr(loaded, "name", None)
         if own_name != self.name:
             raise BrokenPlugin(self, f"has a class whose `name` is {own_name!r}")
@@ -142,15 +143,15 @@ class Plugin:
             likely = f" (it has {near[0]})" if near else ""
             reason = f"is registered as {self.target}, but {said}{likely}"
             return BrokenPlugin(self, reason, hint=_report(self))
-        newer = _upgrade([self.distribution])  # which installs what it requires as well
+        newer = _upgrade([self.distribution])  # this installs its requirements as well
         return BrokenPlugin(self, reason, hint=f"{newer}; if that does not help, {_report(self)}")
 
 
 class BrokenPlugin(Exception):
-    """A plugin that cannot be used; each registry says so in its own way.
+    """A plugin that cannot be used; each registry raises or warns of it in its own way.
 
     Args:
-        plugin: which.
+        plugin: the plugin.
         reason: what is wrong with it, to be read after its name.
         hint: what to do about it; by default, to report it to its authors.
     """
@@ -170,12 +171,12 @@ class InstalledPlugin:
     """A plugin and its health.
 
     Attributes:
-        group: of entry points.
-        name: what it is registered as, such as what `furu run --executor` calls it.
+        group: the group of entry points.
+        name: the name it is registered as, for an executor that of `furu run --executor`.
         target: module and attribute.
         distribution: name of the distribution that brings it.
-        version: its version.
-        folder: where that is installed.
+        version: the distribution's version.
+        folder: where the distribution is installed.
         problem: why it cannot be used; empty when it can.
         hint: what to do about it.
     """
@@ -191,7 +192,7 @@ class InstalledPlugin:
 
 
 def registered(group: EntryPointGroup) -> list[Plugin]:
-    """What installed distributions register, sound or not, by name; nothing is imported."""
+    """All plugins that installed distributions register, broken or not, by name; none is imported."""
     from importlib.metadata import distributions  # takes 20 ms
 
     found: dict[tuple[str, str, str], Plugin] = {}
@@ -238,10 +239,10 @@ def refuse_clash(plugin: Plugin, others: list[Plugin]) -> None:
 
 
 def examined(group: EntryPointGroup, use: Callable[[Plugin], object]) -> list[InstalledPlugin]:
-    """All plugins of a group, each one tried.
+    """All plugins of a group, each one loaded to see whether it can be used.
 
     Args:
-        group: which.
+        group: the group.
         use: loads and checks one, and raises `BrokenPlugin`.
     """
     plugins = registered(group)
@@ -264,7 +265,7 @@ def examined(group: EntryPointGroup, use: Callable[[Plugin], object]) -> list[In
 
 def _plugins_of(dist: Distribution, group: EntryPointGroup) -> list[Plugin]:
     """What one installed distribution registers."""
-    # Most have nothing for furu; to parse them all would take several times as long.
+    # Most distributions have nothing for furu; parsing them all would take several times as long.
     if "furu." not in (dist.read_text("entry_points.txt") or ""):
         return []
     folder = str(dist.locate_file(""))
@@ -294,7 +295,7 @@ def _is_hidden(name: str, folder: str) -> bool:
 
 def _warn_of(dist: Distribution, error: Exception) -> None:
     folder = str(getattr(dist, "_path", None) or dist.locate_file(""))
-    if folder not in _unreadable:  # each group is looked for on its own
+    if folder not in _unreadable:  # each group is read on its own, so this is reached several times
         _unreadable.add(folder)
         try:
             who = f"{_about(dist, 'Name')} {_about(dist, 'Version')}"
@@ -307,7 +308,7 @@ def _warn_of(dist: Distribution, error: Exception) -> None:
 
 
 def _about(dist: Distribution, key: str) -> str:
-    values = dist.metadata.get_all(key)  # what is left of a distribution may have no metadata
+    values = dist.metadata.get_all(key)  # a partly removed distribution may have no metadata
     return str(values[0]) if values else ""
 
 
@@ -328,7 +329,7 @@ def _refused(requirement: str, here: str) -> str:
         >>> _refused("furu-core <0.2,>=0.1; python_version > '3'", "0.2.0")
         'furu-core<0.2,>=0.1'
     """
-    # The usual case; else `packaging` is imported, which takes as long as loading a small result.
+    # The usual case. In others `packaging` is imported, which takes as long as loading a small result.
     if requirement.replace(" ", "") == f"{canonical_name(requirement)}=={here}":
         return ""
     from packaging.requirements import InvalidRequirement, Requirement
@@ -338,13 +339,13 @@ def _refused(requirement: str, here: str) -> str:
         for_others = wanted.marker is not None and not wanted.marker.evaluate({"extra": ""})
         if for_others or wanted.specifier.contains(here, prereleases=True):
             return ""
-    except (InvalidRequirement, ValueError, LookupError):  # the installer had to read it, not furu
+    except (InvalidRequirement, ValueError, LookupError):  # judging it is the installer's task
         return ""
     return f"{canonical_name(requirement)}{wanted.specifier}"
 
 
 def canonical_name(requirement: str) -> str:
-    """The canonical name of the distribution that is required, or of one."""
+    """The canonical name of a distribution, given its name or a requirement."""
     match = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 

@@ -1,7 +1,7 @@
-"""Which process this is, and whether another one is gone.
+"""The identity of processes, and whether one is gone.
 
-A process is known by host, boot, PID namespace, pid and start time. Only a process of the same host,
-boot and namespace can be looked up; of any other, nothing is known here.
+A process is identified by host, boot, PID namespace, pid and start time. Only a process of the same
+host, boot and namespace can be looked up; of any other, nothing is known here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class ProcessId:
     Attributes:
         host: the host's name.
         boot: the kernel's boot id; two containers on one machine share it.
-        pid_namespace: where the pid counts.
+        pid_namespace: the namespace in which the pid is valid.
         pid: the process id.
         start: the start time as the system writes it, because pids are used again.
     """
@@ -42,7 +42,7 @@ def this_process() -> ProcessId:
     """The identity of the calling process."""
     global _this
     pid = os.getpid()
-    if _this is None or _this.pid != pid:  # a fork has another pid than its parent remembered
+    if _this is None or _this.pid != pid:  # after a fork, `_this` is still the parent's
         _this = ProcessId(
             host=os.uname().nodename,
             boot=_boot_id(),
@@ -57,7 +57,7 @@ def process_with_pid(pid: int) -> ProcessId | None:
     """The identity of a process of this host that lives; None when there is none.
 
     Args:
-        pid: as it counts here.
+        pid: the pid, in this process's namespace.
     """
     start = _start_time(pid)
     return None if start is None else attrs.evolve(this_process(), pid=pid, start=start)
@@ -85,7 +85,7 @@ _ZOMBIE_STATES: Final = ("Z", "X")
 
 
 def _start_time(pid: int) -> str | None:
-    """When the process started, in the system's own words; None when it has ended."""
+    """When the process started, as the system writes it; None when it has ended."""
     if _HAS_PROC:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -94,7 +94,7 @@ def _start_time(pid: int) -> str | None:
             return None
         # The second field is the command in parentheses and may itself hold spaces and parentheses.
         fields = stat[stat.rindex(")") + 2 :].split(" ")
-        # A killed process that nobody has waited for keeps its pid but computes nothing any more.
+        # A killed process that its parent has not reaped keeps its pid but computes nothing.
         return None if fields[0] in _ZOMBIE_STATES else fields[19]
     import subprocess  # only where there is no /proc
 
@@ -106,7 +106,7 @@ def _start_time(pid: int) -> str | None:
 
 
 def _own_start_time(pid: int) -> str | None:
-    # A container may show the /proc of another namespace, where this pid is somebody else.
+    # A container may show the /proc of another namespace, where this pid is another process.
     with suppress(OSError):
         if os.readlink("/proc/self") == str(pid):
             return _start_time(pid)
@@ -114,7 +114,7 @@ def _own_start_time(pid: int) -> str | None:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether another user's process exists though /proc, mounted with `hidepid`, does not show it."""
+    """Whether a process of another user exists that /proc, mounted with `hidepid`, does not show."""
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -1,8 +1,8 @@
-"""Where a result comes from: code, machine, versions, command; and what computing it cost.
+"""Provenance of results (code, machine, versions, command), and the cost of computing them.
 
-All of it but the cost is the same for every node of a process, so it is captured once, with at most
-two calls of git. Nothing here ever fails a node: what cannot be found out is left out, and the
-reason stands in `Git.note`.
+All but the cost is the same for every node of a process, so it is captured once, with at most two
+calls of git. Nothing here ever fails a node: what cannot be found out is left out, and `Git.note`
+has the reason.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Git:
 
 @attrs.frozen(slots=False)
 class Provenance:
-    """What all nodes of one process have in common.
+    """The provenance that all nodes of one process share.
 
     Attributes:
         git: the repository of the project; None outside a repository.
@@ -85,12 +85,12 @@ class Provenance:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """The same as JSON, made once a process."""
+        """The provenance as JSON, made once per process."""
         return {PROVENANCE.key: PROVENANCE.version, **PROVENANCE.to_json(self)}
 
     @cached_property
     def record_bytes(self) -> bytes:
-        """The JSON of `record`, to be put into a larger one as it is."""
+        """The JSON of `record` as bytes, to be inserted into a larger JSON text."""
         return PROVENANCE.to_bytes(self)
 
 
@@ -101,7 +101,7 @@ _captured: Provenance | None = None
 
 
 def process_provenance() -> Provenance:
-    """The provenance of everything this process computes; captured when first asked for.
+    """The provenance of all that this process computes; captured on the first call.
 
     Example:
         >>> from furu_core._provenance import process_provenance
@@ -115,10 +115,10 @@ def process_provenance() -> Provenance:
 
 
 def adopt_provenance(record: Mapping[str, Any]) -> None:
-    """Use the provenance of the process that started this one, save for machine and user.
+    """Use the provenance of the process that started this one, except for machine and user.
 
-    A worker's own command line says nothing, and its working tree may have been edited meanwhile
-    although the code that runs was submitted before.
+    A worker's own command line tells nothing, and its working tree may have been edited since the
+    code that runs was submitted.
 
     Args:
         record: that process's `Provenance.record`.
@@ -130,8 +130,8 @@ def adopt_provenance(record: Mapping[str, Any]) -> None:
 
 
 def capture() -> Provenance:
-    """Find out the provenance of this process, afresh."""
-    from datetime import UTC, datetime  # workers adopt what was captured
+    """Capture the provenance of this process anew."""
+    from datetime import UTC, datetime  # not needed by workers, which adopt a captured provenance
 
     try:
         folder = Path.cwd()
@@ -154,7 +154,7 @@ def capture() -> Provenance:
 
 
 class NodeTimer:
-    """Measures what one node takes, from when it is made.
+    """Measures the time and memory that one node takes, from when the timer is made.
 
     Example:
         >>> from furu_core._provenance import NodeTimer
@@ -167,7 +167,7 @@ class NodeTimer:
         self._cpu = _cpu_secs()
 
     def stop(self) -> dict[str, float]:
-        """What it took up to now.
+        """The cost of the node up to now.
 
         Returns:
             ``wall_secs``; ``cpu_secs`` of the process and the children it waited for;
@@ -222,7 +222,7 @@ def _user() -> str:
         return os.environ.get("USER") or str(os.getuid())
 
 
-# `name-version.dist-info`, and what older tools left; in both the name has no dash of its own.
+# `name-version.dist-info`, and the names that older tools gave; the name itself contains no dash.
 _DISTRIBUTION: Final = re.compile(r"([^-]+)-([^-]+)(?:-.*)?\.(?:dist|egg)-info$")
 
 
@@ -255,7 +255,7 @@ def _git(project: Path) -> Git | None:
         done = subprocess.run(
             ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", *args],
             cwd=root,
-            # Optional locks would get in the way of a user who commits at this moment.
+            # Optional locks would disturb a user who commits at this moment.
             env={**_without_git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -282,12 +282,12 @@ def _git(project: Path) -> Git | None:
 
 
 def _without_git_variables() -> dict[str, str]:
-    """The environment without what a git hook sets, which would name another repository."""
+    """The environment without the variables of a git hook, which would name another repository."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
 
 def _read_status(text: str, found: Git) -> Git:
-    """What ``git status --porcelain=v2 --branch -z`` says."""
+    """Parse the output of ``git status --porcelain=v2 --branch -z``."""
     commit: str | None = None
     branch: str | None = None
     dirty = False
@@ -323,5 +323,5 @@ def _read_head(found: Git) -> Git:
         ref = head.removeprefix("ref: ")
         found = attrs.evolve(found, branch=ref.removeprefix("refs/heads/"))
         return attrs.evolve(found, commit=(folder / ref).read_text().strip())
-    except OSError:  # a worktree, or packed refs: then only git knows
+    except OSError:  # a worktree, or packed refs, which only git itself reads
         return found

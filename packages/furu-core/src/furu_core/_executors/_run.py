@@ -42,15 +42,15 @@ class RunStatus:
     """How a run stands, in numbers of nodes.
 
     Attributes:
-        state: in a word.
+        state: the run's state.
         total: nodes of the run's graph, loaded ones among them as far as the plan walked.
         computed: nodes computed by this run.
-        loaded: nodes that were there already, or were computed by somebody else.
+        loaded: nodes that were there already, or that another process computed.
         running: nodes being computed.
         waiting: nodes that are not there and not being computed.
         failed: nodes that failed for good.
-        failures: why, one for each of them.
-        blocked: those of the waiting ones that can never run, because something they need failed.
+        failures: one for each failed node.
+        blocked: waiting nodes that can never run, because something they need failed.
     """
 
     state: RunState
@@ -75,7 +75,7 @@ class EventKind(Enum):
     NODE_FAILED = "node failed"
     NODE_CANCELLED = "node cancelled"
     NODE_REOPENED = "node reopened"  # its artifact turned out to be bad
-    NODE_WAITING = "node waiting"  # somebody else computes it
+    NODE_WAITING = "node waiting"  # another process computes it
     RUN_ENDED = "run ended"
 
 
@@ -89,7 +89,7 @@ class Event:
     Attributes:
         time: seconds since the epoch, by the controller's clock.
         kind: what happened.
-        hash: of the node, for events of nodes.
+        hash: the node's hash, for events of nodes.
         node: short name of the node.
         detail: further facts, for people.
     """
@@ -116,13 +116,13 @@ class EventLog:
 
         Args:
             kind: what happened.
-            hash: of the node, for events of nodes.
+            hash: the node's hash, for events of nodes.
             node: its short name.
             detail: further facts, for people.
         """
         event = Event(time.time(), kind, hash, node, detail)
         line = json.dumps([event.time, kind.value, hash, node, detail])
-        with suppress(OSError):  # a full disk must not end a run whose results are elsewhere
+        with suppress(OSError):  # a full disk must not end a run whose results may be elsewhere
             self._file.append(line.encode())
         return event
 
@@ -132,10 +132,9 @@ class EventLog:
 
 
 def read_events(folder: Path) -> Iterator[Event]:
-    """The events of a run so far, a line that is being written left out.
+    """The events of a run so far, without a line that is being written.
 
-    Left out as well are those of which a full disk took only a part, and kinds of events that only a
-    newer furu knows.
+    Also left out are lines that a full disk cut off, and kinds of events that only a newer furu knows.
     """
     try:
         lines = read_lines(folder / EVENTS_FILE)
@@ -149,12 +148,12 @@ def read_events(folder: Path) -> Iterator[Event]:
 
 
 class Run(ABC):
-    """A run of an executor: what was asked, how it stands, what came of it.
+    """A run of an executor: its roots, its status, its results.
 
     Attributes:
-        id: the run's name, in the order of time.
+        id: the run's id; ids sort by time.
         folder: the run's folder in the store.
-        roots: what was asked for.
+        roots: what the run is to compute.
     """
 
     id: str
@@ -180,7 +179,7 @@ class Run(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """Stop what runs and start nothing more; `wait` tells when that is done."""
+        """Stop running nodes and start no more; `wait` returns when that is done."""
 
     def results(self) -> Any:
         """The results, in the shape of the roots: one, a list, or a dict by name."""
@@ -191,7 +190,7 @@ class Run(ABC):
         return read_events(self.folder)
 
     def __repr__(self) -> str:
-        # How it stands, only a scheduler may know, whom nobody asks for a notebook's last line.
+        # Without the status: for that a scheduler may have to be asked, too much for a `repr`.
         return f"<{type(self).__name__} {self.id}, in {self.folder}>"
 
 
@@ -212,13 +211,13 @@ class RootRecord:
 
 @attrs.frozen
 class RunRecord:
-    """What was asked of a run: `run.json`, which scripts may read.
+    """The record of a run: `run.json`, which scripts may read.
 
     Attributes:
-        id: of the run.
+        id: the run's id.
         executor: the executor's name.
         started: seconds since the epoch, by the clock of the process that started it.
-        controller: that process.
+        controller: the process that started it.
         roots: what the run is to compute.
     """
 
@@ -238,7 +237,7 @@ def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) ->
     Args:
         executor: the executor's name.
         roots: what the run is to compute.
-        where: the folder of its folder; None for `runs` in the store.
+        where: the folder to make it in; None for `runs` in the store.
 
     Returns:
         The run's id, which sorts by time, and its folder.
@@ -274,7 +273,7 @@ def runs_folder() -> Path:
 
 
 def refuse_nested_run() -> None:
-    """Raise `FuruNestedRun` inside of nodes and while a worker imports the user's code."""
+    """Raise `FuruNestedRun` in a node's code and while a worker imports the user's code."""
     context = _context.exec_context()
     if context.importing:
         raise FuruNestedRun(

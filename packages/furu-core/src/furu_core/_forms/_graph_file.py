@@ -1,8 +1,8 @@
 """Graphs of config objects in one file, from which any object can be read without the others.
 
-Each distinct object is one line of JSON and names the objects nested in it by their place, so a graph
-costs as much as it is large, however objects are shared, and reading one object costs as much as what
-is nested in it. The first line carries the format's version.
+Each distinct object is one line of JSON and names the objects nested in it by their place. So the
+file is as large as the graph, however objects are shared, and reading one object costs as much as
+what is nested in it. The first line holds the format's version.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HEADER: Final = _FORMAT.to_bytes(_Header()) + b"\n"
 class GraphWriter:
     """Writes config objects to a file, each distinct one once. A file has one writer at a time.
 
-    A file that is there is continued: what a writer that died left of a last line is cut off.
+    An existing file is continued; half a line at its end, left by a killed writer, is cut off.
 
     Args:
         path: the file.
@@ -111,7 +111,7 @@ class GraphWriter:
         """Write what was added, so that readers on other hosts can see it.
 
         Raises:
-            FuruStoreError: the file cannot be written; what could not be is tried again next time.
+            FuruStoreError: the file cannot be written; the next `flush` tries the rest again.
         """
         data = b"".join(self._pending)
         try:
@@ -137,7 +137,7 @@ class GraphWriter:
         self._end += len(line)
 
     def _resume(self) -> int:
-        """Learn what the file holds; the place where it goes on."""
+        """Read what the file holds, and return the place where writing goes on."""
         place = 0
         with open(self._fd, "rb", closefd=False) as file:
             for line in file:
@@ -159,7 +159,7 @@ class GraphReader:
 
     Args:
         path: the file.
-        wait_secs: seconds to wait for what is not visible yet, as on a network filesystem.
+        wait_secs: seconds to wait for lines that a network filesystem does not show yet.
     """
 
     def __init__(self, path: Path, *, wait_secs: float = 0.0) -> None:
@@ -237,7 +237,7 @@ class GraphReader:
                 return line
             if time.monotonic() >= deadline:
                 raise self._damaged(place, "the file ends before it")
-            self.close()  # opening a file anew is what makes a network filesystem look again
+            self.close()  # a network filesystem looks again only when the file is opened again
             time.sleep(_PAUSE_SECS)
 
     def _line_now(self, place: int) -> bytes | None:

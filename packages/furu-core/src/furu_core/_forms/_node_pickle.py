@@ -12,7 +12,7 @@ from furu_core._config._value_types import reduced
 
 
 class NodePickler(pickle.Pickler):
-    """Pickles fields: nested configs by number, the script's classes by importable name, and exactly."""
+    """Pickles fields exactly: nested configs by number, the script's classes by importable name."""
 
     def __init__(self, stream: io.BytesIO, number: Callable[[Any], int]) -> None:
         super().__init__(stream, protocol=5)
@@ -30,7 +30,7 @@ class NodePickler(pickle.Pickler):
 
 
 class NodeUnpickler(pickle.Unpickler):
-    """The opposite of `NodePickler`."""
+    """Unpickles what `NodePickler` pickled."""
 
     def __init__(self, stream: io.BytesIO, objects: list[Any]) -> None:
         super().__init__(stream)

@@ -1,6 +1,6 @@
 """Graphs of config objects as flat tables: dicts for JSON, bytes for other processes.
 
-Each distinct object stands in a table once and names the objects nested in it, so the cost is linear
+Each distinct object is in a table once and names the objects nested in it, so the cost is linear
 however objects are shared, and nothing recurses however deep they nest.
 """
 
@@ -24,7 +24,7 @@ _SHALLOW = 30
 
 
 def node_key(obj: Any) -> str:
-    """What names an object in a table: its hash, and what sets it apart from others of that hash."""
+    """An object's key in a table: its hash, and a text that tells it from others of that hash."""
     differs = variant(obj)
     return f"{furu_hash(obj)}~{differs}" if differs else furu_hash(obj)
 
@@ -34,7 +34,7 @@ def closure(obj: Any, known: Container[str] = ()) -> list[tuple[str, Any]]:
 
     Args:
         obj: the object.
-        known: keys of objects to leave out, with whatever is nested in them.
+        known: keys of objects to leave out, with all that is nested in them.
     """
     found: list[tuple[str, Any]] = []
     state: dict[str, bool] = {}  # False: its nested objects are on the stack; True: done
@@ -63,7 +63,7 @@ def to_dict(obj: Any) -> dict[str, Any]:
 
 
 def shallow_dict(obj: Any) -> dict[str, Any]:
-    """A config object alone, in which nested ones stand by hash and class."""
+    """A config object alone, with nested objects given by hash and class."""
     return {"furu": FORMAT, "hash": furu_hash(obj), **node_record(obj, _NAMING)}
 
 
@@ -88,7 +88,7 @@ def from_dict(record: Mapping[str, Any]) -> Any:
     """The object that `to_dict` described.
 
     Raises:
-        FuruValueError: the record and the classes of today do not fit; says where.
+        FuruValueError: the record does not fit the present classes; the message says where.
         FuruFormatError: the record was written by a newer furu.
         FuruImportNameError: a class cannot be found.
     """
@@ -137,7 +137,7 @@ def from_dict(record: Mapping[str, Any]) -> Any:
 def read_fields(
     node: Mapping[str, Any], built: Mapping[str, Any], missing: list[str]
 ) -> dict[str, Any]:
-    """The fields of a `node_record`; keys of nested objects that are not in `built` go to `missing`."""
+    """The fields of a `node_record`; keys of nested objects not in `built` are added to `missing`."""
 
     def object_hook(tag: str, payload: Any) -> Any:
         if tag != "ref":
@@ -155,7 +155,7 @@ def read_fields(
         try:
             fields[name] = read(written, object_hook)
         except TypeError:
-            # A placeholder of an object that is not built yet stood where it must be hashable.
+            # The placeholder of an object that is not built yet may be where it must be hashable.
             if not missing:
                 raise
     return fields
@@ -164,9 +164,9 @@ def read_fields(
 def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> Any:
     """An object with these values, as if it had been made with them.
 
-    Not by the constructor: converters and validators had their turn when the first one was made, and
-    may ask for what is not there any more, or elsewhere. Values are fitted to their annotations, since
-    a record may have been edited, and `__attrs_post_init__` is called, since only fields are recorded.
+    The constructor is not called: converters and validators ran when the first object was made, and
+    may need what is not there any more, or not here. Values are fitted to their annotations, since a
+    record may have been edited; `__attrs_post_init__` is called, since only fields are recorded.
     """
     obj: Any = object.__new__(cls)
     known = obj.__dict__
@@ -189,7 +189,7 @@ def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> 
 
 
 def _finish(obj: Any) -> None:
-    """Call `__attrs_post_init__`, which must leave the fields as it left them the first time."""
+    """Call `__attrs_post_init__`, which must set the fields as it did the first time."""
     cls, known = type(obj), obj.__dict__
     before = known.copy()
     try:
@@ -241,25 +241,25 @@ def reduce(obj: Any) -> tuple[Any, ...]:
     cls = type(obj)
     token: Any = cls
     try:
-        # The script's own classes would be pickled by a name that holds in it alone, for instance.
+        # Pickle would lose something, for instance that a class is the script's own (`_furu_packed`).
         if _height(obj) > _SHALLOW or "_furu_packed" in obj.__dict__:
             return unpack_one, (Packer().pack(obj),)
         if is_of_script(cls):
             name = name_of(cls)
             token = (name.identity, name.importable)
     except (FuruImportNameError, FuruValueError):
-        pass  # it has no hash; pickle can still do what it does with any object
+        pass  # it has no hash, so it is pickled as any object is
     known = obj.__dict__
     return restore, (token, {spec.name: known[spec.name] for spec in config_class(cls).fields})
 
 
 def restore(token: Any, fields: Mapping[str, Any]) -> Any:
-    """The opposite of `reduce`; pickles refer to it by name."""
+    """The object that `reduce` described; pickles refer to this function by name."""
     return build(token if isinstance(token, type) else resolve(*token), fields)
 
 
 def unpack_one(data: bytes) -> Any:
-    """The opposite of `reduce` for deep graphs; pickles refer to it by name."""
+    """The object of a deep graph that `reduce` packed; pickles refer to this function by name."""
     return Unpacker().unpack(data)
 
 
@@ -293,8 +293,8 @@ def _pickling() -> Any:
 class Packer:
     """Turns config objects into bytes for one `Unpacker`, each distinct object once.
 
-    What was packed before is only referred to, so packing all nodes of a graph costs as much as the
-    graph is large. Messages must be unpacked in the order in which they were packed.
+    Objects that were packed before are only referred to, so packing all nodes of a graph takes time
+    linear in its size. Messages must be unpacked in the order in which they were packed.
 
     Example:
         >>> from furu_core.workers import Packer, Unpacker
@@ -311,7 +311,7 @@ class Packer:
         return self._sent[node_key(obj)]
 
     def pack(self, obj: Any) -> bytes:
-        """Bytes that make the other side's `Unpacker` return an equal object.
+        """The bytes from which the other side's `Unpacker` makes an equal object.
 
         Raises:
             FuruImportNameError: an object's class cannot be imported elsewhere.
@@ -348,7 +348,7 @@ class Unpacker:
         Raises:
             FuruImportNameError: a class cannot be imported here.
             FuruValueError: a class differs from the sender's, so that hashes differ; or an earlier
-                message could not be unpacked, which later ones refer to.
+                message, to which this one refers, could not be unpacked.
         """
         if self._failed:
             raise FuruValueError(

@@ -41,7 +41,7 @@ def short_repr(obj: Any) -> str:
     """``Train(data=Split(a41c07), lr=0.1)``: nested objects by their hashes, long values cut."""
     if getattr(_inside, "repr", False):
         return short_name(obj)
-    _inside.repr = True  # objects nested in this one, in whichever container, come out short
+    _inside.repr = True  # objects nested in this one, in any container, are written short
     try:
         known = obj.__dict__
         fields = [
@@ -61,7 +61,7 @@ class PythonText:
     Attributes:
         expression: evaluates to an equal object, unless it is abbreviated.
         imports: lines to execute before, sorted.
-        abbreviated: nested objects stand as ``<Split a41c07...>``; then it is only to be read.
+        abbreviated: nested objects are written as ``<Split a41c07...>``, for people to read only.
     """
 
     expression: str
@@ -99,7 +99,7 @@ def python_text(obj: Any, *, limit_chars: int | None = None) -> PythonText:
 
 @attrs.frozen
 class _Size:
-    """How long an object's expression is with all that is nested in it, and how deep."""
+    """The length and depth of an object's expression, with all that is nested in it."""
 
     chars: int
     depth: int
@@ -109,7 +109,7 @@ _TOO_LARGE = _Size(LIMIT_CHARS + 1, _DEEP + 1)
 
 
 def _size(obj: Any) -> _Size:
-    """The size of an object's expression, remembered on it, so that a graph is measured once."""
+    """The size of an object's expression, cached on the object, so that a graph is measured once."""
     stack = [obj]
     while stack:
         current = stack[-1]
@@ -158,7 +158,7 @@ def _exact(root: Any) -> PythonText:
 
 
 class _Text:
-    """Writes values as expressions, and notes what they need imported."""
+    """Writes values as expressions, and collects the imports that they need."""
 
     def __init__(self) -> None:
         self.depth = 0

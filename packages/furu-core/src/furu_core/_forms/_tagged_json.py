@@ -1,8 +1,8 @@
 """Values as JSON that keeps their types.
 
-What JSON has (None, bool, int, float, str, list, dict with str keys) stands for itself. Everything
-else is an object with one key that begins with ``$``, such as ``{"$tuple": [1, 2]}``. A value that
-this could not give back exactly is refused.
+Types that JSON has (None, bool, int, float, str, list, dict with str keys) are written as they are.
+Everything else is an object with one key that begins with ``$``, such as ``{"$tuple": [1, 2]}``. A
+value that could not be read back exactly is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ObjectHook = Callable[[str, Any], Any]
 
 
 class NotExact(FuruError):
-    """A value that tagged JSON could not give back equal in value and type."""
+    """A value that could not be read back from tagged JSON equal in value and type."""
 
 
 @attrs.frozen
@@ -33,7 +33,7 @@ class Writer:
 
     Attributes:
         config: writes a Furu object.
-        default: asked first about every value that JSON does not have; may return NotImplemented.
+        default: called first for every value of a type that JSON lacks; may return NotImplemented.
         exact: refuse objects that hold more than their declared fields.
     """
 
@@ -45,7 +45,7 @@ class Writer:
         """The JSON form of a value.
 
         Raises:
-            NotExact: the value could not be given back exactly.
+            NotExact: the value could not be read back exactly.
         """
         plain = _PLAIN.get(type(value))
         if plain is not None:
@@ -159,7 +159,7 @@ _TAGS: dict[str, Callable[[Any, ObjectHook], Any]] = {
 
 
 def _is_text(value: str) -> bool:
-    """Whether JSON gives the string back: it joins surrogates that stand side by side."""
+    """Whether JSON gives the string back: it joins two surrogates that follow each other."""
     if value.isascii():
         return True
     try:
@@ -170,7 +170,7 @@ def _is_text(value: str) -> bool:
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Whether a list of numbers or of texts is JSON as it stands, found out without a loop."""
+    """Whether a list of numbers or of texts needs no tags, found out without a Python loop."""
     types = set(map(type, values))
     if types == {float}:
         return all(map(math.isfinite, values))

@@ -1,4 +1,4 @@
-"""Values given as text, as in ``--set lr=0.1`` and ``-o max_workers=2``, turned into what an annotation asks for."""
+"""Converting text, as in ``--set lr=0.1`` or ``-o max_workers=2``, to what an annotation asks for."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ _QUOTES: Final = "'\""
 def convert(text: str, shape: Shape) -> Any:
     """The value that `text` means where an annotation asks for `shape`.
 
-    A text for a `str` is taken as it is. Lists, tuples and sets are read at their commas, in brackets or
-    without, and their items as their own annotation says; text in them may be quoted. Where nothing is
-    known of what is asked for, JSON and Python literals are read, and any other text stands for itself.
+    A text for a `str` is taken as it is. Lists, tuples and sets are split at their commas, with or
+    without brackets, and each item is converted by its own annotation; text in them may be quoted.
+    Where the shape is unknown, JSON and Python literals are read, and any other text is itself the
+    value.
 
     Args:
         text: what the user typed.
         shape: what is asked for.
 
     Raises:
-        ValueError: the text means no such value; `str` of it says which part.
+        ValueError: the text means no such value; the message names the part that does not fit.
 
     Example:
         >>> from furu_core._config._annotations import Annotations
@@ -53,11 +54,11 @@ def convert(text: str, shape: Shape) -> Any:
 
 @attrs.frozen
 class _Piece:
-    """A part of what was typed.
+    """A part of the text that the user typed.
 
     Attributes:
-        text: without quotes.
-        quoted: whether it had some, so that it is text and no number.
+        text: the part, without quotes.
+        quoted: whether it had quotes, so that it is text and no number.
     """
 
     text: str
@@ -191,7 +192,7 @@ def _numpy(piece: _Piece, shape: Shape) -> Any:
     return made(piece.read())
 
 
-# The first that the class is, or is below, reads it.
+# The first class here that is the class asked for, or a base class of it, has the reader.
 _READERS: Final[dict[type, Callable[[_Piece, Shape], Any]]] = {
     types.NoneType: _none,
     Enum: _member,
@@ -211,7 +212,7 @@ _READERS: Final[dict[type, Callable[[_Piece, Shape], Any]]] = {
     UUID: _by_constructor,
     ZoneInfo: _by_constructor,
 }
-# What they read may be much else, so these come last where there is a choice.
+# These accept any text, so a union tries them last.
 _TAKE_ANY_TEXT: Final = (str, bytes, bytearray, PurePath)
 
 
@@ -256,7 +257,7 @@ def _union(piece: _Piece, shape: Shape) -> Any:
 
 
 def _made_of(cls: type) -> Callable[[Any], Any]:
-    """What holds items where an annotation asks for `cls`."""
+    """The class to make from the items where an annotation asks for `cls`."""
     if issubclass(cls, MutableSequence):
         return list
     if issubclass(cls, MutableSet):
@@ -275,7 +276,7 @@ def _items(piece: _Piece) -> list[_Piece]:
     inner = _without_brackets(piece.text)
     parts = _split(inner, ",")
     if not parts[-1].strip():
-        parts.pop()  # behind the last comma, or all there is
+        parts.pop()  # the empty part after a last comma, or of an empty text
     return [_unquoted(part) for part in parts]
 
 

@@ -1,4 +1,4 @@
-"""Any value as JSON that gives it back equal in value and type, or an error."""
+"""Tagged JSON of any value, which is read back equal in value and type, or an error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def to_json(value: Any, *, default: Default | None = None) -> Any:
 
     Args:
         value: any value; Furu objects may be nested in it.
-        default: asked first about every value that JSON does not have (so not about None, bool, int,
+        default: called first for every value of a type that JSON lacks (so not for None, bool, int,
             float, str, list and dict); returns the JSON to write for it, or NotImplemented.
 
     Raises:
-        NotExact: the value could not be given back exactly.
+        NotExact: the value could not be read back exactly.
 
     Example:
         >>> to_json({"shape": (2, 3)})
@@ -63,6 +63,6 @@ def dumps(value: Any, *, default: Default | None = None) -> str:
 def loads(text: str | bytes, *, object_hook: ObjectHook | None = None) -> Any:
     """The value that `dumps` wrote."""
     written = json.loads(text)
-    # Most results hold nothing but plain JSON; then there is nothing to look for.
+    # Most results are plain JSON, without any tag to decode.
     mark: Any = b'"$' if isinstance(text, bytes) else '"$'
     return from_json(written, object_hook=object_hook) if mark in text else written

@@ -1,8 +1,8 @@
 """A node's output: everything it prints, natively too, and every record it logs, in its own file.
 
-While a node computes, file descriptors 1 and 2 of the process lead straight into its log. What C
-code and child processes write thus needs no pipe and no thread, a crash loses none of it, and a
-child that outlives the node can go on writing. Three further ways lead there:
+While a node computes, file descriptors 1 and 2 of the process lead straight into its log. So the
+output of C code and child processes needs no pipe and no thread, a crash loses none of it, and a
+child that outlives the node can go on writing. Three further parts write there or read it:
 
 - `RecordHandler` on the root logger writes log records.
 - `_Router` takes the place of `sys.stdout` and `sys.stderr` where these do not lead to descriptors 1
@@ -11,7 +11,7 @@ child that outlives the node can go on writing. Three further ways lead there:
 - With `echo=True` one thread for all nodes copies native output from the log to the console, ten
   times a second; before anything else is written there, what is missing is copied first.
 
-When the node has ended, of each line that was written over, by a progress bar, the last state is kept.
+When the node has ended, only the last state of each line is kept that a progress bar wrote over.
 
 Nodes nest: while one node's code asks for another node, output belongs to the inner one.
 """
@@ -42,11 +42,11 @@ def node_log(path: str | os.PathLike[str], *, echo: bool, scope: Scope = "proces
 
     Args:
         path: the log; it is appended to.
-        echo: whether the console shows the output too. Inside a node without echo there is none.
+        echo: whether the console shows the output too. No effect inside a node without echo.
         scope: ``"process"`` takes native output and that of all threads; ``"thread"`` takes what
             Python code prints and logs in this thread and in threads started by it, for processes
-            that compute several nodes at once. A second node in another thread of a process whose
-            output is taken gets ``"thread"`` in any case.
+            that compute several nodes at once. While one node has scope ``"process"``, a node in
+            another thread gets ``"thread"`` in any case.
 
     Example:
         >>> import pathlib, tempfile
@@ -104,7 +104,7 @@ class NodeLog:
         with self._lock:
             self._copy_native()
             fd, self._fd = self._fd, -1
-        with suppress(OSError):  # a log that stays as it is must not fail a node
+        with suppress(OSError):  # a log that cannot be tidied must not fail a node
             _keep_last_states(fd, self.path)
         os.close(fd)
 
@@ -128,8 +128,8 @@ class NodeLog:
             with suppress(OSError):  # a full disk must not end a node because it prints
                 written = os.write(self._fd, data)
                 if self._copies:
-                    # This descriptor's position is where its own last write ended: what lies
-                    # between there and what was copied came from others meanwhile.
+                    # This descriptor's position is where its own last write ended; what lies
+                    # between the copied part and that write came from native code meanwhile.
                     end = os.lseek(self._fd, 0, os.SEEK_CUR)
                     self._copy_native(end - written)
                     self._copied = max(self._copied, end)
@@ -138,7 +138,7 @@ class NodeLog:
         return True
 
     def catch_up(self) -> None:
-        """Show on the console what native code has written by now."""
+        """Show on the console what native code has written up to now."""
         with self._lock:
             self._copy_native()
 
@@ -161,12 +161,12 @@ class NodeLog:
             if not data:
                 break
             self._copied += len(data)
-            # stderr, because nobody knows which of the two was meant: a stdout that leads to a
-            # file may be data. Where both lead to one terminal it makes no difference.
+            # To stderr, because it is unknown which of the two was meant, and a stdout that leads
+            # to a file may be data. Where both lead to one terminal it makes no difference.
             originals.write_fd(2, data)
 
     def _fit_in(self) -> None:
-        """Find the node that this one is nested in, and what is possible there."""
+        """Find the node that this one is nested in, and set the scope and echo it allows."""
         outer = _here.get()
         self._outer = outer if outer is not None and outer.is_open else None
         top = _stack[-1] if _stack else None
@@ -225,12 +225,12 @@ class NodeLog:
             _stack[-1].point_here()
 
     def point_here(self) -> None:
-        """Let the process's descriptors lead here, at the start and again after an inner node."""
+        """Point the process's descriptors here, at the start and again after an inner node."""
         os.environ[LOG_VARIABLE] = self.path
         _context.prepare_fork_servers()
         fd = self._fd
         if self.echo:
-            # Our own descriptor must not share its position with the process's output.
+            # A new descriptor, because `self._fd` must not share its position with that output.
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         originals.point_to(fd)
         if fd != self._fd:
@@ -238,13 +238,13 @@ class NodeLog:
 
 
 def _keep_last_states(log: int, path: str) -> None:
-    """Keep of each line what a terminal shows in the end: progress bars write a line many times.
+    """Keep only the last state of each line of a log: progress bars write a line many times.
 
-    The file is rewritten in its place, because a child that outlives the node goes on appending to it.
+    The file is rewritten in place, because a child that outlives the node goes on appending to it.
 
     Args:
-        log: open for reading.
-        path: the same file.
+        log: a descriptor of the log, open for reading.
+        path: the log.
     """
     states = _LastStates(path)
     read = 0
@@ -261,14 +261,14 @@ def _keep_last_states(log: int, path: str) -> None:
 
 
 class _LastStates:
-    """A log that is rewritten from what is read of it, which is never behind; no line is ever held."""
+    """Rewrites a log in place while it is read; writing never overtakes reading, no line is buffered."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = -1  # not opened before there is something to leave out
+        self._fd = -1  # opened only when there is something to leave out
         self._size = 0
         self._line = 0  # where the last line begins
-        self._held = b""  # a carriage return at its end, which matters if the line goes on
+        self._held = b""  # a carriage return at the line's end, which matters if the line goes on
 
     def add(self, chunk: bytes) -> None:
         if self._fd < 0 and b"\r" in chunk:
@@ -316,7 +316,7 @@ class RecordHandler(logging.Handler):
     """Writes log records to the log of the node that they come from."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append one record, unless a handler that prints brings it there anyway."""
+        """Append one record, unless another handler prints it, which takes it to the log as well."""
         target = target_log()
         if target is None or _is_printed(record, target):
             return
@@ -330,7 +330,7 @@ class RecordHandler(logging.Handler):
 
 
 class _Router(_console.Unwrap):
-    """Stands in for `sys.stdout` or `sys.stderr` and asks at each write whose output it is."""
+    """Stands in for `sys.stdout` or `sys.stderr`; each write goes to the log of the running node."""
 
     def __init__(self, original: Any, number: int, native: bool) -> None:
         self.original = original
@@ -375,10 +375,10 @@ _reports_crashes = False
 
 
 def _report_crashes() -> None:
-    """Have a crash of the interpreter, such as a segmentation fault, say where in the log."""
+    """Let `faulthandler` write where the interpreter crashed, by a segfault for instance, to the log."""
     global _reports_crashes
     if 2 in originals.fds and not faulthandler.is_enabled():
-        faulthandler.enable(file=2)  # which leads to the log of whatever node computes
+        faulthandler.enable(file=2)  # descriptor 2 leads to the log of the node being computed
         _reports_crashes = True
 
 
@@ -441,7 +441,7 @@ def _is_printed(record: logging.LogRecord, target: NodeLog) -> bool:
 
 
 def _follow_threads() -> None:
-    """Let threads inherit whose output theirs is; Python starts them with an empty context."""
+    """Let threads inherit the log of the thread that starts them; Python gives them no context."""
     global _threads_followed
     if _threads_followed:
         return

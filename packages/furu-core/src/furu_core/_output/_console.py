@@ -1,7 +1,7 @@
 """The console: where standard output and error lead outside all nodes.
 
-While a node computes, file descriptors 1 and 2 lead into its log. What furu itself has to say, and
-what the console shows of a node's output, goes by way of this module to where they led before.
+While a node computes, file descriptors 1 and 2 lead into its log. furu's own messages, and the output
+of nodes that the console shows, go through this module to where the descriptors led before.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def flush(a_stream: Any) -> None:
 
 
 def above_standard(fd: int) -> int:
-    """The same file under a number above 2: a process with a closed stdout gives out 1 again."""
+    """A descriptor above 2 for the same file: `open` may return 1 in a process without stdout."""
     if fd > 2:
         return fd
     higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -58,7 +58,7 @@ def above_standard(fd: int) -> int:
 
 def buffer_lines(a_stream: Any) -> None:
     """Let a stream write whole lines at once."""
-    # A worker's stdout is no terminal, so Python would keep prints back, and a kill would lose them.
+    # A worker's stdout is no terminal, so Python would buffer prints, and a kill would lose them.
     if not getattr(a_stream, "line_buffering", True):
         with suppress(AttributeError, OSError, ValueError):
             a_stream.reconfigure(line_buffering=True)
@@ -71,7 +71,7 @@ def flush_streams() -> None:
 
 
 class Originals:
-    """Where descriptors and streams led before the outermost node took them; one a process."""
+    """Where descriptors and streams led before the outermost node took them; one per process."""
 
     def __init__(self) -> None:
         self.fds: dict[int, int] = {}
@@ -86,7 +86,7 @@ class Originals:
             flush(self.streams[number])
             if self.streams[number] is not getattr(sys, f"__{_NAMES[number]}__"):
                 flush(getattr(sys, f"__{_NAMES[number]}__"))
-            # A process started without the stream may have a socket or a file under this number.
+            # A process started without the stream may use this number for a socket or a file.
             if leads_to(getattr(sys, f"__{_NAMES[number]}__"), number):
                 with suppress(OSError):  # closed since
                     self.fds[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -125,7 +125,7 @@ class Originals:
             try:
                 data = data[os.write(fd, data) :]
             except BlockingIOError:
-                time.sleep(0.01)  # a terminal that somebody set to non-blocking is full for now
+                time.sleep(0.01)  # a terminal set to non-blocking is full for now
             except OSError:
                 return  # a console that is gone (`| head`) must not fail a node
 
@@ -153,7 +153,7 @@ class Console:
         self.before_write: Callable[[], object] = lambda: None
 
     def write(self, text: str) -> int:
-        """Write `text`; a console that is gone swallows it."""
+        """Write `text`; if the console is gone, it is lost without an error."""
         self.before_write()
         self._originals.write(2, text)
         return len(text)
@@ -179,7 +179,7 @@ class Copier:
         self._work = threading.Event()
 
     def wake(self) -> None:
-        """Begin to copy, if it does not."""
+        """Begin to copy, unless the thread copies already."""
         # Without a thread, what native code writes is shown when its node prints or ends.
         with suppress(RuntimeError):
             self._thread.ensure()

@@ -1,4 +1,4 @@
-"""How furu's records look on the console."""
+"""The format of furu's log records on the console."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def show(record: logging.LogRecord, write: Callable[[str], None] | None) -> None
 
     Args:
         record: the record.
-        write: has the screen; None where nobody has.
+        write: writes a line for a progress display that has the screen; None without one.
     """
     if _capture.has_other_handlers() or not _capture.console_is_open():
         return

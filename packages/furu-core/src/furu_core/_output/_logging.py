@@ -1,11 +1,11 @@
-"""What furu says on the console, and how.
+"""furu's logger and its console handler.
 
 All of furu logs to the standard library's logger ``furu``: INFO when something is computed, DEBUG
-when it was only loaded, WARNING when somebody should look. The console shows one compact line a
-record, on rich where a person looks at a terminal. An application that has handlers of its own on
-the root logger gets the records there, and the console shows nothing twice.
+when it was only loaded, WARNING when the user should look. The console shows one compact line per
+record, with rich on a terminal. An application that has handlers of its own on the root logger gets
+the records there, and the console shows nothing twice.
 
-A program that only loads has nothing to say, and then neither this module nor `logging` is imported.
+A program that only loads logs nothing, so it imports neither this module nor `logging`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _writer: Callable[[str], None] | None = None
 
 
 def event(verb: str, node: str, state: str, action: str, level: int = logging.INFO) -> None:
-    """Say in one line what is done about a node, such as ``get Train(3fa9c1) missing -> create``.
+    """Log in one line what is done about a node, such as ``get Train(3fa9c1) missing -> create``.
 
     Args:
         verb: what was asked, such as ``get``.
         node: the node's short name.
         state: how the node was found.
-        action: what follows from that.
-        level: ``logging.DEBUG`` for what costs nothing, such as a hit.
+        action: what is done.
+        level: ``logging.DEBUG`` for cheap events, such as a hit.
     """
     if log.isEnabledFor(level):
         log.log(level, "%s %s %s -> %s", verb, node, state, action)
@@ -39,7 +39,7 @@ def event(verb: str, node: str, state: str, action: str, level: int = logging.IN
 
 @contextmanager
 def console_through(write: Callable[[str], None]) -> Iterator[None]:
-    """Give the console's lines to `write`, one at a time, while a progress display has the screen."""
+    """Pass the console's lines to `write`, one at a time, while a progress display has the screen."""
     global _writer
     before, _writer = _writer, write
     try:
@@ -49,11 +49,11 @@ def console_through(write: Callable[[str], None]) -> Iterator[None]:
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes furu's records to the console, past whatever captures a node's output."""
+    """Writes furu's records to the console, past the capture of a node's output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as one compact line, an exception below it."""
-        from furu_core._output import _console_lines  # a program that only loads says nothing
+        from furu_core._output import _console_lines  # a program that only loads logs nothing
 
         try:
             _console_lines.show(record, _writer)
@@ -63,7 +63,7 @@ class ConsoleHandler(logging.Handler):
 
 def _follow_settings(settings: _settings.Settings) -> None:
     global _level_by_furu
-    if log.level in {logging.NOTSET, _level_by_furu}:  # else the application chose one itself
+    if log.level in {logging.NOTSET, _level_by_furu}:  # else the application set the level itself
         _level_by_furu = logging.getLevelNamesMapping()[settings.log_level]
         log.setLevel(_level_by_furu)
 

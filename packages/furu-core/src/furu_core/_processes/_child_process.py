@@ -1,4 +1,4 @@
-"""A process that this one has started to compute nodes: its connection, and its end."""
+"""A child process that computes nodes: forking it, the connection to it, and its end."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ChildProcess:
     """A process that leads a session of its own, and the connection to it.
 
     Args:
-        pid: its process id. Nobody else may wait for its end.
-        connection: to it.
+        pid: its process id. No other code may wait for its end.
+        connection: the socket to it.
     """
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
@@ -43,11 +43,11 @@ class ChildProcess:
 
     @property
     def wants_to_send(self) -> bool:
-        """Whether part of what is to be sent is still here."""
+        """Whether a part of the messages is not sent yet."""
         return bool(self._outgoing)
 
     def write(self, message: ToProcess) -> None:
-        """Write a message down; `flush` sends it."""
+        """Put a message into the buffer; `flush` sends it."""
         self._outgoing += encode(message)
 
     def flush(self) -> None:
@@ -59,25 +59,25 @@ class ChildProcess:
                 del self._outgoing[:sent]
         except BlockingIOError:
             pass
-        except OSError:  # it died, which its end of the connection tells as well
+        except OSError:  # the process died; `receive` notices that as well
             self._outgoing.clear()
 
     def receive(self) -> tuple[list[Any], bool]:
-        """What it said, and whether the connection is at its end."""
+        """The messages that arrived, and whether the connection is at its end."""
         messages: list[Any] = []
         while True:
             try:
                 data = self.socket.recv(_CHUNK)
             except BlockingIOError:
                 return messages, False
-            except OSError:  # reset, because it died before it had read everything
+            except OSError:  # reset: the process died before it had read everything
                 return messages, True
             if not data:
                 return messages, True
             messages += self._decoder.feed(data)
 
     def has_ended(self, within: float = 0.0) -> bool:
-        """Whether it is gone, asked without taking its number from it.
+        """Whether the process has ended; it is not reaped, so its pid stays taken.
 
         Args:
             within: seconds to wait for that.
@@ -94,7 +94,7 @@ class ChildProcess:
         return True
 
     def reap(self, *, patience: float = 0.0) -> int | None:
-        """End it, kill what it left in its session, and free what it held.
+        """End the process, kill what it left in its session, and free its resources.
 
         Args:
             patience: seconds to wait until it ends by itself.
@@ -103,7 +103,7 @@ class ChildProcess:
             Its exit status; None when it had to be killed.
         """
         ended = self.has_ended(patience)
-        # First its session, then its own remains: until then nobody else can get its number.
+        # The session first: until the process itself is reaped, no other one can get its pid.
         kill_sessions({self.pid})
         self._wait(0)
         self.socket.close()
@@ -118,15 +118,15 @@ class ChildProcess:
             return self._wait(os.WNOHANG)
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # this program ignores SIGCHLD, so nobody can wait
+        except ChildProcessError:  # this program ignores SIGCHLD, so there is nothing to wait for
             return True
 
     def _wait(self, options: int) -> bool:
-        """Take its exit status, once; whether it has ended."""
+        """Reap the process, once, and keep its exit status; whether it has ended."""
         if self._code is None:
             try:
                 pid, status = os.waitpid(self.pid, options)
-            except ChildProcessError:  # this program ignores SIGCHLD, so nobody can know
+            except ChildProcessError:  # this program ignores SIGCHLD, so the status is lost
                 self._code = 0
                 return True
             if pid:
@@ -138,7 +138,7 @@ def fork(serve: Callable[[socket.socket], int]) -> ChildProcess:
     """Fork a child that leads a session of its own and serves this process, which has one thread.
 
     Args:
-        serve: what the child does with its end of the connection; its exit status.
+        serve: called in the child with its end of the connection; returns its exit status.
 
     Raises:
         OSError: no process can be started.
@@ -155,13 +155,13 @@ def fork(serve: Callable[[socket.socket], int]) -> ChildProcess:
     if pid == 0:
         status = 1
         try:
-            # First: what signals this process must not wake the parent.
+            # First: a signal to this process must not wake the parent.
             signal.set_wakeup_fd(-1)
             os.setsid()
             ours.close()
             status = serve(theirs)
         except BaseException:  # noqa: BLE001 - nobody above it may go on in this process
-            import traceback  # only who fails needs it
+            import traceback  # needed only after a failure
 
             traceback.print_exc()
         finally:
@@ -175,10 +175,10 @@ def death_text(pid: int, code: int | None) -> str:
 
     Args:
         pid: its process id.
-        code: the exit status; negative for the number of a signal; None for one that did not end
-            although it had closed its connection.
+        code: the exit status; negative for the number of a signal; None for a process that did not
+            end although it had closed its connection.
     """
-    # Most parents see nobody die, and need not import what that takes.
+    # Imported here, because for most parents no process dies.
     from furu_core._workers._deaths import exit_text
 
     who = f"worker process {pid}"
@@ -190,7 +190,7 @@ def death_text(pid: int, code: int | None) -> str:
 
 
 def _pidfd(pid: int) -> int | None:
-    """What becomes readable when the process ends; None where the system has no such thing."""
+    """A descriptor that becomes readable when the process ends; None where the system has none."""
     if hasattr(os, "pidfd_open"):
         with suppress(OSError):
             return os.pidfd_open(pid)

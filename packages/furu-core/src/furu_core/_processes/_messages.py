@@ -1,6 +1,6 @@
-"""What a process and its parent say to each other, and how it travels.
+"""The messages between a process and its parent, and their encoding.
 
-A message is a pickle after its length. Both ends run the same furu, and nothing here outlives them, so
+A message is a pickle after its length. Both ends run the same furu, and no message outlives them, so
 there is no version.
 """
 
@@ -19,39 +19,39 @@ _LENGTH: Final = struct.Struct(">Q")
 
 
 class Setup(NamedTuple):
-    """The parent's first message to a new interpreter: what it is to be like."""
+    """The parent's first message to a new interpreter, which sets it up."""
 
     argv: tuple[str, ...]
     provenance: dict[str, Any]
-    idle_secs: float | None  # without an order, after which it leaves
+    idle_secs: float | None  # it ends after so many seconds without an order
 
 
 class Order(NamedTuple):
     """Compute one node, after those that were ordered before it.
 
     After a node that could not be read, sender and receiver no longer agree on what was sent before.
-    So the sender begins anew with the next epoch, and the receiver drops what is left of the last.
+    So the sender starts again with the next epoch, and the receiver drops the rest of the last one.
     """
 
     number: int
     epoch: int
-    node: bytes | int  # what a `Packer` made of it, or its place in the graph's file
-    worker: WorkerContext | None  # None: that of the order before
+    node: bytes | int  # the bytes of a `Packer`, or its place in the graph's file
+    worker: WorkerContext | None  # None: the same as for the order before
     rerun: bool
-    imports: bool  # its class is perhaps imported now
+    imports: bool  # whether reading it may import its class
 
 
 class Recall(NamedTuple):
-    """Give back those of these orders that have not begun."""
+    """Give back these orders, except those that have begun."""
 
     numbers: tuple[int, ...]
 
 
 class Interrupt(NamedTuple):
-    """Interrupt the node that is computed, or the first, and give back those that were sent after it."""
+    """Interrupt the node being computed, or else the first, and give back the orders after it."""
 
     reason: str
-    lost: bool  # its worker is taken away, instead of cancelled on purpose
+    lost: bool  # the worker is taken away; else the node is cancelled on purpose
 
 
 class Identified(NamedTuple):
@@ -62,7 +62,7 @@ class Identified(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """An attempt has ended, one way or the other."""
+    """An attempt has ended, with or without success."""
 
     number: int
     result: NodeResult
@@ -77,17 +77,19 @@ class Unreadable(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Orders that are not going to be begun."""
+    """Orders that were given back: they will not begin."""
 
     numbers: tuple[int, ...]
 
 
 class Notice(Enum):
-    """A message that says no more than its name."""
+    """A message without contents."""
 
     STOP = "stop"  # to the process: end when all orders are done
-    READY = "ready"  # a new interpreter's first: it has started
-    LEAVING = "leaving"  # the last of a process that ends by itself: it begins no order that it has
+    READY = "ready"  # the first message of a new interpreter: it has started
+    LEAVING = (
+        "leaving"  # the last message of a process that ends by itself: it begins no more order
+    )
 
 
 ToProcess: TypeAlias = Setup | Order | Recall | Interrupt | Notice
@@ -95,21 +97,21 @@ FromProcess: TypeAlias = Identified | Finished | Unreadable | Returned | Notice
 
 
 class ExitCode(IntEnum):
-    """How a process ends that cannot go on, in the middle of a node."""
+    """Exit statuses of a process that cannot go on in the middle of a node."""
 
-    FORKED = 80  # a child of the node's code came back from it
-    NO_CONNECTION = 81  # the node's code closed the socket, so no result can be told
+    FORKED = 80  # a child process that the node's code forked returned from that code
+    NO_CONNECTION = 81  # the node's code closed the socket, so no result can be sent
     DEAF = 82  # an error while it listened, so no order reaches it any more
 
 
 def encode(message: ToProcess | FromProcess) -> bytes:
-    """A message as it travels."""
+    """The bytes of a message."""
     data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(data)) + data
 
 
 class Decoder:
-    """Gives back messages from bytes that come in pieces."""
+    """Decodes messages from bytes that arrive in pieces."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -1,18 +1,18 @@
-"""A process that computes nodes for this one, as its parent sees it.
+"""The parent's handle of a process that computes nodes.
 
-The process of a controller, of a scheduler's job or of a framework's worker is no place for a node: it
-watches over others, and dies of what a node's code does to it. So it has a `NodeProcess` compute. That
-starts its process in one of two ways:
+A controller, a scheduler's job or a framework's worker must not compute nodes in its own process,
+which watches over others and could be killed by a node's code. It lets a `NodeProcess` compute them,
+which starts its process in one of two ways:
 
-- as a new interpreter, which is to be like an `Origin`;
-- as a fork of this process, where that is small and has one thread, such as a scheduler's job: a
-  fork takes milliseconds, a new interpreter a tenth of a second. Whoever ends such a job sends signals
-  to all its processes, so there the parent alone decides what they mean.
+- as a new interpreter, set up by an `Origin`;
+- as a fork of this process, if that is small and has one thread, such as a scheduler's job: a fork
+  takes milliseconds, a new interpreter a tenth of a second. A scheduler that ends such a job sends
+  signals to all its processes, so there only the parent decides what they mean.
 
-It gets orders: objects of this program (`assign`), nodes in a graph's file (`assign` with their places),
-or nodes packed by a program elsewhere (`compute`). It computes them one at a time, in their order. What
-became of each is reported by `poll`, once: its result, which a death of the process has as well, or that
-it was not begun. A process that has ended is replaced when there is something to compute.
+The process gets orders: objects of this program (`assign`), nodes in a graph's file (`assign` with
+their places), or nodes packed by another program (`compute`). It computes them one at a time, in their
+order. `poll` reports each order once: its result, also if the process died, or that it was not begun.
+A process that has ended is replaced when there is something to compute.
 
 A parent that waits for several things at once waits for its `fileno`.
 """
@@ -57,20 +57,20 @@ if TYPE_CHECKING:
     from furu_core._furu import Furu
     from furu_core._processes._origin import NodeOrder, Origin
 
-_LOOK_SECS: Final = 0.2  # between two looks at what nothing tells of
-_GRACE_SECS: Final = 4.0  # for a node that is not wanted any more, before it is killed
+_LOOK_SECS: Final = 0.2  # between two looks at events that no descriptor announces
+_GRACE_SECS: Final = 4.0  # an interrupted node gets this time to end before it is killed
 _END_SECS: Final = 3.0  # for exit handlers of the user's code
-_IDLE_SECS: Final = 5.0  # without an order; whoever started the process may have forgotten it
+_IDLE_SECS: Final = 5.0  # then a process without an order ends: its parent may have forgotten it
 _START_SECS: Final = 300.0  # a new interpreter that is not ready by then never will be
 
 
 @attrs.frozen
 class Died:
-    """The process of a node died, so nobody has recorded it yet: see `lost_result`.
+    """The process of a node died, and the death is not recorded yet: see `lost_result`.
 
     Attributes:
         kind: `LOST`, or `CANCELLED` when it was killed because the node was not wanted any more.
-        message: what was seen.
+        message: how the process ended, in words.
     """
 
     kind: FailureKind
@@ -79,11 +79,11 @@ class Died:
 
 @attrs.frozen
 class NodeReport:
-    """What became of one order of a `NodeProcess`.
+    """The result of one order of a `NodeProcess`.
 
     Attributes:
-        number: the order's.
-        result: what the attempt came to; None where it was not begun, and is not going to be.
+        number: the order's number.
+        result: the attempt's result; None if it was not begun, and will not be.
     """
 
     number: int
@@ -91,16 +91,16 @@ class NodeReport:
 
 
 class _Pending:
-    """An order that the process has and has not reported."""
+    """An order that the process has and that is not reported yet."""
 
     def __init__(self, node: Placed | None, hash: str, *, rerun: bool) -> None:
-        self.node = node  # None while only the process knows
+        self.node = node  # None while only the process knows it
         self.hash = hash
         self.rerun = rerun
         self.wish: Interrupt | None = None
 
 
-# An order's number, and what became of it: None where it was not begun.
+# An order's number, the order, and its result: None if it was not begun.
 _Heard: TypeAlias = tuple[int, _Pending, "NodeResult | Died | None"]
 
 
@@ -108,19 +108,19 @@ class NodeProcess:
     """Computes nodes one at a time, in a process that has a session of its own.
 
     The process starts with the first order, stays for the next, and is replaced when it has ended.
-    When the calling process dies, all that its nodes have started is killed. Not for several threads
-    at once: each has its own. Use it as a context manager, or `close` it.
+    When the calling process dies, all processes that its nodes have started are killed. It is not
+    thread-safe: use one per thread. Use it as a context manager, or `close` it.
 
     Args:
-        origin: what the process is to be like; None forks the calling process, which must have one
-            thread, so that the fork inherits no lock that nobody will release.
+        origin: sets up a new interpreter; None forks the calling process, which must have one
+            thread, so that the fork inherits no lock that no thread will release.
         log: a file for what a new interpreter prints that belongs to no node; default: the standard
             error.
-        environment: that of a new interpreter, but for the settings; default: this process's own.
+        environment: that of a new interpreter, without the settings; default: this process's own.
         graph: the file of a `GraphWriter` whose nodes a fork is to compute.
         wait_secs: seconds to wait until that file becomes visible on a network filesystem.
-        idle_secs: without an order, after which the process leaves; None: it stays.
-        watchdog: one that this process has already; default: one of its own.
+        idle_secs: seconds without an order after which the process ends; None: it stays.
+        watchdog: one that this process has already; default: a new one.
 
     Example:
         >>> import tempfile
@@ -183,37 +183,36 @@ class NodeProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether there are orders of which `poll` has not told the end."""
+        """Whether there are orders that `poll` has not reported."""
         return bool(self._pending)
 
     @property
     def ready(self) -> bool:
-        """Whether there is a process that has come up and does not leave."""
+        """Whether there is a process that has started and is not about to end."""
         return self._child is not None and self._ready and not self._leaving
 
     @property
     def came_up(self) -> bool:
-        """Whether the process, or the last one, has come as far as to compute."""
+        """Whether the process, or the last one, has started far enough to compute."""
         return self._ready
 
     @property
     def tells_all(self) -> bool:
-        """Whether `fileno` tells of all that `poll` does; else ask that now and then.
+        """Whether `fileno` announces all that `poll` reports; else call `poll` now and then.
 
-        It does not where the system cannot tell of the process's end, nor of a start that takes too
-        long.
+        It does not announce a start that takes too long, nor the process's end on some systems.
         """
         return self._child is None or (self._ready and self._child.pidfd is not None)
 
     def fileno(self) -> int:
-        """What becomes readable when `poll` has something to tell."""
+        """A descriptor that becomes readable when `poll` has something to report."""
         number: int = self._watch.fileno()
         return number
 
     # Orders
 
     def start(self) -> None:
-        """Start the process now, if there is none, before there is an order.
+        """Start the process now, if there is none, without an order.
 
         Raises:
             FuruExecutorError: no process can be started.
@@ -241,11 +240,11 @@ class NodeProcess:
             self._watch.register(child.pidfd, selectors.EVENT_READ)
 
     def assign(self, node: Furu[Any] | int, worker: WorkerContext, *, rerun: bool = False) -> int:
-        """Write an order down, to be computed after those before it; `flush` sends it.
+        """Add an order, to be computed after those before it; `flush` sends it.
 
         Args:
             node: the node, whose dependencies are there; or its place in the graph's file.
-            worker: what the process belongs to meanwhile.
+            worker: the executor, run and spec key that the process works for meanwhile.
             rerun: compute it although its artifact is there.
 
         Returns:
@@ -263,14 +262,14 @@ class NodeProcess:
 
             self._packer = Packer()
         packed = self._packer.pack(node)
-        # To enter an import costs a tenth of a brief node, and only words an error better.
+        # Marking an import costs a tenth of a short node, and only improves the words of an error.
         imports = type(node) not in self._classes
         self._classes.add(type(node))
         pending = _Pending(node, node.furu_hash, rerun=rerun)
         return self._write(packed, worker, pending, imports=imports)
 
     def flush(self) -> None:
-        """Send what was written down, or as much of it as the connection takes now."""
+        """Send the orders, or as much of them as the connection takes now."""
         child = self._child
         if child is None:
             return
@@ -281,18 +280,17 @@ class NodeProcess:
             self._watch.modify(child.socket, events)
 
     def recall(self) -> None:
-        """Ask for all orders back that were not begun; `poll` reports those that it was in time for."""
+        """Ask for all orders back that are not begun; `poll` reports those that come back."""
         if self._child is not None and len(self._pending) > 1 and not self._recalling:
             self._recalling = True
             self._child.write(Recall(tuple(self._pending)[1:]))
             self.flush()
 
     def poll(self, timeout: float | None = 0.0) -> list[NodeReport]:
-        """What became of orders since it was asked last.
+        """The reports of orders since the last call.
 
         Args:
-            timeout: seconds to wait for the first, while there are orders; None waits as long as it
-                takes.
+            timeout: seconds to wait for the first, while there are orders; None waits without limit.
         """
         return [
             NodeReport(number, self._recorded(pending, answer, pid))
@@ -302,19 +300,19 @@ class NodeProcess:
     def compute(
         self, order: NodeOrder, *, unwanted: Callable[[], bool] = lambda: False
     ) -> NodeResult | Died:
-        """Have one node computed that was packed elsewhere, and wait for that.
+        """Compute one node that another program packed, and wait for it.
 
         Args:
-            order: which.
-            unwanted: asked several times a second; once it says so, the node is interrupted, and
-                killed if that does not help.
+            order: the order.
+            unwanted: called several times a second; once it returns True, the node is interrupted,
+                and killed if that does not help.
 
         Raises:
             FuruExecutorError: no process can be started.
         """
         while True:
             self._make_usable()
-            self._begin_epoch()  # it was packed by itself
+            self._begin_epoch()  # its packed bytes refer to no earlier order
             self._write(order.packed, order.worker, _Pending(None, order.hash, rerun=order.rerun))
             deadline: float | None = None
             try:
@@ -329,7 +327,7 @@ class NodeProcess:
                 self._pending.clear()
                 raise
             if deadline is not None:
-                self._reap()  # its code was interrupted anywhere, which the next one is not to meet
+                self._reap()  # its code was interrupted anywhere, so the next node gets a new process
             _, pending, answer = heard[0][0]
             if isinstance(answer, Died):
                 return answer
@@ -337,19 +335,19 @@ class NodeProcess:
                 return self._named(pending, answer)
             if deadline is not None:
                 return NodeResult(order.hash, Outcome.CANCELLED)
-            # It left for want of work before it had heard of this.
+            # The process ended for lack of orders before it had read this one.
 
     # Ends
 
     def interrupt(self, reason: str = "the run was cancelled", *, lost: bool = False) -> None:
-        """Interrupt the node being computed, and give back those behind it; `poll` tells how it ended.
+        """Interrupt the node being computed, and give back the orders after it; `poll` reports both.
 
-        Nothing of that happens while the node's code is in a call that no signal interrupts: `kill`
-        it then.
+        This has no effect while the node's code is in a call that no signal interrupts: `kill` it
+        then.
 
         Args:
             reason: for the attempt's record.
-            lost: whether its worker is being taken away, which counts as `LOST`, instead of
+            lost: whether the worker is being taken away, which counts as `LOST`; else the node is
                 cancelled on purpose.
         """
         if self._child is not None and self._pending:
@@ -360,7 +358,7 @@ class NodeProcess:
             self.flush()
 
     def kill(self) -> None:
-        """Kill the process and all that it started; `poll` tells what that means for its node."""
+        """Kill the process and all that it started; `poll` reports the result for its node."""
         if self._child is not None:
             kill_sessions({self._child.pid})
 
@@ -401,7 +399,7 @@ class NodeProcess:
         return _child_process.fork(self._serve)
 
     def _serve(self, connection: socket.socket) -> int:
-        """What a fork does."""
+        """Serve the parent, in a fork; the exit status."""
         assert self._watchdog is not None
         self._watch.close()
         self._watchdog.forget()
@@ -412,7 +410,7 @@ class NodeProcess:
         return _node_server.serve_forked(connection, self._graph, self._wait_secs, self._idle_secs)
 
     def _make_usable(self) -> None:
-        """See to it that there is a process to be given an order."""
+        """Make sure that there is a process that takes an order."""
         if not self._pending and self._child is not None:
             if self._leaving:
                 self._reap(_END_SECS)
@@ -439,7 +437,7 @@ class NodeProcess:
         return number
 
     def _set_up(self) -> None:
-        """Tell a new interpreter what it is to be like."""
+        """Send a new interpreter its `Setup`."""
         if not self._new or self._child is None or self.origin is None:
             return
         self._new = False
@@ -453,7 +451,7 @@ class NodeProcess:
     # Listening
 
     def _hear(self, timeout: float | None) -> list[tuple[_Heard, int]]:
-        """What became of orders, and in which process."""
+        """The results of orders, each with the pid of its process."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (child := self._child) is not None:
             self.flush()
@@ -468,7 +466,7 @@ class NodeProcess:
     def _hear_now(self, child: ChildProcess) -> list[_Heard]:
         messages, at_end = child.receive()
         if not messages and not at_end and child.has_ended():
-            messages, at_end = child.receive()[0], True  # what it said last may just have come
+            messages, at_end = child.receive()[0], True  # its last messages may just have arrived
         heard: list[_Heard] = []
         for message in messages:
             heard += self._heard(message)
@@ -488,9 +486,9 @@ class NodeProcess:
             case Finished(number, result):
                 return [(number, self._pending.pop(number), result)]
             case Unreadable(number, epoch, result) if epoch == self._epoch:
-                # What was sent after it refers to what it was to bring.
+                # The orders after it refer to parts of it.
                 self._begin_epoch()
-                failed = self._pending.pop(number, None)  # unless it had been called back
+                failed = self._pending.pop(number, None)  # None if it had been called back
                 rest = self._given_back(tuple(self._pending))
                 return rest if failed is None else [(number, failed, result), *rest]
             case Unreadable() | Notice.STOP:
@@ -512,7 +510,7 @@ class NodeProcess:
         return self._dead(_child_process.death_text(pid, code))
 
     def _dead(self, message: str) -> list[_Heard]:
-        """What the end of the process means for the orders that it had."""
+        """The results of the orders that the process had when it ended."""
         self.death = message
         number = next(iter(self._pending), None)
         if number is None:
@@ -542,7 +540,7 @@ class NodeProcess:
     def _recorded(
         self, pending: _Pending, answer: NodeResult | Died | None, pid: int
     ) -> NodeResult | None:
-        """What a report says of an order of this program, for whose node a death is recorded."""
+        """The result to report for an order; if its process died, that is recorded for its node."""
         if not isinstance(answer, Died):
             return None if answer is None else self._named(pending, answer)
         if pending.node is None:
@@ -550,13 +548,13 @@ class NodeProcess:
             failure = Failure(answer.kind, "", answer.message, "", "")
             outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED
             return NodeResult("", outcome, failure=failure)
-        # Most parents see nobody die, and need not import what that takes.
+        # Imported here, because for most parents no process dies.
         from furu_core._workers._deaths import death_result
 
         return death_result(pending.node, pid, answer.kind, answer.message, rerun=pending.rerun)
 
     def _named(self, pending: _Pending, result: NodeResult) -> NodeResult:
-        """A result with the node's name, which a process cannot tell of a node that it did not read."""
+        """The result with the node's name, which a process that could not read the node lacks."""
         if result.hash:
             return result
         failure = result.failure

@@ -1,7 +1,7 @@
-"""What runs in a process that computes nodes: it does what its parent orders, one node at a time.
+"""The code that runs in a process of a `NodeProcess`: it computes its parent's orders one by one.
 
 The main thread computes. One further thread listens to the parent, so that the process ends at once
-when the parent is gone, and gives back at any time what it has not begun.
+when the parent is gone, and gives back orders that it has not begun at any time.
 """
 
 from __future__ import annotations
@@ -50,17 +50,16 @@ from furu_core.errors import NodeCancelled, NodeLost
 if TYPE_CHECKING:
     from furu_core._furu import Furu
 
-_MOMENT_SECS: Final = 0.3  # within which all processes of a job are told to end
-_TOLD_SECS: Final = (
-    5.0  # for which a node that fails has failed because its process was told to end
-)
+_MOMENT_SECS: Final = 0.3  # in this time, all processes of a job get the signal to end
+# A node that fails in this time after its process got such a signal has failed because of that.
+_TOLD_SECS: Final = 5.0
 
 
 def main(fd: int) -> None:
-    """Be the process of a parent that has started this interpreter for it.
+    """Serve a parent that has started this interpreter for that.
 
     Args:
-        fd: of the socket to the parent.
+        fd: the descriptor of the socket to the parent.
     """
     connection = _Connection(socket.socket(fileno=fd))
     server = _Server(connection, graph=None, in_job=False)
@@ -75,16 +74,16 @@ def main(fd: int) -> None:
 def serve_forked(
     connection: socket.socket, graph: Path | None, wait_secs: float, idle_secs: float | None
 ) -> int:
-    """Be the process of a parent that has forked it; the exit status.
+    """Serve a parent that has forked this process; the exit status.
 
     Args:
-        connection: to the parent.
+        connection: the socket to the parent.
         graph: the file with the nodes.
         wait_secs: seconds to wait until that becomes visible.
-        idle_secs: without an order, after which it leaves.
+        idle_secs: seconds without an order after which the process ends.
     """
     atexit._clear()  # noqa: SLF001 - what was registered is to happen at the parent's end
-    # Schedulers send these to all processes of a job; what follows is for the parent to decide.
+    # Schedulers send these to all processes of a job; the parent decides what follows.
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -123,14 +122,14 @@ class _Connection:
         self._socket = connection
         self._arrived: queue.SimpleQueue[Setup | Notice | _Entry] = queue.SimpleQueue()
         self._waiting: dict[int, _Entry] = {}
-        self._lock = threading.Lock()  # of `current` and of those that wait
+        self._lock = threading.Lock()  # of `current` and of the waiting entries
         self._sending = threading.Lock()
         self._main = threading.get_ident()
         self._signals = self._signals_seen = 0
 
     def listen(self) -> None:
         """Begin to listen."""
-        # A child of the node's code would keep the connection open after this process has died.
+        # A child that the node's code forks would keep the connection open after this process died.
         os.register_at_fork(after_in_child=self._forget)
         threading.Thread(target=self._listen_or_end, name="furu-parent", daemon=True).start()
 
@@ -141,10 +140,10 @@ class _Connection:
         return first
 
     def entries(self, idle_secs: float | None) -> Iterator[_Entry]:
-        """Orders as they were sent, those called back among them, until the parent says stop.
+        """The orders in the order sent, those called back among them, until the parent says stop.
 
         Args:
-            idle_secs: without one, after which it ends as well.
+            idle_secs: seconds without an order after which this ends as well.
         """
         with suppress(queue.Empty):
             while isinstance(entry := self._arrived.get(timeout=idle_secs), _Entry):
@@ -156,19 +155,19 @@ class _Connection:
         self.send(Notice.LEAVING)
 
     def stop(self) -> None:
-        """End `entries` after those that have arrived; may be called from a signal handler."""
+        """End `entries` after the orders that have arrived; may be called from a signal handler."""
         self._arrived.put(Notice.STOP)
 
     def send(self, message: FromProcess) -> None:
-        """Tell the parent something; without a connection the process ends."""
+        """Send the parent a message; without a connection the process exits."""
         try:
             with self._sending:
                 self._socket.sendall(encode(message))
-        except OSError:  # the node's code closed it, so nobody could learn of any result
+        except OSError:  # the node's code closed it, so no result could be sent
             os._exit(ExitCode.NO_CONNECTION)
 
     def is_parents_signal(self) -> bool:
-        """Whether the SIGTERM that has just come is one by which the parent interrupts; asked once."""
+        """Whether the parent sent the SIGTERM that has just come; only the first call tells."""
         is_parents = self._signals_seen != self._signals
         self._signals_seen = self._signals
         return is_parents
@@ -229,12 +228,12 @@ class _Connection:
 
 
 class _Server:
-    """What the main thread does.
+    """Computes the orders, in the main thread.
 
     Args:
-        connection: to the parent.
+        connection: the connection to the parent.
         graph: the file with the nodes.
-        in_job: the parent is a scheduler's job, of which all processes get its signals, one by one.
+        in_job: whether the parent is a scheduler's job, whose processes all get its signals in turn.
     """
 
     def __init__(self, connection: _Connection, *, graph: GraphReader | None, in_job: bool) -> None:
@@ -252,16 +251,16 @@ class _Server:
         self._interruptible = False
         self._leaving = False
         self._told_to_end = -_TOLD_SECS
-        # Whoever started this may ignore what a terminal sends, and the node's children would as well.
+        # If the parent ignores SIGINT, this process and the node's children would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._listen_to_sigterm()
         os.register_at_fork(after_in_child=self._in_child)
 
     def serve(self, idle_secs: float | None) -> None:
-        """Compute what is ordered until the parent says stop.
+        """Compute orders until the parent says stop.
 
         Args:
-            idle_secs: without an order, after which it leaves.
+            idle_secs: seconds without an order after which this ends.
         """
         for entry in self._connection.entries(idle_secs):
             order = entry.order
@@ -276,14 +275,14 @@ class _Server:
                 continue
             answer = self._attempt(entry)
             if os.getpid() != self.pid:
-                os._exit(ExitCode.FORKED)  # a fork in the node's code came back from it
-            self._connection.current = None  # what comes after the answer is not for this one
+                os._exit(ExitCode.FORKED)  # a child that the node's code forked returned from it
+            self._connection.current = None  # an interrupt after the answer is not for this order
             self._unreadable = isinstance(answer, Unreadable)
             if answer is not None:
                 self._connection.send(answer)
             self._listen_to_sigterm()
         if self._leaving:
-            # The parent may have sent an order since it heard of the last one.
+            # The parent may have sent an order meanwhile: this tells it that none will begin.
             self._connection.send(Notice.LEAVING)
         self._session.close()
 
@@ -298,10 +297,10 @@ class _Server:
             try:
                 self._told_to_end = -_TOLD_SECS
                 self._interruptible = True
-                if entry.wish is not None:  # it was said before this was begun
+                if entry.wish is not None:  # an interrupt came before the order was begun
                     self._interruptible = False
                     raise _interruption(entry.wish)
-                # Whatever happens before it is unpacked: later ones may refer to parts of it.
+                # It must be unpacked in any case, because later ones may refer to parts of it.
                 try:
                     obj = self._read(order)
                 except NodeCancelled:
@@ -311,7 +310,7 @@ class _Server:
                     told = self._result(FailureKind.PROTOCOL, error)
                 else:
                     reading = False
-                    # One that was called back is only read.
+                    # An order that was called back is only read.
                     if not entry.recalled:
                         if isinstance(order.node, int):
                             self._place = place_of(obj)
@@ -320,7 +319,7 @@ class _Server:
             finally:
                 self._interruptible = False
         except NodeCancelled as error:
-            # It may also hit between the end of the node and this line: then the result counts.
+            # The signal may also come between the end of the node and this line: the result counts.
             lost = isinstance(error, NodeLost)
             told = told or self._result(FailureKind.LOST if lost else FailureKind.CANCELLED, error)
         except KeyboardInterrupt as error:
@@ -361,8 +360,8 @@ class _Server:
         return NodeResult(place.hash, outcome, failure=failure)
 
     def _ending(self) -> NodeCancelled | None:
-        """Why this process is about to end, if it is; whoever ends a job tells its processes one by one."""
-        self._interruptible = False  # from here on it would hit the recording
+        """Why this process is about to end, if it is; the processes of a job are told in turn."""
+        self._interruptible = False  # from here on a signal would interrupt the recording
         deadline = time.monotonic() + _MOMENT_SECS
         while (now := time.monotonic()) < deadline:
             current = self._connection.current
@@ -381,18 +380,18 @@ class _Server:
         elif self._in_job:
             self._told_to_end = time.monotonic()
         else:
-            # Whoever sent it, this process computes no more; if need be, another takes its place.
+            # This process computes no more, whichever process sent it; another may take its place.
             self._leaving = True
             self._connection.stop()
             wish = wish or Interrupt("the run was cancelled", lost=False)
         if self._interruptible and wish is not None:
-            self._interruptible = False  # a second one must not hit while the first is recorded
+            self._interruptible = False  # a second signal must not interrupt the recording
             raise _interruption(wish)
 
     def _listen_to_sigterm(self) -> None:
-        """Have the next node interrupted by it, also where a module changed that when it was imported."""
+        """Let SIGTERM interrupt the next node, also if an imported module changed the handler."""
         if signal.getsignal(signal.SIGTERM) != self._on_sigterm:
-            self._connection.is_parents_signal()  # one that came meanwhile has been heard by nobody
+            self._connection.is_parents_signal()  # drop one that came meanwhile: no handler heard it
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _in_child(self) -> None:

@@ -1,4 +1,4 @@
-"""What travels to a process elsewhere: what it has to be like, and what it is to compute."""
+"""The origin of a process, which sets it up like this program; the order of a node; and the start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from furu_core._workers._worker_session import WorkerContext
 if TYPE_CHECKING:
     from furu_core._furu import Furu
 
-# The empty root stands where the interpreter's own folders are to be.
+# The empty root marks the place of the interpreter's own folders.
 _BOOT: Final = (
     "import sys; roots = [*sys.argv[2:], '']; at = roots.index(''); "
     "sys.path[:] = filter(None, dict.fromkeys([*roots[:at], *sys.path, *roots[at:]])); "
@@ -35,17 +35,17 @@ _BOOT: Final = (
 
 @attrs.frozen
 class Origin:
-    """What a process elsewhere has to be like, to compute a node as one of this program would.
+    """What another process must take over to compute a node as a process of this program would.
 
     Attributes:
         settings: the settings, as environment variables.
         roots: folders where the user's code is imported from; an empty one stands for those of the
-            interpreter, which a process elsewhere has its own of.
+            interpreter, which are another process's own.
         folder: the working directory; None when it was deleted.
         argv: the command line.
-        provenance: what artifacts record of the program that started their run; None for that of the
-            program which starts the process.
-        flags: of the interpreter.
+        provenance: the provenance of the program that started the run; None for that of the program
+            that starts the process.
+        flags: command-line flags of the interpreter.
     """
 
     settings: Mapping[str, str]
@@ -58,12 +58,12 @@ class Origin:
 
 @attrs.frozen
 class NodeOrder:
-    """One attempt that a process elsewhere is to make.
+    """An order for one attempt, to be made by a process elsewhere.
 
     Attributes:
-        packed: the node.
+        packed: the node, packed.
         hash: its hash.
-        worker: what the process belongs to meanwhile.
+        worker: the executor, run and spec key that the process works for meanwhile.
         rerun: compute it although its artifact is there.
     """
 
@@ -114,11 +114,11 @@ def _own_roots() -> tuple[str, ...]:
 
 
 def node_order(obj: Furu[Any], worker: WorkerContext, *, rerun: bool = False) -> NodeOrder:
-    """An attempt at `obj`, for a `NodeProcess` elsewhere.
+    """The order of an attempt at `obj`, for a `NodeProcess` elsewhere.
 
     Args:
         obj: the node; its dependencies are there when the attempt begins.
-        worker: what the process belongs to meanwhile.
+        worker: the executor, run and spec key that the process works for meanwhile.
         rerun: compute it although its artifact is there.
 
     Raises:
@@ -153,16 +153,16 @@ def interpreter_flags() -> list[str]:
 
 
 def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> ChildProcess:
-    """Start a new interpreter as an origin says, which waits for its `Setup`.
+    """Start a new interpreter for an origin; it waits for its `Setup`.
 
     Args:
-        origin: what it is to be like.
-        environment: its environment, but for the settings.
+        origin: the origin.
+        environment: its environment, without the settings.
         log: a file for what it prints that belongs to no node; None for the standard error.
 
     Raises:
         OSError: no process can be started.
-        FuruPlatformError: nobody knows where the interpreter is.
+        FuruPlatformError: the interpreter's path is unknown.
     """
     python = interpreter()
     others = {name: environment[name] for name in environment if not name.startswith("FURU_")}
@@ -171,8 +171,8 @@ def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> C
         with _opened(log) as output:
             process = subprocess.Popen(
                 [
-                    # -P, as paths are told: else Python 3.13 needs a working directory for each
-                    # missing attribute.
+                    # -P, since `Setup` sends the paths; without it Python 3.13 needs a working
+                    # directory for each missing attribute.
                     *(python, "-P", *origin.flags, "-c", _BOOT),
                     *(str(theirs.fileno()), *origin.roots),
                 ],
@@ -180,8 +180,8 @@ def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> C
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
-                # So a Ctrl-C of the terminal reaches the parent alone, which decides; and so all that
-                # the node's code starts can be found.
+                # So a Ctrl-C of the terminal reaches only the parent, which decides; and so all
+                # processes that the node's code starts can be found.
                 start_new_session=True,
                 cwd=origin.folder if origin.folder and os.path.isdir(origin.folder) else None,
                 env={**others, **origin.settings},
@@ -191,12 +191,12 @@ def spawn(origin: Origin, environment: Mapping[str, str], log: Path | None) -> C
         raise
     finally:
         theirs.close()
-    process.returncode = 0  # so that its end is nobody else's business
+    process.returncode = 0  # so that `Popen` does not wait for it: `ChildProcess` does
     return ChildProcess(process.pid, ours)
 
 
 def _opened(log: Path | None) -> IO[bytes]:
-    """Where a process prints to: not the standard output, where a program may print results."""
-    with suppress(OSError):  # a full disk is for the nodes to report, if it matters to them
+    """The file that a process prints to: not stdout, where a program may print results."""
+    with suppress(OSError):  # nodes report a full disk themselves, if it matters to them
         return open(os.dup(2) if log is None else log, "ab")
     return open(os.devnull, "ab")

@@ -1,4 +1,4 @@
-"""Starting a watchdog, and telling it which sessions there are."""
+"""The parent's handle of a watchdog: starts it, and tells it which sessions there are."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Watchdog:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[reading],
-                # What is sent to the controller's process group must not reach the watchdog.
+                # A signal to the controller's process group must not reach the watchdog.
                 start_new_session=True,
             )
         except BaseException:
@@ -60,11 +60,11 @@ class Watchdog:
         return self._process.pid
 
     def add(self, session: int) -> None:
-        """Kill this session should this process die."""
+        """Let the watchdog kill this session if this process dies."""
         self._tell(f"+{session}\n")
 
     def remove(self, session: int) -> None:
-        """Forget a session that has ended: its number may be given to somebody else."""
+        """Forget a session that has ended: another process may get its number."""
         self._tell(f"-{session}\n")
 
     def forget(self) -> None:
@@ -78,7 +78,7 @@ class Watchdog:
         os.close(self._pipe)
 
     def _tell(self, line: str) -> None:
-        # A watchdog that somebody killed is missed only if the controller is killed as well, and
-        # workers that can still run code end by themselves even then.
+        # A killed watchdog matters only if the controller is killed as well; and even then workers
+        # that can still run code end by themselves.
         with suppress(OSError):
             os.write(self._pipe, line.encode())

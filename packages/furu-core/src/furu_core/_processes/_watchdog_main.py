@@ -1,11 +1,11 @@
-"""Ending whole sessions of processes, and the watchdog that does so when their parent cannot.
+"""Killing whole sessions of processes, and the watchdog that does so when their parent was killed.
 
-The watchdog is a small process of its own. It knows the sessions of a parent's processes and outlives a
-parent that was killed: then it kills every process in them, also one that is stopped or holds its
+The watchdog is a small process of its own. It knows the sessions of a parent's processes and outlives
+a parent that was killed: then it kills every process in them, also one that is stopped or holds its
 interpreter's lock, which no thread inside could do.
 
-This file is also run by itself (``python -I -S _watchdog_main.py PIPE PARENT``) and has to be ready within
-milliseconds, so it imports next to nothing.
+This file is also run by itself (``python -I -S _watchdog_main.py PIPE PARENT``) and must be ready
+within milliseconds, so it imports next to nothing.
 """
 
 import os
@@ -96,10 +96,10 @@ def _kill_once(sessions: set[int]) -> bool:
 
 
 def watch(pipe: int, parent: int) -> set[int]:
-    """Wait until the parent has ended; the sessions that it left.
+    """Wait until the parent has ended, and return the sessions that it left.
 
     Args:
-        pipe: says ``+PID`` and ``-PID``, one a line, for sessions that start and end.
+        pipe: has a line ``+PID`` or ``-PID`` for each session that starts or ends.
         parent: the parent's process id. Its end is watched apart from the pipe, because a child
             that the parent forked may hold the pipe open.
     """
@@ -116,7 +116,7 @@ def watch(pipe: int, parent: int) -> set[int]:
     sessions: set[int] = set()
     rest = b""
     while True:
-        # In this order, so that nothing written before the parent's end is missed.
+        # Before the pipe is read, so that nothing written before the parent's end is missed.
         orphaned = os.getppid() != parent
         ended = False
         while True:
@@ -136,7 +136,7 @@ def watch(pipe: int, parent: int) -> set[int]:
 
 
 def main(pipe: int, parent: int) -> None:
-    """Watch over a parent, then kill what it left."""
+    """Wait for the parent's end, then kill the sessions that it left."""
     for number in _PASSED_ON:
         signal.signal(number, signal.SIG_IGN)
     sessions = watch(pipe, parent)
