@@ -13,8 +13,8 @@ def late_imports(
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """The `__all__`, `__getattr__` and `__dir__` of a module that imports late what it exports.
 
-    A program that needs one name does not wait for the modules of all others. Type checkers read the
-    same names in a branch of their own::
+    A program that needs one name does not wait for the modules of all others. Type checkers read
+    the same names in a branch of their own::
 
         if TYPE_CHECKING:
             from my_package._shapes import Circle as Circle, Square as Square

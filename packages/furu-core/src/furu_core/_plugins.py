@@ -192,7 +192,7 @@ class InstalledPlugin:
 
 
 def registered(group: EntryPointGroup) -> list[Plugin]:
-    """All plugins that installed distributions register, broken or not, by name; none is imported."""
+    """All plugins that distributions register, broken or not, by name; none is imported."""
     from importlib.metadata import distributions  # takes 20 ms
 
     found: dict[tuple[str, str, str], Plugin] = {}
@@ -329,7 +329,7 @@ def _refused(requirement: str, here: str) -> str:
         >>> _refused("furu-core <0.2,>=0.1; python_version > '3'", "0.2.0")
         'furu-core<0.2,>=0.1'
     """
-    # The usual case. In others `packaging` is imported, which takes as long as loading a small result.
+    # The usual case; else `packaging` is imported, which takes as long as loading a small result.
     if requirement.replace(" ", "") == f"{canonical_name(requirement)}=={here}":
         return ""
     from packaging.requirements import InvalidRequirement, Requirement

@@ -1,13 +1,13 @@
-"""Records: attrs classes that stand as JSON in files of their own, with the version of their format.
+"""Records: attrs objects stored as JSON in files of their own, with the version of their format.
 
-A format is declared once beside its class, and is the only way in and out of the file::
+A format is declared once beside its class, and all reading and writing of the file goes through it::
 
     NOTE = RecordFormat(Note, "the note of a worker", version=1)
     NOTE.replace(path, Note(...))
     NOTE.read(path)
 
-A file that is not what was written (`FuruDamagedRecord`) is told apart from one that another furu wrote
-(`FuruFormatError`).
+A damaged file (`FuruDamagedRecord`) is distinguished from one of a format that this furu does not
+read (`FuruFormatError`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from furu_core.errors import FuruDamagedRecord, FuruFormatError
 R = TypeVar("R")
 Raw: TypeAlias = "dict[str, Any]"
 
-# For the `metadata` of a field with an empty default, which is not written while it is empty.
+# For the `metadata` of a field with an empty default: the field is not written while it is empty.
 OMIT_EMPTY: Final = {"furu omit empty": True}
 _DEEP: Final = (
     100  # brackets around brackets that no record has, but one that the parser cannot read
@@ -52,22 +52,22 @@ _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).en
 
 @attrs.frozen(eq=False)
 class RecordFormat(Generic[R]):
-    """How the records of one class stand in files.
+    """The file format of the records of one class.
 
-    Fields may be of strings, numbers, booleans, None, paths, enums, attrs classes of such fields, and
-    tuples, lists and mappings by strings of them. What is read has the types that the class names. Keys
-    that it does not name are left out, so that one version may grow by fields that have defaults.
+    Fields may be strings, numbers, booleans, None, paths, enums, attrs objects with such fields, and
+    tuples, lists and mappings from strings to them. Values that are read have the types in the class.
+    Unknown keys are ignored, so that one version may grow by fields that have defaults.
 
     Attributes:
         cls: the class.
-        name: of what it says, for errors, such as ``"the record of an attempt"``.
-        version: what is written.
-        upgrades: what makes the JSON of the next version from that of an older one, by the older one's
-            number. Versions older than those are not read.
-        next_step: for whoever meets a damaged one.
-        next_step_other_version: for whoever meets one of a version that is not read.
-        key: under which the version stands.
-        dumps: writes JSON; where the bytes must stay what they were.
+        name: what the record is, for errors, such as ``"the record of an attempt"``.
+        version: the version that is written.
+        upgrades: functions that turn JSON of an older version into that of the next one, by the older
+            version's number. Versions older than those are not read.
+        next_step: the hint in the error for a damaged record.
+        next_step_other_version: the hint in the error for a version that is not read.
+        key: the key of the version.
+        dumps: writes JSON; given where the bytes must stay as an earlier furu wrote them.
 
     Example:
         >>> import attrs
@@ -102,26 +102,26 @@ class RecordFormat(Generic[R]):
         """The record that `to_json` described.
 
         Raises:
-            ValueError: it did not describe that.
+            ValueError: the JSON does not fit the class.
         """
         return from_json(self.cls, raw)
 
     def to_bytes(self, record: R) -> bytes:
-        """What stands in a record's file."""
+        """The contents of a record's file."""
         text = self.dumps({self.key: self.version, **self.to_json(record)})
-        # JSON reads the escapes as what UTF-8 does not have, such as the odd bytes of a file's name.
+        # Lone surrogates, such as the odd bytes of a file's name, have no UTF-8; JSON reads escapes.
         return text.encode("utf-8", "backslashreplace")
 
     def from_bytes(self, data: bytes, path: str | os.PathLike[str]) -> R:
         """The record that `to_bytes` wrote.
 
         Args:
-            data: what stands in the file.
+            data: the contents of the file.
             path: the file, for errors.
 
         Raises:
             FuruDamagedRecord: the bytes are no record.
-            FuruFormatError: a furu wrote them whose format this one does not read.
+            FuruFormatError: they have a format that this furu does not read.
         """
         try:
             raw = _parsed(data.decode())
@@ -134,15 +134,15 @@ class RecordFormat(Generic[R]):
                 return self.from_json(raw)
         except Exception as error:
             if isinstance(error, MemoryError | RecursionError) and _depth(data) < _DEEP:
-                raise  # the caller's stack is used up; the record is as good as it was
+                raise  # the caller's stack is exhausted; the record itself is good
             raise self.damaged(path, f"{type(error).__name__}: {error}") from None
         raise self.other_version(path, found)
 
     def reads(self, version: object) -> bool:
-        """Whether records of a version are read.
+        """Whether this format reads records of a version.
 
         Raises:
-            ValueError: it is no version.
+            ValueError: it is no version number.
         """
         if type(version) is not int:
             raise ValueError(f"{version!r} is no version")
@@ -151,7 +151,7 @@ class RecordFormat(Generic[R]):
         )
 
     def damaged(self, path: str | os.PathLike[str], why: str) -> FuruDamagedRecord:
-        """The error that says that a file is none of these records."""
+        """The error for a file that is no record of this format."""
         return FuruDamagedRecord(
             f"{os.fspath(path)}, {self.name}, is damaged: {why}",
             path=path,
@@ -160,7 +160,7 @@ class RecordFormat(Generic[R]):
         )
 
     def other_version(self, path: str | os.PathLike[str], found: object) -> FuruFormatError:
-        """The error that says that a record has a version that is not read."""
+        """The error for a record of a version that is not read."""
         return format_error(
             path, found, self.version, hint=self.next_step_other_version,
             oldest=min(self.upgrades, default=self.version),
@@ -177,7 +177,7 @@ class RecordFormat(Generic[R]):
 
         Raises:
             FileNotFoundError: it is not there.
-            FuruDamagedRecord, FuruFormatError: as `from_bytes`.
+            FuruDamagedRecord, FuruFormatError: as for `from_bytes`.
             FuruStoreError: it cannot be read.
         """
         try:
@@ -191,11 +191,11 @@ class RecordFormat(Generic[R]):
         return self.from_bytes(data, path)
 
     def replace(self, path: str | os.PathLike[str], record: R, *, sync: bool = False) -> None:
-        """Write a record in place of the one that is there, if one is.
+        """Write a record in place of the one that is there, if there is one.
 
         Args:
             path: the file.
-            record: what it is to say.
+            record: the record.
             sync: see `replace_file`.
 
         Raises:
@@ -205,11 +205,11 @@ class RecordFormat(Generic[R]):
             replace_file(path, self.to_bytes(record), sync=sync)
 
     def create(self, path: str | os.PathLike[str], record: R, *, sync: bool = False) -> bool:
-        """Write a record unless one is there; of several that do so at once, one succeeds.
+        """Write a record unless one is there; of several processes that do so, one succeeds.
 
         Args:
             path: the file.
-            record: what it is to say.
+            record: the record.
             sync: see `create_file`.
 
         Returns:
@@ -223,7 +223,7 @@ class RecordFormat(Generic[R]):
 
 
 def to_json(record: Any) -> Raw:
-    """An attrs object with fields as `RecordFormat` has them, as JSON."""
+    """An attrs object, with fields that `RecordFormat` allows, as JSON."""
     cls: Any = type(record)
     made: Raw = _form_of(cls).written(record)
     return made
@@ -233,7 +233,7 @@ def from_json(cls: type[R], raw: Any) -> R:
     """The object of a class that `to_json` described.
 
     Raises:
-        ValueError: it did not describe that.
+        ValueError: the JSON does not fit the class.
     """
     kind: Any = cls
     made: R = _form_of(kind).read(raw)
@@ -243,7 +243,7 @@ def from_json(cls: type[R], raw: Any) -> R:
 def format_error(
     path: str | os.PathLike[str], found: object, known: int, *, hint: str, oldest: int = 1
 ) -> FuruFormatError:
-    """The error that says that a file has a format that this furu does not read.
+    """The error for a file of a format that this furu does not read.
 
     Args:
         path: the file.
@@ -274,8 +274,8 @@ def _depth(data: bytes) -> int:
     return deepest
 
 
-# Values of a type as JSON, by what is made once for each type. cattrs does the same and more, but its
-# import takes longer than all that a scheduler's job does before its node starts.
+# Conversion of values to JSON and back, compiled once per type. cattrs does the same and more, but
+# its import takes longer than all that a scheduler's job does before its node starts.
 
 
 @attrs.frozen
@@ -283,9 +283,9 @@ class _Form:
     """How values of one type are written and read.
 
     Attributes:
-        write: makes what JSON has; None where JSON has such values.
-        read: makes the value again, or raises `_Unfit`.
-        exact: what JSON has of this type is taken as it is, without asking `read`.
+        write: turns a value into JSON; None where it is JSON already.
+        read: turns JSON into the value, or raises `_Unfit`.
+        exact: JSON values of this type are taken as they are, without calling `read`.
     """
 
     write: Callable[[Any], Any] | None
@@ -297,7 +297,7 @@ class _Form:
 
 
 class _Unfit(ValueError):
-    """Something that is no value of the type."""
+    """JSON that is no value of the type."""
 
 
 @cache
@@ -326,7 +326,7 @@ def _form_of(kind: Any) -> _Form:
             )
         if issubclass(kind, PurePath):
             return _Form(str, lambda raw: kind(raw) if type(raw) is str else _unfit(raw, kind))
-        if kind is float:  # JSON's whole numbers are as good
+        if kind is float:  # JSON may write a float as a whole number
             return _Form(
                 None,
                 lambda raw: float(raw) if type(raw) in (float, int) else _unfit(raw, kind),
@@ -404,7 +404,7 @@ def _mapping(value: _Form, *, is_dict: bool) -> _Form:
             return raw
         return {name: read(one) for name, one in raw.items()}
 
-    if is_dict and value.write is None:  # other mappings are none that JSON's encoder knows
+    if is_dict and value.write is None:  # JSON's encoder knows no other mappings than dicts
         return _Form(None, read_all)
     return _Form(lambda values: {name: write(one) for name, one in values.items()}, read_all)
 

@@ -1,6 +1,6 @@
-"""What messages are made of: values, exceptions, durations, sizes and counts as text, and what was meant.
+"""Text for messages: values, exceptions, durations, sizes and counts as text, and "did you mean".
 
-None of it raises, whatever the value or exception is.
+No function here raises, whatever the value or exception is.
 """
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ def when(seconds: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-# ---- what was meant ----
+# ---- "did you mean" ----
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """The known names that somebody may have meant who typed another one, the likeliest first.
+    """The known names that a misspelt name may mean, the likeliest first.
 
     Args:
-        name: what was typed.
-        known: what could have been.
+        name: the name that was typed.
+        known: the known names.
         most: how many to give.
         cutoff: how alike they must be, from 0 to 1.
 
@@ -86,7 +86,7 @@ def nearest(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0
         >>> nearest("Gpu", ["cpu", "gpu", "default"])
         ['gpu']
     """
-    from difflib import get_close_matches  # every program that loads a result imports this module
+    from difflib import get_close_matches  # not at the top, since loading a result imports `_text`
 
     spelt: dict[str, str] = {}
     for one in known:
@@ -96,7 +96,7 @@ def nearest(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The end of a sentence that names the known name nearest to a name; empty where none is near.
+    """The end of a sentence with the known name nearest to a misspelt one; empty if none is near.
 
     Example:
         >>> "no field 'gpu'" + did_you_mean("gpu", ["gpus", "cpus"])
@@ -110,11 +110,11 @@ def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 
 
 def is_called(identity: str, name: str) -> bool:
-    """Whether `name` can mean a class: its name, with as much of its module as one likes.
+    """Whether `name` can mean a class: its name, with all, some or none of its modules.
 
     Args:
-        identity: the class as hashes know it.
-        name: what was typed; a dot does for the colon.
+        identity: the class's name in hashes.
+        name: the name that was typed; a dot may stand for the colon.
 
     Example:
         >>> from furu_core._text import is_called
@@ -126,15 +126,15 @@ def is_called(identity: str, name: str) -> bool:
 
 
 def meant(name: str, identities: Iterable[str]) -> list[str]:
-    """The classes that `name` means: the one of that whole name, else all that end in it."""
+    """The classes that `name` means: the one with exactly that name, else all that end in it."""
     found = [identity for identity in identities if is_called(identity, name)]
-    # Else the class `a:T` could not be named beside `b.a:T`, in which its name ends as well.
+    # Else the name `a:T` would be ambiguous beside `b.a:T`, which also ends in it.
     dotted = name.replace(":", ".")
     return [identity for identity in found if identity.replace(":", ".") == dotted] or found
 
 
 def did_you_mean_class(name: str, identities: Iterable[str]) -> str:
-    """The end of a sentence that names the classes nearest to a name; empty where none is near."""
+    """The end of a sentence with the classes nearest to a misspelt name; empty if none is near."""
     known = [form for one in sorted(set(identities)) for form in (one, one.rpartition(":")[2])]
     likely = nearest(name, known, most=3)
     return f"; did you mean {' or '.join(likely)}?" if likely else ""
@@ -144,11 +144,11 @@ def did_you_mean_class(name: str, identities: Iterable[str]) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """The `repr` of a value, cut; where that fails, what can be said instead.
+    """The `repr` of a value, shortened; if `repr` fails, another description.
 
     Args:
-        value: anything.
-        limit: how many characters there may be.
+        value: any value.
+        limit: the most characters.
 
     Example:
         >>> shown([1, 10**5000], 40)
@@ -166,7 +166,7 @@ def _text(value: object, depth: int) -> str:
         return repr(value)
     except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
         if type(value) is int:
-            return hex(value)  # Python refuses to write decimals of more than 4,300 digits
+            return hex(value)  # Python refuses to write more than 4,300 decimal digits
         part = _in_parts(value, depth + 1) if depth < 5 else None
         name = type(value).__name__
         return part or f"<{name}, whose repr raised {type(error).__name__}>"
@@ -191,15 +191,15 @@ _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}"}
 
 
 def writable(text: str) -> str:
-    """The same text where UTF-8 has all of it; else what it lacks is escaped.
+    """The text, with characters escaped that UTF-8 cannot encode.
 
-    The odd bytes of a file's name, for instance, become characters that no file or console takes.
+    Undecodable bytes of a file's name, for instance, become such characters (lone surrogates).
     """
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def error_text(error: BaseException) -> str:
-    """What an exception says; a word about it where it cannot say anything."""
+    """The text of an exception; a short description if its `str` fails."""
     try:
         return writable(str(error))
     except Exception as trouble:  # noqa: BLE001 - its code is the user's, and its failure is none
@@ -207,15 +207,15 @@ def error_text(error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of an exception's text, which says the most in a summary."""
+    """The last line of an exception's text, usually the most informative one for a summary."""
     lines = error_text(error).strip().splitlines()
     return lines[-1][:_CHARACTERS] if lines else ""
 
 
 def without_own_frames(error: BaseException) -> TracebackType | None:
-    """The traceback of an exception without furu's frames, between which one looks for the user's code.
+    """The traceback of an exception without furu's frames, so that the user's code is easy to find.
 
-    Of an error in furu's own code they stay, but for those before the user's.
+    For an error in furu's own code, only the frames before the user's are left out.
     """
     frames = []
     trace = error.__traceback__
@@ -232,7 +232,7 @@ def without_own_frames(error: BaseException) -> TracebackType | None:
 
 
 def error_place(error: BaseException) -> str:
-    """File and line of the user's code that an exception comes from; empty where there is none."""
+    """File and line of the user's code that raised an exception; empty where there is none."""
     place = fallback = ""
     trace = without_own_frames(error)
     while trace is not None:

@@ -1,7 +1,7 @@
-"""What packages build on that add a command to `furu`.
+"""The interface for packages that add a command to `furu`.
 
-Such a package declares an entry point of the group ``furu.commands``, named as the command, whose
-object is a click command. Errors of furu that it lets pass are shown as those of any other command.
+Such a package declares an entry point of the group ``furu.commands``, which has the command's name
+and whose object is a click command. A `FuruError` that it raises is shown as for furu's commands.
 
 Example:
     >>> import click
@@ -43,10 +43,10 @@ __all__ = [
 
 
 def stored_classes(name: str | None = None) -> list[StoredClass]:
-    """The classes that have nodes in the current store; nothing of theirs is imported.
+    """The classes that have nodes in the current store; their code is not imported.
 
     Args:
-        name: only those that it means: a class name, with as much of its module as is needed.
+        name: only the classes with this name, given with as much of the module as is needed.
 
     Raises:
         FuruUsageError: the store has none of that name.
@@ -58,7 +58,7 @@ def stored_classes(name: str | None = None) -> list[StoredClass]:
 
 
 def stored_node(name: str) -> StoredNode:
-    """The node in the current store that a name means; nothing of its class is imported.
+    """The node in the current store that a name means; the code of its class is not imported.
 
     Args:
         name: a hash, the beginning of one, a short name such as ``Train(3fa9c1)``, or the name of a
@@ -74,7 +74,7 @@ def target_options(command: F) -> F:
     """Give a command the argument ``MODULE:TARGET`` and the option ``--set FIELD=VALUE``.
 
     Args:
-        command: it gets them as `target` and `assignments`, and hands them to `resolve_roots`.
+        command: gets them as `target` and `assignments`, and passes them to `resolve_roots`.
     """
     with_set = click.option(
         "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="May be repeated."

@@ -8,7 +8,7 @@
     ├── FuruImportNameError                 a class that another process could not import
     ├── FuruSettingsError (ValueError)      a bad or misspelt setting
     ├── FuruUsageError                      a call that makes no sense where it stands
-    │   ├── FuruFrozen (AttributeError)     an attribute of a config object or of settings that was set
+    │   ├── FuruFrozen (AttributeError)     setting an attribute of a config object or of settings
     │   ├── FuruNestedRun                   a run started inside a node, or by a worker's import
     │   └── FuruNoFolder                    `furu_dir` of an object that has none yet
     ├── FuruStoreError                      the store cannot be read or written (full, read-only)
@@ -21,7 +21,7 @@
     │   ├── FuruMutatedConfig               its config changed while it was computed
     │   ├── FuruSelfDependency              its code waits for itself
     │   ├── FuruSuperseded                  another attempt took over
-    │   └── FuruWaitTimeout                 whoever computes it took too long
+    │   └── FuruWaitTimeout                 another process computes it for too long
     ├── FuruProtocolError                   an executor's rules were broken; never retried
     │   ├── FuruMissingArtifact             `get()` inside an executor found nothing
     │   └── FuruSpecMismatch                a worker and a node of two spec keys
@@ -33,7 +33,7 @@
     │   └── FuruRunCancelled                because it was cancelled
     └── FuruPlatformError                   an operating system that is not supported
 
-Errors carry what they know as attributes, survive pickling, and end in the next step.
+Errors have their data as attributes, survive pickling, and end in the next step.
 `NodeCancelled`, `NodeLost` and `KeyboardInterrupt` are no errors: they pass through ``except Exception``.
 """
 
@@ -81,11 +81,11 @@ __all__ = [
 
 
 class FuruError(Exception):
-    """What all errors of furu have in common.
+    """The base class of all errors of furu.
 
     Args:
-        message: what happened: who, what was expected, what was got.
-        hint: the next step for whoever reads it.
+        message: what happened: where, what was expected, what was got.
+        hint: the next step for the reader.
 
     Example:
         >>> from furu_core.errors import FuruError
@@ -102,7 +102,7 @@ class FuruError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own way calls the class with `args` and would lose keyword arguments.
+        # `Exception.__reduce__` calls the class with `args` only and would lose keyword arguments.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -134,7 +134,7 @@ class FuruUsageError(FuruError):
 
 
 class FuruFrozen(FuruUsageError, AttributeError):
-    """An attribute of a config object, or of settings, that somebody tried to set or delete."""
+    """An attempt to set or delete an attribute of a config object or of settings."""
 
 
 class FuruNestedRun(FuruUsageError):
@@ -142,7 +142,7 @@ class FuruNestedRun(FuruUsageError):
 
 
 class FuruNoFolder(FuruUsageError):
-    """`furu_dir` was asked of an object that has neither an artifact nor an attempt."""
+    """`furu_dir` of an object that has neither an artifact nor an attempt."""
 
 
 class FuruStoreError(FuruError):
@@ -225,7 +225,7 @@ class FuruComputeError(FuruNodeError):
 
     @property
     def original_error(self) -> BaseException | None:
-        """What it raised; None where that was in another process."""
+        """The exception that the code raised; None where that was in another process."""
         return self.__cause__
 
 
@@ -234,7 +234,7 @@ class FuruResultError(FuruNodeError):
 
 
 class FuruValidationError(FuruNodeError):
-    """A fresh result that its own `_validate` calls invalid."""
+    """A fresh result that its own `_validate` finds invalid."""
 
 
 class FuruMutatedConfig(FuruNodeError):
@@ -250,10 +250,10 @@ class FuruSuperseded(FuruNodeError):
 
 
 class FuruWaitTimeout(FuruNodeError):
-    """Whoever computes a node took longer than `FURU_MAX_WAIT_SECS`.
+    """Another process computes the node for longer than `FURU_MAX_WAIT_SECS`.
 
     Attributes:
-        holder: who computes it, in words.
+        holder: the process or job that computes it, in words.
         waited: seconds waited.
     """
 
@@ -269,7 +269,7 @@ class FuruProtocolError(FuruError):
     """A rule of executors was broken; trying again would break it again.
 
     Attributes:
-        asker: short name of the node that asked, or a description of the process.
+        asker: short name of the node whose code asked, or a description of the process.
         node: short name of the node asked for.
         hash: full hash of the node asked for.
     """

@@ -1,4 +1,4 @@
-"""What planners ask of nodes: what they depend on, how they stand, what is to be computed again."""
+"""The interface for planners: a node's dependencies and state, and what is to be computed again."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Nothing is left here: what tests of executors are written with is the distribution furu-testing."""
+"""Empty: the kit for testing executors is in the distribution furu-testing."""
 
 raise ModuleNotFoundError(
     "furu_core.testing is now the distribution furu-testing: `pip install furu-testing` and import "

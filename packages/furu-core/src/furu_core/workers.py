@@ -1,4 +1,4 @@
-"""What workers are built of: computing a node, processes that do, and what becomes of a worker that died."""
+"""The interface for workers: computing a node, processes that do so, and recording their deaths."""
 
 from typing import TYPE_CHECKING
 

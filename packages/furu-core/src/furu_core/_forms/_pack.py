@@ -137,7 +137,7 @@ def from_dict(record: Mapping[str, Any]) -> Any:
 def read_fields(
     node: Mapping[str, Any], built: Mapping[str, Any], missing: list[str]
 ) -> dict[str, Any]:
-    """The fields of a `node_record`; keys of nested objects not in `built` are added to `missing`."""
+    """The fields of a `node_record`; keys of nested objects not in `built` go to `missing`."""
 
     def object_hook(tag: str, payload: Any) -> Any:
         if tag != "ref":
@@ -241,7 +241,7 @@ def reduce(obj: Any) -> tuple[Any, ...]:
     cls = type(obj)
     token: Any = cls
     try:
-        # Pickle would lose something, for instance that a class is the script's own (`_furu_packed`).
+        # `_furu_packed`: pickle would lose something, such as that a class is the script's own.
         if _height(obj) > _SHALLOW or "_furu_packed" in obj.__dict__:
             return unpack_one, (Packer().pack(obj),)
         if is_of_script(cls):

@@ -1,4 +1,4 @@
-"""Converting text, as in ``--set lr=0.1`` or ``-o max_workers=2``, to what an annotation asks for."""
+"""Converting text, as in ``--set lr=0.1`` or ``-o max_workers=2``, to the annotated type."""
 
 from __future__ import annotations
 

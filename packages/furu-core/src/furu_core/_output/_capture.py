@@ -261,7 +261,7 @@ def _keep_last_states(log: int, path: str) -> None:
 
 
 class _LastStates:
-    """Rewrites a log in place while it is read; writing never overtakes reading, no line is buffered."""
+    """Rewrites a log in place while it is read; writing never overtakes reading, or holds a line."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -375,7 +375,7 @@ _reports_crashes = False
 
 
 def _report_crashes() -> None:
-    """Let `faulthandler` write where the interpreter crashed, by a segfault for instance, to the log."""
+    """Let `faulthandler` write to the log where the interpreter crashed, such as by a segfault."""
     global _reports_crashes
     if 2 in originals.fds and not faulthandler.is_enabled():
         faulthandler.enable(file=2)  # descriptor 2 leads to the log of the node being computed

@@ -1,7 +1,7 @@
 """The console: where standard output and error lead outside all nodes.
 
-While a node computes, file descriptors 1 and 2 lead into its log. furu's own messages, and the output
-of nodes that the console shows, go through this module to where the descriptors led before.
+While a node computes, file descriptors 1 and 2 lead into its log. furu's own messages, and the
+output of nodes that the console shows, go through this module to where the descriptors led before.
 """
 
 from __future__ import annotations

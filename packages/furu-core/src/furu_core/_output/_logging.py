@@ -39,7 +39,7 @@ def event(verb: str, node: str, state: str, action: str, level: int = logging.IN
 
 @contextmanager
 def console_through(write: Callable[[str], None]) -> Iterator[None]:
-    """Pass the console's lines to `write`, one at a time, while a progress display has the screen."""
+    """Pass the console's lines to `write` one by one, while a progress display has the screen."""
     global _writer
     before, _writer = _writer, write
     try:

@@ -10,9 +10,9 @@ which starts its process in one of two ways:
   signals to all its processes, so there only the parent decides what they mean.
 
 The process gets orders: objects of this program (`assign`), nodes in a graph's file (`assign` with
-their places), or nodes packed by another program (`compute`). It computes them one at a time, in their
-order. `poll` reports each order once: its result, also if the process died, or that it was not begun.
-A process that has ended is replaced when there is something to compute.
+their places), or nodes packed by another program (`compute`). It computes them one at a time, in
+their order. `poll` reports each order once: its result, also if the process died, or that it was
+not begun. A process that has ended is replaced when there is something to compute.
 
 A parent that waits for several things at once waits for its `fileno`.
 """
@@ -327,7 +327,7 @@ class NodeProcess:
                 self._pending.clear()
                 raise
             if deadline is not None:
-                self._reap()  # its code was interrupted anywhere, so the next node gets a new process
+                self._reap()  # the interrupt may have hit anywhere: the next node gets a new process
             _, pending, answer = heard[0][0]
             if isinstance(answer, Died):
                 return answer

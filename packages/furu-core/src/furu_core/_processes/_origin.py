@@ -1,4 +1,4 @@
-"""The origin of a process, which sets it up like this program; the order of a node; and the start."""
+"""Starting a new interpreter that computes nodes: its origin, which sets it up, and its orders."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
     """This process as the origin of others.
 
     Args:
-        settings: those for the others; default: the current ones.
+        settings: settings for the others; default: the current ones.
         for_here: they are all started by this process; then they import from where it does, and where
             results come from is found out while the first of them starts.
 

@@ -1,8 +1,8 @@
 """Killing whole sessions of processes, and the watchdog that does so when their parent was killed.
 
-The watchdog is a small process of its own. It knows the sessions of a parent's processes and outlives
-a parent that was killed: then it kills every process in them, also one that is stopped or holds its
-interpreter's lock, which no thread inside could do.
+The watchdog is a small process of its own. It knows the sessions of a parent's processes and
+outlives a parent that was killed: then it kills every process in them, also one that is stopped or
+holds its interpreter's lock, which no thread inside could do.
 
 This file is also run by itself (``python -I -S _watchdog_main.py PIPE PARENT``) and must be ready
 within milliseconds, so it imports next to nothing.

@@ -1,1 +1,1 @@
-"""The settings of the process: furu's own, and those that plugins own."""
+"""The settings of the process: furu's own, and those of plugins."""

@@ -1,4 +1,4 @@
-"""Settings that other distributions own; `_settings` asks here for what is none of its own."""
+"""Settings of other distributions; `_settings` looks here for variables that are not furu's own."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PluginSetting:
     """A variable that a distribution owns.
 
     Attributes:
-        owner: who brings it.
-        normalise: gives the text that means the same everywhere; None where the plugin is broken.
+        owner: the distribution that owns it.
+        normalise: returns a text that means the same everywhere; None where the plugin is broken.
     """
 
     owner: str
@@ -32,16 +32,16 @@ class PluginSetting:
 
     @property
     def broken(self) -> bool:
-        """Whether nobody can read the setting here."""
+        """Whether the plugin that reads the setting is broken."""
         return self.normalise is None
 
     def normalised(self, said: str, text: str, base: Path) -> str:
-        """The text that means the same everywhere.
+        """A text that means the same in every process and folder.
 
         Args:
-            said: the name and the value, as errors are to show them.
+            said: the name and the value, as errors show them.
             text: the value.
-            base: the folder that relative paths count from.
+            base: the folder that relative paths start from.
 
         Raises:
             FuruSettingsError: the value is bad, or the plugin failed to read it.
@@ -68,7 +68,7 @@ known: Final[dict[str, PluginSetting]] = {}
 
 
 def find(variable: str) -> PluginSetting | None:
-    """The setting of a name; None if no distribution owns it. A broken one is warned of once."""
+    """The setting of a name; None if no distribution owns it. Warns once of a broken one."""
     if variable not in known:
         try:
             plugin = _plugins.find(EntryPointGroup.SETTINGS, variable)
@@ -76,7 +76,7 @@ def find(variable: str) -> PluginSetting | None:
                 return None
             known[variable] = PluginSetting(plugin.origin, _normaliser_of(plugin))
         except BrokenPlugin as error:
-            # Only what needs the setting is to fail, and that comes with the same plugin.
+            # Only code that needs the setting must fail, and that comes with the same plugin.
             _log.warning("%s is ignored: %s", variable, error)
             known[variable] = PluginSetting(error.plugin.origin, None)
     return known[variable]
@@ -88,10 +88,10 @@ def names() -> set[str]:
 
 
 def examined(fault_of_name: Callable[[str], str]) -> list[InstalledPlugin]:
-    """All settings that other distributions register, each one tried.
+    """All settings that other distributions register, each one imported.
 
     Args:
-        fault_of_name: what is wrong with a name; empty if nothing is.
+        fault_of_name: returns what is wrong with a name; empty if nothing is.
     """
 
     def use(plugin: Plugin) -> None:

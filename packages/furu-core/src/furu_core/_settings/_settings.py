@@ -1,9 +1,9 @@
 """The settings: one immutable value for the whole process, read once.
 
-A setting comes from `configure` or `use`, else from the environment, else from the table
-`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `settings_to_env` writes the whole
-value down as environment variables, so a worker has the same settings whatever started it and
-wherever it runs.
+A setting comes from `configure` or `use_settings`, else from the environment, else from the table
+`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `settings_to_env` turns all
+settings into environment variables, so that a worker has the same settings however it was started
+and wherever it runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STORE: Final = "furu-data"
 _REMOVED: Final = Path("(the working directory, which was removed)")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-# What furu itself hands to child processes; names under the prefix belong to the execution context.
+# The prefix of furu's own variables for child processes, which carry the execution context.
 INTERNAL_PREFIX: Final = "FURU_EXEC_"
 COMPLETE: Final = "FURU_SETTINGS_COMPLETE"
 INTERNAL_VARIABLES: Final = frozenset({COMPLETE})
@@ -47,14 +47,14 @@ def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
 
 @attrs.frozen
 class Settings:
-    """Everything that can be set from outside; each field is `FURU_` plus its name in capitals.
+    """All settings; the variable of each field is `FURU_` plus its name in capitals.
 
     Attributes:
         path: the store, an absolute path.
         retry_failed: whether a node that failed before is computed again.
         max_compute_retries: how often a node whose code raised is tried again within a run.
-        max_lost_retries: how often in a row a node is tried again whose worker died.
-        lease_secs: seconds without a sign of life after which an attempt counts as dead.
+        max_lost_retries: how often in a row a node whose worker died is tried again.
+        lease_secs: seconds without a heartbeat after which an attempt counts as dead.
         max_wait_secs: longest wait for another process; None waits as long as that one lives.
         poll_interval_secs: seconds between two looks at what another process computes.
         always_rerun: class names whose nodes are computed anew once per run, or ``ALL``.
@@ -81,7 +81,7 @@ class Settings:
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
 
 
-Parser = Callable[[Any, Path], Any]  # the raw value, and the folder that relative paths count from
+Parser = Callable[[Any, Path], Any]  # the raw value, and the folder that relative paths start from
 
 
 def _path(raw: Any, base: Path) -> Path:
@@ -164,7 +164,7 @@ _warned: set[str] = set()
 
 
 def settings() -> Settings:
-    """The settings of this process, read when they are first asked for.
+    """The settings of this process, read on the first call.
 
     Raises:
         FuruSettingsError: a value is bad, or a name is nearly that of a setting.
@@ -173,7 +173,7 @@ def settings() -> Settings:
 
 
 def current_env() -> dict[str, str]:
-    """The settings of this process as `settings_to_env` writes them; not to be changed."""
+    """The settings of this process as `settings_to_env` returns them; callers must not change it."""
     global _env_of
     now = settings()
     if _env_of is None or _env_of[0] is not now:
@@ -206,13 +206,13 @@ Settings.__setattr__ = Settings.__delattr__ = _refuse_change  # type: ignore[met
 
 
 def forget() -> None:
-    """Have the settings read anew when they are next asked for."""
+    """Let the next call of `settings` read them again."""
     global _current
     _current = None
 
 
 def put_back(settings: Settings) -> None:
-    """Let settings that were those of this process be them again."""
+    """Make earlier settings of this process its settings again."""
     if _current is not settings:
         _install(settings)
 
@@ -221,14 +221,14 @@ def configure(**changes: Any) -> Settings:
     """Change settings of this process from code.
 
     Args:
-        changes: fields of `Settings` and their new values; a relative `path` counts from the
+        changes: fields of `Settings` and their new values; a relative `path` starts from the
             working directory.
 
     Returns:
         The new settings.
 
     Raises:
-        FuruSettingsError: a name or value is no setting.
+        FuruSettingsError: a name is no setting, or a value does not fit.
 
     Example:
         >>> import furu_core
@@ -259,14 +259,14 @@ def on_change(observer: Callable[[Settings], None]) -> None:
 
 
 def examined_plugins() -> list[InstalledPlugin]:
-    """All settings that other distributions register, each one tried."""
+    """All settings that other distributions register, each one imported."""
     from furu_core._settings import _plugin_settings
 
     return _plugin_settings.examined(_fault_of_name)
 
 
 def settings_to_env(settings: Settings) -> dict[str, str]:
-    """All settings as environment variables: whoever starts with them has equal settings.
+    """All settings as environment variables: a process that starts with them has equal settings.
 
     Example:
         >>> from furu_core import Settings
@@ -301,8 +301,8 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
         if name.startswith(PREFIX) and not _is_internal(name)
     }
     strangers = {name: environ[name] for name, key in given.items() if key not in _KNOWN}
-    # What `settings_to_env` wrote means the same everywhere, and nobody need be asked for it: looking for those
-    # who own it takes a job half as long as all that it imports.
+    # Values from `settings_to_env` need no plugin to normalise them: looking for the plugins takes a
+    # job half as long as all that it imports.
     written = strangers if environ.get(COMPLETE) == _seal(strangers) else {}
     extra |= written
     for name, key in given.items():
@@ -312,7 +312,7 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
 
 
 def _seal(extra: Mapping[str, str]) -> str:
-    """What tells that settings of other distributions are as `settings_to_env` wrote them."""
+    """A digest that shows that other distributions' settings are as `settings_to_env` wrote them."""
     return f"{zlib.crc32(repr(sorted(extra.items())).encode()):08x}"
 
 
@@ -333,11 +333,11 @@ def _find_project(cwd: Path) -> tuple[Path, Path | None]:
 
 
 def _first() -> Settings:
-    """The settings of a process that has read none yet."""
+    """The settings of this process, read for the first time."""
     settings = read(os.environ, _here())
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)
-    # Else it was started by its module's name, or is no script: the command of some package.
+    # Only a script: with `__spec__`, the module was started by name; else it is a package's command.
     if getattr(main, "__spec__", None) is None and str(script).endswith(".py"):
         refuse_other_store(str(script), settings)
     return settings
@@ -345,12 +345,12 @@ def _first() -> Settings:
 
 def _before(changes: Mapping[str, Any]) -> Settings:
     if _current is None and "path" in changes:
-        return read(os.environ, _here())  # where the store is, is about to be said
+        return read(os.environ, _here())  # the change itself says where the store is
     return settings()
 
 
 def _here() -> Path:
-    """The folder that relative paths count from; one that is not absolute when it was removed."""
+    """The folder that relative paths start from; a relative path when it was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -360,15 +360,15 @@ def _here() -> Path:
 def refuse_other_store(file: str, store_of: Settings | None = None) -> None:
     """Refuse to begin a new store while the project that a file belongs to has one elsewhere.
 
-    The store is that of the working directory, so whoever starts a program from another one would
-    compute everything again. Where both stores are there, one is warned.
+    The store is that of the working directory, so a program started from another directory would
+    compute everything again. Where both stores exist, this only warns.
 
     Args:
-        file: what is run.
-        store_of: default: the settings of this process.
+        file: the script that runs.
+        store_of: the settings; default: those of this process.
 
     Raises:
-        FuruSettingsError: it names both stores.
+        FuruSettingsError: the project has a store elsewhere; the message names both.
     """
     path = (settings() if store_of is None else store_of).path
     if "FURU_PATH" in os.environ:
@@ -394,9 +394,9 @@ def _read_pyproject(marker: Path, values: dict[str, Any], extra: dict[str, str])
     try:
         text = marker.read_bytes()
     except OSError:
-        return  # a file that nobody can read holds no settings; the project's root it marks anyway
+        return  # an unreadable file gives no settings, but still marks the project's root
     if b"furu" not in text:
-        return  # most projects set nothing here, and may even hold a file that does not parse
+        return  # most projects set nothing here; then the file need not even parse
     import tomllib
 
     try:
@@ -452,7 +452,8 @@ def _unknown(said: str, key: str, *, is_table: bool) -> None:
             f"{said} is no setting of furu; did you mean {name}?", hint="rename it or remove it"
         )
     if is_table:
-        # One project serves machines with different packages; a table of one that is not here is no slip.
+        # A project may be used on machines with different packages, so a table of a package that is
+        # not installed here is no mistake.
         _logger().debug("%s belongs to no installed package and is ignored", said)
     elif said not in _warned:
         _warned.add(said)
@@ -461,13 +462,13 @@ def _unknown(said: str, key: str, *, is_table: bool) -> None:
 
 
 def _logger() -> logging.Logger:
-    import logging  # good settings have nothing to log
+    import logging  # good settings log nothing
 
     return logging.getLogger("furu.settings")
 
 
 def _likely(key: str) -> str | None:
-    """The setting that `key` is a near miss of: a typing error, or its first or last words."""
+    """The setting that `key` is probably meant for: a misspelling, or its first or last words."""
     from furu_core._settings import _plugin_settings
 
     names = [*_KNOWN, *(name[len(PREFIX) :].lower() for name in _plugin_settings.names())]

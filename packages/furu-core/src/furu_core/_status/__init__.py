@@ -1,1 +1,1 @@
-"""How nodes stand, for many at once, and what is in the store."""
+"""The states of nodes, read for many at once, and the nodes in the store."""

@@ -1,4 +1,4 @@
-"""Deleting a node from the store, unless somebody computes it or a scheduler is to compute it."""
+"""Deleting a node from the store, unless it is being computed or a scheduler's job is to do so."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from furu_core.errors import FuruUsageError
 def delete(name: str, paths: NodePaths) -> bool:
     """Remove the artifact and the ended attempts of a node; whether there was anything.
 
-    It claims an attempt for that, so that nobody computes the node meanwhile.
+    It claims an attempt first, so that no other process computes the node meanwhile.
 
     Args:
         name: the node's short name.
         paths: its folders.
 
     Raises:
-        FuruUsageError: somebody computes it now, or a job that is to compute it waits in a queue.
+        FuruUsageError: it is being computed, or a job that is to compute it waits in a queue.
         FuruStoreError: the store cannot be written.
     """
     while True:
@@ -37,7 +37,7 @@ def delete(name: str, paths: NodePaths) -> bool:
         if attempt is not None:
             break
     try:
-        # Nothing is concluded from what stands there afterwards: somebody may have published anew.
+        # What is there afterwards proves nothing: another process may have published again.
         discard_or_raise(paths.artifact, paths.class_attempts)
     except OSError as error:
         _claims.withdraw(attempt)
@@ -47,10 +47,10 @@ def delete(name: str, paths: NodePaths) -> bool:
 
 
 def refuse_held(name: str, paths: NodePaths) -> None:
-    """Raise if somebody computes a node, or a scheduler has it in its queue.
+    """Refuse a node that is being computed, or for which a scheduler's job is queued.
 
     Raises:
-        FuruUsageError: so it is.
+        FuruUsageError: it is such a node; the message names the holder or the job.
     """
     held = _state_reader.held(paths)
     if held is None:
@@ -67,7 +67,7 @@ def refuse_held(name: str, paths: NodePaths) -> None:
 
 
 def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
-    """The next attempt, unless somebody was faster; and whether there were none but a kept number."""
+    """The next attempt, None if another process was faster; whether the last was a kept number."""
     lease_secs = _settings.settings().lease_secs
     newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
     attempt = _claims.claim(

@@ -1,8 +1,8 @@
-"""How nodes stand, for many at once.
+"""Reading the states of many nodes at once.
 
 Because an artifact's folder exists only when it is complete, two listings tell the states of all
-nodes of a class: one of the class folder, one of its attempts. Only a node that has attempts and no
-artifact needs a look into its record.
+nodes of a class: one of the class folder, one of its attempts. Only for a node that has attempts and
+no artifact a record must be read.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _ABSENT = NodeInfo(NodeState.ABSENT)
 
 
 class StateReader:
-    """Reads states of many nodes at the price of two listings per class.
+    """Reads states of many nodes at the cost of two listings per class.
 
-    What it has listed it remembers; `refresh` makes it look again. It does not guarantee that a
-    state still holds when it is returned.
+    Listings are cached; `refresh` drops them. It does not guarantee that a state still holds when it
+    is returned.
 
     Example:
         >>> from furu_core.planning import StateReader
@@ -63,7 +63,7 @@ class StateReader:
             return names
 
     def state(self, obj: ConfigObject) -> NodeInfo:
-        """How `obj` stands.
+        """The state of `obj`.
 
         Raises:
             FuruFormatError: a newer furu wrote its record.
@@ -94,7 +94,7 @@ def state_at(node: Placed) -> NodeInfo:
 
 
 def look(paths: NodePaths, name: str) -> NodeInfo:
-    """How a node without an artifact stands: by its newest attempt, and by the job submitted for it."""
+    """The state of a node without an artifact, by its newest attempt and the job submitted for it."""
     newest = _attempts.latest(paths, lease_secs=_settings.settings().lease_secs)
     running = newest is not None and _runs(newest)
     if not running:
@@ -113,7 +113,7 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
 
 
 def held(paths: NodePaths) -> NodeInfo | None:
-    """Who computes a node, or the job in a queue that is to, whether there is an artifact or not.
+    """The state of a node that is being computed or has a queued job, also with an artifact; or None.
 
     A record that only a newer furu can read is judged by its lease.
     """
@@ -127,18 +127,18 @@ def held(paths: NodePaths) -> NodeInfo | None:
 
 
 def _runs(attempt: LatestAttempt) -> bool:
-    """Whether an attempt lives; a scheduler's word that its job is gone supersedes the lease."""
+    """Whether an attempt lives; if the scheduler says that its job is gone, the lease counts no more."""
     submission = None if attempt.record is None else attempt.record.submission
     return attempt.alive and not _registry.is_gone(submission)
 
 
 def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
-    """How a node stands that no living attempt computes, if a job was submitted for it.
+    """The state of a node without a living attempt, if a job was submitted for it; else None.
 
     Args:
-        paths: the node.
+        paths: the node's folders.
         attempted: whether there was an attempt. Then a job that is not known to live is most likely
-            the one that made it, and the attempt tells how the node stands.
+            the one that made it, and the attempt tells the node's state.
     """
     submission = _submissions.queued(paths)
     if submission is None:

@@ -1,4 +1,4 @@
-"""How a node stands, as `_state_reader` finds it; to know the words takes no look at the store."""
+"""The states of nodes, as `_state_reader` reads them from the store."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from furu_core._attempts._outcomes import Failure, Holder
 
 
 class NodeState(Enum):
-    """How a node stands in the store."""
+    """The state of a node in the store."""
 
     DONE = "done"
     RUNNING = "running"
     QUEUED = "queued"
-    STALE = "stale"  # whoever computed it died
+    STALE = "stale"  # the process that computed it died
     FAILED = "failed"
     CANCELLED = "cancelled"
-    UNREADABLE = "unreadable"  # listings say so; whoever needs the node gets an error
+    UNREADABLE = "unreadable"  # in listings only; a program that needs the node gets an error
     ABSENT = "absent"
 
 
 @attrs.frozen
 class NodeInfo:
-    """How one node stands.
+    """The state of one node, with its newest attempt.
 
     Attributes:
-        state: in a word.
+        state: the state.
         attempt: the number of the newest attempt, where one is on disk.
-        holder: who computes it, or computed it last.
+        holder: the process or job that computes it, or computed it last.
         failure: why it failed, for failed and cancelled nodes.
-        reason: how one knows that its holder lives or died.
+        reason: why its holder is thought to live or to be dead.
     """
 
     state: NodeState
@@ -42,9 +42,9 @@ class NodeInfo:
 
     @property
     def told(self) -> NodeState:
-        """The state as people are told it: FAILED where the death of a worker ended the node.
+        """The state for people: FAILED where a recorded death of its worker ended the attempt.
 
-        To executors it is STALE as when nobody has recorded the death: they go on with it.
+        For executors it is STALE, as when the death is not recorded: they go on with the node.
         """
         ended = self.state is NodeState.STALE and self.failure is not None
         return NodeState.FAILED if ended else self.state

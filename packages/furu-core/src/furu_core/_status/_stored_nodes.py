@@ -1,8 +1,8 @@
-"""What is in the store, without the code that made it.
+"""The classes and nodes in the store, read without importing the code that made them.
 
-A node is known here by its folder alone: nothing is imported, so results whose classes were renamed
-or removed can be listed, read and deleted as well. Listing costs two listings per class and no
-`stat` per node; only nodes that have attempts and no artifact cost a look into their record.
+A node is known here by its folder alone, so results whose classes were renamed or removed can be
+listed, read and deleted as well. Listing costs two listings per class and no `stat` per node; a
+record is read only for nodes that have attempts and no artifact.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StoredClass:
     """A folder of the store that holds the nodes of one class.
 
     Attributes:
-        name: as in hashes: ``"exp.train:Train"``.
+        name: its name in hashes: ``"exp.train:Train"``.
         folder: its path.
     """
 
@@ -84,7 +84,7 @@ class StoredNode:
         return short_name_of(self.cls.short, self.hash)
 
     def info(self) -> NodeInfo:
-        """How the node stands; a record that cannot be read, or only by a newer furu, is a state."""
+        """The node's state; UNREADABLE if its record is damaged or of a newer furu."""
         if os.path.isdir(self.paths.artifact):
             return NodeInfo(NodeState.DONE)
         try:
@@ -99,7 +99,7 @@ class StoredNode:
         return None
 
     def manifest(self) -> _manifest.Manifest | None:
-        """What the artifact consists of; None where there is none.
+        """The manifest of the artifact; None where there is none.
 
         Raises:
             DamagedArtifact: its files do not match.
@@ -108,7 +108,7 @@ class StoredNode:
         return _manifest.check(self.paths.artifact)
 
     def attempts(self) -> list[AttemptRecord]:
-        """The records of the attempts on disk, those left out that cannot be read."""
+        """The records of the attempts on disk, without those that cannot be read."""
         found = []
         for number in _attempts.numbers(self.paths):
             with suppress(OSError, FuruDamagedRecord, FuruFormatError):
@@ -123,7 +123,7 @@ def classes() -> Iterator[StoredClass]:
     """All classes that have nodes in the current store, by name.
 
     Raises:
-        FuruStoreError: the store cannot be read; of a folder within it, there is a warning.
+        FuruStoreError: the store cannot be read; for a folder within it there is only a warning.
     """
     root = f"{_settings.settings().path}/data"
     pending = [""]
@@ -153,7 +153,7 @@ def classes() -> Iterator[StoredClass]:
 
 
 def classes_called(name: str) -> list[StoredClass]:
-    """The classes that `name` means: the one of that whole name, else all that end in it.
+    """The classes that `name` means: the one with exactly that name, else all whose names end in it.
 
     Raises:
         FuruUsageError: there is none.
@@ -170,7 +170,7 @@ def classes_called(name: str) -> list[StoredClass]:
 
 
 def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]]:
-    """All nodes of some classes and how they stand, class by class, artifacts first."""
+    """All nodes of some classes and their states, class by class, artifacts first."""
     done = NodeInfo(NodeState.DONE)
     for cls in chosen:
         published = cls.published()
@@ -190,8 +190,8 @@ def find(name: str) -> StoredNode:
 
     Args:
         name: the name of a class that has one node only; a hash, or the beginning of one, in small
-            letters as it is shown; or a short name such as ``Train(3fa9c1)``. What is a class name
-            and the beginning of another class's hash means both.
+            letters as it is shown; or a short name such as ``Train(3fa9c1)``. A name that is both a
+            class name and the beginning of a hash means both.
 
     Raises:
         FuruUsageError: it means none, or several; the error names them, or similar ones.
@@ -205,7 +205,7 @@ def find(name: str) -> StoredNode:
     begin_so: list[StoredNode] = []
     if match is not None:
         known = _nodes_of(classes_called(match["cls"]) if match["cls"] else stored)
-        # In small letters only: `Add` is a class, be it gone, and never the node add514.
+        # Small letters only: `Add` is a class, even if it is gone, and never the node add514.
         begin_so = [node for node in known if node.hash.startswith(match["prefix"])]
     found = list(dict.fromkeys([*named, *begin_so]))
     if len(found) == 1:

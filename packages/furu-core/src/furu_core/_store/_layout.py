@@ -1,4 +1,4 @@
-"""Where things are on disk.
+"""The layout of the store: where everything is on disk.
 
 ::
 
@@ -8,7 +8,7 @@
     <store>/runs/<run id>/                                  one folder per executor run
     <store>/raw/                                            files shared by all nodes
 
-Paths are plain strings: on the way of a cache hit a `pathlib.Path` costs more than the file does.
+Paths are plain strings: in a cache hit, a `pathlib.Path` would cost more than reading the file.
 """
 
 from __future__ import annotations

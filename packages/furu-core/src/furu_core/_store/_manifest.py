@@ -9,8 +9,9 @@
      "omitted": {"exp.train:Train.momentum": ["5f0b9d21c4a8e673", "0.0"]}}
 
 Names are relative to the artifact. The log and the metadata are not listed: no result depends on
-them. Omitted are the defaults that the hash does not tell, with their digests: whoever loads compares
-them with those of today. A check costs one `stat` a file; it does not read contents and does not notice further files.
+them. ``omitted`` has the defaults that the hash leaves out, with their digests: loading compares them
+with the present ones. A check costs one `stat` per file; it reads no contents and does not notice
+additional files.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class DamagedArtifact(Exception):
     """An artifact that is not what was published; it is to be moved aside and computed again.
 
     Attributes:
-        path: the file that shows it.
-        reason: in words.
+        path: the file that is wrong.
+        reason: what is wrong, in words.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -63,9 +64,9 @@ class ResultEntry:
 
     Attributes:
         codec: the name of the codec.
-        version: of the codec's format.
-        file: in the artifact's folder for furu's own files; further files are named in this one.
-        distribution: which distribution brought the codec; empty for furu's own.
+        version: the version of the codec's format.
+        file: its name in the artifact's folder for furu's own files; it names any further files.
+        distribution: the distribution that brought the codec; empty for furu's own.
     """
 
     codec: str
@@ -76,13 +77,13 @@ class ResultEntry:
 
 @attrs.frozen
 class Manifest:
-    """What an artifact consists of.
+    """The manifest of an artifact.
 
     Attributes:
         result: how the result was stored; None for a class with a `_load` of its own.
         files: sizes of the files.
         links: targets of the symbolic links.
-        omitted: defaults that the hash does not tell, as `_identity.omitted_defaults` gives them.
+        omitted: defaults that the hash leaves out, as `_identity.omitted_defaults` gives them.
     """
 
     result: ResultEntry | None
@@ -111,10 +112,10 @@ def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = Non
     Args:
         folder: the staged artifact.
         result: how its result was stored.
-        omitted: defaults that its hash does not tell.
+        omitted: defaults that its hash leaves out.
 
     Raises:
-        FuruResultError: there is something else than files, folders and symbolic links.
+        FuruResultError: it holds anything but files, folders and symbolic links.
         OSError: the disk is full, or a folder cannot be read.
     """
     files: dict[str, int] = {}
@@ -123,7 +124,7 @@ def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = Non
     while pending:
         below = pending.pop()
         with os.scandir(f"{folder}/{below}") as scan:
-            entries = list(scan)  # before links are made anew, which would be listed too
+            entries = list(scan)  # first, because links that are made anew would be listed too
         for entry in entries:
             name = below + entry.name
             if entry.is_symlink():

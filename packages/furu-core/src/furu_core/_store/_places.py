@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(slots=True)
 class NodePlace:
-    """Where a node stands in the store.
+    """The place of a node in the store.
 
     Attributes:
         folder: its class's folder, below `data` in the store.
@@ -47,7 +47,7 @@ Placed: TypeAlias = "ConfigObject | NodePlace"
 
 
 def place_of(obj: ConfigObject) -> NodePlace:
-    """Where `obj` stands in any store."""
+    """The place of `obj`, which is the same in any store."""
     relpath = config_class(type(obj)).relpath
     return NodePlace(relpath, obj.furu_hash, short_name(obj))
 

@@ -1,1 +1,1 @@
-"""What the workers of executors do: compute nodes in a session, and tell what became of them."""
+"""Functions for the workers of executors: compute nodes in a session, and report the results."""

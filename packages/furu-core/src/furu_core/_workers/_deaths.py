@@ -1,4 +1,4 @@
-"""What becomes of a node whose process died, by whoever saw it die."""
+"""Recording the death of a process that computed a node, by a process that noticed it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def exit_text(code: int) -> str:
 def death_result(
     node: Placed, pid: int, kind: FailureKind, message: str, *, rerun: bool = False
 ) -> NodeResult:
-    """Record the death of a process of this host with its node's attempt; what it means for the node.
+    """Record the death of a process of this host in its node's attempt; the node's result.
 
     Args:
-        node: what the process was at.
+        node: the node that the process computed.
         pid: its process id.
         kind: `LOST`, or `CANCELLED` when it was killed on purpose.
         message: what was seen.
@@ -61,13 +61,13 @@ def death_result(
 def lost_result(
     node: Placed, run_id: str, kind: FailureKind, message: str, *, rerun: bool = False
 ) -> NodeResult:
-    """As `death_result`, for a process of a run that was perhaps on another host, or never began.
+    """As `death_result`, for a process of a run that may have been on another host, or never began.
 
     For executors that learn from their backend that a job or worker is gone, and have one attempt at
     a node at a time.
 
     Args:
-        node: what it was at.
+        node: the node that it computed.
         run_id: the run.
         kind: `LOST`, or `CANCELLED` when it was ended on purpose.
         message: what was seen.
@@ -75,7 +75,7 @@ def lost_result(
     """
 
     def is_its(info: NodeInfo) -> bool:
-        going = info.state in (NodeState.RUNNING, NodeState.STALE)  # else it is one that had ended
+        going = info.state in (NodeState.RUNNING, NodeState.STALE)  # else the attempt has ended
         return going and info.holder is not None and info.holder.run_id == run_id
 
     return _dead(node, is_its, kind, message, rerun=rerun)
@@ -84,7 +84,7 @@ def lost_result(
 def record_death(
     node: Placed, attempt: int | None, kind: FailureKind, message: str
 ) -> Failure | None:
-    """Record that the worker of a node died, by whoever saw it die.
+    """Record that the worker of a node died, in a process that noticed it.
 
     Args:
         node: the node that the worker computed, or its place.
@@ -129,10 +129,10 @@ def _dead(
     info = state_at(node)
     node_hash = paths_of(node).hash
     if info.state is NodeState.DONE and not rerun:
-        return NodeResult(node_hash, Outcome.COMPUTED)  # it died right after publishing
+        return NodeResult(node_hash, Outcome.COMPUTED)  # the process died right after publishing
     failure = None
     attempt = None
-    # Another run's attempt at the same node is not ours to end.
+    # An attempt of another run at the same node must not be ended here.
     if is_its(info):
         attempt = info.attempt
         failure = record_death(node, attempt, kind, message)
@@ -145,7 +145,7 @@ def _dead(
 
 
 def _is(process: ProcessId | None, pid: int) -> bool:
-    """Whether a process is the one with a process id of this host; it may have ended."""
+    """Whether a process has this pid on this host; it may have ended."""
     here = this_process()
     return process is not None and attrs.evolve(process, start="") == attrs.evolve(
         here, pid=pid, start=""

@@ -1,4 +1,4 @@
-"""Importing and reading beforehand what computing a node needs, for a process that forks others."""
+"""Preloading what computing a node needs, in a process that forks others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from __future__ import annotations
 def preload() -> None:
     """Import and read now what the first node of a process needs, so that forked processes need not.
 
-    It starts no thread. What it reads is what does not change: the settings, the installed codecs and
-    where results come from.
+    It starts no thread. It reads only what does not change: the settings, the installed codecs and
+    the provenance.
 
     Example:
         >>> preload()
     """
-    # What is imported when it is needed would be imported by every child anew.
+    # Modules that are imported late would be imported by every child again.
     import shutil  # noqa: F401
 
     import rich.console  # noqa: F401
@@ -25,7 +25,7 @@ def preload() -> None:
     _registry.installed()
     _provenance.process_provenance()
     _settings.settings()
-    # The first record that a process writes and reads compiles how it is done.
+    # The first record that a process writes and reads compiles its format.
     me = _process_ids.this_process()
     record = _records.AttemptRecord(1, "", "", _records.AttemptStatus.RUNNING, me, 0.0, 1.0)
     _records.RECORD.from_bytes(_records.RECORD.to_bytes(record), "")

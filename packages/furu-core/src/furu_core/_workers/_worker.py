@@ -1,4 +1,4 @@
-"""What an executor's worker does in its session: run nodes, tell what became of them."""
+"""Functions for an executor's worker in its session: run nodes, and report the results."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ def run_node(
 ) -> NodeResult:
     """Make one attempt at a node, in the session of the calling worker.
 
-    It never raises for what the node's code does, save that `KeyboardInterrupt` passes through
+    It never raises for what the node's code does, except that `KeyboardInterrupt` is raised again
     after it was recorded.
 
     Args:
         obj: the node; its dependencies are there.
         rerun: compute it although its artifact is there.
-        ending: asked when the node's code has failed, before that is recorded: whether the calling
-            process is being ended, with all that the node's code started, so that this is why.
+        ending: called when the node's code has failed, before that is recorded: returns the
+            cancellation if the calling process and all that the node's code started are being ended,
+            which then explains the failure.
     """
     began = time.monotonic()
     paths = node_paths(obj)
@@ -123,8 +124,8 @@ def made_progress(node: Placed, attempt: int | None = None) -> bool:
 def invalidate_if_bad(obj: Furu[Any]) -> bool:
     """Move the artifact of `obj` aside if it is damaged or its `_validate` refuses it.
 
-    As in a worker, `_validate` may load nodes and compute none. An artifact that it cannot judge for
-    want of another one is left as it is.
+    As in a worker, `_validate` may load nodes and compute none. An artifact that it cannot judge
+    because another one is missing is left as it is.
 
     Returns:
         Whether there is no valid artifact any more.
@@ -157,5 +158,5 @@ def _judging(obj: Furu[Any]) -> Iterator[None]:
 
 
 def has_validator(cls: type) -> bool:
-    """Whether a config class brings its own `_validate`."""
+    """Whether a config class overrides `_validate`."""
     return _hit.overrides(cls, "_validate")

@@ -1,6 +1,6 @@
-"""What a worker belongs to, and the session in which its code runs.
+"""The context of a worker (executor, run, spec key), and the session in which its code runs.
 
-The process that watches over a worker has a session as well, and needs nothing that computes.
+The process that watches over a worker has a session as well, so this imports nothing that computes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from furu_core._context._submission import Submission
 
 @attrs.frozen
 class WorkerContext:
-    """What a worker belongs to.
+    """The context of a worker.
 
     Attributes:
         executor: the executor's name.
         run_id: the executor's run.
-        spec_key: of the nodes that this worker computes.
+        spec_key: the spec key of the nodes that this worker computes.
         whole_process: whether the process computes one node at a time, so that everything that runs
             in it belongs to that node; False for a thread among others.
         echo: whether the console shows what nodes print; else only their logs have it.
         known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
             becomes visible on a network filesystem.
-        submission: the scheduler's job that this worker is, where there is one.
+        submission: the scheduler's job that this worker runs in, where there is one.
     """
 
     executor: str
@@ -45,12 +45,12 @@ def worker_session(worker: WorkerContext) -> Iterator[None]:
     """Run the enclosed code as a worker: `get()` loads and never computes.
 
     Args:
-        worker: what the worker belongs to. With `whole_process` the rule holds in all threads and
-            child processes; else in this thread and in what `run_node` runs in it.
+        worker: the worker's context. With `whole_process` the rule holds in all threads and child
+            processes; else in this thread and in what `run_node` runs in it.
 
-    A child process that is given an environment without furu's variables is not strict. A pool of
-    processes that a node leaves running for the next one goes on in the name of the first. What a
-    thread or spawned child of a node in a thread worker asks for raises, but is not held against the
+    Limits: a child process that is given an environment without furu's variables is not strict. A
+    pool of processes that a node leaves running for the next node keeps the first node's context. In
+    a thread worker, a violation by a thread or spawned child of a node raises, but does not fail the
     node if its code swallows the error.
     """
     with _context.session(_exec_context(worker), process_wide=worker.whole_process):
@@ -59,7 +59,7 @@ def worker_session(worker: WorkerContext) -> Iterator[None]:
 
 @contextmanager
 def importing_user_code(worker: WorkerContext) -> Iterator[None]:
-    """Run the enclosed import as a worker's, so that errors name the missing main guard."""
+    """Run the enclosed import as part of a worker, so that errors name a missing main guard."""
     context = attrs.evolve(_exec_context(worker), importing=True)
     with _context.session(context, process_wide=worker.whole_process):
         yield
