@@ -1,7 +1,8 @@
-"""The side of a run that decides.
+"""The controller of a run on a pool.
 
-A process comes to control a run in `_start`, as a job in `_job`; `_terms` says who does, `_request` what is
-to be done, and `_recovery` and `_retries` what earlier controllers left. `_run` puts the parts together:
-`_queue_pool` with its `_task_queue` has tasks computed by the `_fleet`, whose `_workers` are jobs that
-the `_scheduler` is asked about; `_scaling` says how many there are to be, `_ghost_jobs` what is left of them.
+`_start` makes a process the controller of a run, `_job` is a controller that runs as a job; `_terms` tells
+which process controls a run, `_request` holds its roots and options, and `_recovery` and `_retries` read
+what earlier controllers left. `_run` puts the parts together: `_queue_pool` with its `_task_queue` has
+tasks computed by the `_fleet`, whose `_workers` are jobs; `_scheduler` asks Slurm about them. `_scaling`
+decides how many workers there are to be, and `_ghost_jobs` finds jobs that outlive their run.
 """

@@ -1,4 +1,4 @@
-"""The workers of a run: how many there are to be, and which of them live."""
+"""The fleet of a run's workers: how many there are to be, and which of them live."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ from furu_slurm_pool._worker import WorkerSetup
 
 _log = logging.getLogger("furu.pool")
 
-_LEFT_SECS: Final = 10.0  # after which one that left is replaced, whatever the scheduler says
-_DENIED_SECS: Final = 60.0  # after which it is not counted, should its job be there even then
+_LEFT_SECS: Final = 10.0  # a worker that left is replaced after so long, whatever Slurm says
+_DENIED_SECS: Final = 60.0  # a worker that left is not counted after so long, even if its job lives
 _LIMIT_WARNING_SECS: Final = 300.0
-_SURPLUS_SECS: Final = 3.0  # for which workers may be more than needed
-_KILL_SECS: Final = 10.0  # for jobs to end that were cancelled
-_WARNING_SECS: Final = 3.0  # after which is said what the end waits for
-_EARLY_REPORT_SECS: Final = 5.0  # for the answer to a submission of which a worker has begun
+_SURPLUS_SECS: Final = 3.0  # for so long there may be more workers than needed
+_KILL_SECS: Final = 10.0  # how long cancelled jobs may take to end
+_WARNING_SECS: Final = 3.0  # after so long the user is told what the end waits for
+_EARLY_REPORT_SECS: Final = 5.0  # how long to wait for sbatch when a worker has begun already
 _SHOWN: Final = 5
 _END_PAUSE_SECS: Final = 0.02
-_LONGEST_POLL_SECS: Final = 2.0  # between two questions to the scheduler
+_LONGEST_POLL_SECS: Final = 2.0  # the longest pause between two calls of the scheduler
 
 
 class Fleet:
     """All workers of a run.
 
     Args:
-        run_folder: the run's.
-        term: the number of this controller's, part of its workers' names.
-        request: what their jobs ask for, and how many there may be.
-        lease_secs: seconds without a sign of life that mean nothing yet.
-        wake: called, from another thread, when there is an answer.
+        run_folder: the run's folder.
+        term: the number of this controller's term, part of its workers' names.
+        request: the specs of their jobs, and how many there may be.
+        lease_secs: how many seconds without a sign of life prove nothing yet.
+        wake: called, from another thread, when the scheduler has answered.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Fleet:
         self._poll_secs = min(request.poll_interval_sec, _LONGEST_POLL_SECS)
         self._scheduler = Scheduler(request.scheduler(), self._run_id, self._poll_secs, wake)
         self._watch = Watch(run_folder)
-        self._workers: dict[str, Worker] = {}  # those that may do something yet, oldest first
+        self._workers: dict[str, Worker] = {}  # those that may still work, oldest first
         self._count = 0
         self._recent = RecentDemand(request.idle_timeout_sec)
         self._limit = SubmitLimit()
@@ -87,14 +87,14 @@ class Fleet:
         self._surplus_since: dict[str, float] = {}
         self._ended_for_good = False
 
-    # What there is
+    # The workers
 
     def workers(self) -> list[Worker]:
-        """The workers that may do something yet."""
+        """The workers that may still work."""
         return list(self._workers.values())
 
     def worker(self, name: str) -> Worker | None:
-        """One of them."""
+        """The worker with this name; None if it may no longer work."""
         return self._workers.get(name)
 
     def obstacle(self) -> str:
@@ -109,7 +109,7 @@ class Fleet:
         return f"queued workers: {len(waiting)}{why}"
 
     def await_job_of(self, worker: Worker) -> None:
-        """Hear what a worker's job is called, should it have told something before its submitter knew."""
+        """Wait for the job id of a worker that reported something before sbatch had answered."""
         if worker.job_id is not None or self._submitting is None:
             return
         workers, future = self._submitting
@@ -119,17 +119,17 @@ class Fleet:
                 self._collect_submission()
 
     def adopt(self) -> None:
-        """Take over the workers of the run that were submitted before, by any controller."""
+        """Adopt the workers of the run that any controller has submitted before."""
         for worker in _workers.noted(self._run_folder):
             self._workers.setdefault(worker.name, worker)
 
     # How many there are to be
 
     def scale(self, demand: Mapping[str, int]) -> None:
-        """Have as many workers of each spec key as it has nodes, within the limit for all.
+        """Have as many workers of each spec key as it has nodes, within the limit for all keys.
 
         Args:
-            demand: spec key to the number of its nodes that wait or are computed.
+            demand: spec key to the number of its nodes that wait or are being computed.
         """
         if self._ended_for_good:
             return
@@ -158,8 +158,8 @@ class Fleet:
             return
         now = time.monotonic()
         if now - self._surplus_since.setdefault(key, now) < _SURPLUS_SECS:
-            return  # what became ready in the same moment may need them
-        # The newest that wait; those that have begun leave by themselves, unless others need room.
+            return  # nodes that become ready at the same moment may need them
+        # The newest that have not begun; others leave by themselves, unless a spec key needs room.
         waiting = [w for w in staying if w.pending and w.job_id is not None]
         newest = waiting[::-1][:surplus]
         if newest:
@@ -180,7 +180,7 @@ class Fleet:
             count = self._limit.allows(key, min(missing, room))
             if count:
                 self._start(key, count)
-                return  # one submission at a time; the next round sees to the other keys
+                return  # one submission at a time; the next round submits for other keys
 
     def _make_room(self, most: int, wanted: Mapping[str, int], kept: Mapping[str, int]) -> None:
         """Ask workers of spec keys that have more than their share to leave between two tasks."""
@@ -243,10 +243,10 @@ class Fleet:
             local_store=self._request.local_store,
         )
 
-    # Looking
+    # Looking at the workers
 
     def look(self) -> list[LostWorker]:
-        """Hear what the scheduler has answered, and look at signs of life; who is gone.
+        """Read the scheduler's answers and the signs of life; return the workers that are gone.
 
         Raises:
             FuruSlurmError: the scheduler refuses them.
@@ -264,7 +264,7 @@ class Fleet:
         return self._collect_snapshot()
 
     def note_begun(self, name: str) -> None:
-        """A worker has begun, as it shows or tells."""
+        """Note that a worker has begun, by its sign of life or its report."""
         worker = self._workers.get(name)
         if worker is not None and not worker.health.begun:
             worker.health.begun = True
@@ -287,7 +287,7 @@ class Fleet:
             return
         if isinstance(error, FuruSlurmUnavailable):
             for worker in workers:
-                if error.maybe_submitted:  # the next answers tell, by their token
+                if error.maybe_submitted:  # the next answers show it, by the token
                     worker.health.submitted = now
                 else:
                     self.forget(worker)
@@ -302,7 +302,7 @@ class Fleet:
         raise error
 
     def _warn_of_limit(self, error: FuruSubmitLimit) -> None:
-        """Say that there will be fewer workers: once, and while there is none now and then."""
+        """Warn that there will be fewer workers: once, and repeatedly while there is none."""
         now = time.monotonic()
         there = len(self._workers)
         if self._limit_warned is None or (
@@ -369,7 +369,7 @@ class Fleet:
                     self.cancel([worker])
                     continue
                 case Health.RESTARTED | Health.DROPPED:
-                    # Its second start would find what the first has claimed, and told already.
+                    # Its second start would find the claims and reports of the first.
                     self.cancel([worker])
                     why = "its job was put back into the queue"
                 case Health.ENDED:
@@ -401,7 +401,7 @@ class Fleet:
     # Ending
 
     def cancel(self, workers: Iterable[Worker]) -> None:
-        """Have the scheduler end workers."""
+        """Cancel the jobs of workers."""
         chosen = list(workers)
         now = time.monotonic()
         for worker in chosen:
@@ -409,11 +409,11 @@ class Fleet:
         self._scheduler.cancel([one.full_id for one in chosen if one.full_id is not None])
 
     def end(self, *, patience: float, hurried: Callable[[float], bool]) -> None:
-        """End all workers: those that wait at once, the others when they have had time to leave.
+        """End all workers: waiting ones at once, the others when they have had time to leave.
 
         Args:
-            patience: seconds for those that are at work.
-            hurried: waits for so many seconds or less; whether somebody wants the end at once.
+            patience: seconds that workers have to leave.
+            hurried: waits for so many seconds or less; tells whether the end is wanted at once.
         """
         self._ended_for_good = True
         began = time.monotonic()
@@ -421,7 +421,7 @@ class Fleet:
         give_up_at = cancel_at + _KILL_SECS
         hurry = said = False
         while self._workers or self._submitting is not None:
-            with suppress(Exception):  # the run has ended; what fails now is no news to it
+            with suppress(Exception):  # the run has ended, so errors no longer matter
                 self.look()
             for worker in [w for w in self._workers.values() if self._has_left(w)]:
                 del self._workers[worker.name]
@@ -451,7 +451,7 @@ class Fleet:
         _log.warning("run %s %s its workers %s%s%s", self._run_id, how, names, why, rest)
 
     def _sweep(self, hurried: Callable[[float], bool], *, hurry: bool) -> None:
-        """Cancel the jobs of the run that Slurm still believes in, whatever is known of them here."""
+        """Cancel the jobs of the run that Slurm lists as live, even if their workers have left."""
         scheduler = self._scheduler
         if scheduler.cluster.name != "slurm" or not scheduler.was_up:
             return
@@ -460,13 +460,13 @@ class Fleet:
         scheduler.cancel(ghost_jobs(ask, self._run_id, hurried, hurry=hurry))
 
     def abandon(self) -> None:
-        """Let go of all workers, because somebody else controls them now."""
+        """Leave all workers to the controller that has taken over."""
         self._ended_for_good = True
         self._scheduler.abandon()
 
     # Notes
 
     def forget(self, worker: Worker) -> None:
-        """Remove the note of a worker that is not there, and whose tasks have been seen to."""
+        """Remove the note of a worker that is gone, and whose tasks have been dealt with."""
         self._workers.pop(worker.name, None)
         _workers.remove_note(self._run_folder, worker)

@@ -1,7 +1,7 @@
-"""Jobs that Slurm believes in though their run has ended.
+"""Ghost jobs: Slurm still lists them as live though their run has ended.
 
-Killed before it saved its state, Slurm's controller does not know that a job has ended, and shows it
-as running until its walltime is over.
+If Slurm's controller is killed before it saves its state, it does not know that a job has ended, and
+shows it as running until its walltime is over.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from furu_slurm_pool._controller._workers import Worker
 
 _log = logging.getLogger("furu.pool")
 
-_ANSWER_SECS: Final = 30.0  # for Slurm to answer
-_EXIT_SECS: Final = 3.0  # for the jobs of workers that have left
+_ANSWER_SECS: Final = 30.0  # how long Slurm may take to answer
+_EXIT_SECS: Final = 3.0  # how long the jobs of workers that have left may take to end
 _PAUSE_SECS: Final = 0.2
 _WARNING_SECS: Final = 6.0  # longer than jobs take to end when Slurm answers
-_LAST_SECS: Final = 3.0  # for an answer when there is a hurry
+_LAST_SECS: Final = 3.0  # how long to wait for an answer when the end is wanted at once
 
 
 def worker_job_name(run_id: str, spec_key: str) -> str:
-    """What the jobs of a run's workers are called, before their token."""
-    return f"{_prefix(run_id)}{spec_key}"  # the run first: long names are cut
+    """The readable part of the names of a run's worker jobs, before the token."""
+    return f"{_prefix(run_id)}{spec_key}"  # the run comes first, because long names are cut
 
 
 def live_jobs(cluster: Cluster, run_id: str, workers: Collection[Worker]) -> list[str]:
-    """The jobs of a run's workers that the scheduler believes in.
+    """The jobs of a run's workers that the scheduler lists as live.
 
     Args:
         cluster: where they ran.
         run_id: the run.
-        workers: those that are noted. Jobs of others are known by what they are called.
+        workers: those with a note on disk. Jobs of others are found by their names.
 
     Raises:
-        FuruSlurmUnavailable: it does not answer.
+        FuruSlurmUnavailable: the scheduler does not answer.
     """
     known = [worker.full_id for worker in workers if worker.full_id is not None]
     snapshot = cluster.jobs(known, fresh=True)
@@ -66,13 +66,13 @@ def ghost_jobs(
     *,
     hurry: bool,
 ) -> list[str]:
-    """The jobs of a run whose workers have left, and that do not end as they should.
+    """The jobs of a run whose workers have left, but that do not end.
 
     Args:
-        ask: asks `live_jobs`, in another thread because the scheduler may be slow to answer.
+        ask: calls `live_jobs`, in another thread because the scheduler may be slow to answer.
         run_id: the run.
-        hurried: waits for so many seconds or less; whether somebody wants the end at once.
-        hurry: whether somebody does already.
+        hurried: waits for so many seconds or less; tells whether the end is wanted at once.
+        hurry: whether the end is wanted at once already.
 
     Returns:
         Their ids; none, and a warning, when the scheduler does not answer for long.
@@ -109,7 +109,7 @@ def ghost_jobs(
 
 
 def _answer(asked: Future[list[str]], timeout: float = 0.0) -> list[str] | None:
-    """What the scheduler said; None when that failed, which is no news to a run that has ended."""
+    """The scheduler's answer; None if it failed, which no longer matters to a run that has ended."""
     error = asked.exception(timeout)
     return asked.result() if error is None else None
 

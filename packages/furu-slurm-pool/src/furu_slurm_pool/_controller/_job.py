@@ -1,4 +1,4 @@
-"""A controller that is itself a job: what it does, from its start to the next one. `_start` submits it."""
+"""A controller that runs as a job, from its start to its end or requeue. `_start` submits it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from furu_slurm_pool._worker import EXECUTOR
 
 _log = logging.getLogger("furu.pool")
 
-_HAND_OVER_SECS: Final = 60  # for the process that submitted the job to be its predecessor
+_HAND_OVER_SECS: Final = 60  # how long the job waits for its submitter to become its predecessor
 _PAUSE_SECS: Final = 0.2
 _REQUEUES: Final = 5
 _REQUEUE_PAUSE_SECS: Final = 2.0
@@ -53,10 +53,10 @@ FAILED: Final = 1
 
 
 def _predecessor(folder: Path) -> int | None:
-    """The number of the controller before this job; None when there is nothing left to control.
+    """The number of the controller before this job; None when the run needs no controller any more.
 
     Raises:
-        FuruRunAlive: it lives, and it is not the one that submitted this job.
+        FuruRunAlive: that controller lives, and is not the process that submitted this job.
     """
     job = this_job()
     deadline = time.monotonic() + _HAND_OVER_SECS
@@ -76,10 +76,10 @@ def _predecessor(folder: Path) -> int | None:
 
 
 def control_as_job(payload: JobPayload, _place: int) -> int:
-    """Control a run, as a job; the exit status.
+    """Control a run as a job, and return the exit status.
 
-    Out of walltime, preempted or requeued, the job hands the run over to its own next start: workers
-    go on meanwhile. When somebody ended the job on purpose, the run is cancelled.
+    When its walltime ends, or when it is preempted or requeued, the job hands the run over to its own
+    next start, and workers go on meanwhile. When the job was cancelled, the run is cancelled.
     """
     folder = payload.run_folder
     with _signals_queued() as received:
@@ -95,7 +95,7 @@ def control_as_job(payload: JobPayload, _place: int) -> int:
             return _fail(f"the controller cannot begin: {error}")
         early = [received.get() for _ in range(received.qsize())]
         if signal.SIGUSR2 in early:
-            # Handing over now might go on for ever.
+            # The walltime is too short to do anything: handing over would go on for ever.
             minutes = controller_spec(request).time_min
             return _fail(
                 f"a walltime of {minutes:g} min ends before this controller has begun: give "
@@ -109,7 +109,7 @@ def control_as_job(payload: JobPayload, _place: int) -> int:
 
 @contextmanager
 def _signals_queued() -> Iterator[SimpleQueue[Signals | None]]:
-    """Note the signals that announce an end, from the first: none may kill what just begins."""
+    """Queue the signals that announce an end, from the very start: none may kill the controller."""
     received: SimpleQueue[Signals | None] = (
         SimpleQueue()
     )  # which handlers may put into at any moment
@@ -130,10 +130,10 @@ def _signals_queued() -> Iterator[SimpleQueue[Signals | None]]:
 def _wait_for_end(
     run: SlurmPoolRun, cluster: Cluster, received: SimpleQueue[Signals | None]
 ) -> int:
-    """Wait for the run's end, and heed the scheduler's signals meanwhile; the exit status."""
+    """Wait for the run's end, and handle the scheduler's signals; return the exit status."""
     job = this_job()
     again = False  # whether the scheduler will start this job again by itself
-    # In another thread, where it handles no signals.
+    # In another thread, so that `wait` does not install its signal handlers.
     with ThreadPoolExecutor(1, thread_name_prefix="furu-wait") as thread:
         ended = thread.submit(run.wait)
         ended.add_done_callback(lambda _: received.put(None))
@@ -153,7 +153,7 @@ def _wait_for_end(
 
 
 def _starts_again(cluster: Cluster, job: JobEnvironment | None) -> bool:
-    """Whether a job that is being ended was preempted or requeued; False when somebody cancelled it."""
+    """Whether a job that is being ended was preempted or requeued; False when it was cancelled."""
     if job is None:
         return False
     info = cluster.jobs([job.job_id], fresh=True).job(job.job_id)
@@ -161,7 +161,7 @@ def _starts_again(cluster: Cluster, job: JobEnvironment | None) -> bool:
 
 
 def _back_into_the_queue(cluster: Cluster, job: JobEnvironment | None) -> int:
-    """Have this job, whose walltime ends, started again; the exit status."""
+    """Requeue this job, whose walltime ends; return the exit status."""
     _log.warning("the walltime of this controller ends; its job goes back to the queue")
     for _ in range(_REQUEUES if job is not None and job.cluster == "slurm" else 0):
         assert job is not None
@@ -176,6 +176,6 @@ def _back_into_the_queue(cluster: Cluster, job: JobEnvironment | None) -> int:
 
 
 def _fail(why: str) -> int:
-    """Say in the job's log why nobody controls the run, for `last_word` to find; the exit status."""
+    """Write to the job's log why it does not control the run, for `last_word`; return the status."""
     print(f"furu: {why}", file=sys.stderr, flush=True)
     return FAILED

@@ -1,4 +1,4 @@
-"""The workers of a run as its controller asks them: what they are to do, and what became of it."""
+"""The pool of a run, as its controller uses it: it queues tasks and reports their outcomes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from furu_slurm_pool._queue._run_folder import order_stop, unwritable
 _log = logging.getLogger("furu.pool")
 
 _FIRST_PAUSE_SECS: Final = 0.01
-_AT_ONCE: Final = 200  # tasks that are queued before the loop goes on to listen
-_SLOW_SECS: Final = 0.25  # between two looks at what changes less often
-_INVISIBLE_SECS: Final = 60.0  # for which a network filesystem may hide an artifact
-_LEAVE_SECS: Final = 2.0  # for workers that have heard that the run is over
-_TASKS_A_WORKER: Final = 20  # that wait in the queue, so that no worker runs dry
+_AT_ONCE: Final = 200  # how many tasks are queued before the loop reads reports again
+_SLOW_SECS: Final = 0.25  # how often is looked at what changes less often
+_INVISIBLE_SECS: Final = 60.0  # for so long a network filesystem may hide an artifact
+_LEAVE_SECS: Final = 2.0  # how long workers may take to leave once the run is over
+_TASKS_A_WORKER: Final = 20  # that wait in the queue, so that no worker is idle
 _TASKS: Final = 2_000
 
 
@@ -43,14 +43,14 @@ class QueuePool:
     Args:
         term: of this controller.
         fleet: the workers.
-        request: how the run is to be done.
-        settings: the run's.
-        nodes: what is to be computed, as far as it is known.
-        recovered: what controllers before this one left.
-        waker: what this waits with; closed at the end.
+        request: the options of the run.
+        settings: the settings of the run.
+        nodes: the nodes to be computed, as far as they are known.
+        recovered: tasks and reports that earlier controllers left.
+        waker: wakes `wait`; closed at the end.
 
     Attributes:
-        on_stop: what to do when somebody asks for the end.
+        on_stop: called when another process asks the run to stop.
         is_over: whether another controller has the run, or is to have it.
     """
 
@@ -82,9 +82,9 @@ class QueuePool:
         )
         self._waker = waker
         self._events: deque[PoolEvent] = deque()
-        # Tasks whose artifacts are not seen yet, what their workers said, and since when.
+        # Tasks whose artifacts are not visible yet, their workers' results, and since when.
         self._unseen: dict[str, tuple[OpenTask, NodeResult, float]] = {}
-        self._reported_attempts: dict[str, int] = {}  # the last ones, by their nodes
+        self._reported_attempts: dict[str, int] = {}  # the latest ones, by the hash of the node
         self._begun_tasks: set[int] = set()  # numbers of tasks, each of which begins once
         self._recalling = False
         self._hurried = False
@@ -102,15 +102,15 @@ class QueuePool:
         return len(self._queue.open) + len(self._unseen) + told
 
     def running(self) -> list[tuple[PlanNode, float]]:
-        """The nodes that workers have, as was seen last."""
+        """The nodes that workers had at the last look, and since when by `time.monotonic`."""
         return [(one.node, one.since) for one in self._queue.open.values() if one.begun]
 
     def task_of(self, node_hash: str) -> str:
-        """The name of the task by which a node was tried last."""
+        """The name of a node's latest task."""
         return self._queue.last_task(node_hash)
 
     def feed(self, source: Source) -> None:
-        """Queue what is ready, and see that there are workers for it."""
+        """Queue ready nodes, and have workers for them."""
         self._settle()
         taken: list[Task] = []
         room = min(_AT_ONCE, self._depth - len(self._queue.open))
@@ -127,7 +127,7 @@ class QueuePool:
         self._scale()
 
     def wait(self, timeout: float | None) -> list[PoolEvent]:
-        """What has happened; waits until something does, or `feed` is due, or time is up."""
+        """Wait until something happens, `feed` is due, or time is up; return what has happened."""
         self._settle()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -169,7 +169,7 @@ class QueuePool:
             self._fleet.cancel(self._fleet.workers())
         events = list(self._events)
         self._events.clear()
-        # What nobody has begun was neither started nor interrupted.
+        # Tasks that no worker has begun were neither started nor interrupted.
         events += [GivenBack(one.task) for one in self._queue.open.values() if not one.begun]
         begun = [one for one in self._queue.open.values() if one.begun]
         for one in (*begun, *(one for one, _, _ in self._unseen.values())):
@@ -187,7 +187,7 @@ class QueuePool:
         else:
             self._settle()
             order_stop(self._term.run_folder)
-            self._hurried = False  # what was wanted until now has been done
+            self._hurried = False  # earlier requests to end at once have been met
             self._fleet.end(patience=self._poll_secs + _LEAVE_SECS, hurried=self._is_hurried)
         self._waker.close()
 
@@ -200,7 +200,7 @@ class QueuePool:
     # Queueing
 
     def _goes_on(self, task: Task) -> bool:
-        """Whether an attempt of the time of another controller is this task's."""
+        """Whether an attempt from an earlier controller's term goes on as this task."""
         node_hash = task.node.hash
         reported = self._recovered.reported.pop(node_hash, None)
         if reported is not None:
@@ -214,7 +214,7 @@ class QueuePool:
         return name is not None
 
     def _requeue(self, one: OpenTask) -> None:
-        """See to a task that was not begun after all."""
+        """Queue a task again, or give it back, because it was not begun after all."""
         if self._recalling:
             self._events.append(GivenBack(one.task))
         else:
@@ -227,7 +227,7 @@ class QueuePool:
             except OSError as error:
                 raise unwritable(self._term.run_folder, error) from error
 
-    # Listening
+    # Reports, orders and lost workers
 
     def _look(self) -> None:
         self._read_reports()
@@ -254,7 +254,7 @@ class QueuePool:
         if broken:
             self._events.append(Broken(broken[0].why, broken[0].worker.log))
             return
-        # One for all: it lists whole classes, and many machines may fail at once.
+        # One reader for all, because it lists whole classes, and many machines may fail at once.
         reader = StateReader()
         for one in gone:
             self._take_back_tasks(one, reader)
@@ -265,7 +265,7 @@ class QueuePool:
         for open_task in lost:
             _log.warning("the task of %s is gone, and queued again", open_task.node.name)
             self._requeue(self._queue.open.pop(open_task.name))
-        # A worker that died with nothing to do is no event, so `feed` might not be called for long.
+        # The death of an idle worker makes no event, so `feed` might not be called for long.
         self._scale()
 
     def _hand_over(self, why: str, *, hint: str) -> None:
@@ -293,11 +293,11 @@ class QueuePool:
                 self._report(one, _failed(failure), worker)
             case TaskEnd.ENDED:
                 assert report.result is not None
-                self._begin(one)  # it was quicker than two looks
+                self._begin(one)  # it may have begun and ended between two looks
                 self._report(one, report.result, worker)
 
     def _begin(self, one: OpenTask) -> None:
-        """Note that a worker has a task; that a node has begun is told once, whoever gives it back."""
+        """Note that a worker has a task; each task is reported as begun once, even if it is given back."""
         if not one.begun:
             one.begun, one.since = True, time.monotonic()
         if one.task.number not in self._begun_tasks:
@@ -316,7 +316,7 @@ class QueuePool:
         self._events.append(Ended(one.task, result))
 
     def _explained(self, one: OpenTask, failure: Failure, name: str) -> Failure:
-        """A failure of a rule, with all that leads to its cause."""
+        """A protocol failure, with what helps to find its cause."""
         worker = self._fleet.worker(name)
         if worker is not None:
             self._fleet.await_job_of(worker)
@@ -330,7 +330,7 @@ class QueuePool:
         return attrs.evolve(failure, message=message, log=log)
 
     def _confirm(self) -> None:
-        """Look again for artifacts that a network filesystem did not show yet."""
+        """Look again for artifacts that a network filesystem has not shown yet."""
         if not self._unseen:
             return
         reader = StateReader()
@@ -350,10 +350,10 @@ class QueuePool:
     # Deaths
 
     def _take_back_tasks(self, gone: LostWorker, reader: StateReader) -> None:
-        """See to the tasks of a worker that does nothing any more."""
+        """Take back the tasks of a worker that is gone, and report those that it had begun."""
         worker = gone.worker
         names = self._queue.revoke(worker)
-        self._read_reports()  # what it told before; it can tell nothing after that
+        self._read_reports()  # its last reports; it can write none after that
         orphans = [self._queue.open.pop(name) for name in names if name in self._queue.open]
         if not orphans:
             return
@@ -364,7 +364,7 @@ class QueuePool:
             message += f" ({info.reason})"
         results = [self._left_behind(one, worker, message, reader) for one in orphans]
         if not any(results):
-            # None had begun, as far as can be seen; but somebody has to pay, so that this ends.
+            # No node seems to have begun; but one loss has to be counted, or this might go on for ever.
             failure = _failure(orphans[0].node, FailureKind.LOST, message)
             results[0] = _failed(attrs.evolve(failure, log=worker.log))
         for one, result in zip(orphans, results, strict=True):
@@ -377,7 +377,7 @@ class QueuePool:
     def _left_behind(
         self, one: OpenTask, worker: Worker, message: str, reader: StateReader
     ) -> NodeResult | None:
-        """What became of a node whose worker died; None when it had not begun with it."""
+        """The result of a node whose worker died; None when the node had not begun."""
         node = one.node
         info = reader.state(node.obj)
         if info.state is NodeState.DONE and not node.rerun:
@@ -398,7 +398,7 @@ class QueuePool:
     # Between two rounds
 
     def _settle(self) -> None:
-        """Remove what the controller has heard and dealt with."""
+        """Remove reports and orphans that the controller has dealt with."""
         if not self.is_over:
             for worker in self._queue.settle():
                 self._fleet.forget(worker)

@@ -1,4 +1,4 @@
-"""What a controller takes over from those before it: tasks that workers have, and untold reports."""
+"""What a controller takes over from earlier ones: tasks that workers have, and unread reports."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _log = logging.getLogger("furu.pool")
 
 @attrs.define
 class Recovered:
-    """What goes on although its controller ended.
+    """Tasks that go on, or have ended unnoticed, since their controller ended.
 
     Attributes:
         claimed: hash to the name of the task that a worker has.
-        reported: hash to a report that nobody has heard, and who told it.
-        files: the report files that these are from.
+        reported: hash to a report that no controller has read, and the worker that wrote it.
+        files: the files of these reports.
     """
 
     claimed: dict[str, str] = attrs.field(factory=dict)
@@ -33,11 +33,11 @@ class Recovered:
     files: list[str] = attrs.field(factory=list)
 
     def holds(self, node_hash: str) -> bool:
-        """Whether a node's attempt goes on, or has ended and nobody heard."""
+        """Whether a node's attempt goes on, or has ended with an unread report."""
         return node_hash in self.claimed or node_hash in self.reported
 
     def add(self, report: TaskReport, worker: str) -> None:
-        """A worker has reported what became of a claimed task, before anybody took the task up."""
+        """Note a worker's report on a claimed task that this controller has not taken up yet."""
         node_hash = _tasks.hash_of(report.task)
         if self.claimed.get(node_hash) == report.task:
             del self.claimed[node_hash]
@@ -46,13 +46,13 @@ class Recovered:
 
 
 def recover(run_folder: str, workers: Collection[str], counted: Collection[str]) -> Recovered:
-    """Take stock of a queue that was left behind.
+    """Take over the queue of an earlier controller.
 
-    Tasks that wait are taken back, for the new plan knows them.
+    Waiting tasks are taken back, because the new plan has their nodes.
 
     Args:
-        run_folder: the run's.
-        workers: the names of those that may live.
+        run_folder: the run's folder.
+        workers: the names of workers that may live.
         counted: tasks whose failures have been counted.
     """
     found = Recovered()
@@ -64,7 +64,7 @@ def recover(run_folder: str, workers: Collection[str], counted: Collection[str])
                 _tasks.revoke(queue, worker)
                 continue
             found.claimed.update((_tasks.hash_of(name), name) for name in names)
-    # Afterwards, because a worker tells before it clears its task away.
+    # After the claims, because a worker writes its report before it removes its task.
     for file in _reports.names(run_folder):
         found.files.append(file)
         told = read_report(run_folder, file)
@@ -74,13 +74,13 @@ def recover(run_folder: str, workers: Collection[str], counted: Collection[str])
                 del found.claimed[node_hash]
             if report.kind is not TaskEnd.GIVEN_BACK and report.task not in counted:
                 found.reported[node_hash] = (report, told.worker)
-    for node_hash in found.claimed:  # a later attempt than the one that was told
+    for node_hash in found.claimed:  # a later attempt than the reported one
         found.reported.pop(node_hash, None)
     return found
 
 
 def tasks_left_in(run_folder: str) -> Recovered:
-    """The tasks that stand in a queue, which nothing is done to: for a look before anybody controls it."""
+    """The tasks in a queue, which is not changed: for a look before a process claims the run."""
     found = Recovered()
     for queue in queues(run_folder):
         for names in (_tasks.waiting(queue), *_tasks.claimed_by(queue).values()):
@@ -89,23 +89,23 @@ def tasks_left_in(run_folder: str) -> Recovered:
 
 
 def read_report(run_folder: str, file: str) -> WorkerReport:
-    """What a report file says; nothing when it is gone or damaged."""
+    """Read a report file; the report is empty when the file is gone or damaged."""
     path = f"{_reports.folder_of(run_folder)}/{file}"
     try:
         return _reports.REPORT.read(path)
     except FileNotFoundError:
-        pass  # a controller before this one had heard it, and was about to remove it
+        pass  # an earlier controller had read it, and was about to remove it
     except FuruStoreError as error:
-        # What it told is found out by looking for tasks that are nowhere.
+        # Its tasks are found later, as tasks that are neither waiting nor claimed.
         _log.warning("%s", error)
     return WorkerReport(_reports.worker_of(file), ())
 
 
 class RecoveryReader(StateReader):
-    """Says that nodes whose attempts go on in the run are to be computed: by those who are at it.
+    """Reports nodes whose attempts go on in the run as to be computed, so that the run keeps them.
 
     Args:
-        recovered: says which they are.
+        recovered: tells which nodes these are.
     """
 
     def __init__(self, recovered: Recovered) -> None:
@@ -113,7 +113,7 @@ class RecoveryReader(StateReader):
         self._recovered = recovered
 
     def state(self, obj: Any) -> NodeInfo:
-        # First, because the scheduler would be asked about its holder, and may be slow or down.
+        # First, because otherwise the scheduler, which may be slow or down, is asked about the worker.
         if self._recovered.holds(obj.furu_hash) and not self.done(obj):
             return NodeInfo(NodeState.ABSENT)
         return super().state(obj)

@@ -1,4 +1,4 @@
-"""What a run is to do, written down so that any process can go on with it.
+"""The request of a run: its roots and options, on disk, so that any process can go on with it.
 
 ::
 
@@ -39,17 +39,17 @@ FILE: Final = "request.json"
 ROOTS: Final = "roots.jsonl"
 _MARK: Final = "same-as-"
 
-#: What runs the workers.
+#: Where the workers run.
 ClusterName: TypeAlias = Literal["slurm", "local"]
 
 
 @attrs.frozen(kw_only=True)
 class PoolOptions(ControlledRunOptions):
-    """How a run on a pool is done, whatever the machine on which somebody controls it.
+    """The options of a run on a pool that do not depend on the machine of its controller.
 
     Attributes:
         max_workers_total: how many workers there may be at once.
-        idle_timeout_sec: without work, after which a worker leaves.
+        idle_timeout_sec: seconds without work after which a worker leaves.
         poll_interval_sec: the longest pause between two looks at the queue.
         cluster: ``"slurm"``, or ``"local"`` for processes of this machine.
     """
@@ -73,27 +73,27 @@ class PoolOptions(ControlledRunOptions):
 
 @attrs.frozen(kw_only=True)
 class Request(PoolOptions):
-    """What a run on a pool is to do, beside its roots.
+    """All options of a run on a pool.
 
     Attributes:
-        specs: what workers ask for, by spec key.
-        submitit_root: where workers have their scripts and logs.
+        specs: the specs of workers, by spec key.
+        submitit_root: the folder below which workers have their scripts and logs.
     """
 
     specs: Specs
     submitit_root: Path
 
     def scheduler(self) -> Cluster:
-        """What runs the workers."""
+        """The cluster that runs the workers."""
         return LocalCluster() if self.cluster == "local" else SlurmCluster()
 
     @property
     def local_store(self) -> bool:
-        """Whether everything that workers write is seen here, and by each other, at once."""
+        """Whether this process and all workers see each other's files at once."""
         return self.cluster == "local" or is_local_folder(furu_core.settings().path)
 
     def margin_secs(self, spec: SlurmSpec) -> float:
-        """Seconds before the end of its walltime at which a job has to be done."""
+        """How many seconds before the end of its walltime a job has to have ended its work."""
         return min(60.0, max(5.0, 0.05 * 60 * spec.time_min))
 
 
@@ -115,9 +115,9 @@ _FORMAT: Final = RecordFormat(
 
 
 def write_request(folder: Path, request: Request, roots: Roots) -> None:
-    """Write down what a run is to do, in place of what was to be done before.
+    """Write the request of a run, in place of an earlier one.
 
-    Only for the newest controller of a run that goes on.
+    Only the controller of the run's newest term may call this.
 
     Raises:
         OSError, FuruStoreError: the folder cannot be written.
@@ -125,18 +125,18 @@ def write_request(folder: Path, request: Request, roots: Roots) -> None:
     with GraphWriter(folder / ROOTS) as writer:
         places = tuple([writer.add(root) for root in roots.items])
     names = tuple([name if isinstance(name, int) else str(name) for name in roots.names])
-    # Whoever reads it meanwhile finds the options of before, or these.
+    # The file is replaced atomically: a reader finds the earlier options or these.
     _FORMAT.replace(folder / FILE, _RequestRecord(request, roots.shape.value, names, places))
     (folder / f"{_MARK}{digest(roots)}").touch()
 
 
 def read_request(folder: Path) -> tuple[Request, Roots]:
-    """What `write_request` wrote.
+    """Read what `write_request` wrote.
 
     Raises:
-        FuruExecutorError: the folder is of no run on a pool.
+        FuruExecutorError: the folder is not that of a run on a pool.
         FuruDamagedRecord, FuruFormatError: the request cannot be read.
-        FuruImportNameError, FuruValueError: a root cannot be made any more.
+        FuruImportNameError, FuruValueError: the object of a root cannot be made any more.
     """
     found = _read(folder)
     reader = GraphReader(folder / ROOTS)
@@ -144,7 +144,7 @@ def read_request(folder: Path) -> tuple[Request, Roots]:
 
 
 def read_options(folder: Path) -> Request:
-    """The same without the roots, for which the user's code would be imported."""
+    """Read the options without the roots, for which the user's code would be imported."""
     return _read(folder).request
 
 
@@ -168,7 +168,7 @@ def _shaped(found: _RequestRecord, items: list[Any]) -> Roots:
 
 
 def digest(roots: Roots) -> str:
-    """What two runs have in common that are for the same roots, in whatever order."""
+    """A digest of the roots; it is the same for the same roots in any order."""
     hashes = sorted({root.furu_hash for root in roots.items})
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 

@@ -1,8 +1,8 @@
-"""The retries that nodes have used up, written down so that a run goes on counting under its next controller.
+"""The retries that nodes have used up, on disk, so that the run's next controller continues the count.
 
 ::
 
-    runs/<run id>/controllers/<n>/spent.jsonl    what each failure left, under the n-th controller
+    runs/<run id>/controllers/<n>/spent.jsonl    the counts after each failure in the n-th term
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _FILE: Final = "spent.jsonl"
 
 
 class StoredLedger(RetryLedger):
-    """A ledger that writes down what nodes have used up, so that a run that is resumed goes on from it.
+    """A retry ledger that also writes the counts to disk, for when the run is resumed.
 
     Args:
-        term: whose folder it writes to.
-        task_of: the name of the task by which a node was tried last, by its hash.
+        term: the term whose folder it writes to.
+        task_of: the name of a node's latest task, by its hash.
         settings, keep_going, spent: as for `RetryLedger`.
     """
 
@@ -57,20 +57,20 @@ class StoredLedger(RetryLedger):
 
     def _write(self, node_hash: str, task: str, spent: Spent) -> None:
         line = json.dumps([node_hash, task, *attrs.astuple(spent)])
-        # A full disk must not end a run; what is lost is a bound's strictness.
+        # A full disk must not end a run; at worst, more retries are made than the limit allows.
         with suppress(OSError):
             self._file.append(line.encode())
 
 
 def spent_before(run_folder: str) -> tuple[dict[str, Spent], set[str]]:
-    """What nodes have used up under the controllers so far, and the tasks that were counted in it."""
+    """The counts of nodes under all controllers so far, and the tasks that are counted in them."""
     spent: dict[str, Spent] = {}
     counted: set[str] = set()
     for number in sorted(numbers(run_folder)):
         try:
             lines = read_lines(f"{run_folder}/controllers/{number}/{_FILE}")
         except OSError:
-            continue  # it counted nothing
+            continue  # this controller counted no failure
         for line in lines:
             with suppress(ValueError, TypeError):
                 node_hash, task, *used = json.loads(line)

@@ -22,14 +22,13 @@ from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
 class SlurmPoolRun(ControlledRun):
     """A run on a pool of workers, which this process controls.
 
-    When the process dies, its workers do what is queued and leave; the same command goes on with the
-    run.
+    When the process dies, its workers do the queued tasks and leave; the same command resumes the run.
 
     Attributes:
         run_id: the run.
         run_dir: its folder.
         submitit_root: where workers have their logs.
-        plan: what there was to do when this process began to control it.
+        plan: the plan that was made when this process began to control it.
     """
 
     run_id: str
@@ -56,7 +55,7 @@ class SlurmPoolRun(ControlledRun):
         self._ledger = ledger
 
     def term_ended(self) -> AbstractContextManager[object]:
-        """What is entered around the run: it notes how the run ended; for the executor."""
+        """The context entered around the run, which notes how the run ended; for the executor."""
         around = ExitStack()
         around.callback(self._end_term)
         return around
@@ -67,11 +66,11 @@ class SlurmPoolRun(ControlledRun):
 
     @property
     def is_handed_over(self) -> bool:
-        """Whether it ended for the next controller to go on, which there is not yet."""
+        """Whether it ended so that a next controller can go on, though there is none yet."""
         return self._pool.is_over and not self._term.is_over()
 
     def _end_term(self) -> None:
-        """Note how the run ended under this controller, and remove what nobody needs any more."""
+        """Note how the run ended under this controller, and remove files that are no longer needed."""
         self._ledger.close()
         if self._pool.is_over or self._term.is_over():
             return
@@ -133,7 +132,7 @@ def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
 
 
 def _how(claimed: ClaimedRun) -> str | None:
-    """How nodes are computed, in words; None where nothing is to be said."""
+    """How nodes are computed, in words; None where the user is told nothing."""
     request = claimed.request
     if request.progress is False:
         return None
@@ -143,6 +142,6 @@ def _how(claimed: ClaimedRun) -> str | None:
 
 
 def _remove_traces(run_folder: str) -> None:
-    """Remove what only a run that goes on needs."""
+    """Remove the files that only an unfinished run needs."""
     for name in ("queue", "reports", "heartbeats", "orders", "graph"):
         shutil.rmtree(f"{run_folder}/{name}", ignore_errors=True)

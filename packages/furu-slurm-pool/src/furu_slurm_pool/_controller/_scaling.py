@@ -1,4 +1,4 @@
-"""How many workers each spec key is to have: what it needs, and what it keeps."""
+"""How many workers each spec key is to have: those it needs now, and those it keeps for a while."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 
 def shares(demand: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many workers each spec key is to have: as many as it has nodes, and a fair share at least.
+    """How many workers each spec key is to have: one per node, with the limit shared fairly.
 
     Example:
         >>> shares({"default": 100, "gpu": 2}, 8)
@@ -30,9 +30,9 @@ def shares(demand: Mapping[str, int], most: int) -> dict[str, int]:
 class RecentDemand:
     """The most workers that each spec key has needed lately.
 
-    Where the layers of a graph have different spec keys by turns, the workers of one key are idle while
-    those of the other work. By what was needed lately each key keeps a fair share of workers, instead of
-    having them leave for each other at every layer.
+    Where layers of a graph alternate between spec keys, the workers of one key are idle while those of
+    the other work. Because recent demand counts, each key keeps a fair share of the workers; otherwise
+    they would leave for each other at every layer.
 
     Args:
         secs: how long a demand counts after it has fallen.
@@ -45,7 +45,7 @@ class RecentDemand:
         self._peaks: dict[str, tuple[int, float]] = {}
 
     def with_current(self, demand: Mapping[str, int]) -> dict[str, int]:
-        """What each spec key has needed lately, when it needs so many now."""
+        """The recent peak of each spec key's demand, including its current demand."""
         now = self._clock()
         for key in {*self._peaks, *demand}:
             current = demand.get(key, 0)

@@ -1,4 +1,4 @@
-"""What a controller asks of Slurm, in threads of its own, so that a slow answer delays no node."""
+"""A controller's calls of Slurm, in threads of their own, so that a slow answer delays no node."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _log = logging.getLogger("furu.pool")
 
 T = TypeVar("T")
 
-_DOWN_SECS: Final = 120.0  # for which the scheduler may not answer while nobody is at work
-_MOMENT_SECS: Final = 0.2  # for an answer that takes no time where the scheduler answers at all
+_DOWN_SECS: Final = 120.0  # for so long the scheduler may be down while no worker is at work
+_MOMENT_SECS: Final = 0.2  # enough for an answer, unless the scheduler is down
 
 
 class Scheduler:
-    """A cluster that is asked in other threads, and whether it answers.
+    """Calls a cluster from other threads, and tracks whether it answers.
 
     Args:
-        cluster: which.
-        run_id: the run, for what is said.
+        cluster: the cluster.
+        run_id: the run, for messages.
         poll_secs: seconds between two questions about jobs.
         wake: called, from another thread, when there is an answer.
 
     Attributes:
-        cluster: which, to be asked from one of those threads.
-        problem: why it has not answered when it was asked about jobs last; empty where it has.
+        cluster: the cluster, to be called in one of those threads.
+        problem: why it did not answer the last question about jobs; empty if it did.
         was_up: whether it has ever answered.
     """
 
@@ -53,17 +53,17 @@ class Scheduler:
         self._cancelling: list[Future[None]] = []
 
     def ask(self, question: Callable[[], T]) -> Future[T]:
-        """Ask it something, in another thread."""
+        """Call the cluster in another thread."""
         future = self._threads.submit(question)
         future.add_done_callback(lambda _: self._wake())
         return future
 
     def close(self, *, wait_for_answers: bool) -> None:
-        """Ask nothing any more; what has not been asked yet is dropped if nobody waits."""
+        """Accept no more calls; those that have not begun are dropped unless the caller waits."""
         self._threads.shutdown(wait=wait_for_answers)
 
     def abandon(self) -> None:
-        """Ask nothing any more, and drop what has not been asked yet."""
+        """Accept no more calls, and drop those that have not begun."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # Whether it answers
@@ -78,11 +78,11 @@ class Scheduler:
         self._down_since, self.was_up = None, True
 
     def failed(self, error: FuruSlurmUnavailable, *, at_work: bool) -> None:
-        """Note that it has not, and go on as long as somebody is at work or it may soon be back.
+        """Note that it has not answered; return while a worker is at work or it may soon be back.
 
         Args:
-            error: says so; raised where there is nothing to wait for.
-            at_work: whether some worker is.
+            error: the error of the call; raised where there is nothing to wait for.
+            at_work: whether any worker is at work.
         """
         now = time.monotonic()
         if self._down_since is None:
@@ -91,10 +91,10 @@ class Scheduler:
         if not at_work and (not self.was_up or now - self._down_since > _DOWN_SECS):
             raise error
 
-    # What it is asked
+    # Calls
 
     def capacity(self) -> tuple[int, str] | None:
-        """How many jobs an array may have, and where jobs are at home; None while it has not answered."""
+        """How many jobs an array may have, and the home of jobs; None while it has not answered."""
         if self._capacity is None:
             # A scheduler that does not answer may take half a minute to say even this.
             self._capacity = self.ask(lambda: (self.cluster.max_array_size(), self.cluster.home()))
@@ -105,7 +105,7 @@ class Scheduler:
         return capacity
 
     def new_snapshot(self) -> Snapshot | None:
-        """A new answer to `ask_about`, if there is one."""
+        """The new answer to `ask_about`, if there is one."""
         if self._asked is None or not self._asked.done():
             return None
         asked, self._asked = self._asked, None
@@ -116,13 +116,13 @@ class Scheduler:
             return None
         snapshot = asked.result()
         self.problem = "" if snapshot.known else snapshot.problem
-        # What was heard before this run began, a moment before it stopped to answer, is none.
+        # A snapshot from before this run does not show that the scheduler answers now.
         if snapshot.known and snapshot.taken >= self._began:
             self.answered()
         return snapshot
 
     def ask_about(self, job_ids: Collection[str]) -> None:
-        """Ask how jobs stand, if it is time to."""
+        """Ask for the states of jobs, if a question is due."""
         if self._asked is None and time.monotonic() >= self._next_ask:
             self._next_ask = time.monotonic() + self._poll_secs
             self._asked = self.ask(lambda: self.cluster.jobs(job_ids))
@@ -132,12 +132,12 @@ class Scheduler:
         self._next_ask = 0.0
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """End jobs."""
+        """Cancel jobs."""
         if job_ids:
             self._cancelling.append(self.ask(lambda: self.cluster.cancel(job_ids)))
 
     def collect_cancellations(self) -> None:
-        """Say which jobs could not be cancelled."""
+        """Warn of jobs that could not be cancelled."""
         for future in [future for future in self._cancelling if future.done()]:
             self._cancelling.remove(future)
             error = future.exception()

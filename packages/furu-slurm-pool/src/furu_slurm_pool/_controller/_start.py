@@ -1,8 +1,8 @@
-"""How a process comes to control a run: which run it is, the term that it claims, and whether a job does it.
+"""How a process becomes the controller of a run, or has a job become it.
 
-There is one way, whoever asks. `claim_run` (a command with roots) and `claim_again` (a run that is named)
-begin a term. Then `control_run` of `_run` controls the run in this process, or `submit_controller` has
-a job do so, whose code is in `_job`.
+All callers go the same way. `claim_run` (for a command with roots) or `claim_again` (for a named run)
+begins a term. Then `control_run` of `_run` controls the run in this process, or `submit_controller`
+submits a job that does, whose code is in `_job`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ CONTROLLER_KEY: Final = "controller"
 
 @attrs.frozen
 class ClaimedRun:
-    """A run whose newest term is this process's, until it ends it or a job takes over.
+    """A run whose newest term belongs to this process, until the term ends or a job takes over.
 
     Attributes:
-        folder: the run's.
-        request: how it is to be done.
-        roots: what for.
-        term: this process's.
-        plan: what there is to do, for a run that is new. For another one that depends on what the
+        folder: the run's folder.
+        request: its options.
+        roots: its roots.
+        term: the term of this process.
+        plan: the plan of a new run; None for an unfinished run, whose plan depends on what the
             controllers before have left.
     """
 
@@ -78,8 +78,8 @@ def claim_run(
     """Claim the newest unfinished run for these roots, or else a new one.
 
     Args:
-        request: how.
-        roots: what for.
+        request: the options of the run.
+        roots: its roots.
         where: the folder of runs; None for `runs` in the store.
         validate: have the plan of a new run validate artifacts; False where another process plans again.
 
@@ -101,13 +101,13 @@ def claim_run(
                 return ClaimedRun(folder, request, roots, term, plan)
     # Of several that go on with one, `take_over` lets one have the next term.
     folder, before = found
-    # Options that nobody could go on with are not to replace those of before.
+    # Options with which the run cannot go on must not replace the earlier ones.
     _checked_plan(request, roots, folder, validate=False)
     return ClaimedRun(folder, request, roots, begin_term(folder, before.number, request, roots))
 
 
 def claim_again(folder: Path) -> ClaimedRun:
-    """Claim a run that nobody controls any more, with the options it was begun with.
+    """Claim a run that has no live controller, with the options that it was begun with.
 
     Raises:
         FuruRunAlive: its controller lives.
@@ -118,7 +118,7 @@ def claim_again(folder: Path) -> ClaimedRun:
         raise FuruExecutorError(f"run {folder.name} is done", hint="there is nothing to resume")
     if before is not None:
         refuse_if_alive(folder, before)
-    # Import paths and working directory, so that the roots can be made again.
+    # This restores import paths and working directory, so that the roots can be made again.
     restore_job_environment(folder)
     request, roots = read_request(folder)
     _checked_plan(request, roots, folder, validate=False)
@@ -129,12 +129,12 @@ def claim_again(folder: Path) -> ClaimedRun:
 def _checked_plan(
     request: Request, roots: Roots, folder: Path | None, *, validate: bool
 ) -> DependencyPlan:
-    """Plan a run, before anybody claims it, and see that there are specs for all that is to be computed.
+    """Plan a run before it is claimed, and check that there are specs for all nodes to be computed.
 
     Raises:
         FuruSpecError: a node needs workers that the request does not describe.
     """
-    # What stands in the queue is computed whoever has it; the scheduler, which may be slow, is not asked.
+    # Nodes in the queue count as to be computed; the scheduler, which may be slow, is not asked of them.
     reader = None if folder is None else RecoveryReader(tasks_left_in(str(folder)))
     plan = build_plan(roots, settings=request.settings(), reader=reader, validate=validate)
     check_spec_keys(request.specs, plan.with_status(Status.TODO))
@@ -174,14 +174,15 @@ def _still_controlled(folder: Path, leader: Leader | None) -> FuruRunAlive:
 
 
 def claim_term(folder: Path, after: int) -> Term:
-    """Become the controller of a run after one that is dead.
+    """Become the controller of a run whose last controller is dead.
 
     Raises:
-        FuruRunAlive: somebody else was faster.
+        FuruRunAlive: another process was faster.
         FuruStoreError: the run's folder cannot be written.
     """
     job = this_job()
-    # The job, however often it is started: while it waits to start again, the run has a controller.
+    # The submission means the job, however often it is started: while it waits to start again, the run
+    # has a controller.
     submission = None if job is None else Submission(EXECUTOR, job.full_id, ANY_RESTART)
     try:
         term = take_over(str(folder), after, submission)
@@ -193,13 +194,13 @@ def claim_term(folder: Path, after: int) -> Term:
 
 
 def begin_term(folder: Path, after: int, request: Request, roots: Roots) -> Term:
-    """Become the controller of a run, new or after one that is dead, and write down what it is to do.
+    """Become the controller of a new run, or of one whose controller is dead, and write its request.
 
-    A run that goes on, goes on with these options: a job that is to control it, and `furu pool`, know
-    them from there.
+    A run that is resumed goes on with these options: a job that is to control it, and `furu pool`, read
+    them from the request.
 
     Raises:
-        FuruRunAlive: somebody else was faster.
+        FuruRunAlive: another process was faster.
         FuruStoreError: the run's folder cannot be written.
     """
     term = claim_term(folder, after)
@@ -213,7 +214,7 @@ def begin_term(folder: Path, after: int, request: Request, roots: Roots) -> Term
 
 
 def submit_controller(claimed: ClaimedRun) -> None:
-    """Have a job control a run, which this process is the controller of until then.
+    """Submit a job that is to control a run; until it begins, this process is the controller.
 
     Raises:
         FuruSlurmError: the job cannot be submitted.
@@ -235,14 +236,14 @@ def submit_controller(claimed: ClaimedRun) -> None:
         )
     submission = Submission(EXECUTOR, at_home(job_id, cluster.home()), ANY_RESTART)
     try:
-        # None: the job has begun already, and is the controller.
+        # If this returns None, the job has begun already, and is the controller.
         take_over(str(folder), claimed.term.number, submission, for_job=True)
     except OSError as error:
         raise unwritable(str(folder), error) from error
 
 
 def controller_spec(request: Request) -> SlurmSpec:
-    """What a controller's job asks for: ``specs["controller"]``, else little of the default's."""
+    """The spec of a controller's job: ``specs["controller"]``, or a small one made from the default."""
     given = request.specs.get(CONTROLLER_KEY)
     if given is not None:
         return given

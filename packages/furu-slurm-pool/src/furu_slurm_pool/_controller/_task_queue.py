@@ -1,4 +1,4 @@
-"""A controller's side of the queue on disk: it queues tasks, sees who has them, and reads reports."""
+"""A controller's side of the queue on disk: queueing tasks, seeing who has them, reading reports."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class OpenTask:
     """A task in the queue, or with a worker.
 
     Attributes:
-        task: what the run's controller calls it.
-        name: of its file.
+        task: the task in the run's controller.
+        name: the name of its file.
         queue: of its spec key.
-        queued: what its file says.
+        queued: the content of its file.
         since: when it was queued or, once begun, when a worker was first seen to have it.
-        begun: whether a worker has it, as was seen lately.
+        begun: whether a worker had it at the last look.
     """
 
     task: Task
@@ -50,7 +50,7 @@ class OpenTask:
 
     @property
     def node(self) -> PlanNode:
-        """What it computes."""
+        """The node that it computes."""
         return self.task.node
 
 
@@ -65,17 +65,17 @@ class _NodeRecord:
 
 
 class TaskQueue:
-    """The tasks of a run that are open, and the files that they stand in.
+    """The open tasks of a run, and their files.
 
     Args:
-        run_folder: the run's.
-        term: the number of this controller's, part of the names of what it writes.
+        run_folder: the run's folder.
+        term: the number of this controller's term, part of the names of the files that it writes.
         nodes: written to the first graph file, before any worker reads it.
-        heard: report files whose reports need not be heard again.
-        lease_secs: seconds for which a task may be seen nowhere.
+        heard: report files that need not be read again.
+        lease_secs: how many seconds a task may be neither waiting nor claimed.
 
     Attributes:
-        open: the tasks whose ends nobody has reported, by name.
+        open: the tasks whose ends no worker has reported, by name.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class TaskQueue:
         self._write_graph(nodes)
 
     def last_task(self, node_hash: str) -> str:
-        """The name of the task by which a node was tried last; empty for none."""
+        """The name of a node's latest task; empty for none."""
         record = self._nodes.get(node_hash)
         return "" if record is None else record.last_task
 
@@ -113,13 +113,13 @@ class TaskQueue:
     # Queueing
 
     def describe(self, nodes: Iterable[PlanNode]) -> None:
-        """Write the configs of those of these nodes that no graph file has yet."""
+        """Write the configs of nodes to a new graph file, except those that are in one already."""
         late = [node for node in nodes if node.hash not in self._nodes]
         if late:
             self._write_graph(late)
 
     def enqueue(self, task: Task, *, again: bool = False) -> None:
-        """Let a task wait for a worker.
+        """Put a task into the queue.
 
         Args:
             task: the task.
@@ -138,7 +138,7 @@ class TaskQueue:
         self.open[name] = made
 
     def resume(self, task: Task, name: str, *, again: bool = False) -> OpenTask:
-        """Count an attempt that has a file, or had one; it is not open before the caller says so."""
+        """Count an attempt that has, or had, a file in the queue; the caller adds it to `open`."""
         key = task.node.spec_key
         queue = self._queues.get(key)
         if queue is None:
@@ -157,7 +157,7 @@ class TaskQueue:
         return [self.open.pop(one.name) for one in waiting if _tasks.withdraw(one.queue, one.name)]
 
     def _write_graph(self, nodes: Iterable[PlanNode]) -> None:
-        # Each time another file: one that has grown shows its new end late to those who have read it.
+        # A new file each time: a network filesystem may show the new end of a grown file late.
         self._graphs += 1
         name = f"{self._term:03d}-{self._graphs:04d}.jsonl"
         with GraphWriter(Path(graph_file(self._run_folder, name))) as writer:
@@ -167,7 +167,7 @@ class TaskQueue:
     # Looking
 
     def new_reports(self) -> Iterator[WorkerReport]:
-        """What workers have reported; each report's file stays until `settle`."""
+        """The new reports of workers; each report's file stays until `settle`."""
         for file in _reports.names(self._run_folder):
             if file not in self._seen:
                 self._seen.add(file)
@@ -175,7 +175,7 @@ class TaskQueue:
                 self._heard.append(file)
 
     def look(self) -> tuple[list[OpenTask], list[OpenTask]]:
-        """Which tasks workers have that had not begun, and which are lost: neither waiting nor claimed."""
+        """The tasks that workers have newly claimed, and the lost ones: neither waiting nor claimed."""
         waiting: set[str] = set()
         claimed: set[str] = set()
         for queue in self._queues.values():
@@ -186,14 +186,14 @@ class TaskQueue:
         now = time.monotonic()
         if now < self._next_stray:
             return begun, []
-        # A worker clears a task away after its report is written, so what stays nowhere was lost, for
+        # A worker removes a task after its report is written, so a task that stays missing is lost, for
         # instance because a controller that had been given up for dead woke and removed the report.
         self._next_stray = now + self._lease_secs
         before, self._strays = self._strays, self.open.keys() - claimed - waiting
         return begun, [self.open[name] for name in before & self._strays]
 
     def revoke(self, worker: Worker) -> list[str]:
-        """Take what a dead worker has claimed away from it, or keep it from claiming; the tasks' names."""
+        """Take a dead worker's tasks away, or keep it from claiming any; return their names."""
         queue = _tasks.queue_folder(self._run_folder, worker.spec_key)
         names = _tasks.revoke(queue, worker.name)
         with suppress(OSError):
@@ -202,7 +202,7 @@ class TaskQueue:
         return names
 
     def settle(self) -> list[Worker]:
-        """Remove what has been heard and dealt with; the workers that were revoked since the last time."""
+        """Remove reports and orphans that were dealt with; return the workers revoked since last time."""
         folder = _reports.folder_of(self._run_folder)
         for file in self._heard:
             with suppress(OSError):
@@ -211,7 +211,7 @@ class TaskQueue:
         if len(self._seen) > _MOST_REMEMBERED:
             self._seen.intersection_update(list_folder(folder))
         for worker in self._revoked:
-            # Of one that has not begun the name stays among the orphans, should its job start after all.
+            # The name of a worker that has not begun stays among the orphans, in case its job starts.
             if worker.health.begun:
                 _tasks.remove_orphans(open_queue(self._run_folder, worker.spec_key), worker.name)
                 _heartbeats.remove(self._run_folder, worker.name)

@@ -1,15 +1,15 @@
-"""Who controls a run: one process after the other, each with a number of its own.
+"""Which process controls a run: one after the other, each in a term with a number of its own.
 
 ::
 
     runs/<run id>/controllers/stop-<n>              asks the n-th to cancel the run
-                              <n>/controller.json   which process, which job
+                              <n>/controller.json   the process, and the job that it runs in
                                   alive             touched now and then; at the end it becomes
                                   ended-<state>     how the run ended under it
                                   spent.jsonl       see `_retries`
 
-Taking over means claiming the next number, never breaking the last. So a controller that was given up
-for dead and wakes again finds a higher number, and ends without touching anything.
+A process takes over by claiming the next number; it never removes the last one. So a controller that
+was given up for dead and wakes again finds a higher number, and ends without touching anything.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Term:
     """One process's time as the controller of a run.
 
     Attributes:
-        run_folder: the run's.
+        run_folder: the run's folder.
         number: counts the run's controllers from 1.
     """
 
@@ -67,12 +67,12 @@ class Term:
         return max(numbers(self.run_folder), default=0) > self.number
 
     def is_asked_to_stop(self) -> bool:
-        """Whether somebody wants the run to be cancelled."""
+        """Whether another process has asked to cancel the run."""
         return f"{_STOP}{self.number}" in list_folder(f"{self.run_folder}/controllers")
 
     @contextmanager
     def given_up_on_error(self) -> Iterator[None]:
-        """Give the run up if what follows fails, so that nobody waits for this process to control it."""
+        """End the term if the block fails, so that no process waits for this one to control the run."""
         try:
             yield
         except BaseException:
@@ -80,21 +80,21 @@ class Term:
             raise
 
     def end(self, state: RunState) -> None:
-        """Note how the run ended; `RUNNING` says that this controller ended, and the run may go on."""
-        with suppress(OSError):  # a rename, which also works on a full disk
+        """Note how the run ended; `RUNNING` means that only this term ended, and the run may go on."""
+        with suppress(OSError):  # it is a rename, so that it works on a full disk, too
             os.rename(f"{self.folder}/alive", f"{self.folder}/{_ENDED}{state.value}")
 
 
 @attrs.frozen
 class Leader:
-    """The newest controller of a run, as anyone sees it.
+    """The newest controller of a run, as other processes see it.
 
     Attributes:
         number: counts the run's controllers.
         process: the process; None for a job that has not begun.
         submission: the job that it runs in, where there is one.
-        ended: how the run ended under it; None while it has not. `RUNNING` says that it gave the
-            run up, which may go on under another.
+        ended: how the run ended under it; None while it has not. `RUNNING` means that it gave up
+            the run, which may go on under another controller.
         silent_secs: seconds since its last sign of life, by the filesystem's clock.
     """
 
@@ -115,11 +115,11 @@ class Leader:
         return None if self.ended is RunState.RUNNING else self.ended
 
     def lives(self, lease_secs: float) -> bool:
-        """Whether it can still do anything, as far as anybody knows."""
+        """Whether it can still do anything, as far as is known."""
         return self.liveness(lease_secs) is Liveness.ALIVE
 
     def liveness(self, lease_secs: float) -> Liveness:
-        """Whether it can still do anything; of a job that has not begun the scheduler alone knows."""
+        """Whether it can still do anything; for a job that has not begun only the scheduler tells."""
         if self.ended is not None:
             return Liveness.GONE
         if self.submission is not None:
@@ -151,10 +151,10 @@ def numbers(run_folder: str) -> list[int]:
 
 
 def ask_to_stop(run_folder: str, number: int) -> None:
-    """Have a controller cancel its run.
+    """Ask a controller to cancel its run.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: the request cannot be written.
     """
     with open(f"{run_folder}/controllers/{_STOP}{number}", "w", encoding="utf-8"):
         pass
@@ -163,16 +163,16 @@ def ask_to_stop(run_folder: str, number: int) -> None:
 def take_over(
     run_folder: str, after: int, submission: Submission | None, *, for_job: bool = False
 ) -> Term | None:
-    """Become the controller of a run; None when somebody else was faster.
+    """Become the controller of a run; None when another process was faster.
 
     Args:
-        run_folder: the run's.
+        run_folder: the run's folder.
         after: the number of the controller before, which is dead; 0 for none.
         submission: the job that this process runs in, where there is one.
-        for_job: not this process is to be the controller, but that job, once it begins.
+        for_job: that job is to be the controller once it begins, not this process.
 
     Raises:
-        OSError: it cannot be noted.
+        OSError: the term cannot be written.
     """
     term = Term(run_folder, after + 1)
     staged = f"{run_folder}/controllers/.new-{os.getpid()}-{os.urandom(4).hex()}"
@@ -212,9 +212,9 @@ def _ended(folder: str) -> RunState | None:
 
 
 def _silence(folder: str) -> float:
-    """Seconds since the last sign of life, as the difference of two times of one filesystem."""
+    """Seconds since the last sign of life; both times are from the filesystem's clock."""
     try:
         last = os.stat(f"{folder}/alive").st_mtime
         return max(0.0, filesystem_time(folder) - last)
     except OSError:
-        return 0.0  # who cannot look must not take over
+        return 0.0  # a process that cannot read the time must not take over

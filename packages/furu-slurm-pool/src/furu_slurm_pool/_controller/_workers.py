@@ -1,4 +1,4 @@
-"""The workers of a run, as jobs, and what is noted of them on disk.
+"""The workers of a run, as jobs, and the notes about them on disk.
 
 ::
 
@@ -22,8 +22,8 @@ from furu_core.executors import RecordFormat, list_folder, replace_file
 from furu_slurm import Health, JobHealth, JobInfo, SubmittedJob, at_home, job_log
 from furu_slurm.errors import FuruSubmitRefused
 
-_STARTS: Final = 3  # workers in a row that die before they can do anything
-_TAKEN_STARTS: Final = 30  # the same, where somebody or something else ended them
+_STARTS: Final = 3  # how many workers in a row may die before they can do anything
+_TAKEN_STARTS: Final = 30  # the same for workers that something from outside ended
 _TAKEN: Final = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"})
 
 
@@ -32,14 +32,14 @@ class Worker:
     """One worker, as its controller sees it.
 
     Attributes:
-        name: in the run.
+        name: its name in the run.
         spec_key: of the nodes it computes.
         token: of its submission.
         index: in the array of that submission.
         folder: of its log.
-        job_id: None until the scheduler has told.
-        home: where that job is at home, see `furu_slurm.at_home`.
-        health: how its job stands.
+        job_id: the id of its job; None until the scheduler has told it.
+        home: the home of its job, see `furu_slurm.at_home`.
+        health: the health of its job.
         adopted: whether another controller submitted it.
         leaving: whether it was asked to leave.
     """
@@ -57,17 +57,17 @@ class Worker:
 
     @property
     def full_id(self) -> str | None:
-        """Its job's id with its home; None until the scheduler has told."""
+        """Its job's id with its home; None until the scheduler has told the id."""
         return None if self.job_id is None else at_home(self.job_id, self.home)
 
     @property
     def job(self) -> SubmittedJob:
-        """Which job it is."""
+        """Its job, as `JobHealth` takes it."""
         return SubmittedJob(self.full_id, self.token, self.index, self.home)
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """The log file of its job."""
         folder = Path(self.folder)
         return folder if self.job_id is None else job_log(folder, self.job_id)
 
@@ -84,12 +84,12 @@ class Worker:
 
 @attrs.frozen
 class LostWorker:
-    """A worker that does nothing any more.
+    """A worker that is gone.
 
     Attributes:
-        worker: which.
-        why: how one knows.
-        is_hopeless: whether workers end again and again before they can do anything.
+        worker: the worker.
+        why: the evidence, as a clause.
+        is_hopeless: whether workers of its kind end repeatedly before they can do anything.
     """
 
     worker: Worker
@@ -109,10 +109,11 @@ class FailedStarts:
         self._failed[key] = self._taken[key] = 0
 
     def failed(self, worker: Worker) -> str | None:
-        """Note that one ended before that; what is said when so did too many before it."""
+        """Note that a worker ended before it began; return a message if too many in a row did."""
         info = worker.health.info
         state = "" if info is None else info.state.value
-        # A scheduler that was killed forgets what it had just been told: all jobs of a moment at once.
+        # A scheduler that was killed forgets all jobs submitted just before, so many fail at once:
+        # they have the higher limit.
         forgotten = worker.health.verdict is Health.DENIED and worker.pending
         counter, limit = (self._failed, _STARTS)
         if state in _TAKEN or forgotten:
@@ -123,7 +124,7 @@ class FailedStarts:
 
 
 def unschedulable(worker: Worker, info: JobInfo) -> FuruSubmitRefused:
-    """The error about a worker that waits for what will not come by itself."""
+    """The error for a worker whose job waits for something that cannot come."""
     return FuruSubmitRefused(
         f"the workers for spec key {worker.spec_key!r} would wait for ever: job {info.job_id} "
         f"is pending because of {info.reason}",
@@ -143,7 +144,7 @@ class _WorkerRecord:
     token: str
     index: int
     folder: str
-    home: str = ""  # which an earlier furu did not write
+    home: str = ""  # an earlier version of furu did not write it
 
 
 _FORMAT: Final = RecordFormat(_WorkerRecord, "the note of a worker", version=1)
@@ -153,21 +154,21 @@ def note(run_folder: str, worker: Worker) -> None:
     """Note a worker that is about to be submitted.
 
     Raises:
-        OSError: it cannot be noted.
+        OSError: the note cannot be written.
     """
     record = _WorkerRecord(worker.spec_key, worker.token, worker.index, worker.folder, worker.home)
     replace_file(f"{_folder(run_folder)}/{worker.name}.json", _FORMAT.to_bytes(record))
 
 
 def note_job(run_folder: str, worker: Worker, job_id: str) -> None:
-    """Note the job that a worker is."""
+    """Note the job id of a worker."""
     worker.job_id = job_id
     with suppress(OSError):
         open(f"{_folder(run_folder)}/{worker.name}.{job_id}", "w").close()
 
 
 def remove_note(run_folder: str, worker: Worker) -> None:
-    """Remove what is noted of a worker."""
+    """Remove the notes about a worker."""
     for suffix in ("json", worker.job_id):
         with suppress(OSError):
             os.unlink(f"{_folder(run_folder)}/{worker.name}.{suffix}")
@@ -195,7 +196,7 @@ def _folder(run_folder: str) -> str:
 
 
 def _job_ids(names: list[str]) -> dict[str, str]:
-    """By worker, from the names of the files in the folder of workers."""
+    """The job ids by worker, from the names of the files in the folder of workers."""
     return dict(name.split(".", 1) for name in names if not name.endswith(".json"))
 
 
@@ -203,7 +204,7 @@ def _read(run_folder: str, name: str) -> Worker | None:
     try:
         found = _FORMAT.read(f"{_folder(run_folder)}/{name}.json")
     except (FileNotFoundError, FuruStoreError):
-        return None  # it was removed in this moment, or changed by others
-    # An earlier furu gave a worker that was alone the index -1.
+        return None  # it was removed at this moment, or changed by other programs
+    # An earlier version of furu gave a single worker the index -1.
     index = max(0, found.index)
     return Worker(name, found.spec_key, found.token, index, found.folder, home=found.home)

@@ -46,11 +46,11 @@ class TaskReport:
 
 @attrs.frozen
 class WorkerReport:
-    """What a worker tells its controller at once: one file.
+    """One report file: what a worker reports to its controller at once.
 
     Attributes:
-        worker: who wrote it.
-        tasks: what became of them.
+        worker: the worker that wrote it.
+        tasks: the reports of its tasks.
     """
 
     worker: str
