@@ -365,7 +365,7 @@ class ProcessPool:
         if report.result is None:
             return GivenBack(task)
         worker.since = time.monotonic()
-        if report.result.seconds:  # else it died, after a time that nobody knows
+        if report.result.seconds:  # otherwise it died, and its time is not known
             self._note_seconds(report.result.seconds)
         return Ended(task, report.result)
 
@@ -391,11 +391,11 @@ class ProcessPool:
             if time.monotonic() > deadline or self._waker.sleep(left, *telling):
                 return
             for process in staying:
-                process.poll()  # an answer that nobody reads would end each further wait at once
+                process.poll()  # an unread report would end each further wait at once
 
 
 def _cause(error: OSError | FuruExecutorError) -> object:
-    """What the system says of why no process can be started."""
+    """The system's reason why no process can be started."""
     told = error if isinstance(error, OSError) else error.__cause__
     return (told.strerror if isinstance(told, OSError) else None) or error
 

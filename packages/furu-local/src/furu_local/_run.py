@@ -48,7 +48,7 @@ def run_local(
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
         max_workers: how many nodes are computed at once. Default: the number of processors. These
-            are divided among worker processes: unless you set `OMP_NUM_THREADS` or one of its kin,
+            are divided among worker processes: unless you set `OMP_NUM_THREADS` or a similar one,
             the libraries of each use no more threads than its share.
         worker: what computes nodes: ``"process"``; ``"thread"`` where nodes wait more than they
             compute, with the limits that threads can be neither killed nor isolated from each other,

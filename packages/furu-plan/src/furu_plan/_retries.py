@@ -62,7 +62,7 @@ def failure_of(result: NodeResult, *, node: str, node_hash: str) -> Failure:
     """Why an attempt left no artifact, with the failure kind that it counts as.
 
     Args:
-        result: what became of it: it failed, or was interrupted though nobody cancelled its run.
+        result: what became of it: it failed, or was interrupted though its run was not cancelled.
         node: the node's short name; a worker that could not read the node does not know it.
         node_hash: its hash.
 
@@ -119,7 +119,7 @@ class RetryLedger:
         self._spent: dict[str, Spent] = dict(spent or {})
 
     def spent(self, node_hash: str) -> Spent:
-        """What a node has used up so far."""
+        """The failures of a node that were counted so far."""
         return self._spent.get(node_hash, Spent())
 
     def decide(self, node_hash: str, kind: FailureKind, *, progress: bool = False) -> Decision:

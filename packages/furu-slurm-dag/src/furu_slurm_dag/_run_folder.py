@@ -82,7 +82,7 @@ class Assignment:
     """The node that a job is to compute.
 
     Attributes:
-        place: where it stands in the store.
+        place: its place in the store.
         offset: its place in the run's graph.
         rerun: compute it although it has an artifact.
     """

@@ -44,7 +44,7 @@ class SubmitLimit:
         self._from: dict[str, float] = {}
         self._refused: dict[str, float] = {}  # when it refused last
         self._resumes = clock()
-        self._alone: float | None = None  # since when it refuses though none of the user's is there
+        self._alone: float | None = None  # since when it refuses though the user has no job
 
     def allows(self, key: str, wanted: int) -> int:
         """How many of the wanted jobs to submit; 0 while none is to be tried."""

@@ -66,7 +66,7 @@ class Controller:
         limits: spec key to the number of its nodes that may be computed at once; others have none.
         places: spec key to its places, for those whose nodes not every worker can compute.
         ledger: decides what follows from failures; default: a new one for these settings.
-        display: shows how the run stands; closed at the end. Default: what fits the console.
+        display: shows the progress of the run; closed at the end. Default: what fits the console.
         workers: called when the display is drawn: says what keeps workers from working; empty for
             nothing.
 

@@ -86,7 +86,7 @@ def claim_run(
     Raises:
         FuruRunAlive: such a run is controlled by a process that lives.
         FuruSpecError: a node needs workers that the request does not describe.
-        FuruStoreError: the run's folder cannot be written, or somebody holds the lock for too long.
+        FuruStoreError: the run's folder cannot be written, or its lock is not released in time.
     """
     found = unfinished_run(roots, where)
     if found is None:
