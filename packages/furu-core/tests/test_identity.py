@@ -204,6 +204,7 @@ def edited(tmp_path: Path, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             f"import os, sys; os.environ['FURU_PATH'] = {str(tmp_path / 'store')!r}\n"
             "sys.dont_write_bytecode = True\n"
             "from furu_core.errors import FuruError\n"
+            "from furu_core.planning import *\n"
             "from furu_core.workers import *\n"
             "from omitting import Metric, Score\n"
             "def worker(node):\n"
