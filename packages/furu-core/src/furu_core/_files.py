@@ -78,8 +78,8 @@ def replace_file(
     Args:
         path: the file.
         data: its whole contents.
-        sync: write it to the disk before it appears; a network filesystem shows other hosts only what
-            was synced.
+        sync: write it to the disk before it appears; a network filesystem shows other hosts only
+            what was synced.
         staging: a folder of the same filesystem to write it in first; None for its own. If another
             process removed that folder, writing fails before anything appears at `path`.
 

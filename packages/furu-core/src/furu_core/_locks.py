@@ -1,4 +1,4 @@
-"""Processes that exclude each other for a moment: the one room where filelock is used.
+"""Locks, by which processes exclude each other for a moment; only this module uses filelock.
 
 A lock is `flock` on a file, through filelock's `UnixFileLock`. The kernel gives it back when its holder
 ends, however that ends, so there is nothing to take over and nothing to clean up; the file may stay.
@@ -43,11 +43,11 @@ _CANNOT_LOCK: Final = frozenset(
 def excluding(
     path: str | os.PathLike[str], *, what: str, wait_secs: float = 60.0
 ) -> Iterator[None]:
-    """Do what follows while no other process, and no other thread, does it for the same lock file.
+    """Run the enclosed code while no other process or thread holds the same lock file.
 
-    For what takes a moment. It excludes nobody, and says so, where the filesystem has no locks or the
-    lock file is another user's that cannot be written: what follows has to be harmless then, too. It
-    cannot be nested: the same lock again, in the same thread, is waited for in vain.
+    For code that takes a moment. Where the filesystem has no locks, or the lock file is another user's
+    and cannot be written, nothing is excluded, which is logged: the code must be harmless then, too.
+    It cannot be nested: waiting for the same lock again, in the same thread, never succeeds.
 
     Args:
         path: the lock file; it is made where there is none, and stays.
@@ -105,7 +105,7 @@ def _acquire(lock: UnixFileLock, path: str, what: str, wait_secs: float) -> None
 
 
 def _write_holder(descriptor: int) -> None:
-    """Have the lock file say who holds it, for the messages of those who wait."""
+    """Write the holder into the lock file, for the messages of processes that wait for it."""
     with suppress(OSError):  # the disk is full, for instance, which is no reason not to go on
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(this_process()).encode(), 0)

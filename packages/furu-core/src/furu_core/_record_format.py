@@ -54,16 +54,16 @@ _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).en
 class RecordFormat(Generic[R]):
     """The file format of the records of one class.
 
-    Fields may be strings, numbers, booleans, None, paths, enums, attrs objects with such fields, and
-    tuples, lists and mappings from strings to them. Values that are read have the types in the class.
-    Unknown keys are ignored, so that one version may grow by fields that have defaults.
+    Fields may be strings, numbers, booleans, None, paths, enums, attrs objects with such fields,
+    and tuples, lists and mappings from strings to them. Values that are read have the types in the
+    class. Unknown keys are ignored, so that one version may grow by fields that have defaults.
 
     Attributes:
         cls: the class.
         name: what the record is, for errors, such as ``"the record of an attempt"``.
         version: the version that is written.
-        upgrades: functions that turn JSON of an older version into that of the next one, by the older
-            version's number. Versions older than those are not read.
+        upgrades: functions that turn JSON of an older version into that of the next one, by the
+            older version's number. Versions older than those are not read.
         next_step: the hint in the error for a damaged record.
         next_step_other_version: the hint in the error for a version that is not read.
         key: the key of the version.

@@ -1,4 +1,4 @@
-"""How one thread sleeps until others, or signal handlers, wake it."""
+"""A `Waker`, with which one thread sleeps until other threads or signal handlers wake it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Waker:
             os.set_blocking(fd, False)
 
     def fileno(self) -> int:
-        """The end that becomes readable when somebody wakes this."""
+        """The descriptor that becomes readable when `wake` is called."""
         return self._reading
 
     @property
@@ -44,11 +44,11 @@ class Waker:
 
     def wake(self) -> None:
         """End the sleep that is going on, or else the next one; does nothing once it is closed."""
-        with suppress(OSError):  # nobody listens any more, or enough has been said
+        with suppress(OSError):  # the pipe is closed, or full, in which case the sleep ends anyway
             os.write(self._writing, b"!")
 
     def sleep(self, seconds: float | None, *also: int | HasFileno) -> bool:
-        """Sleep; whether somebody woke this.
+        """Sleep; whether `wake` was called.
 
         Args:
             seconds: at most; None for as long as nothing ends it.
@@ -64,7 +64,7 @@ class Waker:
         return woken
 
     def drain(self) -> None:
-        """Forget that somebody woke this."""
+        """Forget earlier calls of `wake`."""
         with suppress(BlockingIOError):
             while os.read(self._reading, 4096):
                 pass
@@ -72,6 +72,6 @@ class Waker:
     def close(self) -> None:
         """Close both ends."""
         reading, writing = self._reading, self._writing
-        self._reading = self._writing = -1  # or a late `wake` would write to somebody else's file
+        self._reading = self._writing = -1  # or a late `wake` would write to another open file
         for fd in (reading, writing):
             os.close(fd)

@@ -1,8 +1,8 @@
 """The interface for authors of executors: executors, runs and their files, and scheduler's jobs.
 
-The names for workers are in `furu_core.workers`, those for planners in `furu_core.planning`; both can
-be imported from here as well, where they once were. `furu-plan` and `furu-local` use these names and
-no others, and so can a package of yours.
+The names for workers are in `furu_core.workers`, those for planners in `furu_core.planning`; both
+can be imported from here as well, where they once were. `furu-plan` and `furu-local` use these
+names and no others, and so can a package of yours.
 """
 
 from typing import TYPE_CHECKING

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 else:
     from furu_core import _late
 
-    # Whoever watches over workers, such as a scheduler's job, needs a few of these, and would wait for all
-    # that plans, computes and stores.
+    # Imported on first use: a process that watches over workers, such as a scheduler's job, needs few
+    # of these, and must not wait for the import of all that plans, computes and stores.
     __all__, __getattr__, __dir__ = _late.late_imports(
         __name__,
         {

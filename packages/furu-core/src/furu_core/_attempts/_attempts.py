@@ -2,8 +2,9 @@
 
 Attempts of a node are numbered. An attempt is claimed by renaming a prepared folder, which already
 holds its record, to ``.attempts/<hash>/<n>``: of two processes that try, one succeeds; and none
-ever sees an attempt without a record. Taking over from a dead holder means claiming ``n + 1``, never
-breaking ``n``; so a holder that was taken for dead and wakes again finds a higher number and stops.
+ever sees an attempt without a record. Taking over from a dead holder means claiming ``n + 1``,
+never breaking ``n``; so a holder that was taken for dead and wakes again finds a higher number and
+stops.
 
 ::
 

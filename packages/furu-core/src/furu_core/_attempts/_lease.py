@@ -36,7 +36,7 @@ class Lease:
     Args:
         folder: the attempt's folder, whose record was written just now.
         token: the attempt's, which tells its folder from a later one of the same name.
-        duration: seconds without a sign of life after which others may take over.
+        duration: seconds without a heartbeat after which others may take over.
     """
 
     def __init__(self, folder: str, token: str, duration: float) -> None:

@@ -86,7 +86,7 @@ def _judge_age(folder: str, lease_secs: float, holder: str) -> Judgement:
 
 
 def lease_age(folder: str) -> float | None:
-    """Seconds since the last sign of life in an attempt's folder; None when the folder is gone.
+    """Seconds since the last heartbeat in an attempt's folder; None when the folder is gone.
 
     The age is the difference of two times that the same filesystem wrote, so the clocks of the
     holder's host and of this one are never compared.

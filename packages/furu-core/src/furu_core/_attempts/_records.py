@@ -61,7 +61,7 @@ class AttemptRecord:
         status: how the attempt stands.
         holder: the process that computes.
         started: seconds since the epoch, by the holder's clock.
-        lease_secs: seconds without a sign of life after which the attempt counts as dead.
+        lease_secs: seconds without a heartbeat after which the attempt counts as dead.
         checkpoint: fingerprint of the checkpoint folder when the attempt started.
         executor: name of the executor, empty for an interactive `get()`.
         run_id: the executor's run.

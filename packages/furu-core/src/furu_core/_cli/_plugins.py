@@ -111,8 +111,8 @@ def executors(as_json: bool) -> None:
 def plugins(context: click.Context, as_json: bool) -> None:
     """List what installed distributions add to furu, and its health.
 
-    Executors, codecs for results, commands, settings: each with the distribution that brings it, and
-    with what to do where it cannot be used. Each one is imported to see whether it can.
+    Executors, codecs for results, commands, settings: each with the distribution that brings it,
+    and with what to do where it cannot be used. Each one is imported to see whether it can.
     """
     from furu_core._codecs import _registry as _codec_registry
     from furu_core._executors import _registry

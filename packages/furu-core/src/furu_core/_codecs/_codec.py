@@ -15,8 +15,8 @@ class Codec(ABC):
     pickled. One instance, made without arguments, serves all threads of a process.
 
     Attributes:
-        name: the format's name in the artifact's manifest, which must never change; also that of the
-            entry point.
+        name: the format's name in the artifact's manifest, which must never change; also that of
+            the entry point.
         suffix: the file name's suffix, with its dot.
         version: the format's version, a whole number; `load` gets the version that a file was saved
             with; files of a higher one are refused without calling it.

@@ -1,7 +1,7 @@
 """The home of a class: the globals in which its class statement was executed.
 
-A class of ``__main__`` need not be in ``sys.modules["__main__"]``: cProfile, trace and others execute
-a script in globals of their own.
+A class of ``__main__`` need not be in ``sys.modules["__main__"]``: cProfile, trace and others
+execute a script in globals of their own.
 """
 
 from __future__ import annotations

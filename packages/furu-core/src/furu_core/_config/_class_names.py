@@ -1,8 +1,8 @@
 """The names of classes: the one that goes into hashes, and the one that another process imports.
 
-The name in a hash is a function of the file that holds the class, so that it is the same however the
-file is started. The name to import depends on `sys.path` and may differ, above all for the script
-being run: its module is called ``__main__`` here and something else in every other process.
+The name in a hash is a function of the file that holds the class, so that it is the same however
+the file is started. The name to import depends on `sys.path` and may differ, above all for the
+script being run: its module is called ``__main__`` here and something else in every other process.
 
 A class gets a name only if the name leads back to it. A class of ``__main__`` need not be in
 ``sys.modules["__main__"]``: cProfile, trace and others execute a script in globals of their own. So

@@ -1,8 +1,8 @@
 """Fitting values to annotations: whether a value fits, and the value that is kept.
 
-A value that fits is kept as it is. One that fits after a lossless conversion is converted: a list to
-a tuple and back, a set to a frozenset and back, an int to a float, a NumPy scalar to the number, bool
-or text that it is. Any other value is an error.
+A value that fits is kept as it is. One that fits after a lossless conversion is converted: a list
+to a tuple and back, a set to a frozenset and back, an int to a float, a NumPy scalar to the number,
+bool or text that it is. Any other value is an error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The hash of a config object, and what hashing finds on the way, such as its nested objects.
 
-A hash is BLAKE2b of the object's canonical bytes: its class's name and its fields, each value tagged
-with its type and prefixed with its length, nested objects by their hashes. So equal configs have
-equal hashes, and different configs different ones.
+A hash is BLAKE2b of the object's canonical bytes: its class's name and its fields, each value
+tagged with its type and prefixed with its length, nested objects by their hashes. So equal configs
+have equal hashes, and different configs different ones.
 
 What is found is cached in the object's ``__dict__`` under names that begin with ``_furu_``. Nothing
 here recurses over nested objects: a chain of 10,000 is walked with a list.
@@ -132,8 +132,8 @@ def changed_since_hashing(obj: Any) -> Any | None:
     """The first object, of this one and those nested in it, that was mutated after it was hashed.
 
     The object, the objects in its fields, and `_FURTHER` objects below those are encoded again,
-    since ``object.__setattr__`` can change any. Deeper objects are only if they hold a mutable value
-    (a list, a dict, an array): each is checked when a node that holds it is computed.
+    since ``object.__setattr__`` can change any. Deeper objects are only if they hold a mutable
+    value (a list, a dict, an array): each is checked when a node that holds it is computed.
     """
     level, depth, further = [obj], 0, _FURTHER
     seen = {id(obj)}

@@ -85,9 +85,9 @@ def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
     """A module's name in hashes, by its file alone; also its parts and the folder they start from.
 
     The name of a file in a regular package begins at the topmost package; of an installed file
-    below ``site-packages``; of any other below the project, that is the nearest parent folder with a
-    ``pyproject.toml``, else with a ``.git``, leaving out a leading ``src``. Without a project it is
-    the file's own name.
+    below ``site-packages``; of any other below the project, that is the nearest parent folder with
+    a ``pyproject.toml``, else with a ``.git``, leaving out a leading ``src``. Without a project it
+    is the file's own name.
     """
     folder, base = os.path.split(os.path.abspath(file))
     stem = os.path.splitext(base)[0]

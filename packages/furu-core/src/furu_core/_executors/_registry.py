@@ -48,8 +48,8 @@ def load_executor(name: str) -> type[Executor]:
     """The executor class registered as `name`; no other one is imported.
 
     Raises:
-        FuruExecutorError: it is unknown, registered twice, made for another furu, cannot be imported,
-            or is no executor.
+        FuruExecutorError: it is unknown, registered twice, made for another furu, cannot be
+            imported, or is no executor.
     """
     executor = _load(name)
     if executor is None:

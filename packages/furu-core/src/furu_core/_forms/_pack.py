@@ -165,8 +165,8 @@ def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> 
     """An object with these values, as if it had been made with them.
 
     The constructor is not called: converters and validators ran when the first object was made, and
-    may need what is not there any more, or not here. Values are fitted to their annotations, since a
-    record may have been edited; `__attrs_post_init__` is called, since only fields are recorded.
+    may need what is not there any more, or not here. Values are fitted to their annotations, since
+    a record may have been edited; `__attrs_post_init__` is called, since only fields are recorded.
     """
     obj: Any = object.__new__(cls)
     known = obj.__dict__

@@ -105,8 +105,8 @@ def read(written: Any, object_hook: ObjectHook) -> Any:
 
     Args:
         written: what `Writer.write` returned.
-        object_hook: called with the name and payload of tags that are not known here; the payload is as
-            it was written.
+        object_hook: called with the name and payload of tags that are not known here; the payload
+            is as it was written.
 
     Raises:
         FuruValueError: a tag is malformed.

@@ -35,8 +35,8 @@ def from_json(written: Any, *, object_hook: ObjectHook | None = None) -> Any:
 
     Args:
         written: the JSON value.
-        object_hook: called as ``object_hook(tag, payload)`` for tags that are not furu's own, without their
-            ``$``; returns the value.
+        object_hook: called as ``object_hook(tag, payload)`` for tags that are not furu's own,
+            without their ``$``; returns the value.
 
     Raises:
         FuruValueError: a tag is unknown or malformed.

@@ -5,9 +5,9 @@ output of C code and child processes needs no pipe and no thread, a crash loses 
 child that outlives the node can go on writing. Three further parts write there or read it:
 
 - `RecordHandler` on the root logger writes log records.
-- `_Router` takes the place of `sys.stdout` and `sys.stderr` where these do not lead to descriptors 1
-  and 2 (a notebook, pytest), where several nodes share a process (`scope="thread"`), and where the
-  console is to see the output as well (`echo=True`).
+- `_Router` takes the place of `sys.stdout` and `sys.stderr` where these do not lead to descriptors
+  1 and 2 (a notebook, pytest), where several nodes share a process (`scope="thread"`), and where
+  the console is to see the output as well (`echo=True`).
 - With `echo=True` one thread for all nodes copies native output from the log to the console, ten
   times a second; before anything else is written there, what is missing is copied first.
 
@@ -412,7 +412,7 @@ def _listen() -> None:
     global _root_level
     root = logging.getLogger()
     if not root.handlers and root.level == logging.WARNING:
-        # Nobody configured logging. Python's default would keep INFO records out of the log.
+        # The program did not configure logging, and Python's default keeps INFO records out.
         _root_level = root.level
         root.setLevel(logging.INFO)
     root.addHandler(_handler)

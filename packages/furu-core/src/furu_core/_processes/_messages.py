@@ -1,7 +1,7 @@
 """The messages between a process and its parent, and their encoding.
 
-A message is a pickle after its length. Both ends run the same furu, and no message outlives them, so
-there is no version.
+A message is a pickle after its length. Both ends run the same furu, and no message outlives them,
+so there is no version.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class Setup(NamedTuple):
 class Order(NamedTuple):
     """Compute one node, after those that were ordered before it.
 
-    After a node that could not be read, sender and receiver no longer agree on what was sent before.
-    So the sender starts again with the next epoch, and the receiver drops the rest of the last one.
+    After a node that could not be read, sender and receiver no longer agree on what was sent
+    before. So the sender starts again with the next epoch, and the receiver drops the rest of the
+    last one.
     """
 
     number: int

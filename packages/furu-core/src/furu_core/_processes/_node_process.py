@@ -1,8 +1,8 @@
 """The parent's handle of a process that computes nodes.
 
 A controller, a scheduler's job or a framework's worker must not compute nodes in its own process,
-which watches over others and could be killed by a node's code. It lets a `NodeProcess` compute them,
-which starts its process in one of two ways:
+which watches over others and could be killed by a node's code. It lets a `NodeProcess` compute
+them, which starts its process in one of two ways:
 
 - as a new interpreter, set up by an `Origin`;
 - as a fork of this process, if that is small and has one thread, such as a scheduler's job: a fork

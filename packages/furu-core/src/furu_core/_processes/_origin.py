@@ -78,8 +78,8 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
 
     Args:
         settings: settings for the others; default: the current ones.
-        for_here: they are all started by this process; then they import from where it does, and where
-            results come from is found out while the first of them starts.
+        for_here: they are all started by this process; then they import from where it does, and
+            where results come from is found out while the first of them starts.
 
     Example:
         >>> from furu_core.workers import origin_here
@@ -104,8 +104,8 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
 
 def _own_roots() -> tuple[str, ...]:
     """How folders begin that the interpreter imports from by itself."""
-    # Not all that is below its prefix: that may be `/usr`, with a project in `/usr/src`, and a project
-    # may be its own virtual environment.
+    # Not all that is below its prefix: that may be `/usr`, with a project in `/usr/src`, and a
+    # project may be its own virtual environment.
     return tuple(
         os.path.join(prefix, folder, "python")
         for prefix in (sys.prefix, sys.base_prefix)

@@ -17,7 +17,7 @@ def interpreter() -> str:
     """The interpreter that processes are started with.
 
     Raises:
-        FuruPlatformError: nobody knows where it is.
+        FuruPlatformError: the interpreter's path is unknown.
     """
     if not sys.executable:
         raise FuruPlatformError(
@@ -31,7 +31,7 @@ class Watchdog:
     """Kills sessions of processes should this process die; `_watchdog_main` has what it does.
 
     Raises:
-        FuruPlatformError: nobody knows where the interpreter is.
+        FuruPlatformError: the interpreter's path is unknown.
     """
 
     def __init__(self) -> None:

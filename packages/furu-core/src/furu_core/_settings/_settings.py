@@ -1,9 +1,9 @@
 """The settings: one immutable value for the whole process, read once.
 
 A setting comes from `configure` or `use_settings`, else from the environment, else from the table
-`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `settings_to_env` turns all
-settings into environment variables, so that a worker has the same settings however it was started
-and wherever it runs.
+`[tool.furu]` of the project's `pyproject.toml`, else it has its default. `settings_to_env` turns
+all settings into environment variables, so that a worker has the same settings however it was
+started and wherever it runs.
 """
 
 from __future__ import annotations
@@ -301,8 +301,8 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
         if name.startswith(PREFIX) and not _is_internal(name)
     }
     strangers = {name: environ[name] for name, key in given.items() if key not in _KNOWN}
-    # Values from `settings_to_env` need no plugin to normalise them: looking for the plugins takes a
-    # job half as long as all that it imports.
+    # Values from `settings_to_env` need no plugin to normalise them: looking for the plugins takes
+    # a job half as long as all that it imports.
     written = strangers if environ.get(COMPLETE) == _seal(strangers) else {}
     extra |= written
     for name, key in given.items():

@@ -1,8 +1,8 @@
 """Reading the states of many nodes at once.
 
 Because an artifact's folder exists only when it is complete, two listings tell the states of all
-nodes of a class: one of the class folder, one of its attempts. Only for a node that has attempts and
-no artifact a record must be read.
+nodes of a class: one of the class folder, one of its attempts. Only for a node that has attempts
+and no artifact a record must be read.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ABSENT = NodeInfo(NodeState.ABSENT)
 class StateReader:
     """Reads states of many nodes at the cost of two listings per class.
 
-    Listings are cached; `refresh` drops them. It does not guarantee that a state still holds when it
-    is returned.
+    Listings are cached; `refresh` drops them. It does not guarantee that a state still holds when
+    it is returned.
 
     Example:
         >>> from furu_core.planning import StateReader
@@ -81,7 +81,7 @@ class StateReader:
 
 
 def state_at(node: Placed) -> NodeInfo:
-    """How a node stands now, without listing its whole class.
+    """The present state of a node, without listing its whole class.
 
     Args:
         node: the node, or its place.
@@ -94,7 +94,7 @@ def state_at(node: Placed) -> NodeInfo:
 
 
 def look(paths: NodePaths, name: str) -> NodeInfo:
-    """The state of a node without an artifact, by its newest attempt and the job submitted for it."""
+    """The state of a node without an artifact, by its newest attempt and its submitted job."""
     newest = _attempts.latest(paths, lease_secs=_settings.settings().lease_secs)
     running = newest is not None and _runs(newest)
     if not running:
@@ -113,7 +113,7 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
 
 
 def held(paths: NodePaths) -> NodeInfo | None:
-    """The state of a node that is being computed or has a queued job, also with an artifact; or None.
+    """The state of a node that is computed now or has a queued job, also with an artifact; or None.
 
     A record that only a newer furu can read is judged by its lease.
     """
@@ -127,7 +127,7 @@ def held(paths: NodePaths) -> NodeInfo | None:
 
 
 def _runs(attempt: LatestAttempt) -> bool:
-    """Whether an attempt lives; if the scheduler says that its job is gone, the lease counts no more."""
+    """Whether an attempt lives; the lease is ignored if the scheduler says its job is gone."""
     submission = None if attempt.record is None else attempt.record.submission
     return attempt.alive and not _registry.is_gone(submission)
 

@@ -9,9 +9,9 @@
      "omitted": {"exp.train:Train.momentum": ["5f0b9d21c4a8e673", "0.0"]}}
 
 Names are relative to the artifact. The log and the metadata are not listed: no result depends on
-them. ``omitted`` has the defaults that the hash leaves out, with their digests: loading compares them
-with the present ones. A check costs one `stat` per file; it reads no contents and does not notice
-additional files.
+them. ``omitted`` has the defaults that the hash leaves out, with their digests: loading compares
+them with the present ones. A check costs one `stat` per file; it reads no contents and does not
+notice additional files.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ MANIFEST: Final = RecordFormat(
 def write(folder: str, result: ResultEntry | None, omitted: Omitted | None = None) -> Manifest:
     """List the files of a staged artifact in its manifest.
 
-    A symbolic link with an absolute target inside `folder` is made relative, because the folder gets
-    another name when it is published.
+    A symbolic link with an absolute target inside `folder` is made relative, because the folder
+    gets another name when it is published.
 
     Args:
         folder: the staged artifact.

@@ -1,7 +1,7 @@
-"""Where nodes stand in the store, for processes that cannot make the nodes, and which have an artifact.
+"""Places of nodes in the store, for processes without the objects; and which have an artifact.
 
-A scheduler's job has a small process that watches over the one with the user's code, and imports none
-of it. What happened to a node it learns, and records, by the node's place.
+A scheduler's job has a small process that watches over the one with the user's code, and imports
+none of that code. It finds out and records what happened to a node by the node's place.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def name_of(node: Placed) -> str:
     return node.name if isinstance(node, NodePlace) else short_name(node)
 
 
-# Which nodes have an artifact, also where the caches of a network filesystem still deny it
+# Which nodes have an artifact, also while a network filesystem's cache does not show it yet
 
 
 def is_published(paths: NodePaths) -> bool:
-    """Whether the artifact exists, also when this host's cache still says that it does not."""
+    """Whether the artifact exists, also while this host's cache says that it does not."""
     if os.path.isdir(paths.artifact):
         return True
-    # Listing a class of many artifacts is dear, and on a local disk `stat` is never behind.
+    # Listing a class with many artifacts is slow, and on a local disk `stat` is never outdated.
     return not is_local_folder(paths.class_dir) and is_listed(paths)
 
 
@@ -89,7 +89,7 @@ def is_listed(paths: NodePaths) -> bool:
 
 
 def listed(folder: str) -> frozenset[str]:
-    """The names in a folder; none if there is no such folder.
+    """The names in a folder; an empty set if there is no such folder.
 
     Raises:
         FuruStoreError: it cannot be read.
@@ -103,9 +103,9 @@ def listed(folder: str) -> frozenset[str]:
 
 
 def absent(places: Iterable[NodePlace]) -> list[NodePlace]:
-    """Those of some nodes that have no artifact, at the price of one listing per class.
+    """The nodes among some that have no artifact, at the cost of one listing per class.
 
-    A listing shows what other hosts published sooner than a look at one folder does.
+    A listing shows artifacts of other hosts sooner than a `stat` of one folder does.
     """
     by_folder: dict[str, list[NodePlace]] = {}
     for place in places:

@@ -63,8 +63,8 @@ def lost_result(
 ) -> NodeResult:
     """As `death_result`, for a process of a run that may have been on another host, or never began.
 
-    For executors that learn from their backend that a job or worker is gone, and have one attempt at
-    a node at a time.
+    For executors that learn from their backend that a job or worker is gone, and have one attempt
+    at a node at a time.
 
     Args:
         node: the node that it computed.

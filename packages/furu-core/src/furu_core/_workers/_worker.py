@@ -47,8 +47,8 @@ def run_node(
         obj: the node; its dependencies are there.
         rerun: compute it although its artifact is there.
         ending: called when the node's code has failed, before that is recorded: returns the
-            cancellation if the calling process and all that the node's code started are being ended,
-            which then explains the failure.
+            cancellation if the calling process and all that the node's code started are being
+            ended, which then explains the failure.
     """
     began = time.monotonic()
     paths = node_paths(obj)
@@ -143,7 +143,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     if reason is None:
         return False
     _compute_or_wait.invalidate(obj, paths, reason)
-    return not _places.is_published(paths)  # somebody may have mended it in this moment
+    return not _places.is_published(paths)  # another process may have just replaced it
 
 
 @contextmanager

@@ -49,9 +49,9 @@ def worker_session(worker: WorkerContext) -> Iterator[None]:
             processes; else in this thread and in what `run_node` runs in it.
 
     Limits: a child process that is given an environment without furu's variables is not strict. A
-    pool of processes that a node leaves running for the next node keeps the first node's context. In
-    a thread worker, a violation by a thread or spawned child of a node raises, but does not fail the
-    node if its code swallows the error.
+    pool of processes that a node leaves running for the next node keeps the first node's context.
+    In a thread worker, a violation by a thread or spawned child of a node raises, but does not fail
+    the node if its code swallows the error.
     """
     with _context.session(_exec_context(worker), process_wide=worker.whole_process):
         yield
