@@ -21,6 +21,7 @@ import argparse
 import ast
 import io
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -244,6 +245,7 @@ def main() -> int:
         print(error.stderr.decode().strip(), file=sys.stderr)
         return 1
     house = measure(modules)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as `| head` would have it
     print(json.dumps(asdict(house), indent=2) if options.json else "\n".join(show(house)))
     return 0
 
