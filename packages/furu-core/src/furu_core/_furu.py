@@ -156,7 +156,7 @@ class Furu(Generic[T_co]):
         return _places.is_published(node_paths(self))
 
     def status(self) -> NodeState:
-        """How the node stands: done, running, queued, stale, failed, cancelled or absent."""
+        """The node's state: done, running, queued, stale, failed, cancelled or absent."""
         from furu_core._status import _state_reader
 
         return _state_reader.state_at(self).told

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("furu")
 
-_SILENT_SECS: Final = 1.0  # of a wait, before it is told
+_SILENT_SECS: Final = 1.0  # a longer wait is logged
 # Filesystems without `flock` (Lustre has a mount option for it), and a lock file of another user.
 _CANNOT_LOCK: Final = frozenset(
     {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EACCES, errno.EPERM}

@@ -264,7 +264,7 @@ def examined(group: EntryPointGroup, use: Callable[[Plugin], object]) -> list[In
 
 
 def _plugins_of(dist: Distribution, group: EntryPointGroup) -> list[Plugin]:
-    """What one installed distribution registers."""
+    """The plugins that one installed distribution registers in a group."""
     # Most distributions have nothing for furu; parsing them all would take several times as long.
     if "furu." not in (dist.read_text("entry_points.txt") or ""):
         return []

@@ -263,7 +263,7 @@ def format_error(
 
 
 def _depth(data: bytes) -> int:
-    """How many brackets of a JSON text stand around each other at most."""
+    """The greatest number of nested brackets in a JSON text."""
     depth = deepest = 0
     for found in _NESTING.finditer(data):
         if found[0] in b"[{":

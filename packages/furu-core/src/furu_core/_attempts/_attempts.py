@@ -99,7 +99,7 @@ class LatestAttempt:
 
     @property
     def who(self) -> str:
-        """Who computes the node, in words."""
+        """The holder of the attempt, in words."""
         if self.record is not None:
             return str(self.record.holder)
         if self.judgement is _UNSEEN:

@@ -117,7 +117,7 @@ class Outcome(Enum):
 
 @attrs.frozen
 class NodeResult:
-    """What an executor learns from one attempt at a node.
+    """The result of one attempt at a node, for the executor.
 
     Attributes:
         hash: the node's hash.

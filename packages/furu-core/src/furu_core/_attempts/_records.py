@@ -21,7 +21,7 @@ RECORD_FILE: Final = "record.json"
 
 
 class AttemptStatus(Enum):
-    """How an attempt stands or ended."""
+    """The status of an attempt: running, or how it ended."""
 
     RUNNING = "running"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""What commands print, and the exit statuses that they end in."""
+"""Printing by commands, and their exit statuses."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Form(Enum):
 
 @attrs.frozen(eq=False)
 class Shape:
-    """What an annotation asks for.
+    """The values that an annotation asks for.
 
     Attributes:
         form: says how the other attributes are meant.
@@ -174,7 +174,7 @@ class Annotations:
         return _Reader(self._owner, self.namespace).evaluated(self.raw[name])
 
     def shape(self, name: str) -> Shape:
-        """What the annotation of `name` asks for; anything, where there is none."""
+        """The shape of the annotation of `name`; `ANYTHING` where there is none."""
         return self.shape_so_far(name)[0]
 
     def shape_so_far(self, name: str) -> tuple[Shape, bool]:
@@ -361,7 +361,7 @@ def _is_unpacked(annotation: Any) -> bool:
 
 
 def _value_of_alias(annotation: Any, alias: Any) -> Any:
-    """What ``type Pair[T] = tuple[T, T]`` makes of ``Pair[int]``."""
+    """The value of a generic alias: with ``type Pair[T] = tuple[T, T]``, that of ``Pair[int]``."""
     args = typing.get_args(annotation)
     if not args:
         return alias.__value__

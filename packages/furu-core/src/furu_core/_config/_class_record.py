@@ -16,7 +16,7 @@ from furu_core.errors import FuruDefinitionError
 
 
 class Rule(Enum):
-    """What a field contributes to the hash."""
+    """The rule by which a field contributes to the hash."""
 
     ALWAYS = "always"
     EXCLUDED = "excluded"

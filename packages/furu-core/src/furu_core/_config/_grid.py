@@ -71,7 +71,7 @@ class RootsShape(Enum):
 
 @attrs.frozen
 class Roots:
-    """What a run is to compute.
+    """The roots of a run: the nodes that it is to compute.
 
     Attributes:
         items: the Furu objects, in the order given.

@@ -138,7 +138,7 @@ def _validate(_executor: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _flag(default: Any, value: Any) -> Any:
-    """What stands for true or false, such as 1, as that: records of options take nothing else for it."""
+    """A value that stands for true or false, such as 1, as a bool: records of options need one."""
     return value if isinstance(value, str) or value is default else bool(value)
 
 

@@ -29,7 +29,7 @@ EVENTS_FILE: Final = "events.jsonl"
 
 
 class RunState(Enum):
-    """How a run stands."""
+    """The state of a run."""
 
     RUNNING = "running"
     DONE = "done"
@@ -39,7 +39,7 @@ class RunState(Enum):
 
 @attrs.frozen
 class RunStatus:
-    """How a run stands, in numbers of nodes.
+    """The status of a run: its state, and numbers of nodes.
 
     Attributes:
         state: the run's state.
@@ -65,7 +65,7 @@ class RunStatus:
 
 
 class EventKind(Enum):
-    """What happened in a run."""
+    """The kinds of events in a run."""
 
     RUN_STARTED = "run started"
     NODE_STARTED = "node started"
@@ -175,7 +175,7 @@ class Run(ABC):
 
     @abstractmethod
     def status(self) -> RunStatus:
-        """How the run stands now."""
+        """The present status of the run."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -186,7 +186,7 @@ class Run(ABC):
         return self.roots.shaped([root.get() for root in self.roots.items])
 
     def events(self) -> Iterator[Event]:
-        """What happened in the run so far."""
+        """The events of the run so far."""
         return read_events(self.folder)
 
     def __repr__(self) -> str:

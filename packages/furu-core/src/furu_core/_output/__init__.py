@@ -1,1 +1,1 @@
-"""What is printed and logged: the console, and the log of a node."""
+"""Output: the console, and capturing a node's output in its log."""

@@ -103,7 +103,7 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
 
 
 def _own_roots() -> tuple[str, ...]:
-    """How folders begin that the interpreter imports from by itself."""
+    """The beginnings of the folders that the interpreter imports from by itself."""
     # Not all that is below its prefix: that may be `/usr`, with a project in `/usr/src`, and a
     # project may be its own virtual environment.
     return tuple(
