@@ -57,7 +57,8 @@ def run_slurm_pool(
         roots: one Furu object, an iterable of them, or a dict of named ones.
         specs: what workers ask for, by spec key; ``"default"`` is required, here or in
             ``[tool.furu.slurm.specs.default]`` of `pyproject.toml`.
-        max_workers_total: how many workers there may be at once, including those in Slurm's queue.
+        max_workers_total: how many workers there may be at once, those that wait in Slurm's queue
+            counted.
         window_size: how many roots are worked on at once: ``"bfs"`` all, ``"dfs"`` one after the
             other, or a number.
         idle_timeout_sec: seconds without work after which a worker leaves.
