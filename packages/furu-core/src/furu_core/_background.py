@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -28,6 +29,11 @@ class Background:
         """
         with self._mutex:
             if self._thread is None or not self._thread.is_alive():
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
+
+    def _serve(self) -> None:
+        # `python -m trace` writes its counts while this thread still runs, and fails if it adds to them.
+        sys.settrace(None)
+        self._run()
