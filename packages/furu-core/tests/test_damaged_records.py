@@ -311,3 +311,15 @@ def test_a_file_where_a_folder_should_be_is_named(store: Path, session: Any, pla
     assert path.read_text().startswith("a file"), "not furu's to remove"
     path.unlink()
     assert Square().get() == 4
+
+
+def test_a_store_of_a_newer_furu_is_refused_and_stays_as_it_is(store: Path) -> None:
+    done = Square()
+    done.get()
+    (artifact,) = store.rglob(done.furu_hash)
+    (artifact / ".furu" / "manifest.json").unlink()  # as if a newer furu wrote other files
+    (store / "furu.json").write_text('{"furu": 999}')
+    for node in (done, Square(side=3)):  # what is there, and what is not
+        with pytest.raises(FuruFormatError, match=r"has format 999.*upgrade furu-core"):
+            node.get()
+    assert artifact.is_dir()

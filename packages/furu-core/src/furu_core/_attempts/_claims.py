@@ -30,6 +30,7 @@ from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatu
 from furu_core._context._context import ExecContext
 from furu_core._files import discard, remove_tree, store_error, write_file
 from furu_core._output import _logging
+from furu_core._store import _format
 from furu_core._store._layout import (
     CHECKPOINT,
     LOG_FILE,
@@ -94,6 +95,7 @@ def claim(
 
 
 def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
+    _format.refuse_newer()
     staged = f"{paths.class_attempts}/{STAGED}{record.token}"
     target = f"{paths.attempts}/{record.number}"
     try:

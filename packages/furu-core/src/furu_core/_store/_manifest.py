@@ -26,6 +26,7 @@ import attrs
 
 from furu_core._files import read_file, write_file
 from furu_core._record_format import OMIT_EMPTY, RecordFormat
+from furu_core._store import _format
 from furu_core._store._layout import LOG_FILE, META, METADATA_FILE
 from furu_core.errors import FuruDamagedRecord, FuruResultError
 
@@ -156,6 +157,7 @@ def read(folder: str) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.isdir(folder):
             return None
+        _format.refuse_newer()
         raise DamagedArtifact(path, "the manifest is missing") from None
     try:
         return MANIFEST.from_bytes(data, path)
