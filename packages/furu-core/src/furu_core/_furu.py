@@ -194,7 +194,7 @@ class Furu(Generic[T_co]):
         """
         active = _context.active(self.furu_hash)
         if active is not None:
-            return Path(active.staging)
+            return Path(active.folder)
         folder = _hit.folder_of(self, node_paths(self))
         if folder is not None:
             return Path(folder)
@@ -217,7 +217,7 @@ class Furu(Generic[T_co]):
                 f"{short_name(self)} has no checkpoint folder, because it is not computed here",
                 hint="use checkpoint_dir in _create, and furu_dir for what shall last",
             )
-        folder = f"{active.attempt}/{CHECKPOINT}"
+        folder = f"{active.folder}.{CHECKPOINT}"
         return _made(folder)
 
     @property

@@ -105,6 +105,18 @@ def _start_time(pid: int) -> str | None:
     return None if not listing or state.startswith(_ZOMBIE_STATES) else start.strip()
 
 
+def may_have_children() -> bool:
+    """Whether this process has children, or the system does not tell."""
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children", "rb") as file:
+                if file.read():
+                    return True
+    except OSError:
+        return True
+    return False
+
+
 def _own_start_time(pid: int) -> str | None:
     # A container may show the /proc of another namespace, where this pid is another process.
     with suppress(OSError):

@@ -20,9 +20,13 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core import _files
 from furu_core._record_format import RecordFormat
+from furu_core._settings import _settings
 from furu_core._settings._settings import project_root
+from furu_core._store import _record_file
 
+FOLDER: Final = "provenance"  # in the store
 PATCH_LIMIT: Final = 64 * 1024
 UNTRACKED_LIMIT: Final = 200
 GIT_TIMEOUT_SECS: Final = 5.0
@@ -93,6 +97,26 @@ class Provenance:
         """The JSON of `record` as bytes, to be inserted into a larger JSON text."""
         return PROVENANCE.to_bytes(self)
 
+    def stored_in(self, store: str) -> str:
+        """The digest of `record_bytes`; where the store has no such file yet, it is written.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        digest = self._stored.get(store)
+        if digest is None:
+            digest = _record_file.digest(self.record_bytes).decode()
+            path = f"{store}/{FOLDER}/{digest}.json"
+            if not os.path.exists(path):
+                os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
+                _files.replace_file(path, self.record_bytes)
+            self._stored[store] = digest
+        return digest
+
+    @cached_property
+    def _stored(self) -> dict[str, str]:
+        return {}
+
 
 PROVENANCE: Final = RecordFormat(
     Provenance, "the provenance", version=1, dumps=partial(json.dumps, ensure_ascii=False)
@@ -112,6 +136,21 @@ def process_provenance() -> Provenance:
     if _captured is None:
         _captured = capture()
     return _captured
+
+
+def stored_digest() -> str:
+    """The digest of this process's provenance, whose file in the current store it names."""
+    return process_provenance().stored_in(str(_settings.settings().path))
+
+
+def read(digest: str) -> dict[str, Any] | None:
+    """The provenance with a digest as JSON; None where the current store does not have it."""
+    path = f"{_settings.settings().path}/{FOLDER}/{digest}.json"
+    try:
+        found: dict[str, Any] = json.loads(_files.read_file(path))
+    except (OSError, ValueError):
+        return None
+    return found
 
 
 def adopt_provenance(record: Mapping[str, Any]) -> None:

@@ -1,21 +1,21 @@
 """Attempts: who may compute a node, one at a time, without a lock that could be left behind.
 
-Attempts of a node are numbered. An attempt is claimed by renaming a prepared folder, which already
-holds its record, to ``.attempts/<hash>/<n>``: of two processes that try, one succeeds; and none
-ever sees an attempt without a record. Taking over from a dead holder means claiming ``n + 1``,
-never breaking ``n``; so a holder that was taken for dead and wakes again finds a higher number and
-stops.
+Attempts of a node are numbered. An attempt is claimed by making the folder ``.<hash>.<n>`` and then
+its record, both of which only one process can make. Taking over from a dead holder means claiming
+``n + 1``, never breaking ``n``; so a holder that was taken for dead and wakes again finds a higher
+number and stops. The numbers in use always begin at 1 and have no gap, since they are removed from
+the highest down; so nothing has to be listed.
 
 ::
 
-    .attempts/<hash>/<n>/lease          heartbeat of the holder
-    .attempts/<hash>/<n>/record.json    who computes, how it stands or ended and why
-    .attempts/<hash>/<n>/furu.log       output of the node's code
-    .attempts/<hash>/<n>/files/         staging, renamed to the artifact on success
-    .attempts/<hash>/<n>/checkpoint/    handed to attempt n + 1
-    .attempts/<hash>/<n>/violations     rules of the executor that the node's code broke
-    .attempts/<hash>/<n>/invalid/       an artifact that turned out to be bad
-    .attempts/<hash>/<n>/replaced/      a good one, while another takes its place
+    .<hash>.<n>/                  what the node's code writes; renamed to the artifact on success
+        .furu.json                the record: who computes, how it stands or ended and why
+        .furu.log                 output of the node's code, once it has ended and if there was any
+        .furu.violations          rules of the executor that the node's code broke
+    .<hash>.<n>  (a file)         the number of an attempt whose holder may wake, kept from others
+    .<hash>.<n>.checkpoint/       handed to attempt n + 1
+    .<hash>.<n>.invalid/          an artifact that turned out to be bad
+    .<hash>.<n>.replaced/         a good one, while another takes its place
 """
 
 from __future__ import annotations
@@ -31,21 +31,15 @@ from furu_core._attempts import _liveness, _records
 from furu_core._attempts._lease import Lease
 from furu_core._attempts._liveness import Judgement, Life
 from furu_core._attempts._outcomes import Holder
-from furu_core._attempts._records import AttemptRecord, AttemptStatus
+from furu_core._attempts._records import AttemptRecord
 from furu_core._files import store_error
 from furu_core._output import _logging
-from furu_core._store._layout import (
-    LOG_FILE,
-    NodePaths,
-)
+from furu_core._settings import _settings
+from furu_core._store._layout import LOG_FILE, NodePaths
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
-STAGING: Final = "files"
-INVALID: Final = "invalid"
-REPLACED: Final = "replaced"
-STAGED: Final = ".new-"
 UNREADABLE: Final = (OSError, FuruDamagedRecord, FuruFormatError)
-_UNSEEN: Final = Judgement(Life.ALIVE, "it is listed, but cannot be seen from here yet")
+_UNSEEN: Final = Judgement(Life.ALIVE, "it was claimed, but cannot be seen from here yet")
 _log = _logging.log.getChild("attempts")
 
 
@@ -57,23 +51,18 @@ class Attempt:
         paths: the node's folders.
         record: as written when the attempt was claimed.
         lease: shows other processes that this one lives.
+        claim: the line of the record file that was written then.
     """
 
     paths: NodePaths
     record: AttemptRecord
     lease: Lease
+    claim: bytes
 
     @property
     def folder(self) -> str:
-        return f"{self.paths.attempts}/{self.record.number}"
-
-    @property
-    def staging(self) -> str:
-        return f"{self.folder}/{STAGING}"
-
-    @property
-    def log(self) -> str:
-        return f"{self.folder}/{LOG_FILE}"
+        """The attempt's folder, in which the node's code writes its files."""
+        return self.paths.attempt(self.record.number)
 
 
 @attrs.frozen
@@ -85,12 +74,14 @@ class LatestAttempt:
         folder: its folder.
         record: None when it is damaged, or cannot be seen from here yet.
         judgement: of its holder, for an attempt that has not ended; else None.
+        is_kept_number: whether it exists only so that its number is not given out again.
     """
 
     number: int
     folder: str
     record: AttemptRecord | None
     judgement: Judgement | None
+    is_kept_number: bool = False
 
     @property
     def alive(self) -> bool:
@@ -106,21 +97,21 @@ class LatestAttempt:
             return "a process of another host, whose record cannot be seen from here yet,"
         return "a process whose record is damaged"
 
-    @property
-    def is_kept_number(self) -> bool:
-        """Whether the attempt exists only so that its number is not given out again."""
-        return self.record is not None and self.record.status is AttemptStatus.PUBLISHED
-
 
 def numbers(paths: NodePaths) -> list[int]:
-    """The numbers of the node's attempts on disk, ascending."""
+    """The numbers of the node's attempts on disk, ascending from 1.
+
+    Raises:
+        FuruStoreError: the store cannot be read.
+    """
+    number = 1
     try:
-        names = os.listdir(paths.attempts)
+        while os.lstat(paths.attempt(number)):
+            number += 1
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return list(range(1, number))
     except OSError as error:
-        raise store_error(error, paths.attempts, doing="read") from error
-    return sorted(int(name) for name in names if name.isdecimal())
+        raise store_error(error, paths.attempt(number), doing="read") from error
 
 
 def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
@@ -134,34 +125,39 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
         FuruFormatError: a newer furu wrote its record.
     """
     while True:
-        found = _look_at_newest(paths, lease_secs)
+        known = numbers(paths)
+        if not known:
+            return None
+        found = _look_at(paths, known[-1], lease_secs)
         # An attempt that was published and cleaned up while it was judged looks dead. Claiming the
         # number after it would leave a gap, because by then the numbers start again at 1.
-        if found is None or not _is_dead(found) or not _changed_hands(found):
+        if found is not None and not (_is_dead(found) and _changed_hands(found)):
             return found
 
 
-def _look_at_newest(paths: NodePaths, lease_secs: float) -> LatestAttempt | None:
-    for number in reversed(numbers(paths)):
-        folder = f"{paths.attempts}/{number}"
-        try:
-            record = _records.read(folder)
-        except FileNotFoundError:
-            if not os.path.isdir(folder):
-                if number not in numbers(paths):
-                    continue  # published and cleaned up in this moment
-                # Another host claimed it, and this host's caches do not show it yet.
-                return LatestAttempt(number, folder, None, _UNSEEN)
-            return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
-        except FuruDamagedRecord as damage:
-            _log.warning("%s; it will be set aside", damage.message)
-            return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
-        except OSError as error:
-            raise store_error(error, folder, doing="read") from error
-        if record.status is not AttemptStatus.RUNNING:
-            return LatestAttempt(number, folder, record, None)
-        return LatestAttempt(number, folder, record, _liveness.judge(folder, record))
-    return None
+def unseen(paths: NodePaths, number: int) -> LatestAttempt:
+    """An attempt that another host claimed, and that this host's caches do not show yet."""
+    return LatestAttempt(number, paths.attempt(number), None, _UNSEEN)
+
+
+def _look_at(paths: NodePaths, number: int, lease_secs: float) -> LatestAttempt | None:
+    """An attempt, its holder judged; None when it was published and cleaned up in this moment."""
+    folder = paths.attempt(number)
+    try:
+        record = _records.read(folder)
+    except FileNotFoundError:
+        if not os.path.isdir(folder):
+            return None
+        return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
+    except NotADirectoryError:
+        return LatestAttempt(number, folder, None, None, is_kept_number=True)
+    except FuruDamagedRecord as damage:
+        _log.warning("%s; it will be set aside", damage.message)
+        return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
+    except OSError as error:
+        raise store_error(error, folder, doing="read") from error
+    judgement = None if record.ended is not None else _liveness.judge(folder, record)
+    return LatestAttempt(number, folder, record, judgement)
 
 
 def _is_dead(found: LatestAttempt) -> bool:
@@ -184,7 +180,7 @@ def latest_of_any_furu(paths: NodePaths, *, lease_secs: float) -> LatestAttempt 
         return latest(paths, lease_secs=lease_secs)
     except FuruFormatError:
         number = numbers(paths)[-1]
-        folder = f"{paths.attempts}/{number}"
+        folder = paths.attempt(number)
         return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
 
 
@@ -201,16 +197,27 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
     if attempt.record.number == 1:
         return []
     records = []
-    for number in numbers(attempt.paths):
-        if number < attempt.record.number:
-            with suppress(*UNREADABLE):
-                records.append(_records.read(f"{attempt.paths.attempts}/{number}"))
+    for number in range(1, attempt.record.number):
+        with suppress(*UNREADABLE):
+            records.append(_records.read(attempt.paths.attempt(number)))
     return records
 
 
 def log_of(folder: str) -> Path:
-    """The log of the attempt in `folder`."""
-    return Path(folder) / LOG_FILE
+    """The log of the attempt in `folder`: while it runs, the file that its output goes to."""
+    ended = Path(folder) / LOG_FILE
+    if ended.exists():
+        return ended
+    with suppress(*UNREADABLE):
+        record = _records.read(folder)
+        if record.ended is None and record.log:
+            return Path(output_file(record))
+    return ended
+
+
+def output_file(record: AttemptRecord) -> str:
+    """The file that the output of a running attempt goes to."""
+    return f"{_settings.settings().path}/{record.log}"
 
 
 def kept_log(folder: str) -> Path | None:

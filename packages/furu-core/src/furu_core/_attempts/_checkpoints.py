@@ -15,7 +15,7 @@ from stat import S_ISREG
 from typing import Final
 
 from furu_core._attempts import _records
-from furu_core._attempts._attempts import UNREADABLE, numbers
+from furu_core._attempts._attempts import UNREADABLE
 from furu_core._store._layout import (
     CHECKPOINT,
     NodePaths,
@@ -28,12 +28,11 @@ _BLOCKS_OF_ONE: Final = 64
 
 def made_progress(paths: NodePaths, number: int) -> bool:
     """Whether an attempt changed its checkpoint folder since it started."""
-    folder = f"{paths.attempts}/{number}"
     try:
-        started_with = _records.read(folder).checkpoint
+        started_with = _records.read(paths.attempt(number)).checkpoint
     except UNREADABLE:
         return False
-    return fingerprint(f"{folder}/{CHECKPOINT}") != started_with
+    return fingerprint(paths.beside(number, CHECKPOINT)) != started_with
 
 
 def fingerprint_before(paths: NodePaths, number: int) -> str:
@@ -46,11 +45,9 @@ def fingerprint_before(paths: NodePaths, number: int) -> str:
 
 def checkpoint_before(paths: NodePaths, number: int) -> str | None:
     """The newest checkpoint folder of the attempts before `number`."""
-    if number == 1:
-        return None
-    for earlier in reversed(numbers(paths)):
-        folder = f"{paths.attempts}/{earlier}/{CHECKPOINT}"
-        if earlier < number and os.path.isdir(folder):
+    for earlier in range(number - 1, 0, -1):
+        folder = paths.beside(earlier, CHECKPOINT)
+        if os.path.isdir(folder):
             return folder
     return None
 
@@ -59,7 +56,7 @@ def hand_over(paths: NodePaths, number: int) -> None:
     """Move the newest checkpoint of earlier attempts into attempt `number`."""
     folder = checkpoint_before(paths, number)
     if folder is not None:
-        os.rename(folder, f"{paths.attempts}/{number}/{CHECKPOINT}")
+        os.rename(folder, paths.beside(number, CHECKPOINT))
 
 
 def fingerprint(folder: str) -> str:

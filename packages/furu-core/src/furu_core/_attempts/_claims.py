@@ -1,50 +1,45 @@
 """Claiming attempts, holding them and ending them.
 
-Of two processes that claim one number, the rename of a prepared folder lets one succeed. Only the
-holder of an attempt writes its record; once the holder is dead, the process that saw it die does.
+Of two processes that claim one number, one succeeds in making the attempt's folder, and one in
+making its record. Only the holder of an attempt writes its record; once the holder is dead, the
+process that saw it die does.
 """
 
 from __future__ import annotations
 
-import errno
+import itertools
 import os
 import threading
 import time
 from contextlib import suppress
 from typing import Final
 
-import attrs
-
 from furu_core import _process_ids
-from furu_core._attempts import _checkpoints, _lease, _liveness, _records
-from furu_core._attempts._attempts import (
-    STAGED,
-    STAGING,
-    UNREADABLE,
-    Attempt,
-    LatestAttempt,
-    numbers,
-)
+from furu_core._attempts import _attempts, _checkpoints, _lease, _liveness, _records
+from furu_core._attempts._attempts import UNREADABLE, Attempt, LatestAttempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptRecord, AttemptStatus
 from furu_core._context._context import ExecContext
-from furu_core._files import discard, remove_tree, store_error, write_file
-from furu_core._output import _logging
-from furu_core._store import _format
-from furu_core._store._layout import (
-    CHECKPOINT,
-    LOG_FILE,
-    META,
-    NodePaths,
-)
-from furu_core.errors import FuruDamagedRecord, FuruFormatError
+from furu_core._files import discard, remove_tree, store_error
+from furu_core._output import _logging, _spool
+from furu_core._store import _format, _record_file
+from furu_core._store._layout import CHECKPOINT, LOG_FILE, RECORD_FILE, NodePaths
 
-_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST)
 _log = _logging.log.getChild("attempts")
+_secret = os.urandom(8).hex()
+_claims: Final = itertools.count(1)
 
 
 def claim(
-    paths: NodePaths, number: int, *, node: str, context: ExecContext, lease_secs: float
+    paths: NodePaths,
+    number: int,
+    *,
+    node: str,
+    context: ExecContext,
+    lease_secs: float,
+    class_name: str = "",
+    config: str = "null",
+    log: str = "",
 ) -> Attempt | None:
     """Claim attempt `number` of a node; None when another process claimed it first.
 
@@ -54,147 +49,153 @@ def claim(
         node: the node's short name.
         context: for which executor, run and spec key the attempt is made.
         lease_secs: seconds without a heartbeat after which others may take over.
+        class_name: the name of the node's class in the hash.
+        config: the JSON of the node's config.
+        log: the file that will have the output, below the store.
 
     Raises:
         FuruStoreError: the store cannot be written.
     """
+    folder = paths.attempt(number)
+    try:
+        _format.enter()
+        if not _make_folder(folder):
+            return None
+        checkpoint = _checkpoints.fingerprint_before(paths, number)
+    except OSError as error:
+        raise store_error(error, folder) from error
     record = AttemptRecord(
         number=number,
-        token=os.urandom(8).hex(),
+        token=f"{_secret}-{next(_claims)}",
         node=node,
-        status=AttemptStatus.RUNNING,
+        class_name=class_name,
+        hash=paths.hash,
         holder=_process_ids.this_process(),
         started=time.time(),
         lease_secs=lease_secs,
-        checkpoint=_checkpoints.fingerprint_before(paths, number),
+        log=log,
+        checkpoint=checkpoint,
         executor=context.executor,
         run_id=context.run_id,
         spec_key=context.spec_key,
         submission=context.submission,
     )
+    line = _records.claim_bytes(record, config)
     _liveness.held[record.token] = threading.get_ident()
     try:
-        if not _claim_folder(paths, record):
+        if not _record_file.create(folder, line):
             _liveness.held.pop(record.token, None)
-            return None
-        folder = f"{paths.attempts}/{number}"
+            return None  # this process slept for so long that another one took the folder
         try:
             _checkpoints.hand_over(paths, number)
-            return Attempt(paths, record, _lease.hold(folder, record.token, lease_secs))
+            return Attempt(paths, record, _lease.hold(folder, record.token, lease_secs), line)
         except BaseException:
             # Other processes would take the claimed attempt for running while this process lives.
-            if not os.path.isdir(f"{folder}/{CHECKPOINT}"):
-                discard(folder, paths.class_attempts)
+            if not os.path.isdir(paths.beside(number, CHECKPOINT)):
+                discard(folder)
             raise
     except OSError as error:
         _liveness.held.pop(record.token, None)
-        raise store_error(error, paths.attempts) from error
+        with suppress(OSError):
+            os.rmdir(folder)
+        raise store_error(error, folder) from error
     except BaseException:
         _liveness.held.pop(record.token, None)
         raise
 
 
-def _claim_folder(paths: NodePaths, record: AttemptRecord) -> bool:
-    _format.refuse_newer()
-    staged = f"{paths.class_attempts}/{STAGED}{record.token}"
-    target = f"{paths.attempts}/{record.number}"
+def _make_folder(folder: str) -> bool:
+    """Make the folder of an attempt; False where there is one."""
     try:
-        _make_dir(paths.attempts)
-        os.mkdir(staged)
-        os.mkdir(f"{staged}/{STAGING}")
-        os.mkdir(f"{staged}/{STAGING}/{META}")
-        write_file(f"{staged}/{_records.RECORD_FILE}", _records.RECORD.to_bytes(record))
-        while True:
-            try:
-                os.rename(staged, target)
-                return True
-            except FileNotFoundError:
-                # The node's folder was cleaned up in this moment; or, on a network filesystem, the
-                # rename was done and its reply lost, so that the repeated request found nothing.
-                if not os.path.isdir(staged):
-                    return _is_ours(target, record)
-                _make_dir(paths.attempts)
-            except OSError as error:
-                if error.errno not in _TAKEN:
-                    raise
-                # The faster process may be done by now, so whether `target` exists tells nothing.
-                remove_tree(staged)
-                return False
-    except OSError:
-        remove_tree(staged)
-        raise
-
-
-def _is_ours(target: str, record: AttemptRecord) -> bool:
-    with suppress(*UNREADABLE):
-        return _records.read(target).token == record.token
-    return False
-
-
-def _make_dir(path: str) -> None:
-    try:
-        os.mkdir(path)
+        os.mkdir(folder)
     except FileExistsError:
-        return
+        return False
     except FileNotFoundError:
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            return False
+    return True
 
 
 def is_superseded(attempt: Attempt) -> bool:
-    """Whether another attempt took over from `attempt`, or its folder was removed.
-
-    Numbers start again at 1 once a node's folder was removed, so only the record tells to which
-    attempt a folder belongs.
-    """
-    known = numbers(attempt.paths)
-    newest = known[-1] if known else 0
-    return newest != attempt.record.number or not is_still_ours(attempt)
+    """Whether another attempt took over from `attempt`, or its folder was removed."""
+    after = attempt.paths.attempt(attempt.record.number + 1)
+    return os.path.lexists(after) or not is_still_ours(attempt)
 
 
 def is_still_ours(attempt: Attempt) -> bool:
     """Whether an attempt's folder is still its own, not that of a later one of the same number."""
     try:
-        return _records.holds(attempt.folder, attempt.record.token)
-    except FuruDamagedRecord:
-        return True  # every claim brings a whole record, so it is ours that was damaged
-    except (OSError, FuruFormatError):
+        return _records.is_of(attempt.folder, attempt.record.token)
+    except OSError:
         return False
 
 
+def append(attempt: Attempt, manifest: bytes, story: bytes, *, sync: bool = False) -> bool:
+    """Append to an attempt's record how it ended; False where its folder is not its own any more.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if _record_file.append(attempt.folder, attempt.record.token, manifest, story, sync=sync):
+        return True
+    if not is_still_ours(attempt):
+        return False
+    _record_file.rewrite(attempt.folder, attempt.claim, manifest, story)  # something damaged it
+    return True
+
+
 def end(attempt: Attempt, status: AttemptStatus, ended: AttemptEnd) -> None:
-    """Record how an attempt ended, drop its staging folder and release its lease."""
+    """Record how an attempt ended, drop the files of the node's code, and stop the heartbeat."""
     if not is_still_ours(attempt):
         release(attempt)  # the folder there now belongs to another attempt
         return
-    discard(attempt.staging)  # first, because on a full disk the record needs the room
-    record = attrs.evolve(attempt.record, status=status, ended=ended)
+    drop_files(attempt.folder)  # first, because on a full disk the record needs the room
     try:
-        _records.replace(attempt.folder, record)
+        append(attempt, b"", _records.story_bytes(status, ended, {}))
     except OSError as error:
         # The attempt must not stay behind as running, or others would wait for this process.
-        # Without record and lease it counts as dead; its log and checkpoint are worth keeping.
+        # Without a record it counts as dead; its log and checkpoint are worth keeping.
         _log.warning("%s cannot be recorded: %s", attempt.folder, error)
         with suppress(OSError):
-            os.unlink(f"{attempt.folder}/{_records.RECORD_FILE}")
+            os.unlink(f"{attempt.folder}/{RECORD_FILE}")
     release(attempt)
+
+
+def drop_files(folder: str) -> None:
+    """Remove what the node's code wrote in an attempt's folder; its record and log stay."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.name in (RECORD_FILE, LOG_FILE):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(entry.path)
+            else:
+                with suppress(OSError):
+                    os.unlink(entry.path)
 
 
 def release(attempt: Attempt) -> None:
     """Stop the heartbeat of an attempt."""
     _liveness.held.pop(attempt.record.token, None)
     attempt.lease.release()
+    _spool.give_back(attempt.record.log)
 
 
 def withdraw(attempt: Attempt) -> None:
     """Give an attempt back as if it had never been claimed."""
-    if os.path.isdir(f"{attempt.folder}/{CHECKPOINT}"):  # the next attempt goes on from it
+    if os.path.isdir(attempt.paths.beside(attempt.record.number, CHECKPOINT)):
+        # The next attempt goes on from the checkpoint.
         ended = AttemptEnd(
             time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began"
         )
         end(attempt, AttemptStatus.CANCELLED, ended)
         return
     release(attempt)
-    discard(attempt.folder, attempt.paths.class_attempts)
+    if is_still_ours(attempt):
+        discard(attempt.folder)
 
 
 def record_end(
@@ -208,34 +209,44 @@ def record_end(
     As its holder is dead, the record still has one writer. An attempt that has ended already, or is
     gone, stays as it is.
     """
-    folder = f"{paths.attempts}/{number}"
+    folder = paths.attempt(number)
     try:
         record = _records.read(folder)
     except UNREADABLE:
         return
-    if record.status is not AttemptStatus.RUNNING:
+    if record.ended is not None:
         return
-    keep_log(folder)
-    discard(f"{folder}/{STAGING}")
+    keep_log(folder, record)
+    drop_files(folder)
     with suppress(OSError):
-        _records.replace(folder, attrs.evolve(record, status=status, ended=ended))
-        os.unlink(f"{folder}/{_lease.LEASE_FILE}")
+        # Where its holder died between its last line and the rename, that line must not count.
+        line = _record_file.read(folder).claim
+        _record_file.rewrite(folder, line, b"", _records.story_bytes(status, ended, {}))
 
 
 def set_aside_dead(attempt: LatestAttempt) -> None:
-    """Drop the staging folder of an attempt that died, once its successor is claimed."""
-    keep_log(attempt.folder)
-    discard(f"{attempt.folder}/{STAGING}")
-    if attempt.record is None:
-        with suppress(OSError):
-            os.rename(
-                f"{attempt.folder}/{_records.RECORD_FILE}",
-                f"{attempt.folder}/{_records.RECORD_FILE}.damaged",
-            )
+    """Drop the files of an attempt that died, once its successor is claimed."""
+    if attempt.is_kept_number:
+        return
+    keep_log(attempt.folder, attempt.record)
+    drop_files(attempt.folder)
 
 
-def keep_log(folder: str) -> None:
-    """Move the log of an attempt out of its staging folder, where a failed publishing leaves it."""
-    if not os.path.exists(f"{folder}/{LOG_FILE}"):
-        with suppress(OSError):
-            os.rename(f"{folder}/{STAGING}/{META}/{LOG_FILE}", f"{folder}/{LOG_FILE}")
+def keep_log(folder: str, record: AttemptRecord | None) -> None:
+    """Move the output of a dead attempt, which its process left where running nodes print to."""
+    if record is None or not record.log:
+        return
+    output = _attempts.output_file(record)
+    with suppress(OSError):
+        if not os.path.getsize(output):
+            os.unlink(output)
+        elif not os.path.exists(f"{folder}/{LOG_FILE}"):
+            os.rename(output, f"{folder}/{LOG_FILE}")
+
+
+def _after_fork() -> None:
+    global _secret
+    _secret = os.urandom(8).hex()
+
+
+os.register_at_fork(after_in_child=_after_fork)

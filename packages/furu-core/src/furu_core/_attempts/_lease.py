@@ -1,9 +1,8 @@
 """Leases: the heartbeat by which an attempt's holder shows that it lives; `_liveness` judges it.
 
-At first the attempt's record, just written, shows it. An attempt that lasts longer than a fraction
-of its lease gets a lease file, which one thread for all attempts of the process touches from then
-on; so the many short nodes of a graph pay for neither a thread nor a file each. A holder never
-contends for the lease of another one.
+The time of the attempt's record is the heartbeat. One thread for all attempts of the process
+touches those that last longer than a fraction of their lease; so the many short nodes of a graph pay
+nothing. A holder never contends for the lease of another one.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from typing import Final
 
 from furu_core._attempts import _records
 from furu_core._background import Background
-from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
+from furu_core._store._layout import RECORD_FILE
+from furu_core.errors import FuruStoreError
 
-LEASE_FILE: Final = "lease"
 # The time between two touches, as a part of the lease's duration; at first the record's age counts.
 _BEAT_FRACTION: Final = 0.2
 _TROUBLE_SECS: Final = 0.1
@@ -50,14 +49,14 @@ class Lease:
         self._in_trouble = False
 
     def beat(self) -> None:
-        """Touch the lease file, unless the lease was released; warn the first time this fails."""
+        """Touch the record, unless the lease was released; warn the first time this fails."""
         self.due = time.monotonic() + self._pause
         with self._mutex:
             if self._released:
                 return
             try:
                 self._touch()
-            except (OSError, FuruFormatError) as error:
+            except OSError as error:
                 trouble = error
             else:
                 self._in_trouble = False
@@ -71,15 +70,10 @@ class Lease:
         _keeper.forget(self)
         with self._mutex:
             self._released = True
-            if self._fd is not None:
-                path = f"{self.folder}/{LEASE_FILE}"
-                with suppress(OSError):
-                    if os.path.samestat(os.stat(path), os.fstat(self._fd)):
-                        os.unlink(path)
-                self._close()
+            self._close()
 
     def after_fork(self) -> None:
-        """Close the lease file in a forked child, which does not hold the attempt."""
+        """Close the record in a forked child, which does not hold the attempt."""
         self._mutex = threading.Lock()
         self._released = True
         self._close()
@@ -90,8 +84,7 @@ class Lease:
         if self._fd is None:
             if not self._is_ours():
                 raise FileNotFoundError(errno.ENOENT, "it was removed", self.folder)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-            self._fd = os.open(f"{self.folder}/{LEASE_FILE}", flags, 0o666)
+            self._fd = os.open(f"{self.folder}/{RECORD_FILE}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.utime(self._fd)
         except OSError:
@@ -99,10 +92,7 @@ class Lease:
             raise
 
     def _is_ours(self) -> bool:
-        try:
-            return _records.holds(self.folder, self._token)
-        except FuruDamagedRecord:
-            return True  # every claim brings a whole record, so it is ours that was damaged
+        return _records.is_of(self.folder, self._token)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, None

@@ -12,15 +12,12 @@ from typing import Final
 import attrs
 
 from furu_core import _process_ids
-from furu_core._attempts import _records
-from furu_core._attempts._lease import LEASE_FILE
 from furu_core._attempts._records import AttemptRecord
 from furu_core._context import _context
 from furu_core._files import filesystem_time
-from furu_core._store._layout import (
-    ATTEMPTS,
-)
+from furu_core._store._layout import RECORD_FILE
 
+_CLAIM_SECS: Final = 2.0  # between making an attempt's folder and its record
 held: dict[str, int] = {}  # tokens of this process's attempts, and the threads that hold them
 
 
@@ -65,11 +62,13 @@ def judge(folder: str, record: AttemptRecord) -> Judgement:
 
 
 def judge_unread(folder: str, lease_secs: float) -> Judgement:
-    """Judge the holder of an attempt whose record cannot be read."""
-    # A holder may still keep its lease fresh although something damaged its record.
-    if not os.path.exists(f"{folder}/{LEASE_FILE}"):
-        return Judgement(Life.DEAD, "its record is damaged and it has no lease")
-    return _judge_age(folder, lease_secs, "the holder of a damaged record")
+    """Judge the holder of an attempt whose record is missing or cannot be read."""
+    # A holder keeps its lease fresh although something damaged its record.
+    if os.path.exists(f"{folder}/{RECORD_FILE}"):
+        return _judge_age(folder, lease_secs, "the holder of a damaged record")
+    # Whoever sleeps longer than this between the claim's two steps finds that the folder is gone, or
+    # a higher number, and does not publish.
+    return _judge_age(folder, min(lease_secs, _CLAIM_SECS), "whoever was just claiming it")
 
 
 def _judge_age(folder: str, lease_secs: float, holder: str) -> Judgement:
@@ -99,10 +98,9 @@ def lease_age(folder: str) -> float | None:
 
 
 def _last_touched(folder: str) -> os.stat_result | None:
-    # Right after its claim an attempt has a record but no lease file yet.
-    for name in (LEASE_FILE, _records.RECORD_FILE, ""):
+    for path in (f"{folder}/{RECORD_FILE}", folder):
         with suppress(FileNotFoundError, NotADirectoryError):
-            return os.stat(f"{folder}/{name}" if name else folder)
+            return os.stat(path)
     return None
 
 
@@ -117,8 +115,7 @@ def _filesystem_now(folder: str, device: int) -> float | None:
     """
     measured, offset = _offsets.get(device, (-_OFFSET_SECS, 0.0))
     if time.monotonic() - measured >= _OFFSET_SECS:
-        # In `.attempts` itself, because it is never removed while another process looks.
-        now = _probe(folder[: folder.rindex(f"/{ATTEMPTS}/") + len(ATTEMPTS) + 1])
+        now = _probe(os.path.dirname(folder))
         if now is None:
             return None
         measured, offset = time.monotonic(), now - time.monotonic()

@@ -1,38 +1,65 @@
-"""Publishing an artifact, replacing it, and moving a bad one aside."""
+"""Publishing an artifact, replacing it, moving a bad one aside, and removing ended attempts.
+
+While something is removed, its folder has a temporary name. When the process is killed meanwhile,
+nothing but the sweep here would ever remove that folder.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 from contextlib import suppress
+from typing import Final
 
-from furu_core._attempts import _attempts
-from furu_core._attempts._attempts import Attempt
-from furu_core._store._layout import NodePaths
+from furu_core import _process_ids
+from furu_core._attempts import _attempts, _checkpoints, _liveness, _records
+from furu_core._attempts._attempts import UNREADABLE, Attempt
+from furu_core._attempts._claims import release
+from furu_core._attempts._records import AttemptRecord
+from furu_core._files import PROBE, TRASH, discard
+from furu_core._store._layout import (
+    CHECKPOINT,
+    INVALID,
+    REPLACED,
+    NodePaths,
+    attempted_in,
+    is_hash,
+)
 from furu_core._store._places import is_published
+from furu_core.errors import FuruFormatError
+
+# Preparing a folder takes milliseconds, but the machine may be suspended for hours meanwhile.
+_OLD_SECS: Final = 24 * 3600.0
+_KEEP: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_swept: set[str] = set()
 
 
 def publish(attempt: Attempt, *, replace: bool) -> bool:
-    """Rename the staging folder to the artifact; False when another attempt's is there already.
+    """Rename an attempt's folder to the artifact; False when another attempt's is there already.
 
     Args:
-        attempt: the attempt; its staging folder is complete.
-        replace: move an artifact that is there into the attempt's folder first.
+        attempt: the attempt; its folder is complete.
+        replace: move an artifact that is there aside first.
     """
-    artifact = attempt.paths.artifact
+    paths, number = attempt.paths, attempt.record.number
     if replace:
         with suppress(FileNotFoundError):
-            os.rename(artifact, f"{attempt.folder}/{_attempts.REPLACED}")
+            os.rename(paths.artifact, paths.beside(number, REPLACED))
     try:
-        os.rename(attempt.staging, artifact)
+        # The slashes keep it from renaming a file: another process may have put one in its place.
+        os.rename(f"{attempt.folder}/", f"{paths.artifact}/")
     except OSError as error:
         if replace:
-            put_back_replaced(attempt.paths)
+            put_back_replaced(paths)
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
+        if error.errno == errno.ENOTDIR and os.path.isfile(paths.artifact):
+            raise  # nothing of furu's stands where the artifact should
         # Over a network the rename may be done and its reply lost: then its repetition fails.
-        if os.path.isdir(attempt.staging) or not is_published(attempt.paths):
+        if os.path.isdir(attempt.folder) or not is_published(paths):
             raise
+        with suppress(*UNREADABLE):
+            return _records.holds(paths.artifact, attempt.record.token)
         return False
     return True
 
@@ -50,11 +77,131 @@ def is_being_replaced(paths: NodePaths) -> bool:
 
 
 def _replaced(paths: NodePaths) -> list[str]:
-    folders = [f"{paths.attempts}/{n}/{_attempts.REPLACED}" for n in _attempts.numbers(paths)]
+    folders = [paths.beside(n, REPLACED) for n in _attempts.numbers(paths)]
     return [folder for folder in reversed(folders) if os.path.isdir(folder)]
 
 
 def move_aside(attempt: Attempt) -> None:
-    """Move the artifact of a node into the folder of an attempt at it."""
+    """Move the artifact of a node beside an attempt at it."""
     with suppress(FileNotFoundError):
-        os.rename(attempt.paths.artifact, f"{attempt.folder}/{_attempts.INVALID}")
+        os.rename(attempt.paths.artifact, attempt.paths.beside(attempt.record.number, INVALID))
+
+
+# Removing ended attempts
+
+
+def clean_up(attempt: Attempt) -> None:
+    """Remove the attempts of a node up to this one, after its artifact was published or deleted.
+
+    A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
+    artifact by itself. Of an earlier attempt whose holder may still wake up, the number stays, so
+    that it is not given out again.
+    """
+    release(attempt)
+    paths, number = attempt.paths, attempt.record.number
+    with suppress(OSError):  # it was published, so its folder is gone, or is another's by now
+        if _records.holds(attempt.folder, attempt.record.token):
+            discard(attempt.folder)
+    for kind in (CHECKPOINT,) if number == 1 else (CHECKPOINT, INVALID, REPLACED):
+        discard(paths.beside(number, kind))
+    if number > 1:
+        _remove(paths, number - 1)
+    with suppress(OSError):
+        os.unlink(paths.submission)  # obsolete now
+
+
+def remove_all(paths: NodePaths) -> None:
+    """Remove all attempts of a node, of which none has a living holder."""
+    known = _attempts.numbers(paths)
+    if known:
+        _remove(paths, known[-1])
+    with suppress(OSError):
+        os.unlink(paths.submission)
+
+
+def _remove(paths: NodePaths, last: int) -> None:
+    """Remove the attempts up to a number, from the highest down; keep numbers that may be needed.
+
+    Below a number that is kept all are, because those in use must have no gap.
+    """
+    kept = False
+    for number in range(last, 0, -1):
+        folder = paths.attempt(number)
+        for kind in (CHECKPOINT, INVALID, REPLACED):
+            discard(paths.beside(number, kind))
+        if os.path.isfile(folder):
+            kept = True
+            continue
+        kept = kept or may_wake(folder)
+        discard(folder)
+        if kept:
+            with suppress(OSError):
+                os.close(os.open(folder, _KEEP, 0o666))
+
+
+def may_wake(folder: str) -> bool:
+    """Whether the holder of the attempt in a folder may still believe to hold it."""
+    try:
+        record = _records.read(folder)
+    except FileNotFoundError:
+        return False  # without a record nobody holds it
+    except UNREADABLE:
+        return True
+    return _holder_may_wake(record)
+
+
+def _holder_may_wake(record: AttemptRecord) -> bool:
+    return record.ended is None and _process_ids.process_is_gone(record.holder) is not True
+
+
+def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
+    """Remove old leftovers in the class folder of a node, once per process and class.
+
+    Leftovers are what was being removed a day ago, and attempts at published nodes whose holder is
+    dead.
+    """
+    folder = paths.class_dir
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return  # there is none yet
+    for name in names:
+        if name.startswith((TRASH, PROBE)) and _is_old(f"{folder}/{name}"):
+            if name.startswith(PROBE):
+                with suppress(OSError):
+                    os.unlink(f"{folder}/{name}")
+            else:
+                discard(f"{folder}/{name}")
+    attempted = attempted_in(names) - {paths.hash}
+    for name in attempted.intersection(name for name in names if is_hash(name)):
+        _clean_up_dead(NodePaths(folder, name), lease_secs=lease_secs)
+
+
+def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
+    """Remove the attempts of a published node whose holder died and will not come back.
+
+    The holder died between publishing and cleaning up; or while it computed the node once more, and
+    then the attempt is kept for a day, and for good where it left a checkpoint to go on from.
+    """
+    try:
+        newest = _attempts.latest(paths, lease_secs=lease_secs)
+    except FuruFormatError:
+        return  # only the furu that wrote the record can judge it
+    if newest is None:
+        if _is_old(paths.submission):
+            remove_all(paths)
+        return
+    if newest.alive or newest.is_kept_number or (newest.record and newest.record.ended):
+        return  # its record and log may still be worth reading
+    if may_wake(newest.folder) or not _is_old(newest.folder):
+        return
+    if _checkpoints.checkpoint_before(paths, newest.number + 1) is None:
+        remove_all(paths)
+
+
+def _is_old(path: str) -> bool:
+    age = _liveness.lease_age(path)
+    return age is not None and age > _OLD_SECS

@@ -1,23 +1,26 @@
-"""The record of an attempt: `record.json`.
+"""The record of an attempt, which becomes that of the artifact.
 
-One process writes it, by replacing it whole; any process reads it.
+One process writes it: a line when the attempt begins, and one when it ends. Any process reads it.
+See `_record_file`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from furu_core import _text
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._context._submission import Submission
-from furu_core._files import read_file, replace_file
 from furu_core._process_ids import ProcessId
-from furu_core._record_format import RecordFormat
-
-RECORD_FILE: Final = "record.json"
+from furu_core._record_format import OMIT_EMPTY, RecordFormat, from_json, to_json
+from furu_core._store import _record_file
+from furu_core._store._layout import RECORD_FILE
+from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 
 class AttemptStatus(Enum):
@@ -56,74 +59,143 @@ class AttemptRecord:
 
     Attributes:
         number: counts the node's attempts from 1.
-        token: drawn at random, tells two claims of one number apart.
+        token: tells two claims of one number apart.
         node: short name of the node.
-        status: how the attempt stands.
+        class_name: name of its class in the hash.
+        hash: its hash.
         holder: the process that computes.
         started: seconds since the epoch, by the holder's clock.
         lease_secs: seconds without a heartbeat after which the attempt counts as dead.
+        log: the file that has the output while the attempt runs, below the store.
         checkpoint: fingerprint of the checkpoint folder when the attempt started.
         executor: name of the executor, empty for an interactive `get()`.
         run_id: the executor's run.
         spec_key: the spec key of the worker.
         submission: the scheduler's job, where there is one.
+        status: how the attempt stands.
         ended: how it ended; None while it runs.
     """
 
     number: int
     token: str
     node: str
-    status: AttemptStatus
     holder: ProcessId
     started: float
     lease_secs: float
-    checkpoint: str = ""
-    executor: str = ""
-    run_id: str = ""
-    spec_key: str = ""
-    submission: Submission | None = None
-    ended: AttemptEnd | None = None
+    class_name: str = ""
+    hash: str = ""
+    log: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    checkpoint: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    executor: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    run_id: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    spec_key: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    submission: Submission | None = attrs.field(default=None, metadata=OMIT_EMPTY)
+    status: AttemptStatus = AttemptStatus.RUNNING
+    ended: AttemptEnd | None = attrs.field(default=None, metadata=OMIT_EMPTY)
 
 
 RECORD: Final = RecordFormat(
     AttemptRecord,
     "the record of an attempt",
-    version=1,
+    version=_record_file.VERSION,
+    key="furu",
     next_step_other_version="use the furu that wrote it or a newer one, or remove the node with `furu rm`",
 )
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def claim_bytes(record: AttemptRecord, config: str) -> bytes:
+    """The line of a record file that tells how an attempt began.
+
+    Args:
+        record: the attempt.
+        config: the JSON of the node's config.
+    """
+    told = RECORD.to_json(record)
+    del told["status"]
+    return f'{{"furu":{RECORD.version},{_compact(told)[1:-1]},"config":{config}}}'.encode("ascii")
+
+
+def story_bytes(status: AttemptStatus, ended: AttemptEnd, more: Mapping[str, Any]) -> bytes:
+    """The part of a record file that tells how an attempt ended.
+
+    Args:
+        status: how it stands now.
+        ended: how it ended.
+        more: further entries, as JSON.
+    """
+    return _compact({"status": status.value, "ended": to_json(ended), **more}).encode("ascii")
 
 
 def read(folder: str) -> AttemptRecord:
-    """The record in an attempt's folder.
+    """The record in the folder of an attempt.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError, NotADirectoryError: there is none.
         FuruDamagedRecord, FuruFormatError: it cannot be read.
     """
-    return RECORD.from_bytes(_bytes(folder), f"{folder}/{RECORD_FILE}")
+    record = read_any(folder)
+    if record.status is AttemptStatus.PUBLISHED:  # its folder is about to be renamed
+        return attrs.evolve(record, status=AttemptStatus.RUNNING, ended=None)
+    return record
+
+
+def read_any(folder: str) -> AttemptRecord:
+    """The record in the folder of an attempt or artifact.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        FuruDamagedRecord, FuruFormatError: it cannot be read.
+    """
+    path = f"{folder}/{RECORD_FILE}"
+    try:
+        found = _record_file.read(folder)
+    except IsADirectoryError as error:
+        raise RECORD.damaged(path, f"{error.strerror}") from None
+    record = RECORD.from_bytes(found.claim, path)
+    if not found.story:
+        return record
+    try:
+        story = json.loads(found.story)
+        status = AttemptStatus(story["status"])
+        ended = from_json(AttemptEnd, story["ended"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RECORD.damaged(path, f"{type(error).__name__}: {error}") from None
+    return attrs.evolve(record, status=status, ended=ended)
 
 
 def holds(folder: str, token: str) -> bool:
     """Whether the record in an attempt's folder has this token.
 
     Raises:
-        FileNotFoundError, FuruDamagedRecord, FuruFormatError: as for `read`.
+        FileNotFoundError, NotADirectoryError: there is none.
     """
-    data = _bytes(folder)
-    # A random token occurs in no other record, so a search in the bytes mostly spares the parsing.
-    return (
-        token.encode() in data or RECORD.from_bytes(data, f"{folder}/{RECORD_FILE}").token == token
-    )
+    return token.encode() in _record_file.read(folder).claim
 
 
-def replace(folder: str, record: AttemptRecord) -> None:
-    """Write the record of an attempt that has one already."""
-    replace_file(f"{folder}/{RECORD_FILE}", RECORD.to_bytes(record))
+def is_of(folder: str, token: str) -> bool:
+    """Whether an attempt's folder is that of the attempt with this token.
 
-
-def _bytes(folder: str) -> bytes:
-    path = f"{folder}/{RECORD_FILE}"
+    Raises:
+        FileNotFoundError, NotADirectoryError: it has no record.
+    """
+    if holds(folder, token):
+        return True
     try:
-        return read_file(path)
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise RECORD.damaged(path, f"{error.strerror}") from None
+        read(folder)
+    except FuruDamagedRecord:
+        return True  # every claim writes a whole record, so it is ours that was damaged
+    except FuruFormatError:
+        return False
+    return False
+
+
+def raw(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the record of an attempt or artifact tells, as JSON: how it began and how it ended.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        ValueError: it is damaged.
+    """
+    found = _record_file.read(folder)
+    return json.loads(found.claim), json.loads(found.story or b"{}")

@@ -1,6 +1,6 @@
-"""Submissions: notes of the scheduler's jobs that are to compute nodes, in `submission.json`.
+"""Submissions: notes of the scheduler's jobs that are to compute nodes.
 
-A note, `.attempts/<hash>/submission.json`, is written before the job is submitted, so that no job
+A note, `.<hash>.job` beside the artifact, is written before the job is submitted, so that no job
 exists without one. A queued job has no lease; its executor tells whether it lives.
 """
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from furu_core._context._submission import Submission
 from furu_core._files import link_file, move_file, store_error, write_file
 from furu_core._record_format import RecordFormat
-from furu_core._store._layout import SUBMISSION, NodePaths, node_paths
+from furu_core._store import _format
+from furu_core._store._layout import NodePaths, node_paths
 from furu_core.errors import FuruDamagedRecord
 
 if TYPE_CHECKING:
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
 
 # The bytes are those of the first furu, so the encoder is Python's with its own spaces.
 NOTE: Final = RecordFormat(Submission, "the note of a job", version=1, dumps=json.dumps)
-_TRIES: Final = 100
 
 
 def queued(paths: NodePaths) -> Submission | None:
     """The note of a node's job, or None; a damaged note counts as none."""
-    return _read(f"{paths.attempts}/{SUBMISSION}")
+    return _read(paths.submission)
 
 
 def _read(path: str) -> Submission | None:
@@ -51,32 +51,22 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
     Raises:
         FuruStoreError: the store cannot be written.
     """
-    path = f"{paths.attempts}/{SUBMISSION}"
+    path = paths.submission
     unique = f"{path}.{os.getpid()}-{os.urandom(3).hex()}"
     data = NOTE.to_bytes(submission)
     try:
-        _write_in(paths.attempts, f"{unique}.tmp", data)
+        _format.enter()
+        os.makedirs(paths.class_dir, exist_ok=True)
+        write_file(f"{unique}.tmp", data)
         if not _set_aside(paths, path, f"{unique}.old", over):
             return False
         return link_file(f"{unique}.tmp", path)
     except OSError as error:
-        raise store_error(error, paths.attempts) from error
+        raise store_error(error, path) from error
     finally:
         for name in (f"{unique}.tmp", f"{unique}.old"):
             with suppress(OSError):
                 os.unlink(name)
-
-
-def _write_in(folder: str, path: str, data: bytes) -> None:
-    """Write a file in a node's folder; make that again if a publisher just removed it."""
-    for left in reversed(range(_TRIES)):
-        try:
-            os.makedirs(folder, exist_ok=True)
-            write_file(path, data)
-            return
-        except (FileNotFoundError, FileExistsError):
-            if not left:
-                raise
 
 
 def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | None) -> bool:
@@ -95,7 +85,7 @@ def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | N
 def remove(paths: NodePaths) -> None:
     """Remove the note of a node's job, if there is one."""
     with suppress(OSError):
-        os.unlink(f"{paths.attempts}/{SUBMISSION}")
+        os.unlink(paths.submission)
 
 
 # The functions below are for executors, which know objects and no paths.

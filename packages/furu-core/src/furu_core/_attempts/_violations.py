@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from furu_core._store._layout import LOG_FILE, VIOLATIONS
+from furu_core._store._layout import VIOLATIONS
 from furu_core.errors import FuruInvalidDependency, FuruMissingArtifact, FuruSpecMismatch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def noted_violation(attempt: Attempt) -> _Violation | None:
         return FuruMissingArtifact(
             f"the code of {attempt.record.node} broke a rule of the executor, and the disk was too full "
             "to note which",
-            hint=f"make room, read {attempt.folder}/{LOG_FILE} and run the same command again",
+            hint="make room, and run the same command again",
         )
     cls = _VIOLATIONS[line.pop("error")]
     return cls(line.pop("message"), **line)

@@ -13,15 +13,21 @@ from typing import Any
 import attrs
 import click
 
+from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._status import _deleting, _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
-from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE
+from furu_core._store import _format1
+from furu_core._store._layout import LOG_FILE
 from furu_core._store._manifest import DamagedArtifact
 from furu_core._text import duration, size, when
 from furu_core.errors import FuruStoreError, FuruUsageError
+
+# What `furu show` tells of a node's record as it stands there.
+_TOLD = ("started", "ended", "costs", "dependencies", "to_python")
+_ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
 
 
 @click.command("ls")
@@ -60,8 +66,7 @@ def ls(
         if as_json:
             lines.append(_json_line(node, state))
         elif paths:
-            where = node.paths.artifact if info.state is NodeState.DONE else node.paths.attempts
-            lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}  {where}")
+            lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}  {node.folder}")
         else:
             lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}")
         if len(lines) >= 1000:
@@ -110,19 +115,20 @@ def _facts(node: StoredNode) -> dict[str, Any]:
     """Everything that is known of a node, as JSON."""
     info = node.info()
     done = info.state is NodeState.DONE
-    metadata = (node.meta(METADATA_FILE) if done else None) or {}
+    record = node.record()
     facts: dict[str, Any] = {
         "name": node.name,
         "hash": node.hash,
         "class": node.cls.name,
         "state": info.told.value,
-        "path": node.paths.artifact if done else node.paths.attempts,
+        "path": node.folder,
         "damage": None,
-        "config": node.meta(CONFIG_FILE) if done else None,
+        "config": record.get("config"),
         "files": {},
         "links": {},
-        "attempts": [_records.RECORD.to_json(record) for record in node.attempts()],
-        **{key: value for key, value in metadata.items() if key not in {"version", "node"}},
+        "attempts": _attempts_of(node, record, done=done),
+        **{key: record[key] for key in _TOLD if key in record},
+        "provenance": _provenance_of(record),
     }
     if info.state is NodeState.UNREADABLE:
         facts["reason"] = info.reason
@@ -141,8 +147,22 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         facts["damage"] = str(damage)
     else:
         if manifest is not None:
-            facts["files"], facts["links"] = manifest.files, manifest.links
+            facts["files"] = {name: size for name, (size, _) in manifest.files.items()}
+            facts["links"], facts["digest"] = manifest.links, manifest.digest
     return facts
+
+
+def _attempts_of(node: StoredNode, record: dict[str, Any], *, done: bool) -> list[dict[str, Any]]:
+    """The attempts at a node, in the form of `AttemptRecord`: earlier ones, then those on disk."""
+    found = list(record.get("earlier", ()))
+    if done and record:
+        found.append({key: record[key] for key in _ATTEMPT if key in record})
+    return found + [_records.RECORD.to_json(attempt) for attempt in node.attempts()]
+
+
+def _provenance_of(record: dict[str, Any]) -> dict[str, Any] | None:
+    named = record.get("provenance")
+    return _provenance.read(named) if isinstance(named, str) else named
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
@@ -176,14 +196,17 @@ def _config_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _timing_lines(facts: dict[str, Any]) -> list[str]:
-    if "wall_secs" not in facts:
+    costs = facts.get("costs") or {}
+    if "wall_secs" not in costs:
         return []
-    lines = ["timings", _row("started", when(facts.get("started")))]
-    lines.append(_row("took", duration(facts["wall_secs"])))
-    if "cpu_secs" in facts:
-        lines.append(_row("processor", duration(facts["cpu_secs"])))
-    if "process_peak_bytes" in facts:
-        lines.append(_row("peak", f"{size(facts['process_peak_bytes'])} of the whole process"))
+    lines = ["costs", _row("started", when(facts.get("started")))]
+    lines.append(_row("took", duration(costs["wall_secs"])))
+    if "cpu_secs" in costs:
+        lines.append(_row("processor", duration(costs["cpu_secs"])))
+    if "peak_bytes" in costs:
+        lines.append(_row("peak", size(costs["peak_bytes"])))
+    if "process_peak_bytes" in costs:
+        lines.append(_row("peak", f"{size(costs['process_peak_bytes'])} of the whole process"))
     return lines
 
 
@@ -208,12 +231,9 @@ def _file_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _attempt_lines(facts: dict[str, Any]) -> list[str]:
-    records = [*facts.get("earlier_attempts", []), *facts["attempts"]]
-    if facts.get("attempt"):
-        records.append(facts["attempt"] | {"status": "published"})
-    if not records:
+    if not facts["attempts"]:
         return []
-    return ["attempts", *(_attempt_line(record) for record in records)]
+    return ["attempts", *(_attempt_line(record) for record in facts["attempts"])]
 
 
 def _attempt_line(record: dict[str, Any]) -> str:
@@ -270,9 +290,12 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
         FuruUsageError: there is none.
     """
     numbers = _attempts.numbers(node.paths)
-    published = Path(node.paths.artifact, META, LOG_FILE)
+    artifact = Path(node.paths.artifact)
+    published = artifact / LOG_FILE
+    if not published.exists() and (artifact / _format1.LOG_FILE).exists():
+        published = artifact / _format1.LOG_FILE
     if attempt is not None:
-        found = _attempts.log_of(f"{node.paths.attempts}/{attempt}")
+        found = _attempts.log_of(node.paths.attempt(attempt))
         number = _published_number(node)
         if not found.exists() and number == attempt:
             found = published
@@ -286,21 +309,25 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
             )
         return found
     candidates = [published]
-    candidates += [_attempts.log_of(f"{node.paths.attempts}/{n}") for n in reversed(numbers)]
+    candidates += [_attempts.log_of(node.paths.attempt(n)) for n in reversed(numbers)]
     for candidate in candidates:
         if os.path.exists(candidate):
             return candidate
+    if artifact.is_dir():
+        raise FuruUsageError(
+            f"{node.name} has no log: it printed nothing",
+            hint=f"`furu show {node.hash[:12]}` tells what is known of it",
+        )
     raise FuruUsageError(
         f"{node.name} has no log yet", hint=f"`furu show {node.hash[:12]}` tells how it stands"
     )
 
 
 def _published_number(node: StoredNode) -> int | None:
-    metadata = node.meta(METADATA_FILE)
-    try:
-        return int(metadata["attempt"]["number"])
-    except (KeyError, TypeError, ValueError):
+    if not os.path.isdir(node.paths.artifact):
         return None
+    number = node.record().get("number")
+    return number if isinstance(number, int) else None
 
 
 @click.command("rm")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from furu_core._codecs._paths import Base
 from furu_core._files import read_file
 from furu_core._record_format import from_json
-from furu_core._store._manifest import DamagedArtifact, ResultEntry
+from furu_core._store._manifest import NO_VALUE, DamagedArtifact, ResultEntry
 from furu_core.errors import FuruError, FuruFormatError, FuruResultError
 
 if TYPE_CHECKING:
@@ -19,15 +18,16 @@ if TYPE_CHECKING:
 _VERSION: Final = 1  # of the JSON and pickle formats
 
 
-def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> Any:
+def load(entry: ResultEntry, staged: str, folder: str, value: Any = NO_VALUE) -> Any:
     """The result that `store` wrote.
 
     A pickle is loaded only where the manifest says that the result as a whole is one.
 
     Args:
         entry: the manifest's entry for the result.
-        folder: where the ``result.*`` files are.
-        base: the artifact's folder, which relative paths start from.
+        staged: with what the paths of the result's files begin.
+        folder: the artifact's folder, which relative paths start from.
+        value: the JSON of a result that has no file.
 
     Raises:
         FuruResultError: a class or codec that it needs cannot be imported here.
@@ -35,14 +35,18 @@ def load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Path
         DamagedArtifact: a file is missing or not what was written.
         OSError: the disk reports an error.
     """
+    if value is not NO_VALUE:
+        if not entry.tagged:
+            return value
+        return _decoded(value, f"the record in {folder}", staged, Base(folder))
     try:
-        return _load(entry, folder, base)
+        return _load(entry, staged, folder)
     except FileNotFoundError as error:
         raise DamagedArtifact(str(error.filename), "the file is missing") from None
 
 
-def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.PathLike[str]) -> Any:
-    path = f"{folder}/{entry.file}"
+def _load(entry: ResultEntry, staged: str, folder: str) -> Any:
+    path = f"{staged}{entry.file}"
     if entry.codec == "json" and entry.version == _VERSION:
         data = read_file(path)
         try:
@@ -50,23 +54,23 @@ def _load(entry: ResultEntry, folder: str | os.PathLike[str], base: str | os.Pat
         except ValueError as error:
             raise DamagedArtifact(path, f"it is no JSON: {error}") from error
         # Most results are plain JSON, without any tag to decode.
-        return _decoded(written, path, os.fspath(folder), Base(base)) if b'"$' in data else written
+        return _decoded(written, path, staged, Base(folder)) if b'"$' in data else written
     if entry.codec in ("json", "pickle"):
         from furu_core._codecs import _pickles  # plain JSON results need none
 
         _refuse_newer(entry, path, _VERSION, "furu-core")
-        return _pickles.load(path, Base(base), lambda part: _file(part, os.fspath(folder)))
-    return _file(entry, os.fspath(folder))
+        return _pickles.load(path, Base(folder), lambda part: _file(part, staged))
+    return _file(entry, staged)
 
 
-def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
+def _decoded(written: Any, path: str, staged: str, base: Base) -> Any:
     from furu_core._forms import _values  # plain JSON results need none
 
     def object_hook(tag: str, payload: Any) -> Any:
         if tag == "furu_dir":
             return base.decode(*payload)
         if tag == "file":
-            return _file(from_json(ResultEntry, payload), folder)
+            return _file(from_json(ResultEntry, payload), staged)
         return NotImplemented
 
     try:
@@ -82,8 +86,8 @@ def _decoded(written: Any, path: str, folder: str, base: Base) -> Any:
         raise DamagedArtifact(path, f"it is not what furu writes: {error!r}") from error
 
 
-def _file(entry: ResultEntry, folder: str) -> object:
-    path = f"{folder}/{entry.file}"
+def _file(entry: ResultEntry, staged: str) -> object:
+    path = f"{staged}{entry.file}"
     codec = _codec(entry, path)
     _refuse_newer(entry, path, codec.version, entry.distribution or "furu-core")
     try:

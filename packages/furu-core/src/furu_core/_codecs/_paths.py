@@ -19,14 +19,12 @@ class Base:
 
     Args:
         folder: the artifact's folder, or the staging folder that becomes it.
-        around: a folder around it, of which nothing else is left when the result is loaded.
+        aside: a folder that is gone when the result is loaded.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], around: str | os.PathLike[str] | None = None
-    ) -> None:
-        self.folder = os.fspath(folder)
-        self._given_around = self.folder if around is None else os.fspath(around)
+    def __init__(self, folder: str, aside: str | None = None) -> None:
+        self.folder = folder
+        self._aside = aside
 
     def encode(self, value: object) -> list[str] | None:
         """A path below the folder, relative to it; None for any other value.
@@ -47,7 +45,7 @@ class Base:
                     hint="write it before _create returns, or return no path to it",
                 )
             return [kind, inside]
-        for root in self._around:
+        for root in self._gone:
             if path == root or path.startswith(f"{root}/"):
                 raise FuruResultError(
                     f"the result holds the {type(value).__name__} {path!r}, which leads nowhere once the "
@@ -70,8 +68,10 @@ class Base:
         return self.folder, os.path.realpath(self.folder)
 
     @functools.cached_property
-    def _around(self) -> tuple[str, ...]:
-        return self._given_around, os.path.realpath(self._given_around)
+    def _gone(self) -> tuple[str, ...]:
+        if self._aside is None:
+            return self._roots
+        return (*self._roots, self._aside, os.path.realpath(self._aside))
 
     def _inside(self, path: str) -> str | None:
         for root in self._roots:

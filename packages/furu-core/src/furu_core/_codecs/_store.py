@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from furu_core import _text
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
@@ -24,6 +26,7 @@ from furu_core.errors import FuruError, FuruResultError
 
 _SCALARS: Final = (type(None), bool, int, float, str)
 _PLAIN: Final = frozenset((*_SCALARS, list, dict))
+_SMALL_BYTES: Final = 16 << 10  # up to here a result stands in the record
 _CHECKED_BYTES: Final = 64 << 20  # larger pickles are not read back: it would double the memory
 # Thousands of small files would make each load slow; beyond this a pickle holds the parts.
 _MAX_PARTS: Final = 64
@@ -31,24 +34,29 @@ _OWN: Final = tuple(Installed(codec, "") for codec in OWN_CODECS)
 _log = logging.getLogger("furu.codecs")
 
 
-def store(
-    value: object,
-    folder: str | os.PathLike[str],
-    base: str | os.PathLike[str],
-    around: str | os.PathLike[str] | None = None,
-) -> ResultEntry:
-    """Write a result into files that give it back equal in value and type.
+@attrs.frozen
+class Stored:
+    """A result that was stored.
+
+    Attributes:
+        entry: what `load` needs, for the manifest.
+        value: the JSON text of a small result; empty where it has a file.
+    """
+
+    entry: ResultEntry
+    value: str = ""
+
+
+def store(value: object, staged: str, folder: str, aside: str | None = None) -> Stored:
+    """Write a result into files, or as text if it is small, that give it back equal in value and type.
 
     Whether parts of the result are one and the same object is kept by pickles only.
 
     Args:
         value: the result.
-        folder: the existing folder for ``result.*``.
-        base: the artifact's folder; paths below it are stored relative to it.
-        around: a folder around it, of which nothing else is left when the result is loaded.
-
-    Returns:
-        What `load` needs, for the manifest.
+        staged: with what the paths of the result's files begin.
+        folder: the artifact's folder; paths below it are stored relative to it.
+        aside: a folder that is gone when the result is loaded.
 
     Raises:
         FuruResultError: no codec takes the value; the message names the place in it. Or it holds a
@@ -56,20 +64,20 @@ def store(
         FuruError: a codec of another distribution raised it.
         OSError: the disk is full, or the folder cannot be written.
     """
-    return _Store(os.fspath(folder), Base(base, around)).store(value)
+    return _Store(staged, Base(folder, aside)).store(value)
 
 
 class _Store:
     """One result on its way to files; `files` lists those written for parts of it."""
 
-    def __init__(self, folder: str, base: Base) -> None:
-        self.folder = folder
+    def __init__(self, staged: str, base: Base) -> None:
+        self.staged = staged
         self.base = base
         self.codecs: tuple[Installed, ...] = ()
         self.files: list[str] = []
         self.parts: dict[int, tuple[object, ResultEntry | None]] = {}
 
-    def store(self, value: object) -> ResultEntry:
+    def store(self, value: object) -> Stored:
         kind = type(value)
         if kind in _SCALARS:
             return self._json(value)
@@ -80,20 +88,23 @@ class _Store:
         else:
             entry = self._file(value, STEM, (*third_party, *_OWN))
         if entry is not None:
-            return entry
+            return Stored(entry)
         try:
             return self._json(value)
         except (NotExact, RecursionError):
             self._forget_parts()
-        return self._pickle(value)
+        return Stored(self._pickle(value))
 
     # ---- JSON ----
 
-    def _json(self, value: object) -> ResultEntry:
-        data = _values.dumps(value, default=self._default).encode("ascii")
-        write_file(f"{self.folder}/{JSON_FILE}", data)
+    def _json(self, value: object) -> Stored:
+        text = _values.dumps(value, default=self._default)
+        data = text.encode("ascii")
         self._warn_about_staging(data)
-        return ResultEntry("json", JSON_FILE)
+        if len(data) <= _SMALL_BYTES:
+            return Stored(ResultEntry("json", tagged='"$' in text), text)
+        write_file(f"{self.staged}{JSON_FILE}", data)
+        return Stored(ResultEntry("json", JSON_FILE))
 
     def _default(self, value: Any) -> Any:
         inside = self.base.encode(value)
@@ -112,7 +123,7 @@ class _Store:
     def _pickle(self, value: object) -> ResultEntry:
         from furu_core._codecs import _pickles
 
-        path = f"{self.folder}/{PICKLE_FILE}"
+        path = f"{self.staged}{PICKLE_FILE}"
         try:
             with open(path, "wb") as file:
                 _pickles.dump(value, file, self.base, self._elsewhere)
@@ -138,7 +149,7 @@ class _Store:
 
     def _check_pickle(self, value: object, entry: ResultEntry, path: str) -> None:
         try:
-            back = _load.load(entry, self.folder, self.base.folder)
+            back = _load.load(entry, self.staged, self.base.folder)
         except (FuruError, _manifest.DamagedArtifact) as error:
             cause = error.__cause__ or error
             raise FuruResultError(
@@ -184,10 +195,10 @@ class _Store:
             try:
                 if not _registry.accepts(installed, value):
                     continue
-                codec.save(value, Path(self.folder, file))
+                codec.save(value, Path(f"{self.staged}{file}"))
             except NotExact:
                 with suppress(FileNotFoundError):
-                    os.unlink(f"{self.folder}/{file}")
+                    os.unlink(f"{self.staged}{file}")
                 continue
             except (OSError, FuruError, MemoryError):
                 raise
@@ -208,7 +219,7 @@ class _Store:
 
     def _forget_parts(self) -> None:
         for file in self.files:
-            os.unlink(f"{self.folder}/{file}")
+            os.unlink(f"{self.staged}{file}")
         self.files.clear()
         self.parts.clear()
 

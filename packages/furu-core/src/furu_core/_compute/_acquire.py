@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Final
 
-from furu_core._attempts import _attempts, _claims, _cleanup, _publishing
+from furu_core._attempts import _attempts, _claims, _publishing
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptStatus
 from furu_core._compute import _hit
-from furu_core._config._objects import short_name
+from furu_core._config._objects import config_class, short_name
 from furu_core._context import _context
+from furu_core._files import store_errors
+from furu_core._forms import _pack
+from furu_core._output import _spool
 from furu_core._settings import _settings
 from furu_core._store import _places
 from furu_core._store._layout import NodePaths
@@ -18,6 +22,9 @@ from furu_core.errors import FuruComputeError
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
+
+_MISSES: Final = 3
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def acquire(
@@ -41,24 +48,44 @@ def acquire(
         FuruStoreError: the store cannot be written.
     """
     settings = _settings.settings()
-    _cleanup.sweep_once(paths, lease_secs=settings.lease_secs)
+    context = _context.exec_context()
+    config = _compact(_pack.shallow_dict(obj))
+    newest: LatestAttempt | None = None
+    misses = 0
     while True:
-        newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
-        if newest is not None and newest.alive and not _job_is_gone(newest):
-            return newest
-        if newest is not None and not settings.retry_failed:
-            _refuse_failed(obj, newest)
-        attempt = _claims.claim(
-            paths,
-            1 if newest is None else newest.number + 1,
-            node=short_name(obj),
-            context=_context.exec_context(),
-            lease_secs=settings.lease_secs,
-        )
+        with store_errors(paths.class_dir):
+            output = _spool.take()
+        attempt = None
+        try:
+            attempt = _claims.claim(
+                paths,
+                1 if newest is None else newest.number + 1,
+                node=short_name(obj),
+                context=context,
+                lease_secs=settings.lease_secs,
+                class_name=config_class(obj).identity_name,
+                config=config,
+                log=output.name,
+            )
+        finally:
+            if attempt is None:
+                _spool.give_back(output.name)
         if attempt is None:
-            continue  # another process was faster: look at its attempt
+            newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
+            if newest is None:
+                # Published and cleaned up in this moment; or this host's caches do not show it.
+                misses += 1
+                if misses > _MISSES:
+                    return _attempts.unseen(paths, 1)
+                continue
+            if newest.alive and not _job_is_gone(newest):
+                return newest
+            if not settings.retry_failed:
+                _refuse_failed(obj, newest)
+            continue
         try:
             if newest is not None:
+                _publishing.sweep_once(paths, lease_secs=settings.lease_secs)
                 _claims.set_aside_dead(newest)
                 _publishing.put_back_replaced(paths)
             # Looked at only now: the holder of the last attempt may have published in between.
@@ -70,7 +97,7 @@ def acquire(
         except BaseException:
             _claims.withdraw(attempt)
             raise
-        _cleanup.clean_up(attempt)
+        _publishing.clean_up(attempt)
         return None
 
 

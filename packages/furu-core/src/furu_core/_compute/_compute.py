@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import _files, _provenance, _text
-from furu_core._attempts import _attempts, _claims, _cleanup, _publishing, _records, _violations
+from furu_core._attempts import _attempts, _claims, _publishing, _records, _violations
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._codecs import _store
 from furu_core._compute import _debuggers, _hit, _open_files, _process_state, _user_methods
 from furu_core._config import _identity
-from furu_core._config._objects import config_class, short_name
+from furu_core._config._objects import short_name
 from furu_core._context import _context
-from furu_core._forms import _pack, _python_text
-from furu_core._output import _capture, _logging
+from furu_core._forms import _python_text
+from furu_core._output import _capture, _logging, _spool
 from furu_core._settings import _settings
 from furu_core._store import _manifest, _places
-from furu_core._store._layout import CONFIG_FILE, LOG_FILE, META, METADATA_FILE
+from furu_core._store._layout import CHECKPOINT, LOG_FILE, STAGED, USED
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -81,19 +81,16 @@ def compute(
     """
     published = False
     try:
-        with _node_context(obj, attempt):
+        with _node_context(obj, attempt) as active:
             timer = _provenance.NodeTimer()
             _refuse_changed(obj, attempt, "computed")
-            # Before the node's code runs, since it may change fields that are not hashed.
-            config = _json(_pack.shallow_dict(obj))
-            entry = _run_code(obj, attempt)
+            stored = _run_code(obj, attempt)
             _refuse_if_broken(obj, attempt)
             with _files.store_errors(attempt.folder):
-                _open_files.close_all(attempt.staging, attempt.log)
-                _open_files.refuse_open(attempt.staging)
-                _write_records(obj, attempt, entry, timer, config)
+                manifest = _manifest_bytes(obj, attempt, stored)
+                story = _story(obj, attempt, timer, active)
         with _files.store_errors(attempt.folder):
-            published = _publish(obj, attempt, rerun=rerun)
+            published = _publish(obj, attempt, manifest, story, rerun=rerun)
     except BaseException as error:
         if not published and (rerun or not _finished_elsewhere(attempt, error)):
             try:
@@ -106,38 +103,44 @@ def compute(
                 raise
             error.__traceback__ = _text.without_own_frames(error) or error.__traceback__
             raise failure from error
-        _cleanup.clean_up(attempt)
+        _publishing.clean_up(attempt)
         if not isinstance(error, Exception):
             raise
     else:
-        _cleanup.clean_up(attempt)
+        _publishing.clean_up(attempt)
     return published
 
 
 @contextmanager
-def _node_context(obj: ConfigObject, attempt: Attempt) -> Iterator[None]:
+def _node_context(obj: ConfigObject, attempt: Attempt) -> Iterator[_context.Active]:
     context = _context.exec_context()
     whole_process = context.one_at_a_time or not context.strict
     scope: _capture.Scope = "process" if whole_process else "thread"
     with (
-        _context.computing(obj, staging=attempt.staging, folder=attempt.folder),
+        _context.computing(obj, folder=attempt.folder) as active,
         ExitStack() as stack,
     ):
         with _files.store_errors(attempt.folder):
-            log = _capture.node_log(attempt.log, echo=context.echo, scope=scope)
+            spool = _spool.taken(attempt.record.log)
+            assert spool is not None
+            log = _capture.node_log(spool, _log_of(attempt), echo=context.echo, scope=scope)
             stack.enter_context(log)
         if context.strict and not context.echo:
             stack.enter_context(_debuggers.without_terminal())
         try:
-            yield
+            yield active
         except BaseException as error:
             _end_if_forked(attempt, error)
             # Outside of executors the error is raised, and the console shows it once more.
             if not log.write(_traceback(error), 2 if context.strict else None):
-                _write_traceback(attempt.log, error)
+                _write_traceback(_log_of(attempt), error)
             with suppress(Exception):  # why the node failed says more
-                _open_files.close_all(attempt.staging, attempt.log)
+                _open_files.close_all(attempt.folder, spool.path)
             raise
+
+
+def _log_of(attempt: Attempt) -> str:
+    return f"{attempt.folder}/{LOG_FILE}"
 
 
 def _end_if_forked(attempt: Attempt, error: BaseException | None = None) -> None:
@@ -151,11 +154,16 @@ def _end_if_forked(attempt: Attempt, error: BaseException | None = None) -> None
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     elif error is not None:
-        _write_traceback(attempt.log, error)
+        spool = _files_output(attempt)
+        _write_traceback(spool, error)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit(status & 0xFF)
+
+
+def _files_output(attempt: Attempt) -> str:
+    return _attempts.output_file(attempt.record)
 
 
 def _write_traceback(log: str, error: BaseException) -> None:
@@ -176,32 +184,40 @@ def _traceback(error: BaseException) -> str:
     return "".join(lines)
 
 
-def _run_code(obj: ConfigObject, attempt: Attempt) -> _manifest.ResultEntry | None:
+def _run_code(obj: ConfigObject, attempt: Attempt) -> _store.Stored | None:
     _refuse_other_spec_key(obj)
     with _process_state.restored():
         value = obj._create()
     _end_if_forked(attempt)
-    staging = attempt.staging
-    stored = not _hit.overrides(type(obj), "_load")
-    with _files.store_errors(attempt.folder):
-        _open_files.close_all(staging, attempt.log)
-        entry = None
-        if stored:
-            entry = _store.store(value, f"{staging}/{META}", staging, attempt.folder)
+    folder = attempt.folder
+    with _files.store_errors(folder):
+        _open_files.close_all(folder, _attempts.output_file(attempt.record))
+        stored = None
+        if not _hit.overrides(type(obj), "_load"):
+            checkpoint = attempt.paths.beside(attempt.record.number, CHECKPOINT)
+            stored = _store.store(value, f"{folder}/{STAGED}", folder, checkpoint)
     if _hit.overrides(type(obj), "_validate"):
-        # So that `_validate` may load what it judges.
-        _manifest.write(staging, entry, _identity.omitted_defaults(obj))
+        _validate_fresh(obj, attempt, stored)
+    return stored
+
+
+def _validate_fresh(obj: ConfigObject, attempt: Attempt, stored: _store.Stored | None) -> None:
+    """Refuse a result that `_validate` finds invalid; it may load what it judges."""
+    manifest = _manifest_bytes(obj, attempt, stored, digest_limit=-1)
+    _hit.fresh[attempt.folder] = _manifest.decode(manifest)
+    try:
         with _process_state.restored():
             reason = _hit.invalid_reason(obj)
-        if reason is not None:
-            raise FuruValidationError(
-                f"the fresh result of {short_name(obj)} is invalid: {reason}",
-                node=short_name(obj),
-                hash=obj.furu_hash,
-                log=_attempts.log_of(attempt.folder),
-                hint="mend _create or _validate; nothing was published",
-            )
-    return entry
+    finally:
+        _hit.fresh.pop(attempt.folder, None)
+    if reason is not None:
+        raise FuruValidationError(
+            f"the fresh result of {short_name(obj)} is invalid: {reason}",
+            node=short_name(obj),
+            hash=obj.furu_hash,
+            log=Path(_log_of(attempt)),
+            hint="mend _create or _validate; nothing was published",
+        )
 
 
 def _refuse_other_spec_key(obj: ConfigObject) -> None:
@@ -239,7 +255,7 @@ def _refuse_changed(obj: ConfigObject, attempt: Attempt, done: str) -> None:
         "the hash of another config",
         node=name,
         hash=obj.furu_hash,
-        log=_attempts.log_of(attempt.folder),
+        log=Path(_log_of(attempt)),
         hint="make another object, with `attrs.evolve` for instance, and set nothing in one that is "
         "there; copy lists and dicts before changing them, or use tuples in fields",
     )
@@ -264,53 +280,74 @@ def _violation(obj: ConfigObject, attempt: Attempt) -> FuruError | None:
     )
 
 
-def _write_records(
+def _manifest_bytes(
     obj: ConfigObject,
     attempt: Attempt,
-    entry: _manifest.ResultEntry | None,
+    stored: _store.Stored | None,
+    digest_limit: float | None = None,
+) -> bytes:
+    """The manifest of what the node's code left, and nothing writes to any more."""
+    folder = attempt.folder
+    found = _manifest.contents(folder)
+    if found.users:
+        _open_files.close_all(folder, _attempts.output_file(attempt.record))
+        _open_files.refuse_open(folder)
+        found = _manifest.contents(folder)
+    return _manifest.manifest_bytes(
+        folder,
+        found,
+        None if stored is None else stored.entry,
+        "" if stored is None else stored.value,
+        _identity.omitted_defaults(obj),
+        digest_limit=_settings.settings().digest_limit if digest_limit is None else digest_limit,
+    )
+
+
+def _story(
+    obj: ConfigObject,
+    attempt: Attempt,
     timer: _provenance.NodeTimer,
-    config: bytes,
-) -> None:
-    meta = f"{attempt.staging}/{META}"
-    _files.write_file(f"{meta}/{CONFIG_FILE}", config)
-    record = attempt.record
-    metadata = {
-        "version": _records.RECORD.version,
-        "node": record.node,
-        "class": config_class(obj).identity_name,
-        "hash": obj.furu_hash,
-        "to_python": _python_text.python_text(obj, limit_chars=_python_text.LIMIT_CHARS).expression,
-        "attempt": _records.RECORD.to_json(record),
-        "earlier_attempts": [_records.RECORD.to_json(past) for past in _attempts.earlier(attempt)],
-        "started": record.started,
-        "ended": time.time(),
-        **timer.stop(),
-    }
-    # The provenance is one long text for all nodes of a process, so it is encoded once.
-    provenance = _provenance.process_provenance().record_bytes
-    text = b'%s,"provenance":%s}' % (_json(metadata)[:-1], provenance)
-    _files.write_file(f"{meta}/{METADATA_FILE}", text)
-    _manifest.write(attempt.staging, entry, _identity.omitted_defaults(obj))
+    active: _context.Active,
+) -> bytes:
+    """How the attempt went, for its record."""
+    more: dict[str, Any] = {"costs": timer.stop()}
+    declared = _user_methods.dependencies(obj)
+    used = _used(attempt, active)
+    if declared or used:
+        more["dependencies"] = {
+            "declared": [dependency.furu_hash for dependency in declared],
+            "used": used,
+        }
+    more["to_python"] = _python_text.python_text(
+        obj, limit_chars=_python_text.LIMIT_CHARS
+    ).expression
+    earlier = _attempts.earlier(attempt)
+    if earlier:
+        more["earlier"] = [_records.RECORD.to_json(past) for past in earlier]
+    more["provenance"] = _provenance.stored_digest()
+    return _records.story_bytes(AttemptStatus.PUBLISHED, AttemptEnd(time.time()), more)
 
 
-_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+def _used(attempt: Attempt, active: _context.Active) -> dict[str, str]:
+    """The digests of the results that the node's code loaded, also in its children."""
+    used = dict(active.used)
+    with suppress(FileNotFoundError), open(f"{attempt.folder}/{USED}", encoding="ascii") as file:
+        for line in file:
+            node_hash, _, digest = line.rstrip("\n").partition(" ")
+            used.setdefault(node_hash, digest)
+        os.unlink(file.name)
+    return used
 
 
-def _json(value: object) -> bytes:
-    return _compact(value).encode("ascii")
-
-
-def _publish(obj: ConfigObject, attempt: Attempt, *, rerun: bool) -> bool:
-    staging = attempt.staging
+def _publish(
+    obj: ConfigObject, attempt: Attempt, manifest: bytes, story: bytes, *, rerun: bool
+) -> bool:
     durable = _settings.settings().durable
-    if durable:  # before the log is moved, because it may take minutes in which users read the log
-        _files.sync_tree(staging)
-    with suppress(FileNotFoundError):
-        os.rename(attempt.log, f"{staging}/{META}/{LOG_FILE}")
-        if durable:
-            _files.sync_path(f"{staging}/{META}/{LOG_FILE}")
-            _files.sync_path(f"{staging}/{META}")
-    if _claims.is_superseded(attempt):
+    ours = _claims.append(attempt, manifest, story)
+    if durable:
+        _files.sync_tree(attempt.folder)
+    after = attempt.paths.attempt(attempt.record.number + 1)
+    if not ours or os.path.lexists(after):
         if _places.is_published(attempt.paths):
             return False
         raise _superseded(obj, attempt)
@@ -346,7 +383,7 @@ def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     that is interrupted may just have published without knowing it.
     """
     if not isinstance(error, Exception):
-        gone = not os.path.isdir(attempt.staging)
+        gone = not os.path.isdir(attempt.folder)
         return gone and _places.is_published(attempt.paths)
     broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
     return not broke_a_rule and _places.is_published(attempt.paths)
@@ -380,7 +417,6 @@ def _end_failed(
         message=_text.last_line(error),
         culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
     )
-    _claims.keep_log(attempt.folder)
     _claims.end(attempt, status, ended)
     return result
 
@@ -415,7 +451,7 @@ def classify(error: BaseException) -> tuple[AttemptStatus, FailureKind | None]:
 def _translated(obj: ConfigObject, attempt: Attempt, error: BaseException) -> BaseException:
     """The exception that the caller of `get()` gets for `error`."""
     name = short_name(obj)
-    log = _attempts.log_of(attempt.folder)
+    log = Path(_log_of(attempt))
     hint = f"the traceback is in {log}"
     if isinstance(error, FuruNodeError):
         if not error.hash:  # raised by code that did not know the node

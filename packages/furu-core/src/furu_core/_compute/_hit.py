@@ -20,7 +20,7 @@ from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _manifest
-from furu_core._store._layout import META, NodePaths, node_paths
+from furu_core._store._layout import NodePaths, node_paths
 from furu_core._store._places import is_published
 from furu_core._text import error_text
 from furu_core.errors import FuruInvalidDependency, FuruProtocolError, FuruResultError
@@ -28,6 +28,8 @@ from furu_core.errors import FuruInvalidDependency, FuruProtocolError, FuruResul
 F = TypeVar("F", bound=Callable[..., object])
 
 MISSING: Final = object()
+# By the folders of attempts: manifests of results that are validated before they are published.
+fresh: dict[str, _manifest.Manifest] = {}
 
 
 class Miss:
@@ -102,7 +104,10 @@ def load(obj: ConfigObject, paths: NodePaths) -> Any:
     reason = invalid_reason(obj)
     if reason is not None:
         raise BadArtifact(reason)
-    return _value(obj, manifest, paths.artifact)
+    value = _value(obj, manifest, paths.artifact)
+    if _context.exec_context().hash:
+        _context.note_used(obj.furu_hash, manifest.digest)
+    return value
 
 
 def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
@@ -124,8 +129,8 @@ def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
 def load_unvalidated(obj: ConfigObject, paths: NodePaths) -> Any:
     """The result in `furu_dir`, for `_validate` itself to load: not validated."""
     active = _context.active(obj.furu_hash)
-    folder = paths.artifact if active is None else active.staging
-    manifest = _manifest_of(folder)
+    folder = paths.artifact if active is None else active.folder
+    manifest = fresh.get(folder) or _manifest_of(folder)
     return MISSING if manifest is None else _value(obj, manifest, folder)
 
 
@@ -151,7 +156,7 @@ def _value(obj: ConfigObject, manifest: _manifest.Manifest, folder: str) -> Any:
     if manifest.result is None:
         raise BadArtifact("its manifest names no result")
     try:
-        return _load.load(manifest.result, f"{folder}/{META}", folder)
+        return _load.load(manifest.result, f"{folder}/{manifest.staged}", folder, manifest.value)
     except _manifest.DamagedArtifact as damage:
         raise BadArtifact(str(damage)) from None
     except FuruResultError as error:

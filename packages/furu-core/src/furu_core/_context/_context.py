@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
+USED: Final = ".furu.used"  # in an attempt's folder: what children of the node's code loaded
 
 
 @attrs.frozen
@@ -81,14 +82,14 @@ class Active:
     """An attempt in which the node's code runs now.
 
     Attributes:
-        staging: the folder that `furu_dir` means meanwhile.
-        attempt: the attempt's folder.
+        folder: the attempt's folder, which `furu_dir` means meanwhile.
         pid: the process that holds it.
+        used: the nodes whose results its code has loaded, with the digests of these.
     """
 
-    staging: str
-    attempt: str
+    folder: str
     pid: int
+    used: dict[str, str] = attrs.field(factory=dict)
 
 
 def _inherited_context() -> ExecContext:
@@ -198,9 +199,27 @@ def is_waiting_for_itself(node_hash: str) -> bool:
     return node_hash in exec_context().chain or (running is not None and running.pid != os.getpid())
 
 
+def note_used(node_hash: str, digest: str) -> None:
+    """Note that the calling code, if it is a node's, loaded the result of another node.
+
+    Args:
+        node_hash: the hash of that node.
+        digest: of its result; empty where it has none.
+    """
+    running = _active.get(exec_context().hash)
+    if running is None:
+        return
+    if running.pid == os.getpid():
+        running.used[node_hash] = digest
+        return
+    # A child of the node's code: its parent reads this when the code has ended.
+    with suppress(OSError), open(f"{running.folder}/{USED}", "a", encoding="ascii") as file:
+        file.write(f"{node_hash} {digest}\n")
+
+
 def runs_here(attempt: str) -> bool:
     """Whether the code of the attempt with this folder runs in this process."""
-    return any(running.attempt == attempt for running in list(_active.values()))
+    return any(running.folder == attempt for running in list(_active.values()))
 
 
 def computes_alone() -> bool:
@@ -228,13 +247,12 @@ def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
 
 
 @contextmanager
-def computing(obj: ConfigObject, *, staging: str, folder: str) -> Iterator[None]:
+def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
     """Run the enclosed code as the code of `obj`.
 
     Args:
         obj: the node.
-        staging: the folder that `furu_dir` means meanwhile.
-        folder: the attempt's.
+        folder: the attempt's folder, which `furu_dir` means meanwhile.
     """
     outer = exec_context()
     inner = attrs.evolve(
@@ -244,13 +262,13 @@ def computing(obj: ConfigObject, *, staging: str, folder: str) -> Iterator[None]
         attempt=folder,
         chain=(*outer.chain, obj.furu_hash),
     )
-    running = Active(staging, folder, os.getpid())
+    running = Active(folder, os.getpid())
     with _mutex:
         _active[obj.furu_hash] = running
         _export_active()
     try:
         with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
-            yield
+            yield running
     finally:
         with _mutex:
             _active.pop(obj.furu_hash, None)
@@ -322,7 +340,7 @@ def _export_context(context: ExecContext) -> None:
 
 
 def _export_active() -> None:
-    known = {key: (value.staging, value.attempt, value.pid) for key, value in _active.items()}
+    known = {key: (value.folder, value.pid) for key, value in _active.items()}
     _set_variable(ACTIVE_VARIABLE, json.dumps(known) if known else None)
     prepare_fork_servers()
 

@@ -1,6 +1,6 @@
 """A node's output: everything it prints, natively too, and every record it logs, in its own file.
 
-While a node computes, file descriptors 1 and 2 of the process lead straight into its log. So the
+While a node computes, file descriptors 1 and 2 of the process lead straight into a file. So the
 output of C code and child processes needs no pipe and no thread, a crash loses none of it, and a
 child that outlives the node can go on writing. Three further parts write there or read it:
 
@@ -32,16 +32,20 @@ from furu_core._context import _context
 from furu_core._context._child_logging import FORMAT, LOG_VARIABLE
 from furu_core._output import _console
 from furu_core._output._console import STANDARD, originals
+from furu_core._output._spool import Spool
 
 Scope = Literal["process", "thread"]
 _CHUNK: Final = 1 << 20
 
 
-def node_log(path: str | os.PathLike[str], *, echo: bool, scope: Scope = "process") -> NodeLog:
+def node_log(
+    spool: Spool, path: str | os.PathLike[str], *, echo: bool, scope: Scope = "process"
+) -> NodeLog:
     """Send a node's output to its log for as long as a ``with`` block lasts.
 
     Args:
-        path: the log; it is appended to.
+        spool: the file that it goes to meanwhile.
+        path: the log, which is there afterwards if there was any output.
         echo: whether the console shows the output too. No effect inside a node without echo.
         scope: ``"process"`` takes native output and that of all threads; ``"thread"`` takes what
             Python code prints and logs in this thread and in threads started by it, for processes
@@ -50,20 +54,23 @@ def node_log(path: str | os.PathLike[str], *, echo: bool, scope: Scope = "proces
 
     Example:
         >>> import pathlib, tempfile
+        >>> from furu_core._output import _spool
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "furu.log"
-        >>> with node_log(path, echo=False):
+        >>> with node_log(_spool.take(), path, echo=False):
         ...     print("in the log")
         >>> path.read_text()
         'in the log\\n'
     """
-    return NodeLog(os.fspath(path), echo=echo, scope=scope)
+    return NodeLog(spool, os.fspath(path), echo=echo, scope=scope)
 
 
 class NodeLog:
     """The log of one node while it is written; made by `node_log`."""
 
-    def __init__(self, path: str, *, echo: bool, scope: Scope) -> None:
-        self.path = path
+    def __init__(self, spool: Spool, log: str, *, echo: bool, scope: Scope) -> None:
+        self.path = spool.path
+        self._log = log
+        self._spool = spool
         self.echo = echo
         self.scope: Scope = scope
         self._mirrors = echo  # a forked child writes to the log only: its parent copies from there
@@ -74,12 +81,9 @@ class NodeLog:
         self._routers: list[_Router] = []
 
     def __enter__(self) -> Self:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = _console.above_standard(os.open(self.path, flags, 0o666))
+        self._fd = self._spool.fd
         with _lock:
             self._fit_in()
-            if self.echo:
-                self._copied = os.fstat(self._fd).st_size
             self._take_streams()
             _open_logs.append(self)
             if len(_open_logs) == 1:
@@ -103,10 +107,11 @@ class NodeLog:
             self._give_back_streams()
         with self._lock:
             self._copy_native()
-            fd, self._fd = self._fd, -1
-        with suppress(OSError):  # a log that cannot be tidied must not fail a node
-            _keep_last_states(fd, self.path)
-        os.close(fd)
+            self._fd = -1
+        with suppress(OSError):  # a log that cannot be tidied or kept must not fail a node
+            _keep_last_states(self._spool.fd, self.path)
+        with suppress(OSError):
+            self._spool.keep_as(self._log)
 
     @property
     def is_open(self) -> bool:

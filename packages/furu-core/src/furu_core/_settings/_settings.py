@@ -59,6 +59,7 @@ class Settings:
         poll_interval_secs: seconds between two looks at what another process computes.
         always_rerun: class names whose nodes are computed anew once per run, or ``ALL``.
         log_level: the level of the logger ``furu``.
+        digest_limit: size in bytes above which a file of an artifact gets no digest.
         durable: whether files are synced to the disk before they are published.
         extra: variables that installed backends own, by their full name.
 
@@ -77,6 +78,7 @@ class Settings:
     poll_interval_secs: float = 1.0
     always_rerun: frozenset[str] = frozenset()
     log_level: str = "INFO"
+    digest_limit: int = 1 << 30
     durable: bool = False
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
 
@@ -153,6 +155,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "poll_interval_secs": (_seconds, "a number of seconds above 0"),
     "always_rerun": (_names, "class names separated by commas, or ALL"),
     "log_level": (_level, "one of " + ", ".join(LEVELS)),
+    "digest_limit": (_count, "a number of bytes"),
     "durable": (_flag, "1 or 0"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from furu_core._attempts import _attempts, _claims, _cleanup
+from furu_core._attempts import _attempts, _claims, _publishing, _submissions
 from furu_core._attempts._attempts import Attempt
 from furu_core._context._context import ExecContext
 from furu_core._files import discard_or_raise, store_error
@@ -30,7 +30,7 @@ def delete(name: str, paths: NodePaths) -> bool:
     """
     while True:
         there = os.path.isdir(paths.artifact)
-        if not there and not os.path.isdir(paths.attempts):
+        if not there and not _attempts.numbers(paths) and _submissions.queued(paths) is None:
             return False
         refuse_held(name, paths)
         attempt, kept_number = _claim(name, paths)
@@ -38,11 +38,11 @@ def delete(name: str, paths: NodePaths) -> bool:
             break
     try:
         # What is there afterwards proves nothing: another process may have published again.
-        discard_or_raise(paths.artifact, paths.class_attempts)
+        discard_or_raise(paths.artifact)
     except OSError as error:
         _claims.withdraw(attempt)
         raise store_error(error, paths.artifact) from error
-    _cleanup.clean_up(attempt)
+    _publishing.clean_up(attempt)
     return there or not kept_number
 
 

@@ -1,8 +1,8 @@
 """Reading the states of many nodes at once.
 
-Because an artifact's folder exists only when it is complete, two listings tell the states of all
-nodes of a class: one of the class folder, one of its attempts. Only for a node that has attempts
-and no artifact a record must be read.
+Because an artifact's folder exists only when it is complete, one listing of the class folder tells
+the states of nearly all nodes of a class. Only for a node that has attempts and no artifact a
+record must be read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from furu_core._executors import _registry
 from furu_core._executors._executor import Liveness
 from furu_core._settings import _settings
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store._layout import ATTEMPTS, NodePaths, class_dir
+from furu_core._store._layout import NodePaths, attempted_in, class_dir
 from furu_core._store._places import Placed, listed, name_of, paths_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _ABSENT = NodeInfo(NodeState.ABSENT)
 
 
 class StateReader:
-    """Reads states of many nodes at the cost of two listings per class.
+    """Reads states of many nodes at the cost of one listing per class.
 
     Listings are cached; `refresh` drops them. It does not guarantee that a state still holds when
     it is returned.
@@ -59,7 +59,10 @@ class StateReader:
         try:
             return self._done[cls]
         except KeyError:
-            names = self._done[cls] = listed(class_dir(cls))
+            names = listed(class_dir(cls))
+            self._attempted[cls] = attempted_in(names)
+            # Names of other kinds are no hashes, so they harm nothing.
+            self._done[cls] = names
             return names
 
     def state(self, obj: ConfigObject) -> NodeInfo:
@@ -72,10 +75,7 @@ class StateReader:
         node_hash = obj.furu_hash
         if node_hash in self.done_of(cls):
             return _DONE
-        attempted = self._attempted.get(cls)
-        if attempted is None:
-            attempted = self._attempted[cls] = listed(f"{class_dir(cls)}/{ATTEMPTS}")
-        if node_hash not in attempted:
+        if node_hash not in self._attempted[cls]:
             return _ABSENT
         return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
 
@@ -107,7 +107,8 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
     if newest.judgement is not None:
         state = NodeState.RUNNING if running else NodeState.STALE
         return NodeInfo(state, newest.number, holder, reason=newest.judgement.reason)
-    assert newest.record is not None
+    if newest.record is None:  # a number that is kept
+        return _ABSENT
     failure = _failure(newest, paths.hash, name)
     return NodeInfo(_ENDED_STATES[newest.record.status], newest.number, holder, failure)
 

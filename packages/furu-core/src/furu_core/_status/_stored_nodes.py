@@ -1,13 +1,12 @@
 """The classes and nodes in the store, read without importing the code that made them.
 
 A node is known here by its folder alone, so results whose classes were renamed or removed can be
-listed, read and deleted as well. Listing costs two listings per class and no `stat` per node; a
+listed, read and deleted as well. Listing costs one listing per class and no `stat` per node; a
 record is read only for nodes that have attempts and no artifact.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -26,11 +25,10 @@ from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store import _manifest
-from furu_core._store._layout import ATTEMPTS, META, NodePaths
+from furu_core._store import _format1, _manifest
+from furu_core._store._layout import NodePaths, attempted_in, is_hash
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError, FuruUsageError
 
-_HASH: Final = re.compile(r"[0-9a-f]{32}")
 _NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
 _SHOWN: Final = 10
 
@@ -54,11 +52,11 @@ class StoredClass:
 
     def published(self) -> list[str]:
         """The hashes of all artifacts, sorted."""
-        return _hashes(self.folder)
+        return sorted(filter(is_hash, _names(self.folder)))
 
     def attempted(self) -> list[str]:
-        """The hashes of all nodes that have attempts on disk, sorted."""
-        return _hashes(f"{self.folder}/{ATTEMPTS}")
+        """The hashes of all nodes that have attempts or a queued job, sorted."""
+        return sorted(attempted_in(_names(self.folder)))
 
 
 @attrs.frozen
@@ -92,11 +90,25 @@ class StoredNode:
         except FuruStoreError as error:
             return NodeInfo(NodeState.UNREADABLE, reason=str(error))
 
-    def meta(self, file: str) -> Any:
-        """The JSON of one of furu's files in the artifact; None where it is missing or damaged."""
-        with suppress(OSError, ValueError), open(f"{self.paths.artifact}/{META}/{file}") as opened:
-            return json.load(opened)
-        return None
+    def record(self) -> dict[str, Any]:
+        """What the record of the artifact, or else of the newest attempt, tells, as JSON.
+
+        It is empty where there is none, or it is damaged.
+        """
+        folder = self.paths.artifact
+        if not os.path.isdir(folder):
+            folder = self.folder
+        with suppress(OSError, ValueError):
+            claim, story = _records.raw(folder)
+            return {**claim, **story}
+        return _format1.read_record(folder)
+
+    @property
+    def folder(self) -> str:
+        """The folder of the artifact, or else of the newest attempt."""
+        if os.path.isdir(self.paths.artifact):
+            return self.paths.artifact
+        return self.paths.attempt(max(_attempts.numbers(self.paths), default=1))
 
     def manifest(self) -> _manifest.Manifest | None:
         """The manifest of the artifact; None where there is none.
@@ -112,7 +124,7 @@ class StoredNode:
         found = []
         for number in _attempts.numbers(self.paths):
             with suppress(OSError, FuruDamagedRecord, FuruFormatError):
-                found.append(_records.read(f"{self.paths.attempts}/{number}"))
+                found.append(_records.read(self.paths.attempt(number)))
         return found
 
     def __repr__(self) -> str:
@@ -143,7 +155,7 @@ def classes() -> Iterator[StoredClass]:
             continue
         with scan:
             for entry in scan:
-                if entry.name == ATTEMPTS or _HASH.fullmatch(entry.name):
+                if attempted_in([entry.name]) or is_hash(entry.name):
                     holds_nodes = True
                 elif not entry.name.startswith(".") and entry.is_dir():
                     inner.append(f"{below}{entry.name}/")
@@ -250,15 +262,14 @@ def _common(first: str, second: str) -> int:
     return sum(takewhile(bool, same))
 
 
-def _hashes(folder: str) -> list[str]:
+def _names(folder: str) -> list[str]:
     try:
-        names = os.listdir(folder)
+        return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         _logging.log.warning("%s", store_error(error, folder, doing="read"))
         return []
-    return sorted(name for name in names if _HASH.fullmatch(name))
 
 
 def _class_name(below: str) -> str:

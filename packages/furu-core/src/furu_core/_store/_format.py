@@ -7,22 +7,34 @@ take a good artifact for a damaged one, move it aside and compute it again.
 from __future__ import annotations
 
 import json
+import os
 from typing import Final
 
-from furu_core._files import read_file
+from furu_core._files import read_file, replace_file
 from furu_core._settings import _settings
 from furu_core.errors import FuruFormatError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FILE: Final = "furu.json"
+_entered: set[str] = set()
 
 
-def store_format() -> int:
-    """The format of the current store; that of the first furu where nothing tells."""
-    try:
-        return int(json.loads(read_file(f"{_settings.settings().path}/{FILE}"))["furu"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 1
+def enter() -> None:
+    """Refuse a store of a newer format, and mark one that is about to be written as of this one.
+
+    Raises:
+        FuruFormatError: a newer furu made it, or upgraded it.
+        OSError: it cannot be written.
+    """
+    store = str(_settings.settings().path)
+    if store in _entered:
+        return
+    refuse_newer()
+    path = f"{store}/{FILE}"
+    if not os.path.exists(path) or _format_of(path) < FORMAT:
+        os.makedirs(store, exist_ok=True)
+        replace_file(path, b'{"furu":%d}\n' % FORMAT)
+    _entered.add(store)
 
 
 def refuse_newer() -> None:
@@ -31,13 +43,22 @@ def refuse_newer() -> None:
     Raises:
         FuruFormatError: a newer furu made it, or upgraded it.
     """
-    found = store_format()
+    store = _settings.settings().path
+    path = f"{store}/{FILE}"
+    found = _format_of(path)
     if found > FORMAT:
-        path = f"{_settings.settings().path}/{FILE}"
         raise FuruFormatError(
-            f"the store {_settings.settings().path} has format {found}, this furu reads up to {FORMAT}",
+            f"the store {store} has format {found}, this furu reads up to {FORMAT}",
             path=path,
             found=found,
             known=FORMAT,
             hint="upgrade furu-core here, or set FURU_PATH to another folder",
         )
+
+
+def _format_of(path: str) -> int:
+    """The format that a file tells; that of the first furu where there is none."""
+    try:
+        return int(json.loads(read_file(path))["furu"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1

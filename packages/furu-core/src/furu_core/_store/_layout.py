@@ -1,36 +1,46 @@
-"""The layout of the store: where everything is on disk.
+"""The layout of the store: where everything is on disk. `docs/store-format.md` describes it whole.
 
 ::
 
-    <store>/data/<module path>/<Class>/<hash>/              the artifact
-    <store>/data/<module path>/<Class>/<hash>/.furu/        what furu keeps with it
-    <store>/data/<module path>/<Class>/.attempts/<hash>/<n>/  attempt n, see `_attempts`
-    <store>/runs/<run id>/                                  one folder per executor run
-    <store>/raw/                                            files shared by all nodes
+    <store>/data/<module path>/<Class>/<hash>/         the artifact
+    <store>/data/<module path>/<Class>/.<hash>.<n>/    attempt n, which becomes the artifact
+    <store>/data/<module path>/<Class>/.<hash>.job     the scheduler's job that is to compute it
+    <store>/output/                                    what running nodes print
+    <store>/provenance/<digest>.json                   what many nodes have in common
+    <store>/runs/<run id>/                             one folder per executor run
+    <store>/raw/                                       files shared by all nodes
+
+In the folder of an attempt or artifact, names that begin with ``.furu`` are furu's own.
 
 Paths are plain strings: in a cache hit, a `pathlib.Path` would cost more than reading the file.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from furu_core._config._objects import config_class
+from furu_core._context._context import USED as USED
 from furu_core._settings import _settings
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
 
-META: Final = ".furu"
-ATTEMPTS: Final = ".attempts"
-SUBMISSION: Final = "submission.json"
+OWN: Final = ".furu"  # with which all of furu's names in a node's folder begin
+RECORD_FILE: Final = ".furu.json"
+LOG_FILE: Final = ".furu.log"
+VIOLATIONS: Final = ".furu.violations"
+STAGED: Final = ".furu."  # begins the names of a result's files
 CHECKPOINT: Final = "checkpoint"
-VIOLATIONS: Final = "violations"
-CONFIG_FILE: Final = "config.json"
-METADATA_FILE: Final = "metadata.json"
-LOG_FILE: Final = "furu.log"
+INVALID: Final = "invalid"
+REPLACED: Final = "replaced"
+_JOB: Final = "job"
+_HASH: Final = re.compile(r"[0-9a-f]{32}")
+_BESIDE: Final = re.compile(r"\.([0-9a-f]{32})\.")
 
 
 @attrs.frozen(slots=True)
@@ -51,14 +61,22 @@ class NodePaths:
         return f"{self.class_dir}/{self.hash}"
 
     @property
-    def attempts(self) -> str:
-        """The folder of the node's attempts."""
-        return f"{self.class_dir}/{ATTEMPTS}/{self.hash}"
+    def submission(self) -> str:
+        """The note of the scheduler's job that is to compute the node."""
+        return f"{self.class_dir}/.{self.hash}.{_JOB}"
 
-    @property
-    def class_attempts(self) -> str:
-        """The folder of the attempts of all nodes of the class."""
-        return f"{self.class_dir}/{ATTEMPTS}"
+    def attempt(self, number: int) -> str:
+        """The folder of an attempt, which becomes the artifact."""
+        return f"{self.class_dir}/.{self.hash}.{number}"
+
+    def beside(self, number: int, kind: str) -> str:
+        """A folder that belongs to an attempt, and does not become part of the artifact.
+
+        Args:
+            number: the attempt's number.
+            kind: `CHECKPOINT`, `INVALID` or `REPLACED`.
+        """
+        return f"{self.class_dir}/.{self.hash}.{number}.{kind}"
 
 
 def node_paths(obj: ConfigObject) -> NodePaths:
@@ -76,3 +94,13 @@ def class_dir(cls: type) -> str:
 def runs_dir() -> str:
     """The folder of all runs in the current store."""
     return f"{_settings.settings().path}/runs"
+
+
+def is_hash(name: str) -> bool:
+    """Whether a name in a class's folder is that of an artifact."""
+    return _HASH.fullmatch(name) is not None
+
+
+def attempted_in(names: Iterable[str]) -> frozenset[str]:
+    """The hashes of the nodes that have attempts or a job, by the names in their class's folder."""
+    return frozenset(found[1] for name in names if (found := _BESIDE.match(name)))

@@ -6,9 +6,11 @@ none of that code. It finds out and records what happened to a node by the node'
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -71,8 +73,29 @@ def is_published(paths: NodePaths) -> bool:
     """Whether the artifact exists, also while this host's cache says that it does not."""
     if os.path.isdir(paths.artifact):
         return True
-    # Listing a class with many artifacts is slow, and on a local disk `stat` is never outdated.
-    return not is_local_folder(paths.class_dir) and is_listed(paths)
+    # On a local disk `stat` is never outdated.
+    return not is_local_folder(paths.class_dir) and _is_listed_now_and_then(paths)
+
+
+# A listing of a class with many artifacts is slow, and each node that is computed asks for one.
+_LISTED_SHARE: Final = 20.0
+_QUICK_SECS: Final = 0.005
+_listings: dict[str, tuple[float, float]] = {}  # class folder: when listed, how long that took
+
+
+def _is_listed_now_and_then(paths: NodePaths) -> bool:
+    """As `is_listed`, but a slow listing is made for a small share of the time only.
+
+    When it is not made, a node that another host has just published may be computed once more; its
+    second result is discarded.
+    """
+    began = time.monotonic()
+    last, took = _listings.get(paths.class_dir, (-math.inf, 0.0))
+    if took > _QUICK_SECS and began - last < _LISTED_SHARE * took:
+        return False
+    found = is_listed(paths)
+    _listings[paths.class_dir] = (began, time.monotonic() - began)
+    return found
 
 
 def is_listed(paths: NodePaths) -> bool:

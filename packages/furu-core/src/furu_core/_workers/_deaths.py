@@ -107,7 +107,7 @@ def record_death(
         status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
         ended = AttemptEnd(time.time(), kind, "", message)
         _claims.record_end(paths, number, status, ended)
-        log = _attempts.kept_log(f"{paths.attempts}/{number}")
+        log = _attempts.kept_log(paths.attempt(number))
     return Failure(
         kind=kind,
         error_type="",

@@ -27,5 +27,5 @@ def preload() -> None:
     _settings.settings()
     # The first record that a process writes and reads compiles its format.
     me = _process_ids.this_process()
-    record = _records.AttemptRecord(1, "", "", _records.AttemptStatus.RUNNING, me, 0.0, 1.0)
-    _records.RECORD.from_bytes(_records.RECORD.to_bytes(record), "")
+    record = _records.AttemptRecord(1, "", "", me, 0.0, 1.0)
+    _records.RECORD.from_bytes(_records.claim_bytes(record, "null"), "")

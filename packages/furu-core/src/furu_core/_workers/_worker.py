@@ -102,7 +102,7 @@ def _failure(
     told = error
     if isinstance(error, FuruComputeError) and error.__cause__ is not None:
         told = error.__cause__  # the summary names what the node's code raised
-    log = None if attempt is None else _attempts.kept_log(f"{paths.attempts}/{attempt}")
+    log = None if attempt is None else _attempts.kept_log(paths.attempt(attempt))
     return Failure.of(
         kind,
         told,

@@ -1,0 +1,140 @@
+"""Spools: the files that running nodes print to, each used for one node after the other.
+
+A node that prints nothing leaves no file. What one printed becomes the log in its folder when it
+ends: a small text is copied, and the spool is used again; a large one, or one that a child of the
+node may still write to, is renamed. When a process is killed, the record of its node's attempt
+tells where the output is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import suppress
+from typing import Final
+
+from furu_core import _process_ids
+from furu_core._files import write_file
+from furu_core._output import _console
+from furu_core._settings import _settings
+
+FOLDER: Final = "output"
+_COPIED_BYTES: Final = 1 << 20
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+
+
+class Spool:
+    """A file that the output of one running node goes to.
+
+    Attributes:
+        name: its path below the store.
+        path: its whole path.
+        fd: a descriptor of it.
+    """
+
+    def __init__(self, store: str) -> None:
+        self.name = f"{FOLDER}/{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}.log"
+        self.path = f"{store}/{self.name}"
+        try:
+            fd = os.open(self.path, _OPEN, 0o666)
+        except FileNotFoundError:
+            os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
+            fd = os.open(self.path, _OPEN, 0o666)
+        self.fd = _console.above_standard(fd)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another node may print to it."""
+        return self.fd >= 0
+
+    def keep_as(self, log: str) -> None:
+        """Make what was printed the log of the node, if there is anything; forget it here.
+
+        Args:
+            log: the path of the log, which is replaced.
+
+        Raises:
+            OSError: it can be neither copied nor renamed.
+        """
+        size = os.fstat(self.fd).st_size
+        if not size:
+            return
+        if size <= _COPIED_BYTES and not _process_ids.may_have_children():
+            with suppress(OSError):  # a full disk; renaming needs no room
+                write_file(log, os.pread(self.fd, size, 0))
+                os.ftruncate(self.fd, 0)
+                return
+        os.rename(self.path, log)
+        self.close()
+
+    def remove(self) -> None:
+        """Close and remove the file."""
+        self.close()
+        with suppress(OSError):
+            os.unlink(self.path)
+
+    def close(self) -> None:
+        """Close the file, which is some node's log by now."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+
+
+_free: dict[str, list[Spool]] = {}
+_taken: dict[str, tuple[str, Spool]] = {}
+
+
+def take() -> Spool:
+    """A spool of the current store, until it is given back.
+
+    Raises:
+        OSError: none can be made.
+    """
+    store = str(_settings.settings().path)
+    spare = _free.setdefault(store, [])
+    while spare:
+        spool = spare.pop()
+        with suppress(OSError):
+            # Somebody may have removed the file, and then nobody could read the output.
+            if os.fstat(spool.fd).st_nlink:
+                break
+        spool.remove()
+    else:
+        spool = Spool(store)
+    _taken[spool.name] = store, spool
+    return spool
+
+
+def taken(name: str) -> Spool | None:
+    """The spool with this name, if this process has taken it."""
+    found = _taken.get(name)
+    return None if found is None else found[1]
+
+
+def give_back(name: str) -> None:
+    """Let other nodes use a spool."""
+    store, spool = _taken.pop(name, ("", None))
+    if spool is None or not spool.usable:
+        return
+    with suppress(OSError):
+        if not os.fstat(spool.fd).st_size:
+            _free[store].append(spool)
+            return
+    spool.close()
+
+
+def _remove_all() -> None:
+    for spares in _free.values():
+        for spool in spares:
+            spool.remove()
+    _free.clear()
+
+
+def _after_fork() -> None:
+    _free.clear()
+    _taken.clear()
+
+
+atexit.register(_remove_all)
+os.register_at_fork(after_in_child=_after_fork)

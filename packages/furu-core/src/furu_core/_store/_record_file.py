@@ -1,0 +1,148 @@
+"""The record file of a node, `.furu.json`: lines that tell how an attempt began and how it ended.
+
+::
+
+    {"furu":2, ...}                        the claim: who computes what, since when
+    <digest> {...manifest}<tab>{...story}  the end: what loading needs; then how it went
+
+The first line is written when an attempt is claimed, and the second one is appended when it ends,
+before its folder is renamed to the artifact. So the claim stays readable whatever dies. Of several
+second lines the first whole one counts: it is whole if the digest, BLAKE2b with 16 bytes, is that
+of the rest of the line. A manifest that is empty means that the attempt has no result.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from typing import Final
+
+import attrs
+
+from furu_core._files import read_file, replace_file
+from furu_core._store._layout import RECORD_FILE
+
+VERSION: Final = 2
+BEGINNING: Final = b'{"furu":%d,' % VERSION
+_DIGITS: Final = 32
+_OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CLAIM_BYTES: Final = 1 << 20
+
+
+@attrs.frozen(slots=True)
+class RecordFile:
+    """The parts of a record file, as JSON.
+
+    Attributes:
+        claim: how the attempt began.
+        manifest: what loading the result needs; empty without a result, and while it runs.
+        story: how it went; empty while it runs.
+    """
+
+    claim: bytes
+    manifest: bytes
+    story: bytes
+
+
+def read(folder: str) -> RecordFile:
+    """The record file in the folder of an attempt or artifact.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read.
+    """
+    return parse(read_file(f"{folder}/{RECORD_FILE}"))
+
+
+def parse(data: bytes) -> RecordFile:
+    """The parts of a record file, given its contents."""
+    end = data.find(b"\n")
+    if end < 0:
+        return RecordFile(data, b"", b"")
+    claim = data[:end]
+    for line in data[end + 1 :].split(b"\n")[:-1]:
+        body = line[_DIGITS + 1 :]
+        if body and digest(body) == line[:_DIGITS]:
+            manifest, _, story = body.partition(b"\t")
+            return RecordFile(claim, manifest, story)
+    return RecordFile(claim, b"", b"")
+
+
+def digest(data: bytes) -> bytes:
+    """The BLAKE2b digest of some bytes as 32 hexadecimal digits."""
+    return blake2b(data, digest_size=_DIGITS // 2).hexdigest().encode()
+
+
+def create(folder: str, claim: bytes) -> bool:
+    """Write the first line in the folder of an attempt; of several that try, one succeeds.
+
+    Returns:
+        Whether it was written; False where there is one, or the folder is gone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = f"{folder}/{RECORD_FILE}"
+    try:
+        descriptor = os.open(path, _CREATE, 0o666)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        _write(descriptor, claim + b"\n")
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def append(folder: str, token: str, manifest: bytes, story: bytes, *, sync: bool = False) -> bool:
+    """Append the line that tells how an attempt ended, if the record file is that attempt's.
+
+    Args:
+        folder: the attempt's folder.
+        token: the attempt's, which is in the first line.
+        manifest: what loading the result needs; empty without a result.
+        story: how it went.
+        sync: have the system write it to the disk as well.
+
+    Returns:
+        Whether it was written; False where the folder is another attempt's by now, or gone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        descriptor = os.open(f"{folder}/{RECORD_FILE}", _OPEN)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        so_far = os.read(descriptor, _CLAIM_BYTES)
+        if token.encode() not in so_far:
+            return False
+        body = manifest + b"\t" + story
+        torn = b"" if so_far.endswith(b"\n") else b"\n"
+        _write(descriptor, b"%s%s %s\n" % (torn, digest(body), body))
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def rewrite(folder: str, claim: bytes, manifest: bytes, story: bytes) -> None:
+    """Write the whole record of an attempt anew, whose holder is dead or the caller.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    body = manifest + b"\t" + story
+    replace_file(f"{folder}/{RECORD_FILE}", b"%s\n%s %s\n" % (claim, digest(body), body))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # on a disk that is nearly full, a part is written before the error comes
+        view = view[os.write(descriptor, view) :]
