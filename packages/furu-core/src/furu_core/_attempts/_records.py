@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -111,9 +112,46 @@ def claim_bytes(record: AttemptRecord, config: str) -> bytes:
         record: the attempt.
         config: the JSON of the node's config.
     """
-    told = RECORD.to_json(record)
-    del told["status"]
-    return f'{{"furu":{RECORD.version},{_compact(told)[1:-1]},"config":{config}}}'.encode("ascii")
+    own = {
+        "number": record.number,
+        "token": record.token,
+        "node": record.node,
+        "class_name": record.class_name,
+        "hash": record.hash,
+        "started": record.started,
+    }
+    if record.checkpoint:
+        own["checkpoint"] = record.checkpoint
+    shared = _shared_part(
+        record.holder,
+        record.lease_secs,
+        record.log,
+        record.executor,
+        record.run_id,
+        record.spec_key,
+        record.submission,
+    )
+    line = f'{{"furu":{RECORD.version},{_compact(own)[1:-1]},{shared},"config":{config}}}'
+    return line.encode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _shared_part(
+    holder: ProcessId,
+    lease_secs: float,
+    log: str,
+    executor: str,
+    run_id: str,
+    spec_key: str,
+    submission: Submission | None,
+) -> str:
+    """The JSON of what most attempts of a process have in common."""
+    told = {"holder": to_json(holder), "lease_secs": lease_secs}
+    named = {"log": log, "executor": executor, "run_id": run_id, "spec_key": spec_key}
+    told |= {key: value for key, value in named.items() if value}
+    if submission is not None:
+        told["submission"] = to_json(submission)
+    return _compact(told)[1:-1]
 
 
 def story_bytes(status: AttemptStatus, ended: AttemptEnd, more: Mapping[str, Any]) -> bytes:
@@ -124,7 +162,10 @@ def story_bytes(status: AttemptStatus, ended: AttemptEnd, more: Mapping[str, Any
         ended: how it ended.
         more: further entries, as JSON.
     """
-    return _compact({"status": status.value, "ended": to_json(ended), **more}).encode("ascii")
+    told = {"status": status.value, "ended": {"time": ended.time}}
+    if ended.kind is not None or ended.error_type:
+        told["ended"] = to_json(ended)
+    return _compact({**told, **more}).encode("ascii")
 
 
 def read(folder: str) -> AttemptRecord:

@@ -41,10 +41,12 @@ class Stored:
     Attributes:
         entry: what `load` needs, for the manifest.
         value: the JSON text of a small result; empty where it has a file.
+        has_parts: whether parts of it have files.
     """
 
     entry: ResultEntry
     value: str = ""
+    has_parts: bool = False
 
 
 def store(value: object, staged: str, folder: str, aside: str | None = None) -> Stored:
@@ -102,7 +104,7 @@ class _Store:
         data = text.encode("ascii")
         self._warn_about_staging(data)
         if len(data) <= _SMALL_BYTES:
-            return Stored(ResultEntry("json", tagged='"$' in text), text)
+            return Stored(ResultEntry("json", tagged='"$' in text), text, bool(self.files))
         write_file(f"{self.staged}{JSON_FILE}", data)
         return Stored(ResultEntry("json", JSON_FILE))
 

@@ -25,7 +25,7 @@ from furu_core._forms import _python_text
 from furu_core._output import _capture, _logging, _spool
 from furu_core._settings import _settings
 from furu_core._store import _manifest, _places
-from furu_core._store._layout import CHECKPOINT, LOG_FILE, STAGED, USED
+from furu_core._store._layout import CHECKPOINT, LOG_FILE, STAGED, USED, VIOLATIONS
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -84,11 +84,11 @@ def compute(
         with _node_context(obj, attempt) as active:
             timer = _provenance.NodeTimer()
             _refuse_changed(obj, attempt, "computed")
-            stored = _run_code(obj, attempt)
-            _refuse_if_broken(obj, attempt)
+            stored, found = _run_code(obj, attempt)
+            _refuse_if_broken(obj, attempt, found)
             with _files.store_errors(attempt.folder):
-                manifest = _manifest_bytes(obj, attempt, stored)
-                story = _story(obj, attempt, timer, active)
+                manifest = _manifest_bytes(obj, attempt, stored, found)
+                story = _story(obj, attempt, timer, active, found)
         with _files.store_errors(attempt.folder):
             published = _publish(obj, attempt, manifest, story, rerun=rerun)
     except BaseException as error:
@@ -135,6 +135,7 @@ def _node_context(obj: ConfigObject, attempt: Attempt) -> Iterator[_context.Acti
             if not log.write(_traceback(error), 2 if context.strict else None):
                 _write_traceback(_log_of(attempt), error)
             with suppress(Exception):  # why the node failed says more
+                _open_files.detach_handlers(attempt.folder)
                 _open_files.close_all(attempt.folder, spool.path)
             raise
 
@@ -184,26 +185,48 @@ def _traceback(error: BaseException) -> str:
     return "".join(lines)
 
 
-def _run_code(obj: ConfigObject, attempt: Attempt) -> _store.Stored | None:
+def _run_code(
+    obj: ConfigObject, attempt: Attempt
+) -> tuple[_store.Stored | None, _manifest.Contents]:
+    """Run the node's code and store its result; also what is in the attempt's folder then."""
     _refuse_other_spec_key(obj)
     with _process_state.restored():
         value = obj._create()
     _end_if_forked(attempt)
     folder = attempt.folder
+    stored = None
     with _files.store_errors(folder):
-        _open_files.close_all(folder, _attempts.output_file(attempt.record))
-        stored = None
+        found = _contents(attempt)
         if not _hit.overrides(type(obj), "_load"):
             checkpoint = attempt.paths.beside(attempt.record.number, CHECKPOINT)
             stored = _store.store(value, f"{folder}/{STAGED}", folder, checkpoint)
+            if not stored.value or stored.has_parts:
+                found = _contents(attempt)
     if _hit.overrides(type(obj), "_validate"):
-        _validate_fresh(obj, attempt, stored)
-    return stored
+        _validate_fresh(obj, attempt, stored, found)
+        found = _contents(attempt)
+    return stored, found
 
 
-def _validate_fresh(obj: ConfigObject, attempt: Attempt, stored: _store.Stored | None) -> None:
+def _contents(attempt: Attempt) -> _manifest.Contents:
+    """What is in the attempt's folder, after closing what this process has open there."""
+    folder = attempt.folder
+    _open_files.detach_handlers(folder)
+    found = _manifest.contents(folder)
+    if not found.users:
+        return found
+    _open_files.close_all(folder, _attempts.output_file(attempt.record))
+    return _manifest.contents(folder)
+
+
+def _validate_fresh(
+    obj: ConfigObject,
+    attempt: Attempt,
+    stored: _store.Stored | None,
+    found: _manifest.Contents,
+) -> None:
     """Refuse a result that `_validate` finds invalid; it may load what it judges."""
-    manifest = _manifest_bytes(obj, attempt, stored, digest_limit=-1)
+    manifest = _manifest_bytes(obj, attempt, stored, found, digest_limit=-1)
     _hit.fresh[attempt.folder] = _manifest.decode(manifest)
     try:
         with _process_state.restored():
@@ -236,9 +259,9 @@ def _refuse_other_spec_key(obj: ConfigObject) -> None:
     )
 
 
-def _refuse_if_broken(obj: ConfigObject, attempt: Attempt) -> None:
+def _refuse_if_broken(obj: ConfigObject, attempt: Attempt, found: _manifest.Contents) -> None:
     """Refuse to publish after a violation, even where the node's code swallowed the error."""
-    violation = _violation(obj, attempt)
+    violation = _violation(obj, attempt) if VIOLATIONS in found.own else None
     if violation is not None:
         raise violation
     _refuse_changed(obj, attempt, "published")
@@ -284,15 +307,13 @@ def _manifest_bytes(
     obj: ConfigObject,
     attempt: Attempt,
     stored: _store.Stored | None,
+    found: _manifest.Contents,
     digest_limit: float | None = None,
 ) -> bytes:
     """The manifest of what the node's code left, and nothing writes to any more."""
     folder = attempt.folder
-    found = _manifest.contents(folder)
     if found.users:
-        _open_files.close_all(folder, _attempts.output_file(attempt.record))
         _open_files.refuse_open(folder)
-        found = _manifest.contents(folder)
     return _manifest.manifest_bytes(
         folder,
         found,
@@ -308,11 +329,12 @@ def _story(
     attempt: Attempt,
     timer: _provenance.NodeTimer,
     active: _context.Active,
+    found: _manifest.Contents,
 ) -> bytes:
     """How the attempt went, for its record."""
     more: dict[str, Any] = {"costs": timer.stop()}
     declared = _user_methods.dependencies(obj)
-    used = _used(attempt, active)
+    used = _used(attempt, active) if USED in found.own else active.used
     if declared or used:
         more["dependencies"] = {
             "declared": [dependency.furu_hash for dependency in declared],

@@ -33,7 +33,7 @@ _INNER: Final = (
 
 
 def close_all(folder: str, log: str) -> None:
-    """Close what this process has open for writing below a folder, and detach the log handlers.
+    """Close what this process has open for writing below a folder, after `detach_handlers`.
 
     Args:
         folder: the folder of a node whose code has ended.
@@ -42,7 +42,6 @@ def close_all(folder: str, log: str) -> None:
     Raises:
         OSError: buffered data cannot be written.
     """
-    _detach_handlers(folder)
     if not _holds_files(folder) or not _open_here(folder):
         return
     for number in _open_here(folder).keys() & set(_console.STANDARD):
@@ -202,11 +201,19 @@ def _take_from_streams(file: Any) -> None:
 # ---- log handlers ----
 
 
-def _detach_handlers(folder: str) -> None:
+_seen_handlers: tuple[Any, ...] = ()
+
+
+def detach_handlers(folder: str) -> None:
+    """Detach and close the log handlers that write below the folder of a node whose code ended."""
+    global _seen_handlers
     logging: Any = sys.modules.get("logging")
     if logging is None:
         return
     listed = tuple(logging._handlerList)  # noqa: SLF001 - those that no logger has stand here alone
+    if listed == _seen_handlers:
+        return  # all were there before the node, whose folder is new
+    _seen_handlers = listed
     handlers = [found for ref in listed if (found := ref()) is not None]
     roots = _roots(folder)
     below = [handler for handler in handlers if _target(handler).startswith(roots)]

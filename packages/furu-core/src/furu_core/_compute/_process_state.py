@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from furu_core._context import _context
 from furu_core._settings import _settings
 from furu_core._settings._settings import INTERNAL_PREFIX, Settings
 
+# `signal.getsignal` makes an enum of each answer, which takes most of the time of a look.
+_handler_of: Final = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 # Only signals that programs commonly handle: looking at all would double the time taken here.
 _SIGNALS: Final = (
     signal.SIGHUP,
@@ -83,7 +86,7 @@ def _look() -> _ProcessState:
         environment=_environment(),
         umask=umask,
         folder=working_directory(),
-        handlers={number: signal.getsignal(number) for number in _SIGNALS} if main else {},
+        handlers={number: _handler_of(number) for number in _SIGNALS} if main else {},
         blocked=frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         timers={which: signal.getitimer(which) for which in _TIMERS},
     )
@@ -94,24 +97,32 @@ def _put_back(before: _ProcessState) -> None:
         if timer == _IDLE and signal.getitimer(which) != _IDLE:
             signal.setitimer(which, 0.0)
     for number, handler in before.handlers.items():
-        if handler is not None and signal.getsignal(number) is not handler:
+        if handler is not None and _handler_of(number) is not handler:
             signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, before.blocked)
     os.umask(before.umask)
-    now = _environment()
-    if now != before.environment:
-        for name in now.keys() - before.environment.keys():
-            del os.environb[name]
-        os.environb.update(before.environment)
+    if (now := _environment()) != before.environment:
+        _put_back_environment(now, before.environment)
     _settings.put_back(before.settings)
     if before.folder is not None and working_directory() != before.folder:
         with suppress(OSError):  # it was removed
             os.chdir(before.folder)
 
 
-def _environment() -> dict[bytes, bytes]:
+def _environment() -> Mapping[bytes, bytes]:
+    # A copy through the public interface decodes and encodes each name, for each node.
+    data = getattr(os.environ, "_data", None)
+    return dict(os.environb if data is None else data)
+
+
+def _put_back_environment(now: Mapping[bytes, bytes], before: Mapping[bytes, bytes]) -> None:
     # furu itself maintains its variables for child processes.
-    return {name: value for name, value in os.environb.items() if not name.startswith(_INTERNAL)}
+    for name in now.keys() - before.keys():
+        if not name.startswith(_INTERNAL):
+            del os.environb[name]
+    for name, value in before.items():
+        if now.get(name) != value and not name.startswith(_INTERNAL):
+            os.environb[name] = value
 
 
 def working_directory() -> str | None:
