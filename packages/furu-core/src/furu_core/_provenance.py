@@ -195,40 +195,94 @@ def capture() -> Provenance:
 class NodeTimer:
     """Measures the time and memory that one node takes, from when the timer is made.
 
+    Args:
+        alone: whether the process computes nothing else meanwhile.
+
     Example:
         >>> from furu_core._provenance import NodeTimer
-        >>> sorted(NodeTimer().stop())
-        ['children_peak_bytes', 'cpu_secs', 'process_peak_bytes', 'wall_secs']
+        >>> NodeTimer().stop()["wall_secs"] < 60
+        True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = True) -> None:
+        self._measures_peak = alone and _reset_peak()
         self._wall = time.perf_counter()
-        self._cpu = _cpu_secs()
+        self._cpu = time.process_time()
+        self._children = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     def stop(self) -> dict[str, float]:
         """The cost of the node up to now.
 
         Returns:
-            ``wall_secs``; ``cpu_secs`` of the process and the children it waited for;
-            ``process_peak_bytes``, the most memory the process ever had, earlier nodes included;
-            ``children_peak_bytes``, the most that any child it waited for ever had.
+            ``wall_secs``; ``cpu_secs`` of the process; ``children_cpu_secs``, of the children that
+            it waited for; ``peak_bytes``, the most memory that the process had meanwhile, or, where
+            that cannot be measured, ``process_peak_bytes``, the most it ever had, earlier nodes
+            included; ``children_peak_bytes``, the most of a child, if it is more than any child had
+            before. The costs of children are left out where there was none.
         """
-        return {
+        costs = {
             "wall_secs": round(time.perf_counter() - self._wall, 6),
-            "cpu_secs": round(max(0.0, _cpu_secs() - self._cpu), 6),
-            "process_peak_bytes": _peak_bytes(resource.RUSAGE_SELF),
-            "children_peak_bytes": _peak_bytes(resource.RUSAGE_CHILDREN),
+            "cpu_secs": round(time.process_time() - self._cpu, 6),
         }
+        peak = _peak_since_reset() if self._measures_peak else None
+        if peak is None:
+            costs["process_peak_bytes"] = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
+        else:
+            costs["peak_bytes"] = peak
+        before, after = self._children, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if cpu > 0:
+            costs["children_cpu_secs"] = round(cpu, 6)
+        if after.ru_maxrss > before.ru_maxrss:
+            costs["children_peak_bytes"] = _peak_bytes(after)
+        return costs
 
 
-def _cpu_secs() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _peak_bytes(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
 
 
-def _peak_bytes(who: int) -> int:
-    peak = resource.getrusage(who).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+# `getrusage` tells the peak since it was reset, or that which the parent had when it started this
+# process, whichever is more. Above this number it is known to be the first.
+_exact_above = sys.maxsize
+
+
+def _reset_peak() -> bool:
+    """Let the system measure this process's peak anew; whether it can."""
+    try:
+        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(descriptor, b"5")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _peak_since_reset() -> int | None:
+    global _exact_above
+    peak = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
+    if peak >= _exact_above:
+        return peak
+    try:
+        with open("/proc/self/status", "rb") as file:
+            found = next(int(line.split()[1]) for line in file if line.startswith(b"VmHWM:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+    if found * 1024 >= peak:
+        _exact_above = peak
+    return found * 1024
+
+
+def _after_fork() -> None:
+    global _exact_above
+    _exact_above = sys.maxsize
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _project(cwd: Path) -> Path:

@@ -90,24 +90,30 @@ def move_aside(attempt: Attempt) -> None:
 # Removing ended attempts
 
 
-def clean_up(attempt: Attempt) -> None:
+def clean_up(attempt: Attempt, *, published: bool = False) -> None:
     """Remove the attempts of a node up to this one, after its artifact was published or deleted.
 
     A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
     artifact by itself. Of an earlier attempt whose holder may still wake up, the number stays, so
     that it is not given out again.
+
+    Args:
+        attempt: the attempt, which ends with this.
+        published: whether its folder has become the artifact.
     """
     release(attempt)
     paths, number = attempt.paths, attempt.record.number
-    with suppress(OSError):  # it was published, so its folder is gone, or is another's by now
-        if _records.holds(attempt.folder, attempt.record.token):
-            discard(attempt.folder)
-    for kind in (CHECKPOINT,) if number == 1 else (CHECKPOINT, INVALID, REPLACED):
+    if not published:
+        with suppress(OSError):  # its folder is gone, or is another's by now
+            if _records.holds(attempt.folder, attempt.record.token):
+                discard(attempt.folder)
+    for kind in (CHECKPOINT, INVALID, REPLACED) if number > 1 or not published else (CHECKPOINT,):
         discard(paths.beside(number, kind))
     if number > 1:
         _remove(paths, number - 1)
-    with suppress(OSError):
-        os.unlink(paths.submission)  # obsolete now
+    if number > 1 or not published or attempt.record.submission is not None:
+        with suppress(OSError):
+            os.unlink(paths.submission)  # obsolete now
 
 
 def remove_all(paths: NodePaths) -> None:

@@ -82,7 +82,7 @@ def compute(
     published = False
     try:
         with _node_context(obj, attempt) as active:
-            timer = _provenance.NodeTimer()
+            timer = _provenance.NodeTimer(alone=_context.computes_alone())
             _refuse_changed(obj, attempt, "computed")
             stored, found = _run_code(obj, attempt)
             _refuse_if_broken(obj, attempt, found)
@@ -107,7 +107,7 @@ def compute(
         if not isinstance(error, Exception):
             raise
     else:
-        _publishing.clean_up(attempt)
+        _publishing.clean_up(attempt, published=published and not rerun)
     return published
 
 
