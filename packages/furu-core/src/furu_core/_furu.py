@@ -151,6 +151,59 @@ class Furu(Generic[T_co]):
         result: T_co = found
         return result
 
+    def load_existing(self) -> T_co:
+        """Load the result that is there; never compute it, nor wait for a process that does.
+
+        Raises:
+            FuruMissingArtifact: it is not there, or damaged or invalid.
+            FuruResultError: it cannot be loaded, or was computed with other defaults of fields that
+                its hash leaves out.
+            FuruStoreError: the store cannot be read.
+
+        Example:
+            >>> from furu_testing.nodes import Leaf
+            >>> Leaf().get() == Leaf().load_existing()
+            True
+        """
+        result: T_co = _hit.load_existing(self)
+        return result
+
+    def put(self, value: T_co) -> None:  # type: ignore[misc]  # a result may be given, too
+        """Store a result that was made elsewhere; its record says that furu did not compute it.
+
+        Args:
+            value: the result, as `_create` would return it.
+
+        Raises:
+            FuruUsageError: there is a result, or the node is computed now; or its class has a
+                `_load` of its own, which reads files that only `_create` writes; or this is the
+                code of a node in an executor.
+            FuruResultError: the value cannot be stored.
+            FuruStoreError: the store cannot be written.
+
+        Example:
+            >>> from furu_testing.nodes import Leaf
+            >>> Leaf(x=12345).put(12345)
+            >>> Leaf(x=12345).provenance()["made_by"]
+            'put'
+        """
+        from furu_core._compute import _compute_or_wait
+
+        _compute_or_wait.put(self, value)
+
+    def provenance(self) -> dict[str, Any]:
+        """What the record of the result tells: costs, dependencies, attempts, code and machine.
+
+        The keys are those of the record file that `docs/store-format.md` describes; `provenance`
+        has what its digest there names.
+
+        Raises:
+            FuruMissingArtifact: there is no result.
+        """
+        from furu_core._status import _stored_nodes
+
+        return _stored_nodes.record_of(self)
+
     def exists(self) -> bool:
         """Whether the result is there."""
         return _places.is_published(node_paths(self))

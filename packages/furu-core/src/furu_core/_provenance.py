@@ -153,6 +153,11 @@ def read(digest: str) -> dict[str, Any] | None:
     return found
 
 
+def expanded(named: object) -> Any:
+    """The provenance that a record names by its digest; that of format 1 stands in the record."""
+    return read(named) if isinstance(named, str) else named
+
+
 def adopt_provenance(record: Mapping[str, Any]) -> None:
     """Use the provenance of the process that started this one, except for machine and user.
 

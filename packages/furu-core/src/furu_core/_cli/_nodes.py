@@ -26,7 +26,7 @@ from furu_core._text import duration, size, when
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 # What `furu show` tells of a node's record as it stands there.
-_TOLD = ("started", "ended", "costs", "dependencies", "to_python")
+_TOLD = ("made_by", "started", "ended", "costs", "dependencies", "to_python")
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
 
 
@@ -128,7 +128,7 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         "links": {},
         "attempts": _attempts_of(node, record, done=done),
         **{key: record[key] for key in _TOLD if key in record},
-        "provenance": _provenance_of(record),
+        "provenance": _provenance.expanded(record.get("provenance")),
     }
     if info.state is NodeState.UNREADABLE:
         facts["reason"] = info.reason
@@ -158,11 +158,6 @@ def _attempts_of(node: StoredNode, record: dict[str, Any], *, done: bool) -> lis
     if done and record:
         found.append({key: record[key] for key in _ATTEMPT if key in record})
     return found + [_records.RECORD.to_json(attempt) for attempt in node.attempts()]
-
-
-def _provenance_of(record: dict[str, Any]) -> dict[str, Any] | None:
-    named = record.get("provenance")
-    return _provenance.read(named) if isinstance(named, str) else named
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -60,6 +60,7 @@ def compute(
     *,
     rerun: bool = False,
     ending: Callable[[], NodeCancelled | None] | None = None,
+    given: tuple[object] | None = None,
 ) -> bool:
     """Run the code of `obj` in `attempt`, publish the result, and end the attempt.
 
@@ -69,6 +70,7 @@ def compute(
         rerun: replace an artifact that is there.
         ending: called when the node's code has failed: returns the cancellation if the process is
             being ended, which then explains the failure.
+        given: a result that was made elsewhere; the node's code does not run then.
 
     Returns:
         Whether this attempt published. False: another one did meanwhile, and this one's work is
@@ -84,11 +86,11 @@ def compute(
         with _node_context(obj, attempt) as active:
             timer = _provenance.NodeTimer(alone=_context.computes_alone())
             _refuse_changed(obj, attempt, "computed")
-            stored, found = _run_code(obj, attempt)
+            stored, found = _run_code(obj, attempt, given)
             _refuse_if_broken(obj, attempt, found)
             with _files.store_errors(attempt.folder):
                 manifest = _manifest_bytes(obj, attempt, stored, found)
-                story = _story(obj, attempt, timer, active, found)
+                story = _story(obj, attempt, timer, active, found, given)
         with _files.store_errors(attempt.folder):
             published = _publish(obj, attempt, manifest, story, rerun=rerun)
     except BaseException as error:
@@ -186,12 +188,12 @@ def _traceback(error: BaseException) -> str:
 
 
 def _run_code(
-    obj: ConfigObject, attempt: Attempt
+    obj: ConfigObject, attempt: Attempt, given: tuple[object] | None
 ) -> tuple[_store.Stored | None, _manifest.Contents]:
     """Run the node's code and store its result; also what is in the attempt's folder then."""
     _refuse_other_spec_key(obj)
     with _process_state.restored():
-        value = obj._create()
+        value = obj._create() if given is None else given[0]
     _end_if_forked(attempt)
     folder = attempt.folder
     stored = None
@@ -330,9 +332,12 @@ def _story(
     timer: _provenance.NodeTimer,
     active: _context.Active,
     found: _manifest.Contents,
+    given: tuple[object] | None,
 ) -> bytes:
     """How the attempt went, for its record."""
     more: dict[str, Any] = {"costs": timer.stop()}
+    if given is not None:
+        more["made_by"] = "put"
     declared = _user_methods.dependencies(obj)
     used = _used(attempt, active) if USED in found.own else active.used
     if declared or used:

@@ -17,7 +17,7 @@ from furu_core._files import is_local_folder
 from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._store import _places
-from furu_core._store._layout import NodePaths
+from furu_core._store._layout import NodePaths, node_paths
 from furu_core.errors import (
     FuruInvalidDependency,
     FuruMissingArtifact,
@@ -25,6 +25,7 @@ from furu_core.errors import (
     FuruSpecMismatch,
     FuruStoreError,
     FuruSuperseded,
+    FuruUsageError,
     FuruValidationError,
     FuruWaitTimeout,
 )
@@ -101,6 +102,35 @@ def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, re
         if value is not MISSING:
             _logging.event("get", short_name(obj), "done", "load")
             return value
+
+
+def put(obj: ConfigObject, value: object) -> None:
+    """Store a result that was made elsewhere; see `Furu.put`."""
+    name = short_name(obj)
+    context = _context.exec_context()
+    if context.strict:
+        raise FuruUsageError(
+            f"{context.who} would put a result of {name}, and inside an executor a node has only "
+            "its own",
+            hint="return the value from _create, or put it before the run",
+        )
+    if _hit.overrides(type(obj), "_load"):
+        raise FuruUsageError(
+            f"the class of {name} has a _load of its own, so its result is files and no value",
+            hint="write the files in _create",
+        )
+    match _acquire.acquire(obj, node_paths(obj)):
+        case Attempt() as attempt:
+            _compute.compute(obj, attempt, given=(value,))
+        case LatestAttempt() as other:
+            raise FuruUsageError(
+                f"{name} is being computed by {other.who}", hint="wait until it has ended"
+            )
+        case None:
+            raise FuruUsageError(
+                f"{name} has a result already, and results are never changed",
+                hint=f"remove it first: `furu rm {obj.furu_hash[:12]}`",
+            )
 
 
 def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:

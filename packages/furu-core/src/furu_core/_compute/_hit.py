@@ -23,7 +23,12 @@ from furu_core._store import _manifest
 from furu_core._store._layout import NodePaths, node_paths
 from furu_core._store._places import is_published
 from furu_core._text import error_text
-from furu_core.errors import FuruInvalidDependency, FuruProtocolError, FuruResultError
+from furu_core.errors import (
+    FuruInvalidDependency,
+    FuruMissingArtifact,
+    FuruProtocolError,
+    FuruResultError,
+)
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -108,6 +113,30 @@ def load(obj: ConfigObject, paths: NodePaths) -> Any:
     if _context.exec_context().hash:
         _context.note_used(obj.furu_hash, manifest.digest)
     return value
+
+
+def load_existing(obj: ConfigObject) -> Any:
+    """The result of `obj`, which is not computed.
+
+    Raises:
+        FuruMissingArtifact: it is not there, or damaged or invalid.
+    """
+    paths = node_paths(obj)
+    why = "is not there"
+    try:
+        value = load(obj, paths)
+    except BadArtifact as bad:
+        value, why = MISSING, f"is there, but bad: {bad}"
+    if value is not MISSING:
+        return value
+    name = short_name(obj)
+    raise FuruMissingArtifact(
+        f"the result of {name} {why}",
+        asker=_context.exec_context().who,
+        node=name,
+        hash=obj.furu_hash,
+        hint="load_existing() never computes; get() does",
+    )
 
 
 def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:

@@ -16,18 +16,26 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _text
+from furu_core import _provenance, _text
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
-from furu_core._config._objects import short_name_of
+from furu_core._config._objects import ConfigObject, config_class, short_name, short_name_of
+from furu_core._context._context import exec_context
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _format1, _manifest
-from furu_core._store._layout import NodePaths, attempted_in, is_hash
-from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError, FuruUsageError
+from furu_core._store._layout import NodePaths, attempted_in, is_hash, node_paths
+from furu_core._store._places import is_published
+from furu_core.errors import (
+    FuruDamagedRecord,
+    FuruFormatError,
+    FuruMissingArtifact,
+    FuruStoreError,
+    FuruUsageError,
+)
 
 _NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
 _SHOWN: Final = 10
@@ -129,6 +137,27 @@ class StoredNode:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def record_of(obj: ConfigObject) -> dict[str, Any]:
+    """What the record of an object's artifact tells, with the provenance that it names.
+
+    Raises:
+        FuruMissingArtifact: there is no artifact.
+    """
+    paths = node_paths(obj)
+    node = StoredNode(StoredClass(config_class(obj).identity_name, paths.class_dir), paths.hash)
+    record = node.record() if is_published(paths) else {}
+    if not record:
+        name = short_name(obj)
+        raise FuruMissingArtifact(
+            f"{name} has no result, so nothing tells where it comes from",
+            asker=exec_context().who,
+            node=name,
+            hash=paths.hash,
+            hint="call get() first",
+        )
+    return record | {"provenance": _provenance.expanded(record.get("provenance"))}
 
 
 def classes() -> Iterator[StoredClass]:
