@@ -105,12 +105,7 @@ class Provenance:
         """
         digest = self._stored.get(store)
         if digest is None:
-            digest = _record_file.digest(self.record_bytes).decode()
-            path = f"{store}/{FOLDER}/{digest}.json"
-            if not os.path.exists(path):
-                os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
-                _files.replace_file(path, self.record_bytes)
-            self._stored[store] = digest
+            digest = self._stored[store] = store_text(self.record_bytes)
         return digest
 
     @cached_property
@@ -136,6 +131,21 @@ def process_provenance() -> Provenance:
     if _captured is None:
         _captured = capture()
     return _captured
+
+
+def store_text(text: bytes) -> str:
+    """Write a provenance into the current store, unless it is there; its digest.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    store = _settings.settings().path
+    digest = _record_file.digest(text).decode()
+    path = f"{store}/{FOLDER}/{digest}.json"
+    if not os.path.exists(path):
+        os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
+        _files.replace_file(path, text)
+    return digest
 
 
 def stored_digest() -> str:

@@ -84,6 +84,16 @@ def _judge_age(folder: str, lease_secs: float, holder: str) -> Judgement:
     return Judgement(Life.ALIVE, f"{holder} gave a sign of life {age:.0f} s ago")
 
 
+def is_fresh(*paths: str, lease_secs: float) -> bool:
+    """Whether the first of some files that is there was touched within the lease."""
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            touched = os.stat(path)
+            now = _filesystem_now(path, touched.st_dev)
+            return now is not None and now - touched.st_mtime <= lease_secs
+    return False
+
+
 def lease_age(folder: str) -> float | None:
     """Seconds since the last heartbeat in an attempt's folder; None when the folder is gone.
 

@@ -114,6 +114,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "rm": "_nodes",
         "run": "_run",
         "show": "_nodes",
+        "upgrade": "_nodes",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

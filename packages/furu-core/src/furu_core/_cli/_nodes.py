@@ -1,4 +1,4 @@
-"""`furu ls`, `show`, `log` and `rm`: the nodes in the store."""
+"""`furu ls`, `show`, `log`, `rm` and `upgrade`: the nodes in the store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import click
 from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
 from furu_core._cli._output import FAILED, json_option, print_json
-from furu_core._status import _deleting, _stored_nodes
+from furu_core._status import _deleting, _stored_nodes, _upgrade
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _format1
 from furu_core._store._layout import LOG_FILE
 from furu_core._store._manifest import DamagedArtifact
-from furu_core._text import duration, size, when
+from furu_core._text import count, duration, size, when
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 # What `furu show` tells of a node's record as it stands there.
@@ -348,3 +348,28 @@ def rm(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
     if as_json:
         print_json([{"hash": node.hash, "name": node.name} for node in found])
     return 0
+
+
+@click.command("upgrade")
+@json_option
+def upgrade(as_json: bool) -> int:
+    """Bring the store to the newest format; nothing is computed anew.
+
+    It may run while other processes use the store, and be repeated after it was interrupted.
+    """
+    done = _upgrade.Upgraded()
+    for done in _upgrade.upgrade():
+        if not as_json and sys.stderr.isatty():
+            click.echo(f"\r{done.artifacts} artifacts", nl=False, err=True)
+    if as_json:
+        print_json(attrs.asdict(done))
+    else:
+        click.echo(
+            f"upgraded {count(done.artifacts, 'artifact')} and "
+            f"{count(done.attempts, 'ended attempt')}; {done.new} had the newest format"
+        )
+        for folder, damage in done.damaged.items():
+            click.echo(f"damaged, and computed anew when asked for: {folder}: {damage}")
+        for folder in done.alive:
+            click.echo(f"an older furu computes in {folder}: run this again when it has ended")
+    return FAILED if done.alive else 0

@@ -20,7 +20,7 @@ from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _manifest
-from furu_core._store._layout import NodePaths, node_paths
+from furu_core._store._layout import RECORD_FILE, STAGED, NodePaths, node_paths
 from furu_core._store._places import is_published
 from furu_core._text import error_text
 from furu_core.errors import (
@@ -109,9 +109,14 @@ def load(obj: ConfigObject, paths: NodePaths) -> Any:
     reason = invalid_reason(obj)
     if reason is not None:
         raise BadArtifact(reason)
-    value = _value(obj, manifest, paths.artifact)
+    try:
+        value = _value(obj, manifest, paths.artifact)
+    except BadArtifact:
+        if manifest.staged != STAGED and os.path.exists(f"{paths.artifact}/{RECORD_FILE}"):
+            return load(obj, paths)  # it was upgraded in this moment
+        raise
     if _context.exec_context().hash:
-        _context.note_used(obj.furu_hash, manifest.digest)
+        _context.note_used(obj.furu_hash, manifest.digest or manifest.stand_in)
     return value
 
 

@@ -184,7 +184,11 @@ def classes() -> Iterator[StoredClass]:
             continue
         with scan:
             for entry in scan:
-                if attempted_in([entry.name]) or is_hash(entry.name):
+                if (
+                    attempted_in([entry.name])
+                    or is_hash(entry.name)
+                    or entry.name == _format1.ATTEMPTS
+                ):
                     holds_nodes = True
                 elif not entry.name.startswith(".") and entry.is_dir():
                     inner.append(f"{below}{entry.name}/")

@@ -21,6 +21,8 @@ MANIFEST_FILE: Final = f"{OWN}/manifest.json"
 CONFIG_FILE: Final = f"{OWN}/config.json"
 METADATA_FILE: Final = f"{OWN}/metadata.json"
 LOG_FILE: Final = f"{OWN}/furu.log"
+ATTEMPTS: Final = ".attempts"  # in a class's folder
+OLD: Final = OWN  # the folder of all that
 STAGED: Final = f"{OWN}/"  # begins the names of a result's files
 
 

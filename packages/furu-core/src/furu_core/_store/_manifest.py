@@ -94,6 +94,7 @@ class Manifest:
         links: targets of the symbolic links.
         omitted: defaults that the hash leaves out, as `_identity.omitted_defaults` gives them.
         digest: of the result and all files; empty where a file has none.
+        stand_in: what tells this result from others where there is no digest.
         value: the JSON of a small result; `NO_VALUE` where it has a file.
         staged: with what the names of the result's files begin.
     """
@@ -103,6 +104,7 @@ class Manifest:
     links: dict[str, str]
     omitted: Omitted = attrs.field(factory=dict)
     digest: str = ""
+    stand_in: str = ""
     value: Any = NO_VALUE
     staged: str = STAGED
 
@@ -251,7 +253,11 @@ def _read_from(data: bytes, path: str) -> Manifest | None:
             return None
         raise DamagedArtifact(path, "the line with the manifest is missing or incomplete")
     try:
-        return decode(found.manifest)
+        manifest = decode(found.manifest)
+        if not manifest.digest:
+            token = _parsed(found.claim.decode())["token"]
+            manifest = attrs.evolve(manifest, stand_in=f"attempt {token}")
+        return manifest
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedArtifact(path, f"the manifest is unreadable ({error!r})") from None
 
@@ -274,7 +280,7 @@ def decode(manifest: bytes) -> Manifest:
         raw.get("links", {}),
         raw.get("omitted", {}),
         raw["digest"],
-        value,
+        value=value,
     )
 
 

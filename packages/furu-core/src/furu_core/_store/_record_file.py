@@ -138,8 +138,13 @@ def rewrite(folder: str, claim: bytes, manifest: bytes, story: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
+    replace_file(f"{folder}/{RECORD_FILE}", whole(claim, manifest, story))
+
+
+def whole(claim: bytes, manifest: bytes, story: bytes) -> bytes:
+    """The contents of the record file of an attempt that has ended."""
     body = manifest + b"\t" + story
-    replace_file(f"{folder}/{RECORD_FILE}", b"%s\n%s %s\n" % (claim, digest(body), body))
+    return b"%s\n%s %s\n" % (claim, digest(body), body)
 
 
 def _write(descriptor: int, data: bytes) -> None:
