@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kept_results import load, store
 from pandas.testing import assert_frame_equal, assert_index_equal, assert_series_equal
 
-from furu_core._codecs import _load, _store
 from furu_core._codecs._same_frame import same_frame
 
 DAYS = pd.to_datetime(["2020-01-01", "2021-06-01"])
@@ -92,9 +92,9 @@ FRAMES: dict[str, tuple[pd.DataFrame, str]] = {
 def round_trip(value: Any, tmp_path: Path) -> tuple[Any, str]:
     folder = tmp_path / "node" / ".furu"
     folder.mkdir(parents=True)
-    entry = _store.store(value, folder, folder.parent)
-    assert entry.file in os.listdir(folder)
-    return _load.load(entry, folder, folder.parent), entry.codec
+    stored = store(value, folder, folder.parent)
+    assert stored.value or stored.entry.file in os.listdir(folder)
+    return load(stored, folder, folder.parent), stored.entry.codec
 
 
 @pytest.mark.parametrize("name", FRAMES)

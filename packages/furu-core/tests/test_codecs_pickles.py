@@ -9,14 +9,16 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from kept_results import load, store
 
-from furu_core._codecs import _load, _store
+from furu_core._codecs._store import Stored
 from furu_core._store._manifest import ResultEntry
 from furu_core.errors import FuruResultError
 
+NODES = str(Path(__file__).parent / "nodes")
 SCRIPT = """
     import sys
-    from furu_core._codecs import _load, _store
+    from kept_results import load, store
 
     class Model:
         class Part:
@@ -31,10 +33,10 @@ SCRIPT = """
     if __name__ == "__main__":
         folder = sys.argv[1]
         value = {"model": Model(3), "rule": rule, "class": Model}
-        entry = _store.store(value, folder, folder)
-        back = _load.load(entry, folder, folder)
+        stored = store(value, folder, folder)
+        back = load(stored, folder, folder)
         assert type(back["model"]) is Model and back["rule"] is rule, "executed a second time"
-        print(entry.file)
+        print(stored.entry.file)
 """
 
 
@@ -48,7 +50,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def run(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
-    paths = [entry for entry in (path, os.environ.get("PYTHONPATH")) if entry]
+    paths = [entry for entry in (path, NODES, os.environ.get("PYTHONPATH")) if entry]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
         [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=200
@@ -57,9 +59,10 @@ def run(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[st
 
 LOAD = """
 import sys
-from furu_core._codecs import _load, _store
+from furu_core._codecs._store import Stored
+from kept_results import load
 from furu_core._store._manifest import ResultEntry
-value = _load.load(ResultEntry("pickle", "result.pickle"), sys.argv[1], sys.argv[1])
+value = load(Stored(ResultEntry("pickle", "result.pickle")), sys.argv[1], sys.argv[1])
 model = value["model"]
 print(model.weight, type(model).__module__, type(model.part).__qualname__, value["rule"](1))
 """
@@ -82,7 +85,7 @@ def test_a_class_that_cannot_be_imported_is_named_with_the_file(
     node = tmp_path / "node"
     run("training_script.py", str(node), cwd=script.parent)
     with pytest.raises(FuruResultError) as caught:
-        _load.load(ResultEntry("pickle", "result.pickle"), node, node)
+        load(Stored(ResultEntry("pickle", "result.pickle")), node, node)
     assert "training_script.Model" in str(caught.value)
     assert str(node / "result.pickle") in str(caught.value)
     assert "PYTHONPATH" in caught.value.hint
@@ -93,7 +96,7 @@ def test_a_class_that_no_process_could_import_is_refused_when_it_is_stored(tmp_p
         pass
 
     with pytest.raises(FuruResultError, match="Local"):
-        _store.store(Local(), tmp_path, tmp_path)
+        store(Local(), tmp_path, tmp_path)
 
 
 class Strict:
@@ -109,11 +112,11 @@ class Strict:
 def test_a_class_that_changed_since_is_no_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = _store.store(Strict(), tmp_path, tmp_path)
+    stored = store(Strict(), tmp_path, tmp_path)
 
     def refuse(self: Strict, state: dict[str, int]) -> None:
         raise TypeError("no other field")
 
     monkeypatch.setattr(Strict, "__setstate__", refuse)
     with pytest.raises(FuruResultError, match="no other field"):
-        _load.load(entry, tmp_path, tmp_path)
+        load(stored, tmp_path, tmp_path)

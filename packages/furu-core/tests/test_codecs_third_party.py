@@ -9,11 +9,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-import attrs
 import numpy as np
 import pytest
+from kept_results import changed, load, store
 
-from furu_core._codecs import _load, _registry, _store
+from furu_core._codecs import _registry
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruFormatError, FuruResultError
 
@@ -93,19 +93,23 @@ class Holder:
 
 def test_a_codec_of_another_distribution_is_asked_first(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
-    assert (entry.codec, entry.version, entry.file) == ("fraction", 2, "result.frac")
-    assert entry.distribution == "fraction-codec"
-    assert _load.load(entry, folder, folder.parent) == Fraction(1, 3)
+    stored = store(Fraction(1, 3), folder, folder.parent)
+    assert (stored.entry.codec, stored.entry.version, stored.entry.file) == (
+        "fraction",
+        2,
+        "result.frac",
+    )
+    assert stored.entry.distribution == "fraction-codec"
+    assert load(stored, folder, folder.parent) == Fraction(1, 3)
 
 
 def test_parts_of_a_result_go_to_the_codec_too(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
     value = {"x": [Fraction(1, 3)], "y": np.arange(2), "z": 1}
-    entry = _store.store(value, folder, folder.parent)
-    assert entry.codec == "json"
+    stored = store(value, folder, folder.parent)
+    assert stored.entry.codec == "json"
     assert (folder / "result.0.frac").read_text() == "1/3"
-    assert _load.load(entry, folder, folder.parent)["x"] == [Fraction(1, 3)]
+    assert load(stored, folder, folder.parent)["x"] == [Fraction(1, 3)]
 
 
 def test_parts_of_pickled_objects_go_to_the_codec_and_stay_shared(
@@ -113,55 +117,55 @@ def test_parts_of_pickled_objects_go_to_the_codec_and_stay_shared(
 ) -> None:
     install("fraction-codec", CODEC)
     third = Fraction(1, 3)
-    entry = _store.store(Holder([third, third]), folder, folder.parent)
-    assert entry.codec == "pickle"
+    stored = store(Holder([third, third]), folder, folder.parent)
+    assert stored.entry.codec == "pickle"
     assert (folder / "result.0.frac").exists()
-    back = _load.load(entry, folder, folder.parent).value
+    back = load(stored, folder, folder.parent).value
     assert back == [third, third]
     assert back[0] is back[1]
 
 
 def test_a_value_the_codec_gives_up_on_is_stored_otherwise(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(13), folder, folder.parent)
-    assert entry.codec == "json"
+    stored = store(Fraction(13), folder, folder.parent)
+    assert stored.entry.codec == "json"
     assert not (folder / "result.frac").exists()
-    assert _load.load(entry, folder, folder.parent) == Fraction(13)
+    assert load(stored, folder, folder.parent) == Fraction(13)
 
 
 def test_a_codec_that_is_gone_is_named_with_its_distribution(
     install: Install, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
+    stored = store(Fraction(1, 3), folder, folder.parent)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("/site")])
     forget()
     with pytest.raises(
         FuruResultError, match=r"'fraction' of fraction-codec.*pip install fraction"
     ):
-        _load.load(entry, folder, folder.parent)
+        load(stored, folder, folder.parent)
 
 
 def test_an_older_codec_refuses_files_of_a_newer_one(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
+    stored = store(Fraction(1, 3), folder, folder.parent)
     _registry.installed().codecs[0].codec.__class__.version = 1
     with pytest.raises(FuruFormatError, match="upgrade fraction-codec"):
-        _load.load(entry, folder, folder.parent)
+        load(stored, folder, folder.parent)
 
 
 def test_a_codec_of_a_newer_furu_asks_for_an_upgrade(folder: Path) -> None:
-    entry = _store.store(np.arange(3), folder, folder.parent)
+    stored = store(np.arange(3), folder, folder.parent)
     with pytest.raises(FuruResultError, match=r"'zarr'.*upgrade furu-core"):
-        _load.load(attrs.evolve(entry, codec="zarr"), folder, folder.parent)
+        load(changed(stored, codec="zarr"), folder, folder.parent)
 
 
 def test_a_codec_that_calls_its_file_damaged_is_believed(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
+    stored = store(Fraction(1, 3), folder, folder.parent)
     (folder / "result.frac").write_text("no fraction")
     with pytest.raises(DamagedArtifact, match="Invalid literal"):
-        _load.load(entry, folder, folder.parent)
+        load(stored, folder, folder.parent)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +189,13 @@ def test_a_broken_codec_harms_only_what_needs_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     install("broken-codec", code, name=name)
-    entry = _store.store((1, Fraction(1, 3)), folder, folder.parent)
-    assert _load.load(entry, folder, folder.parent) == (1, Fraction(1, 3))
+    stored = store((1, Fraction(1, 3)), folder, folder.parent)
+    assert load(stored, folder, folder.parent) == (1, Fraction(1, 3))
     (warning,) = caplog.messages
     assert f"the codec {name!r} of broken-codec 1.0" in warning
     assert reason in warning
     with pytest.raises(FuruResultError, match=reason) as caught:
-        _store.store((1, lambda: 0), folder, folder.parent)
+        store((1, lambda: 0), folder, folder.parent)
     assert "broken-codec" in str(caught.value)
     assert len(caplog.messages) == 1
 
@@ -200,13 +204,13 @@ def test_a_result_of_a_codec_that_is_broken_now_names_the_distribution_and_the_n
     install: Install, folder: Path
 ) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
+    stored = store(Fraction(1, 3), folder, folder.parent)
     del sys.modules["fraction_codec"]
     site = next(path for path in sys.path if path.endswith("/site"))
     Path(site, "fraction_codec.py").write_text("raise OSError('no licence')")
     forget()
     with pytest.raises(FuruResultError, match="OSError: no licence") as caught:
-        _load.load(entry, folder, folder.parent)
+        load(stored, folder, folder.parent)
     assert "the codec 'fraction' of fraction-codec 1.0 cannot be imported" in caught.value.message
     assert "pip install --upgrade fraction-codec" in caught.value.hint
 
@@ -215,8 +219,8 @@ def test_of_two_distributions_with_one_codec_name_neither_stores_and_both_load_t
     install: Install, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     install("first-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
-    assert entry.distribution == "first-codec"
+    stored = store(Fraction(1, 3), folder, folder.parent)
+    assert stored.entry.distribution == "first-codec"
     install("second-codec", CODEC)
     assert not _registry.installed().codecs
     assert len(_registry.installed().broken) == len(caplog.messages) == 2
@@ -224,18 +228,18 @@ def test_of_two_distributions_with_one_codec_name_neither_stores_and_both_load_t
         assert "first-codec 1.0" in message
         assert "second-codec 1.0" in message
         assert "pip uninstall" in message
-    assert _load.load(entry, folder, folder.parent) == Fraction(1, 3)
+    assert load(stored, folder, folder.parent) == Fraction(1, 3)
     assert "second_codec" not in sys.modules
-    elsewhere = attrs.evolve(entry, distribution="third-codec")
+    elsewhere = changed(stored, distribution="third-codec")
     with pytest.raises(FuruResultError, match="same name as that of second-codec"):
-        _load.load(elsewhere, folder, folder.parent)
+        load(elsewhere, folder, folder.parent)
 
 
 def test_loading_a_result_imports_the_one_codec_it_needs(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC)
-    entry = _store.store(Fraction(1, 3), folder, folder.parent)
+    stored = store(Fraction(1, 3), folder, folder.parent)
     install("other-codec", CODEC.replace('"fraction"', '"other"'), name="other")
-    assert _load.load(entry, folder, folder.parent) == Fraction(1, 3)
+    assert load(stored, folder, folder.parent) == Fraction(1, 3)
     assert "other_codec" not in sys.modules
 
 
@@ -244,8 +248,8 @@ def test_a_codec_that_fails_when_it_is_asked_costs_no_result(
 ) -> None:
     install("fraction-codec", CODEC.replace("return type(value) is Fraction", "return 1 / 0"))
     for number in range(3):
-        entry = _store.store((number, Fraction(1, 3)), folder, folder.parent)
-        assert _load.load(entry, folder, folder.parent) == (number, Fraction(1, 3))
+        stored = store((number, Fraction(1, 3)), folder, folder.parent)
+        assert load(stored, folder, folder.parent) == (number, Fraction(1, 3))
     said = [message for message in caplog.messages if "Fraction" in message]
     assert len(said) == 1
     assert "'fraction' of fraction-codec" in said[0]
@@ -255,4 +259,4 @@ def test_a_codec_that_fails_when_it_is_asked_costs_no_result(
 def test_a_codec_that_fails_is_named(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC.replace("path.write_text(str(value))", "1 / 0"))
     with pytest.raises(FuruResultError, match="'fraction' of fraction-codec failed"):
-        _store.store(Fraction(1, 3), folder, folder.parent)
+        store(Fraction(1, 3), folder, folder.parent)

@@ -36,6 +36,8 @@ def load(entry: ResultEntry, staged: str, folder: str, value: Any = NO_VALUE) ->
         OSError: the disk reports an error.
     """
     if value is not NO_VALUE:
+        if entry.version != _VERSION:
+            _refuse_newer(entry, f"the record in {folder}", _VERSION, "furu-core")
         if not entry.tagged:
             return value
         return _decoded(value, f"the record in {folder}", staged, Base(folder))

@@ -64,6 +64,11 @@ class DamagedArtifact(Exception):
         return f"{self.path}: {self.reason}"
 
 
+def _in_one_folder(_entry: object, _field: object, file: str) -> None:
+    if "/" in file:
+        raise ValueError(f"{file!r} is no file of the artifact's own folder")
+
+
 @attrs.frozen
 class ResultEntry:
     """How a result, or a part of one, was stored.
@@ -78,7 +83,7 @@ class ResultEntry:
     """
 
     codec: str
-    file: str = ""
+    file: str = attrs.field(default="", validator=_in_one_folder)
     version: int = attrs.field(default=1, kw_only=True)
     distribution: str = attrs.field(default="", kw_only=True, metadata=OMIT_EMPTY)
     tagged: bool = attrs.field(default=False, kw_only=True, metadata=OMIT_EMPTY)
