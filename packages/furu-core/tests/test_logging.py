@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
-PRELUDE = """
+NODES = str(Path(__file__).parent / "nodes")
+PRELUDE = (
+    f"NODES = {NODES!r}"
+    + """
 import logging, sys
+sys.path.insert(0, NODES)
 from furu_core._settings import _settings
-from furu_core._output._capture import node_log
+from logged import node_log
 from furu_core._output._logging import console_through, event, log
 _settings.settings()
 """
+)
 
 
 def run(folder: Path, body: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,7 @@ from furu_core._output import _console
 from furu_core._settings import _settings
 
 FOLDER: Final = "output"
-_COPIED_BYTES: Final = 1 << 20
+_COPIED_BYTES: Final = 1 << 16
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
