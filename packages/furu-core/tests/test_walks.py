@@ -15,8 +15,9 @@ import furu_core
 from furu_core import Furu
 
 FURU = str(Path(furu_core.__file__).parent) + os.sep
-# What every module may ask, and what a reader takes for granted: a setting, a file's contents, a record's version.
-SERVICES = {"_settings._settings", "_files", "_record_format"}
+# What every module may ask, and what a reader takes for granted: a setting, in whose name code runs, a file's contents, a
+# record's lines.
+SERVICES = {"_settings._settings", "_files", "_store._record_file", "_context._context"}
 
 
 class Squared(Furu[dict[str, int]]):

@@ -154,7 +154,11 @@ def end(attempt: Attempt, status: AttemptStatus, ended: AttemptEnd) -> None:
         return
     drop_files(attempt.folder)  # first, because on a full disk the record needs the room
     try:
-        append(attempt, b"", _records.story_bytes(status, ended, {}))
+        story = _records.story_bytes(status, ended, {})
+        if _record_file.read(attempt.folder).story:  # it was about to publish
+            _record_file.rewrite(attempt.folder, attempt.claim, b"", story)
+        else:
+            append(attempt, b"", story)
     except OSError as error:
         # The attempt must not stay behind as running, or others would wait for this process.
         # Without a record it counts as dead; its log and checkpoint are worth keeping.
@@ -234,8 +238,8 @@ def set_aside_dead(attempt: LatestAttempt) -> None:
 
 def keep_log(folder: str, record: AttemptRecord | None) -> None:
     """Move the output of a dead attempt, which its process left where running nodes print to."""
-    if record is None or not record.log:
-        return
+    if record is None or not record.log or record.ended is not None:
+        return  # once it has ended, other nodes may print to that file
     output = _attempts.output_file(record)
     with suppress(OSError):
         if not os.path.getsize(output):

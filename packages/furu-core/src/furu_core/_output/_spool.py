@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +20,7 @@ from furu_core._output import _console
 from furu_core._settings import _settings
 
 FOLDER: Final = "output"
+_SEEN_SECS: Final = 0.2
 _COPIED_BYTES: Final = 1 << 16
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
@@ -41,11 +43,26 @@ class Spool:
             os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
             fd = os.open(self.path, _OPEN, 0o666)
         self.fd = _console.above_standard(fd)
+        self._seen = time.monotonic()
 
     @property
     def usable(self) -> bool:
         """Whether another node may print to it."""
         return self.fd >= 0
+
+    def is_in_place(self) -> bool:
+        """Whether the file is still there under its path.
+
+        Somebody may have removed it; and the output of a node that is taken for dead is moved away.
+        Nobody does so at once, so a spool that was looked at just now is not looked at again.
+        """
+        if time.monotonic() - self._seen < _SEEN_SECS:
+            return True
+        self._seen = time.monotonic()
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+        except OSError:
+            return False
 
     def keep_as(self, log: str) -> None:
         """Make what was printed the log of the node, if there is anything; forget it here.
@@ -95,11 +112,9 @@ def take() -> Spool:
     spare = _free.setdefault(store, [])
     while spare:
         spool = spare.pop()
-        with suppress(OSError):
-            # Somebody may have removed the file, and then nobody could read the output.
-            if os.fstat(spool.fd).st_nlink:
-                break
-        spool.remove()
+        if spool.is_in_place():
+            break
+        spool.close()
     else:
         spool = Spool(store)
     _taken[spool.name] = store, spool
@@ -118,7 +133,7 @@ def give_back(name: str) -> None:
     if spool is None or not spool.usable:
         return
     with suppress(OSError):
-        if not os.fstat(spool.fd).st_size:
+        if spool.is_in_place() and not os.fstat(spool.fd).st_size:
             _free[store].append(spool)
             return
     spool.close()
