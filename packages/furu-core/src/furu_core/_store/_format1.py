@@ -15,7 +15,6 @@ import attrs
 from furu_core._files import read_file
 from furu_core._record_format import OMIT_EMPTY, RecordFormat
 from furu_core._store._layout import OWN
-from furu_core.errors import FuruDamagedRecord
 
 MANIFEST_FILE: Final = f"{OWN}/manifest.json"
 CONFIG_FILE: Final = f"{OWN}/config.json"
@@ -26,12 +25,17 @@ OLD: Final = OWN  # the folder of all that
 STAGED: Final = f"{OWN}/"  # begins the names of a result's files
 
 
+def _in_one_folder(_entry: object, _field: object, file: str) -> None:
+    if "/" in file:
+        raise ValueError(f"{file!r} is no file of the artifact's own folder")
+
+
 @attrs.frozen
 class Result1:
     """How a result was stored, as in `_manifest.ResultEntry`."""
 
     codec: str
-    file: str
+    file: str = attrs.field(validator=_in_one_folder)
     version: int = attrs.field(default=1, kw_only=True)
     distribution: str = attrs.field(default="", kw_only=True, metadata=OMIT_EMPTY)
 
@@ -67,14 +71,7 @@ def read_manifest(folder: str) -> Manifest1 | None:
         data = read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    found = _MANIFEST.from_bytes(data, path)
-    if found.result is not None and "/" in found.result.file:
-        raise FuruDamagedRecord(
-            f"{path} is damaged: {found.result.file!r} is no file of the artifact's own folder",
-            path=path,
-            reason=f"{found.result.file!r} is no file of the artifact's own folder",
-        )
-    return found
+    return _MANIFEST.from_bytes(data, path)
 
 
 def read_json(folder: str, file: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ import attrs
 from furu_core._files import is_local_folder, read_file
 from furu_core._record_format import OMIT_EMPTY
 from furu_core._store import _record_file
-from furu_core._store._layout import LOG_FILE, OWN, RECORD_FILE, STAGED, USED, VIOLATIONS
+from furu_core._store._layout import LOG_FILE, RECORD_FILE, STAGED, USED, VIOLATIONS
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruResultError
 
 Omitted: TypeAlias = "dict[str, tuple[str, str]]"
@@ -155,7 +155,7 @@ def contents(folder: str) -> Contents:
             if name in _UNLISTED:
                 found.own.add(name)
                 continue
-            found.users = found.users or not name.startswith(OWN)
+            found.users = found.users or not name.startswith(STAGED)
             if entry.is_symlink():
                 found.links[name] = _settled_link(folder, name)
             elif entry.is_dir(follow_symlinks=False):
@@ -281,7 +281,7 @@ def decode(manifest: bytes) -> Manifest:
         result = ResultEntry(**result)
     return Manifest(
         result,
-        raw.get("files", {}),
+        {name: (size, kept) for name, (size, kept) in raw.get("files", {}).items()},
         raw.get("links", {}),
         raw.get("omitted", {}),
         raw["digest"],
