@@ -19,14 +19,14 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from logged import node_log
 
 from furu_core._output import _capture
-from logged import node_log
 
 NODES = str(Path(__file__).parent / "nodes")
 PRELUDE = (
     f"NODES = {NODES!r}"
-    + """
+    """
 import logging, multiprocessing, os, subprocess, sys, threading
 sys.path.insert(0, NODES)
 from logged import node_log

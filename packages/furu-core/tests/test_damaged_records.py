@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import get_nodes as nodes
 import pytest
 from get_nodes import Does, Square
+from records import attempts_of, told
 
 import furu_core
 from furu_core import Furu, NodeState
+from furu_core._store import _record_file
 from furu_core.errors import FuruComputeError, FuruFormatError, FuruStoreError, FuruWaitTimeout
 from furu_core.planning import StateReader, invalidate_if_bad
 from furu_core.workers import Outcome, run_node
@@ -36,24 +39,44 @@ def failed(store: Path) -> tuple[Does, Path]:
     with pytest.raises(FuruComputeError):
         node.get()
     nodes.hooks["flaky"] = lambda: "fine"
-    (record,) = store.rglob(f".attempts/{node.furu_hash}/1/record.json")
+    (record,) = store.rglob(f".{node.furu_hash}.1/.furu.json")
     return node, record
 
 
+def write(record: Path, data: bytes) -> None:
+    """Change a record whose holder shows no sign of life."""
+    write(record, data)
+    os.utime(record, (1e9, 1e9))
+
+
 def changed(**fields: object) -> Callable[[bytes], bytes]:
-    return lambda data: json.dumps({**json.loads(data), **fields}).encode()
+    """Changes what a record tells of how an attempt began and ended."""
+
+    def change(data: bytes) -> bytes:
+        found = _record_file.parse(data)
+        claim, story = json.loads(found.claim), json.loads(found.story)
+        for name, value in fields.items():
+            (claim if name in claim else story)[name] = value
+        return _record_file.whole(
+            json.dumps(claim, separators=(",", ":")).encode(), b"", json.dumps(story).encode()
+        )
+
+    return change
 
 
 def without(name: str) -> Callable[[bytes], bytes]:
-    return lambda data: json.dumps(
-        {key: value for key, value in json.loads(data).items() if key != name}
-    ).encode()
+    def change(data: bytes) -> bytes:
+        found = _record_file.parse(data)
+        claim, story = json.loads(found.claim), json.loads(found.story)
+        (claim if name in claim else story).pop(name)
+        return _record_file.whole(json.dumps(claim).encode(), b"", json.dumps(story).encode())
+
+    return change
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
-    "truncated": lambda data: data[: len(data) // 2],
-    "one byte short": lambda data: data[:-1],
+    "truncated": lambda data: data[: data.index(b"\n") // 2],
     "no JSON": lambda data: b"not json at all",
     "binary": lambda data: bytes(range(256)) * 3,
     "zeros": lambda data: bytes(len(data)),
@@ -62,7 +85,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "null": lambda data: b"null",
     "an empty object": lambda data: b"{}",
     "nested without end": lambda data: b"[" * 100_000,
-    "no version": without("version"),
+    "no version": without("furu"),
     "no status": without("status"),
     "no holder": without("holder"),
     "an unknown status": changed(status="asleep"),
@@ -80,7 +103,7 @@ def test_a_damaged_record_is_set_aside_and_the_node_runs_again(
     store: Path, session: Any, damage: str
 ) -> None:
     node, record = failed(store)
-    record.write_bytes(DAMAGE[damage](record.read_bytes()))
+    write(record, DAMAGE[damage](record.read_bytes()))
     assert node.status() is NodeState.STALE
     assert StateReader().state(node).state is NodeState.STALE
     with session():
@@ -94,19 +117,19 @@ def test_a_damaged_record_of_a_failed_attempt_is_kept_for_whoever_looks(
 ) -> None:
     node, record = failed(store)
     data = DAMAGE[damage](record.read_bytes())
-    record.write_bytes(data)
+    write(record, data)
     nodes.hooks["flaky"] = lambda: 1 / 0
     with pytest.raises(FuruComputeError):
         node.get()
-    assert record.with_name("record.json.damaged").read_bytes() == data
-    assert json.loads(record.parent.with_name("2").joinpath("record.json").read_text())
+    assert record.with_name(".furu.json.damaged").read_bytes() == data
+    assert told(attempts_of(store, node)[1])["status"] == "failed"
     nodes.hooks["flaky"] = lambda: "fine"
     assert node.get() == "fine"
 
 
 def test_a_damaged_record_does_not_count_as_a_failure(store: Path) -> None:
     node, record = failed(store)
-    record.write_bytes(b"")
+    write(record, b"")
     with furu_core.use_settings(retry_failed=False):
         assert node.get() == "fine"
 
@@ -130,9 +153,8 @@ def test_an_attempt_without_a_record_harms_nothing(store: Path) -> None:
 def test_a_damaged_record_beside_a_living_lease_is_waited_for(store: Path, damage: str) -> None:
     """Its holder may well be at work: only the lease can tell."""
     node, record = failed(store)
-    record.write_bytes(DAMAGE[damage](record.read_bytes()))
-    lease = record.with_name("lease")
-    lease.write_text("somebody beats")
+    write(record, DAMAGE[damage](record.read_bytes()))
+    os.utime(record)  # somebody beats
     assert node.status() is NodeState.RUNNING
     with (
         furu_core.use_settings(max_wait_secs=0.2),
@@ -150,14 +172,14 @@ def test_a_damaged_record_of_the_running_attempt_does_not_disturb_its_holder(sto
     node = Does(hook="damage")
 
     def damage() -> str:
-        for record in store.rglob("record.json"):
+        for record in store.rglob(".furu.json"):
             record.write_bytes(b"")
         return "done all the same"
 
     nodes.hooks["damage"] = damage
     assert node.get() == "done all the same"
     assert nodes.calls == ["does damage"]
-    assert not list(store.rglob(".attempts/*/*"))
+    assert not attempts_of(store, node)
 
 
 # Newer formats
@@ -165,8 +187,8 @@ def test_a_damaged_record_of_the_running_attempt_does_not_disturb_its_holder(sto
 
 def test_a_record_of_a_newer_furu_is_fatal_and_names_the_remedy(store: Path, session: Any) -> None:
     node, record = failed(store)
-    data = changed(version=NEWER, status="unheard of", holder=7)(record.read_bytes())
-    record.write_bytes(data)
+    data = changed(furu=NEWER, status="unheard of", holder=7)(record.read_bytes())
+    write(record, data)
     for ask in (node.get, node.status, lambda: StateReader().state(node)):
         with pytest.raises(FuruFormatError, match=f"version {NEWER}") as caught:
             ask()
@@ -183,7 +205,7 @@ def test_a_record_of_a_newer_furu_is_fatal_and_names_the_remedy(store: Path, ses
 
 def test_the_remedy_of_a_newer_record_works(store: Path) -> None:
     node, record = failed(store)
-    record.write_bytes(changed(version=NEWER)(record.read_bytes()))
+    write(record, changed(furu=NEWER)(record.read_bytes()))
     assert node.delete() is True
     assert node.get() == "fine"
 
@@ -193,17 +215,16 @@ def test_an_older_attempt_of_a_newer_furu_is_left_out_of_the_history(store: Path
     nodes.hooks["flaky"] = lambda: 1 / 0
     with pytest.raises(FuruComputeError):
         node.get()
-    record.write_bytes(changed(version=NEWER)(record.read_bytes()))
+    write(record, changed(furu=NEWER)(record.read_bytes()))
     nodes.hooks["flaky"] = lambda: "fine"
     assert node.get() == "fine"
-    metadata = json.loads((node.furu_dir / ".furu/metadata.json").read_text())
-    assert [past["number"] for past in metadata["earlier_attempts"]] == [2]
+    assert [past["number"] for past in told(node.furu_dir)["earlier"]] == [2]
 
 
 def test_a_manifest_of_a_newer_furu_is_fatal_and_loses_nothing(store: Path, session: Any) -> None:
     Square().get()
-    path = Square().furu_dir / ".furu/manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "furu": NEWER}))
+    path = Square().furu_dir / ".furu.json"
+    path.write_bytes(path.read_bytes().replace(b'{"furu":2', b'{"furu":%d' % NEWER))
     with pytest.raises(FuruFormatError, match=f"format version {NEWER}") as caught:
         Square().get()
     assert caught.value.hint
@@ -317,7 +338,7 @@ def test_a_store_of_a_newer_furu_is_refused_and_stays_as_it_is(store: Path) -> N
     done = Square()
     done.get()
     (artifact,) = store.rglob(done.furu_hash)
-    (artifact / ".furu" / "manifest.json").unlink()  # as if a newer furu wrote other files
+    (artifact / ".furu.json").unlink()  # as if a newer furu wrote other files
     (store / "furu.json").write_text('{"furu": 999}')
     for node in (done, Square(side=3)):  # what is there, and what is not
         with pytest.raises(FuruFormatError, match=r"has format 999.*upgrade furu-core"):

@@ -15,7 +15,6 @@ from furu_core import _files
 from furu_core._attempts import (
     _attempts,
     _claims,
-    _cleanup,
     _lease,
     _liveness,
     _publishing,
@@ -23,7 +22,7 @@ from furu_core._attempts import (
 )
 from furu_core._codecs import _store
 from furu_core._compute import _acquire, _compute, _compute_or_wait, _hit
-from furu_core._store import _manifest
+from furu_core._store import _manifest, _record_file
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
 pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine that may be busy
@@ -39,8 +38,8 @@ STORE_CODE = tuple(
     str(module.__file__)
     for module in (
         _acquire, _attempts, _claims, _store, _compute, _hit, _lease, _liveness, _manifest,
-        _compute_or_wait, _cleanup,
-        _publishing, _records, _files,
+        _compute_or_wait,
+        _publishing, _records, _record_file, _files,
     )
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ import pytest
 NODES = str(Path(__file__).parent / "nodes")
 PRELUDE = (
     f"NODES = {NODES!r}"
-    + """
+    """
 import logging, sys
 sys.path.insert(0, NODES)
 from furu_core._settings import _settings

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import sys
 from importlib.metadata import distributions
 from pathlib import Path
 

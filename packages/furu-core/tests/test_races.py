@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from furu_core._store._layout import attempted_in
 from furu_testing import (
     Child,
     Host,
@@ -69,7 +70,8 @@ class Place:
 
     def left(self) -> list[str]:
         """What lies in folders of attempts, and what it says."""
-        paths = [path for path in self.outside.rglob("*") if ".attempts" in path.parts[:-1]]
+        folders = [path for path in self.outside.rglob(".*.*") if attempted_in([path.name])]
+        paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
         return [f"{path}: {path.read_text() if path.is_file() else ''}" for path in paths]
 
 

@@ -7,7 +7,6 @@ are the further ways, and what an executor has no part in.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import strict_nodes as nodes
+from records import attempts_of, told
 from strict_nodes import Asks, AsksItself, GpuLeaf, Leaf
 
 import furu_core
@@ -46,15 +46,12 @@ FURTHER = [  # than those of the suite
 
 def records(store: Path, node: Furu[Any]) -> list[dict[str, Any]]:
     """The records of a node's attempts, in the order of their numbers."""
-    found = sorted(
-        store.rglob(f".attempts/{node.furu_hash}/*/record.json"), key=lambda p: int(p.parent.name)
-    )
-    return [json.loads(path.read_text()) for path in found]
+    return [told(folder) for folder in attempts_of(store, node)]
 
 
 def told_by(node: Furu[Any]) -> str:
     """What a node that should have failed returned, perhaps what it swallowed, and its log."""
-    log = node.furu_dir / ".furu" / "furu.log" if node.exists() else None
+    log = node.furu_dir / ".furu.log" if node.exists() else None
     return f"it returned {node.get()}; its log: {log.read_text()}" if log else "it is not there"
 
 
@@ -254,7 +251,7 @@ def test_p3_a_broken_rule_that_a_full_disk_took_a_part_of_fails_the_node_all_the
 
     def note_a_part(context: Any, error: Any) -> None:
         real(context, error)
-        os.truncate(f"{context.attempt}/violations", written)
+        os.truncate(f"{context.attempt}/.furu.violations", written)
 
     monkeypatch.setattr(_violations, "note_violation", note_a_part)
     with session():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import told
 
 from furu_core import Furu
-from furu_core._attempts import _cleanup
+from furu_core._attempts import _publishing
 from furu_core._executors import _registry
 from furu_core._store._layout import node_paths
 from furu_core.errors import FuruComputeError, FuruUsageError
@@ -74,8 +74,8 @@ def test_a_job_may_be_called_by_a_number() -> None:
     assert submission_of(node) == job == Submission("queue", "7", 1)
     with worker_session(WorkerContext("queue", "run-1", submission=job)):
         assert run_node(node).outcome is Outcome.COMPUTED
-    metadata = json.loads((node.furu_dir / ".furu" / "metadata.json").read_bytes())
-    assert metadata["attempt"]["submission"]["id"] == "7"
+    assert told(node.furu_dir)["submission"]["id"] == "7"
+    assert submission_of(node) is None, "the job has done what it was to do"
 
 
 def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:
@@ -85,20 +85,22 @@ def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:
     assert note_submission(Leaf(x=1), second, over=first)
     assert not note_submission(Leaf(x=1), third, over=first)
     assert submission_of(Leaf(x=1)) == second
-    assert [path.name for path in Path(node_paths(Leaf(x=1)).attempts).iterdir()] == [
-        "submission.json"
-    ]
+    assert notes_of(Leaf(x=1)) == [".job"]
+
+
+def notes_of(node: Leaf) -> list[str]:
+    """What is beside the artifact, without the hash."""
+    beside = Path(node_paths(node).class_dir).glob(f".{node.furu_hash}.*")
+    return sorted(path.name.removeprefix(f".{node.furu_hash}") for path in beside)
 
 
 @pytest.mark.parametrize("moment", ["makedirs", "open", "rename", "link"])
 def test_p7_a_node_that_is_published_while_its_job_is_noted_takes_nothing_from_who_notes_it(
     monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Whoever publishes removes the node's folder of attempts, with an older note in it."""
     node = Leaf(x=1)
     old = Submission("queue", "old")
     assert note_submission(node, old)
-    folder = Path(node_paths(node).attempts)
     real = getattr(os, moment)
 
     def then_publish(*args: Any, **kwargs: Any) -> Any:
@@ -109,13 +111,10 @@ def test_p7_a_node_that_is_published_while_its_job_is_noted_takes_nothing_from_w
 
     monkeypatch.setattr(os, moment, then_publish)
     new = Submission("queue", "new")
-    # Where the note that was seen is gone before it could be replaced, the node is left to others.
-    noted = note_submission(node, new, over=old)
+    assert note_submission(node, new, over=old)
     assert node.exists()
-    assert noted is (moment in ("rename", "link"))
-    assert submission_of(node) == (new if moment == "rename" else None)
-    left = [path.name for path in folder.iterdir()] if folder.exists() else []
-    assert left == (["submission.json"] if moment == "rename" else [])
+    assert submission_of(node) == new
+    assert notes_of(node) == [".job"]
 
 
 def test_p7_a_node_without_a_note_that_is_published_meanwhile_gets_one(
@@ -136,17 +135,15 @@ def test_p7_a_node_without_a_note_that_is_published_meanwhile_gets_one(
 def test_what_a_killed_submitter_left_of_a_note_of_a_published_node_goes_after_a_day(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_cleanup, "_swept", set())
     node = Leaf(x=1)
     node.get()
-    folder = Path(node_paths(node).attempts)
-    folder.mkdir()
-    for name, age in (("submission.json.1-a.tmp", 2 * DAY), ("submission.json.2-b.tmp", 60)):
-        (folder / name).touch()
-        os.utime(folder / name, (time.time() - age,) * 2)
-    monkeypatch.setattr(_cleanup, "_swept", set())
+    for name, age in (("job.1-a.tmp", 2 * DAY), ("job.2-b.tmp", 60)):
+        path = Path(node_paths(node).class_dir, f".{node.furu_hash}.{name}")
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    monkeypatch.setattr(_publishing, "_swept", set())
     Leaf(x=2).get()
-    assert [path.name for path in folder.iterdir()] == ["submission.json.2-b.tmp"]
+    assert notes_of(node) == [".job.2-b.tmp"]
 
 
 def test_of_submitters_at_once_one_succeeds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import checked_nodes as nodes
 import pytest
 from checked_nodes import Judged, Loads, LoadsItself, LooksAtItself, Unjudged
+from records import attempts_of, told
 
 import furu_core
 from furu_core import Furu, NodeState
+from furu_core._codecs import _store
 from furu_core.errors import FuruInvalidDependency, FuruValidationError
 from furu_core.planning import has_validator, invalidate_if_bad, short_name
 from furu_core.workers import Outcome, run_node
@@ -29,6 +30,12 @@ def _clean() -> Iterator[None]:
     nodes.verdict.clear()
 
 
+@pytest.fixture(autouse=True)
+def results_have_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As large results have, since a small one cannot be damaged apart from its record."""
+    monkeypatch.setattr(_store, "_SMALL_BYTES", -1)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -37,17 +44,17 @@ def garble(path: Path) -> None:
     path.write_bytes(b"x" * path.stat().st_size)
 
 
-def empty_manifest(node: Furu[Any]) -> None:
-    (node.furu_dir / ".furu/manifest.json").write_bytes(b"")
+def empty_record(node: Furu[Any]) -> None:
+    (node.furu_dir / ".furu.json").write_bytes(b"")
 
 
 DAMAGE: dict[str, Callable[[Furu[Any]], object]] = {
     "a truncated file": lambda node: truncate(node.furu_dir / "file.txt"),
-    "a truncated result": lambda node: truncate(node.furu_dir / ".furu/result.json"),
+    "a truncated result": lambda node: truncate(node.furu_dir / ".furu.result.json"),
     "a missing file": lambda node: (node.furu_dir / "file.txt").unlink(),
-    "a missing result": lambda node: (node.furu_dir / ".furu/result.json").unlink(),
-    "a missing manifest": lambda node: (node.furu_dir / ".furu/manifest.json").unlink(),
-    "an empty manifest": empty_manifest,
+    "a missing result": lambda node: (node.furu_dir / ".furu.result.json").unlink(),
+    "a missing record": lambda node: (node.furu_dir / ".furu.json").unlink(),
+    "an empty record": empty_record,
     "a folder in place of a file": lambda node: (
         (node.furu_dir / "file.txt").unlink(),
         (node.furu_dir / "file.txt").mkdir(),
@@ -60,7 +67,7 @@ def spoil(node: Furu[Any], how: str) -> None:
     if how == "False":
         nodes.verdict["a"] = [False, False]  # at load, and once more under the claim
     elif how == "a garbled result":
-        garble(node.furu_dir / ".furu/result.json")
+        garble(node.furu_dir / ".furu.result.json")
     elif how == "raising":
         nodes.verdict["a"] = [OSError("gone"), ValueError("still bad")]
     else:
@@ -82,7 +89,9 @@ def test_a_bad_artifact_is_computed_again_once_interactively(
     assert cls().get() == "value 2"
     assert cls().get() == "value 2"
     assert nodes.calls.count("create") == 2
-    assert not list(store.rglob(".attempts/*/*")), "nothing of the bad one stays beside the new one"
+    assert not list(store.rglob(f".{cls().furu_hash}.*")), (
+        "nothing of the bad one stays beside the new one"
+    )
 
 
 @pytest.mark.parametrize(("cls", "how"), [*BAD, *SHOWN_BY_LOADING])
@@ -103,12 +112,12 @@ def test_a_bad_dependency_is_moved_aside_in_executors_and_named(
         assert not node.exists()
         assert dependency.status() is NodeState.ABSENT
         assert node.status() is NodeState.ABSENT
-        (aside,) = store.rglob(f".attempts/{dependency.furu_hash}/*/invalid")
+        (aside,) = store.rglob(f".{dependency.furu_hash}.*.invalid")
         assert aside.is_dir(), "whoever wants to know can look at it"
         assert run_node(dependency).outcome is Outcome.COMPUTED
         assert run_node(node).outcome is Outcome.COMPUTED
     assert node.get() == "loaded value 2"
-    assert not list(store.rglob("invalid"))
+    assert not list(store.rglob("*.invalid"))
 
 
 def test_swallowing_the_error_of_a_bad_dependency_changes_nothing(
@@ -246,8 +255,8 @@ def test_why_an_artifact_was_bad_is_on_record_and_in_the_log(
     nodes.verdict["a"] = [ValueError("bad pixel"), ValueError("bad pixel")]
     with session(), pytest.raises(FuruInvalidDependency, match="bad pixel"):
         Judged().get()
-    (path,) = store.rglob(f".attempts/{Judged().furu_hash}/*/record.json")
-    record = json.loads(path.read_text())
+    (folder,) = attempts_of(store, Judged())
+    record = told(folder)
     assert record["status"] == "invalid"
     assert "bad pixel" in record["ended"]["message"]
     raised = [entry for entry in caplog.records if entry.exc_info]

@@ -15,13 +15,14 @@ import attrs
 import pytest
 
 from furu_core import Furu, _process_ids, _provenance
-from furu_core._attempts import _attempts, _cleanup, _lease, _liveness, _records
-from furu_core._attempts._records import AttemptRecord, AttemptStatus
+from furu_core._attempts import _attempts, _lease, _liveness, _publishing, _records
+from furu_core._attempts._records import AttemptRecord
 from furu_core._config._objects import short_name
 from furu_core._output import _console
 from furu_core._process_ids import ProcessId
 from furu_core._settings import _settings
 from furu_core._store import _layout
+from furu_core._store._layout import RECORD_FILE
 from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
 from furu_core.planning import NodeState, StateReader
 from furu_testing import Host, needs_namespaces, wait_until
@@ -63,36 +64,32 @@ def leave_attempt(
     token: str = "0" * 16,
     age_secs: float = 0.0,
     lease_secs: float = 120.0,
-    with_lease: bool = True,
 ) -> str:
     """Leave a running attempt as its holder would, with a sign of life some time ago."""
     paths = _layout.node_paths(node)
-    folder = f"{paths.attempts}/1"
-    os.makedirs(f"{folder}/files/.furu")
+    folder = paths.attempt(1)
+    os.makedirs(folder)
     record = AttemptRecord(
         number=1,
         token=token,
         node=short_name(node),
-        status=AttemptStatus.RUNNING,
         holder=holder,
         started=time.time() - age_secs,
         lease_secs=lease_secs,
     )
-    Path(folder, _records.RECORD_FILE).write_bytes(_records.RECORD.to_bytes(record))
-    if with_lease:
-        Path(folder, _lease.LEASE_FILE).touch()
+    Path(folder, RECORD_FILE).write_bytes(_records.claim_bytes(record, "null") + b"\n")
     touch(folder, time.time() - age_secs)
     return folder
 
 
 def attempt_of_gate(outside: Path) -> str:
     """The folder of the only attempt at the gate."""
-    (folder,) = (outside / "store").glob("data/**/Gate/.attempts/*/1")
+    (folder,) = (outside / "store").glob("data/**/Gate/.*.1")
     return str(folder)
 
 
 def touch(folder: str, when: float) -> None:
-    for name in (_records.RECORD_FILE, _lease.LEASE_FILE, ""):
+    for name in (RECORD_FILE, ""):
         if os.path.exists(f"{folder}/{name}"):
             os.utime(f"{folder}/{name}", (when, when))
 
@@ -168,14 +165,14 @@ def test_a_process_that_cannot_be_looked_up_is_not_taken_for_dead(
 
 
 def test_an_attempt_without_a_lease_is_judged_by_the_age_of_its_record(store: Path) -> None:
-    leave_attempt(Leaf(x=1), with_lease=False)
-    leave_attempt(Leaf(x=2), with_lease=False, age_secs=HOUR)
+    leave_attempt(Leaf(x=1))
+    leave_attempt(Leaf(x=2), age_secs=HOUR)
     assert StateReader().state(Leaf(x=1)).state is NodeState.RUNNING
     assert StateReader().state(Leaf(x=2)).state is NodeState.STALE
 
 
 def test_an_attempt_without_a_record_is_taken_over(store: Path) -> None:
-    folder = leave_attempt(Leaf(), with_lease=False)
+    folder = leave_attempt(Leaf())
     os.unlink(f"{folder}/{_records.RECORD_FILE}")
     assert Leaf().get() == 0
 
@@ -312,17 +309,19 @@ def test_p6_a_node_that_cannot_show_that_it_lives_is_not_begun_and_the_next_one_
 ) -> None:
     monkeypatch.setattr(_lease, "_keeper", _lease._Keeper())
     node = Leaf()
-    folder = Path(_layout.node_paths(node).attempts)
+    folder = Path(_layout.node_paths(node).attempt(1))
     threads_run_out(True)
     with pytest.raises(FuruStoreError) as refused:
         node.get()
     assert "cannot be kept up: can't start new thread" in str(refused.value)
     assert "ulimit -u" in str(refused.value)
-    assert not list(folder.glob("*"))
+    assert not folder.exists()
     threads_run_out(False)
 
     def beats(self: Leaf) -> int:
-        wait_until("the heartbeat to begin", (folder / "1" / _lease.LEASE_FILE).exists)
+        record = folder / RECORD_FILE
+        began = record.stat().st_mtime_ns
+        wait_until("a heartbeat", lambda: record.stat().st_mtime_ns > began)
         return 7
 
     monkeypatch.setattr(Leaf, "_create", beats)
@@ -335,7 +334,7 @@ def test_p6_a_heartbeat_that_failed_is_tried_again_and_stops_no_other(
     store: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     monkeypatch.setattr(_lease, "_keeper", _lease._Keeper())
-    folders = [Path(leave_attempt(Leaf(x=x), with_lease=False)) for x in (1, 2)]
+    folders = [Path(leave_attempt(Leaf(x=x))) for x in (1, 2)]
     failed: list[int] = []
 
     def utime(fd: int) -> None:
@@ -357,11 +356,11 @@ def test_p6_a_heartbeat_that_failed_is_tried_again_and_stops_no_other(
 def test_p4_a_holder_whose_folder_was_removed_gives_no_signs_of_life_for_the_next_one(
     store: Path,
 ) -> None:
-    folder = Path(leave_attempt(Leaf(), with_lease=False))
+    folder = Path(leave_attempt(Leaf()))
     beating, late = (_lease.Lease(str(folder), "0" * 16, HOUR) for _ in range(2))
     beating.beat()
     shutil.rmtree(folder)
-    leave_attempt(Leaf(), token="1" * 16, with_lease=False)
+    leave_attempt(Leaf(), token="1" * 16)
     late.beat()
     assert not (folder / _lease.LEASE_FILE).exists()
     successor = _lease.Lease(str(folder), "1" * 16, HOUR)
@@ -452,7 +451,7 @@ def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
 
     def after_cleaning_up(folder: str, record: AttemptRecord) -> _liveness.Judgement:
         monkeypatch.undo()
-        _cleanup.remove_all(paths)  # as its holder does who has published
+        _publishing.remove_all(paths)  # as its holder does who has published
         judgement = judge(folder, record)
         if claimed_anew:
             leave_attempt(Leaf(), token="1" * 16)

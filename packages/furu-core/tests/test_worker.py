@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import worker_nodes as nodes
+from records import attempts_of, told
 from worker_nodes import Cancels, Debugs, SavesTheSame
 
 import furu_core
@@ -136,9 +136,9 @@ def test_an_executor_records_the_death_that_it_saw(
     assert node.status() is expected
     stands = NodeState.STALE if kind is FailureKind.LOST else expected
     assert StateReader().state(node).state is stands
-    (path,) = store.rglob("record.json")
-    assert json.loads(path.read_text())["ended"]["kind"] == kind.value
-    assert not list(store.rglob(".attempts/*/*/files"))
+    (folder,) = attempts_of(store, node)
+    assert told(folder)["ended"]["kind"] == kind.value
+    assert {path.name for path in folder.iterdir()} <= {".furu.json", ".furu.log"}
     with session():
         assert run_node(node).outcome is Outcome.COMPUTED
 
@@ -179,8 +179,7 @@ def test_progress_is_a_changed_checkpoint_and_outlives_kills(
     with session():
         assert run_node(counting).outcome is Outcome.COMPUTED
         assert run_node(counting).attempt is None
-    metadata = json.loads((counting.furu_dir / ".furu/metadata.json").read_text())
-    assert [past["status"] for past in metadata["earlier_attempts"]] == ["lost"] * 3
+    assert [past["status"] for past in told(counting.furu_dir)["earlier"]] == ["lost"] * 3
 
 
 def test_a_class_that_cannot_be_imported_is_named_where_it_is_unpacked(

@@ -15,6 +15,7 @@ import pytest
 
 from furu_core import use_settings
 from furu_core._status import _stored_nodes
+from furu_core._store import _record_file
 from furu_core.errors import FuruStoreError
 from furu_testing import wait_until
 
@@ -65,10 +66,11 @@ def test_a_misspelt_class_is_an_error_that_names_the_likely_one(filled: Any, com
 def test_p8_a_node_whose_worker_was_killed_has_failed_in_every_listing_as_in_its_run(
     filled: Any,
 ) -> None:
-    (path,) = (filled.store / "data/exp/train/Broken/.attempts").glob("*/1/record.json")
-    record = json.loads(path.read_text())
-    record |= {"status": "lost", "ended": {**record["ended"], "kind": "lost"}}
-    path.write_text(json.dumps(record))
+    (folder,) = (filled.store / "data/exp/train/Broken").glob(".*.1")
+    claim = (folder / ".furu.json").read_bytes().splitlines()[0]
+    ended = {"time": 1.0, "kind": "lost", "error_type": "", "message": "was killed", "culprit": ""}
+    story = json.dumps({"status": "lost", "ended": ended}).encode()
+    (folder / ".furu.json").write_bytes(_record_file.whole(claim, b"", story))
     listed = filled.furu("ls", "Broken", "--state", "failed").out.split()
     assert listed == ["failed", filled.broken[:12], "exp.train:Broken"]
     assert filled.json("show", "Broken")["state"] == "failed"
@@ -153,7 +155,7 @@ def test_show_tells_config_state_timings_files_and_provenance(filled: Any) -> No
     facts = filled.json("show", filled.train)
     assert facts["config"]["fields"]["lr"] == 0.1
     assert facts["files"]["weights.txt"] == 1
-    assert facts["wall_secs"] > 0
+    assert facts["costs"]["wall_secs"] > 0
     assert facts["provenance"]["python"] == sys.version.split()[0]
     assert facts["damage"] is None
 
@@ -161,7 +163,7 @@ def test_show_tells_config_state_timings_files_and_provenance(filled: Any) -> No
 def test_show_of_a_failed_node_tells_why(filled: Any) -> None:
     text = filled.furu("show", filled.broken[:8]).out
     assert "ZeroDivisionError: nothing to divide by" in text
-    assert "furu.log" in text
+    assert ".furu.log" in text
     facts = filled.json("show", filled.broken)
     assert (facts["state"], facts["failure"]["kind"]) == ("failed", "compute")
     assert len(facts["attempts"]) == 1
@@ -172,7 +174,7 @@ def test_show_of_a_damaged_artifact_says_so(filled: Any) -> None:
     (artifact / "weights.txt").write_text("cut and longer")
     facts = filled.json("show", filled.train)
     assert "14 bytes where 1 were published" in facts["damage"]
-    (artifact / ".furu/metadata.json").write_text("{")
+    (artifact / ".furu.json").write_text("{")
     assert filled.furu("show", filled.train).status == 0
 
 
@@ -252,18 +254,19 @@ def test_a_whole_class_name_means_no_class_whose_name_only_ends_so(project: Any)
 
 def fill_one(store: Path, cls: str, node: str) -> None:
     """A folder that looks like the artifact of a class's node, with a log."""
-    folder = store / "data" / cls.replace(".", "/").replace(":", "/") / node / ".furu"
+    folder = store / "data" / cls.replace(".", "/").replace(":", "/") / node
     folder.mkdir(parents=True)
-    (folder / "furu.log").write_text("")
+    (folder / ".furu.log").write_text("")
 
 
 def test_a_record_of_a_newer_furu_ends_no_listing_and_its_node_can_be_shown_and_removed(
     filled: Any,
 ) -> None:
-    (record,) = (filled.store / "data/exp/train/Broken/.attempts").glob("*/1/record.json")
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"version": 99}))
-    manifest = filled.store / "data/exp/train/Train" / filled.train / ".furu/manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"furu": 99}))
+    (folder,) = (filled.store / "data/exp/train/Broken").glob(".*.1")
+    for record in (folder, filled.store / "data/exp/train/Train" / filled.train):
+        path = record / ".furu.json"
+        path.write_bytes(path.read_bytes().replace(b'{"furu":2,', b'{"furu":99,', 1))
+        os.utime(path, (1e9, 1e9))  # whoever made it shows no sign of life
     listed = filled.furu("ls")
     assert listed.status == 0, listed.err
     assert [line.split()[0] for line in listed.out.splitlines()] == ["unreadable", "done", "done"]
@@ -327,7 +330,7 @@ def test_log_of_a_failed_node_is_that_of_its_newest_attempt(filled: Any) -> None
     assert "ZeroDivisionError: nothing to divide by" in log
     first = filled.furu("log", filled.broken, "--attempt", "1", "--path").out
     newest = filled.furu("log", filled.broken, "--path").out
-    assert ("/1/furu.log" in first, "/2/furu.log" in newest) == (True, True)
+    assert (".1/.furu.log" in first, ".2/.furu.log" in newest) == (True, True)
     missing = filled.furu("log", filled.broken, "--attempt", "7")
     assert missing.status == 2
     assert "has no log of attempt 7; attempts on disk: 1, 2" in missing.err

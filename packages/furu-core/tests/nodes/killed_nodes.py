@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu
-from furu_core._attempts import _cleanup
+from furu_core._attempts import _publishing
 from furu_core._codecs._load import load as load_result
 from furu_core._settings import _settings
 from furu_core._store import _manifest
@@ -138,19 +138,19 @@ def artifacts() -> list[str]:
     for parent, folders, _ in os.walk(_settings.settings().path / "data"):
         names = [name for name in folders if len(name) == HASH_DIGITS]
         found += [os.path.join(parent, name) for name in names]
-        folders[:] = [name for name in folders if name not in names and name != ".attempts"]
+        folders[:] = [name for name in folders if name not in names and not name.startswith(".")]
     return found
 
 
 def attempts_left() -> list[str]:
-    """Whatever lies in the folders of attempts, of which nothing is to stay after success."""
+    """Whatever is beside artifacts, of which nothing is to stay after success."""
     left = []
     for parent, folders, files in os.walk(_settings.settings().path / "data"):
-        if os.path.basename(parent) == ".attempts":
-            left += [os.path.join(parent, name) for name in folders + files]
+        if len(os.path.basename(parent)) == HASH_DIGITS:
             folders.clear()
-        else:
-            left += [os.path.join(parent, name) for name in folders if name.startswith(".trash")]
+            continue
+        left += [os.path.join(parent, name) for name in folders + files if name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".")]
     return left
 
 
@@ -162,7 +162,7 @@ def inspect_and_finish(what: str) -> dict[str, Any]:
         if manifest is None:
             wrong.append(f"{folder} is listed and has no manifest")
         elif manifest.result is not None:
-            load_result(manifest.result, f"{folder}/.furu", folder)
+            load_result(manifest.result, f"{folder}/{manifest.staged}", folder, manifest.value)
     roots = _roots(what)
     before = counts()
     published = {name for node, _, name in roots if node.exists()}
@@ -189,7 +189,7 @@ def sweep_when_old(what: str) -> list[str]:
             for name in files:
                 os.utime(f"{folder}/{name}", (AN_AGE_AGO, AN_AGE_AGO), follow_symlinks=False)
             os.utime(folder, (AN_AGE_AGO, AN_AGE_AGO))
-    _cleanup._swept.clear()  # as in another process
+    _publishing._swept.clear()  # as in another process
     if what == "steps":
         Steps(name="another").get()
     else:

@@ -52,12 +52,14 @@ class Attempt:
         record: as written when the attempt was claimed.
         lease: shows other processes that this one lives.
         claim: the line of the record file that was written then.
+        kinds_beside: kinds of folders that this process has put beside the attempt's.
     """
 
     paths: NodePaths
     record: AttemptRecord
     lease: Lease
     claim: bytes
+    kinds_beside: set[str] = attrs.field(factory=set)
 
     @property
     def folder(self) -> str:

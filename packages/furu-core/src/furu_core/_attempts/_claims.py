@@ -234,6 +234,9 @@ def set_aside_dead(attempt: LatestAttempt) -> None:
         return
     keep_log(attempt.folder, attempt.record)
     drop_files(attempt.folder)
+    if attempt.record is None:
+        with suppress(OSError):
+            os.rename(f"{attempt.folder}/{RECORD_FILE}", f"{attempt.folder}/{RECORD_FILE}.damaged")
 
 
 def keep_log(folder: str, record: AttemptRecord | None) -> None:

@@ -23,6 +23,7 @@ from furu_core._store._layout import (
     REPLACED,
     NodePaths,
     attempted_in,
+    is_half_a_note,
     is_hash,
 )
 from furu_core._store._places import is_published
@@ -43,6 +44,7 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
     """
     paths, number = attempt.paths, attempt.record.number
     if replace:
+        attempt.kinds_beside.add(REPLACED)
         with suppress(FileNotFoundError):
             os.rename(paths.artifact, paths.beside(number, REPLACED))
     try:
@@ -83,8 +85,16 @@ def _replaced(paths: NodePaths) -> list[str]:
 
 def move_aside(attempt: Attempt) -> None:
     """Move the artifact of a node beside an attempt at it."""
+    aside = attempt.paths.beside(attempt.record.number, INVALID)
+    attempt.kinds_beside.add(INVALID)
     with suppress(FileNotFoundError):
-        os.rename(attempt.paths.artifact, attempt.paths.beside(attempt.record.number, INVALID))
+        try:
+            os.rename(attempt.paths.artifact, aside)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            discard(aside)  # of an earlier attempt with this number
+            os.rename(attempt.paths.artifact, aside)
 
 
 # Removing ended attempts
@@ -107,7 +117,7 @@ def clean_up(attempt: Attempt, *, published: bool = False) -> None:
         with suppress(OSError):  # its folder is gone, or is another's by now
             if _records.holds(attempt.folder, attempt.record.token):
                 discard(attempt.folder)
-    for kind in (CHECKPOINT, INVALID, REPLACED) if number > 1 or not published else (CHECKPOINT,):
+    for kind in {CHECKPOINT, *attempt.kinds_beside}:
         discard(paths.beside(number, kind))
     if number > 1:
         _remove(paths, number - 1)
@@ -175,12 +185,13 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
     except OSError:
         return  # there is none yet
     for name in names:
-        if name.startswith((TRASH, PROBE)) and _is_old(f"{folder}/{name}"):
-            if name.startswith(PROBE):
-                with suppress(OSError):
-                    os.unlink(f"{folder}/{name}")
-            else:
+        if name.startswith(TRASH):
+            if _is_old(f"{folder}/{name}"):
                 discard(f"{folder}/{name}")
+        elif name.startswith(PROBE) or is_half_a_note(name):
+            with suppress(OSError):
+                if _is_old(f"{folder}/{name}"):
+                    os.unlink(f"{folder}/{name}")
     attempted = attempted_in(names) - {paths.hash}
     for name in attempted.intersection(name for name in names if is_hash(name)):
         _clean_up_dead(NodePaths(folder, name), lease_secs=lease_secs)

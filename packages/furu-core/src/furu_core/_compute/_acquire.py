@@ -84,8 +84,10 @@ def acquire(
                 _refuse_failed(obj, newest)
             continue
         try:
-            if newest is not None:
+            # Each job of a large run would list the whole class.
+            if newest is not None or not context.strict:
                 _publishing.sweep_once(paths, lease_secs=settings.lease_secs)
+            if newest is not None:
                 _claims.set_aside_dead(newest)
                 _publishing.put_back_replaced(paths)
             # Looked at only now: the holder of the last attempt may have published in between.

@@ -40,6 +40,7 @@ INVALID: Final = "invalid"
 REPLACED: Final = "replaced"
 _JOB: Final = "job"
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
+_HALF_A_NOTE: Final = re.compile(rf"\.[0-9a-f]{{32}}\.{_JOB}\..*")
 _BESIDE: Final = re.compile(r"\.([0-9a-f]{32})\.")
 
 
@@ -104,3 +105,8 @@ def is_hash(name: str) -> bool:
 def attempted_in(names: Iterable[str]) -> frozenset[str]:
     """The hashes of the nodes that have attempts or a job, by the names in their class's folder."""
     return frozenset(found[1] for name in names if (found := _BESIDE.match(name)))
+
+
+def is_half_a_note(name: str) -> bool:
+    """Whether a name in a class's folder is that of a job's note while it is written or replaced."""
+    return _HALF_A_NOTE.fullmatch(name) is not None
