@@ -15,7 +15,7 @@ from records import attempts_of, told
 
 import furu_core
 from furu_core import Furu, NodeState
-from furu_core._store import _record_file
+from furu_core._store import _format, _record_file
 from furu_core.errors import FuruComputeError, FuruFormatError, FuruStoreError, FuruWaitTimeout
 from furu_core.planning import StateReader, invalidate_if_bad
 from furu_core.workers import Outcome, run_node
@@ -45,7 +45,7 @@ def failed(store: Path) -> tuple[Does, Path]:
 
 def write(record: Path, data: bytes) -> None:
     """Change a record whose holder shows no sign of life."""
-    write(record, data)
+    record.write_bytes(data)
     os.utime(record, (1e9, 1e9))
 
 
@@ -138,6 +138,7 @@ def test_a_record_that_is_a_folder_harms_nothing(store: Path) -> None:
     node, record = failed(store)
     record.unlink()
     record.mkdir()
+    os.utime(record, (1e9, 1e9))
     assert node.status() is NodeState.STALE
     assert node.get() == "fine"
 
@@ -145,6 +146,8 @@ def test_a_record_that_is_a_folder_harms_nothing(store: Path) -> None:
 def test_an_attempt_without_a_record_harms_nothing(store: Path) -> None:
     node, record = failed(store)
     record.unlink()
+    assert node.status() is NodeState.RUNNING, "somebody may be just claiming it"
+    os.utime(record.parent, (1e9, 1e9))
     assert node.status() is NodeState.STALE
     assert node.get() == "fine"
 
@@ -239,10 +242,11 @@ def test_a_manifest_of_a_newer_furu_is_fatal_and_loses_nothing(store: Path, sess
 
 def test_a_result_of_a_newer_codec_is_fatal_and_loses_nothing(store: Path) -> None:
     Square().get()
-    path = Square().furu_dir / ".furu/manifest.json"
-    manifest = json.loads(path.read_text())
+    path = Square().furu_dir / ".furu.json"
+    found = _record_file.read(str(path.parent))
+    manifest = json.loads(found.manifest)
     manifest["result"]["version"] = NEWER
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(_record_file.whole(found.claim, json.dumps(manifest).encode(), found.story))
     with pytest.raises(FuruFormatError, match=f"{NEWER}") as caught:
         Square().get()
     assert caught.value.hint
@@ -250,11 +254,12 @@ def test_a_result_of_a_newer_codec_is_fatal_and_loses_nothing(store: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 999}'])
-def test_metadata_that_is_damaged_or_newer_does_not_keep_a_result_from_loading(
+def test_a_provenance_that_is_damaged_or_newer_does_not_keep_a_result_from_loading(
     store: Path, text: str
 ) -> None:
     Square().get()
-    (Square().furu_dir / ".furu/metadata.json").write_text(text)
+    for path in (store / "provenance").iterdir():
+        path.write_text(text)
     nodes.calls.clear()
     assert Square().get() == 4
     assert nodes.calls == []
@@ -305,17 +310,15 @@ def paths_of(node: Furu[Any]) -> Path:
 
 @pytest.mark.parametrize("name", ["1", "7"])
 def test_a_file_where_an_attempt_should_be_harms_nothing(store: Path, name: str) -> None:
-    put_file(paths_of(Square()) / ".attempts" / Square().furu_hash / name)
+    put_file(paths_of(Square()) / f".{Square().furu_hash}.{name}")
     assert Square().status() in (NodeState.ABSENT, NodeState.STALE)
     assert Square().get() == 4
 
 
-@pytest.mark.parametrize("place", ["attempts of the node", "attempts", "class", "data", "artifact"])
+@pytest.mark.parametrize("place", ["class", "data", "artifact"])
 def test_a_file_where_a_folder_should_be_is_named(store: Path, session: Any, place: str) -> None:
     folder = paths_of(Square())
     path = {
-        "attempts of the node": folder / ".attempts" / Square().furu_hash,
-        "attempts": folder / ".attempts",
         "class": folder,
         "data": store / "data",
         "artifact": folder / Square().furu_hash,
@@ -334,12 +337,15 @@ def test_a_file_where_a_folder_should_be_is_named(store: Path, session: Any, pla
     assert Square().get() == 4
 
 
-def test_a_store_of_a_newer_furu_is_refused_and_stays_as_it_is(store: Path) -> None:
+def test_a_store_of_a_newer_furu_is_refused_and_stays_as_it_is(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = Square()
     done.get()
     (artifact,) = store.rglob(done.furu_hash)
     (artifact / ".furu.json").unlink()  # as if a newer furu wrote other files
     (store / "furu.json").write_text('{"furu": 999}')
+    monkeypatch.setattr(_format, "_entered", set())  # as in another process
     for node in (done, Square(side=3)):  # what is there, and what is not
         with pytest.raises(FuruFormatError, match=r"has format 999.*upgrade furu-core"):
             node.get()

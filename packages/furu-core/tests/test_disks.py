@@ -21,6 +21,7 @@ from disk_nodes import PAGE, Fails, Value, WritesMuch, fill
 
 import furu_core
 from furu_core import NodeState, _provenance
+from furu_core._output import _spool
 from furu_core._store._layout import attempted_in
 from furu_core.errors import FuruComputeError, FuruError, FuruStoreError
 from furu_core.executors import new_run_folder
@@ -67,6 +68,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def remount(disk: Path, how: str) -> None:
+    _spool._remove_all()  # a disk on which a file is open for writing cannot become read-only
     subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True, capture_output=True)
 
 
@@ -198,7 +200,7 @@ def test_a_failure_that_cannot_be_recorded_keeps_its_log_and_its_checkpoint(disk
     with pytest.raises(FuruComputeError):
         node.get()
     (progress,) = disk.rglob("progress")
-    assert progress.parents[1].name == "2", "handed to the next attempt"
+    assert progress.parent.name.endswith(".2.checkpoint"), "handed to the next attempt"
 
 
 def test_workers_report_a_full_disk_and_go_on(disk: Path, session: Any) -> None:
@@ -323,8 +325,12 @@ def test_a_store_that_may_not_be_read_is_an_error_and_no_miss(anybodys: Path, mo
             with nobody():
                 for ask in (Value(n=1).get, Value(n=2).get, lambda: StateReader().state(Value())):
                     try:
-                        assert ask() == "value 1"
-                        assert mode & 0o111, "a folder that may be entered can be read by name"
+                        answer = ask()
+                        if answer == "value 1":
+                            assert mode & 0o111, "a folder that may be entered can be read by name"
+                        else:
+                            assert answer.state is NodeState.ABSENT
+                            assert mode & 0o444, "one that may be listed tells what is not there"
                     except FuruStoreError as error:
                         assert_clear(error, anybodys, "you may not")
         finally:

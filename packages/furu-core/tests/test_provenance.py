@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import sys
 from importlib.metadata import distributions
 from pathlib import Path
 

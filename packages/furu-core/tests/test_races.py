@@ -235,7 +235,7 @@ def _files(place: Place) -> dict[str, str]:
     (artifact,) = (
         path for path in (place.outside / "store").glob("data/**/Gate/*") if path.name[0] != "."
     )
-    return {path.name: path.read_text() for path in artifact.iterdir() if path.is_file()}
+    return {path.name: path.read_text() for path in artifact.iterdir() if path.name[0] != "."}
 
 
 @everywhere

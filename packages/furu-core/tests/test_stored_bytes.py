@@ -59,8 +59,12 @@ PROVENANCES = [
         b'{"version": 1, "git": null, "project": "/p", "cwd": "/c", "command": ["python", "x.py"], "host": "h", "user": "u", "platform": "Linux", "python": "3.11.7", "executable": "/py", "packages": {"attrs": "23.1"}, "captured": "2026-01-01T00:00:00+00:00"}',
     ),
 ]
-DIGESTS = ("D0", "D1", "D2")
-DIGEST = b"D3"
+DIGESTS = (
+    "9e78840e9464dab3cb5a1c2cf4fa06c7",
+    "64a1b03b91f5b1645b2f1d9c1b57e121",
+    "4b654c07223c634aa62e4d68cbced227",
+)
+DIGEST = b"e2c3f6b4187ef66a98e4c48b7e014ff8"
 EMPTY = "cae66941d9efbd404e4d88758ea67670"  # BLAKE2b of nothing, 16 bytes
 FILES = f'"files":{{"n\\u00e4me \\udc80":[0,"{EMPTY}"]}},"links":{{"link":"x"}}'
 MANIFESTS = [
@@ -74,8 +78,10 @@ MANIFESTS = [
         ResultEntry("mine", "r.x", version=2, distribution="furu-mine"),
         "",
         {"exp:T.m": ("5f0b", "0.0")},
-        '{"result":{"codec":"mine","file":"r.x","version":2,"distribution":"furu-mine"},'
-        f'{FILES},"omitted":{{"exp:T.m":["5f0b","0.0"]}},"digest":"DIGEST"}}',
+        (
+            '{"result":{"codec":"mine","file":"r.x","version":2,"distribution":"furu-mine"},'
+            f'{FILES},"omitted":{{"exp:T.m":["5f0b","0.0"]}},"digest":"DIGEST"}}'
+        ),
     ),
     (None, "", {}, f'{{{FILES},"digest":"DIGEST"}}'),
 ]

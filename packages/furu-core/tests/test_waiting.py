@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from furu_core import Furu, _process_ids, _provenance
-from furu_core._attempts import _attempts, _lease, _liveness, _publishing, _records
+from furu_core._attempts import _attempts, _lease, _liveness, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._config._objects import short_name
 from furu_core._output import _console
@@ -280,8 +280,7 @@ def test_a_heartbeat_keeps_a_holder_alive_for_longer_than_its_lease(
             )
             return found
 
-        lease = Path(attempt_of_gate(outside), _lease.LEASE_FILE)
-        wait_until("the heartbeat to begin", lease.exists)
+        lease = Path(attempt_of_gate(outside), RECORD_FILE)
         long_ago = time.time() - HOUR
         for _ in range(2):  # as if it had not been touched for so long, which nobody sees meanwhile
             os.utime(lease, (long_ago, long_ago))
@@ -350,7 +349,6 @@ def test_p6_a_heartbeat_that_failed_is_tried_again_and_stops_no_other(
     for lease in leases:
         lease.release()
     assert failed
-    assert not [folder for folder in folders if (folder / _lease.LEASE_FILE).exists()]
 
 
 def test_p4_a_holder_whose_folder_was_removed_gives_no_signs_of_life_for_the_next_one(
@@ -361,15 +359,15 @@ def test_p4_a_holder_whose_folder_was_removed_gives_no_signs_of_life_for_the_nex
     beating.beat()
     shutil.rmtree(folder)
     leave_attempt(Leaf(), token="1" * 16)
+    os.utime(folder / RECORD_FILE, (1, 1))
     late.beat()
-    assert not (folder / _lease.LEASE_FILE).exists()
-    successor = _lease.Lease(str(folder), "1" * 16, HOUR)
-    successor.beat()
-    os.utime(folder / _lease.LEASE_FILE, (1, 1))
     for lease in (beating, late):
         lease.beat()
         lease.release()
-    assert (folder / _lease.LEASE_FILE).stat().st_mtime == 1
+    assert (folder / RECORD_FILE).stat().st_mtime == 1
+    successor = _lease.Lease(str(folder), "1" * 16, HOUR)
+    successor.beat()
+    assert (folder / RECORD_FILE).stat().st_mtime > 1
     successor.release()
 
 
@@ -390,11 +388,11 @@ def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
 ) -> None:
     """The process ran out of memory when it was to say how its attempt ended."""
 
-    def without_memory(folder: str, record: AttemptRecord) -> None:
+    def without_memory(*args: object) -> bytes:
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(_records, "replace", without_memory)
+        patch.setattr(_records, "story_bytes", without_memory)
         patch.setattr(Leaf, "_create", lambda self: 1 / 0)
         with pytest.raises((MemoryError, FuruComputeError)):
             Leaf().get()
@@ -425,15 +423,12 @@ def test_a_wait_looks_once_an_interval(host: Host, outside: Path) -> None:
     first.result()
 
 
-def test_a_newer_attempt_that_is_listed_but_not_visible_yet_is_waited_for(
+def test_p4_an_attempt_that_another_host_claimed_and_that_is_not_visible_yet_is_waited_for(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a host whose cache says that there is no such folder."""
-    paths = _layout.node_paths(Leaf())
-    monkeypatch.setattr(_attempts, "numbers", lambda paths: [3])
-    newest = _attempts.latest(paths, lease_secs=120)
-    assert newest is not None
-    assert newest.alive
+    """K4: this host's cache says that there is no such folder, and the server that there is."""
+    leave_attempt(Leaf())
+    monkeypatch.setattr(_attempts, "numbers", lambda paths: [])
     with _settings.use_settings(max_wait_secs=0.1), pytest.raises(FuruWaitTimeout) as late:
         Leaf().get()
     assert "of another host, whose record cannot be seen from here yet" in str(late.value)
@@ -451,7 +446,7 @@ def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
 
     def after_cleaning_up(folder: str, record: AttemptRecord) -> _liveness.Judgement:
         monkeypatch.undo()
-        _publishing.remove_all(paths)  # as its holder does who has published
+        shutil.rmtree(paths.attempt(1))  # as if its holder had published
         judgement = judge(folder, record)
         if claimed_anew:
             leave_attempt(Leaf(), token="1" * 16)

@@ -39,6 +39,7 @@ from furu_core._store._layout import LOG_FILE, NodePaths
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 UNREADABLE: Final = (OSError, FuruDamagedRecord, FuruFormatError)
+_LOOKS: Final = 5  # at attempts that end while they are looked at
 _UNSEEN: Final = Judgement(Life.ALIVE, "it was claimed, but cannot be seen from here yet")
 _log = _logging.log.getChild("attempts")
 
@@ -126,7 +127,7 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
     Raises:
         FuruFormatError: a newer furu wrote its record.
     """
-    while True:
+    for _ in range(_LOOKS):
         known = numbers(paths)
         if not known:
             return None
@@ -135,6 +136,7 @@ def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
         # number after it would leave a gap, because by then the numbers start again at 1.
         if found is not None and not (_is_dead(found) and _changed_hands(found)):
             return found
+    return unseen(paths, known[-1])
 
 
 def unseen(paths: NodePaths, number: int) -> LatestAttempt:

@@ -23,6 +23,7 @@ from furu_core._store._layout import (
     REPLACED,
     NodePaths,
     attempted_in,
+    beside_of,
     is_half_a_note,
     is_hash,
 )
@@ -192,8 +193,15 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
             with suppress(OSError):
                 if _is_old(f"{folder}/{name}"):
                     os.unlink(f"{folder}/{name}")
+    published = {name for name in names if is_hash(name)}
+    for name in names:
+        # Its holder died after publishing; while there is an attempt, this belongs to it.
+        node_hash, number, _ = beside_of(name)
+        left = node_hash in published and f".{node_hash}.{number}" not in names
+        if left and _is_old(f"{folder}/{name}"):
+            discard(f"{folder}/{name}")
     attempted = attempted_in(names) - {paths.hash}
-    for name in attempted.intersection(name for name in names if is_hash(name)):
+    for name in attempted & published:
         _clean_up_dead(NodePaths(folder, name), lease_secs=lease_secs)
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from furu_core._output import _console
-from furu_core._store._layout import STAGED
+from furu_core._store._layout import RECORD_FILE, STAGED
 from furu_core.errors import FuruResultError
 
 _OWN: Final = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
@@ -116,6 +116,8 @@ def _open_files(descriptors: str, folder: str) -> dict[int, str]:
     for number in numbers:
         with suppress(OSError):  # closed meanwhile
             path = _path_of(descriptors, number)
+            if path.endswith(f"/{RECORD_FILE}"):
+                continue  # by which furu shows that it lives
             # A file that was removed is no part of the artifact.
             if path.startswith(roots) and _is_written(descriptors, number) and os.path.exists(path):
                 found[int(number)] = path

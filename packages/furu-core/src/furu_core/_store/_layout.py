@@ -40,6 +40,7 @@ INVALID: Final = "invalid"
 REPLACED: Final = "replaced"
 _JOB: Final = "job"
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
+_KEPT: Final = re.compile(rf"\.([0-9a-f]{{32}})\.(\d+)\.({CHECKPOINT}|{INVALID}|{REPLACED})")
 _HALF_A_NOTE: Final = re.compile(rf"\.[0-9a-f]{{32}}\.{_JOB}\..*")
 _BESIDE: Final = re.compile(r"\.([0-9a-f]{32})\.")
 
@@ -110,3 +111,9 @@ def attempted_in(names: Iterable[str]) -> frozenset[str]:
 def is_half_a_note(name: str) -> bool:
     """Whether a name in a class's folder is that of a job's note while it is written or replaced."""
     return _HALF_A_NOTE.fullmatch(name) is not None
+
+
+def beside_of(name: str) -> tuple[str, str, str]:
+    """The hash, number and kind of what belongs to an attempt, by its name; empty for other names."""
+    found = _KEPT.fullmatch(name)
+    return ("", "", "") if found is None else (found[1], found[2], found[3])

@@ -79,7 +79,7 @@ def is_published(paths: NodePaths) -> bool:
 
 # A listing of a class with many artifacts is slow, and each node that is computed asks for one.
 _LISTED_SHARE: Final = 20.0
-_QUICK_SECS: Final = 0.005
+_QUICK_SECS: Final = 0.1
 _listings: dict[str, tuple[float, float]] = {}  # class folder: when listed, how long that took
 
 
