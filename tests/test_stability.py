@@ -17,7 +17,7 @@ from furu_core._config import _encoding
 from furu_core._executors import _run
 from furu_core._forms import _pack
 from furu_core._plugins import EntryPointGroup
-from furu_core._store import _manifest
+from furu_core._store import _format
 from furu_plan import _render
 
 ROOT = Path(__file__).parents[1]
@@ -34,11 +34,11 @@ def cells(first: str) -> list[str]:
     ("file", "version"),
     [
         ("none: the encoding", f"`{_encoding.FORMAT.decode()}`"),
-        ("`.furu/manifest.json`", _manifest.MANIFEST.version),
-        ("`.furu/config.json`", _pack.FORMAT),
-        ("`.furu/metadata.json`", _provenance.PROVENANCE.version),
-        ("attempts: `record.json`", _records.RECORD.version),
-        ("`submission.json`", _submissions.NOTE.version),
+        ("`furu.json`", _format.FORMAT),
+        ("`.furu.json`", _records.RECORD.version),
+        ("the config in it", _pack.FORMAT),
+        ("`provenance/<digest>.json`", _provenance.PROVENANCE.version),
+        ("`.<hash>.job`", _submissions.NOTE.version),
         ("`runs/<id>/run.json`", _run.RUN_RECORD.version),
         ("`furu plan --json`", _render.VERSION),
     ],
@@ -49,7 +49,7 @@ def test_the_page_tells_the_version_of_each_format(file: str, version: object) -
 
 def test_the_page_tells_the_version_of_furus_own_codecs() -> None:
     assert {codec.version for codec in OWN_CODECS} == {1}
-    assert "1 for all of furu's own" in cells("`.furu/result.*`")[1]
+    assert "1 for all of furu's own" in cells("`.furu.result.*`")[1]
 
 
 def test_the_page_tells_each_exit_status() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -121,9 +121,9 @@ def _rivals(node: Any, done: list[Computation]) -> list[str]:
     """What is wrong with the attempts at a node, by what the artifact says of them."""
     if not node.exists():
         return []
-    metadata = json.loads((node.furu_dir / ".furu" / "metadata.json").read_bytes())
-    winner = metadata["attempt"]["number"]
-    earlier = {one["number"]: one["status"] for one in metadata["earlier_attempts"]}
+    record = node.provenance()
+    winner = record["number"]
+    earlier = {one["number"]: one["status"] for one in record.get("earlier", ())}
     finished = Counter(one.attempt for one in done if one.ended)
     bad = []
     if finished[winner] != 1:
@@ -200,16 +200,21 @@ def of_leftovers(class_folder: Path, mark: str, jobs: Iterable[dict[str, str]]) 
     """Whether anything is left behind: jobs, processes, files of attempts."""
     processes = [f"{pid}: {command}" for pid, command in processes_with(mark).items()]
     live = tuple(map(str, jobs))
-    staged = [str(path) for path in class_folder.glob(".attempts/[!.]*/*/files")]
-    names = [path.name for path in class_folder.glob(".attempts/*")]
-    hidden = sum(name.startswith(".") for name in names)
+    beside = [*class_folder.glob(".*")]
+    attempts = [path for path in beside if path.is_dir() and path.name[-1:].isdecimal()]
+    staged = [
+        str(path)
+        for path in attempts
+        if not {found.name for found in path.iterdir()} <= {".furu.json", ".furu.log"}
+    ]
+    hidden = sum(not re.match(r"\.[0-9a-f]{32}\.", path.name) for path in beside)
     return [
         Finding("processes left over", str(len(processes)), tuple(processes)),
         Finding("jobs left over", str(len(live)), live),
         Finding("unfinished results left over", str(len(staged)), tuple(staged)),
         # Who is killed while it prepares or removes a folder leaves it; furu removes it a day later.
         Finding("hidden folders left, for later", str(hidden)),
-        Finding("nodes whose attempts left records", str(len(names) - hidden)),
+        Finding("nodes whose attempts left records", str(len(attempts))),
     ]
 
 

@@ -90,7 +90,7 @@ def test_what_a_node_writes_goes_to_its_log_and_from_the_calling_thread_to_the_c
 ) -> None:
     node = Noisy()
     run_local(node, worker=worker, max_workers=1)
-    log = (node.furu_dir / ".furu" / "furu.log").read_text()
+    log = (node.furu_dir / ".furu.log").read_text()
     out, err = capfd.readouterr()
     assert "printed\n" in log
     assert "printed to stderr\n" in log

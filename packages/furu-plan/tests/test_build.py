@@ -210,7 +210,7 @@ def test_a_root_that_lost_a_file_is_todo(store: Path) -> None:
     whole, damaged = Step(label="whole"), Step(label="damaged")
     for node in (whole, damaged):
         node.get()
-    (damaged.furu_dir / ".furu" / "result.json").write_text("")
+    (damaged.furu_dir / ".furu.json").write_text("{}")
     assert names(build_plan([whole, damaged]).topo_order_todo()) == ["damaged"]
     assert not damaged.exists()
 

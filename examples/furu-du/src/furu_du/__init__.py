@@ -56,7 +56,13 @@ class Usage:
 def _usage_of(cls: StoredClass) -> Usage:
     published = cls.published()
     results = sum(_size_of(f"{cls.folder}/{node_hash}") for node_hash in published)
-    return Usage(cls.name, len(published), results, _size_of(f"{cls.folder}/.attempts"))
+    return Usage(cls.name, len(published), results, _size_beside(cls.folder))
+
+
+def _size_beside(folder: str) -> int:
+    """The size of what is beside the results of a class: attempts and what belongs to them."""
+    beside = [entry for entry in _entries(folder) if entry.name.startswith(".")]
+    return sum(_size_of(entry.path) for entry in beside if entry.is_dir())
 
 
 def _other_folders() -> Iterator[Usage]:

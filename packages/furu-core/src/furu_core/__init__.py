@@ -5,12 +5,12 @@ Glossary:
     node: a config as a part of a graph; the configs in its fields are its dependencies
     hash: the digest of a config's class name and fields, by which its result is found
     artifact: the folder with what a node's code made; it is there if and only if it is complete
-    manifest: the list of an artifact's files with their sizes
+    record: the file of an attempt or artifact that tells all that furu knows of it
+    manifest: the part of a record that loading needs: the result, and all files with their digests
     codec: what stores values of some types in files of its own format
     store: the folder of all artifacts, attempts and runs, `FURU_PATH`
     attempt: one try to compute a node; it has a number and a folder of its own
-    lease: a file that an attempt's holder, the process that computes, keeps fresh to show it lives
-    staging folder: where an attempt's files lie until one rename makes them the artifact
+    lease: how long an attempt's holder, the process that computes, may show no sign of life
     checkpoint: what a node's code leaves for the node's next attempt
     submission: the scheduler's job that is to compute a node
     executor: what computes graphs of nodes, on this machine or elsewhere

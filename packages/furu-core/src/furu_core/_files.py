@@ -18,6 +18,11 @@ from typing import Final, TypeVar
 
 from furu_core.errors import FuruStoreError
 
+try:
+    from _blake2 import blake2b as blake2b
+except ImportError:  # hashlib would load OpenSSL, which takes longer than all that a job imports
+    from hashlib import blake2b as blake2b
+
 T = TypeVar("T")
 
 _CHUNK: Final = 1 << 14

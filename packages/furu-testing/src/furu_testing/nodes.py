@@ -321,7 +321,7 @@ class Spoils(Furu[int]):
     def _create(self) -> int:
         with marked(self.label) as number:
             if number == 1:
-                (self.needs.furu_dir / ".furu" / "result.json").write_text("")
+                (self.needs.furu_dir / ".furu.json").write_text("{}")
             return self.needs.get()
 
 

@@ -122,9 +122,8 @@ def clean_up(attempt: Attempt, *, published: bool = False) -> None:
         discard(paths.beside(number, kind))
     if number > 1:
         _remove(paths, number - 1)
-    if number > 1 or not published or attempt.record.submission is not None:
-        with suppress(OSError):
-            os.unlink(paths.submission)  # obsolete now
+    with suppress(OSError):
+        os.unlink(paths.submission)  # obsolete now
 
 
 def remove_all(paths: NodePaths) -> None:

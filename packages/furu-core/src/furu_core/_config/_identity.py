@@ -24,13 +24,9 @@ from furu_core._config._encoding import (
 )
 from furu_core._config._objects import config_class
 from furu_core._config._refused import MAX_DEPTH, Refused
+from furu_core._files import blake2b
 from furu_core._text import shown
 from furu_core.errors import FuruValueError
-
-try:
-    from _blake2 import blake2b
-except ImportError:  # hashlib would load OpenSSL, which takes longer than the rest of this module
-    from hashlib import blake2b
 
 
 def furu_hash(obj: Any) -> str:

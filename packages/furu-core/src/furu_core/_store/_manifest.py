@@ -24,12 +24,11 @@ import os
 import stat
 import time
 from contextlib import suppress
-from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
 import attrs
 
-from furu_core._files import is_local_folder, read_file
+from furu_core._files import blake2b, is_local_folder, read_file
 from furu_core._record_format import OMIT_EMPTY
 from furu_core._store import _record_file
 from furu_core._store._layout import LOG_FILE, RECORD_FILE, STAGED, USED, VIOLATIONS

@@ -14,12 +14,11 @@ of the rest of the line. A manifest that is empty means that the attempt has no 
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
 from typing import Final
 
 import attrs
 
-from furu_core._files import read_file, replace_file
+from furu_core._files import blake2b, read_file, replace_file
 from furu_core._store._layout import RECORD_FILE
 
 VERSION: Final = 2

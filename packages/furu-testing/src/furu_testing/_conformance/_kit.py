@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import zlib
@@ -338,23 +339,41 @@ class ConformanceKit:
         ]
 
     def nothing_staged(self, promised: str) -> None:
-        """See that no attempt has left its staging folder, or the note of a job, behind."""
+        """See that no attempt has left files, a record without an end, or the note of a job."""
         __tracebackhide__ = True
         if not _comes_true(lambda: not self._staged(), self.patience_secs / 2):
             left = [str(path.relative_to(self.store)) for path in self._staged()]
             pytest.fail(f"{promised}; left in the store: {', '.join(left)}")
 
     def _staged(self) -> list[Path]:
-        attempts = [*(self.store / "data").glob("**/.attempts/*")]
-        staging = [path for folder in attempts for path in folder.glob("*/files")]
-        notes = [path for folder in attempts for path in folder.glob("submission.json")]
-        return [*staging, *(path for path in notes if not _is_of_the_past(path))]
+        beside = [
+            path for path in (self.store / "data").glob("**/.*.*") if _BESIDE.match(path.name)
+        ]
+        unended = [path for path in beside if path.name.rpartition(".")[2].isdecimal()]
+        notes = [path for path in beside if path.name.endswith(".job")]
+        return [
+            *(path for path in unended if _has_files(path)),
+            *(path for path in notes if not _is_of_the_past(path)),
+        ]
 
     def nothing_lives(self, promised: str) -> None:
         """See that the processes of a run end."""
         __tracebackhide__ = True
         if not _comes_true(lambda: not self.processes(), self.patience_secs / 2):
             pytest.fail(f"{promised}; left are {', '.join(map(str, self.processes()))}")
+
+
+_BESIDE = re.compile(r"\.[0-9a-f]{32}\.")
+
+
+def _has_files(attempt: Path) -> bool:
+    """Whether an attempt holds more than the record of how it ended, and its log."""
+    try:
+        names = set(os.listdir(attempt))
+        ended = (attempt / ".furu.json").read_bytes().count(b"\n") > 1
+    except (FileNotFoundError, NotADirectoryError):
+        return False  # it was published or removed in this moment; or only its number is kept
+    return not ended or not names <= {".furu.json", ".furu.log"}
 
 
 def _is_of_the_past(note: Path) -> bool:
