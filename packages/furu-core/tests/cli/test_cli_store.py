@@ -459,3 +459,9 @@ def test_help_and_ls_import_nothing_heavy(project: Any) -> None:
         cwd=project.folder, env=project.env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_upgrade_says_what_it_did(filled: Any) -> None:
+    said = filled.furu("upgrade")
+    assert said.out == "upgraded 0 artifacts and 0 ended attempts; 2 had the newest format\n"
+    assert filled.json("upgrade")["new"] == 2

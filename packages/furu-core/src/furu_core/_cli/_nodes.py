@@ -357,10 +357,15 @@ def upgrade(as_json: bool) -> int:
 
     It may run while other processes use the store, and be repeated after it was interrupted.
     """
-    done = _upgrade.Upgraded()
-    for done in _upgrade.upgrade():
-        if not as_json and sys.stderr.isatty():
-            click.echo(f"\r{done.artifacts} artifacts", nl=False, err=True)
+    shows = not as_json and sys.stderr is not None and sys.stderr.isatty()
+
+    def show(done: _upgrade.Upgraded) -> None:
+        if shows:
+            click.echo(f"\r{count(done.artifacts, 'artifact')}", nl=False, err=True)
+
+    done = _upgrade.upgrade(show)
+    if shows:
+        click.echo(err=True)
     if as_json:
         print_json(attrs.asdict(done))
     else:

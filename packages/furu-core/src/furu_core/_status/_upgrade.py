@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -59,8 +59,14 @@ class Upgraded:
     alive: list[str] = attrs.field(factory=list)
 
 
-def upgrade() -> Iterator[Upgraded]:
-    """Bring the current store to format 2; yields what was done so far, after each class.
+def upgrade(progress: Callable[[Upgraded], object] | None = None) -> Upgraded:
+    """Bring the current store to format 2.
+
+    Args:
+        progress: called after each class with what was done so far.
+
+    Returns:
+        What was done.
 
     Raises:
         FuruFormatError: a newer furu made the store.
@@ -74,7 +80,9 @@ def upgrade() -> Iterator[Upgraded]:
             for name in _hashes(cls.folder):
                 _upgrade_artifact(cls, NodePaths(cls.folder, name), done)
             _upgrade_attempts(cls, done)
-            yield done
+            if progress is not None:
+                progress(done)
+    return done
 
 
 def _hashes(folder: str) -> list[str]:
