@@ -67,7 +67,7 @@ def test_a_sound_codec_keeps_working_and_each_broken_one_is_warned_of_once(
     (crowded.project / "graph.py").write_text(NODE)
     done = crowded.run("from graph import *; print(repr(Third().get()), Plain().get())")
     assert done.stdout == "Fraction(1, 3) {'a': [1, 2]}\n", done.stderr
-    (stored,) = crowded.project.rglob("result.fraction")
+    (stored,) = crowded.project.rglob(".furu.result.fraction")
     assert stored.read_text() == "1/3"
     for name, (reason, hint) in SAID.items():
         assert done.stderr.count(f"the codec {name!r} of furu-{name} 1.0 ") == 1
@@ -90,7 +90,7 @@ def test_a_run_whose_workers_store_by_a_codec_of_a_third_party(crowded: Environm
     (crowded.project / "graph.py").write_text(NODE)
     done = crowded.furu("run", "graph:Third", "--executor", "local", "-j", "1")
     assert done.returncode == 0, done.stderr
-    assert len(list(crowded.project.rglob("result.fraction"))) == 1
+    assert len(list(crowded.project.rglob(".furu.result.fraction"))) == 1
 
 
 def test_of_two_distributions_with_one_codec_neither_stores_until_one_is_gone(
@@ -116,4 +116,4 @@ def test_of_two_distributions_with_one_codec_neither_stores_until_one_is_gone(
     assert other.returncode == 0
     assert "furu-first 1.0 has the same name as that of furu-second 1.0" in other.stderr
     assert "pip uninstall furu-first or pip uninstall furu-second" in other.stderr
-    assert not list((environment.project / "other").rglob("result.fraction"))
+    assert not list((environment.project / "other").rglob(".furu.result.fraction"))

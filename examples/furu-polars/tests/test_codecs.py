@@ -198,7 +198,7 @@ def test_names_of_folders_that_look_like_patterns_change_nothing(tmp_path: Path)
 def test_a_node_returns_the_same_frame_the_first_time_and_ever_after() -> None:
     assert same(Zoo().get(), ZOO)
     assert same(Zoo().get(), ZOO)
-    (file,) = Zoo().furu_dir.rglob("result.*")
+    (file,) = Zoo().furu_dir.rglob(".furu.result.*")
     assert file.suffix == ".parquet"
     assert same(pl.read_parquet(file), ZOO)  # an open format: nobody needs furu to read it
 
@@ -215,14 +215,14 @@ def test_frames_within_a_result_have_files_of_their_own() -> None:
 
 def test_a_damaged_file_has_the_node_computed_again() -> None:
     Zoo().get()
-    (file,) = Zoo().furu_dir.rglob("result.*")
+    (file,) = Zoo().furu_dir.rglob(".furu.result.*")
     file.write_bytes(b"x" * file.stat().st_size)
     assert same(Zoo().get(), ZOO)
 
 
 def test_another_process_gets_the_same_frame(tmp_path: Path) -> None:
     Zoo().get()
-    (file,) = Zoo().furu_dir.rglob("result.*")
+    (file,) = Zoo().furu_dir.rglob(".furu.result.*")
     code = (
         "import sys, furu_polars, pathlib\n"
         "assert 'polars' not in sys.modules, 'importing the codec must cost nothing'\n"

@@ -57,7 +57,7 @@ class Node(Furu[int]):
         return furu_core.settings().path.parent / "counts" / self.furu_hash
 
     def _count(self, what: str) -> None:
-        attempt = self.furu_dir.parent.name
+        attempt = self.furu_dir.name.rpartition(".")[2]  # `.<hash>.<number>`
         job = os.environ.get("SLURM_JOB_ID", "none")
         line = f"{what} {attempt} {job} {os.getpid()} {time.time():.3f}\n"
         file = os.open(self.counts(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
