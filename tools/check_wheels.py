@@ -181,7 +181,7 @@ def try_cluster(folder: Path) -> None:
 
 def artifacts(user: Path) -> dict[Path, int]:
     """The artifacts in the user's store, each with the time it was made."""
-    return {path.parent: path.stat().st_mtime_ns for path in user.rglob(".furu/config.json")}
+    return {path.parent: path.stat().st_mtime_ns for path in user.rglob("data/**/.furu.json")}
 
 
 if __name__ == "__main__":
