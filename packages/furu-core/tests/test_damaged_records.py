@@ -121,7 +121,7 @@ def test_a_damaged_record_of_a_failed_attempt_is_kept_for_whoever_looks(
     nodes.hooks["flaky"] = lambda: 1 / 0
     with pytest.raises(FuruComputeError):
         node.get()
-    assert record.with_name(".furu.json.damaged").read_bytes() == data
+    assert record.read_bytes() == data
     assert told(attempts_of(store, node)[1])["status"] == "failed"
     nodes.hooks["flaky"] = lambda: "fine"
     assert node.get() == "fine"

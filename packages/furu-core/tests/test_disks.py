@@ -6,6 +6,7 @@ The disks are small ones in memory that the tests mount, which only root may do.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import subprocess
@@ -150,6 +151,27 @@ def test_a_full_disk_at_the_claim_leaves_nothing(disk: Path, leave: int) -> None
     filler.unlink()
     assert Value(n=2).get() == "value 2"
     assert not left(disk)
+
+
+def test_a_disk_that_is_reported_full_on_closing_leaves_no_damaged_record(
+    furu_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File servers may do so, where a write only reached the client's memory."""
+    close = os.close
+
+    def full(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        close(descriptor)
+        if path.endswith("/.furu.json"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", full)
+        with pytest.raises(FuruStoreError, match="No space left"):
+            Value().get()
+    assert not list(furu_store.rglob(".furu.json"))
+    assert attempted_in(path.name for path in furu_store.rglob("*")) == frozenset()
+    assert Value().get() == Value().get()
 
 
 def test_a_disk_without_inodes_is_full_as_well(tmp_path: Path) -> None:

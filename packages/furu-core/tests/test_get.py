@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from furu_core.errors import (
     FuruDependencyError,
     FuruMutatedConfig,
     FuruResultError,
+    FuruSuperseded,
     FuruUsageError,
 )
 from furu_core.executors import FailureKind
@@ -836,3 +838,24 @@ def test_a_classs_own_script_computes_and_loads(store: Path, program: Scripts) -
     """
     assert program(text).finish().out == "[0, 1, 2] True\n"
     assert program(text).finish().out == "[0, 1, 2] True\n"
+
+
+def test_p6_code_that_removes_its_own_folder_is_told_so_and_not_run_for_ever(
+    furu_store: Path,
+) -> None:
+    runs = 0
+    node = Does(hook="removes")
+
+    def removes() -> str:
+        nonlocal runs
+        runs += 1
+        shutil.rmtree(node.furu_dir)
+        return "gone"
+
+    nodes.hooks["removes"] = removes
+    with pytest.raises(FuruSuperseded, match="was removed while it ran") as caught:
+        node.get()
+    assert "removes or renames furu_dir" in caught.value.hint
+    assert runs == 2
+    nodes.hooks["removes"] = lambda: "fine"
+    assert node.get() == "fine"

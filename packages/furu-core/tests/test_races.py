@@ -161,7 +161,7 @@ def test_a_stalled_holder_that_goes_on_beside_its_successor_disturbs_nothing(pla
     before = place.losses()
     first.resume()
     place.open_gate("first")
-    # Its files went with its successor's claim, so its code fails, and it waits for the successor.
+    # Its record says that it was taken for dead, so it does not publish, and waits for the successor.
     wait_until("the stalled holder to see that it lost", lambda: place.losses() > before)
     assert place.notes()["ended by second"] == 0
     place.open_gate("second")
@@ -218,6 +218,46 @@ def test_a_stalled_holder_neither_publishes_nor_fails_when_its_artifact_was_made
     place.open_gate("third")
     assert {child.result() for child in (first, second, third)} == {"third third"}
     assert _files(place) == {"first": "third", "second": "third"}
+
+
+IN_PUBLISHING = {  # where a holder sleeps; whether the attempt is its own when it wakes
+    "before its line is written": False,
+    "between looking at its record and writing its line": False,
+    "between writing its line and looking for a successor": False,
+    "between looking for a successor and the rename": True,
+}
+
+
+@pytest.mark.parametrize("step", IN_PUBLISHING)
+@pytest.mark.parametrize("successor_is_done", [False, True])
+@stalling
+def test_p1_a_holder_that_sleeps_while_it_publishes_leaves_a_whole_artifact_or_none(
+    place: Place, step: str, successor_is_done: bool
+) -> None:
+    place.open_gate("first")
+    first = place.start(0, "get_gate_asleep", "first", step, lease_secs=SHORT_SECS)
+    place.wait_for("asleep: first")
+    second = place.start(1, "get_gate", "second")
+    place.wait_for("begun by second")
+    before = place.losses()
+    values = []
+    if successor_is_done:
+        place.open_gate("second")
+        values.append(second.result())
+    first.resume()
+    publishes = IN_PUBLISHING[step] and not successor_is_done
+    if publishes:
+        values.append(first.result())
+        assert _files(place) == {"first": "first", "second": "first"}
+    elif not successor_is_done:
+        wait_until("the sleeper to see that it lost", lambda: place.losses() > before)
+    place.open_gate("second")
+    values.append(first.result() if successor_is_done else second.result())
+    if not publishes and not successor_is_done:
+        values.append(first.result())
+    who = "first" if publishes else "second"
+    assert values == [f"{who} {who}"] * 2
+    assert _files(place) == {"first": who, "second": who}
 
 
 def _stall_and_take_over(place: Place, *, lease_secs: float = 600) -> tuple[Any, Any]:

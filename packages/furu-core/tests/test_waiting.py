@@ -10,18 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from furu_core import Furu, _process_ids, _provenance
-from furu_core._attempts import _attempts, _lease, _liveness, _records
+from furu_core._attempts import _attempts, _claims, _lease, _liveness, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._config._objects import short_name
 from furu_core._output import _console
 from furu_core._process_ids import ProcessId
 from furu_core._settings import _settings
-from furu_core._store import _layout
+from furu_core._store import _layout, _places
 from furu_core._store._layout import RECORD_FILE
 from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
 from furu_core.planning import NodeState, StateReader
@@ -108,6 +109,28 @@ def test_a_node_whose_holder_was_killed_on_this_host_is_computed_at_once(
     (outside / "go-second").touch()
     # It ends within the test's patience, which is far less than the lease.
     assert host.run("raced_nodes:get_gate", str(outside), "second", path=store) == "second second"
+
+
+def test_p9_an_attempt_that_was_killed_is_told_as_lost_and_when_that_was_noticed(
+    host: Host, outside: Path
+) -> None:
+    """K6: it was told as running for ever."""
+    store = str(outside / "store")
+    first = host.start("raced_nodes:get_gate", str(outside), "first", path=store)
+    wait_for(outside, "begun by first")
+    first.kill()
+    assert first.wait().killed
+    killed = time.time()
+    (outside / "go-second").touch()
+    assert host.run("raced_nodes:get_gate", str(outside), "second", path=store) == "second second"
+    (artifact,) = (outside / "store").glob("data/**/Gate/*/.furu.json")
+    _, story = _records.raw(str(artifact.parent))
+    (earlier,) = story["earlier"]
+    assert (earlier["number"], earlier["status"]) == (1, "lost")
+    assert earlier["ended"]["kind"] == "lost"
+    assert earlier["ended"]["noticed"] is True
+    assert earlier["ended"]["time"] >= killed
+    assert "has ended" in earlier["ended"]["message"]
 
 
 def test_a_node_whose_host_went_down_is_computed_when_the_lease_has_run_out(
@@ -433,6 +456,94 @@ def test_p4_an_attempt_that_another_host_claimed_and_that_is_not_visible_yet_is_
         Leaf().get()
     assert "of another host, whose record cannot be seen from here yet" in str(late.value)
     assert "damaged" not in str(late.value)
+
+
+def test_p6_a_later_attempt_that_is_not_visible_yet_is_waited_for_with_pauses(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K4: a dead attempt is seen here, and the one that took over from it is not."""
+    node = Leaf()
+    leave_attempt(node, age_secs=HOUR)
+    os.mkdir(_layout.node_paths(node).attempt(2))
+    monkeypatch.setattr(_attempts, "numbers", lambda paths: [1])
+    claims = pauses = 0
+    claim, sleep = _claims.claim, time.sleep
+
+    def counted_claim(*args: Any, **kwargs: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return claim(*args, **kwargs)
+
+    def counted_sleep(secs: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        sleep(secs)
+
+    monkeypatch.setattr(_claims, "claim", counted_claim)
+    monkeypatch.setattr(time, "sleep", counted_sleep)
+    with _settings.use_settings(max_wait_secs=0.3), pytest.raises(FuruWaitTimeout) as late:
+        node.get()
+    assert "in attempt 2" in str(late.value)
+    assert pauses > 1
+    assert claims <= 5 * (pauses + 1)
+
+
+def test_p4_a_record_that_a_cache_may_hide_is_waited_for_as_long_as_the_lease(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = _layout.node_paths(Leaf())
+    os.makedirs(paths.attempt(1))
+    touch(paths.attempt(1), time.time() - 10.0)
+    newest = _attempts.latest(paths, lease_secs=HOUR)
+    assert newest is not None
+    assert not newest.alive
+    monkeypatch.setattr(_liveness, "is_local_folder", lambda folder: False)
+    newest = _attempts.latest(paths, lease_secs=HOUR)
+    assert newest is not None
+    assert newest.alive
+
+
+@pytest.mark.parametrize(("names", "most"), [(1000, 1000), (1001, 2)])
+def test_off_local_disks_long_listings_take_a_small_share_of_the_time(
+    store: Path, monkeypatch: pytest.MonkeyPatch, names: int, most: int
+) -> None:
+    """K5: each computed node listed the folder of its class, however much that held."""
+    monkeypatch.setattr(_places, "is_local_folder", lambda folder: False)
+    now, listings = 0.0, 0
+
+    def slow_listing(folder: str) -> frozenset[str]:
+        nonlocal now, listings
+        listings += 1
+        now += 0.050
+        return frozenset(map(str, range(names)))
+
+    monkeypatch.setattr(_places, "listed", slow_listing)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for number in range(1000):
+        assert not _places.is_published(_layout.node_paths(Leaf(x=number)))
+        now += 0.001
+    assert 1 <= listings <= most
+
+
+def test_p7_an_artifact_that_appeared_since_is_seen_once_its_parent_was_opened(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS opening a folder drops what the cache knew of absent names in it; no listing is needed."""
+    Leaf().get()
+    paths = _layout.node_paths(Leaf())
+    monkeypatch.setattr(_places, "is_local_folder", lambda folder: False)
+    monkeypatch.setattr(_places, "listed", lambda folder: pytest.fail("it was listed"))
+    opened = False
+    open_, isdir = os.open, os.path.isdir
+
+    def noting_open(path: str, *args: Any, **kwargs: Any) -> int:
+        nonlocal opened
+        opened = opened or path == paths.class_dir
+        return open_(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", noting_open)
+    monkeypatch.setattr(os.path, "isdir", lambda path: opened and isdir(path))
+    assert _places.is_published(paths)
 
 
 @pytest.mark.parametrize("claimed_anew", [False, True])

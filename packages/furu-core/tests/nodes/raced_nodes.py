@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from furu_core import Furu, _process_ids
-from furu_core._attempts import _attempts
+from furu_core._attempts import _attempts, _claims, _publishing
 from furu_core._compute import _acquire
-from furu_core._store import _layout
+from furu_core._store import _layout, _record_file
 from furu_core.errors import FuruWaitTimeout
 from furu_core.planning import StateReader
 from furu_testing import wait_until
@@ -83,6 +84,34 @@ class Gate(Furu[str]):
 def get_gate(outside: str, who: str) -> str:
     os.environ["WHO"] = who
     return Gate(outside=outside).get()
+
+
+def get_gate_asleep(outside: str, who: str, step: str) -> str:
+    """Ask for the gate, and be stopped at a step of publishing, for as long as the test wants."""
+    module, name = {
+        "before its line is written": (_record_file, "append"),
+        "between looking at its record and writing its line": (_record_file, "_write"),
+        "between writing its line and looking for a successor": (_claims, "append"),
+        "between looking for a successor and the rename": (_publishing, "publish"),
+    }[step]
+    original = getattr(module, name)
+
+    def asleep(*args: Any, **kwargs: Any) -> Any:
+        if module is _claims:
+            counts = original(*args, **kwargs)
+            fall_asleep()
+            return counts
+        if name != "_write" or b'"status"' in args[1]:
+            fall_asleep()
+        return original(*args, **kwargs)
+
+    def fall_asleep() -> None:
+        setattr(module, name, original)
+        note(outside, f"asleep: {who}")
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    setattr(module, name, asleep)  # in a process that runs nothing else
+    return get_gate(outside, who)
 
 
 def delete_gate(outside: str) -> bool:

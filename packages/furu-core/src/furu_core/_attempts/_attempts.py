@@ -31,7 +31,7 @@ from furu_core._attempts import _liveness, _records
 from furu_core._attempts._lease import Lease
 from furu_core._attempts._liveness import Judgement, Life
 from furu_core._attempts._outcomes import Holder
-from furu_core._attempts._records import AttemptRecord
+from furu_core._attempts._records import AttemptRecord, AttemptStatus
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
@@ -203,18 +203,22 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
     records = []
     for number in range(1, attempt.record.number):
         with suppress(*UNREADABLE):
-            records.append(_records.read(attempt.paths.attempt(number)))
+            record = _records.read(attempt.paths.attempt(number))
+            if record.ended is None:  # it died, and this could not be written or was not yet
+                record = attrs.evolve(record, status=AttemptStatus.LOST)
+            records.append(record)
     return records
 
 
 def log_of(folder: str) -> Path:
-    """The log of the attempt in `folder`: while it runs, the file that its output goes to."""
+    """The log of the attempt in `folder`: unless its holder ended it, where its output goes to."""
     ended = Path(folder) / LOG_FILE
     if ended.exists():
         return ended
     with suppress(*UNREADABLE):
         record = _records.read(folder)
-        if record.ended is None and record.log:
+        # The output of a holder that may wake stays where it prints to.
+        if record.log and (record.ended is None or record.ended.noticed):
             return Path(output_file(record))
     return ended
 

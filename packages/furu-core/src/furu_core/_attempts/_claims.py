@@ -14,6 +14,8 @@ import time
 from contextlib import suppress
 from typing import Final
 
+import attrs
+
 from furu_core import _process_ids
 from furu_core._attempts import _attempts, _checkpoints, _lease, _liveness, _records
 from furu_core._attempts._attempts import UNREADABLE, Attempt, LatestAttempt
@@ -134,14 +136,18 @@ def is_still_ours(attempt: Attempt) -> bool:
 
 
 def append(attempt: Attempt, manifest: bytes, story: bytes, *, sync: bool = False) -> bool:
-    """Append to an attempt's record how it ended; False where its folder is not its own any more.
+    """Append to an attempt's record how it ended.
+
+    Returns:
+        Whether that counts. False where its folder is not its own any more, and where another
+        process took it for dead and wrote that first.
 
     Raises:
         OSError: it cannot be written.
     """
     if _record_file.append(attempt.folder, attempt.record.token, manifest, story, sync=sync):
         return True
-    if not is_still_ours(attempt):
+    if not is_still_ours(attempt) or _record_file.read(attempt.folder).story:
         return False
     _record_file.rewrite(attempt.folder, attempt.claim, manifest, story)  # something damaged it
     return True
@@ -165,6 +171,7 @@ def end(attempt: Attempt, status: AttemptStatus, ended: AttemptEnd) -> None:
         _log.warning("%s cannot be recorded: %s", attempt.folder, error)
         with suppress(OSError):
             os.unlink(f"{attempt.folder}/{RECORD_FILE}")
+        _spool.retire(attempt.record.log)
     release(attempt)
 
 
@@ -202,53 +209,56 @@ def withdraw(attempt: Attempt) -> None:
         discard(attempt.folder)
 
 
-def record_end(
-    paths: NodePaths,
-    number: int,
-    status: AttemptStatus,
-    ended: AttemptEnd,
-) -> None:
+def record_end(paths: NodePaths, number: int, status: AttemptStatus, ended: AttemptEnd) -> None:
     """Record the end of another process's attempt, after seeing that process die.
 
-    As its holder is dead, the record still has one writer. An attempt that has ended already, or is
-    gone, stays as it is.
+    An attempt that has ended already, or is gone, stays as it is. A holder that may wake after all
+    keeps its files, and finds in its record that it must not publish; one that was about to is not
+    disturbed.
     """
     folder = paths.attempt(number)
-    try:
+    ended = attrs.evolve(ended, noticed=True)
+    with suppress(*UNREADABLE):
         record = _records.read(folder)
-    except UNREADABLE:
+        if record.ended is not None:
+            return
+        awake = _liveness.may_wake(record)
+        written = _record_file.read(folder)
+        story = _records.story_bytes(status, ended, {})
+        if not awake:
+            _keep_output(folder, record)
+            drop_files(folder)
+            # Where its holder died between its last line and the rename, that line must not count.
+            _record_file.rewrite(folder, written.claim, b"", story)
+        elif not written.story:
+            _record_file.append(folder, record.token, b"", story)
+
+
+def set_aside_dead(paths: NodePaths, attempt: LatestAttempt) -> None:
+    """Record that an attempt died, once its successor is claimed.
+
+    Args:
+        paths: the node's folders.
+        attempt: the attempt, as it was judged. One that has ended stays as it is; so does one whose
+            record is damaged, as its holder may be anybody.
+    """
+    if attempt.record is None or attempt.record.ended is not None:
         return
-    if record.ended is not None:
+    why = attempt.judgement.reason if attempt.judgement and not attempt.alive else "its job is gone"
+    ended = AttemptEnd(time.time(), FailureKind.LOST, "", f"it was taken for dead: {why}")
+    record_end(paths, attempt.number, AttemptStatus.LOST, ended)
+
+
+def _keep_output(folder: str, record: AttemptRecord) -> None:
+    """Move the output of a dead attempt from where running nodes print to into its folder."""
+    if not record.log:
         return
-    keep_log(folder, record)
-    drop_files(folder)
-    with suppress(OSError):
-        # Where its holder died between its last line and the rename, that line must not count.
-        line = _record_file.read(folder).claim
-        _record_file.rewrite(folder, line, b"", _records.story_bytes(status, ended, {}))
-
-
-def set_aside_dead(attempt: LatestAttempt) -> None:
-    """Drop the files of an attempt that died, once its successor is claimed."""
-    if attempt.is_kept_number:
-        return
-    keep_log(attempt.folder, attempt.record)
-    drop_files(attempt.folder)
-    if attempt.record is None:
-        with suppress(OSError):
-            os.rename(f"{attempt.folder}/{RECORD_FILE}", f"{attempt.folder}/{RECORD_FILE}.damaged")
-
-
-def keep_log(folder: str, record: AttemptRecord | None) -> None:
-    """Move the output of a dead attempt, which its process left where running nodes print to."""
-    if record is None or not record.log or record.ended is not None:
-        return  # once it has ended, other nodes may print to that file
-    output = _attempts.output_file(record)
+    output, log = _attempts.output_file(record), f"{folder}/{LOG_FILE}"
     with suppress(OSError):
         if not os.path.getsize(output):
             os.unlink(output)
-        elif not os.path.exists(f"{folder}/{LOG_FILE}"):
-            os.rename(output, f"{folder}/{LOG_FILE}")
+        elif not os.path.exists(log):
+            os.rename(output, log)
 
 
 def _after_fork() -> None:

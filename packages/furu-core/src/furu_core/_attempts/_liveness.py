@@ -14,7 +14,7 @@ import attrs
 from furu_core import _process_ids
 from furu_core._attempts._records import AttemptRecord
 from furu_core._context import _context
-from furu_core._files import filesystem_time
+from furu_core._files import filesystem_time, is_local_folder
 from furu_core._store._layout import RECORD_FILE
 
 _CLAIM_SECS: Final = 2.0  # between making an attempt's folder and its record
@@ -67,8 +67,20 @@ def judge_unread(folder: str, lease_secs: float) -> Judgement:
     if os.path.exists(f"{folder}/{RECORD_FILE}"):
         return _judge_age(folder, lease_secs, "the holder of a damaged record")
     # Whoever sleeps longer than this between the claim's two steps finds that the folder is gone, or
-    # a higher number, and does not publish.
-    return _judge_age(folder, min(lease_secs, _CLAIM_SECS), "whoever was just claiming it")
+    # a higher number, and does not publish. Caches may hide a record for longer than it takes to
+    # make one.
+    if is_local_folder(folder):
+        lease_secs = min(lease_secs, _CLAIM_SECS)
+    return _judge_age(folder, lease_secs, "whoever was just claiming it")
+
+
+def may_wake(record: AttemptRecord) -> bool:
+    """Whether the holder of an attempt may still believe to hold it, and publish."""
+    if record.ended is not None and not record.ended.noticed:
+        return False  # the holder itself wrote so
+    if record.holder == _process_ids.this_process():
+        return record.token in held
+    return _process_ids.process_is_gone(record.holder) is not True
 
 
 def _judge_age(folder: str, lease_secs: float, holder: str) -> Judgement:

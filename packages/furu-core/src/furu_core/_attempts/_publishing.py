@@ -11,12 +11,11 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from furu_core import _process_ids
 from furu_core._attempts import _attempts, _checkpoints, _liveness, _records
 from furu_core._attempts._attempts import UNREADABLE, Attempt
 from furu_core._attempts._claims import release
-from furu_core._attempts._records import AttemptRecord
-from furu_core._files import PROBE, TRASH, discard
+from furu_core._files import PROBE, TRASH, discard, hide, remove_tree
+from furu_core._store import _record_file
 from furu_core._store._layout import (
     CHECKPOINT,
     INVALID,
@@ -28,7 +27,7 @@ from furu_core._store._layout import (
     is_hash,
 )
 from furu_core._store._places import is_published
-from furu_core.errors import FuruFormatError
+from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 # Preparing a folder takes milliseconds, but the machine may be suspended for hours meanwhile.
 _OLD_SECS: Final = 24 * 3600.0
@@ -148,26 +147,35 @@ def _remove(paths: NodePaths, last: int) -> None:
         if os.path.isfile(folder):
             kept = True
             continue
-        kept = kept or may_wake(folder)
-        discard(folder)
+        # Nobody can claim it once it is hidden; so what is read then does not change any more.
+        hidden = hide(folder)
+        kept = kept or _may_wake(hidden or folder)
         if kept:
             with suppress(OSError):
                 os.close(os.open(folder, _KEEP, 0o666))
+        if hidden is not None:
+            _drop_output(hidden)
+            remove_tree(hidden)
 
 
-def may_wake(folder: str) -> bool:
+def _may_wake(folder: str) -> bool:
     """Whether the holder of the attempt in a folder may still believe to hold it."""
     try:
-        record = _records.read(folder)
+        return _liveness.may_wake(_records.read(folder))
     except FileNotFoundError:
         return False  # without a record nobody holds it
-    except UNREADABLE:
+    except FuruDamagedRecord:
+        return _record_file.is_claimed(folder)
+    except (OSError, FuruFormatError):
         return True
-    return _holder_may_wake(record)
 
 
-def _holder_may_wake(record: AttemptRecord) -> bool:
-    return record.ended is None and _process_ids.process_is_gone(record.holder) is not True
+def _drop_output(folder: str) -> None:
+    """Remove the output of an attempt that its holder, taken for dead, has not moved to its log."""
+    with suppress(*UNREADABLE):
+        record = _records.read(folder)
+        if record.log and (record.ended is None or record.ended.noticed):
+            os.unlink(_attempts.output_file(record))
 
 
 def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
@@ -220,7 +228,7 @@ def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
         return
     if newest.alive or newest.is_kept_number or (newest.record and newest.record.ended):
         return  # its record and log may still be worth reading
-    if may_wake(newest.folder) or not _is_old(newest.folder):
+    if _may_wake(newest.folder) or not _is_old(newest.folder):
         return
     if _checkpoints.checkpoint_before(paths, newest.number + 1) is None:
         remove_all(paths)

@@ -45,6 +45,7 @@ class AttemptEnd:
         error_type: the exception's class name.
         message: the exception's last line.
         culprit: the hash of the dependency that was at fault, if one was.
+        noticed: whether another process wrote this, which took the holder for dead at that time.
     """
 
     time: float
@@ -52,6 +53,7 @@ class AttemptEnd:
     error_type: str = ""
     message: str = attrs.field(default="", converter=_text.writable)
     culprit: str = ""
+    noticed: bool = attrs.field(default=False, metadata=OMIT_EMPTY)
 
 
 @attrs.frozen

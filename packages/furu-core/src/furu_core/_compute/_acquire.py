@@ -56,10 +56,11 @@ def acquire(
         with store_errors(paths.class_dir):
             output = _spool.take()
         attempt = None
+        number = 1 if newest is None else newest.number + 1
         try:
             attempt = _claims.claim(
                 paths,
-                1 if newest is None else newest.number + 1,
+                number,
                 node=short_name(obj),
                 context=context,
                 lease_secs=settings.lease_secs,
@@ -72,12 +73,13 @@ def acquire(
                 _spool.give_back(output.name)
         if attempt is None:
             newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
-            if newest is None:
+            if newest is None or newest.number < number:
                 # Published and cleaned up in this moment; or this host's caches do not show it.
                 misses += 1
                 if misses > _MISSES:
-                    return _attempts.unseen(paths, 1)
-                continue
+                    return _attempts.unseen(paths, number)
+                if newest is None:
+                    continue
             if newest.alive and not _job_is_gone(newest):
                 return newest
             if not settings.retry_failed:
@@ -88,7 +90,7 @@ def acquire(
             if newest is not None or not context.strict:
                 _publishing.sweep_once(paths, lease_secs=settings.lease_secs)
             if newest is not None:
-                _claims.set_aside_dead(newest)
+                _claims.set_aside_dead(paths, newest)
                 _publishing.put_back_replaced(paths)
             # Looked at only now: the holder of the last attempt may have published in between.
             if rerun or not _places.is_published(paths):

@@ -99,6 +99,7 @@ def compute(
                 failure = _end_failed(obj, attempt, error, ending)
             except BaseException:
                 # Recording the end failed too, for instance because the stack is exhausted.
+                _spool.retire(attempt.record.log)
                 _claims.release(attempt)
                 raise
             if failure is error:
@@ -394,9 +395,18 @@ def _publish(
 
 
 def _superseded(obj: ConfigObject, attempt: Attempt) -> FuruSuperseded:
+    if not os.path.lexists(attempt.folder):
+        return FuruSuperseded(
+            f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because its "
+            f"folder {attempt.folder} was removed while it ran",
+            node=short_name(obj),
+            hash=obj.furu_hash,
+            hint="if its own code removes or renames furu_dir, let it write files there and leave the "
+            "folder itself alone; else see what else removes files in the store",
+        )
     return FuruSuperseded(
         f"attempt {attempt.record.number} at {short_name(obj)} does not publish, because another "
-        "took over while this one gave no sign of life, or its folder was removed",
+        "took over while this one gave no sign of life",
         node=short_name(obj),
         hash=obj.furu_hash,
         hint="raise FURU_LEASE_SECS if machines here stall for that long",

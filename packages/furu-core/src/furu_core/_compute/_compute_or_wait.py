@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +69,7 @@ def compute_or_wait(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
 
 def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
     wait = _Wait(obj)
+    vanished = False
     while True:
         # Then only this host's caches are waited for, and a claim each time would disturb others.
         unseen = wait.has_begun and not suspect and _places.is_published(paths)
@@ -81,6 +83,9 @@ def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, re
                 try:
                     _compute.compute(obj, attempt, rerun=rerun)
                 except FuruSuperseded as superseded:
+                    if vanished and not os.path.lexists(attempt.folder):
+                        raise  # its own code may remove it, each time
+                    vanished = not os.path.lexists(attempt.folder)
                     _logging.log.warning("%s", superseded)
                     continue
                 if rerun:

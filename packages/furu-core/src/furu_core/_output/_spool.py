@@ -139,6 +139,13 @@ def give_back(name: str) -> None:
     spool.close()
 
 
+def retire(name: str) -> None:
+    """Let no other node use a spool: its node's record may still name it as running."""
+    _, spool = _taken.pop(name, ("", None))
+    if spool is not None:
+        spool.close()
+
+
 def _remove_all() -> None:
     for spares in _free.values():
         for spool in spares:

@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
@@ -73,29 +74,43 @@ def is_published(paths: NodePaths) -> bool:
     """Whether the artifact exists, also while this host's cache says that it does not."""
     if os.path.isdir(paths.artifact):
         return True
-    # On a local disk `stat` is never outdated.
-    return not is_local_folder(paths.class_dir) and _is_listed_now_and_then(paths)
+    if is_local_folder(paths.class_dir):
+        return False  # on a local disk `stat` is never outdated
+    return _is_there_on_opening(paths) or _is_listed_now_and_then(paths)
+
+
+def _is_there_on_opening(paths: NodePaths) -> bool:
+    """Whether the artifact exists, after asking the file server whether its parent has changed.
+
+    NFS does so when a folder is opened, and then forgets which names it knew to be absent.
+    """
+    with suppress(OSError):
+        os.close(os.open(paths.class_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    return os.path.isdir(paths.artifact)
 
 
 # A listing of a class with many artifacts is slow, and each node that is computed asks for one.
 _LISTED_SHARE: Final = 20.0
-_QUICK_SECS: Final = 0.1
-_listings: dict[str, tuple[float, float]] = {}  # class folder: when listed, how long that took
+_FEW: Final = 1000  # names, which a file server tells in a few milliseconds
+_listings: dict[
+    str, tuple[float, float]
+] = {}  # slow ones, by folder: when listed, how long it took
 
 
 def _is_listed_now_and_then(paths: NodePaths) -> bool:
-    """As `is_listed`, but a slow listing is made for a small share of the time only.
+    """As `is_listed`, but a listing of many names is made for a small share of the time only.
 
     When it is not made, a node that another host has just published may be computed once more; its
     second result is discarded.
     """
     began = time.monotonic()
     last, took = _listings.get(paths.class_dir, (-math.inf, 0.0))
-    if took > _QUICK_SECS and began - last < _LISTED_SHARE * took:
+    if began - last < _LISTED_SHARE * took:
         return False
-    found = is_listed(paths)
-    _listings[paths.class_dir] = (began, time.monotonic() - began)
-    return found
+    names = listed(paths.class_dir)
+    if len(names) > _FEW:
+        _listings[paths.class_dir] = (began, time.monotonic() - began)
+    return paths.hash in names
 
 
 def is_listed(paths: NodePaths) -> bool:
@@ -103,12 +118,7 @@ def is_listed(paths: NodePaths) -> bool:
 
     On network filesystems a listing is fresher than a `stat` of a name that was absent before.
     """
-    try:
-        return paths.hash in os.listdir(paths.class_dir)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise store_error(error, paths.class_dir, doing="read") from error
+    return paths.hash in listed(paths.class_dir)
 
 
 def listed(folder: str) -> frozenset[str]:

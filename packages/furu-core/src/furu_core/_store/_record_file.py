@@ -9,6 +9,9 @@ The first line is written when an attempt is claimed, and the second one is appe
 before its folder is renamed to the artifact. So the claim stays readable whatever dies. Of several
 second lines the first whole one counts: it is whole if the digest, BLAKE2b with 16 bytes, is that
 of the rest of the line. A manifest that is empty means that the attempt has no result.
+
+The holder of an attempt and a process that takes it for dead may both append a line. Whose line
+counts is decided by the file, and the holder reads it again before it publishes.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ BEGINNING: Final = b'{"furu":%d,' % VERSION
 _DIGITS: Final = 32
 _OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_CLAIM_BYTES: Final = 1 << 20
+_AT_ONCE: Final = 1 << 20
 
 
 @attrs.frozen(slots=True)
@@ -59,13 +62,17 @@ def parse(data: bytes) -> RecordFile:
     end = data.find(b"\n")
     if end < 0:
         return RecordFile(data, b"", b"")
-    claim = data[:end]
-    for line in data[end + 1 :].split(b"\n")[:-1]:
+    manifest, _, story = _end_of(data).partition(b"\t")
+    return RecordFile(data[:end], manifest, story)
+
+
+def _end_of(data: bytes) -> bytes:
+    """The first whole line after the claim, without its digest; empty where there is none."""
+    for line in data.split(b"\n")[1:-1]:
         body = line[_DIGITS + 1 :]
         if body and digest(body) == line[:_DIGITS]:
-            manifest, _, story = body.partition(b"\t")
-            return RecordFile(claim, manifest, story)
-    return RecordFile(claim, b"", b"")
+            return body
+    return b""
 
 
 def digest(data: bytes) -> bytes:
@@ -88,13 +95,22 @@ def create(folder: str, claim: bytes) -> bool:
     except (FileExistsError, FileNotFoundError, NotADirectoryError):
         return False
     try:
-        _write(descriptor, claim + b"\n")
+        try:
+            _write(descriptor, claim + b"\n")
+        finally:
+            os.close(descriptor)  # a file server may say only now that its disk is full
     except BaseException:
         os.unlink(path)
         raise
-    finally:
-        os.close(descriptor)
     return True
+
+
+def is_claimed(folder: str) -> bool:
+    """Whether the first line was written whole; whoever made the record died or sleeps, if not."""
+    try:
+        return b"\n" in read_file(f"{folder}/{RECORD_FILE}")
+    except (IsADirectoryError, FileNotFoundError):
+        return False
 
 
 def append(folder: str, token: str, manifest: bytes, story: bytes, *, sync: bool = False) -> bool:
@@ -108,7 +124,8 @@ def append(folder: str, token: str, manifest: bytes, story: bytes, *, sync: bool
         sync: have the system write it to the disk as well.
 
     Returns:
-        Whether it was written; False where the folder is another attempt's by now, or gone.
+        Whether it is the line that counts. False where another process wrote that the attempt
+        ended, and where the folder is another attempt's by now, or gone.
 
     Raises:
         OSError: it cannot be written.
@@ -118,7 +135,7 @@ def append(folder: str, token: str, manifest: bytes, story: bytes, *, sync: bool
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        so_far = os.read(descriptor, _CLAIM_BYTES)
+        so_far = _contents(descriptor)
         if token.encode() not in so_far:
             return False
         body = manifest + b"\t" + story
@@ -126,9 +143,16 @@ def append(folder: str, token: str, manifest: bytes, story: bytes, *, sync: bool
         _write(descriptor, b"%s%s %s\n" % (torn, digest(body), body))
         if sync:
             os.fsync(descriptor)
+        return _end_of(_contents(descriptor)) == body
     finally:
         os.close(descriptor)
-    return True
+
+
+def _contents(descriptor: int) -> bytes:
+    data = os.pread(descriptor, _AT_ONCE, 0)
+    while len(data) % _AT_ONCE == 0 and (more := os.pread(descriptor, _AT_ONCE, len(data))):
+        data += more
+    return data
 
 
 def rewrite(folder: str, claim: bytes, manifest: bytes, story: bytes) -> None:
