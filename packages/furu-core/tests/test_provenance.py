@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from furu_core import _provenance
+from furu_core._costs import NodeTimer
 from furu_core._provenance import (
-    NodeTimer,
     Provenance,
     adopt_provenance,
     capture,

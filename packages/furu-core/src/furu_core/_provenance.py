@@ -1,7 +1,6 @@
-"""Provenance of results (code, machine, versions, command), and the cost of computing them.
+"""Provenance of results: code, machine, versions, command.
 
-All but the cost is the same for every node of a process, so it is captured once, with at most two
-calls of git. Nothing here ever fails a node: what cannot be found out is left out, and `Git.note`
+It is the same for every node of a process, so it is captured once, with at most two calls of git. Nothing here ever fails a node: what cannot be found out is left out, and `Git.note`
 has the reason.
 """
 
@@ -10,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import sys
-import time
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -205,99 +202,6 @@ def capture() -> Provenance:
         packages=_packages(),
         captured=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-class NodeTimer:
-    """Measures the time and memory that one node takes, from when the timer is made.
-
-    Args:
-        alone: whether the process computes nothing else meanwhile.
-
-    Example:
-        >>> from furu_core._provenance import NodeTimer
-        >>> NodeTimer().stop()["wall_secs"] < 60
-        True
-    """
-
-    def __init__(self, *, alone: bool = True) -> None:
-        self._measures_peak = alone and _reset_peak()
-        self._wall = time.perf_counter()
-        self._cpu = time.process_time()
-        self._children = resource.getrusage(resource.RUSAGE_CHILDREN)
-
-    def stop(self) -> dict[str, float]:
-        """The cost of the node up to now.
-
-        Returns:
-            ``wall_secs``; ``cpu_secs`` of the process; ``children_cpu_secs``, of the children that
-            it waited for; ``peak_bytes``, the most memory that the process had meanwhile, or, where
-            that cannot be measured, ``process_peak_bytes``, the most it ever had, earlier nodes
-            included; ``children_peak_bytes``, the most of a child, if it is more than any child had
-            before. The costs of children are left out where there was none.
-        """
-        costs = {
-            "wall_secs": round(time.perf_counter() - self._wall, 6),
-            "cpu_secs": round(time.process_time() - self._cpu, 6),
-        }
-        peak = _peak_since_reset() if self._measures_peak else None
-        if peak is None:
-            costs["process_peak_bytes"] = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
-        else:
-            costs["peak_bytes"] = peak
-        before, after = self._children, resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        if cpu > 0:
-            costs["children_cpu_secs"] = round(cpu, 6)
-        if after.ru_maxrss > before.ru_maxrss:
-            costs["children_peak_bytes"] = _peak_bytes(after)
-        return costs
-
-
-def _peak_bytes(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-
-
-# `getrusage` tells the peak since it was reset, or that which the parent had when it started this
-# process, whichever is more. Above this number it is known to be the first.
-_exact_above = sys.maxsize
-
-
-def _reset_peak() -> bool:
-    """Let the system measure this process's peak anew; whether it can."""
-    try:
-        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.write(descriptor, b"5")
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
-def _peak_since_reset() -> int | None:
-    global _exact_above
-    peak = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
-    if peak >= _exact_above:
-        return peak
-    try:
-        with open("/proc/self/status", "rb") as file:
-            found = next(int(line.split()[1]) for line in file if line.startswith(b"VmHWM:"))
-    except (OSError, ValueError, StopIteration):
-        return None
-    if found * 1024 >= peak:
-        _exact_above = peak
-    return found * 1024
-
-
-def _after_fork() -> None:
-    global _exact_above
-    _exact_above = sys.maxsize
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _project(cwd: Path) -> Path:

@@ -84,13 +84,12 @@ def compute(
     published = False
     try:
         with _node_context(obj, attempt) as active:
-            timer = _provenance.NodeTimer(alone=_context.computes_alone())
             _refuse_changed(obj, attempt, "computed")
             stored, found = _run_code(obj, attempt, given)
             _refuse_if_broken(obj, attempt, found)
             with _files.store_errors(attempt.folder):
                 manifest = _manifest_bytes(obj, attempt, stored, found)
-                story = _story(obj, attempt, timer, active, found, given)
+                story = _story(obj, attempt, active, found, given)
         with _files.store_errors(attempt.folder):
             published = _publish(obj, attempt, manifest, story, rerun=rerun)
     except BaseException as error:
@@ -330,13 +329,13 @@ def _manifest_bytes(
 def _story(
     obj: ConfigObject,
     attempt: Attempt,
-    timer: _provenance.NodeTimer,
     active: _context.Active,
     found: _manifest.Contents,
     given: tuple[object] | None,
 ) -> bytes:
     """How the attempt went, for its record."""
-    more: dict[str, Any] = {"costs": timer.stop()}
+    assert active.timer is not None
+    more: dict[str, Any] = {"costs": active.timer.stop()}
     if given is not None:
         more["made_by"] = "put"
     declared = _user_methods.dependencies(obj)

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from furu_core import _costs
 from furu_core._attempts import _attempts, _claims, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
@@ -169,7 +170,7 @@ def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecConte
     """Load an artifact that this host's caches hid at first; raise an error if there is none."""
     began = time.monotonic()
     deadline = began + context.known_done_wait_secs
-    pause = _FIRST_POLL_SECS
+    pauses = _Pauses()
     while True:
         if _places.is_listed(paths):
             try:
@@ -183,8 +184,7 @@ def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecConte
             deadline = began + _visibility_secs()
         if time.monotonic() >= deadline:
             break
-        time.sleep(pause)
-        pause = min(2 * pause, 1.0)
+        pauses.sleep(1.0)
     name = short_name(obj)
     hint = (
         f"make {name} a field of {context.node or 'the node that asks'} or return it from "
@@ -259,13 +259,37 @@ def _visibility_secs() -> float:
     return max(_settings.settings().lease_secs, 60.0)
 
 
+class _Pauses:
+    """The pauses between the looks of one wait, each longer than the last.
+
+    The costs of the node whose code waits have the time from the beginning to the end of the last one.
+    """
+
+    def __init__(self) -> None:
+        self._next = _FIRST_POLL_SECS
+        self._timer = _context.own_timer()
+        self._began: _costs.Moment | None = None
+
+    def begin(self) -> _costs.Moment:
+        """Begin the wait, unless it has begun; the first pause does so as well."""
+        self._began = self._began or _costs.this_moment()
+        return self._began
+
+    def sleep(self, longest: float) -> None:
+        began = self.begin()
+        time.sleep(self._next)
+        self._next = min(1.5 * self._next, longest)
+        if self._timer is not None:
+            self._timer.waits[self] = began, _costs.this_moment()
+
+
 class _Wait:
     """Waiting for another process: it is named, watched, and given up at the deadline."""
 
     def __init__(self, obj: ConfigObject) -> None:
         self._obj = obj
         self.has_begun = False
-        self._pause = _FIRST_POLL_SECS
+        self._pauses = _Pauses()
         self._began = time.monotonic()
         self._announce = self._began
         self._unseen_since: float | None = None
@@ -276,6 +300,7 @@ class _Wait:
         Raises:
             FuruWaitTimeout: `FURU_MAX_WAIT_SECS` have passed.
         """
+        self._pauses.begin()
         now = time.monotonic()
         limit = _settings.settings().max_wait_secs
         name = short_name(self._obj)
@@ -317,5 +342,4 @@ class _Wait:
 
     def _sleep(self) -> None:
         self.has_begun = True
-        time.sleep(self._pause)
-        self._pause = min(1.5 * self._pause, _settings.settings().poll_interval_secs)
+        self._pauses.sleep(_settings.settings().poll_interval_secs)

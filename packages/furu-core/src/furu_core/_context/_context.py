@@ -22,6 +22,7 @@ import attrs
 
 from furu_core._config._objects import short_name
 from furu_core._context import _child_logging
+from furu_core._costs import NodeTimer
 from furu_core._settings import _settings
 
 if TYPE_CHECKING:
@@ -84,11 +85,13 @@ class Active:
     Attributes:
         folder: the attempt's folder, which `furu_dir` means meanwhile.
         pid: the process that holds it.
+        timer: measures what it takes; None in other processes.
         used: the nodes whose results its code has loaded, with the digests of these.
     """
 
     folder: str
     pid: int
+    timer: NodeTimer | None = None
     used: dict[str, str] = attrs.field(factory=dict)
 
 
@@ -217,6 +220,12 @@ def note_used(node_hash: str, digest: str) -> None:
         file.write(f"{node_hash} {digest}\n")
 
 
+def own_timer() -> NodeTimer | None:
+    """What measures the node whose code calls; None outside of nodes and in their child processes."""
+    running = _active.get(exec_context().hash)
+    return None if running is None or running.pid != os.getpid() else running.timer
+
+
 def runs_here(attempt: str) -> bool:
     """Whether the code of the attempt with this folder runs in this process."""
     return any(running.folder == attempt for running in list(_active.values()))
@@ -262,14 +271,19 @@ def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
         attempt=folder,
         chain=(*outer.chain, obj.furu_hash),
     )
-    running = Active(folder, os.getpid())
+    around = own_timer()
+    began = None if around is None else around.begin_nested()
     with _mutex:
+        alone = computes_alone()
+        running = Active(folder, os.getpid(), NodeTimer(alone=alone))
         _active[obj.furu_hash] = running
         _export_active()
     try:
         with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
             yield running
     finally:
+        if around is not None and began is not None:
+            around.end_nested(began)
         with _mutex:
             _active.pop(obj.furu_hash, None)
             _export_active()
