@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from furu_core._attempts._submissions import submission_of as submission_of
     from furu_core._config._grid import Roots as Roots
     from furu_core._config._grid import named_roots as named_roots
+    from furu_core._context._submission import JobTimes as JobTimes
     from furu_core._context._submission import Submission as Submission
     from furu_core._executors._executor import Executor as Executor
     from furu_core._executors._executor import Liveness as Liveness
@@ -74,7 +75,7 @@ else:
             "._attempts._outcomes": "Failure FailureKind",
             "._attempts._submissions": "note_submission remove_submission submission_of",
             "._config._grid": "Roots named_roots",
-            "._context._submission": "Submission",
+            "._context._submission": "JobTimes Submission",
             "._executors._executor": "Executor Liveness",
             "._executors._options": "COUNT FLAG SECONDS TEXT OptionKind one_of option parse_pairs",
             "._executors._registry": "installed_executors liveness load_executor",

@@ -166,6 +166,7 @@ class _Job:
                 if self._is_finished():
                     return self._done("it was there already")
                 self._await_dependencies(signals)
+                context = attrs.evolve(context, job_times=furu_slurm.job_times(self._job))
                 graph = self._folder / GRAPH
                 with NodeProcess(
                     None, graph=graph, wait_secs=_CACHE_SECS, idle_secs=None

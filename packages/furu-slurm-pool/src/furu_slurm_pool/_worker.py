@@ -133,6 +133,7 @@ class _PoolWorker:
             spec_key=setup.spec_key,
             known_done_wait_secs=wait,
             submission=None if job is None else Submission(EXECUTOR, job.full_id, job.restarts),
+            job_times=None if job is None else furu_slurm.job_times(job),
         )
         self._graph = ""
         self._process: NodeProcess | None = None

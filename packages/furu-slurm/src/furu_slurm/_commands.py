@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
@@ -144,6 +145,26 @@ def submit_environ() -> dict[str, str]:
     for name in _NOT_FOR_US:
         environ.pop(name, None)
     return environ
+
+
+def show_job(job_id: str, *, timeout: float) -> Reply:
+    """What scontrol shows of a job, in one line, with times in UTC; see `parse_time`.
+
+    Args:
+        job_id: the id, without its home.
+        timeout: seconds that the command may take.
+    """
+    command = ["scontrol", "--oneliner", "show", "job", job_id]
+    # Without TZ it would be local time, in which one hour a year occurs twice.
+    return call(command, timeout=timeout, environ=query_environ() | {"TZ": "UTC0"})
+
+
+def parse_time(text: str) -> float | None:
+    """A time that scontrol shows in UTC, in seconds since the epoch; None for `Unknown` and the like."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
 
 def _without(names: re.Pattern[str], environ: Mapping[str, str]) -> dict[str, str]:

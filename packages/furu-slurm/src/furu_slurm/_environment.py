@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -13,12 +14,18 @@ import attrs
 
 import furu_core.workers
 from furu_core.errors import FuruStoreError, FuruUsageError
-from furu_core.executors import RecordFormat
+from furu_core.executors import JobTimes, RecordFormat
 from furu_core.workers import adopt_provenance, this_process
+from furu_slurm import _commands
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
 VISIBLE_SECS: Final = 60.0  # a network filesystem may show another host's files so late
+_TIMES_SECS: Final = 3.0
+_TIMES: Final = re.compile(
+    r" JobState=(?:RUNNING|COMPLETING) .*? Restarts=(?P<restarts>\d+) .*? SubmitTime=(?P<submitted>\S+)"
+    r" EligibleTime=(?P<eligible>\S+) (?:.* )??StartTime=(?P<started>\S+)"
+)
 
 _job: JobEnvironment | None = None
 
@@ -115,6 +122,29 @@ def job_environment(*, token: str = "", time_min: float | None = None) -> JobEnv
         end=end,
         home=str(Home(where, os.getuid())) if where else "",
     )
+
+
+def job_times(job: JobEnvironment) -> JobTimes | None:
+    """When Slurm queued and began a job that runs; None where it does not say so at once.
+
+    Only the job itself asks for this, and once, because each call is work for Slurm's controller.
+
+    Example:
+        >>> from furu_slurm import JobEnvironment, job_times
+        >>> job_times(JobEnvironment("local", "local-1")) is None
+        True
+    """
+    if job.cluster != "slurm":
+        return None
+    shown = _commands.show_job(job.job_id, timeout=_TIMES_SECS).out
+    told = _TIMES.search(shown)
+    if told is not None and int(told["restarts"]) == job.restarts:
+        names = ("submitted", "eligible", "started")
+        found = JobTimes(**{name: _commands.parse_time(told[name]) for name in names})
+    else:
+        started = os.environ.get("SLURM_JOB_START_TIME", "")
+        found = JobTimes(started=float(started) if started.isdecimal() else None)
+    return None if found == JobTimes() else found
 
 
 def write_job_environment(run_folder: Path) -> Path:

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -21,7 +20,9 @@ from furu_slurm._commands import (
     Reply,
     call,
     configuration,
+    parse_time,
     query_environ,
+    show_job,
     submit_environ,
 )
 from furu_slurm._environment import JobEnvironment
@@ -235,9 +236,7 @@ class SlurmCluster(Cluster):
         Raises:
             FuruSlurmUnavailable: Slurm does not say.
         """
-        command = ["scontrol", "--oneliner", "show", "job", bare_id(job_id)]
-        # Without TZ it would be local time, in which one hour a year occurs twice.
-        reply = call(command, timeout=timeout, environ=query_environ() | {"TZ": "UTC0"})
+        reply = show_job(bare_id(job_id), timeout=timeout)
         # For a job that is being ended, Slurm gives the present time.
         told = re.search(r" JobState=(?:RUNNING|SUSPENDED) .* EndTime=(\S+)", reply.out)
         if told is None:
@@ -246,10 +245,7 @@ class SlurmCluster(Cluster):
                 said=reply.said,
                 hint="ask for it when `sinfo` answers: scontrol show job",
             )
-        try:
-            return datetime.fromisoformat(told[1]).replace(tzinfo=UTC).timestamp()
-        except ValueError:
-            return None  # Unknown: there is no limit
+        return parse_time(told[1])  # Unknown: there is no limit
 
     def max_array_size(self) -> int:
         """How many jobs one submission may have; remembered once Slurm has answered."""

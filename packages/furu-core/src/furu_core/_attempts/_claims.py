@@ -81,6 +81,7 @@ def claim(
         run_id=context.run_id,
         spec_key=context.spec_key,
         submission=context.submission,
+        job_times=context.job_times,
     )
     line = _records.claim_bytes(record, config)
     _liveness.held[record.token] = threading.get_ident()

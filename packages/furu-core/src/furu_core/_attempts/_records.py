@@ -16,7 +16,7 @@ import attrs
 
 from furu_core import _text
 from furu_core._attempts._outcomes import FailureKind
-from furu_core._context._submission import Submission
+from furu_core._context._submission import JobTimes, Submission
 from furu_core._process_ids import ProcessId
 from furu_core._record_format import OMIT_EMPTY, RecordFormat, from_json, to_json
 from furu_core._store import _record_file
@@ -75,6 +75,7 @@ class AttemptRecord:
         run_id: the executor's run.
         spec_key: the spec key of the worker.
         submission: the scheduler's job, where there is one.
+        job_times: when that job was queued and began, as far as that is known.
         status: how the attempt stands.
         ended: how it ended; None while it runs.
     """
@@ -93,6 +94,7 @@ class AttemptRecord:
     run_id: str = attrs.field(default="", metadata=OMIT_EMPTY)
     spec_key: str = attrs.field(default="", metadata=OMIT_EMPTY)
     submission: Submission | None = attrs.field(default=None, metadata=OMIT_EMPTY)
+    job_times: JobTimes | None = attrs.field(default=None, metadata=OMIT_EMPTY)
     status: AttemptStatus = AttemptStatus.RUNNING
     ended: AttemptEnd | None = attrs.field(default=None, metadata=OMIT_EMPTY)
 
@@ -132,6 +134,7 @@ def claim_bytes(record: AttemptRecord, config: str) -> bytes:
         record.run_id,
         record.spec_key,
         record.submission,
+        record.job_times,
     )
     line = f'{{"furu":{RECORD.version},{_compact(own)[1:-1]},{shared},"config":{config}}}'
     return line.encode("ascii")
@@ -146,6 +149,7 @@ def _shared_part(
     run_id: str,
     spec_key: str,
     submission: Submission | None,
+    job_times: JobTimes | None,
 ) -> str:
     """The JSON of what most attempts of a process have in common."""
     told = {"holder": to_json(holder), "lease_secs": lease_secs}
@@ -153,6 +157,8 @@ def _shared_part(
     told |= {key: value for key, value in named.items() if value}
     if submission is not None:
         told["submission"] = to_json(submission)
+    if job_times is not None:
+        told["job_times"] = to_json(job_times)
     return _compact(told)[1:-1]
 
 

@@ -26,7 +26,10 @@ from furu_core._text import count, duration, size, when
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 # What `furu show` tells of a node's record as it stands there.
-_TOLD = ("made_by", "started", "ended", "costs", "dependencies", "to_python")
+_TOLD = (
+    *("made_by", "submission", "job_times", "started", "ended", "costs", "dependencies"),
+    "to_python",
+)
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
 
 
@@ -128,6 +131,7 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         "links": {},
         "attempts": _attempts_of(node, record, done=done),
         **{key: record[key] for key in _TOLD if key in record},
+        **_shares(record),
         "provenance": _provenance.expanded(record.get("provenance")),
     }
     if info.state is NodeState.UNREADABLE:
@@ -152,6 +156,18 @@ def _facts(node: StoredNode) -> dict[str, Any]:
     return facts
 
 
+def _shares(record: dict[str, Any]) -> dict[str, float]:
+    """How long its job was in the queue, and its code ran without waiting, where both are known."""
+    shares = {}
+    times, costs = record.get("job_times") or {}, record.get("costs") or {}
+    if {"eligible", "started"} <= times.keys():
+        shares["queued_secs"] = max(0.0, times["started"] - times["eligible"])
+    if {"wall_secs", "waited_secs", "nested_secs"} <= costs.keys():
+        others = costs["waited_secs"] + costs["nested_secs"]
+        shares["computed_secs"] = round(max(0.0, costs["wall_secs"] - others), 6)
+    return shares
+
+
 def _attempts_of(node: StoredNode, record: dict[str, Any], *, done: bool) -> list[dict[str, Any]]:
     """The attempts at a node, in the form of `AttemptRecord`: earlier ones, then those on disk."""
     found = list(record.get("earlier", ()))
@@ -172,7 +188,11 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     if facts.get("to_python"):
         lines.append(_row("python", facts["to_python"]))
     lines += (
-        _config_lines(facts) + _timing_lines(facts) + _failure_lines(facts) + _file_lines(facts)
+        _config_lines(facts)
+        + _job_lines(facts)
+        + _timing_lines(facts)
+        + _failure_lines(facts)
+        + _file_lines(facts)
     )
     return lines + _attempt_lines(facts) + _provenance_lines(facts.get("provenance"))
 
@@ -190,12 +210,30 @@ def _config_lines(facts: dict[str, Any]) -> list[str]:
     return ["config", *(_row(name, value) for name, value in shown.items())]
 
 
+def _job_lines(facts: dict[str, Any]) -> list[str]:
+    """Of the scheduler's job: what it is called, when it was queued and when it began."""
+    job, times = facts.get("submission"), facts.get("job_times") or {}
+    if not job:
+        return []
+    lines = ["job", _row("id", f"{job.get('id')} ({job.get('executor')})")]
+    lines += [_row(name, when(times[name])) for name in ("submitted", "started") if name in times]
+    if "queued_secs" in facts:
+        lines.append(_row("queued for", duration(facts["queued_secs"])))
+    return lines
+
+
 def _timing_lines(facts: dict[str, Any]) -> list[str]:
     costs = facts.get("costs") or {}
     if "wall_secs" not in costs:
         return []
     lines = ["costs", _row("started", when(facts.get("started")))]
     lines.append(_row("took", duration(costs["wall_secs"])))
+    if costs.get("waited_secs"):
+        lines.append(_row("waited", f"{duration(costs['waited_secs'])} for other processes"))
+    if costs.get("nested_secs"):
+        lines.append(_row("nested", f"{duration(costs['nested_secs'])} for nodes inside it"))
+    if "computed_secs" in facts:
+        lines.append(_row("computed", duration(facts["computed_secs"])))
     if "cpu_secs" in costs:
         lines.append(_row("processor", duration(costs["cpu_secs"])))
     if "peak_bytes" in costs:

@@ -27,7 +27,7 @@ from furu_core._settings import _settings
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
-    from furu_core._context._submission import Submission
+    from furu_core._context._submission import JobTimes, Submission
 
 CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
@@ -48,6 +48,7 @@ class ExecContext:
         attempt: the folder of its attempt.
         chain: hashes of the nodes being computed around this code, the outermost first.
         submission: the scheduler's job that this process runs in, where there is one.
+        job_times: when that job was queued and began, as far as that is known.
         known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
             becomes visible on a network filesystem.
         importing: whether a worker is importing the user's code.
@@ -65,6 +66,7 @@ class ExecContext:
     attempt: str = ""
     chain: tuple[str, ...] = ()
     submission: Submission | None = None
+    job_times: JobTimes | None = None
     known_done_wait_secs: float = 0.0
     importing: bool = False
     echo: bool = True
@@ -100,13 +102,12 @@ def _inherited_context() -> ExecContext:
     if not raw:
         return ExecContext()
     fields = json.loads(raw)
-    job = fields["submission"]
-    if job is not None:
-        from furu_core._context._submission import (
-            Submission,  # imported only in a job
-        )
+    job, times = fields["submission"], fields["job_times"]
+    if job is not None or times is not None:
+        from furu_core._context._submission import JobTimes, Submission  # imported only in a job
 
-        fields["submission"] = Submission(**job)
+        fields["submission"] = None if job is None else Submission(**job)
+        fields["job_times"] = None if times is None else JobTimes(**times)
     fields["chain"] = tuple(fields["chain"])
     return ExecContext(**fields)
 

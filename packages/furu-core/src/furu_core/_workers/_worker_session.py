@@ -12,7 +12,7 @@ import attrs
 
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
-from furu_core._context._submission import Submission
+from furu_core._context._submission import JobTimes, Submission
 
 
 @attrs.frozen
@@ -29,6 +29,7 @@ class WorkerContext:
         known_done_wait_secs: seconds to wait until an artifact that the plan knows to be there
             becomes visible on a network filesystem.
         submission: the scheduler's job that this worker runs in, where there is one.
+        job_times: when that job was queued and began, as far as that is known.
     """
 
     executor: str
@@ -38,6 +39,7 @@ class WorkerContext:
     echo: bool = False
     known_done_wait_secs: float = 0.0
     submission: Submission | None = None
+    job_times: JobTimes | None = None
 
 
 @contextmanager
@@ -72,6 +74,7 @@ def _exec_context(worker: WorkerContext) -> ExecContext:
         run_id=worker.run_id,
         spec_key=worker.spec_key,
         submission=worker.submission,
+        job_times=worker.job_times,
         known_done_wait_secs=worker.known_done_wait_secs,
         echo=worker.echo,
         one_at_a_time=worker.whole_process,
