@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+from click.testing import CliRunner
 from costs_nodes import Inner, Outer
 
+from furu_core import Furu
+from furu_core._cli._nodes import show
+from furu_core._context import _context
 from furu_core._costs import Moment, NodeTimer
+from furu_core.executors import JobTimes, Submission
+from furu_core.workers import WorkerContext, run_node, worker_session
 from furu_testing import Host, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -152,3 +160,63 @@ def test_p9_the_peak_of_a_node_is_not_forgotten_when_another_one_begins_inside_i
     outer.get()
     peaks = [node.provenance()["costs"]["peak_bytes"] for node in (outer, inner)]
     assert peaks[0] > peaks[1] + (200 << 20)
+
+
+# What `furu show` makes of it
+
+
+def shown(node: Furu[Any]) -> tuple[str, dict[str, Any]]:
+    """What `furu show` prints of a node, and as JSON."""
+    said = [
+        CliRunner().invoke(show, [node.furu_hash, *options], catch_exceptions=False).output
+        for options in ([], ["--json"])
+    ]
+    return said[0], json.loads(said[1])
+
+
+JOB = Submission("elsewhere", "17", 0)
+
+
+@pytest.mark.parametrize(
+    ("times", "queued"),
+    [
+        (JobTimes(submitted=1000.0, eligible=1060.0, started=1075.0), 15.0),
+        (JobTimes(submitted=1000.0, started=1075.0), None),
+        (JobTimes(started=1075.0), None),
+        (None, None),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_p9_the_times_of_a_nodes_job_are_in_its_record_and_what_is_unknown_is_not(
+    times: JobTimes | None, queued: float | None
+) -> None:
+    worker = WorkerContext("elsewhere", "run-1", submission=JOB, job_times=times)
+    with worker_session(worker):
+        assert run_node(Inner(secs=0.0)).failure is None
+    record = Inner(secs=0.0).provenance()
+    told = None if times is None else attrs.asdict(times, filter=lambda _, value: value is not None)
+    assert record.get("job_times") == told
+    text, facts = shown(Inner(secs=0.0))
+    assert (facts["submission"]["id"], facts.get("job_times")) == ("17", told)
+    assert facts["attempts"][0].get("job_times") == told
+    assert facts.get("queued_secs") == queued
+    assert ("queued for 15 s" in text) == (queued is not None)
+    assert ("submitted  1970-01-01" in text) == ("submitted" in (told or {}))
+
+
+def test_p9_children_of_a_nodes_code_know_the_times_of_its_job() -> None:
+    times = JobTimes(submitted=1000.0, started=1075.0)
+    with worker_session(WorkerContext("elsewhere", "run-1", submission=JOB, job_times=times)):
+        inherited = _context._inherited_context()
+    assert (inherited.submission, inherited.job_times) == (JOB, times)
+
+
+@pytest.mark.usefixtures("store")
+def test_p9_show_tells_what_a_node_computed_itself() -> None:
+    outer = Outer(inner=(Inner(secs=0.1),), secs=0.1)
+    outer.get()
+    text, facts = shown(outer)
+    assert facts["computed_secs"] == pytest.approx(own_secs(facts["costs"]), abs=ROUNDING)
+    assert "for nodes inside it" in text
+    assert "  computed   " in text
+    assert "waited" not in text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from furu_core.executors import EventKind, FailureKind, RunState
 from furu_core.planning import NodeState, short_name
 from furu_slurm import JobInfo, SlurmCluster, SlurmSpec, reasons_text
 from furu_slurm_dag import WaitInterrupted
-from furu_testing import Host, await_mark, let_go, times, wait_until
+from furu_testing import Host, await_mark, let_go, read_marks, times, wait_until
 from furu_testing.nodes import Fails, Step
 
 
@@ -265,3 +267,51 @@ def test_p6_a_wait_that_takes_too_long_or_is_interrupted_says_so_and_the_jobs_go
     let_go(store)
     assert run.wait(WAIT_SECS).results() == 1
     assert times(store) == {"long": 1}
+
+
+def test_p9_the_record_of_a_node_tells_when_its_job_was_submitted_eligible_and_started(
+    slurm: Any, store: Path
+) -> None:
+    source = Step(label="source", waits=True)
+    root = Step(label="root", needs=(source,))
+    before = time.time()
+    run = submit(root)
+    submitted = time.time()
+    await_mark(store, "source")
+    # Slurm tells whole seconds, and in another one it is to be seen what each time means.
+    wait_until("another second", lambda: time.time() > submitted + 2)
+    let_go_at = time.time()
+    let_go(store)
+    assert run.wait(WAIT_SECS).results() == 2
+    after = time.time()
+    found = {mark.label: mark for mark in read_marks(store)}
+    for node, label in ((source, "source"), (root, "root")):
+        record = node.provenance()
+        times = record["job_times"]
+        assert before - 1 < times["submitted"] <= submitted
+        assert times["submitted"] <= times["eligible"] <= times["started"] <= record["started"]
+        assert record["started"] <= found[label].began <= after
+    # The root was in the queue only when its dependency was there.
+    assert let_go_at - 1 < times["eligible"]
+    assert source.provenance()["job_times"]["eligible"] <= found["source"].began < let_go_at
+
+
+def test_p9_a_slurm_that_does_not_say_when_a_job_began_costs_the_node_nothing_else(
+    slurm: Any, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = shutil.which("scontrol")
+    asked = tmp_path / "asked"
+    fake = tmp_path / "scontrol"
+    fake.write_text(
+        f'#!/bin/sh\necho "$*" >> {asked}\n'
+        f'case "$*" in "--oneliner show job "*) exit 1;; *) exec {program} "$@";; esac\n'
+    )
+    fake.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        run = submit(Step(label="node"))
+        assert run.wait(WAIT_SECS).results() == 1
+    # Slurm's later versions tell the job's start in its environment.
+    assert Step(label="node").provenance().get("job_times", {}).keys() <= {"started"}
+    lines = asked.read_text().splitlines()
+    assert sum(line.startswith("--oneliner show job ") for line in lines) == 1

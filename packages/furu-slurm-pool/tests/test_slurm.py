@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -33,6 +34,33 @@ def test_both_spec_keys_land_on_their_partitions(store: Path, slurm: Any) -> Non
         log = store / "submitit" / "workers" / mark.label / run.run_id / f"{job}_0_log.out"
         # Its last sign of life may have gone a moment before.
         wait_until("the worker's last word", lambda log=log: "furu: worker" in log.read_text())
+    slurm.wait_idle()
+
+
+def test_p9_the_record_of_a_node_tells_when_its_workers_job_was_submitted_and_began(
+    store: Path, slurm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, program = tmp_path / "asked", shutil.which("scontrol")
+    fake = tmp_path / "scontrol"
+    fake.write_text(f'#!/bin/sh\necho "$*" >> {asked}\nexec {program} "$@"\n')
+    fake.chmod(0o755)
+    nodes = [Step(label=label) for label in "abc"]
+    before = time.time()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        run = start_on_slurm(nodes, max_workers_total=1)
+        assert run.wait(JOBS_SECS).results() == [1, 1, 1]
+    after = time.time()
+    records = [node.provenance() for node in nodes]
+    (job,) = {record["submission"]["id"] for record in records}
+    for record in records:
+        when = record["job_times"]
+        assert when == records[0]["job_times"]
+        assert before - 1 < when["submitted"] <= when["eligible"] <= when["started"]
+        assert when["started"] <= record["started"] <= after
+    # However many nodes it computes, a worker asks once.
+    lines = asked.read_text().splitlines()
+    assert lines.count(f"--oneliner show job {bare_id(job)}") == 1
     slurm.wait_idle()
 
 

@@ -15,13 +15,15 @@ import pytest
 
 import furu_core
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError, FuruUsageError
-from furu_core.executors import Liveness, Submission
+from furu_core.executors import JobTimes, Liveness, Submission
 from furu_slurm import (
+    JobEnvironment,
     JobPayload,
     LocalCluster,
     SlurmSpec,
     _job_main,
     job_log,
+    job_times,
     liveness,
     new_token,
     restore_job_environment,
@@ -238,3 +240,60 @@ def test_a_job_knows_its_id_as_listings_show_it(monkeypatch: pytest.MonkeyPatch)
     assert job is not None
     assert (job.job_id, job.restarts, job.end) == ("16_4", 2, 1000.0)
     assert job.full_id == f"16_4@alpha:{os.getuid()}"
+
+
+SHOWN = (
+    "JobId=19 ArrayJobId=16 ArrayTaskId=4 JobName=Train.tok UserId=ann(1) JobState=RUNNING "
+    "Reason=None Dependency=(null) Requeue=1 Restarts=0 BatchFlag=1 ExitCode=0:0 RunTime=00:00:01 "
+    "SubmitTime=1970-01-02T00:00:00 EligibleTime=1970-01-02T00:01:00 AccrueTime=1970-01-02T00:00:00 "
+    "StartTime=1970-01-02T00:02:00 EndTime=1971-01-02T00:02:00 Comment= StartTime=2000-01-01T00:00:00"
+)
+DAY = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("script", "env_start", "told"),
+    [
+        (f"echo '{SHOWN}'", "", JobTimes(DAY, DAY + 60, DAY + 120)),
+        # Older versions of Slurm have no such time.
+        (
+            "echo '" + SHOWN.replace("AccrueTime=1970-01-02T00:00:00 ", "") + "'",
+            "",
+            JobTimes(DAY, DAY + 60, DAY + 120),
+        ),
+        (
+            "echo '"
+            + SHOWN.replace("EligibleTime=1970-01-02T00:01:00", "EligibleTime=Unknown")
+            + "'",
+            "",
+            JobTimes(DAY, None, DAY + 120),
+        ),
+        # The job that Slurm shows is another start of this one, or another job.
+        (f"echo '{SHOWN.replace('Restarts=0', 'Restarts=1')}'", "", None),
+        (f"echo '{SHOWN.replace('RUNNING', 'PENDING')}'", "", None),
+        ("echo down >&2; exit 1", "", None),
+        ("echo down >&2; exit 1", "86520", JobTimes(started=DAY + 120)),
+        ("echo down >&2; exit 1", "later", None),
+    ],
+)
+def test_p9_a_job_knows_when_it_was_queued_and_began_as_far_as_slurm_says_so(
+    script: str,
+    env_start: str,
+    told: JobTimes | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = tmp_path / "scontrol"
+    asked = tmp_path / "asked"
+    fake.write_text(f'#!/bin/sh\necho "$TZ $*" >> {asked}\n{script}\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    monkeypatch.setenv("SLURM_JOB_START_TIME", env_start)
+    assert job_times(JobEnvironment("slurm", "16_4")) == told
+    assert asked.read_text() == "UTC0 --oneliner show job 16_4\n"
+
+
+def test_p9_a_process_of_this_machine_was_in_no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("furu_slurm._commands.call", None)  # nobody is asked
+    assert job_times(JobEnvironment("local", "local-1")) is None

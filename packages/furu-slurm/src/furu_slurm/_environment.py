@@ -24,7 +24,7 @@ VISIBLE_SECS: Final = 60.0  # a network filesystem may show another host's files
 _TIMES_SECS: Final = 3.0
 _TIMES: Final = re.compile(
     r" JobState=(?:RUNNING|COMPLETING) .*? Restarts=(?P<restarts>\d+) .*? SubmitTime=(?P<submitted>\S+)"
-    r" EligibleTime=(?P<eligible>\S+) (?:.* )??StartTime=(?P<started>\S+)"
+    r" EligibleTime=(?P<eligible>\S+) (?:.*? )??StartTime=(?P<started>\S+)"
 )
 
 _job: JobEnvironment | None = None
