@@ -124,6 +124,7 @@ def test_p9_nodes_that_threads_of_one_node_compute_at_once_count_once(
 ) -> None:
     found = host.run("costs_nodes:work_on_forces", ["a", "b", "c"], path=str(tmp_path))
     outer = found["outer"]
+    assert {one.get("nested_secs", 0.0) for one in found["inner"]} == {0.0}
     longest = max(one["wall_secs"] for one in found["inner"])
     assert longest <= outer["nested_secs"] + ROUNDING
     assert own_secs(outer) + ROUNDING >= 0.0

@@ -52,6 +52,7 @@ class NodeTimer:
 
     Attributes:
         waits: the spans in which a thread of the node's code waited, by what it was that waited.
+        knows_shares: whether it is known which threads' waiting and nested nodes belong to this node.
 
     Example:
         >>> from furu_core._costs import NodeTimer
@@ -62,6 +63,7 @@ class NodeTimer:
 
     def __init__(self, *, alone: bool = True) -> None:
         self.waits: Final[dict[object, Span]] = {}
+        self.knows_shares = True
         self._nested: Final[list[Span]] = []
         self._measures_peak = alone and _reset_peak()
         self._peak = 0
@@ -81,7 +83,8 @@ class NodeTimer:
         """The cost of the node up to now.
 
         Returns:
-            ``wall_secs``, of which ``waited_secs`` and ``nested_secs`` are not the node's own;
+            ``wall_secs``, of which ``waited_secs`` and ``nested_secs`` are not the node's own, and are
+            left out where they are not known;
             ``cpu_secs`` of the process, and ``children_cpu_secs`` of the children that it waited for,
             without what they used while a nested node was computed; ``peak_bytes``, the most memory
             that the process had meanwhile, nested nodes included, or, where that cannot be measured,
@@ -95,10 +98,10 @@ class NodeTimer:
         waited_secs = 0.0
         if self.waits:
             waited_secs = _wall(_merged(nested + list(self.waits.values()))) - nested_secs
+        shares = {"waited_secs": round(waited_secs, 6), "nested_secs": round(nested_secs, 6)}
         costs = {
             "wall_secs": round(after.wall - before.wall, 6),
-            "waited_secs": round(waited_secs, 6),
-            "nested_secs": round(nested_secs, 6),
+            **(shares if self.knows_shares else {}),
             "cpu_secs": round(
                 after.cpu - before.cpu - sum(end.cpu - begin.cpu for begin, end in nested), 6
             ),

@@ -65,7 +65,6 @@ class Inner(Furu[int]):
 
     secs: float
     child: bool = False
-    tag: str = ""
 
     def _create(self) -> int:
         burn(self.secs)
@@ -89,20 +88,36 @@ class Outer(Furu[int]):
         return sum(node.get() for node in self.inner)
 
 
+_begun: list[str] = []
+_may_end: list[str] = []
+
+
+class Meets(Furu[int]):
+    """Ends, after some work, when its turn has come."""
+
+    name: str
+
+    def _create(self) -> int:
+        _begun.append(self.name)
+        wait_until("its turn", lambda: self.name in _may_end)
+        burn(0.1)
+        return 1
+
+
 class Forces(Furu[int]):
-    """Computes other nodes, each in a thread."""
+    """Computes other nodes at once, each in a thread; the last one to begin ends first."""
 
     names: tuple[str, ...]
 
     def _create(self) -> int:
-        threads = [
-            threading.Thread(target=Inner(secs=0.3, tag=name).get, args=(True,))
-            for name in self.names
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        threads = {}
+        for name in self.names:
+            threads[name] = threading.Thread(target=Meets(name=name).get, args=(True,))
+            threads[name].start()
+            wait_until(name, lambda name=name: name in _begun)
+        for name in reversed(self.names):
+            _may_end.append(name)
+            threads[name].join()
         return len(threads)
 
 
@@ -159,5 +174,5 @@ def work_on_forces(names: list[str]) -> dict[str, Any]:
     node = Forces(names=tuple(names))
     with worker_session(WorkerContext(executor="test", run_id="run-1")):
         assert run_node(node).failure is None
-    inner = [Inner(secs=0.3, tag=name).provenance()["costs"] for name in names]
+    inner = [Meets(name=name).provenance()["costs"] for name in names]
     return {"outer": node.provenance()["costs"], "inner": inner}

@@ -223,7 +223,19 @@ def note_used(node_hash: str, digest: str) -> None:
 
 def own_timer() -> NodeTimer | None:
     """What measures the node whose code calls; None outside of nodes and in their child processes."""
-    running = _active.get(exec_context().hash)
+    context = _thread_context.get()
+    if context is not None:
+        return _timer_here(context.hash)
+    # A thread that one of these nodes' code started, of which it is unknown which: what the thread does
+    # is within the time of the outermost, and may be within that of the others.
+    timers = [timer for one in _process_context.chain if (timer := _timer_here(one)) is not None]
+    for timer in timers[1:]:
+        timer.knows_shares = False
+    return timers[0] if timers else None
+
+
+def _timer_here(node_hash: str) -> NodeTimer | None:
+    running = _active.get(node_hash)
     return None if running is None or running.pid != os.getpid() else running.timer
 
 
