@@ -138,7 +138,7 @@ def store_text(text: bytes) -> str:
     """
     store = _settings.settings().path
     digest = _record_file.digest(text).decode()
-    path = f"{store}/{FOLDER}/{digest}.json"
+    path = path_of(digest)
     if not os.path.exists(path):
         os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
         _files.replace_file(path, text)
@@ -152,12 +152,37 @@ def stored_digest() -> str:
 
 def read(digest: str) -> dict[str, Any] | None:
     """The provenance with a digest as JSON; None where the current store does not have it."""
-    path = f"{_settings.settings().path}/{FOLDER}/{digest}.json"
     try:
-        found: dict[str, Any] = json.loads(_files.read_file(path))
+        found: dict[str, Any] = json.loads(_files.read_file(path_of(digest)))
     except (OSError, ValueError):
         return None
     return found
+
+
+def damage_of(digest: str, *, deep: bool) -> str:
+    """What is wrong with the file of a provenance in the current store; empty where nothing is.
+
+    Args:
+        digest: which.
+        deep: read it, and compare it with its digest.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    path = path_of(digest)
+    try:
+        if deep:
+            right = _record_file.digest(_files.read_file(path)).decode() == digest
+            return "" if right else "its contents are not those that its name tells"
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "the file is missing"
+    return ""
+
+
+def path_of(digest: str) -> str:
+    """The file of a provenance in the current store."""
+    return f"{_settings.settings().path}/{FOLDER}/{digest}.json"
 
 
 def expanded(named: object) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -189,27 +190,39 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
         return
     _swept.add(folder)
     try:
-        names = os.listdir(folder)
+        names = frozenset(os.listdir(folder))
     except OSError:
         return  # there is none yet
-    for name in names:
-        if name.startswith(TRASH):
-            if _is_old(f"{folder}/{name}"):
-                discard(f"{folder}/{name}")
-        elif name.startswith(PROBE) or is_half_a_note(name):
+    for left in leftovers(folder, names):
+        if os.path.isdir(left):
+            discard(left)
+        else:
             with suppress(OSError):
-                if _is_old(f"{folder}/{name}"):
-                    os.unlink(f"{folder}/{name}")
+                os.unlink(left)
     published = {name for name in names if is_hash(name)}
-    for name in names:
-        # Its holder died after publishing; while there is an attempt, this belongs to it.
-        node_hash, number, _ = beside_of(name)
-        left = node_hash in published and f".{node_hash}.{number}" not in names
-        if left and _is_old(f"{folder}/{name}"):
-            discard(f"{folder}/{name}")
     attempted = attempted_in(names) - {paths.hash}
     for name in attempted & published:
         _clean_up_dead(NodePaths(folder, name), lease_secs=lease_secs)
+
+
+def leftovers(folder: str, names: Collection[str]) -> Iterator[str]:
+    """What lies in a class's folder that nobody needs or removes: what is more than a day old.
+
+    It is what was being removed or written when a process died, and what a holder that died after
+    publishing had put beside its attempt.
+
+    Args:
+        folder: the folder of a class.
+        names: the names in it.
+    """
+    published = frozenset(filter(is_hash, names))
+    for name in names:
+        # While there is an attempt, what lies beside it belongs to it.
+        node_hash, number, _ = beside_of(name)
+        left = node_hash in published and f".{node_hash}.{number}" not in names
+        passing = name.startswith((TRASH, PROBE)) or is_half_a_note(name)
+        if (left or passing) and _is_old(f"{folder}/{name}"):
+            yield f"{folder}/{name}"
 
 
 def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
@@ -235,5 +248,8 @@ def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
 
 
 def _is_old(path: str) -> bool:
-    age = _liveness.lease_age(path)
+    try:
+        age = _liveness.lease_age(path)
+    except OSError:
+        return False  # another user's, which does not show its age
     return age is not None and age > _OLD_SECS

@@ -21,6 +21,7 @@ from furu_core._process_ids import ProcessId
 from furu_core._record_format import OMIT_EMPTY, RecordFormat, from_json, to_json
 from furu_core._store import _record_file
 from furu_core._store._layout import RECORD_FILE
+from furu_core._store._record_file import RecordFile
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 
@@ -201,6 +202,19 @@ def read_any(folder: str) -> AttemptRecord:
         found = _record_file.read(folder)
     except IsADirectoryError as error:
         raise RECORD.damaged(path, f"{error.strerror}") from None
+    return of_parts(found, path)
+
+
+def of_parts(found: RecordFile, path: str) -> AttemptRecord:
+    """The record whose parts were read already.
+
+    Args:
+        found: the parts of its file.
+        path: the file, for errors.
+
+    Raises:
+        FuruDamagedRecord, FuruFormatError: it cannot be read.
+    """
     record = RECORD.from_bytes(found.claim, path)
     if not found.story:
         return record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any, Final
@@ -160,11 +160,20 @@ def record_of(obj: ConfigObject) -> dict[str, Any]:
     return record | {"provenance": _provenance.expanded(record.get("provenance"))}
 
 
-def classes() -> Iterator[StoredClass]:
+def _warn(unreadable: FuruStoreError) -> None:
+    _logging.log.warning("%s", unreadable)
+
+
+def classes(
+    refused: Callable[[FuruStoreError], object] = _warn,
+) -> Iterator[StoredClass]:
     """All classes that have nodes in the current store, by name.
 
+    Args:
+        refused: called with the error for a folder within the store that cannot be read.
+
     Raises:
-        FuruStoreError: the store cannot be read; for a folder within it there is only a warning.
+        FuruStoreError: the store cannot be read.
     """
     root = f"{_settings.settings().path}/data"
     pending = [""]
@@ -180,7 +189,7 @@ def classes() -> Iterator[StoredClass]:
             unreadable = store_error(error, f"{root}/{below}", doing="read")
             if not below:
                 raise unreadable from error
-            _logging.log.warning("%s", unreadable)
+            refused(unreadable)
             continue
         with scan:
             for entry in scan:
@@ -269,6 +278,26 @@ def find(name: str) -> StoredNode:
         + ("" if similar else _text.did_you_mean_class(name, [cls.name for cls in stored])),
         hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
     )
+
+
+def classes_or_nodes(names: Iterable[str]) -> list[StoredClass | StoredNode]:
+    """What names mean of which each is that of a class, for all its nodes, or that of one node.
+
+    Args:
+        names: of classes, as `classes_called` takes them; or of nodes, as `find` does.
+
+    Raises:
+        FuruUsageError: a name means nothing, or both, or several nodes.
+    """
+    stored = list(classes())
+    found: list[StoredClass | StoredNode] = []
+    for name in map(str.strip, names):
+        called = _called(stored, name)
+        if called and not any(node.hash.startswith(name) for node in _nodes_of(stored)):
+            found += called
+        else:
+            found.append(find(name))
+    return found
 
 
 def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:

@@ -13,7 +13,7 @@ empty parts are left out. Each file has its size and, up to a size that a settin
 ``omitted`` has the defaults that the hash leaves out, with their digests: loading compares them
 with the present ones. ``digest`` is of the result and all files, so that two computations of one
 node can be compared. A check costs one `stat` per file; it reads no contents and does not notice
-additional files.
+additional files: `_examining` does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
@@ -32,16 +33,19 @@ from furu_core._files import blake2b, is_local_folder, read_file
 from furu_core._record_format import OMIT_EMPTY
 from furu_core._store import _record_file
 from furu_core._store._layout import LOG_FILE, RECORD_FILE, STAGED, USED, VIOLATIONS
+from furu_core._store._record_file import RecordFile
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruResultError
 
 Omitted: TypeAlias = "dict[str, tuple[str, str]]"
 NO_VALUE: Final = object()
-_UNLISTED: Final = frozenset({RECORD_FILE, LOG_FILE, VIOLATIONS, USED})
+UNLISTED: Final = frozenset({RECORD_FILE, LOG_FILE, VIOLATIONS, USED})
 _DIGEST_BYTES: Final = 16
 _BLOCK: Final = 1 << 20
 # In which a network filesystem may show a file of another host without its last lines.
 _VISIBLE_SECS: Final = 60.0
+_RESULT: Final = '{"result":'  # begins the manifest of a result that is stored
 _parsed: Final = json.JSONDecoder().decode
+_scan: Final = json.JSONDecoder().raw_decode
 # ASCII, because a file's name need not be valid text: its odd bytes become lone surrogates.
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -144,26 +148,48 @@ def contents(folder: str) -> Contents:
         OSError: a folder cannot be read.
     """
     found = Contents()
+    for name, entry in entries_below(folder):
+        if name in UNLISTED:
+            found.own.add(name)
+            continue
+        found.users = found.users or not name.startswith(STAGED)
+        if entry.is_symlink():
+            found.links[name] = _settled_link(folder, name)
+        elif entry.is_file(follow_symlinks=False):
+            found.files[name] = entry.stat(follow_symlinks=False).st_size
+        elif not entry.is_dir(follow_symlinks=False):
+            raise _no_plain_file(entry.path, entry.stat(follow_symlinks=False).st_mode)
+    return found
+
+
+def entries_below(
+    folder: str, refused: Callable[[str, OSError], object] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below a folder, with its name there; a folder comes before what is in it.
+
+    Args:
+        folder: the folder of an attempt or artifact.
+        refused: called with the name of a folder that cannot be read, and the error; None raises it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
     pending = [""]
     while pending:
         below = pending.pop()
-        with os.scandir(f"{folder}/{below}" if below else folder) as scan:
-            entries = list(scan)  # first, because links that are made anew would be listed too
+        try:
+            with os.scandir(f"{folder}/{below}" if below else folder) as scan:
+                entries = list(scan)  # first, because links that are made anew would be listed too
+        except OSError as error:
+            if refused is None:
+                raise
+            refused(below, error)
+            continue
         for entry in entries:
             name = below + entry.name
-            if name in _UNLISTED:
-                found.own.add(name)
-                continue
-            found.users = found.users or not name.startswith(STAGED)
-            if entry.is_symlink():
-                found.links[name] = _settled_link(folder, name)
-            elif entry.is_dir(follow_symlinks=False):
+            yield name, entry
+            if entry.is_dir(follow_symlinks=False) and name not in UNLISTED:
                 pending.append(name + "/")
-            elif not entry.is_file(follow_symlinks=False):
-                raise _no_plain_file(entry.path, entry.stat(follow_symlinks=False).st_mode)
-            else:
-                found.files[name] = entry.stat(follow_symlinks=False).st_size
-    return found
 
 
 def manifest_bytes(
@@ -205,15 +231,40 @@ def manifest_bytes(
         name: (size, digest_of(f"{folder}/{name}") if size <= digest_limit else "")
         for name, size in sorted(found.files.items())
     }
-    digest = ""
-    if all(kept for _, kept in files.values()):
-        whole = _compact([files, found.links]) if files or found.links else ""
-        digest = blake2b(f"{stored}{whole}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    digest = _digest_of_all(stored, files, found.links)
     for key, part in (("files", files), ("links", found.links), ("omitted", omitted)):
         if part:
             parts.append(f'"{key}":{_compact(part)}')
     parts.append(f'"digest":"{digest}"')
     return f"{{{','.join(parts)}}}".encode("ascii")
+
+
+def _digest_of_all(
+    stored: str, files: Mapping[str, tuple[int, str]], links: Mapping[str, str]
+) -> str:
+    """The digest of a result and all files; empty where a file has none."""
+    if not all(kept for _, kept in files.values()):
+        return ""
+    whole = _compact([files, links]) if files or links else ""
+    return blake2b(f"{stored}{whole}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def digest_again(manifest: bytes) -> str:
+    """The digest that a manifest should have by what else it tells.
+
+    Args:
+        manifest: as `manifest_bytes` made it.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is none.
+    """
+    text = manifest.decode()
+    stored = ""
+    if text.startswith(_RESULT):
+        _, end = _scan(text, len(_RESULT))
+        stored = text[len(_RESULT) : end]  # as it was written: its value may be spaced as it likes
+    told = decode(manifest)
+    return _digest_of_all(stored, told.files, told.links)
 
 
 def digest_of(path: str) -> str:
@@ -245,13 +296,27 @@ def read(folder: str) -> Manifest | None:
         data = read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None if not os.path.isdir(folder) else _without_record(folder)
-    return _read_from(data, path)
+    return of_record(record_in(data, path), path)
 
 
-def _read_from(data: bytes, path: str) -> Manifest | None:
+def record_in(data: bytes, path: str) -> RecordFile:
+    """The parts of a record file, given its contents.
+
+    Raises:
+        DamagedArtifact: it is no record.
+        FuruFormatError: a newer furu wrote it.
+    """
     if not data.startswith(_record_file.BEGINNING):
         _refuse_other_version(data, path)
-    found = _record_file.parse(data)
+    return _record_file.parse(data)
+
+
+def of_record(found: RecordFile, path: str) -> Manifest | None:
+    """The manifest in the record of an artifact; None where it may not be visible here yet.
+
+    Raises:
+        DamagedArtifact: the manifest is missing or unreadable.
+    """
     if not found.manifest:
         if _may_be_incomplete(path):
             return None
@@ -323,7 +388,8 @@ def _without_record(folder: str) -> Manifest | None:
         raise DamagedArtifact(path, f"the manifest is unreadable ({damage.reason})") from None
     if old is None:
         with suppress(FileNotFoundError, NotADirectoryError):  # upgraded in this moment
-            return _read_from(read_file(f"{folder}/{RECORD_FILE}"), f"{folder}/{RECORD_FILE}")
+            path = f"{folder}/{RECORD_FILE}"
+            return of_record(record_in(read_file(path), path), path)
         if not os.path.isdir(folder):
             return None  # deleted in this moment
         _format.refuse_newer()
@@ -350,28 +416,62 @@ def check(folder: str) -> Manifest | None:
     manifest = read(folder)
     if manifest is None or not (manifest.files or manifest.links):
         return manifest
-    name = ""
-    try:
-        for name, (size, _) in manifest.files.items():
-            found = os.stat(f"{folder}/{name}", follow_symlinks=False)
-            if found.st_size != size or not stat.S_ISREG(found.st_mode):
-                raise DamagedArtifact(
-                    f"{folder}/{name}", f"{found.st_size} bytes where {size} were published"
-                )
-        for name, target in manifest.links.items():
-            if os.readlink(f"{folder}/{name}") != target:
-                raise DamagedArtifact(f"{folder}/{name}", "the link points somewhere else")
-    except (FileNotFoundError, NotADirectoryError):
+    for damage in differences(folder, manifest):
         if not os.path.isdir(folder):
             return None  # deleted in this moment
         if manifest.staged != STAGED and os.path.exists(f"{folder}/{RECORD_FILE}"):
             return check(folder)  # upgraded in this moment
-        raise DamagedArtifact(f"{folder}/{name}", "the file is missing") from None
+        raise damage
+    return manifest
+
+
+def differences(
+    folder: str,
+    manifest: Manifest,
+    refused: Callable[[str, OSError], object] | None = None,
+) -> Iterator[DamagedArtifact]:
+    """What of the files and links in a manifest is missing or is not as it was published.
+
+    Args:
+        folder: the artifact.
+        manifest: its manifest.
+        refused: called with the name of what cannot be looked at, and the error; None raises it.
+
+    Raises:
+        OSError: the disk reports an error.
+    """
+    for name in (*manifest.files, *manifest.links):
+        try:
+            wrong = (
+                _wrong_link(f"{folder}/{name}", manifest.links[name])
+                if name in manifest.links
+                else _wrong_file(f"{folder}/{name}", manifest.files[name][0])
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            wrong = "the file is missing"
+        except OSError as error:
+            if refused is None:
+                raise
+            refused(name, error)
+            continue
+        if wrong:
+            yield DamagedArtifact(f"{folder}/{name}", wrong)
+
+
+def _wrong_file(path: str, size: int) -> str:
+    found = os.stat(path, follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no file any more"
+    return "" if found.st_size == size else f"{found.st_size} bytes where {size} were published"
+
+
+def _wrong_link(path: str, target: str) -> str:
+    try:
+        return "" if os.readlink(path) == target else "the link points somewhere else"
     except OSError as error:
         if error.errno != errno.EINVAL:  # what readlink says of anything but a link
             raise
-        raise DamagedArtifact(f"{folder}/{name}", "it is no link any more") from None
-    return manifest
+        return "it is no link any more"
 
 
 def _settled_link(folder: str, name: str) -> str:
