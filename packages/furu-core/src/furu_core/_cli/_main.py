@@ -115,6 +115,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "run": "_run",
         "show": "_nodes",
         "upgrade": "_nodes",
+        "verify": "_verify",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

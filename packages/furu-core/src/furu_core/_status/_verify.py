@@ -27,6 +27,7 @@ from furu_core._store._layout import RECORD_FILE, attempted_in, is_hash
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
 
+REMOVE: Final = "furu rm "  # begins the next step for what is removed and computed again
 _LOOKS: Final = 5  # at an artifact that changes whenever it is looked at
 _ATTEMPT: Final = "attempt "  # begins what stands in for the digest of a result that has none
 Progress: TypeAlias = "Callable[[Verified], object]"
@@ -171,7 +172,12 @@ class _Walk:
         return looked
 
     def _look_at_attempts(self, node: StoredNode) -> None:
-        for number in _attempts.numbers(node.paths):
+        try:
+            numbers = _attempts.numbers(node.paths)
+        except FuruStoreError as error:
+            self._note_refused(error, node.cls)
+            return
+        for number in numbers:
             folder = node.paths.attempt(number)
             try:
                 _records.read_any(folder)
@@ -185,7 +191,7 @@ class _Walk:
             except OSError as error:
                 if os.path.isdir(folder) and not isinstance(error, FileNotFoundError):
                     reason = error.strerror or type(error).__name__
-                    self.done.unreadable.append(_finding(node, DamagedArtifact(folder, reason)))
+                    self.done.unreadable.append(_unread(node, DamagedArtifact(folder, reason)))
 
     def _look_at_others(self, cls: StoredClass, names: frozenset[str]) -> None:
         for left in _publishing.leftovers(cls.folder, names):
@@ -209,17 +215,16 @@ class _Walk:
         done.without_digest += found.without_digest
         done.damage += [_finding(node, damage) for damage in found.damage]
         done.damaged_artifacts += bool(found.damage)
-        done.unreadable += [_finding(node, unread) for unread in found.unreadable]
+        done.unreadable += [_unread(node, unread) for unread in found.unreadable]
         if found.upgrade_left:
-            self._note(node, node.paths.artifact, "an upgrade has not ended here", "`furu upgrade`")
+            self._note(node, node.paths.artifact, "an upgrade has not ended here", "furu upgrade")
         provenance = looked.told.get("provenance")
         if isinstance(provenance, str):
             self._provenance[provenance] = self._provenance.get(provenance, 0) + 1
         if self._deep and found.manifest is not None:
             digest = found.manifest.digest or found.manifest.stand_in
             self._digests[node.hash] = (digest, node)
-            used = looked.told.get("dependencies", {}).get("used", {})
-            self._used += [(node, below, then) for below, then in used.items() if then]
+            self._used += [(node, below, then) for below, then in _used(looked.told) if then]
 
     def _note(self, node: StoredNode, path: str, what: str, next_step: str = "") -> None:
         self.done.notes.append(Finding(node.hash, node.cls.name, path, what, next_step))
@@ -278,7 +283,9 @@ def _look_once(node: StoredNode, *, deep: bool) -> _Looked | None:
         try:
             told = _told(folder, path, found)
         except FuruDamagedRecord as damage:
-            found.damage.append(DamagedArtifact(path, damage.reason))
+            found.damage.append(DamagedArtifact(path, f"it cannot be read ({damage.reason})"))
+        except (TypeError, AttributeError, ValueError) as error:
+            found.damage.append(DamagedArtifact(path, f"it cannot be read ({error})"))
         except FuruFormatError as error:
             found.unreadable.append(DamagedArtifact(path, error.message))
         else:
@@ -311,12 +318,25 @@ def _digest_now(node: StoredNode) -> str:
     return "" if manifest is None else manifest.digest or manifest.stand_in
 
 
+def _used(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    dependencies = told.get("dependencies")
+    used = dependencies.get("used") if isinstance(dependencies, dict) else None
+    return iter(used.items() if isinstance(used, dict) else ())
+
+
 def _finding(node: StoredNode, damage: DamagedArtifact) -> Finding:
-    return Finding(node.hash, node.cls.name, damage.path, damage.reason, _remove(node))
+    no_folder = damage.path == node.paths.artifact
+    step = "move it away" if no_folder else _remove(node)
+    return Finding(node.hash, node.cls.name, damage.path, damage.reason, step)
+
+
+def _unread(node: StoredNode, found: DamagedArtifact) -> Finding:
+    step = "verify it as a user who may read it, with a furu that knows its format"
+    return Finding(node.hash, node.cls.name, found.path, found.reason, step)
 
 
 def _remove(node: StoredNode) -> str:
-    return f"`furu rm {node.hash[:12]}`"
+    return f"{REMOVE}{node.hash[:12]}"
 
 
 def _state(folder: str) -> tuple[int, ...]:

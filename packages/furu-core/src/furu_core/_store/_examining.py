@@ -102,28 +102,29 @@ def _read_record(folder: str, found: Examined, *, deep: bool) -> bool:
 
 
 def _read_record_1(folder: str, found: Examined) -> None:
-    assert found.manifest is not None
     for name in _RECORD_1:
         path = f"{folder}/{name}"
-        if os.path.lexists(path) or name not in found.manifest.files:  # else it is told as missing
-            try:
-                data = read_file(path)
-                found.bytes_read += len(data)
-                if not isinstance(json.loads(data), dict):
-                    raise ValueError("it is no record")
-            except (FileNotFoundError, ValueError) as error:
-                why = "the file is missing" if isinstance(error, OSError) else f"{error}"
-                found.damage.append(DamagedArtifact(path, why))
-            except OSError as error:
-                _note_error(found, path, error)
+        try:
+            data = read_file(path)
+            found.bytes_read += len(data)
+            if not data.startswith(b"{"):
+                raise ValueError("it is no record")
+            json.loads(data)
+        except FileNotFoundError:
+            found.damage.append(DamagedArtifact(path, _manifest.MISSING))
+        except ValueError as error:
+            found.damage.append(DamagedArtifact(path, f"it cannot be read ({error})"))
+        except OSError as error:
+            _note_error(found, path, error)
 
 
 def _compare(folder: str, manifest: Manifest, found: Examined, *, deep: bool) -> None:
     def refused(name: str, error: OSError) -> None:
         _note_error(found, f"{folder}/{name}".rstrip("/"), error)
 
+    told = {damage.path for damage in found.damage}
     differ = list(_manifest.differences(folder, manifest, refused))
-    found.damage += differ
+    found.damage += [damage for damage in differ if damage.path not in told]
     of_format_1 = manifest.staged != STAGED
     for name, entry in _manifest.entries_below(folder, refused):
         if (
@@ -152,7 +153,7 @@ def _compare_contents(path: str, size: int, digest: str, found: Examined) -> Non
     try:
         same = _manifest.digest_of(path) == digest
     except FileNotFoundError:
-        found.damage.append(DamagedArtifact(path, "the file is missing"))
+        found.damage.append(DamagedArtifact(path, _manifest.MISSING))
         return
     except OSError as error:
         _note_error(found, path, error)

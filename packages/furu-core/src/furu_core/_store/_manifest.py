@@ -39,6 +39,7 @@ from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruResultError
 Omitted: TypeAlias = "dict[str, tuple[str, str]]"
 NO_VALUE: Final = object()
 UNLISTED: Final = frozenset({RECORD_FILE, LOG_FILE, VIOLATIONS, USED})
+MISSING: Final = "the file is missing"
 _DIGEST_BYTES: Final = 16
 _BLOCK: Final = 1 << 20
 # In which a network filesystem may show a file of another host without its last lines.
@@ -448,7 +449,7 @@ def differences(
                 else _wrong_file(f"{folder}/{name}", manifest.files[name][0])
             )
         except (FileNotFoundError, NotADirectoryError):
-            wrong = "the file is missing"
+            wrong = MISSING
         except OSError as error:
             if refused is None:
                 raise
