@@ -61,6 +61,32 @@ class Loads(Furu[str]):
         return (self.furu_dir / "text").read_text()
 
 
+unpickled: list[str] = []
+
+
+class Trap:
+    """Tells when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _spring, ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Trap
+
+    def __hash__(self) -> int:
+        return 1
+
+
+def _spring() -> Trap:
+    unpickled.append("a trap")
+    return Trap()
+
+
+class Trapped(Furu[Trap]):
+    def _create(self) -> Trap:
+        return Trap()
+
+
 KINDS = (
     "number", "text", "tagged", "large", "array", "arrays", "bytes", "object", "class", "path", "prints",
 )  # fmt: skip
@@ -75,3 +101,14 @@ def roots(many: int) -> list[Furu[Any]]:
 def upgrade() -> dict[str, Any]:
     """Upgrade the store."""
     return attrs.asdict(_upgrade.upgrade())
+
+
+def churn(end: str, first: int, rounds: int) -> None:
+    """Remove and compute ten nodes again and again, and make a file at the end."""
+    try:
+        for _ in range(rounds):
+            for n in range(first, first + 10):
+                assert Kept(kind="path", n=n).delete()
+                Kept(kind="path", n=n).get()
+    finally:
+        Path(end).touch()
