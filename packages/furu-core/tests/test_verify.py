@@ -27,6 +27,7 @@ from furu_testing import Host
 
 NODES = Path(__file__).parent / "nodes"
 ROUNDS = 200 if os.environ.get("TEST_THOROUGH") else 15
+REPLACED = "it was replaced whenever it was looked at"
 HASH = "0123456789abcdef" * 2
 
 
@@ -472,7 +473,8 @@ def test_p1_no_damage_is_told_while_others_compute_and_remove(store: Path, host:
     looked, number = 0, 0
     while not all(end.exists() for end in ends):
         done = verify(deep=bool(number % 2))
-        assert (done.damage, done.unreadable) == ([], []), whats(done.damage)
+        assert done.damage == []
+        assert {one.what for one in done.unreadable} <= {REPLACED}  # on a very busy machine
         looked += done.artifacts
         number += 1
     for child in children:
@@ -507,7 +509,7 @@ def test_damage_in_a_folder_that_is_replaced_between_two_looks_is_none(
     most = 1000
     done = verify()
     assert done.damage == []
-    assert [one.what for one in done.unreadable] == ["it was replaced whenever it was looked at"]
+    assert [one.what for one in done.unreadable] == [REPLACED]
 
 
 def test_what_vanishes_between_listing_and_reading_is_not_told(

@@ -153,7 +153,9 @@ def _so_far(done: Verified) -> str:
 
 def _verdict(done: Verified) -> str:
     others = sum(not one.hash for one in done.damage)
-    parts = [f"{done.damaged_artifacts:,} damaged" if done.damage else "nothing damaged"]
+    parts = [] if done.damage else ["nothing damaged"]
+    if done.damaged_artifacts:
+        parts.append(f"{done.damaged_artifacts:,} damaged")
     if others:
         parts.append(f"{_counted(others, 'file')} of provenance damaged")
     if done.not_compared:

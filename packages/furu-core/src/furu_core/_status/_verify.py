@@ -278,7 +278,7 @@ def _look_once(node: StoredNode, *, deep: bool) -> _Looked | None:
     if found is None:
         return None
     told: dict[str, Any] = {}
-    if found.manifest is not None and not found.damage:
+    if found.manifest is not None:
         path = f"{folder}/{RECORD_FILE}"
         try:
             told = _told(folder, path, found)
