@@ -96,7 +96,7 @@ def verify(
     Raises:
         FuruStoreError: the store cannot be read.
     """
-    walk = _Walk(deep)
+    walk = _StoreWalk(deep)
     for looked in walk.look(chosen):
         if looked is not None:
             walk.take(looked)
@@ -117,7 +117,7 @@ class _Looked:
     told: dict[str, Any]
 
 
-class _Walk:
+class _StoreWalk:
     """A walk over the store, and what is compared at its end."""
 
     def __init__(self, deep: bool) -> None:
