@@ -1,8 +1,9 @@
 """Verifying a store: whether each artifact is what was published, and all that its record names.
 
 Others may write to the store meanwhile. Damage is believed only if a second look found it in a folder
-that did not change; what vanished is no damage. Nothing is written, and nothing of a user's is
-imported or unpickled.
+that did not change; what vanished is no damage. Nothing is written, save a file for a moment that
+tells the filesystem's time where the age of a leftover matters; and nothing of a user's is imported
+or unpickled.
 """
 
 from __future__ import annotations
