@@ -132,7 +132,7 @@ def test_delete_removes_results_and_failed_attempts(store: Path) -> None:
     assert Fails().status() is NodeState.FAILED
     assert Fails().delete() is True
     assert Fails().status() is NodeState.ABSENT
-    assert not attempts_of(store, Fails())
+    assert not attempts_of(store / "data", Fails())
 
 
 def test_what_is_being_computed_cannot_be_deleted(store: Path) -> None:

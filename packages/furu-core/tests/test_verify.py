@@ -353,7 +353,7 @@ def aged(path: Path) -> Path:
 def test_old_leftovers_are_notes_and_young_ones_are_somebodys(store: Path) -> None:
     Square().get()
     folder = Square().furu_dir.parent
-    names = [".trash-x-1", ".probe-1-2", f".{Square().furu_hash}.1.invalid", f".{HASH}.job.1.tmp"]
+    names = [".removed-x-1", ".probe-1-2", f".{Square().furu_hash}.1.invalid", f".{HASH}.job.1.tmp"]
     for name in names:
         (folder / name).mkdir()
     assert_good(verify(), 1)

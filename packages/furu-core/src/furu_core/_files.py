@@ -345,7 +345,7 @@ def once_visible(read: Callable[[], T], wait_secs: float) -> T:
 
 # Removing folders
 
-TRASH: Final = ".trash-"
+HIDDEN: Final = ".removed-"  # begins the name of what is being removed
 
 
 def discard(folder: str, hide_in: str | None = None) -> None:
@@ -377,7 +377,7 @@ def hide(folder: str, where: str | None = None) -> str | None:
 
 def _renamed(folder: str, where: str | None) -> str:
     parent, _, name = folder.rpartition("/")
-    hidden = f"{where or parent}/{TRASH}{name}-{os.urandom(4).hex()}"
+    hidden = f"{where or parent}/{HIDDEN}{name}-{os.urandom(4).hex()}"
     os.rename(folder, hidden)
     return hidden
 

@@ -215,7 +215,9 @@ class Furu(Generic[T_co]):
         return _state_reader.state_at(self).told
 
     def delete(self) -> bool:
-        """Remove the result and what failed attempts left; whether there was anything to remove.
+        """Move the result and what failed attempts left to the trash; whether there was anything.
+
+        For `FURU_TRASH_DAYS` the command ``furu rm --undo`` puts it back.
 
         Raises:
             FuruUsageError: the node is being computed, or a job that is to compute it is queued.

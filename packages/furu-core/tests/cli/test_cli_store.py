@@ -353,6 +353,70 @@ def test_rm_deletes_several_without_asking_when_told(filled: Any) -> None:
     assert [line.split()[1] for line in filled.furu("ls").out.splitlines()] == [filled.split[:12]]
 
 
+def test_rm_undo_puts_the_last_removal_back_or_the_nodes_named(filled: Any) -> None:
+    before = filled.furu("ls").out
+    done = filled.furu("rm", "--yes", filled.train, filled.broken)
+    assert "for 7 days `furu rm --undo` puts them back" in done.out
+    assert json.loads(filled.furu("rm", "--yes", "--json", filled.split).out) == [
+        {"hash": filled.split, "name": f"Split({filled.split[:6]})"}
+    ]
+    assert filled.furu("ls").out == ""
+    listed = filled.furu("rm", "--trash").out
+    assert [line.split()[2:] for line in listed.splitlines()[:-1]] == [
+        [filled.split[:12], "exp.train:Split"],
+        [filled.train[:12], "exp.train:Train"],
+        [filled.broken[:12], "exp.train:Broken"],
+    ]
+    assert filled.furu("rm", "--undo").out == f"put back Split({filled.split[:6]})\n"
+    assert json.loads(filled.furu("rm", "--undo", "--json", "Train").out) == {
+        "put_back": [{"hash": filled.train, "name": f"Train({filled.train[:6]})"}],
+        "refused": [],
+    }
+    assert filled.furu("rm", "--undo", filled.broken[:8]).status == 0
+    assert filled.furu("ls").out == before
+    nothing = filled.furu("rm", "--undo")
+    assert nothing.status == 2
+    assert "the trash has nothing that you removed" in nothing.err
+    unknown = filled.furu("rm", "--undo", "Train")
+    assert unknown.status == 2
+    assert "the trash has no node 'Train'" in unknown.err
+
+
+def test_rm_undo_leaves_what_came_since_and_says_so(filled: Any) -> None:
+    filled.furu("rm", "--yes", filled.split)
+    filled.python("from exp.train import *\nSplit().get()")
+    undone = filled.furu("rm", "--undo")
+    assert undone.status == 1
+    assert "left in the trash: Split(" in undone.out
+    assert "another result is there by now" in undone.out
+
+
+def test_rm_empty_and_forever_leave_nothing_to_put_back(filled: Any) -> None:
+    filled.furu("rm", "--yes", filled.split)
+    assert filled.furu("rm", "--empty", stdin="n\n").status == 1
+    assert "Split" in filled.furu("rm", "--trash").out
+    assert filled.furu("rm", "--empty", "--yes").out == "removed 1 removal for good\n"
+    assert filled.furu("rm", "--yes", "--forever", filled.train).out.splitlines() == [
+        f"deleted Train({filled.train[:6]})"
+    ]
+    assert filled.furu("rm", "--trash").out == "the trash is empty\n"
+    assert json.loads(filled.furu("rm", "--trash", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the nodes to remove, or --undo"),
+        (["--undo", "--empty"], "--undo and --empty exclude each other"),
+        (["--empty", "Train"], "--empty takes no names"),
+    ],
+)
+def test_rm_tells_what_it_cannot_do(filled: Any, arguments: list[str], said: str) -> None:
+    refused = filled.furu("rm", *arguments)
+    assert refused.status == 2
+    assert said in refused.err
+
+
 def test_rm_refuses_a_node_that_is_being_computed(project: Any) -> None:
     os.mkfifo(project.folder / "go")
     project.write(

@@ -160,14 +160,14 @@ def test_what_is_not_compared_is_counted_and_is_no_damage(filled: Any) -> None:
 def test_a_leftover_and_damage_to_no_node_have_their_next_steps_in_their_lines(filled: Any) -> None:
     (provenance,) = (filled.store / "provenance").iterdir()
     provenance.unlink()
-    left = filled.weights.parent.parent / ".trash-x"
+    left = filled.weights.parent.parent / ".removed-x"
     left.mkdir()
     os.utime(left, (1e9, 1e9))
     done = filled.furu("verify")
     assert done.status == 1
     damage, note, summary = done.out.splitlines()
     assert note == (
-        "note     -             exp.train:Train  data/exp/train/Train/.trash-x: a process that died more "
+        "note     -             exp.train:Train  data/exp/train/Train/.removed-x: a process that died more "
         "than a day ago left it (next: the next computation of a node of this class removes it)"
     )
     assert damage.startswith(

@@ -59,6 +59,17 @@ def hand_over(paths: NodePaths, number: int) -> None:
         os.rename(folder, paths.beside(number, CHECKPOINT))
 
 
+def hand_back(paths: NodePaths, number: int) -> None:
+    """Move the checkpoint of an attempt that did not use it to the attempt before, if there is one.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if number > 1:
+        with suppress(FileNotFoundError):
+            os.rename(paths.beside(number, CHECKPOINT), paths.beside(number - 1, CHECKPOINT))
+
+
 def fingerprint(folder: str) -> str:
     """A digest of names, sizes and contents of all files in a folder; empty for an empty one."""
     entries = sorted(_entries(folder))

@@ -227,7 +227,7 @@ def record_end(paths: NodePaths, number: int, status: AttemptStatus, ended: Atte
         written = _record_file.read(folder)
         story = _records.story_bytes(status, ended, {})
         if not awake:
-            _keep_output(folder, record)
+            keep_output(folder, record)
             drop_files(folder)
             # Where its holder died between its last line and the rename, that line must not count.
             _record_file.rewrite(folder, written.claim, b"", story)
@@ -250,10 +250,10 @@ def set_aside_dead(paths: NodePaths, attempt: LatestAttempt) -> None:
     record_end(paths, attempt.number, AttemptStatus.LOST, ended)
 
 
-def _keep_output(folder: str, record: AttemptRecord) -> None:
+def keep_output(folder: str, record: AttemptRecord) -> None:
     """Move the output of a dead attempt from where running nodes print to into its folder."""
-    if not record.log:
-        return
+    if not record.log or (record.ended is not None and not record.ended.noticed):
+        return  # its holder did so
     output, log = _attempts.output_file(record), f"{folder}/{LOG_FILE}"
     with suppress(OSError):
         if not os.path.getsize(output):

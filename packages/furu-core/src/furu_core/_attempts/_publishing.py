@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
 from furu_core._attempts import _attempts, _checkpoints, _liveness, _records
 from furu_core._attempts._attempts import UNREADABLE, Attempt
-from furu_core._attempts._claims import release
-from furu_core._files import PROBE, TRASH, discard, hide, remove_tree
+from furu_core._attempts._claims import keep_output, release
+from furu_core._files import HIDDEN, PROBE, discard, hide, remove_tree
 from furu_core._store import _record_file
 from furu_core._store._layout import (
     CHECKPOINT,
@@ -101,7 +101,9 @@ def move_aside(attempt: Attempt) -> None:
 # Removing ended attempts
 
 
-def clean_up(attempt: Attempt, *, published: bool = False) -> None:
+def clean_up(
+    attempt: Attempt, *, published: bool = False, keep: Callable[[str], str | None] | None = None
+) -> None:
     """Remove the attempts of a node up to this one, after its artifact was published or deleted.
 
     A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
@@ -111,9 +113,16 @@ def clean_up(attempt: Attempt, *, published: bool = False) -> None:
     Args:
         attempt: the attempt, which ends with this.
         published: whether its folder has become the artifact.
+        keep: moves the folder of an earlier attempt, or of its checkpoint, away and returns its new
+            path, or None where it is gone; without it they are removed.
+
+    Raises:
+        OSError: from `keep`.
     """
     release(attempt)
     paths, number = attempt.paths, attempt.record.number
+    if keep is not None:
+        _checkpoints.hand_back(paths, number)
     if not published:
         with suppress(OSError):  # its folder is gone, or is another's by now
             if _records.holds(attempt.folder, attempt.record.token):
@@ -121,7 +130,7 @@ def clean_up(attempt: Attempt, *, published: bool = False) -> None:
     for kind in {CHECKPOINT, *attempt.kinds_beside}:
         discard(paths.beside(number, kind))
     if number > 1:
-        _remove(paths, number - 1)
+        _remove(paths, number - 1, keep)
     with suppress(OSError):
         os.unlink(paths.submission)  # obsolete now
 
@@ -135,28 +144,36 @@ def remove_all(paths: NodePaths) -> None:
         os.unlink(paths.submission)
 
 
-def _remove(paths: NodePaths, last: int) -> None:
+def _remove(paths: NodePaths, last: int, keep: Callable[[str], str | None] | None = None) -> None:
     """Remove the attempts up to a number, from the highest down; keep numbers that may be needed.
 
     Below a number that is kept all are, because those in use must have no gap.
+
+    Raises:
+        OSError: from `keep`.
     """
     kept = False
     for number in range(last, 0, -1):
         folder = paths.attempt(number)
         for kind in (CHECKPOINT, INVALID, REPLACED):
-            discard(paths.beside(number, kind))
+            beside = paths.beside(number, kind)
+            if keep is not None and kind == CHECKPOINT and os.path.isdir(beside):
+                keep(beside)
+            discard(beside)
         if os.path.isfile(folder):
             kept = True
             continue
-        # Nobody can claim it once it is hidden; so what is read then does not change any more.
-        hidden = hide(folder)
-        kept = kept or _may_wake(hidden or folder)
+        # Nobody can claim it once it is away; so what is read then does not change any more.
+        away = hide(folder) if keep is None else keep(folder)
+        kept = kept or _may_wake(away or folder)
         if kept:
             with suppress(OSError):
                 os.close(os.open(folder, _KEEP, 0o666))
-        if hidden is not None:
-            _drop_output(hidden)
-            remove_tree(hidden)
+        if away is not None:
+            with suppress(*UNREADABLE):
+                keep_output(away, _records.read(away))
+        if away is not None and keep is None:
+            remove_tree(away)
 
 
 def _may_wake(folder: str) -> bool:
@@ -169,14 +186,6 @@ def _may_wake(folder: str) -> bool:
         return _record_file.is_claimed(folder)
     except (OSError, FuruFormatError):
         return True
-
-
-def _drop_output(folder: str) -> None:
-    """Remove the output of an attempt that its holder, taken for dead, has not moved to its log."""
-    with suppress(*UNREADABLE):
-        record = _records.read(folder)
-        if record.log and (record.ended is None or record.ended.noticed):
-            os.unlink(_attempts.output_file(record))
 
 
 def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
@@ -220,7 +229,7 @@ def leftovers(folder: str, names: Collection[str]) -> Iterator[str]:
         # While there is an attempt, what lies beside it belongs to it.
         node_hash, number, _ = beside_of(name)
         left = node_hash in published and f".{node_hash}.{number}" not in names
-        passing = name.startswith((TRASH, PROBE)) or is_half_a_note(name)
+        passing = name.startswith((HIDDEN, PROBE)) or is_half_a_note(name)
         if (left or passing) and _is_old(f"{folder}/{name}"):
             yield f"{folder}/{name}"
 

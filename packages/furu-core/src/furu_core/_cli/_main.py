@@ -111,7 +111,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "log": "_nodes",
         "ls": "_nodes",
         "plugins": "_plugins",
-        "rm": "_nodes",
+        "rm": "_remove",
         "run": "_run",
         "show": "_nodes",
         "upgrade": "_nodes",

@@ -1,4 +1,4 @@
-"""`furu ls`, `show`, `log`, `rm` and `upgrade`: the nodes in the store."""
+"""`furu ls`, `show`, `log` and `upgrade`: the nodes in the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
 from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
 from furu_core._cli._output import FAILED, json_option, print_json
-from furu_core._status import _deleting, _stored_nodes, _upgrade
+from furu_core._status import _stored_nodes, _upgrade
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _format1
@@ -361,31 +361,6 @@ def _published_number(node: StoredNode) -> int | None:
         return None
     number = node.record().get("number")
     return number if isinstance(number, int) else None
-
-
-@click.command("rm")
-@click.argument("names", metavar="HASH...", nargs=-1, required=True)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@json_option
-def rm(names: tuple[str, ...], yes: bool, as_json: bool) -> int:
-    """Delete the artifacts and attempts of nodes; what is being computed or queued is refused."""
-    found = [_stored_nodes.find(name) for name in names]
-    for node in found:
-        _deleting.refuse_held(node.name, node.paths)
-    if not yes:
-        for node in found:
-            click.echo(f"{node.name}  {node.info().told.value}  {node.paths.artifact}", err=True)
-        what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
-        if not click.confirm(f"Delete {what}?", err=True):
-            click.echo("nothing was deleted", err=True)
-            return FAILED
-    for node in found:
-        _deleting.delete(node.name, node.paths)
-        if not as_json:
-            click.echo(f"deleted {node.name}")
-    if as_json:
-        print_json([{"hash": node.hash, "name": node.name} for node in found])
-    return 0
 
 
 @click.command("upgrade")

@@ -60,6 +60,7 @@ class Settings:
         always_rerun: class names whose nodes are computed anew once per run, or ``ALL``.
         log_level: the level of the logger ``furu``.
         digest_limit: size in bytes above which a file of an artifact gets no digest.
+        trash_days: days for which removed results can be put back; 0 removes them at once.
         durable: whether files are synced to the disk before they are published.
         extra: variables that installed backends own, by their full name.
 
@@ -79,6 +80,7 @@ class Settings:
     always_rerun: frozenset[str] = frozenset()
     log_level: str = "INFO"
     digest_limit: int = 1 << 30
+    trash_days: float = 7.0
     durable: bool = False
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
 
@@ -130,6 +132,10 @@ def _optional_seconds(raw: Any, base: Path) -> float | None:
     return 0.0 if not isinstance(raw, bool) and float(raw) == 0 else _seconds(raw, base)
 
 
+def _days(raw: Any, base: Path) -> float:
+    return 0.0 if not isinstance(raw, bool) and float(raw) == 0 else _seconds(raw, base)
+
+
 def _names(raw: Any, _base: Path) -> frozenset[str]:
     parts = re.split(r"[,\s]+", raw) if isinstance(raw, str) else list(raw)
     if not all(isinstance(part, str) for part in parts):
@@ -156,6 +162,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "always_rerun": (_names, "class names separated by commas, or ALL"),
     "log_level": (_level, "one of " + ", ".join(LEVELS)),
     "digest_limit": (_count, "a number of bytes"),
+    "trash_days": (_days, "a number of days, or 0 to remove at once"),
     "durable": (_flag, "1 or 0"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from furu_core._attempts import _attempts, _claims, _publishing, _submissions
@@ -9,41 +10,94 @@ from furu_core._attempts._attempts import Attempt
 from furu_core._context._context import ExecContext
 from furu_core._files import discard_or_raise, store_error
 from furu_core._settings import _settings
-from furu_core._status import _state_reader
+from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeState
 from furu_core._store._layout import NodePaths
-from furu_core.errors import FuruUsageError
+from furu_core.errors import FuruStoreError, FuruUsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def delete(name: str, paths: NodePaths) -> bool:
-    """Remove the artifact and the ended attempts of a node; whether there was anything.
+def delete(name: str, paths: NodePaths, *, for_good: bool = False) -> bool:
+    """Move the artifact and the ended attempts of a node to the trash; whether there was anything.
 
     It claims an attempt first, so that no other process computes the node meanwhile.
 
     Args:
         name: the node's short name.
         paths: its folders.
+        for_good: remove them instead, which needs no room: on a full disk an artifact is removed
+            even where no attempt can be claimed.
 
     Raises:
         FuruUsageError: it is being computed, or a job that is to compute it waits in a queue.
-        FuruStoreError: the store cannot be written.
+        FuruStoreError: the store cannot be written, or the node is another user's.
     """
+    for_good = for_good or not _settings.settings().trash_days
     while True:
         there = os.path.isdir(paths.artifact)
         if not there and not _attempts.numbers(paths) and _submissions.queued(paths) is None:
             return False
         refuse_held(name, paths)
-        attempt, kept_number = _claim(name, paths)
+        try:
+            attempt, kept_number = _claim(name, paths)
+        except FuruStoreError as error:
+            if not _is_full(error):
+                raise
+            if not (for_good and there):
+                raise _full(error) from error
+            # Its attempts stay: without a claim they may get a successor in this moment.
+            _take(paths.artifact, for_good=True)
+            return True
         if attempt is not None:
             break
     try:
         # What is there afterwards proves nothing: another process may have published again.
-        discard_or_raise(paths.artifact)
-    except OSError as error:
+        _take(paths.artifact, for_good=for_good)
+    except BaseException:
         _claims.withdraw(attempt)
-        raise store_error(error, paths.artifact) from error
-    _publishing.clean_up(attempt)
+        raise
+    keep = None if for_good else _to_trash
+    _publishing.clean_up(attempt, keep=keep)
+    if not for_good:
+        _trash.empty_old()
     return there or not kept_number
+
+
+def _take(folder: str, *, for_good: bool) -> None:
+    if not for_good:
+        _to_trash(folder)
+        return
+    try:
+        discard_or_raise(folder)
+    except OSError as error:
+        raise store_error(error, folder) from error
+
+
+def _to_trash(folder: str) -> str | None:
+    try:
+        return _trash.move_here(folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        refused = store_error(error, folder, doing="move to the trash of")
+        if error.errno in _FULL:
+            raise _full(refused) from error
+        if error.errno == errno.EXDEV:
+            refused.hint = "the trash is on another filesystem; `furu rm --forever` removes at once"
+        raise refused from error
+
+
+def _is_full(error: FuruStoreError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
+
+
+def _full(error: FuruStoreError) -> FuruStoreError:
+    error.hint = (
+        "moving to the trash needs some room: `furu rm --empty` frees what is in it, and "
+        "`furu rm --forever` removes at once"
+    )
+    return error
 
 
 def refuse_held(name: str, paths: NodePaths) -> None:

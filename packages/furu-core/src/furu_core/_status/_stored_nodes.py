@@ -202,7 +202,7 @@ def classes(
                 elif not entry.name.startswith(".") and entry.is_dir():
                     inner.append(f"{below}{entry.name}/")
         if holds_nodes:
-            yield StoredClass(_class_name(below), f"{root}/{below.rstrip('/')}")
+            yield StoredClass(class_in(below), f"{root}/{below.rstrip('/')}")
         pending.extend(sorted(inner, reverse=True))
 
 
@@ -334,8 +334,8 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _class_name(below: str) -> str:
-    """The name of a class by its folder, ``exp/train/Train/``."""
+def class_in(below: str) -> str:
+    """The name of a class by its folder below `data`, such as ``exp/train/Train/``."""
     *modules, qualname = (
         re.sub("%([0-9A-F]{2,})", lambda match: chr(int(match[1], 16)), part)
         for part in below.rstrip("/").split("/")

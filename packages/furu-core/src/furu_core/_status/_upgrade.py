@@ -226,7 +226,7 @@ def _upgrade_attempts(cls: StoredClass, done: Upgraded) -> None:
         _files.discard(folder, cls.folder)
     with suppress(OSError):
         for name in os.listdir(old):
-            if name.startswith((".new-", _files.TRASH, _files.PROBE)):
+            if name.startswith((".new-", _files.HIDDEN, _files.PROBE)):
                 _files.discard(f"{old}/{name}")
         os.rmdir(old)
 
@@ -240,7 +240,7 @@ def _upgrade_attempt(cls: StoredClass, paths: NodePaths, number: int, old: str) 
     ended = told.get("ended") or {"time": 0.0, "kind": "lost", "message": "its process died"}
     status = told.get("status")
     status = "lost" if status in (None, "running", "published") else status
-    made = f"{cls.folder}/{_files.TRASH}upgrade-{paths.hash}-{number}-{os.urandom(4).hex()}"
+    made = f"{cls.folder}/{_files.HIDDEN}upgrade-{paths.hash}-{number}-{os.urandom(4).hex()}"
     os.mkdir(made)
     story = _compact({"status": status, "ended": ended, "upgraded_from": 1}).encode("ascii")
     began = _began(cls, paths, told | {"number": number}) | {"config": None}

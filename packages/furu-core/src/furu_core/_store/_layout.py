@@ -8,6 +8,7 @@
     <store>/output/                                    what running nodes print
     <store>/provenance/<digest>.json                   what many nodes have in common
     <store>/runs/<run id>/                             one folder per executor run
+    <store>/trash/<removal>/<module path>/<Class>/     what was removed, to be put back
     <store>/raw/                                       files shared by all nodes
 
 In the folder of an attempt or artifact, names that begin with ``.furu`` are furu's own.
@@ -41,6 +42,7 @@ REPLACED: Final = "replaced"
 _JOB: Final = "job"
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
 _KEPT: Final = re.compile(rf"\.([0-9a-f]{{32}})\.(\d+)\.({CHECKPOINT}|{INVALID}|{REPLACED})")
+_ATTEMPT: Final = re.compile(r"\.([0-9a-f]{32})\.(\d+)")
 _HALF_A_NOTE: Final = re.compile(rf"\.[0-9a-f]{{32}}\.{_JOB}\..*")
 _BESIDE: Final = re.compile(r"\.([0-9a-f]{32})\.")
 
@@ -117,3 +119,9 @@ def beside_of(name: str) -> tuple[str, str, str]:
     """The hash, number and kind of what belongs to an attempt, by its name; empty for other names."""
     found = _KEPT.fullmatch(name)
     return ("", "", "") if found is None else (found[1], found[2], found[3])
+
+
+def attempt_of(name: str) -> tuple[str, str]:
+    """The hash and number of an attempt, by the name of its folder; empty for other names."""
+    found = _ATTEMPT.fullmatch(name)
+    return ("", "") if found is None else (found[1], found[2])

@@ -1,0 +1,216 @@
+"""`furu rm`: removing nodes, putting them back, and emptying the trash."""
+
+from __future__ import annotations
+
+import itertools
+import pwd
+from collections.abc import Iterable
+
+import click
+
+from furu_core import _text
+from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._config._objects import short_name_of
+from furu_core._settings import _settings
+from furu_core._status import _deleting, _stored_nodes, _trash
+from furu_core._status._trash import Entry, Removal
+from furu_core._text import count
+from furu_core.errors import FuruUsageError
+
+
+@click.command("rm")
+@click.argument("names", metavar="[HASH|CLASS]...", nargs=-1)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--forever", is_flag=True, help="Remove at once, and not to the trash.")
+@click.option("--undo", is_flag=True, help="Put back the last removal, or the nodes named.")
+@click.option("--trash", "listing", is_flag=True, help="List what can be put back.")
+@click.option("--empty", is_flag=True, help="Remove for good what is in the trash.")
+@json_option
+def rm(
+    names: tuple[str, ...],
+    yes: bool,
+    forever: bool,
+    undo: bool,
+    listing: bool,
+    empty: bool,
+    as_json: bool,
+) -> int:
+    """Move results and attempts of nodes to the trash, from where --undo puts them back.
+
+    What is being computed or queued is refused. Whatever is older than FURU_TRASH_DAYS goes for good
+    when something else is removed.
+    """
+    flags = {"--forever": forever, "--undo": undo, "--trash": listing, "--empty": empty}
+    chosen = [flag for flag, given in flags.items() if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
+    if undo:
+        return _undo(names, as_json=as_json)
+    if (listing or empty) and names:
+        raise click.UsageError(f"{chosen[0]} takes no names")
+    if listing:
+        return _list(as_json=as_json)
+    if empty:
+        return _empty(yes=yes, as_json=as_json)
+    if not names:
+        raise click.UsageError("Missing argument: the nodes to remove, or --undo")
+    return _remove(names, yes=yes, forever=forever, as_json=as_json)
+
+
+def _remove(names: tuple[str, ...], *, yes: bool, forever: bool, as_json: bool) -> int:
+    found = list(dict.fromkeys(_stored_nodes.find(name) for name in names))
+    for node in found:
+        _deleting.refuse_held(node.name, node.paths)
+    if not yes:
+        for node in found:
+            click.echo(f"{node.name}  {node.info().told.value}  {node.paths.artifact}", err=True)
+        what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
+        how = " forever" if forever else ""
+        if not click.confirm(f"Delete {what}{how}?", err=True):
+            click.echo("nothing was deleted", err=True)
+            return FAILED
+    for node in found:
+        _deleting.delete(node.name, node.paths, for_good=forever)
+        if not as_json:
+            click.echo(f"deleted {node.name}")
+    days = _settings.settings().trash_days
+    if as_json:
+        print_json([{"hash": node.hash, "name": node.name} for node in found])
+    elif days and not forever:
+        click.echo(
+            f"for {days:g} days `furu rm --undo` puts {'it' if len(found) == 1 else 'them'} back; "
+            "`furu rm --empty` frees the room"
+        )
+    return 0
+
+
+def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
+    chosen = _chosen(names)
+    put_back: list[Entry] = []
+    refused: list[tuple[Entry, str]] = []
+    for removal, entries in chosen:
+        done = _trash.undo(removal, entries)
+        put_back += done.put_back
+        refused += done.refused
+    if as_json:
+        print_json(
+            {
+                "put_back": [_told(entry) for entry in _nodes(put_back)],
+                "refused": [{**_told(entry), "reason": reason} for entry, reason in refused],
+            }
+        )
+        return FAILED if refused else 0
+    for entry in _nodes(put_back):
+        click.echo(f"put back {_name(entry)}")
+    for entry, reason in refused:
+        what = f"attempt {entry.attempt} at {_name(entry)}" if entry.attempt else _name(entry)
+        click.echo(f"left in the trash: {what}: {reason}")
+    if not put_back and not refused:
+        click.echo("another process put it back, or emptied the trash, in this moment")
+    return FAILED if refused else 0
+
+
+def _chosen(names: tuple[str, ...]) -> list[tuple[Removal, list[Entry]]]:
+    """What to put back: the last removal of this user, or the newest copy of each node named.
+
+    Raises:
+        FuruUsageError: the trash has no such thing.
+    """
+    if not names:
+        for removal in _trash.mine():
+            if entries := removal.entries():
+                return [(removal, entries)]
+        raise FuruUsageError(
+            "the trash has nothing that you removed",
+            hint="`furu rm --undo HASH` puts back what somebody else removed; `furu rm --trash` lists it",
+        )
+    found: list[tuple[Removal, list[Entry]]] = []
+    missing = dict.fromkeys(names)
+    seen: set[str] = set()
+    for removal in _trash.removals():
+        meant = {
+            entry: called
+            for entry in removal.entries()
+            if entry.hash not in seen and (called := [n for n in names if _means(n, entry)])
+        }
+        if meant:
+            found.append((removal, list(meant)))
+            seen |= {entry.hash for entry in meant}
+            for name in itertools.chain(*meant.values()):
+                missing.pop(name, None)
+    for name in missing:
+        raise FuruUsageError(
+            f"the trash has no node {name!r}", hint="`furu rm --trash` lists what is in it"
+        )
+    return found
+
+
+def _means(name: str, entry: Entry) -> bool:
+    digits = name.rpartition("(")[2].rstrip(")…")
+    by_hash = bool(digits) and entry.hash.startswith(digits)
+    class_name = _class_name(entry)
+    return by_hash or bool(_text.meant(name.strip(), [class_name]))
+
+
+def _class_name(entry: Entry) -> str:
+    return _stored_nodes.class_in(entry.class_path)
+
+
+def _name(entry: Entry) -> str:
+    return short_name_of(_class_name(entry).rpartition(":")[2], entry.hash)
+
+
+def _nodes(entries: Iterable[Entry]) -> list[Entry]:
+    """One entry for each node."""
+    return list({entry.hash: entry for entry in reversed(list(entries))}.values())[::-1]
+
+
+def _told(entry: Entry) -> dict[str, str]:
+    return {"hash": entry.hash, "name": _name(entry)}
+
+
+def _list(*, as_json: bool) -> int:
+    found = _trash.removals()
+    if as_json:
+        print_json(
+            [
+                {
+                    "removal": removal.name,
+                    "owner": _user(removal.owner),
+                    "nodes": [_told(entry) for entry in _nodes(removal.entries())],
+                }
+                for removal in found
+            ]
+        )
+        return 0
+    for removal in found:
+        for entry in _nodes(removal.entries()):
+            click.echo(
+                f"{removal.name.partition('.')[0]}  {_user(removal.owner)}  {entry.hash[:12]}  {_class_name(entry)}"
+            )
+    if found:
+        click.echo("`furu rm --undo HASH` puts one back")
+    else:
+        click.echo("the trash is empty")
+    return 0
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _empty(*, yes: bool, as_json: bool) -> int:
+    found = _trash.mine()
+    what = count(len(found), "removal")
+    if found and not yes and not click.confirm(f"Remove {what} for good?", err=True):
+        click.echo("nothing was removed", err=True)
+        return FAILED
+    _trash.empty(found)
+    if as_json:
+        print_json({"removed": [removal.name for removal in found]})
+    else:
+        click.echo(f"removed {what} for good")
+    return 0

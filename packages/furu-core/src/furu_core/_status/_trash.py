@@ -1,0 +1,272 @@
+"""The trash: what was removed, until it is put back or is old enough to go for good.
+
+::
+
+    <store>/trash/<time>-<token>/<module path>/<Class>/<hash>          a result
+    <store>/trash/<time>-<token>/<module path>/<Class>/.<hash>.<n>     an attempt, and what is beside it
+
+A removal is one folder there: what one process removed within an hour. Everything is moved by one
+rename, so it is in one of the two places whenever a process is killed, and of two that put the same
+node back, one does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+import attrs
+
+from furu_core._attempts import _attempts, _liveness
+from furu_core._files import HIDDEN, discard, hide, list_folder, remove_tree, store_errors
+from furu_core._settings import _settings
+from furu_core._store._layout import NodePaths, attempt_of, beside_of, is_hash
+from furu_core._text import writable
+
+FOLDER: Final = "trash"
+DAY_SECS: Final = 24 * 3600.0
+_ONE_REMOVAL_SECS: Final = 3600.0
+_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+_LATER: Final = "a later attempt is there by now"
+
+_removing: tuple[tuple[str, int, int], float, str] | None = None  # by whom, since when, folder
+
+
+@attrs.frozen
+class Removal:
+    """What was removed at once.
+
+    Attributes:
+        name: the name of its folder, which begins with the time.
+        folder: its folder.
+        owner: the user id of who removed it.
+    """
+
+    name: str
+    folder: str
+    owner: int
+
+    @property
+    def age_secs(self) -> float | None:
+        """Seconds since then, by the filesystem's clock; None when it is gone."""
+        return _liveness.lease_age(self.folder)
+
+    def entries(self) -> list[Entry]:
+        """What is in it: results first, then attempts in their order, and what is beside them."""
+        return sorted(_entries(self.folder), key=lambda entry: entry.order)
+
+
+@attrs.frozen
+class Entry:
+    """A folder in the trash.
+
+    Attributes:
+        path: where it is.
+        below: where it was, below `data` in the store.
+        hash: the hash of its node.
+        attempt: the number of the attempt that it is or belongs to; 0 for a result.
+    """
+
+    path: str
+    below: str
+    hash: str
+    attempt: int
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Attempts come back from the lowest number up, since those in use must have no gap."""
+        return self.attempt, len(self.below), self.below
+
+    @property
+    def class_path(self) -> str:
+        """The folder of its class, below `data` in the store."""
+        return self.below.rpartition("/")[0]
+
+
+@attrs.frozen
+class Undone:
+    """What came of putting things back.
+
+    Attributes:
+        put_back: what was put back.
+        refused: what stays in the trash, and why.
+    """
+
+    put_back: list[Entry] = attrs.field(factory=list)
+    refused: list[tuple[Entry, str]] = attrs.field(factory=list)
+
+
+def move_here(folder: str) -> str:
+    """Move a folder of `data` to the trash.
+
+    Args:
+        folder: its path.
+
+    Returns:
+        Its path in the trash.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        OSError: it cannot be moved: it is another user's, for instance, or the disk is full.
+    """
+    below = folder.removeprefix(f"{_settings.settings().path}/data/")
+    for fresh in (False, True):
+        target = f"{_current(fresh=fresh)}/{below}"
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            os.rename(folder, target)
+        except OSError as error:
+            if fresh or error.errno not in _TAKEN:
+                raise
+            continue  # this process removed the same node before
+        return target
+    raise AssertionError("unreachable")
+
+
+def _current(*, fresh: bool) -> str:
+    """The folder of what this process removes now."""
+    global _removing
+    store = str(_settings.settings().path)
+    whose = store, os.getpid(), os.geteuid()
+    now = time.monotonic()
+    if (
+        fresh
+        or _removing is None
+        or _removing[0] != whose
+        or now - _removing[1] > _ONE_REMOVAL_SECS
+        or not os.path.isdir(_removing[2])
+    ):
+        when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        folder = f"{store}/{FOLDER}/{when}-{os.urandom(3).hex()}"
+        os.makedirs(folder)
+        _removing = whose, now, folder
+    return _removing[2]
+
+
+def removals() -> list[Removal]:
+    """All removals in the trash of the current store, the newest first.
+
+    Raises:
+        FuruStoreError: the store cannot be read.
+    """
+    where = f"{_settings.settings().path}/{FOLDER}"
+    found = []
+    with store_errors(where, doing="read"):
+        for name in sorted(list_folder(where), reverse=True):
+            if not name.startswith("."):
+                with suppress(FileNotFoundError):  # emptied in this moment
+                    found.append(
+                        Removal(name, f"{where}/{name}", os.stat(f"{where}/{name}").st_uid)
+                    )
+    return found
+
+
+def _entries(folder: str, below: str = "") -> Iterator[Entry]:
+    try:
+        with os.scandir(f"{folder}/{below}") as scan:
+            found = [entry for entry in scan if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return  # put back or emptied in this moment
+    for entry in found:
+        where = f"{below}{entry.name}"
+        if is_hash(entry.name):
+            yield Entry(entry.path, where, entry.name, 0)
+        elif not entry.name.startswith("."):
+            yield from _entries(folder, f"{where}/")
+        else:
+            node_hash, number, _ = beside_of(entry.name)
+            if not node_hash:
+                node_hash, number = attempt_of(entry.name)
+            if node_hash:
+                yield Entry(entry.path, where, node_hash, int(number))
+
+
+def undo(removal: Removal, entries: Iterable[Entry] | None = None) -> Undone:
+    """Put back what was removed, where nothing else stands by now.
+
+    Args:
+        removal: what to put back.
+        entries: which of it, in the order of `Removal.entries`; None for all.
+    """
+    done = Undone()
+    data = f"{_settings.settings().path}/data"
+    for entry in removal.entries() if entries is None else entries:
+        target = f"{data}/{entry.below}"
+        if entry.attempt and not _is_next(entry, NodePaths(os.path.dirname(target), entry.hash)):
+            done.refused.append((entry, _LATER))
+            continue
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            # The slashes keep it from replacing a file, such as a number that is kept.
+            os.rename(f"{entry.path}/", f"{target}/")
+        except FileNotFoundError:
+            continue  # another process put it back, or emptied the trash
+        except OSError as error:
+            done.refused.append((entry, _why(error, entry)))
+        else:
+            done.put_back.append(entry)
+    _prune(removal.folder)
+    return done
+
+
+def _is_next(entry: Entry, paths: NodePaths) -> bool:
+    """Whether an attempt has the number that is next, or what lies beside one has the newest.
+
+    One that runs now would take the attempt for its successor. One that begins in this moment does
+    not get the number.
+    """
+    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.settings().lease_secs)
+    if newest is not None and newest.alive:
+        return False
+    number = 0 if newest is None else newest.number
+    is_beside = bool(beside_of(entry.path.rpartition("/")[2])[0])
+    return entry.attempt == (number if is_beside else number + 1)
+
+
+def _why(error: OSError, entry: Entry) -> str:
+    if error.errno in _TAKEN:
+        return _LATER if entry.attempt else "another result is there by now"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "it belongs to another user"
+    return writable(error.strerror or type(error).__name__)
+
+
+def _prune(folder: str) -> None:
+    """Remove folders in which nothing is left."""
+    for where, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            os.rmdir(where)
+
+
+def empty(chosen: Collection[Removal]) -> None:
+    """Remove removals for good, as far as this user may."""
+    for removal in chosen:
+        hidden = hide(removal.folder)
+        if hidden is not None:
+            remove_tree(hidden)
+
+
+def empty_old() -> None:
+    """Remove for good what this user removed longer ago than `FURU_TRASH_DAYS`."""
+    limit = _settings.settings().trash_days * DAY_SECS
+    with suppress(OSError):
+        for removal in mine():
+            age = removal.age_secs
+            if age is not None and age > limit:
+                empty([removal])
+        where = f"{_settings.settings().path}/{FOLDER}"
+        for name in list_folder(where):  # whoever emptied them was killed
+            if name.startswith(HIDDEN) and (_liveness.lease_age(f"{where}/{name}") or 0) > DAY_SECS:
+                discard(f"{where}/{name}")
+
+
+def mine() -> list[Removal]:
+    """The removals of this user, or all for the one who may do everything; the newest first."""
+    me = os.geteuid()
+    return [removal for removal in removals() if me in (0, removal.owner)]
