@@ -382,6 +382,18 @@ def test_rm_undo_puts_the_last_removal_back_or_the_nodes_named(filled: Any) -> N
     assert "the trash has no node 'Train'" in unknown.err
 
 
+def test_rm_and_its_undo_take_the_name_of_a_class_for_all_of_its_nodes(filled: Any) -> None:
+    filled.python("from exp.train import *\nfor seed in range(1, 25): Split(seed=seed).get()")
+    before = filled.furu("ls").out
+    asked = filled.furu("rm", "Split", stdin="y\n")
+    assert "and 5 more nodes" in asked.err
+    assert "Delete these 25 nodes?" in asked.err
+    assert "deleted 5 more nodes" in asked.out
+    assert "Split" not in filled.furu("ls").out
+    assert "put back 5 more nodes" in filled.furu("rm", "--undo", "Split").out
+    assert filled.furu("ls").out == before
+
+
 def test_rm_undo_leaves_what_came_since_and_says_so(filled: Any) -> None:
     filled.furu("rm", "--yes", filled.split)
     filled.python("from exp.train import *\nSplit().get()")

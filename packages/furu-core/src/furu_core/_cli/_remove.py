@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pwd
 from collections.abc import Iterable
+from typing import Final
 
 import click
 
@@ -13,9 +14,12 @@ from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _stored_nodes, _trash
+from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._trash import Entry, Removal
 from furu_core._text import count
 from furu_core.errors import FuruUsageError
+
+_SHOWN: Final = 20
 
 
 @click.command("rm")
@@ -37,7 +41,7 @@ def rm(
 ) -> int:
     """Move results and attempts of nodes to the trash, from where --undo puts them back.
 
-    What is being computed or queued is refused. Whatever is older than FURU_TRASH_DAYS goes for good
+    The name of a class means all of its nodes. What is being computed or queued is refused. Whatever is older than FURU_TRASH_DAYS goes for good
     when something else is removed.
     """
     flags = {"--forever": forever, "--undo": undo, "--trash": listing, "--empty": empty}
@@ -58,30 +62,46 @@ def rm(
 
 
 def _remove(names: tuple[str, ...], *, yes: bool, forever: bool, as_json: bool) -> int:
-    found = list(dict.fromkeys(_stored_nodes.find(name) for name in names))
+    found = list(_nodes_called(names))
     for node in found:
         _deleting.refuse_held(node.name, node.paths)
     if not yes:
-        for node in found:
+        for node in found[:_SHOWN]:
             click.echo(f"{node.name}  {node.info().told.value}  {node.paths.artifact}", err=True)
+        if found[_SHOWN:]:
+            click.echo(f"and {count(len(found) - _SHOWN, 'more node')}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
         how = " forever" if forever else ""
         if not click.confirm(f"Delete {what}{how}?", err=True):
             click.echo("nothing was deleted", err=True)
             return FAILED
-    for node in found:
+    for number, node in enumerate(found):
         _deleting.delete(node.name, node.paths, for_good=forever)
-        if not as_json:
+        if not as_json and number < _SHOWN:
             click.echo(f"deleted {node.name}")
     days = _settings.settings().trash_days
     if as_json:
         print_json([{"hash": node.hash, "name": node.name} for node in found])
-    elif days and not forever:
+        return 0
+    if found[_SHOWN:]:
+        click.echo(f"deleted {count(len(found) - _SHOWN, 'more node')}")
+    if days and not forever:
         click.echo(
             f"for {days:g} days `furu rm --undo` puts {'it' if len(found) == 1 else 'them'} back; "
             "`furu rm --empty` frees the room"
         )
     return 0
+
+
+def _nodes_called(names: tuple[str, ...]) -> dict[StoredNode, None]:
+    """The nodes that names mean, of which that of a class means all of its nodes."""
+    found: dict[StoredNode, None] = {}
+    for chosen in _stored_nodes.classes_or_nodes(names):
+        if isinstance(chosen, StoredNode):
+            found[chosen] = None
+        else:
+            found |= dict.fromkeys(_stored_nodes.nodes_of([chosen]))
+    return found
 
 
 def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
@@ -100,8 +120,11 @@ def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
             }
         )
         return FAILED if refused else 0
-    for entry in _nodes(put_back):
+    nodes = _nodes(put_back)
+    for entry in nodes[:_SHOWN]:
         click.echo(f"put back {_name(entry)}")
+    if nodes[_SHOWN:]:
+        click.echo(f"put back {count(len(nodes) - _SHOWN, 'more node')}")
     for entry, reason in refused:
         what = f"attempt {entry.attempt} at {_name(entry)}" if entry.attempt else _name(entry)
         click.echo(f"left in the trash: {what}: {reason}")

@@ -254,11 +254,11 @@ def find(name: str) -> StoredNode:
     match = _NAME.fullmatch(name)
     prefix = "" if match is None else match["prefix"].lower()
     stored = list(classes())
-    named = _nodes_of(_called(stored, name))
+    named = nodes_of(_called(stored, name))
     known: list[StoredNode] = []
     begin_so: list[StoredNode] = []
     if match is not None:
-        known = _nodes_of(classes_called(match["cls"]) if match["cls"] else stored)
+        known = nodes_of(classes_called(match["cls"]) if match["cls"] else stored)
         # Small letters only: `Add` is a class, even if it is gone, and never the node add514.
         begin_so = [node for node in known if node.hash.startswith(match["prefix"])]
     found = list(dict.fromkeys([*named, *begin_so]))
@@ -293,7 +293,7 @@ def classes_or_nodes(names: Iterable[str]) -> list[StoredClass | StoredNode]:
     found: list[StoredClass | StoredNode] = []
     for name in map(str.strip, names):
         called = _called(stored, name)
-        if called and not any(node.hash.startswith(name) for node in _nodes_of(stored)):
+        if called and not any(node.hash.startswith(name) for node in nodes_of(stored)):
             found += called
         else:
             found.append(find(name))
@@ -305,7 +305,8 @@ def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:
     return [by_name[found] for found in _text.meant(name, by_name)]
 
 
-def _nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:
+def nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:
+    """All nodes of some classes, also those of which a bad artifact is all that there is."""
     return [
         StoredNode(cls, node_hash)
         for cls in chosen
