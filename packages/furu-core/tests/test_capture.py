@@ -27,7 +27,7 @@ NODES = str(Path(__file__).parent / "nodes")
 PRELUDE = (
     f"NODES = {NODES!r}"
     """
-import logging, multiprocessing, os, subprocess, sys, threading
+import atexit, logging, multiprocessing, os, subprocess, sys, threading
 sys.path.insert(0, NODES)
 from logged import node_log
 """
@@ -311,6 +311,7 @@ def test_a_grandchild_that_outlives_the_node_disturbs_nobody(tmp_path: Path) -> 
         os.mkfifo("go")
         with node_log("a.log", echo=True) as log:
             grandchild = subprocess.Popen(["sh", "-c", "echo early; read x < go; echo late"])
+            atexit.register(grandchild.kill)  # also where something below fails
             while b"early" not in open(log.path, "rb").read(): pass
         os.rename("a.log", "published.log")
         with node_log("b.log", echo=False):

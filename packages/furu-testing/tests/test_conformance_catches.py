@@ -174,7 +174,7 @@ CASES: Final = [
         "P6: a run leaves no process behind",
     ),
     Case(
-        broken.LeavesStaging,
+        broken.LeavesFiles,
         "cluster",
         "test_cancel_ends_a_run_and_begins_nothing_new",
         "P1: a cancelled node leaves no half result and no job behind",
@@ -270,7 +270,7 @@ LATE = {
     broken.CountsLostAsCompute,
     broken.IgnoresCancel,
     broken.LeavesNotes,
-    broken.LeavesStaging,
+    broken.LeavesFiles,
     broken.LeaksProcesses,
     broken.NeverEnds,
     broken.RetriesLostForEver,

@@ -361,10 +361,10 @@ class _LeakyPool(Processes):
         _kept.extend(self.workers)
 
 
-class LeavesStaging(SoundExecutor):
+class LeavesFiles(SoundExecutor):
     """Kills what it cancels and tells nobody, so the attempt's files stay."""
 
-    name = "leaves-staging"
+    name = "leaves-files"
 
     def pool(
         self, context: WorkerContext, environment: Mapping[str, str], folder: Path
