@@ -112,7 +112,7 @@ def rows() -> Iterator[Row]:
 
 
 def _rows(folder: str) -> Iterator[Row]:
-    os.makedirs(f"{folder}/.attempts")
+    os.makedirs(folder)
     count = 1000
     Flat(index=0).get()
     make_node(folder, flat(0), {"accuracy": 0.5, "index": 0.0})

@@ -1,8 +1,8 @@
 """Planning graphs of 1,000, 10,000 and 100,000 nodes: wide, layered, chained; cold and cached.
 
 The bare reference makes plain objects, hashes them with hashlib over canonical JSON, lists one folder
-per class and one of its attempts, holds the roots that are done against their manifests, walks the
-graph without recursion down to what is done, and puts it in order with `graphlib`.
+per class, reads the records of the roots that are done, walks the graph without recursion down to what
+is done, and puts it in order with `graphlib`.
 
 Seconds are those of the processor, the system's share included: nothing here waits for anything but
 the local disk's cache, and other work on the machine should not count.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.child import Measured, measure
-from bench.files import check
+from bench.files import manifest, publish
 from bench.row import Row
 from furu_core import Furu, use_settings
 from furu_plan import Frontier, build_plan
@@ -126,12 +126,11 @@ def bare(shape: str, size: int, store: str, hashed: bool, cached: bool) -> float
         gc.collect()
         began = time.process_time()
     done = listing(class_folder(store, Bare))
-    listing(f"{class_folder(store, Bare)}/.attempts")
     graph: dict[str, list[str]] = {}
     stack = []
     for node in roots:
         if node.digest in done:
-            check(f"{class_folder(store, Bare)}/{node.digest}")
+            manifest(f"{class_folder(store, Bare)}/{node.digest}")
         else:
             stack.append(node)
     while stack:
@@ -197,18 +196,17 @@ def class_folder(store: str, cls: type) -> str:
 
 
 def fill(store: str, shape: str, size: int) -> float:
-    """Make the folders of all artifacts, and manifests in those of the roots, which a plan reads."""
+    """Make the folders of all artifacts, and records in those of the roots, which a plan reads."""
     for cls in (Node, Bare):
         folder = class_folder(store, cls)
-        os.makedirs(f"{folder}/.attempts", exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         nodes, roots = build(cls, shape, size)
+        last = {id(root) for root in roots}
         for node in nodes:
-            os.mkdir(f"{folder}/{node.furu_hash}")
-        for root in roots:
-            meta = f"{folder}/{root.furu_hash}/.furu"
-            os.mkdir(meta)
-            with open(f"{meta}/manifest.json", "w", encoding="utf-8") as file:
-                file.write('{"furu":1,"result":null,"files":{},"links":{}}')
+            if id(node) in last:
+                publish(folder, node.furu_hash, {"index": node.index}, node.index)
+            else:
+                os.mkdir(f"{folder}/{node.furu_hash}")
     return 0.0
 
 

@@ -62,7 +62,7 @@ def ours(shape: str, store: str) -> float:
 
 def pool(folder: str) -> float:
     """Seconds for the reference."""
-    os.makedirs(f"{folder}/.attempts")
+    os.makedirs(folder)
     began = time.perf_counter()
     with multiprocessing.get_context("fork").Pool(2) as workers:
         workers.starmap(make_node, [(folder, {"index": index}, index) for index in range(COUNT)], 1)

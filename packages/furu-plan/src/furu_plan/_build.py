@@ -38,7 +38,7 @@ def build_plan(
     """Find out which nodes of a graph are done and which are to be computed.
 
     The walk goes from the roots down through what is to be computed, and looks at nothing below a
-    node that is DONE, IN_PROGRESS or FAILED. It never recurses, and costs two directory listings per
+    node that is DONE, IN_PROGRESS or FAILED. It never recurses, and costs one directory listing per
     class, not a `stat` per node.
 
     Args:
