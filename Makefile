@@ -13,6 +13,9 @@ PYTEST := -q -n $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --dist wor
 # Each process has a Dask cluster of its own, and the workspace's tests run beside it in CI.
 PYTEST_DASK := -q -n 2 --dist worksteal
 
+# Stores of benchmarks are made in the folder for temporary files.
+BENCH = $(if $(BENCH_DIR),TMPDIR="$(abspath $(BENCH_DIR))" )$(RUN) tests/bench/run.py
+
 # What `make demo` runs, and where.
 DEMO_DIR := examples/digits
 DEMO := run digits:report -j 2
@@ -26,7 +29,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo test test-all test-lowest lint types check house bench wheels check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
+.PHONY: help setup demo test test-all test-lowest lint types check house bench bench-peers wheels check-wheels release-check test-furu-dask demo-slurm chaos slurm-up slurm-down lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -68,8 +71,11 @@ check: lint types test ## lint, types and test
 house: $(STAMP) ## measure the source: sizes, circles, names, duplicates (ARGS="--at HEAD~5" for a revision)
 	@$(RUN) tools/house.py $(ARGS)
 
-bench: $(STAMP) ## measure against bare references
-	@$(RUN) tests/bench/run.py $(ARGS)
+bench: $(STAMP) ## measure against bare references (BENCH_DIR=/dev/shm for another disk, ARGS="get" to choose)
+	@$(BENCH) $(ARGS)
+
+bench-peers: $(STAMP) ## measure beside joblib, executorlib, parsl and diskcache, each installed below .bench if pip can
+	@$(BENCH) --peers $(ARGS)
 
 wheels: $(STAMP) ## build the wheels into dist
 	@rm -rf dist && $(RUN) -m uv build --quiet --offline --wheel --all-packages --out-dir dist
@@ -100,7 +106,7 @@ lock: $(if $(wildcard $(RUN)),,$(STAMP)) ## lock the newest versions that fit
 	@$(RUN) tools/lock.py
 
 clean: ## remove .venv, caches and built files (not .wheelhouse, not furu-data)
-	@rm -rf .venv* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv* .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find packages tests tools examples docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 FORCE:

@@ -6,7 +6,7 @@ name contains a word. To add some, put a module ``bench_<subject>.py`` beside th
     from bench import Row
 
     def rows() -> Iterator[Row]:
-        yield Row("warm hit, flat", seconds=5e-5, reference_seconds=2.1e-5, target=3)
+        yield Row("warm hit, flat", measured=5e-5, reference=2.1e-5, target=3)
 
 Rows are printed as they come. What is to be measured in a fresh process (peak memory, imports, a cold
 start) goes through `bench.child.measure`. Benchmarks clean up after measuring, never inside of it.

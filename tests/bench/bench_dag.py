@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.bench_run import Trivial
 from bench.child import measure
 from bench.row import Row
+from bench.trivial import Trivial
 from furu_core import Furu, use_settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

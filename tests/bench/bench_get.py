@@ -1,7 +1,7 @@
 """One node at a time: a hit, a hash, a miss.
 
 The bare reference hashes the same values with hashlib over canonical JSON and makes the same file
-operations. Each figure is the best of some rounds, in which furu and the reference take turns.
+operations. Each figure is the median of some rounds, in which furu and the reference take turns.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.files import digest, load_node, make_node
 from bench.row import Row
+from bench.turns import medians
 from furu_core import Furu, use_settings
 
 ROUNDS = 7
@@ -93,10 +94,12 @@ def per_call(call: Callable[[int], Any], count: int, start: int = 0) -> float:
     return (time.perf_counter() - began) / count
 
 
-def best(furu: Callable[[int], float], bare: Callable[[int], float]) -> tuple[float, float]:
-    """The best rounds of both, in turn; each is told the number of the round."""
-    pairs = [(furu(number), bare(number)) for number in range(ROUNDS)]
-    return min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+def hit(shape: str, count: int, store: str) -> float:
+    """Seconds for one of so many hits in a row, of a config that is made anew."""
+    make = {"flat": lambda: Flat(index=0), "nested": lambda: top(0)}[shape]
+    with use_settings(path=store, log_level="ERROR"):
+        make().get()
+        return per_call(lambda _: make().get(), count)
 
 
 def rows() -> Iterator[Row]:
@@ -119,26 +122,30 @@ def _rows(folder: str) -> Iterator[Row]:
     top(0).get()
     make_node(folder, bare_top(0), {"accuracy": 0.5})
 
-    furu, bare = best(
+    furu, bare = medians(
+        ROUNDS,
         lambda _: per_call(lambda _: Flat(index=0).get(), count),
         lambda _: per_call(lambda _: load_node(folder, flat(0)), count),
     )
-    yield Row("warm hit, flat config of 5 fields", furu, bare, target=3)
-    furu, bare = best(
+    yield Row("warm hit, flat config of 5 fields", furu, bare, limit=18e-6)
+    furu, bare = medians(
+        ROUNDS,
         lambda _: per_call(lambda _: top(0).get(), count),
         lambda _: per_call(lambda _: load_node(folder, bare_top(0)), count),
     )
-    yield Row("warm hit, 3 levels with 10 dependencies", furu, bare, target=3)
-    furu, bare = best(
+    yield Row("warm hit, 3 levels with 10 dependencies", furu, bare, target=1.8)
+    furu, bare = medians(
+        ROUNDS,
         lambda _: per_call(lambda index: Flat(index=index).furu_hash, count),
         lambda _: per_call(lambda index: digest(flat(index)), count),
     )
     yield Row("hash alone, flat", furu, bare, target=3)
     cold = 200
-    furu, bare = best(
+    furu, bare = medians(
+        ROUNDS,
         lambda number: per_call(lambda i: Flat(index=i).get(), cold, 10_000 + number * cold),
         lambda number: per_call(
             lambda i: make_node(folder, flat(i), {"accuracy": 0.5}), cold, 10_000 + number * cold
         ),
     )
-    yield Row("cold trivial node, interactive", furu, bare, limit_seconds=1.5e-3)
+    yield Row("cold trivial node, interactive", furu, bare, limit=150e-6, note="200 µs on a disk")

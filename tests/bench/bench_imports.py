@@ -46,7 +46,7 @@ sys.exit(main(sys.argv[1:]))
 def rows() -> Iterator[Row]:
     """The rows of the table."""
     package, bare = least([[PACKAGE]] * ROUNDS, [BARE])
-    yield Row("import furu_core, above bare Python", package - bare, limit_seconds=0.07)
+    yield Row("import furu_core, above bare Python", package - bare, limit=0.07)
     folder = tempfile.mkdtemp(prefix="furu-bench-")
     os.mkdir(f"{folder}/furu")
     try:
@@ -61,7 +61,7 @@ def _job_rows(folder: Path) -> Iterator[Row]:
         jobs = [[JOB, prepare(folder / name, number), "0"] for number in range(ROUNDS)]
         job, attrs = least(jobs, [ATTRS])
         note = "reference: import attrs"
-        yield Row(f"start of a job of {name}", job, attrs, limit_seconds=0.15, note=note)
+        yield Row(f"start of a job of {name}", job, attrs, limit=0.15, note=note)
         child = min(Started(number=number).get() for number in range(ROUNDS))
         yield Row(f"then of its node's process, {name}", child, attrs, note=note)
         shutil.rmtree(folder / "furu" / "data")

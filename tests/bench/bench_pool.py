@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.bench_run import Trivial
 from bench.child import measure
 from bench.row import Row
+from bench.trivial import Trivial
 from furu_core import Furu, use_settings
 from furu_core.executors import EventKind
 from furu_core.workers import GraphWriter
@@ -123,17 +123,15 @@ def rows() -> Iterator[Row]:
             yield Row(
                 f"pool of {WORKERS} workers, {count:,} trivial nodes",
                 seconds,
-                limit_seconds=count / WANTED_PER_SECOND,
+                limit=count / WANTED_PER_SECOND,
                 note=f"{count / seconds:.0f} nodes per second; with start and end {whole:.1f} s",
             )
-            yield Row(
-                f"its controller, per second, {count:,} nodes", share, limit_seconds=WANTED_SHARE
-            )
+            yield Row(f"its controller, per second, {count:,} nodes", share, limit=WANTED_SHARE)
         store = f"{folder}/chain"
         yield Row(
             f"pool: from a node's end to the next, poll {POLL_SECS:g} s",
             measure("bench.bench_pool:next_starts", store).seconds,
-            limit_seconds=1.5 * POLL_SECS,
+            limit=1.5 * POLL_SECS,
             note="median",
         )
         store = f"{folder}/queued"

@@ -155,7 +155,7 @@ def rows() -> Iterator[Row]:
                 yield Row(
                     f"claims, {count:,} queued, {processes} processes",
                     seconds,
-                    limit_seconds=count / CLAIMS_PER_SEC,
+                    limit=count / CLAIMS_PER_SEC,
                     note=f"{count / seconds:,.0f} per second",
                 )
         size = measure("bench.bench_queue:bytes_per_task", f"{folder}/one").seconds
@@ -165,16 +165,16 @@ def rows() -> Iterator[Row]:
             yield Row(
                 f"{count:,} trivial nodes, 8 local workers of a pool",
                 seconds,
-                limit_seconds=count / NODES_PER_SEC,
+                limit=count / NODES_PER_SEC,
                 note=f"{count / seconds:,.0f} per second",
             )
         share = measure("bench.bench_queue:controller_share", f"{folder}/share", 4_000).seconds
-        yield Row("the controller meanwhile, of each second", share, limit_seconds=0.3)
+        yield Row("the controller meanwhile, of each second", share, limit=0.3)
         seconds = measure("bench.bench_queue:gap", f"{folder}/gap").seconds
         yield Row(
             "from a node's end to its dependent's start",
             seconds,
-            limit_seconds=1.5 * POLL_SECS,
+            limit=1.5 * POLL_SECS,
             note=f"median, poll interval {POLL_SECS:g} s",
         )
     finally:

@@ -1,88 +1,105 @@
-"""1,000 trivial nodes end to end with two worker processes, start-up included.
+"""What a trivial node costs in a run with two worker processes, and what the run itself costs.
 
 The bare reference is a pool of two processes that makes the same files in any order, without a graph.
+The cost of one node is the difference between a large and a small run, so start-up is not in it.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
+import statistics
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
-from bench.child import measure
+from bench.child import Measured, measure
 from bench.files import make_node
 from bench.row import Row
-from furu_core import Furu, use_settings
-from furu_local import run_local
+from bench.trivial import Trivial
+from bench.turns import in_turn
+from furu_core import use_settings
 
-COUNT = 1_000
-ROUNDS = 3
-
-
-class Trivial(Furu[int]):
-    """A node that does nothing, upon three others at most."""
-
-    index: int
-    below: tuple[Trivial, ...] = ()
-
-    def _create(self) -> int:
-        return self.index
-
-
-def wide() -> list[Trivial]:
-    """Independent nodes."""
-    return [Trivial(index=index) for index in range(COUNT)]
-
-
-def layered() -> list[Trivial]:
-    """100 layers of 10, each node upon three of the layer below; the roots are the last layer."""
-    layer: list[Trivial] = []
-    for number in range(100):
-        layer = [
-            Trivial(
-                index=number * 10 + place,
-                below=tuple(layer[(place + step) % 10] for step in range(3)) if layer else (),
-            )
-            for place in range(10)
-        ]
-    return layer
-
-
-def ours(shape: str, store: str) -> float:
-    """Seconds for a run of furu."""
-    with use_settings(path=store, log_level="ERROR"):
-        roots = wide() if shape == "wide" else layered()
-        began = time.perf_counter()
-        run_local(roots, max_workers=2, progress=False)
-        return time.perf_counter() - began
-
-
-def pool(folder: str) -> float:
-    """Seconds for the reference."""
-    os.makedirs(folder)
-    began = time.perf_counter()
-    with multiprocessing.get_context("fork").Pool(2) as workers:
-        workers.starmap(make_node, [(folder, {"index": index}, index) for index in range(COUNT)], 1)
-    return time.perf_counter() - began
+ROUNDS = 5
+FEW, SMALL, LARGE = 2, 1_000, 5_000
 
 
 def rows() -> Iterator[Row]:
     """The rows of the table."""
     folder = tempfile.mkdtemp(prefix="furu-bench-")
     try:
-        for shape, target in (("wide", 4), ("layered", 5)):
-            pairs = [
-                (
-                    measure("bench.bench_run:ours", shape, f"{folder}/{shape}-{number}").seconds,
-                    measure("bench.bench_run:pool", f"{folder}/bare-{shape}-{number}").seconds,
-                )
-                for number in range(ROUNDS)
-            ]
-            furu, bare = (min(times) for times in zip(*pairs, strict=True))
-            name = "wide" if shape == "wide" else "in 100 layers, 3 dependencies each"
-            yield Row(f"1,000 trivial nodes, {name}", furu, bare, target=target)
+        yield from _on_disk(folder)
+        yield from _runs(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _on_disk(folder: str) -> Iterator[Row]:
+    with use_settings(path=f"{folder}/furu", log_level="ERROR"):
+        Trivial(index=0).get()
+        ours = Trivial(index=0).furu_dir
+    os.mkdir(f"{folder}/bare")
+    make_node(f"{folder}/bare", {"index": 0}, 0)
+    (bare,) = Path(folder, "bare").iterdir()
+    kept, least = [ours, *ours.rglob("*")], [bare, *bare.rglob("*")]
+    yield Row("a trivial artifact, inodes", len(kept), len(least), limit=2, unit="inodes")
+    size, smallest = (sum(path.stat().st_blocks * 512 for path in all_) for all_ in (kept, least))
+    written = (ours / ".furu.json").stat().st_size
+    note = f"the record has {written} bytes"
+    yield Row("a trivial artifact, on disk", size, smallest, limit=8192, unit="bytes", note=note)
+
+
+def _runs(folder: str) -> Iterator[Row]:
+    def ours(shape: str, count: int) -> Callable[[int], Measured]:
+        where = f"{folder}/furu-{shape}-{count}"
+        return lambda number: measure("bench.trivial:run", shape, count, f"{where}-{number}")
+
+    def bare(count: int) -> Callable[[int], Measured]:
+        where = f"{folder}/bare-{count}"
+        return lambda number: measure("bench.files:pool", f"{where}-{number}", count)
+
+    rounds = in_turn(
+        ROUNDS,
+        *(ours("wide", count) for count in (FEW, SMALL, LARGE)),
+        ours("layered", SMALL),
+        *(bare(count) for count in (FEW, SMALL, LARGE)),
+    )
+    few, small, large, layered, bare_few, bare_small, bare_large = zip(*rounds, strict=True)
+    seconds = partial(_median, "seconds")
+    yield Row(f"{SMALL:,} trivial nodes, wide", seconds(small), seconds(bare_small), limit=0.6)
+    name = f"{SMALL:,} trivial nodes in {SMALL // 10} layers"
+    yield Row(name, seconds(layered), seconds(bare_small), limit=0.7)
+    each = _each("seconds", small, large)
+    yield Row(
+        "a trivial node, steady",
+        each,
+        _each("seconds", bare_small, bare_large),
+        limit=1 / 3_000,
+        note=f"{1 / each:,.0f} nodes per second",
+    )
+    yield Row(
+        "a trivial node, processor of all processes",
+        _each("processor", small, large),
+        _each("processor", bare_small, bare_large),
+        limit=0.4e-3,
+    )
+    yield Row(
+        "a program with 2 nodes, processor of all",
+        _median("processor", few),
+        _median("processor", bare_few),
+        limit=0.3,
+        note=f"{seconds(few):.2f} s of time",
+    )
+
+
+def _median(figure: str, found: Sequence[Measured]) -> float:
+    return statistics.median(getattr(one, figure) for one in found)
+
+
+def _each(figure: str, small: Sequence[Measured], large: Sequence[Measured]) -> float:
+    """What one node costs: the median over the rounds."""
+    pairs = zip(small, large, strict=True)
+    return statistics.median(
+        (getattr(more, figure) - getattr(less, figure)) / (LARGE - SMALL) for less, more in pairs
+    )

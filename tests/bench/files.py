@@ -6,7 +6,9 @@ It is format 2 of the store at the least: no lease, no look at other attempts, n
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import time
 from hashlib import blake2b
 from typing import Any
 
@@ -68,3 +70,14 @@ def read(path: str) -> bytes:
         return os.read(file, 1 << 20)
     finally:
         os.close(file)
+
+
+def pool(folder: str, count: int) -> float:
+    """Seconds of a pool of two processes that makes so many trivial nodes, in any order."""
+    os.makedirs(folder)
+    began = time.perf_counter()
+    with multiprocessing.get_context("fork").Pool(2) as workers:
+        workers.starmap(make_node, [(folder, {"index": index}, index) for index in range(count)], 1)
+        workers.close()
+        workers.join()
+    return time.perf_counter() - began

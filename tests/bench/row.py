@@ -11,28 +11,30 @@ class Row:
 
     Attributes:
         name: what was done.
-        seconds: how long furu took.
-        reference_seconds: how long the bare reference took that does the same work.
+        measured: how long furu took in seconds, or how many `unit` it was.
+        reference: the same for the bare reference, or the peer, that does the same work.
         target: the largest `ratio` that is wanted.
-        limit_seconds: the most seconds that are wanted.
+        limit: the most that is wanted of `measured`.
+        unit: what is counted, unless it is seconds.
         peak_mib: peak memory of the process in MiB.
         limit_mib: the most memory that is wanted.
         note: what else a reader should know.
     """
 
     name: str
-    seconds: float
-    reference_seconds: float | None = None
+    measured: float
+    reference: float | None = None
     target: float | None = None
-    limit_seconds: float | None = None
+    limit: float | None = None
+    unit: str = ""
     peak_mib: float | None = None
     limit_mib: float | None = None
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """How many times as long as the reference it took."""
-        return self.seconds / self.reference_seconds if self.reference_seconds else None
+        """How many times as long as the reference it took, or as much."""
+        return self.measured / self.reference if self.reference else None
 
     @property
     def ok(self) -> bool | None:
@@ -41,7 +43,7 @@ class Row:
             measured <= wanted
             for measured, wanted in [
                 (self.ratio, self.target),
-                (self.seconds, self.limit_seconds),
+                (self.measured, self.limit),
                 (self.peak_mib, self.limit_mib),
             ]
             if measured is not None and wanted is not None
@@ -53,14 +55,14 @@ class Row:
         wanted = []
         if self.target is not None:
             wanted.append(f"{self.target:g} x")
-        if self.limit_seconds is not None:
-            wanted.append(seconds(self.limit_seconds))
+        if self.limit is not None:
+            wanted.append(self._figure(self.limit))
         if self.limit_mib is not None:
             wanted.append(f"{self.limit_mib:g} MiB")
         return [
             self.name,
-            seconds(self.seconds),
-            "" if self.reference_seconds is None else seconds(self.reference_seconds),
+            self._figure(self.measured),
+            "" if self.reference is None else self._figure(self.reference),
             "" if self.ratio is None else f"{self.ratio:.2f} x",
             "" if self.peak_mib is None else f"{self.peak_mib:.0f} MiB",
             ", ".join(wanted),
@@ -68,8 +70,11 @@ class Row:
             self.note,
         ]
 
+    def _figure(self, value: float) -> str:
+        return f"{value:g} {self.unit}" if self.unit else seconds(value)
 
-HEADINGS = ["what", "furu", "bare", "ratio", "peak", "target", "", ""]
+
+HEADINGS = ["what", "furu", "reference", "ratio", "peak", "target", "", ""]
 
 
 def seconds(value: float) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,11 +35,14 @@ def main(arguments: list[str]) -> int:
     """Print the table, or JSON lines with ``--json``; 1 if a target was missed."""
     as_json = "--json" in arguments
     words = [argument for argument in arguments if not argument.startswith("-")]
-    widths = [44, 9, 9, 8, 9, 16, 7, 0]
+    widths = [44, 10, 10, 8, 9, 16, 7, 0]
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # each process would compile all that it imports
     if not as_json:
         print(
             f"Python {platform.python_version()}, {os.cpu_count()} cores, "
-            f"load {os.getloadavg()[0]:.1f}\n"
+            f"load {os.getloadavg()[0]:.1f}, in {tempfile.gettempdir()}\n"
         )
         print(_line(HEADINGS, widths))
     missed = 0
