@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints their rows: ``python tests/bench/run.py [WORD...]``."""
+"""Runs the benchmarks and prints their rows: ``python tests/bench/run.py [--peers] [--json] [WORD...]``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,16 @@ def rows(words: list[str]) -> Iterator[Row]:
                 yield row
 
 
+def peers_rows(words: list[str]) -> Iterator[Row]:
+    """The rows of the comparison with peers, or those whose name has one of the words."""
+    for row in importlib.import_module("bench.peers").rows():
+        if not words or any(word in row.name for word in words):
+            yield row
+
+
 def main(arguments: list[str]) -> int:
     """Print the table, or JSON lines with ``--json``; 1 if a target was missed."""
-    as_json = "--json" in arguments
+    as_json, with_peers = "--json" in arguments, "--peers" in arguments
     words = [argument for argument in arguments if not argument.startswith("-")]
     widths = [44, 10, 10, 8, 9, 16, 7, 0]
     os.environ.pop(
@@ -46,7 +53,7 @@ def main(arguments: list[str]) -> int:
         )
         print(_line(HEADINGS, widths))
     missed = 0
-    for row in rows(words):
+    for row in (peers_rows if with_peers else rows)(words):
         missed += row.ok is False
         if as_json:
             import attrs
