@@ -33,9 +33,7 @@ def rows(words: list[str]) -> Iterator[Row]:
 
 def peers_rows(words: list[str]) -> Iterator[Row]:
     """The rows of the comparison with peers, or those whose name has one of the words."""
-    for row in importlib.import_module("bench.peers").rows():
-        if not words or any(word in row.name for word in words):
-            yield row
+    yield from importlib.import_module("bench.peers").rows(words)
 
 
 def main(arguments: list[str]) -> int:

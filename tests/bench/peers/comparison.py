@@ -80,11 +80,12 @@ WORKS = (
 )
 
 
-def rows() -> Iterator[Row]:
-    """The rows of the table."""
+def rows(words: list[str]) -> Iterator[Row]:
+    """The rows of the table, or those of the works whose name has one of the words."""
     environment = Environment(FOLDER)
     for work in WORKS:
-        yield from compare(work, environment)
+        if not words or any(word in work.name for word in words):
+            yield from compare(work, environment)
 
 
 def compare(work: Work, environment: Environment, rounds: int = ROUNDS) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -59,15 +60,23 @@ class Environment:
         """
         python = self.python if self.python.exists() else Path(sys.executable)
         command = [str(python), str(SCRIPTS / f"{script}.py"), work, str(count), str(folder)]
-        return float(_output(command, _WORK_SECS).splitlines()[-1])
+        # The workers of some import the module of the work by its name; parsl starts a program of its own.
+        env = {
+            "PYTHONPATH": str(SCRIPTS),
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        return float(_output(command, _WORK_SECS, env).splitlines()[-1])
 
 
-def _output(command: list[str], timeout: float) -> str:
-    # The workers of some peers import the module of the work by its name.
-    env = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+def _output(command: list[str], timeout: float, env: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise PeerError(f"no answer within {timeout:g} s") from None
