@@ -40,7 +40,12 @@ def in_parsl(run: Callable[[], None], folder: str) -> float:
         encrypted=False,
         provider=LocalProvider(init_blocks=1, max_blocks=1),
     )
-    config = parsl.Config(executors=[executor], run_dir=folder, initialize_logging=False)
+    config = parsl.Config(
+        executors=[executor],
+        run_dir=folder,
+        initialize_logging=False,
+        strategy_period=0.1,  # workers are started in the first period, which is 5 s by default
+    )
 
     def whole() -> None:
         with parsl.load(config):

@@ -1,4 +1,7 @@
-"""The standard library's pool of processes; it waits at the end of each layer, and keeps nothing."""
+"""The standard library's pool of processes, forked where Python does so by itself.
+
+It waits at the end of each layer, and keeps nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import work
 
 def wide(count: int, folder: str) -> float:
     def run() -> None:
-        with work_pool() as pool:
+        with pool_of_processes() as pool:
             assert len([*pool.map(work.trivial, range(count))]) == count
 
     return work.seconds(run)
@@ -17,7 +20,7 @@ def wide(count: int, folder: str) -> float:
 
 def layered(count: int, folder: str) -> float:
     def run() -> None:
-        with work_pool() as pool:
+        with pool_of_processes() as pool:
             done: list[int] = []
             for layer in work.layers(count):
                 futures = [
@@ -30,7 +33,7 @@ def layered(count: int, folder: str) -> float:
     return work.seconds(run)
 
 
-def work_pool() -> ProcessPoolExecutor:
+def pool_of_processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(work.WORKERS)
 
 
