@@ -55,13 +55,21 @@ class Environment:
     def seconds(self, script: str, work: str, count: int, folder: Path) -> float:
         """What the script of a peer says that its work took.
 
+        Args:
+            script: its module beside this file.
+            work: what it is to do.
+            count: how many nodes or calls.
+            folder: a new folder for what it keeps, its temporary files included.
+
         Raises:
             PeerError: it ended with an error.
         """
         python = self.python if self.python.exists() else Path(sys.executable)
         command = [str(python), str(SCRIPTS / f"{script}.py"), work, str(count), str(folder)]
         # The workers of some import the module of the work by its name; parsl starts a program of its own.
+        folder.mkdir()
         env = {
+            "TMPDIR": str(folder),
             "PYTHONPATH": str(SCRIPTS),
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
         }
