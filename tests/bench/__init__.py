@@ -1,7 +1,8 @@
 """Benchmarks: furu against bare references that do the same work, in one run, alternately.
 
 `make bench` runs all of them and prints a table; `make bench ARGS="plan"` those whose module or row
-name contains a word. To add some, put a module ``bench_<subject>.py`` beside this file with::
+name contains a word; `make bench BENCH_DIR=/dev/shm` measures on another disk. `make bench-peers` sets
+furu beside other libraries (`bench.peers`). To add some, put a module ``bench_<subject>.py`` beside this file with::
 
     from bench import Row
 
