@@ -24,6 +24,12 @@ rows = [
 ]
 print(json.dumps([attrs.asdict(row) for row in rows]))
 """
+STORE = """
+import json
+import attrs
+from bench import bench_store
+print(json.dumps([attrs.asdict(row) for row in bench_store.rows(30)]))
+"""
 BARE = """
 import json, os, sys
 from bench.files import load_node, make_node
@@ -57,6 +63,18 @@ def test_a_peer_that_cannot_be_installed_has_a_row_that_says_so(tmp_path: Path) 
     }
     for row in others:
         assert row["note"].startswith("not installed: "), row
+
+
+def test_the_store_of_many_results_has_its_rows_in_a_small_size(tmp_path: Path) -> None:
+    rows = run(STORE, tmp_path)
+    assert [row["name"].partition(": ")[2] for row in rows][2:] == [
+        "furu ls --count",
+        "furu verify",
+        "furu verify --deep",
+        "furu rm",
+        "furu rm --undo",
+    ]
+    assert rows[0]["measured"] * 30 == 60 + 3  # two for each, and three folders that all share
 
 
 def test_bare_references_write_what_furu_and_they_themselves_can_read(tmp_path: Path) -> None:

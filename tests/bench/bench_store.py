@@ -1,0 +1,79 @@
+"""A store of 100,000 trivial results: what it takes up, and commands over all of it.
+
+The bare reference lists the class's folder and reads all records once. Seconds are the wall's, those
+of the start of a command included.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.row import Row
+
+COUNT = 100_000
+FILL = """
+import sys
+from bench.trivial import Trivial
+from furu_core import use_settings
+store, begin, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with use_settings(path=store, log_level="ERROR"):
+    for index in range(begin, end):
+        Trivial(index=index).get()
+"""
+
+
+def fill(store: Path, count: int) -> None:
+    """Compute the nodes in two processes."""
+    command = [sys.executable, "-c", FILL, str(store)]
+    paths = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    halves = [(0, count // 2), (count // 2, count)]
+    processes = [subprocess.Popen([*command, *map(str, half)], env=paths) for half in halves]
+    for process in processes:
+        if process.wait() != 0:
+            raise RuntimeError(f"{process.args} failed")
+
+
+def furu(store: Path, *arguments: str) -> float:
+    """Seconds of a command on a store."""
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "furu_core", *arguments],
+        env=os.environ | {"FURU_PATH": str(store)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - began
+
+
+def read_all(store: Path) -> float:
+    """Seconds of listing the folders and reading all records, without furu."""
+    began = time.perf_counter()
+    for folder, _, names in os.walk(store / "data"):
+        for name in names:
+            with open(f"{folder}/{name}", "rb") as file:
+                file.read()
+    return time.perf_counter() - began
+
+
+def rows(count: int = COUNT) -> Iterator[Row]:
+    """What the store takes up for each node, and the times of commands over all nodes."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder, "store")
+        fill(store, count)
+        found = [path.lstat() for path in (store / "data").rglob("*")]
+        many = f"{count:,} nodes"
+        yield Row(f"{many}: inodes of each", len(found) / count, unit="files", limit=2.01)
+        disk = sum(one.st_blocks for one in found) * 512 / count / 1024
+        yield Row(f"{many}: disk of each", disk, unit="KiB", limit=8.1)
+        bare = min(read_all(store) for _ in range(3))
+        yield Row(f"{many}: furu ls --count", furu(store, "ls", "--count"), bare)
+        yield Row(f"{many}: furu verify", furu(store, "verify"), bare)
+        yield Row(f"{many}: furu verify --deep", furu(store, "verify", "--deep"), bare)
+        yield Row(f"{many}: furu rm", furu(store, "rm", "--yes", "Trivial"), bare)
+        yield Row(f"{many}: furu rm --undo", furu(store, "rm", "--undo"), bare)
