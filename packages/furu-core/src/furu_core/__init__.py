@@ -5,13 +5,12 @@ Glossary:
     node: a config as a part of a graph; the configs in its fields are its dependencies
     hash: the digest of a config's class name and fields, by which its result is found
     artifact: the folder with what a node's code made; it is there if and only if it is complete
-    record: the file of an attempt or artifact that tells all that furu knows of it
-    manifest: the part of a record that loading needs: the result, and all files with their digests
+    record: the file of an attempt or artifact that tells all that furu knows of it; the part that
+        loading needs, the result and all files with their digests, is its manifest
     codec: what stores values of some types in files of its own format
     store: the folder of all artifacts, attempts and runs, `FURU_PATH`
     attempt: one try to compute a node; it has a number, and a folder that becomes the artifact
     spool: the file that a running node prints to, used for one node after the other
-    removal: what was removed at once and can be put back, a folder in the store's trash
     lease: how long an attempt's holder, the process that computes, may show no sign of life
     checkpoint: what a node's code leaves for the node's next attempt
     submission: the scheduler's job that is to compute a node
