@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "hash": "3fa9c1" + 26 * "0",
     "log": Path("/data/furu/furu.log"),
     "holder": "process 7 on host",
+    "owner": "ada",
     "waited": 2.5,
     "asker": "Report(aaaaaa)",
     "cycle": ("A(1)", "B(2)", "A(1)"),

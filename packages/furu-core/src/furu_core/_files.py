@@ -39,7 +39,15 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: it is not there, or cannot be read.
     """
-    descriptor = os.open(path, _READ)
+    return read_open_file(os.open(path, _READ))
+
+
+def read_open_file(descriptor: int) -> bytes:
+    """What is left to read of an open file, which is closed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         data = os.read(descriptor, _CHUNK)
         while more := os.read(descriptor, max(_CHUNK, len(data))):
@@ -49,18 +57,21 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         os.close(descriptor)
 
 
-def write_file(path: str | os.PathLike[str], data: bytes, *, sync: bool = False) -> None:
+def write_file(
+    path: str | os.PathLike[str], data: bytes, *, sync: bool = False, mode: int = 0o666
+) -> None:
     """Write a file that no process reads yet, in place of one that is there.
 
     Args:
         path: the file.
         data: its whole contents.
         sync: have the system write it to the disk as well.
+        mode: who may do what with it, as far as the umask allows.
 
     Raises:
         OSError: it cannot be written whole: the disk is full, for instance.
     """
-    descriptor = os.open(path, _WRITE, 0o666)
+    descriptor = os.open(path, _WRITE, mode)
     try:
         view = memoryview(data)
         while view:  # on a disk that is nearly full, a part is written before the error comes
@@ -77,6 +88,7 @@ def replace_file(
     *,
     sync: bool = False,
     staging: str | os.PathLike[str] | None = None,
+    mode: int = 0o666,
 ) -> None:
     """Replace a whole file, so that readers see either the old contents or the new ones.
 
@@ -87,13 +99,14 @@ def replace_file(
             what was synced.
         staging: a folder of the same filesystem to write it in first; None for its own. If another
             process removed that folder, writing fails before anything appears at `path`.
+        mode: as for `write_file`.
 
     Raises:
         OSError: it cannot be written; the old contents are still there.
     """
     temporary = _temporary(path, staging)
     try:
-        write_file(temporary, data, sync=sync)
+        write_file(temporary, data, sync=sync, mode=mode)
         if not move_file(temporary, path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), temporary)
     except BaseException:

@@ -168,12 +168,19 @@ class RecordFormat(Generic[R]):
 
     # Records in files
 
-    def read(self, path: str | os.PathLike[str], *, wait_secs: float = 0.0) -> R:
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        wait_secs: float = 0.0,
+        reader: Callable[[str | os.PathLike[str]], bytes] = read_file,
+    ) -> R:
         """The record in a file.
 
         Args:
             path: the file.
             wait_secs: seconds to wait until it is visible, as on a network filesystem.
+            reader: gives the contents of the file; `read_trusted` for records that say what is run.
 
         Raises:
             FileNotFoundError: it is not there.
@@ -181,7 +188,7 @@ class RecordFormat(Generic[R]):
             FuruStoreError: it cannot be read.
         """
         try:
-            data = once_visible(lambda: read_file(path), wait_secs)
+            data = once_visible(lambda: reader(path), wait_secs)
         except FileNotFoundError:
             raise
         except (IsADirectoryError, NotADirectoryError) as error:
@@ -190,19 +197,26 @@ class RecordFormat(Generic[R]):
             raise store_error(error, path, doing="read") from error
         return self.from_bytes(data, path)
 
-    def replace(self, path: str | os.PathLike[str], record: R, *, sync: bool = False) -> None:
+    def replace(
+        self,
+        path: str | os.PathLike[str],
+        record: R,
+        *,
+        sync: bool = False,
+        mode: int = 0o666,
+    ) -> None:
         """Write a record in place of the one that is there, if there is one.
 
         Args:
             path: the file.
             record: the record.
-            sync: see `replace_file`.
+            sync, mode: see `replace_file`.
 
         Raises:
             FuruStoreError: it cannot be written.
         """
         with store_errors(path):
-            replace_file(path, self.to_bytes(record), sync=sync)
+            replace_file(path, self.to_bytes(record), sync=sync, mode=mode)
 
     def create(self, path: str | os.PathLike[str], record: R, *, sync: bool = False) -> bool:
         """Write a record unless one is there; of several processes that do so, one succeeds.

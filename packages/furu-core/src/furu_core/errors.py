@@ -13,6 +13,7 @@
     │   └── FuruNoFolder                    `furu_dir` of an object that has none yet
     ├── FuruStoreError                      the store cannot be read or written (full, read-only)
     │   ├── FuruDamagedRecord               a record that is not what was written
+    │   ├── FuruUntrustedFile               a file of somebody whose code is not to be run
     │   └── FuruFormatError                 a record of another furu, in a format not read here
     ├── FuruNodeError                       a node that has no result
     │   ├── FuruComputeError                its code raised
@@ -71,6 +72,7 @@ __all__ = [
     "FuruSpecMismatch",
     "FuruStoreError",
     "FuruSuperseded",
+    "FuruUntrustedFile",
     "FuruUsageError",
     "FuruValidationError",
     "FuruValueError",
@@ -194,6 +196,25 @@ class FuruFormatError(FuruStoreError):
         super().__init__(message, path=path, hint=hint)
         self.found = found
         self.known = known
+
+
+class FuruUntrustedFile(FuruStoreError):
+    """A file that may run code when it is loaded, of somebody whom `FURU_TRUST_PICKLES` does not name.
+
+    Attributes:
+        owner: the name of the user whose file it is.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        owner: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.owner = owner
 
 
 class FuruNodeError(FuruError):

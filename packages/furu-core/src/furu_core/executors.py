@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from furu_core._text import duration as duration
     from furu_core._text import nearest as nearest
     from furu_core._text import size as size
+    from furu_core._trust import OWNER_WRITES as OWNER_WRITES
+    from furu_core._trust import read_trusted as read_trusted
     from furu_core._waker import Waker as Waker
     from furu_core.planning import *  # noqa: F403
     from furu_core.workers import *  # noqa: F403
@@ -89,6 +91,7 @@ else:
             "._output._logging": "console_through",
             "._plugins": "InstalledPlugin",
             "._record_format": "RecordFormat",
+            "._trust": "OWNER_WRITES read_trusted",
             "._waker": "Waker",
             "._text": "count did_you_mean duration nearest size",
         },

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import attrs
 import furu_core.workers
 from furu_core.errors import FuruStoreError, FuruUsageError
 from furu_core.executors import JobTimes, RecordFormat
+from furu_core.executors import OWNER_WRITES, RecordFormat, read_trusted
 from furu_core.workers import adopt_provenance, this_process
 from furu_slurm import _commands
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
@@ -177,11 +179,16 @@ def write_job_environment(run_folder: Path) -> Path:
         provenance=workers.process_provenance().record,
     )
     path = run_folder / FILE
-    _SUBMITTER.replace(path, record)
+    _SUBMITTER.replace(path, record, mode=OWNER_WRITES)
     return path
 
 
-def restore_job_environment(run_folder: Path, *, patience_secs: float = VISIBLE_SECS) -> None:
+def restore_job_environment(
+    run_folder: Path,
+    *,
+    patience_secs: float = VISIBLE_SECS,
+    environ: Mapping[str, str] | None = None,
+) -> None:
     """Give this process the submitter's import paths, working directory, settings and provenance.
 
     It must not have imported any code of the user yet. On a network filesystem the run's folder may
@@ -190,16 +197,19 @@ def restore_job_environment(run_folder: Path, *, patience_secs: float = VISIBLE_
     Args:
         run_folder: the run's folder.
         patience_secs: how long to wait for it.
+        environ: of a job that has yet to learn its settings; else None.
 
     Raises:
         FuruStoreError: this machine does not see the run's folder or the store.
+        FuruUntrustedFile: the record is of somebody whose code is not to be run.
         FuruUsageError: it does not see the working directory.
         FuruDamagedRecord, FuruFormatError: the record is damaged, or another furu wrote it.
     """
     here = this_process().host
     path = run_folder / FILE
     try:
-        record = _SUBMITTER.read(path, wait_secs=patience_secs)
+        reader = partial(read_trusted, environ=environ)
+        record = _SUBMITTER.read(path, wait_secs=patience_secs, reader=reader)
     except FileNotFoundError as error:
         raise FuruStoreError(
             f"{here} cannot read {path}, where the run's environment is: {error.strerror}",

@@ -36,10 +36,10 @@ def main(args: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         path = Path(args[0])
-        payload = read_payload(path, wait_secs=VISIBLE_SECS)
+        payload = read_payload(path, wait_secs=VISIBLE_SECS, environ=os.environ)
         place = args[1] if len(args) > 1 else os.environ.get("SLURM_ARRAY_TASK_ID", "0")
         enter_job(payload.token, payload.time_min)
-        restore_job_environment(payload.run_folder)
+        restore_job_environment(payload.run_folder, environ=os.environ)
         return _function_of(payload)(payload, int(place)) or 0
     except FileNotFoundError as error:
         where = this_process().host

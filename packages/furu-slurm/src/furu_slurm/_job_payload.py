@@ -9,13 +9,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 import furu_core.workers
-from furu_core.executors import RecordFormat, store_errors
+from furu_core.executors import OWNER_WRITES, RecordFormat, read_trusted, store_errors
 
 MAIN: Final = "furu_slurm._job_main"
 
@@ -74,22 +75,27 @@ def write_payload(payload: JobPayload) -> None:
     path = payload.path
     with store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    PAYLOAD.replace(path, payload, sync=True)
+    PAYLOAD.replace(path, payload, sync=True, mode=OWNER_WRITES)
 
 
-def read_payload(path: Path, *, wait_secs: float = 0.0) -> JobPayload:
+def read_payload(
+    path: Path, *, wait_secs: float = 0.0, environ: Mapping[str, str] | None = None
+) -> JobPayload:
     """Read the payload of a submission.
 
     Args:
         path: of `payload_file`.
         wait_secs: how long to wait for the file, which a network filesystem may show late.
+        environ: of a job that has yet to learn its settings; else None.
 
     Raises:
         FileNotFoundError: it is not there.
         FuruDamagedRecord, FuruFormatError: it is damaged, or another furu wrote it.
+        FuruUntrustedFile: it is of somebody whose code is not to be run.
         FuruStoreError: it cannot be read.
     """
-    return PAYLOAD.read(path, wait_secs=wait_secs)
+    reader = partial(read_trusted, environ=environ)
+    return PAYLOAD.read(path, wait_secs=wait_secs, reader=reader)
 
 
 def job_command(payload: Path, *place: str) -> str:
@@ -104,4 +110,7 @@ def job_command(payload: Path, *place: str) -> str:
     # Without -P the working directory would come first in `sys.path`, and a user's json.py would hide
     # Python's own.
     start = [sys.executable, *flags, "-u", "-P", "-m", MAIN]
-    return shlex.join([*start, str(payload), *place])
+    # What the job reads first says what it is to run, so whom to trust is said before it reads anything.
+    name = "FURU_TRUST_PICKLES"
+    trust = furu_core.workers.settings_to_env(furu_core.settings())[name]
+    return shlex.join(["env", f"{name}={trust}", *start, str(payload), *place])

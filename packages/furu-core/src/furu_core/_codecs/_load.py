@@ -10,7 +10,7 @@ from furu_core._codecs._paths import Base
 from furu_core._files import read_file
 from furu_core._record_format import from_json
 from furu_core._store._manifest import NO_VALUE, DamagedArtifact, ResultEntry
-from furu_core.errors import FuruError, FuruFormatError, FuruResultError
+from furu_core.errors import FuruError, FuruFormatError, FuruResultError, FuruUntrustedFile
 
 if TYPE_CHECKING:
     from furu_core._codecs._codec import Codec
@@ -30,7 +30,8 @@ def load(entry: ResultEntry, staged: str, folder: str, value: Any = NO_VALUE) ->
         value: the JSON of a result that has no file.
 
     Raises:
-        FuruResultError: a class or codec that it needs cannot be imported here.
+        FuruResultError: a class or codec that it needs cannot be imported here, or it is a pickle of
+            somebody whose pickles are not loaded.
         FuruFormatError: a newer furu, or a newer codec, wrote it.
         DamagedArtifact: a file is missing or not what was written.
         OSError: the disk reports an error.
@@ -45,6 +46,8 @@ def load(entry: ResultEntry, staged: str, folder: str, value: Any = NO_VALUE) ->
         return _load(entry, staged, folder)
     except FileNotFoundError as error:
         raise DamagedArtifact(str(error.filename), "the file is missing") from None
+    except FuruUntrustedFile as error:
+        raise FuruResultError(error.message, hint=error.hint) from error
 
 
 def _load(entry: ResultEntry, staged: str, folder: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, BinaryIO, Final
 
+from furu_core import _trust
 from furu_core._codecs import _arrays
 from furu_core._codecs._paths import Base
 from furu_core._config import _class_names
@@ -48,11 +49,12 @@ def load(path: str, base: Base, elsewhere: LoadElsewhere) -> object:
     """The value that was pickled.
 
     Raises:
+        FuruUntrustedFile: it is of somebody whose pickles are not loaded.
         FuruResultError: a class cannot be imported, or refuses what was pickled.
         DamagedArtifact: the file is no complete pickle.
         OSError: the disk reports an error.
     """
-    with open(path, "rb") as file:
+    with open(_trust.open_trusted(path), "rb") as file:
         try:
             return _Unpickler(file, path, base, elsewhere).load()
         except (FuruError, DamagedArtifact, OSError, MemoryError):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _text
+from furu_core import _text, _trust
 from furu_core._codecs import _load, _registry
 from furu_core._codecs._exact import refuse_inexact
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
@@ -127,7 +127,7 @@ class _Store:
 
         path = f"{self.staged}{PICKLE_FILE}"
         try:
-            with open(path, "wb") as file:
+            with open(path, "wb", opener=_for_owner) as file:
                 _pickles.dump(value, file, self.base, self._elsewhere)
         except OSError as error:
             if error.errno is not None:
@@ -198,6 +198,8 @@ class _Store:
                 if not _registry.accepts(installed, value):
                     continue
                 codec.save(value, Path(f"{self.staged}{file}"))
+                if installed.distribution:  # it may be a kind of pickle
+                    _trust.keep_to_owner(f"{self.staged}{file}")
             except NotExact:
                 with suppress(FileNotFoundError):
                     os.unlink(f"{self.staged}{file}")
@@ -248,3 +250,7 @@ def _name(cls: type) -> str:
     if cls.__module__ == "builtins":
         return cls.__qualname__
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, _trust.OWNER_WRITES)

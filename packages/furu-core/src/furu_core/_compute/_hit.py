@@ -28,6 +28,7 @@ from furu_core.errors import (
     FuruMissingArtifact,
     FuruProtocolError,
     FuruResultError,
+    FuruUntrustedFile,
 )
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -272,12 +273,22 @@ def invalid_reason(obj: ConfigObject) -> str | None:
 
     Any exception from `_validate` means invalid, except a violation, which says nothing about the
     artifact.
+
+    Raises:
+        FuruResultError: `_validate` met a file of somebody whose pickles are not loaded.
     """
     if not overrides(type(obj), "_validate"):
         return None
+    from furu_core import _trust  # few classes validate
+
     with _context.validating(obj.furu_hash):
         try:
-            verdict = obj._validate()
+            with _trust.no_refusal_swallowed():
+                verdict = obj._validate()
+        except FuruUntrustedFile as error:  # which says nothing about the artifact either
+            raise FuruResultError(
+                error.message, node=short_name(obj), hash=obj.furu_hash, hint=error.hint
+            ) from error
         except (FuruProtocolError, FuruInvalidDependency):
             raise
         except Exception as error:  # noqa: BLE001 - any exception of the user's check means invalid

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 import attrs
 
+from furu_core import _trust
 from furu_core._config._class_names import resolve
 from furu_core._config._identity import nested
 from furu_core._files import store_error
@@ -71,7 +72,9 @@ class GraphWriter:
         self._places: dict[str, int] = {}
         self._pending: list[bytes] = []
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._fd = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _trust.OWNER_WRITES
+            )
             try:
                 self._end = self._resume()
             except BaseException:
@@ -183,6 +186,7 @@ class GraphReader:
             FuruValueError: a class differs from the writer's, so that hashes differ, or the place
                 holds no object.
             FuruFormatError: a newer furu wrote the file.
+            FuruUntrustedFile: it is of somebody whose code is not to be run.
             FuruStoreError: the file cannot be read.
         """
         records: dict[int, dict[str, Any]] = {}
@@ -242,7 +246,7 @@ class GraphReader:
 
     def _line_now(self, place: int) -> bytes | None:
         if self._fd is None:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = _trust.open_trusted(self._path)
             header = os.pread(self._fd, len(_HEADER) + 8, 0).partition(b"\n")
             if not header[1]:
                 self.close()

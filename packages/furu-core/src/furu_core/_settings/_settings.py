@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "FURU_"
 _STORE: Final = "furu-data"
 _REMOVED: Final = Path("(the working directory, which was removed)")
+TRUST_ALL: Final = "all"
+TRUST_OWN: Final = "own"
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # The prefix of furu's own variables for child processes, which carry the execution context.
@@ -62,6 +64,8 @@ class Settings:
         digest_limit: size in bytes above which a file of an artifact gets no digest.
         trash_days: days for which removed results can be put back; 0 removes them at once.
         durable: whether files are synced to the disk before they are published.
+        trust_pickles: whose files that run code when loaded are loaded: ``all``; ``own``; or names
+            of users, beside whom one's own are loaded always.
         extra: variables that installed backends own, by their full name.
 
     Example:
@@ -82,6 +86,7 @@ class Settings:
     digest_limit: int = 1 << 30
     trash_days: float = 7.0
     durable: bool = False
+    trust_pickles: frozenset[str] = frozenset({TRUST_ALL})
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
 
 
@@ -143,6 +148,54 @@ def _names(raw: Any, _base: Path) -> frozenset[str]:
     return frozenset(part for part in parts if part)
 
 
+class _NoTrust(ValueError):
+    """Names of which not all are users, and why."""
+
+
+def _trust(raw: Any, base: Path) -> frozenset[str]:
+    words = (TRUST_ALL, TRUST_OWN)
+    names = frozenset(name.lower() if name.lower() in words else name for name in _names(raw, base))
+    if not names or (len(names) > 1 and TRUST_ALL in names):
+        raise ValueError
+    for name in names.difference(words):
+        uid_of(name)
+    return names
+
+
+def uid_of(name: str) -> int:
+    """The id of a user.
+
+    Args:
+        name: the user's name, or the id in digits, which needs no list of users.
+
+    Raises:
+        ValueError: this machine knows no such user.
+    """
+    if name.isascii() and name.isdigit():
+        return int(name)
+    import pwd  # hardly any settings name users
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise _NoTrust(
+            f"{os.uname().nodename} knows no user {name!r}: `getent passwd {name}` would show it; an id "
+            "as `id -u` prints it does as well"
+        ) from None
+
+
+def trust_in(environ: Mapping[str, str]) -> frozenset[str]:
+    """What an environment alone says of `trust_pickles`, for a job that has yet to learn its settings.
+
+    Raises:
+        FuruSettingsError: the value is bad.
+    """
+    name = f"{PREFIX}TRUST_PICKLES"
+    raw = environ.get(name, TRUST_ALL)
+    found: frozenset[str] = _parse(name, raw, "trust_pickles", Path())
+    return found
+
+
 def _level(raw: Any, _base: Path) -> str:
     level = str(raw).strip().upper()
     if level not in LEVELS:
@@ -164,6 +217,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "digest_limit": (_count, "a number of bytes"),
     "trash_days": (_days, "a number of days, or 0 to remove at once"),
     "durable": (_flag, "1 or 0"),
+    "trust_pickles": (_trust, "all, own, or names of users separated by commas"),
 }
 
 _current: Settings | None = None
@@ -442,9 +496,10 @@ def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
     parse, expected = _KNOWN[key]
     try:
         value = parse(raw, base)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError) as error:
+        why = f" ({error})" if isinstance(error, _NoTrust) else ""
         raise FuruSettingsError(
-            f"{said} is {raw!r}, expected {expected}", hint="correct it or leave it out"
+            f"{said} is {raw!r}, expected {expected}{why}", hint="correct it or leave it out"
         ) from None
     if isinstance(value, Path) and not value.is_absolute():
         raise FuruSettingsError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -22,6 +22,7 @@ import furu_core
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import (
     COUNT,
+    OWNER_WRITES,
     SECONDS,
     RecordFormat,
     Roots,
@@ -30,6 +31,8 @@ from furu_core.executors import (
     named_roots,
     one_of,
     option,
+    read_file,
+    read_trusted,
 )
 from furu_core.workers import GraphReader, GraphWriter
 from furu_plan.runs import ControlledRunOptions
@@ -126,7 +129,8 @@ def write_request(folder: Path, request: Request, roots: Roots) -> None:
         places = tuple([writer.add(root) for root in roots.items])
     names = tuple([name if isinstance(name, int) else str(name) for name in roots.names])
     # The file is replaced atomically: a reader finds the earlier options or these.
-    _FORMAT.replace(folder / FILE, _RequestRecord(request, roots.shape.value, names, places))
+    record = _RequestRecord(request, roots.shape.value, names, places)
+    _FORMAT.replace(folder / FILE, record, mode=OWNER_WRITES)
     (folder / f"{_MARK}{digest(roots)}").touch()
 
 
@@ -136,21 +140,22 @@ def read_request(folder: Path) -> tuple[Request, Roots]:
     Raises:
         FuruExecutorError: the folder is not that of a run on a pool.
         FuruDamagedRecord, FuruFormatError: the request cannot be read.
+        FuruUntrustedFile: it is of somebody whose code is not to be run.
         FuruImportNameError, FuruValueError: the object of a root cannot be made any more.
     """
-    found = _read(folder)
+    found = _read(folder, read_trusted)  # specs are commands for the scheduler
     reader = GraphReader(folder / ROOTS)
     return found.request, _shaped(found, [reader.read(place) for place in found.places])
 
 
 def read_options(folder: Path) -> Request:
     """Read the options without the roots, for which the user's code would be imported."""
-    return _read(folder).request
+    return _read(folder, read_file).request
 
 
-def _read(folder: Path) -> _RequestRecord:
+def _read(folder: Path, reader: Callable[[str | os.PathLike[str]], bytes]) -> _RequestRecord:
     try:
-        return _FORMAT.read(folder / FILE)
+        return _FORMAT.read(folder / FILE, reader=reader)
     except FileNotFoundError:
         raise FuruExecutorError(
             f"{folder} is the folder of no run on a pool", hint=_FORMAT.next_step

@@ -21,7 +21,14 @@ from urllib.parse import quote
 
 import attrs
 
-from furu_core.executors import RecordFormat, list_folder, move_file, replace_file
+from furu_core.executors import (
+    OWNER_WRITES,
+    RecordFormat,
+    list_folder,
+    move_file,
+    read_trusted,
+    replace_file,
+)
 
 _MISSES: Final = 16  # after so many names in a row that others took, a listing is too old
 _READINGS: Final = 3  # listings in one call; after that other workers are simply faster
@@ -124,7 +131,8 @@ def enqueue(queue: QueueFolder, name: str, task: QueuedTask) -> None:
     Raises:
         OSError: it cannot be written; then the task is not queued.
     """
-    replace_file(f"{queue.todo}/{name}", TASK.to_bytes(task), staging=queue.withdrawn)
+    data = TASK.to_bytes(task)
+    replace_file(f"{queue.todo}/{name}", data, staging=queue.withdrawn, mode=OWNER_WRITES)
 
 
 def withdraw(queue: QueueFolder, name: str) -> bool:
@@ -227,9 +235,10 @@ class Claims:
 
         Raises:
             FileNotFoundError: the folder was taken away.
+            FuruUntrustedFile: it is of somebody whose code is not to be run.
             FuruStoreError: its file cannot be read, or is damaged.
         """
-        return TASK.read(self.path(name))
+        return TASK.read(self.path(name), reader=read_trusted)
 
     def clear(self, names: Iterable[str]) -> None:
         """Remove tasks whose report is written."""

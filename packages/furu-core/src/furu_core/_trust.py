@@ -1,0 +1,192 @@
+"""Whose files are loaded that run code when they are loaded: what `FURU_TRUST_PICKLES` says.
+
+A pickle runs whatever its writer put in it. The files of a queue and of a graph are JSON, but say which
+functions and classes are imported and called, and with what. So both pass through here, and nothing else
+opens them. By default all are loaded, at no cost.
+
+Where the setting says whose, all who could have put such a file there are asked for: its owner, the
+owner of its folder, and whoever may write to it. So furu creates these files writable for their owner
+alone, whatever the umask. Everything is asked of what was opened, so a file that is exchanged
+meanwhile makes no difference. What is refused is left as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from furu_core._files import read_open_file
+from furu_core._settings import _settings
+from furu_core.errors import FuruUntrustedFile
+
+# Of files that run code: nobody but the owner can change what is in them.
+OWNER_WRITES: Final = 0o644
+_ROOT: Final = 0  # can run anything as anybody anyway
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_PLAIN: Final = os.O_RDONLY | os.O_CLOEXEC
+_CAREFUL: Final = _PLAIN | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a writer
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+_last = threading.local()  # the last refusal in this thread, in `error`
+
+
+def open_trusted(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> int:
+    """Open a file that may run code when it is loaded, if its writer is trusted.
+
+    Args:
+        path: the file.
+        environ: where to look for the setting; None for the settings of this process.
+
+    Returns:
+        A descriptor for reading, which the caller closes. What is read from it is from the file that
+        was examined, whatever stands at the path by then.
+
+    Raises:
+        FuruUntrustedFile: `FURU_TRUST_PICKLES` names none of those who could have written it.
+        OSError: it is not there, or cannot be read.
+
+    Example:
+        >>> import os, tempfile
+        >>> from furu_core.codecs import open_trusted
+        >>> with tempfile.NamedTemporaryFile() as own, open(open_trusted(own.name), "rb") as file:
+        ...     file.read()
+        b''
+    """
+    named = _settings.settings().trust_pickles if environ is None else _settings.trust_in(environ)
+    if _settings.TRUST_ALL in named:
+        return os.open(path, _PLAIN)
+    where = os.fspath(path)
+    folder, name = os.path.split(where)
+    holder = os.open(folder or ".", _FOLDER)
+    try:
+        try:
+            descriptor = os.open(name, _CAREFUL, dir_fd=holder)
+        except OSError as error:
+            error.filename = where
+            if error.errno != errno.ELOOP:
+                raise
+            link = os.stat(name, dir_fd=holder, follow_symlinks=False)
+            raise _refused(
+                where, link.st_uid, named, "is a symbolic link, behind which anything may be",
+                hint=f"put the file itself there, or {_accept(named, None)}",
+            ) from None  # fmt: skip
+        try:
+            _examine(where, named, os.fstat(holder), os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+    finally:
+        os.close(holder)
+
+
+def read_trusted(
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None
+) -> bytes:
+    """The contents of a file that `open_trusted` opens.
+
+    Raises:
+        FuruUntrustedFile, OSError: as for `open_trusted`.
+    """
+    return read_open_file(open_trusted(path, environ=environ))
+
+
+@contextmanager
+def no_refusal_swallowed() -> Iterator[None]:
+    """Raise what `open_trusted` refused in the enclosed code, also where that code caught it.
+
+    Raises:
+        FuruUntrustedFile: it refused a file in this thread.
+    """
+    before, _last.error = getattr(_last, "error", None), None
+    try:
+        try:
+            yield
+        except Exception as error:
+            if _last.error in (None, error):
+                raise
+            raise _last.error from error
+        if _last.error is not None:
+            raise _last.error
+    finally:
+        _last.error = before
+
+
+def _examine(
+    path: str, named: frozenset[str], folder: os.stat_result, file: os.stat_result
+) -> None:
+    if not stat.S_ISREG(file.st_mode):
+        raise _refused(path, file.st_uid, named, "is no plain file", hint="what put it there?")
+    trusted = {_ROOT, os.geteuid()}
+    trusted |= {_settings.uid_of(name) for name in named - {_settings.TRUST_OWN}}
+    if file.st_uid not in trusted:
+        owner = user_name(file.st_uid)
+        raise _refused(
+            path, file.st_uid, named, f"belongs to {owner}",
+            hint=f"if you trust {owner} to run code as you, {_accept(named, file.st_uid)}",
+        )  # fmt: skip
+    if folder.st_uid not in trusted:
+        owner = user_name(folder.st_uid)
+        raise _refused(
+            path, file.st_uid, named,
+            f"is in a folder of {owner}, who can put there what was meant for something else",
+            hint=f"if you trust {owner} to run code as you, {_accept(named, folder.st_uid)}",
+        )  # fmt: skip
+    if file.st_mode & _OTHERS_WRITE:
+        import shlex  # what is not refused needs none
+
+        raise _refused(
+            path, file.st_uid, named, f"can be changed by others (mode {file.st_mode & 0o7777:o})",
+            hint=f"if you know that nobody did: chmod go-w {shlex.quote(path)}",
+        )  # fmt: skip
+
+
+def _refused(
+    path: str, uid: int, named: frozenset[str], why: str, *, hint: str
+) -> FuruUntrustedFile:
+    setting = ",".join(sorted(named))
+    owner = user_name(uid)
+    whose = "" if owner in why else f" of {owner}"
+    error = _last.error = FuruUntrustedFile(
+        f"{path}{whose} was not loaded, as that may run code: FURU_TRUST_PICKLES is {setting}, and the "
+        f"file {why}",
+        path=path,
+        owner=owner,
+        hint=hint,
+    )
+    return error
+
+
+def _accept(named: frozenset[str], uid: int | None) -> str:
+    """What to set to have it loaded."""
+    if uid is None:
+        return "set FURU_TRUST_PICKLES=all"
+    names = sorted({*named - {_settings.TRUST_OWN}, user_name(uid)})
+    return f"set FURU_TRUST_PICKLES={','.join(names)}"
+
+
+def keep_to_owner(path: str | os.PathLike[str]) -> None:
+    """Make a file of this user writable for nobody else, as `open_trusted` asks.
+
+    Raises:
+        OSError: it is not there, or belongs to somebody else.
+    """
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if mode & _OTHERS_WRITE:
+        os.chmod(path, mode & ~_OTHERS_WRITE)
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or the id in digits where this machine knows no name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
