@@ -11,15 +11,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
 import furu_core
-from furu_core.errors import FuruExecutorError
+from furu_core.errors import FuruExecutorError, FuruUntrustedFile
 from furu_core.executors import (
     COUNT,
     OWNER_WRITES,
@@ -33,6 +35,8 @@ from furu_core.executors import (
     option,
     read_file,
     read_trusted,
+    replace_file,
+    store_errors,
 )
 from furu_core.workers import GraphReader, GraphWriter
 from furu_plan.runs import ControlledRunOptions
@@ -41,6 +45,7 @@ from furu_slurm import Cluster, LocalCluster, SlurmCluster, SlurmSpec, Specs
 FILE: Final = "request.json"
 ROOTS: Final = "roots.jsonl"
 _MARK: Final = "same-as-"
+_log = logging.getLogger("furu.pool")
 
 #: Where the workers run.
 ClusterName: TypeAlias = Literal["slurm", "local"]
@@ -125,6 +130,7 @@ def write_request(folder: Path, request: Request, roots: Roots) -> None:
     Raises:
         OSError, FuruStoreError: the folder cannot be written.
     """
+    _take_over(folder / ROOTS)
     with GraphWriter(folder / ROOTS) as writer:
         places = tuple([writer.add(root) for root in roots.items])
     names = tuple([name if isinstance(name, int) else str(name) for name in roots.names])
@@ -146,6 +152,25 @@ def read_request(folder: Path) -> tuple[Request, Roots]:
     found = _read(folder, read_trusted)  # specs are commands for the scheduler
     reader = GraphReader(folder / ROOTS)
     return found.request, _shaped(found, [reader.read(place) for place in found.places])
+
+
+def _take_over(path: Path) -> None:
+    """Put a copy of one's own in place of a file that another user wrote, who began the run."""
+    with store_errors(path), suppress(FileNotFoundError):  # a new run has none
+        if path.stat().st_uid != os.geteuid():
+            replace_file(path, read_trusted(path), mode=OWNER_WRITES)
+
+
+def is_trusted(folder: Path) -> bool:
+    """Whether this user may go on with a run: whether those who wrote its request are trusted."""
+    try:
+        read_trusted(folder / FILE)
+    except FuruUntrustedFile as error:
+        _log.warning("%s is left alone and not gone on with: %s", folder.name, error)
+        return False
+    except OSError:
+        pass  # whoever reads it next says what is wrong
+    return True
 
 
 def read_options(folder: Path) -> Request:

@@ -38,6 +38,7 @@ from furu_slurm import (
 from furu_slurm_pool._controller._recovery import RecoveryReader, tasks_left_in
 from furu_slurm_pool._controller._request import (
     Request,
+    is_trusted,
     lock_of,
     read_request,
     same_runs,
@@ -150,6 +151,8 @@ def unfinished_run(roots: Roots, where: Path | None) -> tuple[Path, Leader] | No
     for folder in same_runs(where or runs_folder(), roots):
         before = current_leader(str(folder))
         if before is None or before.ended in (RunState.DONE, RunState.FAILED):
+            continue
+        if not is_trusted(folder):
             continue
         refuse_if_alive(folder, before)
         return folder, before
