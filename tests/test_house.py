@@ -143,6 +143,82 @@ def test_every_package_has_a_short_glossary() -> None:
     assert terms == sorted(set(terms)), "a term means the same in all packages: give it one line"
 
 
+# Modules whose loaders run what they load, and who may import them: what they load is from a file that
+# furu_core._trust opened, or from the pipe between a process and its own child.
+UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "torch", "shelve", "marshal"}
+UNPICKLING = {
+    "furu_core._codecs._pickles": "a file that furu_core._trust opened",
+    "furu_core._forms._node_pickle": "the pipe to a child",
+    "furu_core._processes._messages": "the pipe to a child",
+}
+
+
+def unpickling(module: sources.Module) -> bool:
+    """Whether a module could unpickle: it imports what can, or has NumPy or pandas do so."""
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Import(names=names):
+                found = {one.name.partition(".")[0] for one in names}
+            case ast.ImportFrom(module=str(source), level=0):
+                found = {source.partition(".")[0]}
+            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(str(name))]):
+                found = {name.partition(".")[0]}
+            case ast.keyword(arg="allow_pickle", value=value):
+                found = set() if ast.unparse(value) == "False" else {"pickle"}
+            case ast.Attribute(attr="read_pickle"):
+                found = {"pickle"}
+            case _:
+                continue
+        if found & UNPICKLERS:
+            return True
+    return False
+
+
+def opened(module: sources.Module) -> set[str]:
+    """What a module opens, as it is written."""
+    return {
+        ast.unparse(node.args[0])
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "os.open", "read_file")
+    }
+
+
+def test_only_what_is_trusted_is_unpickled() -> None:
+    modules = [one for one in workspace() if one.package != "furu_testing"]
+    assert {one.name for one in modules if unpickling(one)} == UNPICKLING.keys()
+    opening = {one.name: opened(one) for one in modules if one.name in UNPICKLING}
+    trusted = opening.pop("furu_core._codecs._pickles")
+    assert trusted == {"_trust.open_trusted(path)"}
+    assert not any(opening.values()), "what is unpickled here comes from no file"
+
+
+def test_what_is_packed_for_a_child_is_unpacked_from_its_pipe_alone() -> None:
+    users = {
+        one.name
+        for one in workspace()
+        if any(isinstance(node, ast.Name) and node.id == "Unpacker" for node in ast.walk(one.tree))
+    }
+    # The second one makes again what a pickle of a deep graph holds, which was trusted by then.
+    assert users == {"furu_core._processes._node_server", "furu_core._forms._pack"}
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import pickle", True),
+        ("def f():\n    from torch.serialization import load", True),
+        ("import importlib\nimportlib.import_module('joblib')", True),
+        ("np.load(file, allow_pickle=some)", True),
+        ("pandas.read_pickle(file)", True),
+        ("np.load(file, allow_pickle=False)", False),
+        ("from furu_core._codecs import _pickles", False),
+    ],
+)
+def test_what_unpickles_is_found(tmp_path: Path, line: str, found: bool) -> None:
+    (module,) = tree(tmp_path, {"furu_a/_one.py": line})
+    assert unpickling(module) is found
+
+
 def tree(root: Path, files: dict[str, str]) -> list[sources.Module]:
     """Write the source of packages, each file below the folder of its package, and read it."""
     for name, text in files.items():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from kept_results import changed, load, store
 
+from furu_core import use_settings
 from furu_core._codecs import _registry
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruFormatError, FuruResultError
@@ -38,6 +39,29 @@ CODEC = """
 
         def load(self, path, version):
             return Fraction(path.read_text())
+"""
+
+
+# It leaves a file that the group may change, and opens it by the function that asks.
+PICKLING = """
+    import os, pickle
+    from fractions import Fraction
+    from furu_core.codecs import Codec, open_trusted
+
+    class FractionCodec(Codec):
+        name = "fraction"
+        suffix = ".frac"
+
+        def accepts(self, value):
+            return type(value) is Fraction
+
+        def save(self, value, path):
+            path.write_bytes(pickle.dumps(value))
+            path.chmod(0o664)
+
+        def load(self, path, version):
+            with open(open_trusted(path), "rb") as file:
+                return pickle.load(file)
 """
 
 
@@ -101,6 +125,23 @@ def test_a_codec_of_another_distribution_is_asked_first(install: Install, folder
     )
     assert stored.entry.distribution == "fraction-codec"
     assert load(stored, folder, folder.parent) == Fraction(1, 3)
+
+
+@pytest.mark.parametrize("holds", [lambda one: one, lambda one: [one, 1], Holder])
+def test_a_codec_that_pickles_asks_whose_file_it_is(
+    holds: Callable[[Fraction], Any], install: Install, folder: Path
+) -> None:
+    install("fraction-codec", PICKLING)
+    with use_settings(trust_pickles="own"):
+        stored = store(holds(Fraction(1, 3)), folder, folder.parent)
+        (file,) = folder.glob("*.frac")
+        assert file.stat().st_mode & 0o777 == 0o644
+        load(stored, folder, folder.parent)
+        file.chmod(0o664)
+        with pytest.raises(FuruResultError, match="can be changed by others") as caught:
+            load(stored, folder, folder.parent)
+    assert str(file) in str(caught.value)
+    load(stored, folder, folder.parent)
 
 
 def test_parts_of_a_result_go_to_the_codec_too(install: Install, folder: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from furu_core.errors import FuruStoreError
+from furu_core import use_settings
+from furu_core.errors import FuruStoreError, FuruUntrustedFile
 from furu_slurm_pool._queue import _tasks
 from furu_slurm_pool._queue._tasks import TASK, Claims, QueuedTask, QueueFolder
 from furu_testing import wait_until
@@ -52,6 +53,29 @@ def test_a_task_is_read_as_it_was_queued(queue: QueueFolder) -> None:
     (name,) = claims.claim(1)
     assert claims.read(name) == task
     assert _tasks.hash_of(name) == "abc"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_task_of_somebody_whose_code_is_not_to_be_run_is_refused_and_left(
+    queue: QueueFolder,
+) -> None:
+    before = os.umask(0o002)
+    try:
+        fill(queue, 1)
+    finally:
+        os.umask(before)
+    claims = Claims(queue, "w1")
+    (name,) = claims.claim(1)
+    path = claims.path(name)
+    assert os.stat(path).st_mode & 0o777 == 0o644
+    with use_settings(trust_pickles="own"):
+        assert claims.read(name).offset == 1
+        os.chown(path, 54321, -1)
+        with pytest.raises(FuruUntrustedFile, match="belongs to 54321") as caught:
+            claims.read(name)
+    assert str(caught.value.path) == path
+    with use_settings(trust_pickles="54321"):
+        assert claims.read(name).offset == 1
 
 
 def test_tasks_are_claimed_in_the_order_of_queueing_by_a_worker_alone(queue: QueueFolder) -> None:

@@ -30,7 +30,7 @@ from furu_slurm import (
     write_job_environment,
 )
 from furu_slurm._environment import job_environment
-from furu_slurm._job_payload import payload_file, read_payload, write_payload
+from furu_slurm._job_payload import job_command, payload_file, read_payload, write_payload
 from furu_slurm.errors import FuruSlurmError
 from furu_testing import wait_until
 
@@ -184,6 +184,37 @@ def test_a_payload_is_read_as_it_was_written(tmp_path: Path) -> None:
     path.write_text('{"version": 3}')
     with pytest.raises(FuruFormatError, match="format version 3"):
         read_payload(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("given", ["jobs/tok.json", "environment.json"])
+@pytest.mark.parametrize("trust", ["own", "54321", "all"])
+def test_p8_a_job_runs_what_only_trusted_users_wrote(
+    given: str, trust: str, run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    payload = JobPayload("job_functions:report", run_folder, [[str(out), "0"]], token="tok")
+    # The jobs learn it from no file that others could have replaced.
+    with furu_core.use_settings(trust_pickles=trust):
+        write_job_environment(run_folder)
+        write_payload(payload)
+        command = job_command(payload.path, "0")
+    for path in (run_folder / "jobs/tok.json", run_folder / "environment.json"):
+        assert path.stat().st_mode & 0o022 == 0
+    os.chown(run_folder / given, 54321, -1)
+    environ = {name: value for name, value in os.environ.items() if "FURU_" not in name}
+    environ["SUBMITIT_EXECUTOR"] = "local"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environ, capture_output=True, text=True, check=False
+    )
+    if trust != "own":
+        assert done.returncode == 0, done.stderr
+        assert out.exists()
+        return
+    assert done.returncode == 1, done.stderr
+    assert not out.exists()
+    assert f"FuruUntrustedFile: {run_folder / given} " in done.stderr
+    assert "belongs to 54321" in done.stderr
 
 
 @pytest.mark.parametrize(
