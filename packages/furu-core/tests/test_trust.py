@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import pwd
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -12,19 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import furu_core
 from furu_core import Furu, use_settings
-from furu_core._codecs import _pickles
+from furu_core._codecs import _load, _pickles
 from furu_core._compute import _hit
 from furu_core._forms import _graph_file
 from furu_core._settings._settings import trust_in
 from furu_core._store._layout import node_paths
+from furu_core._store._manifest import ResultEntry
 from furu_core.codecs import open_trusted
 from furu_core.errors import FuruComputeError, FuruResultError, FuruSettingsError, FuruUntrustedFile
 from furu_core.workers import GraphReader, GraphWriter
 
-OTHER = 54321  # an id that no user has
+OTHER, THIRD = 54321, 54322  # ids that no user has
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 mine = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -126,14 +131,14 @@ def test_ones_own_results_are_loaded_whatever_the_setting(trusted: str) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("given", ["file", "folder", "both"])
+@pytest.mark.parametrize("what", ["file", "folder", "both"])
 def test_p1_a_result_of_somebody_else_is_refused_untouched_and_loaded_later(
-    given: str,
+    what: str,
 ) -> None:
     node, file = published()
-    if given != "folder":
+    if what != "folder":
         give(file)
-    if given != "file":
+    if what != "file":
         give(file.parent)
     data = furu_core.settings().path
     before = inventory(data)
@@ -354,3 +359,49 @@ def test_other_kinds_of_results_need_no_trust() -> None:
 class Halves(Furu[list[Fraction]]):
     def _create(self) -> list[Fraction]:
         return [Fraction(1, 2)]
+
+
+# All cases
+
+
+@needs_root
+@given(
+    owner=st.sampled_from([os.geteuid(), OTHER, THIRD]),
+    folder_of=st.sampled_from([os.geteuid(), OTHER, THIRD]),
+    mode=st.sampled_from([0o600, 0o644, 0o664, 0o646, 0o444, 0o466]),
+    linked=st.sampled_from(["", "hard", "symbolic"]),
+    trust=st.sampled_from(
+        ["all", "own", f"{OTHER}", f"{mine},{THIRD}", f"{OTHER},{THIRD}", "own,0"]
+    ),
+)
+def test_nothing_is_unpickled_unless_all_who_could_have_written_it_are_trusted(
+    owner: int, folder_of: int, mode: int, linked: str, trust: str
+) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder, aside = Path(made, "folder"), Path(made, "aside")
+        folder.mkdir()
+        path = folder / "result.pickle"
+        target = aside if linked else path
+        target.write_bytes(pickle.dumps(Mark()))
+        if linked == "hard":
+            os.link(aside, path)
+        elif linked:
+            path.symlink_to(aside)
+        give(target, owner)
+        target.chmod(mode)
+        give(folder, folder_of)
+        before = inventory(Path(made))
+        named = {os.geteuid(), *(int(name) for name in trust.split(",") if name.isdigit())}
+        expected = trust == "all" or (
+            {owner, folder_of} <= named and not mode & 0o022 and linked != "symbolic"
+        )
+        entry = ResultEntry("pickle", path.name)
+        if expected:
+            with trusting(trust):
+                assert _load.load(entry, f"{folder}/", str(folder)) == Mark()
+        else:
+            with trusting(trust, unpickled=False), pytest.raises(FuruResultError) as caught:
+                _load.load(entry, f"{folder}/", str(folder))
+            assert str(path) in str(caught.value)
+            assert trust.split(",", maxsplit=1)[0] in str(caught.value)
+        assert inventory(Path(made)) == before
