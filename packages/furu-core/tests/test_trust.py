@@ -66,7 +66,9 @@ class Checked(Marked):
     def _validate(self) -> bool:
         try:
             return bool(self.get() == Mark())
-        except Exception:
+        except Exception as error:  # as users write it
+            if self.number:
+                raise ValueError("it is bad") from error
             return False
 
 
@@ -178,8 +180,9 @@ def test_what_depends_on_a_refused_result_fails_and_neither_is_computed_again() 
 
 
 @needs_root
-def test_p1_a_refusal_within_validate_is_no_verdict() -> None:
-    node = Checked()
+@pytest.mark.parametrize("number", [0, 1])
+def test_p1_a_refusal_within_validate_is_no_verdict(number: int) -> None:
+    node = Checked(number=number)
     node.get()
     created.clear()
     give(node.furu_dir / ".furu.result.pickle")

@@ -15,8 +15,7 @@ import attrs
 
 import furu_core.workers
 from furu_core.errors import FuruStoreError, FuruUsageError
-from furu_core.executors import JobTimes, RecordFormat
-from furu_core.executors import OWNER_WRITES, RecordFormat, read_trusted
+from furu_core.executors import OWNER_WRITES, JobTimes, RecordFormat, read_trusted
 from furu_core.workers import adopt_provenance, this_process
 from furu_slurm import _commands
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import pwd
 from collections.abc import Iterable
 from typing import Final
 
 import click
 
-from furu_core import _text
+from furu_core import _text, _trust
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
@@ -199,7 +198,7 @@ def _list(*, as_json: bool) -> int:
             [
                 {
                     "removal": removal.name,
-                    "owner": _user(removal.owner),
+                    "owner": _trust.user_name(removal.owner),
                     "nodes": [_told(entry) for entry in _nodes(removal.entries())],
                 }
                 for removal in found
@@ -209,20 +208,13 @@ def _list(*, as_json: bool) -> int:
     for removal in found:
         for entry in _nodes(removal.entries()):
             click.echo(
-                f"{removal.name.partition('.')[0]}  {_user(removal.owner)}  {entry.hash[:12]}  {_class_name(entry)}"
+                f"{removal.name.partition('.')[0]}  {_trust.user_name(removal.owner)}  {entry.hash[:12]}  {_class_name(entry)}"
             )
     if found:
         click.echo("`furu rm --undo HASH` puts one back")
     else:
         click.echo("the trash is empty")
     return 0
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _empty(*, yes: bool, as_json: bool) -> int:
