@@ -5,8 +5,8 @@ Glossary:
     node: a config as a part of a graph; the configs in its fields are its dependencies
     hash: the digest of a config's class name and fields, by which its result is found
     artifact: the folder with what a node's code made; it is there if and only if it is complete
-    record: the file of an attempt or artifact that tells all that furu knows of it; the part that
-        loading needs, the result and all files with their digests, is its manifest
+    record: the file of an attempt or artifact that tells all that furu knows of it
+    manifest: the part of a record that loading needs: the result, and all files with their digests
     codec: what stores values of some types in files of its own format
     store: the folder of all artifacts, attempts and runs, `FURU_PATH`
     attempt: one try to compute a node; it has a number, and a folder that becomes the artifact
@@ -16,7 +16,6 @@ Glossary:
     submission: the scheduler's job that is to compute a node
     executor: what computes graphs of nodes, on this machine or elsewhere
     run: what an executor does for one call; it has an id and a folder
-    root: a node that a run was asked for
     worker: a process that computes nodes for a run
     spec key: the name of the kind of worker that a node asks for
     context: for which node, executor, run and spec key code runs
