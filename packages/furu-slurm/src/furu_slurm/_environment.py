@@ -17,7 +17,6 @@ import furu_core.workers
 from furu_core.errors import FuruStoreError, FuruUsageError
 from furu_core.executors import OWNER_WRITES, JobTimes, RecordFormat, read_trusted
 from furu_core.workers import adopt_provenance, this_process
-from furu_slurm import _commands
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
@@ -137,6 +136,8 @@ def job_times(job: JobEnvironment) -> JobTimes | None:
     """
     if job.cluster != "slurm":
         return None
+    from furu_slurm import _commands  # a job without Slurm asks nobody
+
     shown = _commands.show_job(job.job_id, timeout=_TIMES_SECS).out
     told = _TIMES.search(shown)
     if told is not None and int(told["restarts"]) == job.restarts:

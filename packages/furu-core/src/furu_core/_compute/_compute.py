@@ -24,7 +24,7 @@ from furu_core._context import _context
 from furu_core._forms import _python_text
 from furu_core._output import _capture, _logging, _spool
 from furu_core._settings import _settings
-from furu_core._store import _manifest, _places
+from furu_core._store import _manifest, _places, _record_file
 from furu_core._store._layout import CHECKPOINT, LOG_FILE, STAGED, USED, VIOLATIONS
 from furu_core.errors import (
     FuruComputeError,
@@ -352,6 +352,7 @@ def _story(
     if earlier:
         more["earlier"] = [_records.RECORD.to_json(past) for past in earlier]
     more["provenance"] = _provenance.stored_digest()
+    more["claim"] = _record_file.digest(attempt.claim).decode()
     return _records.story_bytes(AttemptStatus.PUBLISHED, AttemptEnd(time.time()), more)
 
 

@@ -168,7 +168,9 @@ def _record_of(cls: StoredClass, paths: NodePaths) -> tuple[bytes, bytes]:
         text = json.dumps(told["provenance"], ensure_ascii=False).encode("utf-8", "replace")
         story["provenance"] = _provenance.store_text(text)
     story["upgraded_from"] = 1
-    return _line(began), _compact(story).encode("ascii")
+    claim = _line(began)
+    story["claim"] = _record_file.digest(claim).decode()
+    return claim, _compact(story).encode("ascii")
 
 
 def _began(cls: StoredClass, paths: NodePaths, told: dict[str, Any]) -> dict[str, Any]:

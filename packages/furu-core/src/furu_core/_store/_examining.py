@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from furu_core._files import read_file
-from furu_core._store import _format1, _manifest
+from furu_core._store import _format1, _manifest, _record_file
 from furu_core._store._layout import RECORD_FILE, STAGED
 from furu_core._store._manifest import DamagedArtifact, Manifest
 from furu_core._store._record_file import RecordFile
@@ -96,8 +96,12 @@ def _read_record(folder: str, found: Examined, *, deep: bool) -> bool:
     found.manifest = _manifest.of_record(found.record, path)
     if found.manifest is None:
         found.unreadable.append(DamagedArtifact(path, "its end cannot be seen from here yet"))
-    elif deep and found.manifest.digest != _manifest.digest_again(found.record.manifest):
-        found.damage.append(DamagedArtifact(path, "the digest of the result does not fit it"))
+    elif deep:
+        if found.manifest.digest != _manifest.digest_again(found.record.manifest):
+            found.damage.append(DamagedArtifact(path, "the digest of the result does not fit it"))
+        then = json.loads(found.record.story).get("claim", "")
+        if then and then != _record_file.digest(found.record.claim).decode():
+            found.damage.append(DamagedArtifact(path, "its first line is not what was written"))
     return True
 
 
