@@ -102,16 +102,19 @@ class NodeLog:
         _here.set(self._outer)
         with _lock:
             _open_logs.remove(self)
-            if not _open_logs:
+            if not _open_logs and not self._stays():
                 _stop_listening()
             self._give_back_streams()
         with self._lock:
             self._copy_native()
             self._fd = -1
-        with suppress(OSError):  # a log that cannot be tidied or kept must not fail a node
-            _keep_last_states(self._spool.fd, self.path)
-        with suppress(OSError):
-            self._spool.keep_as(self._log)
+        if not self._spool.is_empty():
+            with suppress(OSError):  # a log that cannot be tidied or kept must not fail a node
+                _keep_last_states(self._spool.fd, self.path)
+            with suppress(OSError):
+                self._spool.keep_as(self._log)
+            if not self._spool.usable:
+                _release()  # nobody writes to the log of a node that has ended
 
     @property
     def is_open(self) -> bool:
@@ -223,15 +226,19 @@ class NodeLog:
         _stack.remove(self)
         if not _stack:
             self.catch_up()
-            _leave_crashes()
-            originals.give_back()
-            os.environ.pop(LOG_VARIABLE, None)
+            if not self._stays():
+                _give_back()
         elif was_top:
             _stack[-1].point_here()
 
+    def _stays(self) -> bool:
+        """Whether descriptors and handlers stay here for the next node, which begins at once."""
+        return _keeps and self.scope == "process" and not self.echo
+
     def point_here(self) -> None:
         """Point the process's descriptors here, at the start and again after an inner node."""
-        os.environ[LOG_VARIABLE] = self.path
+        if os.environ.get(LOG_VARIABLE) != self.path:
+            os.environ[LOG_VARIABLE] = self.path
         _context.prepare_fork_servers()
         fd = self._fd
         if self.echo:
@@ -377,14 +384,49 @@ _handler.setFormatter(logging.Formatter(FORMAT))
 _root_level: int | None = None
 _threads_followed = False
 _reports_crashes = False
+_keeps = False
 
 
 def _report_crashes() -> None:
     """Let `faulthandler` write to the log where the interpreter crashed, such as by a segfault."""
     global _reports_crashes
-    if 2 in originals.fds and not faulthandler.is_enabled():
+    if 2 in originals.fds and (_reports_crashes or not faulthandler.is_enabled()):
         faulthandler.enable(file=2)  # descriptor 2 leads to the log of the node being computed
         _reports_crashes = True
+
+
+def keep_between_nodes() -> None:
+    """Let output lead to the log of the node that ends until the next one begins, or `let_go`.
+
+    For a worker whose next node begins at once: giving all back and taking it again costs more than
+    the code of a brief node. What furu itself says meanwhile goes to the console all the same.
+    """
+    global _keeps
+    _keeps = True
+
+
+def let_go() -> None:
+    """Let output lead again to where it led before the nodes that have ended."""
+    global _keeps
+    if not _keeps:
+        return
+    _keeps = False
+    _release()
+
+
+def _release() -> None:
+    with _lock:
+        if not _stack and originals.taken:
+            _console.flush_streams()
+            _give_back()
+        if not _open_logs:
+            _stop_listening()
+
+
+def _give_back() -> None:
+    _leave_crashes()
+    originals.give_back()
+    os.environ.pop(LOG_VARIABLE, None)
 
 
 def _leave_crashes() -> None:
@@ -416,6 +458,8 @@ def has_other_handlers() -> bool:
 def _listen() -> None:
     global _root_level
     root = logging.getLogger()
+    if _handler in root.handlers:  # it stayed after the last node
+        return
     if not root.handlers and root.level == logging.WARNING:
         # The program did not configure logging, and Python's default keeps INFO records out.
         _root_level = root.level

@@ -88,6 +88,8 @@ class Originals:
                 flush(getattr(sys, f"__{_NAMES[number]}__"))
             # A process started without the stream may use this number for a socket or a file.
             if leads_to(getattr(sys, f"__{_NAMES[number]}__"), number):
+                if number in self.fds:
+                    continue  # they stayed with the log of the last node
                 with suppress(OSError):  # closed since
                     self.fds[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
 

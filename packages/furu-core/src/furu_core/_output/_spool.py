@@ -64,6 +64,13 @@ class Spool:
         except OSError:
             return False
 
+    def is_empty(self) -> bool:
+        """Whether nothing was printed, as far as the system tells."""
+        try:
+            return not os.fstat(self.fd).st_size
+        except OSError:
+            return False
+
     def keep_as(self, log: str) -> None:
         """Make what was printed the log of the node, if there is anything; forget it here.
 

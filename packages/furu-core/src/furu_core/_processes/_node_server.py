@@ -42,6 +42,7 @@ from furu_core._processes._messages import (
     Unreadable,
     encode,
 )
+from furu_core._output import _capture
 from furu_core._store._places import NodePlace, place_of
 from furu_core._workers._worker import run_node
 from furu_core._workers._worker_session import WorkerContext, importing_user_code, worker_session
@@ -146,13 +147,19 @@ class _Connection:
             idle_secs: seconds without an order after which this ends as well.
         """
         with suppress(queue.Empty):
-            while isinstance(entry := self._arrived.get(timeout=idle_secs), _Entry):
+            while isinstance(entry := self._next(idle_secs), _Entry):
                 with self._lock:
                     self._waiting.pop(entry.order.number, None)
                     self.current = entry
                 yield entry
             return
         self.send(Notice.LEAVING)
+
+    def _next(self, idle_secs: float | None) -> Setup | Notice | _Entry:
+        with suppress(queue.Empty):
+            return self._arrived.get_nowait()
+        _capture.let_go()
+        return self._arrived.get(timeout=idle_secs)
 
     def stop(self) -> None:
         """End `entries` after the orders that have arrived; may be called from a signal handler."""
@@ -273,6 +280,9 @@ class _Server:
                 if not entry.recalled:
                     self._connection.send(Returned((order.number,)))
                 continue
+            if order.imports or self._worker is not self._entered:
+                _capture.let_go()  # what is printed now belongs to no node
+            _capture.keep_between_nodes()
             answer = self._attempt(entry)
             if os.getpid() != self.pid:
                 os._exit(ExitCode.FORKED)  # a child that the node's code forked returned from it
@@ -306,6 +316,7 @@ class _Server:
                 except NodeCancelled:
                     raise
                 except BaseException as error:  # noqa: BLE001 - a module may raise anything
+                    _capture.let_go()
                     traceback.print_exc()
                     told = self._result(FailureKind.PROTOCOL, error)
                 else:
@@ -325,6 +336,7 @@ class _Server:
         except KeyboardInterrupt as error:
             told = told or self._result(FailureKind.CANCELLED, error)
         except BaseException as error:  # noqa: BLE001 - such as GeneratorExit, which nothing catches
+            _capture.let_go()
             traceback.print_exc()
             told = self._result(FailureKind.COMPUTE, error)
         if answer is not None or told is None:
@@ -336,7 +348,7 @@ class _Server:
     def _read(self, order: Order) -> Furu[Any]:
         worker = self._worker
         assert worker is not None
-        if worker != self._entered:
+        if worker is not self._entered:
             self._session.close()
             self._session.enter_context(worker_session(worker))
             self._entered = worker
