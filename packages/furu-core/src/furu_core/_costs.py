@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
 
@@ -146,6 +147,42 @@ def _in_bytes(maxrss: int) -> int:
     return maxrss if sys.platform == "darwin" else maxrss * 1024
 
 
+class _OwnFile:
+    """A file in which the system tells of this process; it stays open for the next node."""
+
+    def __init__(self, path: str, flags: int) -> None:
+        self._path = path
+        self._flags = flags | os.O_CLOEXEC
+        self._fd = -1
+        self._is: os.stat_result | None = None
+
+    def descriptor(self) -> int:
+        """A descriptor of it.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        # A node's code may have closed it, and the number may be that of another file by now.
+        if self._is is not None:
+            with suppress(OSError):
+                if os.path.samestat(self._is, os.fstat(self._fd)):
+                    return self._fd
+        self._fd = os.open(self._path, self._flags)
+        self._is = os.fstat(self._fd)
+        return self._fd
+
+    def forget(self) -> None:
+        """Open it anew at the next call: in a forked child it is still the parent's."""
+        if self._is is not None:
+            with suppress(OSError):
+                os.close(self._fd)
+        self._is = None
+
+
+_STATUS_BYTES: Final = 1 << 13
+_clear_refs: Final = _OwnFile("/proc/self/clear_refs", os.O_WRONLY)
+_status: Final = _OwnFile("/proc/self/status", os.O_RDONLY)
+
 # `getrusage` tells the peak since it was reset, or that which the parent had when it started this
 # process, whichever is more. Above this number it is known to be the first.
 _exact_above = sys.maxsize
@@ -154,15 +191,9 @@ _exact_above = sys.maxsize
 def _reset_peak() -> bool:
     """Let the system measure this process's peak anew; whether it can."""
     try:
-        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(_clear_refs.descriptor(), b"5")
     except OSError:
         return False
-    try:
-        os.write(descriptor, b"5")
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
     return True
 
 
@@ -172,9 +203,9 @@ def _peak_since_reset() -> int | None:
     if peak >= _exact_above:
         return peak
     try:
-        with open("/proc/self/status", "rb") as file:
-            found = next(int(line.split()[1]) for line in file if line.startswith(b"VmHWM:"))
-    except (OSError, ValueError, StopIteration):
+        status = os.pread(_status.descriptor(), _STATUS_BYTES, 0)
+        found = int(status[status.index(b"\nVmHWM:") + 7 :].split(None, 1)[0])
+    except (OSError, ValueError):
         return None
     if found * 1024 >= peak:
         _exact_above = peak
@@ -184,6 +215,8 @@ def _peak_since_reset() -> int | None:
 def _after_fork() -> None:
     global _exact_above
     _exact_above = sys.maxsize
+    _clear_refs.forget()
+    _status.forget()
 
 
 os.register_at_fork(after_in_child=_after_fork)

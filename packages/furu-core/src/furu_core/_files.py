@@ -294,10 +294,23 @@ def is_local_folder(folder: str | os.PathLike[str]) -> bool:
     """Whether `folder` is there, on a filesystem that only this machine changes."""
     if sys.platform != "linux":
         return False
+    if folder in _local_folders:
+        return True
     try:
-        return _is_local_device(os.stat(folder).st_dev)
+        is_local = _is_local_device(os.stat(folder).st_dev)
     except OSError:
         return False
+    if is_local:
+        if len(_local_folders) >= _REMEMBERED:
+            _local_folders.clear()
+        _local_folders.add(folder)
+    return is_local
+
+
+_REMEMBERED: Final = 1000
+_local_folders: Final[set[str | os.PathLike[str]]] = (
+    set()
+)  # which other filesystem would come there?
 
 
 @lru_cache(maxsize=64)

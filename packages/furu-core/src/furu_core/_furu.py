@@ -273,6 +273,7 @@ class Furu(Generic[T_co]):
                 hint="use checkpoint_dir in _create, and furu_dir for what shall last",
             )
         folder = f"{active.folder}.{CHECKPOINT}"
+        _context.note_beside(active, CHECKPOINT)
         return _made(folder)
 
     @property

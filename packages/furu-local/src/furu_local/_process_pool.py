@@ -36,6 +36,8 @@ _log = logging.getLogger("furu.run")
 _BRIEF_SECS: Final = 0.02  # nodes that take less time are handed out ahead
 _AHEAD_SECS: Final = 0.01  # how much work, in seconds, a worker gets ahead
 _MOST_AHEAD: Final = 16
+_LINGER_SHARE: Final = 0.5  # of the time that the worker with the fewest nodes will take for them
+_LINGER_SECS: Final = 0.005
 _PATIENCE_SECS: Final = 0.01  # when a node takes longer, those behind it are recalled
 _STARTS: Final = 3  # when so many starts in a row fail, the pool is broken
 _END_SECS: Final = 3.0  # how long exit handlers of the user's code may take at the end
@@ -168,6 +170,7 @@ class ProcessPool:
         silent = [one for one in self._workers.values() if not one.process.tells_all]
         if silent:
             limits.append(_LOOK_SECS)
+        self._linger()
         events: list[PoolEvent] = []
         heard = set(silent)
         for key, _ in self._selector.select(max(0.0, min(limits)) if limits else None):
@@ -178,6 +181,19 @@ class ProcessPool:
         for worker in heard:
             events += self._hear(worker)
         return events
+
+    def _linger(self) -> None:
+        """Let reports of brief nodes come together, while every worker has others to do.
+
+        Each report wakes this process, which takes as long as all that it does with it.
+        """
+        if not self._is_brief() or len(self._workers) < self._max_workers:
+            return
+        assert self._seconds is not None
+        fewest = min(len(worker.tasks) for worker in self._workers.values())
+        seconds = min(_LINGER_SHARE * fewest * self._seconds, _LINGER_SECS)
+        if fewest > 1 and self._waker.sleep(seconds):
+            self._waker.wake()  # `select` is to tell of it
 
     def wake(self) -> None:
         """Let a `wait` return at once; may be called from any thread and from signal handlers."""

@@ -53,7 +53,7 @@ class Attempt:
         record: as written when the attempt was claimed.
         lease: shows other processes that this one lives.
         claim: the line of the record file that was written then.
-        kinds_beside: kinds of folders that this process has put beside the attempt's.
+        kinds_beside: kinds of folders that may be beside the attempt's, as far as this process knows.
     """
 
     paths: NodePaths

@@ -124,10 +124,11 @@ def clean_up(
     if keep is not None:
         _checkpoints.hand_back(paths, number)
     if not published:
+        attempt.kinds_beside.add(CHECKPOINT)
         with suppress(OSError):  # its folder is gone, or is another's by now
             if _records.holds(attempt.folder, attempt.record.token):
                 discard(attempt.folder)
-    for kind in {CHECKPOINT, *attempt.kinds_beside}:
+    for kind in attempt.kinds_beside:
         discard(paths.beside(number, kind))
     if number > 1:
         _remove(paths, number - 1, keep)

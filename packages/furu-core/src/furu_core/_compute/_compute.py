@@ -90,6 +90,9 @@ def compute(
             with _files.store_errors(attempt.folder):
                 manifest = _manifest_bytes(obj, attempt, stored, found)
                 story = _story(obj, attempt, active, found, given)
+            attempt.kinds_beside.update(active.kinds_beside)
+            if USED in found.own or attempt.record.number > 1:
+                attempt.kinds_beside.add(CHECKPOINT)  # a child made it, or an earlier attempt
         with _files.store_errors(attempt.folder):
             published = _publish(obj, attempt, manifest, story, rerun=rerun)
     except BaseException as error:

@@ -53,12 +53,42 @@ def restored() -> Iterator[None]:
     if not _is_alone():
         yield
         return
-    before = _look()
+    global _last
+    before = _known()
     try:
         yield
     finally:
         if _is_alone():
             _put_back(before)
+        else:
+            _last = None
+
+
+# How the process was when the code of the last node of a worker had ended, and which worker that was.
+_last: tuple[object, int, _ProcessState] | None = None
+
+
+def _known() -> _ProcessState:
+    """How the process is now; in a worker nothing but furu runs between nodes, and imports."""
+    global _last
+    context = _context.exec_context()
+    if not (context.strict and context.one_at_a_time):
+        return _look()
+    worker = context.run_id, context.spec_key
+    if _last is not None and _last[0] == worker and _last[1] == len(sys.modules):
+        then = _last[2]
+        return _ProcessState(
+            settings=_settings.settings(),
+            environment=_environment(),
+            umask=then.umask,
+            folder=then.folder,
+            handlers=then.handlers,
+            blocked=then.blocked,
+            timers=then.timers,
+        )
+    state = _look()
+    _last = worker, len(sys.modules), state
+    return state
 
 
 def _is_alone() -> bool:

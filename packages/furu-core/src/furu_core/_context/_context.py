@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -79,6 +80,25 @@ class ExecContext:
             f"a worker of run {self.run_id}" if self.strict else "the main program"
         )
 
+    def within(self, node: str, hash: str, attempt: str) -> ExecContext:
+        """The context of a node's code that runs in this one."""
+        return ExecContext(
+            strict=self.strict,
+            executor=self.executor,
+            run_id=self.run_id,
+            spec_key=self.spec_key,
+            node=node,
+            hash=hash,
+            attempt=attempt,
+            chain=(*self.chain, hash),
+            submission=self.submission,
+            job_times=self.job_times,
+            known_done_wait_secs=self.known_done_wait_secs,
+            importing=self.importing,
+            echo=self.echo,
+            one_at_a_time=self.one_at_a_time,
+        )
+
 
 @attrs.frozen
 class Active:
@@ -89,12 +109,14 @@ class Active:
         pid: the process that holds it.
         timer: measures what it takes; None in other processes.
         used: the nodes whose results its code has loaded, with the digests of these.
+        kinds_beside: kinds of folders that its code has put beside the attempt's.
     """
 
     folder: str
     pid: int
     timer: NodeTimer | None = None
     used: dict[str, str] = attrs.field(factory=dict)
+    kinds_beside: set[str] = attrs.field(factory=set)
 
 
 def _inherited_context() -> ExecContext:
@@ -138,13 +160,14 @@ class _Inheritance:
 
 def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
     """In a child of a fork server, replace outdated values by those that the parent sent."""
-    global _process_context, _active
+    global _process_context, _context_text, _active
     _child_logging.lead_output_to(output)
     for name in [name for name in os.environ if name.startswith(_PREFIX)]:
         del os.environ[name]
     os.environ.update(told)
     _settings.forget()
     _process_context, _active = _inherited_context(), _inherited_active()
+    _context_text = os.environ.get(CONTEXT_VARIABLE)
     _child_logging.log_as_child()
     return _inheritance  # for processes that this one starts, which come from the same server
 
@@ -152,6 +175,7 @@ def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
 _inheritance: Final = _Inheritance()
 _child_logging.log_as_child()
 _process_context = _inherited_context()
+_context_text = os.environ.get(CONTEXT_VARIABLE)  # that context, as children inherit it
 _thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
 _active = _inherited_active()
 being_validated: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
@@ -221,6 +245,21 @@ def note_used(node_hash: str, digest: str) -> None:
         file.write(f"{node_hash} {digest}\n")
 
 
+def note_beside(running: Active, kind: str) -> None:
+    """Note that a node's code is about to put a folder beside its attempt's.
+
+    Args:
+        running: the attempt in which the code runs.
+        kind: the kind of the folder.
+    """
+    if running.pid == os.getpid():
+        running.kinds_beside.add(kind)
+        return
+    # A child of the node's code: that the file is there tells its parent to look.
+    with suppress(OSError), open(f"{running.folder}/{USED}", "a", encoding="ascii"):
+        pass
+
+
 def own_timer() -> NodeTimer | None:
     """What measures the node whose code calls; None outside of nodes and in their child processes."""
     context = _thread_context.get()
@@ -277,13 +316,7 @@ def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
         folder: the attempt's folder, which `furu_dir` means meanwhile.
     """
     outer = exec_context()
-    inner = attrs.evolve(
-        outer,
-        node=short_name(obj),
-        hash=obj.furu_hash,
-        attempt=folder,
-        chain=(*outer.chain, obj.furu_hash),
-    )
+    inner = outer.within(short_name(obj), obj.furu_hash, folder)
     around = own_timer()
     began = None if around is None else around.begin_nested()
     with _mutex:
@@ -306,16 +339,16 @@ def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
 def _entered(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
     global _process_context
     token = _thread_context.set(context)
-    outer = _process_context
+    outer, outer_text = _process_context, _context_text
     if process_wide:
         _process_context = context
-        _export_context(context)
+        _export_context(_text_of(context))
     try:
         yield
     finally:
         if process_wide:
             _process_context = outer
-            _export_context(outer)
+            _export_context(outer_text)
         _thread_context.reset(token)
 
 
@@ -358,12 +391,69 @@ def validating(node_hash: str) -> Iterator[None]:
         being_validated.reset(token)
 
 
-def _export_context(context: ExecContext) -> None:
-    _set_variable(
-        CONTEXT_VARIABLE,
-        None if context == ExecContext() else json.dumps(attrs.asdict(context)),
-    )
+def _export_context(text: str | None) -> None:
+    global _context_text
+    _context_text = text
+    _set_variable(CONTEXT_VARIABLE, text)
     prepare_fork_servers()
+
+
+def _text_of(context: ExecContext) -> str | None:
+    """A context as a variable tells it to children; None for that of an ordinary program."""
+    if context == _ORDINARY:
+        return None
+    own = {
+        "node": context.node,
+        "hash": context.hash,
+        "attempt": context.attempt,
+        "chain": context.chain,
+    }
+    shared = _shared_text(
+        context.strict,
+        context.executor,
+        context.run_id,
+        context.spec_key,
+        context.submission,
+        context.job_times,
+        context.known_done_wait_secs,
+        context.importing,
+        context.echo,
+        context.one_at_a_time,
+    )
+    return f"{shared[:-1]}, {json.dumps(own)[1:]}"
+
+
+_ORDINARY: Final = ExecContext()
+
+
+@lru_cache(maxsize=16)
+def _shared_text(
+    strict: bool,
+    executor: str,
+    run_id: str,
+    spec_key: str,
+    submission: Submission | None,
+    job_times: JobTimes | None,
+    known_done_wait_secs: float,
+    importing: bool,
+    echo: bool,
+    one_at_a_time: bool,
+) -> str:
+    """What the contexts of a worker's nodes have in common."""
+    return json.dumps(
+        {
+            "strict": strict,
+            "executor": executor,
+            "run_id": run_id,
+            "spec_key": spec_key,
+            "submission": None if submission is None else attrs.asdict(submission),
+            "job_times": None if job_times is None else attrs.asdict(job_times),
+            "known_done_wait_secs": known_done_wait_secs,
+            "importing": importing,
+            "echo": echo,
+            "one_at_a_time": one_at_a_time,
+        }
+    )
 
 
 def _export_active() -> None:

@@ -27,6 +27,7 @@ from furu_core import _provenance
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
 from furu_core._forms._graph_file import GraphReader
 from furu_core._forms._pack import Unpacker
+from furu_core._output import _capture
 from furu_core._processes._messages import (
     Decoder,
     ExitCode,
@@ -42,7 +43,6 @@ from furu_core._processes._messages import (
     Unreadable,
     encode,
 )
-from furu_core._output import _capture
 from furu_core._store._places import NodePlace, place_of
 from furu_core._workers._worker import run_node
 from furu_core._workers._worker_session import WorkerContext, importing_user_code, worker_session
