@@ -21,7 +21,7 @@ from furu_core._settings import _settings
 from furu_core._settings._settings import INTERNAL_PREFIX, Settings
 
 # `signal.getsignal` makes an enum of each answer, which takes most of the time of a look.
-_handler_of: Final = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
+handler_of: Final = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 # Only signals that programs commonly handle: looking at all would double the time taken here.
 _SIGNALS: Final = (
     signal.SIGHUP,
@@ -116,7 +116,7 @@ def _look() -> _ProcessState:
         environment=_environment(),
         umask=umask,
         folder=working_directory(),
-        handlers={number: _handler_of(number) for number in _SIGNALS} if main else {},
+        handlers={number: handler_of(number) for number in _SIGNALS} if main else {},
         blocked=frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         timers={which: signal.getitimer(which) for which in _TIMERS},
     )
@@ -127,7 +127,7 @@ def _put_back(before: _ProcessState) -> None:
         if timer == _IDLE and signal.getitimer(which) != _IDLE:
             signal.setitimer(which, 0.0)
     for number, handler in before.handlers.items():
-        if handler is not None and _handler_of(number) is not handler:
+        if handler is not None and handler_of(number) is not handler:
             signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, before.blocked)
     os.umask(before.umask)

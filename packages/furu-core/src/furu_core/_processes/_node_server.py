@@ -25,6 +25,7 @@ import attrs
 
 from furu_core import _provenance
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
+from furu_core._compute import _process_state
 from furu_core._forms._graph_file import GraphReader
 from furu_core._forms._pack import Unpacker
 from furu_core._output import _capture
@@ -402,7 +403,7 @@ class _Server:
 
     def _listen_to_sigterm(self) -> None:
         """Let SIGTERM interrupt the next node, also if an imported module changed the handler."""
-        if signal.getsignal(signal.SIGTERM) != self._on_sigterm:
+        if _process_state.handler_of(signal.SIGTERM) != self._on_sigterm:
             self._connection.is_parents_signal()  # drop one that came meanwhile: no handler heard it
             signal.signal(signal.SIGTERM, self._on_sigterm)
 

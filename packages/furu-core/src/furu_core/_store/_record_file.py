@@ -29,7 +29,7 @@ BEGINNING: Final = b'{"furu":%d,' % VERSION
 _DIGITS: Final = 32
 _OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_AT_ONCE: Final = 1 << 20
+_AT_ONCE: Final = 1 << 14
 
 
 @attrs.frozen(slots=True)
