@@ -9,6 +9,7 @@ tells where the output is.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import time
 from contextlib import suppress
@@ -43,6 +44,7 @@ class Spool:
             os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
             fd = os.open(self.path, _OPEN, 0o666)
         self.fd = _console.above_standard(fd)
+        self._is = os.fstat(self.fd)
         self._seen = time.monotonic()
 
     @property
@@ -65,11 +67,20 @@ class Spool:
             return False
 
     def is_empty(self) -> bool:
-        """Whether nothing was printed, as far as the system tells."""
+        """Whether nothing was printed.
+
+        Raises:
+            OSError: the node's code closed the descriptor, which may be that of another file now.
+        """
         try:
-            return not os.fstat(self.fd).st_size
-        except OSError:
-            return False
+            found = os.fstat(self.fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise
+            return False  # a network filesystem is away
+        if not os.path.samestat(found, self._is):
+            raise OSError(errno.EBADF, "the code of the node closed the descriptor", self.path)
+        return not found.st_size
 
     def keep_as(self, log: str) -> None:
         """Make what was printed the log of the node, if there is anything; forget it here.
