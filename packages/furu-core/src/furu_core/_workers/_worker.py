@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,9 +60,7 @@ def run_node(
         claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
         if isinstance(claimed, Attempt):
             attempt = claimed.record.number
-            # The run's own events tell the same; a worker without a console writes no line a node.
-            told = logging.INFO if _context.exec_context().echo else logging.DEBUG
-            _logging.event("get", short_name(obj), "missing", "create", told)
+            _logging.event("get", short_name(obj), "missing", "create")
             published = _compute.compute(obj, claimed, rerun=rerun, ending=ending)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
