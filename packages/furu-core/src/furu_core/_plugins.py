@@ -7,11 +7,14 @@ cache the answer.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from importlib import import_module
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -193,6 +196,8 @@ class InstalledPlugin:
 
 def registered(group: EntryPointGroup) -> list[Plugin]:
     """All plugins that distributions register, broken or not, by name; none is imported."""
+    if not _may_be_registered(group):
+        return []
     from importlib.metadata import distributions  # takes 20 ms
 
     found: dict[tuple[str, str, str], Plugin] = {}
@@ -207,6 +212,40 @@ def registered(group: EntryPointGroup) -> list[Plugin]:
             name = canonical_name(plugin.distribution)
             found.setdefault((plugin.name, name, plugin.target), plugin)
     return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.origin, plugin.target))
+
+
+def _may_be_registered(group: EntryPointGroup) -> bool:
+    """Whether a distribution may register anything in a group.
+
+    Few bring codecs, and every worker asks for them. So this looks for the group's name in the files
+    where the interpreter's own finder would look; where there are other finders, or archives, it is
+    not known.
+    """
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    if finders != [PathFinder]:
+        return True
+    heading = f"[{group.value}]".encode()
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except FileNotFoundError:
+            continue
+        except OSError:  # an archive, for instance
+            return True
+        if folder.endswith(".egg"):
+            return True
+        for name in names:
+            if not name.lower().endswith((".dist-info", ".egg-info")):
+                continue
+            try:
+                with open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:
+                    if heading in b"".join(file.read().split()):
+                        return True
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return True
+    return False
 
 
 def find(group: EntryPointGroup, name: str) -> Plugin | None:
