@@ -119,7 +119,7 @@ def _plain(
         return message.number, message.epoch, message.node, message.rerun
     if type(message) is Finished:
         number, result = message
-        if result.failure is result.culprit is result.holder is None:
+        if result.failure is None and result.culprit is None and result.holder is None:
             return number, result.hash, result.outcome.value, result.attempt, result.seconds
     return message
 
