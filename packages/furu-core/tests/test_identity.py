@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import pickle
@@ -18,7 +19,13 @@ import numpy as np
 import pytest
 
 from furu_core import Furu, field
-from furu_core._config._identity import changed_since_hashing, furu_hash, nested, omitted_defaults
+from furu_core._config._identity import (
+    changed_since_hashing,
+    furu_hash,
+    nested,
+    omitted_defaults,
+    watched,
+)
 from furu_core._config._objects import config_class
 from furu_core._forms._pack import Packer, Unpacker, shallow_dict
 from furu_core._forms._python_text import python_text
@@ -585,17 +592,22 @@ class Listed(Furu[int]):
     inner: Any = None
 
 
+def changed(obj: Furu[Any]) -> Any:
+    """The object that was changed, of all that are looked at before `obj` is published."""
+    return changed_since_hashing(watched(obj))
+
+
 def test_a_config_mutated_after_hashing_is_noticed() -> None:
     values = [1, 2]
     config = Listed(values={"x": (values,)})
     assert config.furu_hash
-    assert changed_since_hashing(config) is None
+    assert changed(config) is None
     values.append(3)
-    assert changed_since_hashing(config) is config
+    assert changed(config) is config
     values.pop()
-    assert changed_since_hashing(config) is None
+    assert changed(config) is None
     values.append(lambda: 0)
-    assert changed_since_hashing(config) is config
+    assert changed(config) is config
 
 
 def test_a_mutation_of_a_nested_config_is_noticed_and_named() -> None:
@@ -603,16 +615,16 @@ def test_a_mutation_of_a_nested_config_is_noticed_and_named() -> None:
     bottom = Listed(values=array)
     top = Listed(inner=Listed(inner=[Link(), bottom]))
     assert top.furu_hash
-    assert changed_since_hashing(top) is None
+    assert changed(top) is None
     array[1] = 1
-    assert changed_since_hashing(top) is bottom
+    assert changed(top) is bottom
 
 
 def test_a_config_put_into_a_list_after_hashing_is_noticed() -> None:
     config = Listed(values=[Link()])
     assert config.furu_hash
     config.values.append(chain(50))
-    assert changed_since_hashing(config) is config
+    assert changed(config) is config
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 50])
@@ -624,11 +636,11 @@ def test_p2_a_frozen_field_that_was_set_after_hashing_is_noticed_and_named(level
         assert link.previous is not None
         link = link.previous
     object.__setattr__(link, "number", 7)
-    assert changed_since_hashing(top) is link
+    assert changed(top) is link
     object.__setattr__(link, "number", 99 - level)
-    assert changed_since_hashing(top) is None
+    assert changed(top) is None
     object.__setattr__(link, "previous", Link(number=-1))
-    assert changed_since_hashing(top) is link
+    assert changed(top) is link
 
 
 def test_looking_for_mutations_costs_no_more_the_deeper_a_config_is(
@@ -636,14 +648,78 @@ def test_looking_for_mutations_costs_no_more_the_deeper_a_config_is(
 ) -> None:
     top = Listed(inner=chain(1000), values=[1])
     assert top.furu_hash
+    assert watched(top)[:2] == [top, top.inner]
+    assert len(watched(top)) == 102
+    deep = Listed(values=[1])
+    for _ in range(300):
+        deep = Listed(inner=deep)
+    assert deep.furu_hash
+    assert len(watched(deep)) == 103, "and the one that holds a list"
     encodings.clear()
-    assert changed_since_hashing(top) is None
-    assert encodings[:2] == [top, top.inner]
-    assert len(encodings) == 102
+    assert changed(top) is None
+    assert encodings == [top], "all others hold the same values that cannot change"
     wide = Many(more=[Link(number=number) for number in range(300)])
     assert wide.furu_hash
     object.__setattr__(wide.more[-1], "number", 0)
-    assert changed_since_hashing(wide) is wide.more[-1], "as it stands in a field"
+    assert changed(wide) is wide.more[-1], "as it stands in a field"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(1, True), (1, 1.0), (0.0, -0.0), ("a", Path("a")), ((1,), (True,)), (None, 0)],
+    ids=str,
+)
+def test_p2_a_field_that_was_set_to_an_equal_value_of_another_hash_is_noticed(
+    before: Any, after: Any
+) -> None:
+    config = Listed(values=before)
+    holder = Listed(inner=config)
+    assert holder.furu_hash
+    object.__setattr__(config, "values", after)
+    assert changed(holder) is config
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    size: int
+
+
+class Label(str):
+    pass
+
+
+def test_p2_an_attribute_that_was_set_in_a_frozen_value_is_noticed() -> None:
+    for value, name in ((Fixed(1), "size"), (Label("a"), "note")):
+        config = Listed(values=({"x"}, (value,)))
+        plain = Listed(values=(value,))
+        assert config.furu_hash
+        assert plain.furu_hash
+        assert changed(plain) is None
+        object.__setattr__(value, name, 2)
+        assert changed(plain) is plain
+        assert changed(config) is config
+
+
+def test_p2_fields_that_were_exchanged_are_noticed() -> None:
+    config = Listed(values=1, inner=2)
+    assert config.furu_hash
+    values = vars(config)
+    values["values"], values["inner"] = 2, 1
+    assert changed(config) is config
+    values["values"], values["inner"] = 1, 2
+    assert changed(config) is None
+    del values["values"]
+    values["values"] = 1
+    assert changed(config) is None, "the same values in another order"
+    values["values"] = 2
+    assert changed(config) is config
+
+
+def test_an_excluded_field_that_was_set_is_no_mutation() -> None:
+    config = WithHelper(helper=Link(number=1))
+    assert config.furu_hash
+    object.__setattr__(config, "helper", Link(number=2))
+    assert changed(config) is None
 
 
 # ---- equality, copies, memos ----

@@ -84,9 +84,11 @@ def compute(
     published = False
     try:
         with _node_context(obj, attempt) as active:
-            _refuse_changed(obj, attempt, "computed")
+            watched = _identity.watched(obj)
+            _refuse_changed(obj, attempt, watched, "computed")
             stored, found = _run_code(obj, attempt, given)
             _refuse_if_broken(obj, attempt, found)
+            _refuse_changed(obj, attempt, watched, "published")
             with _files.store_errors(attempt.folder):
                 manifest = _manifest_bytes(obj, attempt, stored, found)
                 story = _story(obj, attempt, active, found, given)
@@ -269,11 +271,10 @@ def _refuse_if_broken(obj: ConfigObject, attempt: Attempt, found: _manifest.Cont
     violation = _violation(obj, attempt) if VIOLATIONS in found.own else None
     if violation is not None:
         raise violation
-    _refuse_changed(obj, attempt, "published")
 
 
-def _refuse_changed(obj: ConfigObject, attempt: Attempt, done: str) -> None:
-    changed = _identity.changed_since_hashing(obj)
+def _refuse_changed(obj: ConfigObject, attempt: Attempt, watched: list[Any], done: str) -> None:
+    changed = _identity.changed_since_hashing(watched)
     if changed is None:
         return
     name = short_name(obj)

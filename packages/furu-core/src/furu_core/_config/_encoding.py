@@ -27,13 +27,23 @@ OmittedField = tuple[ConfigClass, Field]  # a field that is left out, since it e
 class Seen:
     """What the encoding of one object found in it."""
 
-    __slots__ = ("depth", "mutable", "nested", "omitted", "packed", "pending", "variant")
+    __slots__ = (
+        "depth",
+        "mutable",
+        "nested",
+        "omitted",
+        "packed",
+        "pending",
+        "settable",
+        "variant",
+    )
 
     def __init__(self) -> None:
         self.nested: list[Any] = []
         self.pending: list[Any] = []  # nested objects that have no hash yet
         self.omitted: list[OmittedField] = []
         self.mutable = False
+        self.settable = False  # a value is frozen, yet `object.__setattr__` can change it
         self.variant = False
         # Pickle would lose something: a value's class is the script's, or its value type says so.
         self.packed = False
@@ -240,12 +250,15 @@ def _kind_encoder(t: type) -> Encoder:
     head = b"k" + _str(kind.tag, _NOTHING_SEEN)
     if kind.cls is not None:
         head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)
-    apart, mutable, pickles = kind.hashed or kind.apart, kind.mutable, kind.pickles
+    apart, pickles = kind.hashed or kind.apart, kind.pickles
+    mutable, settable = kind.mutable, kind.settable
     of_script = kind.cls is not None and is_of_script(kind.cls)
 
     def encoder(value: Any, seen: Seen) -> bytes:
         if mutable:
             seen.mutable = True
+        if settable:
+            seen.settable = True
         if of_script or (isinstance(value, type) and is_of_script(value)):
             seen.packed = True
         if pickles is not None and not pickles(value):

@@ -10,6 +10,7 @@ here recurses over nested objects: a chain of 10,000 is walked with a list.
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
 from furu_core._config._class_record import Rule
@@ -124,37 +125,54 @@ def _digest_of(value: Any) -> bytes:
             _hash_all(child)
 
 
-def changed_since_hashing(obj: Any) -> Any | None:
-    """The first object, of this one and those nested in it, that was mutated after it was hashed.
+def watched(obj: Any) -> list[Any]:
+    """The objects in which `changed_since_hashing` looks for mutations: this one, and nested ones.
 
-    The object, the objects in its fields, and `_FURTHER` objects below those are encoded again,
-    since ``object.__setattr__`` can change any. Deeper objects are only if they hold a mutable
-    value (a list, a dict, an array): each is checked when a node that holds it is computed.
+    They are the object, the objects in its fields, and `_FURTHER` objects below those, since
+    ``object.__setattr__`` can change any. Deeper objects are among them only if they hold a mutable
+    value (a list, a dict, an array): each is watched when a node that holds it is computed.
     """
+    holds_mutable = "_furu_mutable" in obj.__dict__
+    found: list[Any] = []
     level, depth, further = [obj], 0, _FURTHER
     seen = {id(obj)}
     while level:
-        below: list[Any] = []
-        for current in level:
-            known = current.__dict__
-            state = known.get("_furu_mutable")
-            if depth > 1:
-                further -= 1
-            near = depth <= 1 or further >= 0
-            if not near and state is None:
-                continue
-            was = known.get("_furu_hash")
-            if was is not None and (near or state == "own") and _digest_now(current) != was:
-                return current
-            for child in known.get("_furu_nested", ()):
-                if id(child) not in seen:
-                    seen.add(id(child))
-                    below.append(child)
-        level, depth = below, depth + 1
-    return None
+        if depth > 1:
+            if not further and not holds_mutable:
+                break
+            deep = [each for each in level[further:] if "_furu_mutable" in each.__dict__]
+            level = level[:further]
+            further -= len(level)
+        else:
+            deep = []
+        found += level
+        found += [each for each in deep if each.__dict__["_furu_mutable"] == "own"]
+        below = {
+            id(child): child
+            for each in (*level, *deep)
+            for child in each.__dict__.get("_furu_nested", ())
+        }
+        for place in seen & below.keys():
+            del below[place]
+        seen |= below.keys()
+        level, depth = list(below.values()), depth + 1
+    return found
 
 
 _FURTHER = 100  # a limit, so that not each node of a chain of 10,000 checks all others
+
+
+def changed_since_hashing(objects: list[Any]) -> Any | None:
+    """The first of these objects that was mutated after it was hashed."""
+    for obj in objects:
+        known = obj.__dict__
+        values = known.get("_furu_values")
+        # Values that cannot change are not encoded again where the very same ones are still there.
+        if values is None or not all(map(is_, values, known.values())):
+            was = known.get("_furu_hash")
+            if was is not None and _digest_now(obj) != was:
+                return obj
+    return None
 
 
 def _digest_now(obj: Any) -> str | None:
@@ -200,6 +218,8 @@ def _hash_all(root: Any) -> None:
             continue
         stack.pop()
         open_.discard(id(obj))
+        if not (seen.mutable or seen.settable):
+            known["_furu_values"] = tuple(known.values())  # for `changed_since_hashing`
         if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
             _remember(obj, seen)
         known["_furu_hash"] = blake2b(data, digest_size=16).hexdigest()

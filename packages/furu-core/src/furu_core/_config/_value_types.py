@@ -35,6 +35,7 @@ class ValueType:
         together: turns a payload into the value again.
         cls: the class, named beside the payload where many classes share a tag, such as enums.
         mutable: whether a value can change after it was hashed.
+        settable: whether ``object.__setattr__`` can change a value that cannot change otherwise.
         hashed: makes the payload that is hashed, if it is not the one of `apart`.
         pickles: whether pickle gives a value back as it was; None if it always does.
     """
@@ -44,6 +45,7 @@ class ValueType:
     together: Callable[[Any], Any]
     cls: type | None = None
     mutable: bool = False
+    settable: bool = False
     hashed: Callable[[Any], Any] | None = None
     pickles: Callable[[Any], bool] | None = None
 
@@ -267,14 +269,16 @@ def _flag(t: type[enum.Flag]) -> ValueType:
 def _dataclass(t: Any) -> ValueType:
     names = [field.name for field in dataclasses.fields(t)]
     frozen = t.__dataclass_params__.frozen
-    return ValueType("dataclass", _fields_of(names), _make(t), cls=t, mutable=not frozen)
+    return ValueType(
+        "dataclass", _fields_of(names), _make(t), cls=t, mutable=not frozen, settable=True
+    )
 
 
 @_per_class("attrs")
 def _attrs_class(t: Any) -> ValueType:
     names = [attribute.name for attribute in attrs.fields(t)]
     frozen = t.__setattr__ is getattr(attrs.make_class("_", [], frozen=True), "__setattr__")  # noqa: B009
-    return ValueType("attrs", _fields_of(names), _make(t), cls=t, mutable=not frozen)
+    return ValueType("attrs", _fields_of(names), _make(t), cls=t, mutable=not frozen, settable=True)
 
 
 def _fields_of(names: list[str]) -> Callable[[Any], dict[str, Any]]:
@@ -323,7 +327,7 @@ def _subclass(t: type) -> ValueType:
     def together(payload: Any) -> Any:
         return base.__new__(t, payload)
 
-    return ValueType("subclass", apart, together, cls=t)
+    return ValueType("subclass", apart, together, cls=t, settable=True)
 
 
 def _plain(base: Any, value: Any) -> Any:
