@@ -1,0 +1,197 @@
+"""P1 and P7: what the first furu stored, and what 1.0 stores, every later furu reads; see nodes/golden_maker.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import golden_nodes
+import kept_nodes
+import pytest
+from format1 import store_of_format_1
+from golden_nodes import Failing, Golden, Loading, Over, Queued
+from records import attempts_of, told
+
+from furu_core import Furu, NodeState
+from furu_core._attempts import _submissions
+from furu_core._status import _verify
+from furu_core.executors import Submission
+
+STORES = Path(__file__).parent / "golden"
+Unpack = Callable[[int], None]
+
+
+@pytest.fixture
+def unpack(store: Path, monkeypatch: pytest.MonkeyPatch) -> Unpack:
+    """Makes a golden store the current one, with classes that compute nothing."""
+
+    def into_store(number: int) -> None:
+        with tarfile.open(STORES / f"format{number}.tar.gz") as archive:
+            archive.extractall(store, filter="data")
+        for cls in (Golden, Over, Loading):
+            monkeypatch.setattr(cls, "_create", never)
+
+    return into_store
+
+
+def never(self: Furu[Any]) -> None:
+    raise AssertionError(f"{self} is computed anew")
+
+
+def results() -> list[Any]:
+    """The nodes that have results in the golden stores."""
+    some = golden_nodes.nodes(2, ("number", "array", "object", "path"))
+    others = [Golden(kind="bytes", n=9), Failing(how="raises", n=7), *golden_nodes.run_by_worker()]
+    return list(
+        {node.furu_hash: node for node in (*golden_nodes.nodes(1), *some, *others)}.values()
+    )
+
+
+def assert_loaded_equal() -> None:
+    for node in results():
+        assert node.status() is NodeState.DONE, node
+        assert golden_nodes.same(node.load_existing(), node.value()), node
+        assert golden_nodes.same(node.get(), node.value()), node
+
+
+def assert_verified() -> None:
+    done = _verify.verify(deep=True)
+    assert (done.artifacts, done.damage, done.unreadable) == (len(results()), [], [])
+    assert done.notes == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_p1_each_result_of_a_golden_store_is_loaded_as_it_is(
+    number: int, unpack: Unpack, store: Path
+) -> None:
+    unpack(number)
+    before = files(store)
+    assert_loaded_equal()
+    assert_verified()
+    assert files(store) == before
+
+
+def files(store: Path) -> dict[str, bytes]:
+    """All files of the artifacts, and their contents."""
+    return {
+        str(path.relative_to(store)): os.fsencode(os.readlink(path))
+        if path.is_symlink()
+        else path.read_bytes()
+        for path in (store / "data").rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def test_p1_a_golden_store_of_format_1_is_upgraded_without_computing(
+    unpack: Unpack, store: Path
+) -> None:
+    unpack(1)
+    done = kept_nodes.upgrade()
+    assert done == {
+        "artifacts": len(results()),
+        "attempts": 6,
+        "new": 0,
+        "damaged": {},
+        "alive": [],
+    }
+    assert not [path for path in store.rglob("*") if path.name in (".furu", ".attempts")]
+    assert_loaded_equal()
+    assert_verified()
+    again = kept_nodes.upgrade()
+    assert (again["artifacts"], again["attempts"], again["new"]) == (0, 0, len(results()))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_p7_what_failed_was_lost_or_is_queued_in_a_golden_store_is_known(
+    number: int, unpack: Unpack, store: Path
+) -> None:
+    unpack(number)
+    kept_nodes.upgrade()
+    kinds = {"raises": "compute", "interrupted": "cancelled", "unstorable": "protocol"}
+    for how in golden_nodes.FAILED:
+        node = Failing(how=how)
+        (folder,) = attempts_of(store, node)
+        ended = told(folder)["ended"]
+        assert ended["kind"] == kinds[how]
+        assert (folder / ".furu.log").read_text().startswith("fails now\n")
+    assert ended["message"].startswith("Failing(502f88) has no result: result is of type generator")
+    assert Failing(how="unstorable").status() is NodeState.FAILED
+    job = Submission("slurm-dag", "token:5", 0)
+    assert _submissions.submission_of(Queued()) == job
+    assert _submissions.submission_of(Failing(how="raises")) == job
+    earlier = Failing(how="raises", n=7).provenance()["earlier"]
+    assert [(one["number"], one["status"]) for one in earlier] == [(1, "failed"), (2, "failed")]
+    for n, saved in enumerate(["half", "halfagain"]):
+        node = Failing(how="saves", n=n)
+        assert len(attempts_of(store, node)) == n + 1
+        assert node.get() == node.value()
+        assert (node.furu_dir / ".furu.log").read_text() == f"{saved}again\n"
+        assert len(node.provenance()["earlier"]) == n + 1
+
+
+# What differs between any two computations of one node.
+VARIES = [
+    re.compile(rb'("(?:token)":)"[^"]*"'),
+    re.compile(rb'("(?:started|ended|time|wall_secs|cpu_secs|\w+_peak_bytes|pid)":)[0-9.e-]+'),
+    re.compile(rb"()\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+"),
+]
+
+
+def test_what_tests_make_of_format_2_is_what_the_first_furu_wrote(
+    unpack: Unpack, store: Path
+) -> None:
+    unpack(1)
+    first = alike(store, VARIES)
+    shutil.rmtree(store)
+    unpack(2)
+    store_of_format_1(store, provenance_in(first))
+    made = alike(store, VARIES)
+    assert made == first
+
+
+def test_p9_an_upgrade_keeps_all_that_the_first_furu_told_of_results(
+    unpack: Unpack, store: Path
+) -> None:
+    unpack(1)
+    first = alike(store, [])
+    kept_nodes.upgrade()
+    store_of_format_1(store, provenance_in(first))
+    upgraded = alike(store, [])
+    killed = {
+        name
+        for name, data in first.items()
+        if b'"status":"running"' in data and name.endswith("record.json")
+    }
+    assert len(killed) == 3
+    names = {name for name in first | upgraded if first.get(name) != upgraded.get(name)}
+    assert names == killed
+
+
+def alike(store: Path, varies: list[re.Pattern[bytes]]) -> dict[str, bytes]:
+    """The files of a store of format 1, without what varies and without the order of a folder's listing."""
+    found = files(store)
+    for name, data in found.items():
+        if name.endswith("manifest.json"):
+            manifest = json.loads(data)
+            manifest["files"] = dict(sorted(manifest["files"].items()))
+            data = json.dumps(manifest, separators=(",", ":")).encode("ascii")
+        if ".attempts/" in name and name.endswith(".log"):
+            data, _, _ = data.partition(b"Traceback")  # the lines of another furu
+        for pattern in varies:
+            data = pattern.sub(rb"\1", data)
+        found[name] = data
+    return found
+
+
+def provenance_in(first: dict[str, bytes]) -> bytes:
+    """The text that the first furu put into each artifact."""
+    (text,) = {
+        data.split(b',"provenance":')[1] for data in first.values() if b',"provenance":' in data
+    }
+    return text[:-1]
