@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,13 @@ from furu_core import Furu, NodeState
 from furu_core._attempts import _submissions
 from furu_core._status import _verify
 from furu_core.executors import Submission
+from furu_testing import Host, KillAtEvent
 
 STORES = Path(__file__).parent / "golden"
+NODES = Path(__file__).parent / "nodes"
+THOROUGH = bool(os.environ.get("TEST_THOROUGH"))
+MANY = 30  # times all kinds
+STRETCH = 20 if THOROUGH else 150  # changes or listings of files
 Unpack = Callable[[int], None]
 
 
@@ -46,11 +52,9 @@ def never(self: Furu[Any]) -> None:
 
 def results() -> list[Any]:
     """The nodes that have results in the golden stores."""
-    some = golden_nodes.nodes(2, ("number", "array", "object", "path"))
-    others = [Golden(kind="bytes", n=9), Failing(how="raises", n=7), *golden_nodes.run_by_worker()]
-    return list(
-        {node.furu_hash: node for node in (*golden_nodes.nodes(1), *some, *others)}.values()
-    )
+    some = [node for n in range(2) for node in golden_nodes.nodes_of(n)]
+    others = [Golden(kind="bytes", n=9), Failing(how="raises", n=7)]
+    return [*some, *others, *golden_nodes.run_by_worker()]
 
 
 def assert_loaded_equal() -> None:
@@ -195,3 +199,57 @@ def provenance_in(first: dict[str, bytes]) -> bytes:
         data.split(b',"provenance":')[1] for data in first.values() if b',"provenance":' in data
     }
     return text[:-1]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("host")
+    modules = ["kept_nodes", "golden_nodes", "pandas", "pyarrow.parquet"]
+    with Host(folder, modules=modules, sys_path=[NODES]) as started:
+        yield started
+
+
+@pytest.mark.slow
+def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_others_compute(
+    unpack: Unpack, store: Path, host: Host
+) -> None:
+    """Neither dies a result nor is one computed anew."""
+    golden_nodes.fill(2, MANY - 2)
+    store_of_format_1(store)
+    unpack(1)
+    stored = [*results(), *(node for n in range(2, MANY) for node in golden_nodes.nodes_of(n))]
+    assert len(stored) >= 1000
+    for node in stored:
+        assert golden_nodes.same(node.load_existing(), node.value()), node
+    assert not list(store.rglob(".furu.json"))
+
+    rng = random.Random(os.environ.get("TEST_SEED"))
+    end = store.parent / "end"
+    other = host.start("golden_nodes:load_and_compute", MANY, str(end), path=str(store))
+    left, killed, done_before = len(stored), 0, 0
+    while left:
+        # Each kill comes at a random moment, before the end of a stretch that is too short for all.
+        event = KillAtEvent(done_before + rng.randint(1, STRETCH), store)
+        child = host.start("kept_nodes:upgrade", path=str(store), die=event)
+        child.kill_after(rng.uniform(0.0, 0.2))
+        died = child.wait()
+        assert died.killed or died.status == 0, died.traceback
+        killed += died.killed
+        for node in rng.sample(stored, 30):
+            assert golden_nodes.same(node.load_existing(), node.value()), node
+        still = sum((node.furu_dir / ".furu").exists() for node in stored) if died.killed else 0
+        if still == left:
+            done_before += STRETCH  # for a look at those that have been upgraded
+        left = still
+    assert killed >= 20
+    end.touch()
+    assert other.result() > 1000
+    done = kept_nodes.upgrade()
+    assert (done["artifacts"], done["damaged"], done["alive"]) == (0, {}, [])
+    for node in stored:
+        assert golden_nodes.same(node.load_existing(), node.value()), node
+        assert told(node.furu_dir)["upgraded_from"] == 1
+    assert not [path for path in store.rglob("*") if path.name in (".furu", ".attempts")]
+    verified = _verify.verify(deep=True)
+    assert (verified.damage, verified.unreadable, verified.notes) == ([], [], [])
+    assert verified.artifacts > len(stored)

@@ -10,8 +10,10 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import itertools
 import logging
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -207,13 +209,15 @@ class Queued(Furu[int]):
         return self.n
 
 
-def nodes(many: int, kinds: tuple[str, ...] = KINDS) -> list[Any]:
-    """Nodes that have results: so many of each kind, and some that depend on them."""
-    kept = [Golden(kind=kind, n=n) for n in range(many) for kind in kinds]
-    slack = [Golden(kind="number", n=n, slack=0.25) for n in range(many)]
-    loading = [Loading(n=n) for n in range(many)]
-    over = [Over(below=kept[n], more=(loading[n], slack[n], kept[0])) for n in range(many)]
-    return [*kept, *slack, *loading, *over, *(Over(below=one) for one in kept[: len(kinds)])]
+def nodes_of(n: int) -> list[Any]:
+    """One node of each kind, and some that depend on them."""
+    kept: list[Any] = [Golden(kind=kind, n=n) for kind in KINDS]
+    others = [Golden(kind="number", n=n, slack=0.25), Loading(n=n)]
+    over = [
+        *(Over(below=one) for one in kept[:3]),
+        Over(below=kept[n % len(kept)], more=tuple(others)),
+    ]
+    return [*kept, *others, *over]
 
 
 def run_by_worker() -> list[Any]:
@@ -222,6 +226,26 @@ def run_by_worker() -> list[Any]:
 
 
 FAILED = ("raises", "interrupted", "unstorable")
+
+
+def fill(first: int, many: int) -> None:
+    """Compute so many nodes of each kind."""
+    for n in range(first, first + many):
+        for node in nodes_of(n):
+            node.get()
+
+
+def load_and_compute(old: int, end: str) -> int:
+    """Load nodes of a store and compute others until a file exists; how many were computed."""
+    rng = random.Random(0)
+    for n in itertools.count(1000):
+        for node in nodes_of(n):
+            if os.path.exists(end):
+                return n
+            for one in (node, rng.choice(nodes_of(rng.randrange(old)))):
+                value = one.get() if one is node else one.load_existing()
+                assert same(value, one.value()), one
+    raise AssertionError
 
 
 def same(first: Any, second: Any) -> bool:
