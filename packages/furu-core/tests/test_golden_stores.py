@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import re
 import shutil
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ STORES = Path(__file__).parent / "golden"
 NODES = Path(__file__).parent / "nodes"
 THOROUGH = bool(os.environ.get("TEST_THOROUGH"))
 MANY = 30  # times all kinds
-STRETCH = 20 if THOROUGH else 150  # changes or listings of files
+STRETCH = 20 if THOROUGH else 600  # changes or listings of files
 Unpack = Callable[[int], None]
 
 
@@ -214,7 +216,7 @@ def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_ot
     unpack: Unpack, store: Path, host: Host
 ) -> None:
     """Neither dies a result nor is one computed anew."""
-    golden_nodes.fill(2, MANY - 2)
+    golden_nodes.fill(2, MANY - 2)  # beside those that the first furu made itself
     store_of_format_1(store)
     unpack(1)
     stored = [*results(), *(node for n in range(2, MANY) for node in golden_nodes.nodes_of(n))]
@@ -226,19 +228,24 @@ def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_ot
     rng = random.Random(os.environ.get("TEST_SEED"))
     end = store.parent / "end"
     other = host.start("golden_nodes:load_and_compute", MANY, str(end), path=str(store))
-    left, killed, done_before = len(stored), 0, 0
-    while left:
-        # Each kill comes at a random moment, before the end of a stretch that is too short for all.
+    left, killed, done_before, took = len(stored), 0, 0, 0.0
+    for number in itertools.count():
+        # It ends before a stretch of changes that is too short for all, in every second round at any moment.
         event = KillAtEvent(done_before + rng.randint(1, STRETCH), store)
+        began = time.monotonic()
         child = host.start("kept_nodes:upgrade", path=str(store), die=event)
-        child.kill_after(rng.uniform(0.0, 0.2))
+        if number % 2:
+            child.kill_after(took * rng.random())
         died = child.wait()
+        took = time.monotonic() - began
         assert died.killed or died.status == 0, died.traceback
-        killed += died.killed
-        for node in rng.sample(stored, 30):
+        if not died.killed:
+            break
+        killed += 1
+        for node in rng.sample(stored, 20):
             assert golden_nodes.same(node.load_existing(), node.value()), node
-        still = sum((node.furu_dir / ".furu").exists() for node in stored) if died.killed else 0
-        if still == left:
+        still = sum((node.furu_dir / ".furu").exists() for node in stored)
+        if still == left and not number % 2:
             done_before += STRETCH  # for a look at those that have been upgraded
         left = still
     assert killed >= 20
@@ -250,6 +257,7 @@ def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_ot
         assert golden_nodes.same(node.load_existing(), node.value()), node
         assert told(node.furu_dir)["upgraded_from"] == 1
     assert not [path for path in store.rglob("*") if path.name in (".furu", ".attempts")]
+    host.run("golden_nodes:fill", MANY, 1, path=str(store))  # removes what killed upgrades left
     verified = _verify.verify(deep=True)
     assert (verified.damage, verified.unreadable, verified.notes) == ([], [], [])
     assert verified.artifacts > len(stored)

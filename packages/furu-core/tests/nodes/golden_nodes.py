@@ -229,9 +229,14 @@ FAILED = ("raises", "interrupted", "unstorable")
 
 
 def fill(first: int, many: int) -> None:
-    """Compute so many nodes of each kind."""
+    """Compute so many nodes of each kind and class."""
     for n in range(first, first + many):
-        for node in nodes_of(n):
+        for node in (
+            *nodes_of(n),
+            OnGpu(kind="number", n=n),
+            Failing(how="well", n=n),
+            Queued(n=n),
+        ):
             node.get()
 
 
