@@ -204,7 +204,7 @@ def of_numpy() -> dict[str, Any]:
         "numpy datetime64": np.datetime64("2024-01-01", "D"),
         "numpy datetime64 ns": np.datetime64("2024-01-01T01:02:03.5", "ns"),
         "numpy timedelta64": np.timedelta64(5, "s"),
-        "numpy NaT": np.datetime64("NaT"),
+        "numpy NaT": np.datetime64("NaT", "D"),
         "numpy record": np.array([(1, (2, 3), b"x")], dtype=record)[0],
         **{f"array {code}": np.arange(6).reshape(2, 3).astype(code) for code in codes},
         "array big-endian": np.array([1, 2], ">i4"),
