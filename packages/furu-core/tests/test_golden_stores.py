@@ -18,7 +18,7 @@ import golden_nodes
 import kept_nodes
 import pytest
 from format1 import store_of_format_1
-from golden_nodes import Failing, Golden, Loading, Over, Queued
+from golden_nodes import Failing, Given, Golden, Loading, Over, Queued
 from records import attempts_of, told
 
 from furu_core import Furu, NodeState
@@ -42,7 +42,7 @@ def unpack(store: Path, monkeypatch: pytest.MonkeyPatch) -> Unpack:
     def into_store(number: int) -> None:
         with tarfile.open(STORES / f"format{number}.tar.gz") as archive:
             archive.extractall(store, filter="data")
-        for cls in (Golden, Over, Loading):
+        for cls in (Golden, Over, Loading, Given):
             monkeypatch.setattr(cls, "_create", never)
 
     return into_store
@@ -52,23 +52,24 @@ def never(self: Furu[Any]) -> None:
     raise AssertionError(f"{self} is computed anew")
 
 
-def results() -> list[Any]:
-    """The nodes that have results in the golden stores."""
+def results(number: int) -> list[Any]:
+    """The nodes that have results in a golden store."""
     some = [node for n in range(2) for node in golden_nodes.nodes_of(n)]
     others = [Golden(kind="bytes", n=9), Failing(how="raises", n=7)]
-    return [*some, *others, *golden_nodes.run_by_worker()]
+    given = [Given()] if number > 1 else []
+    return [*some, *others, *golden_nodes.run_by_worker(), *given]
 
 
-def assert_loaded_equal() -> None:
-    for node in results():
+def assert_loaded_equal(number: int) -> None:
+    for node in results(number):
         assert node.status() is NodeState.DONE, node
         assert golden_nodes.same(node.load_existing(), node.value()), node
         assert golden_nodes.same(node.get(), node.value()), node
 
 
-def assert_verified() -> None:
+def assert_verified(number: int) -> None:
     done = _verify.verify(deep=True)
-    assert (done.artifacts, done.damage, done.unreadable) == (len(results()), [], [])
+    assert (done.artifacts, done.damage, done.unreadable) == (len(results(number)), [], [])
     assert done.notes == []
 
 
@@ -78,8 +79,8 @@ def test_p1_each_result_of_a_golden_store_is_loaded_as_it_is(
 ) -> None:
     unpack(number)
     before = files(store)
-    assert_loaded_equal()
-    assert_verified()
+    assert_loaded_equal(number)
+    assert_verified(number)
     assert files(store) == before
 
 
@@ -100,17 +101,17 @@ def test_p1_a_golden_store_of_format_1_is_upgraded_without_computing(
     unpack(1)
     done = kept_nodes.upgrade()
     assert done == {
-        "artifacts": len(results()),
+        "artifacts": len(results(1)),
         "attempts": 6,
         "new": 0,
         "damaged": {},
         "alive": [],
     }
     assert not [path for path in store.rglob("*") if path.name in (".furu", ".attempts")]
-    assert_loaded_equal()
-    assert_verified()
+    assert_loaded_equal(1)
+    assert_verified(1)
     again = kept_nodes.upgrade()
-    assert (again["artifacts"], again["attempts"], again["new"]) == (0, 0, len(results()))
+    assert (again["artifacts"], again["attempts"], again["new"]) == (0, 0, len(results(1)))
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -156,6 +157,7 @@ def test_what_tests_make_of_format_2_is_what_the_first_furu_wrote(
     first = alike(store, VARIES)
     shutil.rmtree(store)
     unpack(2)
+    shutil.rmtree(Given().furu_dir.parent)
     store_of_format_1(store, provenance_in(first))
     made = alike(store, VARIES)
     assert made == first
@@ -219,7 +221,7 @@ def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_ot
     golden_nodes.fill(2, MANY - 2)  # beside those that the first furu made itself
     store_of_format_1(store)
     unpack(1)
-    stored = [*results(), *(node for n in range(2, MANY) for node in golden_nodes.nodes_of(n))]
+    stored = [*results(1), *(node for n in range(2, MANY) for node in golden_nodes.nodes_of(n))]
     assert len(stored) >= 1000
     for node in stored:
         assert golden_nodes.same(node.load_existing(), node.value()), node

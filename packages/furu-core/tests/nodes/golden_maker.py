@@ -28,7 +28,7 @@ from pathlib import Path
 
 import golden_nodes
 import numpy as np
-from golden_nodes import Failing, Golden, Queued
+from golden_nodes import Failing, Given, Golden, Queued
 
 from furu_core import Furu, _process_ids, _provenance, errors, executors, use_settings, workers
 from furu_core._provenance import Git, Provenance
@@ -90,6 +90,8 @@ def results() -> None:
     made = [node for n in range(2) for node in golden_nodes.nodes_of(n)]
     for node in made:
         assert golden_nodes.same(node.get(), node.value()), node
+    if hasattr(Furu, "put"):  # since format 2
+        Given().put(Given().value())
 
 
 def worker_results() -> None:

@@ -209,6 +209,16 @@ class Queued(Furu[int]):
         return self.n
 
 
+class Given(Furu[dict[str, Any]]):
+    """Its result was made elsewhere, which is known since format 2."""
+
+    def _create(self) -> dict[str, Any]:
+        return self.value()
+
+    def value(self) -> dict[str, Any]:
+        return {"given": [1, (2,), np.arange(3.0)]}
+
+
 def nodes_of(n: int) -> list[Any]:
     """One node of each kind, and some that depend on them."""
     kept: list[Any] = [Golden(kind=kind, n=n) for kind in KINDS]
