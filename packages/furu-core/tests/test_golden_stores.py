@@ -218,7 +218,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_others_compute(
     unpack: Unpack, store: Path, host: Host
 ) -> None:
-    """Neither dies a result nor is one computed anew."""
+    """No result is lost, and none is computed anew."""
     golden_nodes.fill(2, MANY - 2)  # beside those that the first furu made itself
     store_of_format_1(store)
     unpack(1)
