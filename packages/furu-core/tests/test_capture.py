@@ -564,3 +564,76 @@ def test_capturing_opens_no_log_and_neither_sleeps_nor_starts_a_process(tmp_path
             }
         """,
     )
+
+
+KEEPS = """
+from furu_core import use_settings
+from furu_core._output import _capture, _spool
+
+def node(name, body):
+    with use_settings(path=os.getcwd()):
+        spool = _spool.take()
+        try:
+            with _capture.node_log(spool, name + ".log", echo=False):
+                body()
+        finally:
+            _spool.give_back(spool.name)
+    return spool
+
+def says(text):
+    def body():
+        print(text)
+        os.write(2, b"native " + text.encode() + b"\\n")
+        logging.getLogger("app").info("logged %s", text)
+    return body
+"""
+
+
+def test_a_worker_that_keeps_its_descriptors_gives_each_node_its_own_log_and_lets_go_again(
+    tmp_path: Path,
+) -> None:
+    done = run(
+        tmp_path,
+        KEEPS
+        + """
+_capture.keep_between_nodes()
+first = node("a", says("one"))
+assert os.path.samestat(os.fstat(1), os.fstat(first.fd)), "it stays with the spool"
+node("silent", lambda: None)
+node("b", says("two"))
+_capture.let_go()
+print("between")
+logging.getLogger("app").info("nobody hears this")
+_capture.keep_between_nodes()
+node("c", says("three"))
+_capture.let_go()
+assert not logging.getLogger().handlers
+print("after")
+""",
+    )
+    assert done.stdout == "between\nafter\n"
+    assert done.stderr == ""
+    for name, text in (("a", "one"), ("b", "two"), ("c", "three")):
+        log = (tmp_path / f"{name}.log").read_text()
+        assert log.startswith(f"{text}\nnative {text}\n")
+        assert log.endswith(f"logged {text}\n")
+    assert not (tmp_path / "silent.log").exists()
+
+
+def test_p1_nothing_printed_between_nodes_goes_to_the_log_of_one_that_has_ended(
+    tmp_path: Path,
+) -> None:
+    done = run(
+        tmp_path,
+        KEEPS
+        + """
+_capture.keep_between_nodes()
+node("large", lambda: print("x" * 200_000))  # its file is renamed, not copied
+print("between")
+node("b", says("two"))
+_capture.let_go()
+""",
+    )
+    assert (tmp_path / "large.log").read_text() == "x" * 200_000 + "\n"
+    assert done.stdout == "between\n"
+    assert "between" not in (tmp_path / "b.log").read_text()

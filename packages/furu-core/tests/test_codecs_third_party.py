@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -301,3 +302,21 @@ def test_a_codec_that_fails_is_named(install: Install, folder: Path) -> None:
     install("fraction-codec", CODEC.replace("path.write_text(str(value))", "1 / 0"))
     with pytest.raises(FuruResultError, match="'fraction' of fraction-codec failed"):
         store(Fraction(1, 3), folder, folder.parent)
+
+
+def test_an_archive_on_the_import_path_is_looked_into_as_well(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("packed_codec.py", dedent(CODEC))
+        info = "packed_codec-1.0.dist-info"
+        packed.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: packed\nVersion: 1.0\n")
+        packed.writestr(
+            f"{info}/entry_points.txt", "[furu.codecs]\nfraction = packed_codec:FractionCodec\n"
+        )
+    forget()
+    assert [one.codec.name for one in _registry.installed().codecs] == []
+    monkeypatch.syspath_prepend(str(archive))
+    forget()
+    assert [one.codec.name for one in _registry.installed().codecs] == ["fraction"]

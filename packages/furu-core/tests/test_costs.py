@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -221,3 +222,25 @@ def test_p9_show_tells_what_a_node_computed_itself() -> None:
     assert "for nodes inside it" in text
     assert "  computed   " in text
     assert "waited" not in text
+
+
+def test_p9_the_peak_is_measured_also_after_a_node_closed_the_descriptors_of_its_worker(
+    tmp_path: Path,
+) -> None:
+    assert "peak_bytes" in NodeTimer().stop()
+    before = set(os.listdir("/proc/self/fd"))
+    kept = {
+        int(fd)
+        for fd in before
+        if os.path.exists(f"/proc/self/fd/{fd}")
+        and os.readlink(f"/proc/self/fd/{fd}").endswith(("/clear_refs", "/status"))
+    }
+    assert len(kept) >= 2
+    for fd in kept:
+        os.close(fd)
+    written = [(tmp_path / f"{n}.txt").open("w+") for n in range(len(kept))]
+    assert {file.fileno() for file in written} >= kept, "the numbers are those of others now"
+    assert NodeTimer().stop()["peak_bytes"] > 0
+    for file in written:
+        with file:
+            assert file.read() == ""

@@ -15,6 +15,7 @@ from furu_core._processes._messages import (
     Returned,
     encode,
 )
+from furu_core.executors import Failure, FailureKind
 from furu_core.workers import NodeResult, Outcome, WorkerContext
 
 
@@ -24,8 +25,16 @@ def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
         Notice.READY,
         Order(1, 0, b"x" * 300, WorkerContext("test", "run-1"), False, True),
         Recall((1, 2)),
+        Order(2, 0, b"y", None, True, False),
+        Order(3, 0, 7, None, False, False),
+        Order(4, 1, b"z", None, False, True),
         Returned(()),
         Finished(1, NodeResult("ab", Outcome.LOADED, seconds=0.5)),
+        Finished(2, NodeResult("ab", Outcome.COMPUTED, 3, seconds=0.5)),
+        Finished(
+            3, NodeResult("ab", Outcome.FAILED, 1, Failure(FailureKind.COMPUTE, "E", "m", "n", "h"))
+        ),
+        Finished(4, NodeResult("ab", Outcome.INVALID_DEPENDENCY, culprit="cd")),
     ]
     data = b"".join(encode(message) for message in messages)
     decoder = Decoder()

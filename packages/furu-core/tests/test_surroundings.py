@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +155,32 @@ def test_what_nodes_change_at_the_same_time_in_threads_is_left_alone(
     for thread in threads:
         thread.join()
     assert [node.get() for node in nodes] == [True, True]
+
+
+def test_what_a_worker_changed_between_nodes_by_an_import_stays(
+    store: Path, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sets_umask_once.py").write_text("import os; os.umask(0o027)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = os.umask(0o022)
+    try:
+        with session():
+            run_node(Does(n=1))
+            assert os.umask(0o022) == 0o022
+            importlib.import_module("sets_umask_once")
+            run_node(Does(n=2))
+            assert os.umask(0o022) == 0o027
+    finally:
+        os.umask(before)
+        sys.modules.pop("sets_umask_once", None)
+
+
+def test_a_worker_whose_node_left_a_timer_and_a_folder_puts_both_back_after_every_node(
+    store: Path, session: Any, changes: None
+) -> None:
+    with session():
+        run_node(Does(n=1))
+        inside = look()
+        for n in range(3):
+            run_node(Does(hook="changes", n=n))
+            assert look() == inside
