@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exiting_nodes import SaysGoodbye
 
 import furu_core
 from furu_core import NodeState
@@ -240,6 +241,19 @@ def test_processes_of_several_threads_print_what_belongs_to_no_node_each_to_its_
         assert list(pool.map(compute, range(2))) == [Outcome.COMPUTED] * 2
     for x in range(2):
         assert short_name(Value(x=x)) in (tmp_path / f"{x}.log").read_text()
+
+
+def test_what_exit_handlers_print_goes_to_the_log_of_the_process_also_right_after_a_node(
+    store: Path, tmp_path: Path
+) -> None:
+    node = SaysGoodbye()
+    with NodeProcess(origin_here(), log=tmp_path / "process.log") as process:
+        process.assign(node, WORKER)
+        process.dismiss()  # so the end is there already when the node has ended
+        wait_until("the process to end", lambda: bool(process.poll(0.1)) or process.has_ended())
+        wait_until("the process to end", process.has_ended)
+    assert "goodbye" in (tmp_path / "process.log").read_text()
+    assert (node.furu_dir / ".furu.log").read_text() == "hello\n"
 
 
 @pytest.mark.parametrize("for_here", [True, False])

@@ -292,6 +292,7 @@ class _Server:
             if answer is not None:
                 self._connection.send(answer)
             self._listen_to_sigterm()
+        _capture.let_go()  # what exit handlers print belongs to no node
         if self._leaving:
             # The parent may have sent an order meanwhile: this tells it that none will begin.
             self._connection.send(Notice.LEAVING)
