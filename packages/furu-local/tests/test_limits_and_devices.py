@@ -10,7 +10,7 @@ import pytest
 from local_nodes import Sees
 
 from furu_core.errors import FuruExecutorError, FuruRunError, FuruUsageError
-from furu_local import LocalExecutor, _processors, _run, run_local
+from furu_local import LocalExecutor, _executor, _processors, run_local
 from furu_local._devices import Slot, resolve_devices
 from furu_local._process_pool import Launch
 from furu_local._processors import THREAD_VARIABLES
@@ -255,7 +255,7 @@ def test_processors_are_divided_among_the_workers_that_compute_at_once(
         with pytest.raises(FuruExecutorError, match="is enough"):
             LocalExecutor(progress=False, **options).submit(roots)
 
-    monkeypatch.setattr(_run, "ProcessPool", pool)
+    monkeypatch.setattr(_executor, "ProcessPool", pool)
     monkeypatch.setattr(_processors, "processor_count", lambda: 12)
     for variable in THREAD_VARIABLES:
         monkeypatch.delenv(variable, raising=False)

@@ -13,7 +13,7 @@ Glossary:
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from furu_local._run import LocalExecutor as LocalExecutor
+    from furu_local._executor import LocalExecutor as LocalExecutor
     from furu_local._run import run_local as run_local
 else:
     from furu_core.executors import late_imports
@@ -22,6 +22,7 @@ else:
     __all__, __getattr__, __dir__ = late_imports(
         __name__,
         {
-            "._run": "LocalExecutor run_local",
+            "._executor": "LocalExecutor",
+            "._run": "run_local",
         },
     )

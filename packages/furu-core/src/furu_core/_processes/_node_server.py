@@ -7,6 +7,7 @@ when the parent is gone, and gives back orders that it has not begun at any time
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import queue
 import signal
@@ -69,6 +70,10 @@ def main(fd: int) -> None:
     setup = connection.setup()
     sys.argv[:] = setup.argv
     _provenance.adopt_provenance(setup.provenance)
+    # What furu consists of is never garbage: without this each search for some would look at all of
+    # it, that at the interpreter's end as well, which would take longer than a short run's nodes.
+    gc.freeze()
+    gc.enable()
     connection.send(Notice.READY)
     server.serve(setup.idle_secs)
 
