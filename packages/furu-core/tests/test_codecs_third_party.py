@@ -15,7 +15,7 @@ import pytest
 from kept_results import changed, load, store
 
 from furu_core import use_settings
-from furu_core._codecs import _registry
+from furu_core._codecs import _installed, _registry
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruFormatError, FuruResultError
 
@@ -71,7 +71,7 @@ def forget() -> None:
     _registry.installed.cache_clear()
     _registry._named.cache_clear()
     _registry._codec_of.cache_clear()
-    _registry._warn.cache_clear()
+    _installed._warn.cache_clear()
 
 
 @pytest.fixture

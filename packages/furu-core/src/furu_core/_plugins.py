@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -390,4 +389,6 @@ def canonical_name(requirement: str) -> str:
 
 
 def _upgrade(distributions: Iterable[str]) -> str:
+    import shlex  # most plugins are well
+
     return shlex.join(["pip", "install", "--upgrade", *distributions])

@@ -259,16 +259,14 @@ def _user() -> str:
         return os.environ.get("USER") or str(os.getuid())
 
 
-# `name-version.dist-info`, and the names that older tools gave; the name itself contains no dash.
-_DISTRIBUTION: Final = re.compile(r"([^-]+)-([^-]+)(?:-.*)?\.(?:dist|egg)-info$")
-
-
 def _packages() -> dict[str, str]:
     """All installed distributions, by the names of their folders: no file is read.
 
     All rather than those of the imported modules: a module does not tell its distribution cheaply,
     and what is imported later, or called by a child process, matters as well.
     """
+    # `name-version.dist-info`, and the names that older tools gave; the name itself has no dash.
+    distribution = re.compile(r"([^-]+)-([^-]+)(?:-.*)?\.(?:dist|egg)-info$")
     found: dict[str, str] = {}
     for folder in sys.path:
         try:
@@ -276,7 +274,7 @@ def _packages() -> dict[str, str]:
         except OSError:
             continue
         for name in names:
-            match = _DISTRIBUTION.match(name)
+            match = distribution.match(name)
             if match:
                 found.setdefault(match[1].replace("_", "-").lower(), match[2])
     return dict(sorted(found.items()))

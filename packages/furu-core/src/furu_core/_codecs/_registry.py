@@ -10,25 +10,12 @@ import attrs
 
 from furu_core import _plugins
 from furu_core._codecs._codec import Codec
+from furu_core._codecs._installed import Installed
 from furu_core._codecs._own import OWN_NAMES
-from furu_core._forms._tagged_json import NotExact
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruResultError
 
 _log: Final = logging.getLogger("furu.codecs")
-
-
-@attrs.frozen
-class Installed:
-    """A codec and where it comes from.
-
-    Attributes:
-        codec: the instance that serves this process.
-        distribution: the distribution's name.
-    """
-
-    codec: Codec
-    distribution: str
 
 
 @attrs.frozen
@@ -85,25 +72,6 @@ def find(name: str, distribution: str, *, path: str) -> Codec:
         ) from None
 
 
-def accepts(entry: Installed, value: object) -> bool:
-    """Whether a codec would store a value; False with a warning when its `accepts` raises."""
-    try:
-        return bool(entry.codec.accepts(value))
-    except NotExact:
-        return False
-    except MemoryError:
-        raise
-    except Exception as error:
-        if not entry.distribution:
-            raise
-        # It is asked about every value, so its bug must not cost results that it has no part in.
-        _warn(
-            f"the codec {entry.codec.name!r} of {entry.distribution} failed to say whether it takes a "
-            f"{type(value).__qualname__}, which is stored without it: {type(error).__name__}: {error}"
-        )
-        return False
-
-
 def broken_note() -> str:
     """A note on broken codecs, to add to an error about a value that no codec takes."""
     found = installed().broken
@@ -145,8 +113,3 @@ def _codec_of(plugin: Plugin) -> Codec:
         return codec()
     except Exception as error:  # whatever a third party's class raises
         raise BrokenPlugin(plugin, f"cannot be made: {type(error).__name__}: {error}") from error
-
-
-@functools.cache
-def _warn(text: str) -> None:
-    _log.warning("%s", text)  # once, since many values of a kind may follow

@@ -11,11 +11,11 @@ from typing import Any, Final
 import attrs
 
 from furu_core import _text, _trust
-from furu_core._codecs import _load, _registry
+from furu_core._codecs import _installed, _load
 from furu_core._codecs._exact import refuse_inexact
+from furu_core._codecs._installed import Installed
 from furu_core._codecs._own import JSON_FILE, OWN_CODECS, PICKLE_FILE, STEM, TAG_FILE, TAG_PATH
 from furu_core._codecs._paths import Base
-from furu_core._codecs._registry import Installed
 from furu_core._files import write_file
 from furu_core._forms import _values
 from furu_core._forms._tagged_json import NotExact
@@ -83,6 +83,8 @@ class _Store:
         kind = type(value)
         if kind in _SCALARS:
             return self._json(value)
+        from furu_core._codecs import _registry  # finding other distributions' codecs takes time
+
         third_party = _registry.installed().codecs
         self.codecs = third_party
         if kind is dict or kind is list:
@@ -171,7 +173,7 @@ class _Store:
     def _refused(self, value: object, error: Exception) -> FuruResultError:
         if isinstance(error, RecursionError):
             return FuruResultError("the result is nested too deeply to be stored", hint=_HINT)
-        from furu_core._codecs import _pickles
+        from furu_core._codecs import _pickles, _registry
 
         place, culprit = _pickles.find_culprit(value, self.base, self._elsewhere)
         return FuruResultError(
@@ -195,7 +197,7 @@ class _Store:
             codec = installed.codec
             file = f"{stem}{codec.suffix}"
             try:
-                if not _registry.accepts(installed, value):
+                if not _installed.accepts(installed, value):
                     continue
                 codec.save(value, Path(f"{self.staged}{file}"))
                 if installed.distribution:  # it may be a kind of pickle

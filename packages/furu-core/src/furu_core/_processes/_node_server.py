@@ -6,12 +6,12 @@ when the parent is gone, and gives back orders that it has not begun at any time
 
 from __future__ import annotations
 
+import _socket  # what `socket` is made of; that itself takes 2 ms to import, for what is not used here
 import atexit
 import gc
 import os
 import queue
 import signal
-import socket
 import sys
 import threading
 import time
@@ -64,7 +64,7 @@ def main(fd: int) -> None:
     Args:
         fd: the descriptor of the socket to the parent.
     """
-    connection = _Connection(socket.socket(fileno=fd))
+    connection = _Connection(_socket.socket(fileno=fd))
     server = _Server(connection, graph=None, in_job=False)
     connection.listen()
     setup = connection.setup()
@@ -79,7 +79,7 @@ def main(fd: int) -> None:
 
 
 def serve_forked(
-    connection: socket.socket, graph: Path | None, wait_secs: float, idle_secs: float | None
+    connection: _socket.socket, graph: Path | None, wait_secs: float, idle_secs: float | None
 ) -> int:
     """Serve a parent that has forked this process; the exit status.
 
@@ -124,7 +124,7 @@ class _Entry:
 class _Connection:
     """The process's end of the connection to its parent."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         self.current: _Entry | None = None
         self._socket = connection
         self._arrived: queue.SimpleQueue[Setup | Notice | _Entry] = queue.SimpleQueue()
