@@ -31,7 +31,7 @@ from furu_core._config._class_homes import (
     is_script,
     leads_elsewhere,
 )
-from furu_core._config._module_names import file_identity, names_of_module
+from furu_core._config._module_names import file_identity, may_be_called, names_of_module
 from furu_core.errors import FuruDefinitionError, FuruImportNameError
 
 
@@ -261,6 +261,7 @@ def _find_loaded(identity: str, importable: str | None) -> type | None:
         if not any(namespace is one for one in namespaces) and (
             not isinstance(file, str)
             or not file.endswith(".py")
+            or not may_be_called(file, module_name)
             or file_identity(file)[0] != module_name
         ):
             continue

@@ -98,9 +98,27 @@ def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
             parts.insert(0, package)
     else:
         parts, folder = _below_root(folder, parts or [stem])
-    # Escaped, because a dot in a folder's name would look like two folders.
-    escaped = [part.replace("%", "%25").replace(".", "%2E") for part in parts]
-    return ".".join(escaped), tuple(parts), folder
+    return ".".join(map(_escaped, parts)), tuple(parts), folder
+
+
+def may_be_called(file: str, identity: str) -> bool:
+    """Whether `file_identity` may give a file this name, as far as that is known without a look at files.
+
+    A worker asks it of all modules that are loaded, and files on a network are slow to look at.
+
+    Example:
+        >>> may_be_called("/exp/train.py", "exp.train"), may_be_called("/exp/test.py", "exp.train")
+        (True, False)
+    """
+    folder, base = os.path.split(os.path.abspath(file))
+    stem = os.path.splitext(base)[0]
+    likely = {stem, os.path.basename(folder)} if stem == "__init__" else {stem}
+    return identity.rpartition(".")[2] in map(_escaped, likely)
+
+
+def _escaped(part: str) -> str:
+    """A part of a name, without dots: one in a folder's name would look like two folders."""
+    return part.replace("%", "%25").replace(".", "%2E")
 
 
 def _below_root(folder: str, parts: list[str]) -> tuple[list[str], str]:
