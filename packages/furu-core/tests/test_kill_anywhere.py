@@ -21,7 +21,7 @@ from furu_core._attempts import (
     _records,
 )
 from furu_core._codecs import _store
-from furu_core._compute import _acquire, _compute, _compute_or_wait, _hit
+from furu_core._compute import _acquire, _compute, _compute_or_wait, _hit, _invalid
 from furu_core._store import _manifest, _record_file
 from furu_testing import AT_END, Child, Host, KillAtEvent, KillAtLine
 
@@ -38,7 +38,7 @@ STORE_CODE = tuple(
     str(module.__file__)
     for module in (
         _acquire, _attempts, _claims, _store, _compute, _hit, _lease, _liveness, _manifest,
-        _compute_or_wait,
+        _compute_or_wait, _invalid,
         _publishing, _records, _record_file, _files,
     )
 )  # fmt: skip

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from furu_core._store._places import NodePlace as NodePlace
     from furu_core._store._places import absent as absent
     from furu_core._store._places import place_of as place_of
-    from furu_core._workers._worker import has_validator as has_validator
-    from furu_core._workers._worker import invalidate_if_bad as invalidate_if_bad
+    from furu_core._workers._judging import has_validator as has_validator
+    from furu_core._workers._judging import invalidate_if_bad as invalidate_if_bad
 else:
     from furu_core import _late
 
@@ -32,6 +32,6 @@ else:
             "._status._state_reader": "StateReader state_at",
             "._status._states": "NodeInfo NodeState",
             "._store._places": "NodePlace absent place_of",
-            "._workers._worker": "has_validator invalidate_if_bad",
+            "._workers._judging": "has_validator invalidate_if_bad",
         },
     )

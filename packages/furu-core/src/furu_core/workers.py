@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from furu_core._workers._deaths import exit_text as exit_text
     from furu_core._workers._deaths import lost_result as lost_result
     from furu_core._workers._deaths import record_death as record_death
+    from furu_core._workers._judging import made_progress as made_progress
     from furu_core._workers._preload import preload as preload
-    from furu_core._workers._worker import made_progress as made_progress
     from furu_core._workers._worker import run_node as run_node
     from furu_core._workers._worker_session import WorkerContext as WorkerContext
     from furu_core._workers._worker_session import importing_user_code as importing_user_code
@@ -58,7 +58,8 @@ else:
             "._settings._settings": "settings_to_env",
             "._workers._deaths": "death_result exit_text lost_result record_death",
             "._workers._preload": "preload",
-            "._workers._worker": "made_progress run_node",
+            "._workers._judging": "made_progress",
+            "._workers._worker": "run_node",
             "._workers._worker_session": "WorkerContext importing_user_code worker_session",
         },
     )

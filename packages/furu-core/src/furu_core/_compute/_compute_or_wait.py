@@ -7,10 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from furu_core import _costs
-from furu_core._attempts import _attempts, _claims, _publishing, _violations
+from furu_core._attempts import _attempts, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
-from furu_core._attempts._records import AttemptEnd, AttemptStatus
-from furu_core._compute import _acquire, _compute, _hit, _reruns, _user_methods
+from furu_core._compute import _acquire, _compute, _hit, _invalid, _reruns, _user_methods
 from furu_core._compute._hit import MISSING, BadArtifact, Miss
 from furu_core._config._objects import short_name
 from furu_core._context import _context
@@ -231,7 +230,7 @@ def _give_up_invalid(
     obj: ConfigObject, paths: NodePaths, context: ExecContext, reason: str
 ) -> FuruInvalidDependency:
     """Move a bad artifact aside, note that the calling node cannot go on; return what to raise."""
-    invalidate(obj, paths, reason)
+    _invalid.invalidate(obj, paths, reason)
     name = short_name(obj)
     error = FuruInvalidDependency(
         f"{context.who} asked for {name}, whose artifact is bad: {reason}",
@@ -241,17 +240,6 @@ def _give_up_invalid(
     )
     _violations.note_violation(context, error)
     return error
-
-
-def invalidate(obj: ConfigObject, paths: NodePaths, reason: str) -> None:
-    """Move the bad artifact of `obj` aside, unless another process does so or has replaced it."""
-    from furu_core._compute import _acquire
-
-    claimed = _acquire.acquire(obj, paths, suspect=True)
-    if isinstance(claimed, Attempt):
-        _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
-        ended = AttemptEnd(time.time(), None, "InvalidArtifact", reason)
-        _claims.end(claimed, AttemptStatus.INVALID, ended)
 
 
 def _visibility_secs() -> float:

@@ -15,7 +15,6 @@ from furu_core._attempts._attempts import LatestAttempt, holder_of
 from furu_core._attempts._outcomes import Failure, Holder
 from furu_core._attempts._records import AttemptStatus
 from furu_core._config._objects import short_name
-from furu_core._executors import _registry
 from furu_core._executors._executor import Liveness
 from furu_core._settings import _settings
 from furu_core._status._states import NodeInfo, NodeState
@@ -130,7 +129,11 @@ def held(paths: NodePaths) -> NodeInfo | None:
 def _runs(attempt: LatestAttempt) -> bool:
     """Whether an attempt lives; the lease is ignored if the scheduler says its job is gone."""
     submission = None if attempt.record is None else attempt.record.submission
-    return attempt.alive and not _registry.is_gone(submission)
+    if submission is None or not attempt.alive:
+        return attempt.alive
+    from furu_core._executors import _registry  # most stores know no scheduler's job
+
+    return not _registry.is_gone(submission)
 
 
 def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
@@ -144,6 +147,8 @@ def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
     submission = _submissions.queued(paths)
     if submission is None:
         return None
+    from furu_core._executors import _registry
+
     holder = Holder(None, submission)
     match _registry.liveness([submission])[submission]:
         case Liveness.ALIVE:

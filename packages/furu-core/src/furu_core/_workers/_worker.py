@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from furu_core._attempts import _attempts, _checkpoints
+from furu_core._attempts import _attempts
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
-from furu_core._compute import _acquire, _compute, _compute_or_wait, _hit, _reruns
+from furu_core._compute import _acquire, _compute, _reruns
 from furu_core._config._objects import short_name
-from furu_core._context import _context
 from furu_core._output import _logging
-from furu_core._store import _places
 from furu_core._store._layout import NodePaths, node_paths
-from furu_core._store._places import Placed, paths_of
 from furu_core.errors import (
     FuruComputeError,
     FuruInvalidDependency,
-    FuruProtocolError,
     FuruSuperseded,
     NodeCancelled,
     NodeLost,
@@ -110,53 +103,3 @@ def _failure(
         hash=obj.furu_hash,
         log=log,
     )
-
-
-def made_progress(node: Placed, attempt: int | None = None) -> bool:
-    """Whether an ended attempt, by default the newest, changed the node's checkpoint folder."""
-    paths = paths_of(node)
-    known = _attempts.numbers(paths)
-    if attempt is None and not known:
-        return False
-    return _checkpoints.made_progress(paths, known[-1] if attempt is None else attempt)
-
-
-def invalidate_if_bad(obj: Furu[Any]) -> bool:
-    """Move the artifact of `obj` aside if it is damaged or its `_validate` refuses it.
-
-    As in a worker, `_validate` may load nodes and compute none. An artifact that it cannot judge
-    because another one is missing is left as it is.
-
-    Returns:
-        Whether there is no valid artifact any more.
-
-    Raises:
-        FuruResultError: it was computed with other defaults of fields that its hash leaves out.
-    """
-    paths = node_paths(obj)
-    try:
-        with _judging(obj):
-            reason = _hit.bad_reason(obj, paths)
-    except (FuruProtocolError, FuruInvalidDependency) as error:
-        _logging.log.warning("%s cannot be validated: %s", short_name(obj), error)
-        return False
-    if reason is None:
-        return False
-    _compute_or_wait.invalidate(obj, paths, reason)
-    return not _places.is_published(paths)  # another process may have just replaced it
-
-
-@contextmanager
-def _judging(obj: Furu[Any]) -> Iterator[None]:
-    context = _context.exec_context()
-    if context.strict or not has_validator(type(obj)):
-        yield
-        return
-    strict = attrs.evolve(context, strict=True, node=short_name(obj), hash=obj.furu_hash)
-    with _context.session(strict, process_wide=False):
-        yield
-
-
-def has_validator(cls: type) -> bool:
-    """Whether a config class overrides `_validate`."""
-    return _hit.overrides(cls, "_validate")
