@@ -1,4 +1,4 @@
-"""What is imported by those who wait for it: a job of either Slurm backend, and a program that loads results."""
+"""What is imported by those who wait for it: jobs, workers, the program that runs them, one that loads results."""
 
 from __future__ import annotations
 
@@ -55,6 +55,9 @@ NOT_FOR_JOBS: Final = {
     "furu_slurm_pool._controller._queue_pool",
     "furu_slurm_pool._executor",
 }
+# How many modules of furu a worker and the program that started it may have loaded by then.
+WORKERS_OWN: Final = 75
+PARENTS_OWN: Final = 92
 HASH: Final = "0" * 32
 
 
@@ -75,9 +78,7 @@ def has_imported_little(payload: JobPayload, *needed: str) -> None:
     assert {*needed, "furu_core._processes._node_process"} <= loaded
     assert not loaded & HEAVY
     assert not loaded & NOT_FOR_JOBS
-    rooms = {name.rpartition(".")[0] for name in loaded}  # their own files say one sentence
-    own = sorted(name for name in loaded - rooms if name.startswith("furu"))
-    assert len(own) <= 36, own
+    assert len(own_code(loaded)) <= 36, own_code(loaded)
 
 
 def test_the_job_of_a_node_has_imported_little_when_it_starts_the_nodes_process(
@@ -102,9 +103,54 @@ def test_a_worker_has_imported_little_when_it_starts_on_its_first_task(store: Pa
     has_imported_little(setup.payload(["w1"]), "furu_slurm_pool._worker")
 
 
+def loaded_by(code: str) -> set[str]:
+    """The modules that a program has loaded at its end."""
+    command = [sys.executable, "-P", "-c", f"{code}; import sys; print(*sys.modules)"]
+    return set(subprocess.check_output(command, text=True).split())
+
+
+def own_code(loaded: set[str]) -> list[str]:
+    """The modules of furu that are not just the folder of others."""
+    rooms = {name.rpartition(".")[0] for name in loaded}
+    return sorted(name for name in loaded - rooms if name.startswith("furu"))
+
+
+def test_a_worker_has_imported_little_when_it_imports_the_module_of_its_first_node() -> None:
+    server = "import furu_core._processes._node_server"
+    loaded = loaded_by(f"{server}; from furu_core import Furu; from furu_local import run_local")
+    assert "furu_core._compute._compute" in loaded
+    assert not loaded & (HEAVY - {"logging", "traceback"})  # nodes log
+    assert not loaded & {"decimal", "selectors", "shlex", "socket", "subprocess", "tomllib"}
+    assert not loaded & {
+        "furu_core._codecs._registry",
+        "furu_core._codecs._same_frame",
+        "furu_core._executors._run",
+        "furu_core._plugins",
+        "furu_core._processes._node_process",
+        "furu_local._executor",
+        "furu_plan",
+    }
+    assert len(own_code(loaded)) <= WORKERS_OWN, own_code(loaded)
+
+
+def test_a_program_that_runs_nodes_in_processes_imports_nothing_that_computes() -> None:
+    loaded = loaded_by("from furu_core import Furu; import furu_local._executor")
+    assert "furu_local._process_pool" in loaded
+    assert not loaded & (HEAVY - {"logging", "traceback"})
+    assert not loaded & {"ctypes", "decimal", "shlex"}
+    assert not loaded & {
+        "furu_core._codecs._store",
+        "furu_core._compute._compute",
+        "furu_core._plugins",
+        "furu_core._workers._worker",
+        "furu_local._threads",
+        "furu_plan.runs._backend",
+    }
+    assert len(own_code(loaded)) <= PARENTS_OWN, own_code(loaded)
+
+
 def test_a_program_that_only_loads_results_has_imported_little() -> None:
-    code = "from furu_core import Furu; import sys; print(*sys.modules)"
-    loaded = set(subprocess.check_output([sys.executable, "-P", "-c", code], text=True).split())
+    loaded = loaded_by("from furu_core import Furu")
     assert "furu_core._compute._hit" in loaded
     assert not loaded & (
         HEAVY | {"furu_core._compute._compute_or_wait", "furu_core._compute._compute"}

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import furu_core
 from furu_core import Furu
 from furu_core._config._class_names import name_of, reference, resolve, resolve_reference
-from furu_core._config._module_names import file_identity, import_roots
+from furu_core._config._module_names import file_identity, import_roots, may_be_called
 from furu_core._config._objects import config_class
 from furu_core.errors import FuruDefinitionError, FuruError, FuruImportNameError
 
@@ -163,10 +163,21 @@ def test_a_project_marker_nearer_wins_and_installed_files_are_named_below_site_p
         "exp/sub/__init__.py": "exp.sub",
         "src/__init__.py": "src",
         "src/models.py": "src.models",
+        "a.b/c.d.py": "a%2Eb.c%2Ed",
     }
     for name in names:
         write(tmp_path / name, "")
     assert {name: file_identity(str(tmp_path / name))[0] for name in names} == names
+    assert all(may_be_called(str(tmp_path / name), names[name]) for name in names)
+    assert not may_be_called(str(tmp_path / "exp/test.py"), "exp.train")
+    assert not may_be_called(str(tmp_path / "exp/__init__.py"), "train.__main__")
+
+
+def test_no_loaded_module_is_passed_over_when_its_name_is_looked_for() -> None:
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    files = {file for file in files if isinstance(file, str) and file.endswith(".py")}
+    assert {os.path.basename(file) for file in files} >= {"__init__.py", "test_class_names.py"}
+    assert not [file for file in files if not may_be_called(file, file_identity(file)[0])]
 
 
 CHILD = """

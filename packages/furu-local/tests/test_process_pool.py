@@ -11,11 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from local_nodes import Collects
 from task_source import Tasks
 
 from furu_core import Furu
 from furu_core.errors import FuruExecutorError
 from furu_core.workers import Watchdog, origin_here
+from furu_local import run_local
 from furu_local._process_pool import Launch, ProcessPool
 from furu_plan.runs import Ended, Task
 from furu_testing import await_mark, let_go, wait_until
@@ -56,6 +58,12 @@ def test_a_death_says_nothing_of_how_long_nodes_take(store: Path, pool: ProcessP
     wait_until("the second to end", lambda: seen(2))
     assert [event.result.outcome.value for event in events[:2]] == ["failed", "computed"]
     assert all(isinstance(event, Ended) for event in events)
+
+
+def test_garbage_that_nodes_make_is_collected_although_none_is_while_a_worker_starts(
+    store: Path,
+) -> None:
+    assert run_local(Collects(), max_workers=1).results() is True
 
 
 def test_p8_a_process_that_the_system_does_not_start_is_told_of_once(

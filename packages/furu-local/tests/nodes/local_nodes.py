@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -164,3 +166,22 @@ class Wanders(Furu[tuple[str, int]]):
         before = os.getcwd()
         os.chdir("/")
         return (before, os.getpid())
+
+
+class Collects(Furu[bool]):
+    """Whether garbage is collected where its code runs, by itself and on time."""
+
+    def _create(self) -> bool:
+        class Ring:
+            pass
+
+        ring = Ring()
+        ring.itself = ring  # type: ignore[attr-defined]
+        gone = weakref.ref(ring)
+        del ring
+        for _ in range(1_000_000):
+            kept: list[object] = [[]]
+            kept[0] = kept
+            if gone() is None:
+                return gc.isenabled()
+        return False

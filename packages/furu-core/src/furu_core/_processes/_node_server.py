@@ -58,11 +58,12 @@ _MOMENT_SECS: Final = 0.3  # in this time, all processes of a job get the signal
 _TOLD_SECS: Final = 5.0
 
 
-def main(fd: int) -> None:
+def main(fd: int, collects: bool) -> None:
     """Serve a parent that has started this interpreter for that.
 
     Args:
         fd: the descriptor of the socket to the parent.
+        collects: whether the interpreter collects garbage, which has been turned off for the imports.
     """
     connection = _Connection(_socket.socket(fileno=fd))
     server = _Server(connection, graph=None, in_job=False)
@@ -73,7 +74,8 @@ def main(fd: int) -> None:
     # What furu consists of is never garbage: without this each search for some would look at all of
     # it, that at the interpreter's end as well, which would take longer than a short run's nodes.
     gc.freeze()
-    gc.enable()
+    if collects:
+        gc.enable()
     connection.send(Notice.READY)
     server.serve(setup.idle_secs)
 

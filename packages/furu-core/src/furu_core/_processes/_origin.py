@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from furu_core._furu import Furu
 
 # The empty root marks the place of the interpreter's own folders. Collecting garbage while furu is
-# imported would find none, and take a tenth of the time; `main` lets it begin.
+# imported would find none, and take a tenth of the time; `main` turns it on again.
 _BOOT: Final = (
-    "import gc, sys; gc.disable(); roots = [*sys.argv[2:], '']; at = roots.index(''); "
+    "import gc, sys; collects = gc.isenabled(); gc.disable(); "
+    "roots = [*sys.argv[2:], '']; at = roots.index(''); "
     "sys.path[:] = filter(None, dict.fromkeys([*roots[:at], *sys.path, *roots[at:]])); "
-    "from furu_core._processes._node_server import main; main(int(sys.argv[1]))"
+    "from furu_core._processes._node_server import main; main(int(sys.argv[1]), collects)"
 )
 
 
