@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from furu_core._config._class_names import is_of_script, name_of
 from furu_core._config._class_record import ConfigClass, Field, Rule
 from furu_core._config._refused import MAX_DEPTH, Refused
@@ -25,31 +27,33 @@ OmittedField = tuple[ConfigClass, Field]  # a field that is left out, since it e
 
 
 class Seen:
-    """What the encoding of one object found in it."""
+    """What the encoding of one object found in it.
 
-    __slots__ = (
-        "depth",
-        "mutable",
-        "nested",
-        "omitted",
-        "packed",
-        "pending",
-        "settable",
-        "variant",
-    )
+    Attributes:
+        nested: the config objects in its fields, each as often as it occurs.
+        pending: those of them that have no hash yet.
+        omitted: the fields that are left out of the hash.
+        mutable: a value can change.
+        settable: a value is frozen, yet ``object.__setattr__`` can change it.
+        variant: a field is excluded from the hash.
+        packed: pickle would lose something: a value's class is the script's, or its value type
+            says so.
+        depth: so many containers are open.
+        hash_nested: hashes a nested object that has no hash yet; without it, that is pending.
+    """
 
-    def __init__(self) -> None:
+    # Set in the class, since most objects leave them so and every object takes a `Seen`.
+    mutable = settable = variant = packed = False
+    omitted: tuple[OmittedField, ...] = ()
+    depth = 0
+
+    def __init__(self, hash_nested: HashNested | None = None) -> None:
+        self.hash_nested = hash_nested
         self.nested: list[Any] = []
-        self.pending: list[Any] = []  # nested objects that have no hash yet
-        self.omitted: list[OmittedField] = []
-        self.mutable = False
-        self.settable = False  # a value is frozen, yet `object.__setattr__` can change it
-        self.variant = False
-        # Pickle would lose something: a value's class is the script's, or its value type says so.
-        self.packed = False
-        self.depth = 0
+        self.pending: list[Any] = []
 
 
+HashNested = Callable[[Any], str]
 Encoder = Callable[[Any, Seen], bytes]
 
 
@@ -57,26 +61,49 @@ Encoder = Callable[[Any, Seen], bytes]
 
 
 class ClassEncoding:
-    """The part of the encoding that all objects of a class share."""
+    """The part of the encoding that all objects of a class share.
 
-    __slots__ = ("blank", "nests", "plan")
+    Attributes:
+        nests: whether any object of the class had a config object in its fields.
+        parts: the bytes of an object whose fields hold their defaults: the head, then a part for
+            each field that is hashed, by name, so that moving a line in the class body changes no
+            hash. It is empty where the default is not plain, or there is none.
+        plan: for each field its name, the number of its part, what its part begins with, the
+            default that its part is of, and the field itself if its rule is not `ALWAYS`.
+    """
+
+    __slots__ = ("nests", "parts", "plan")
 
     def __init__(self, cls: ConfigClass) -> None:
-        self.nests = False  # whether any object of the class had a config object in its fields
+        self.nests = False
         name = cls.identity_name.encode()
         hashed = sorted(field.name for field in cls.fields if field.rule is not Rule.EXCLUDED)
         place = {name: number for number, name in enumerate(hashed, start=1)}
-        # Sorted by name, so that moving a line in the class body changes no hash.
-        self.blank = [b"%s%d:%s" % (FORMAT, len(name), name), *[b""] * len(hashed)]
-        self.plan = tuple(
-            (
-                field.name,
-                place.get(field.name, 0),
-                _str(field.name, _NOTHING_SEEN),
-                field if field.rule is not Rule.ALWAYS else None,
-            )
-            for field in cls.fields
-        )
+        self.parts = [b"%s%d:%s" % (FORMAT, len(name), name), *[b""] * len(hashed)]
+        plan = []
+        for attribute, field in zip(attrs.fields(cls.cls), cls.fields, strict=True):
+            number = place.get(field.name, 0)
+            prefix = _str(field.name, _NOTHING_SEEN)
+            default, special = attribute.default, None if field.rule is Rule.ALWAYS else field
+            if special is None and _is_plain(default):
+                self.parts[number] = prefix + encode_value(default, Seen())
+            else:
+                default = _NO_DEFAULT
+            plan.append((field.name, number, prefix, default, special))
+        self.plan = tuple(plan)
+
+
+_NO_DEFAULT = object()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether values of this type cannot change, and are encoded without a look at anything else."""
+    if type(value) is tuple:
+        return _ATOMS.issuperset(map(type, value))
+    return type(value) in _ATOMS
+
+
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def encode(obj: Any, seen: Seen) -> bytes:
@@ -86,21 +113,24 @@ def encode(obj: Any, seen: Seen) -> bytes:
     if shared is None:
         shared = cls.encoding = ClassEncoding(cls)
     known = obj.__dict__
-    parts = shared.blank[:]
-    for name, place, prefix, special in shared.plan:
+    parts = shared.parts[:]
+    find = ENCODERS.get
+    for name, number, prefix, default, special in shared.plan:
         value = known[name]
-        encoder = ENCODERS.get(type(value)) or _find_encoder(type(value))
+        if value is default:  # the very same: an equal one could be encoded otherwise
+            continue
+        encoder = find(type(value)) or _find_encoder(type(value))
         if special is None:
-            parts[place] = prefix + encoder(value, seen)
+            parts[number] = prefix + encoder(value, seen)
         elif special.rule is Rule.EXCLUDED:
             encoder(value, seen)  # not hashed, yet it must be a value that can be encoded
             seen.variant = True
         else:
             data = encoder(value, seen)
             if data != _encoded_default(cls, special, seen):
-                parts[place] = prefix + data
+                parts[number] = prefix + data
             else:
-                seen.omitted.append((cls, special))
+                seen.omitted = (*seen.omitted, (cls, special))
     return b"".join(parts)
 
 
@@ -213,6 +243,8 @@ def encode_nested(value: Any, seen: Seen) -> bytes:
     """The bytes of a nested config object: its hash, if it has one already."""
     seen.nested.append(value)
     found = value.__dict__.get("_furu_hash")
+    if found is None and seen.hash_nested is not None:
+        found = seen.hash_nested(value)
     if found is None:
         seen.pending.append(value)
         return b""

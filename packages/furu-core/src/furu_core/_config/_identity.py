@@ -10,6 +10,7 @@ here recurses over nested objects: a chain of 10,000 is walked with a list.
 
 from __future__ import annotations
 
+from functools import partial
 from operator import is_
 from typing import Any
 
@@ -190,21 +191,43 @@ def _digest_now(obj: Any) -> str | None:
 
 def _hash_all(root: Any) -> None:
     """Hash an object and all objects nested in it, innermost first."""
+    try:
+        _hash_with_nested(root, _LEVELS)
+    except (_TooDeep, RecursionError):  # the levels may not fit on the caller's stack
+        _hash_deep(root)
+
+
+_LEVELS = 30  # of calls within calls, which are quicker than a list; few configs nest deeper
+
+
+class _TooDeep(Exception):
+    """An object nests deeper than `_LEVELS`."""
+
+
+def _hash_with_nested(obj: Any, levels: int) -> str:
+    seen = Seen(_HASH_NESTED[levels])
+    data = _encode_or_explain(obj, seen)
+    if seen.pending:
+        raise _TooDeep  # at once: what is shared below would be tried once for each way to it
+    return _keep_hash(obj, seen, data)
+
+
+_HASH_NESTED = [None, *(partial(_hash_with_nested, levels=levels) for levels in range(_LEVELS))]
+
+
+def _hash_deep(root: Any) -> None:
+    """Hash an object and those nested in it with a list of those that are begun, however deep."""
     stack = [root]
     open_: set[int] = set()
     while stack:
         obj = stack[-1]
-        known = obj.__dict__
-        if "_furu_hash" in known:
+        if "_furu_hash" in obj.__dict__:
             stack.pop()
             continue
         pending = [] if id(obj) in open_ else _obviously_pending(obj)
         if not pending:
             seen = Seen()
-            try:
-                data = encode(obj, seen)
-            except Refused as refused:
-                raise _explain(obj, refused) from None
+            data = _encode_or_explain(obj, seen)
             pending = seen.pending
         if pending:
             open_.add(id(obj))
@@ -218,11 +241,25 @@ def _hash_all(root: Any) -> None:
             continue
         stack.pop()
         open_.discard(id(obj))
-        if not (seen.mutable or seen.settable):
-            known["_furu_values"] = tuple(known.values())  # for `changed_since_hashing`
-        if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
-            _remember(obj, seen)
-        known["_furu_hash"] = blake2b(data, digest_size=16).hexdigest()
+        _keep_hash(obj, seen, data)
+
+
+def _encode_or_explain(obj: Any, seen: Seen) -> bytes:
+    try:
+        return encode(obj, seen)
+    except Refused as refused:
+        raise _explain(obj, refused) from None
+
+
+def _keep_hash(obj: Any, seen: Seen, data: bytes) -> str:
+    known = obj.__dict__
+    if not (seen.mutable or seen.settable):
+        known["_furu_values"] = tuple(known.values())  # for `changed_since_hashing`
+    if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
+        _remember(obj, seen)
+    found: str = blake2b(data, digest_size=16).hexdigest()
+    known["_furu_hash"] = found
+    return found
 
 
 def _obviously_pending(obj: Any) -> list[Any]:
