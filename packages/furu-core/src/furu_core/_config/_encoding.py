@@ -194,15 +194,16 @@ def _bytes(value: bytes, _: Seen) -> bytes:
 
 
 def _items(opening: bytes, values: Any, seen: Seen) -> bytes:
-    seen.depth += 1
-    if seen.depth > MAX_DEPTH:
+    depth = seen.depth
+    if depth >= MAX_DEPTH:
         raise Refused(
             f"is nested more than {MAX_DEPTH} levels deep, or contains itself",
             "flatten it, or nest Furu objects, which may be as deep as you like",
         )
+    seen.depth = depth + 1
     find = ENCODERS.get
     parts = [(find(type(v)) or _find_encoder(type(v)))(v, seen) for v in values]
-    seen.depth -= 1
+    seen.depth = depth
     return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
 
 

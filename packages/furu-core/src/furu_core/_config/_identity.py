@@ -182,7 +182,7 @@ def _digest_now(obj: Any) -> str | None:
             seen = Seen()
             data = encode(obj, seen)
             if not seen.pending:
-                return blake2b(data, digest_size=16).hexdigest()
+                return _hash_of(data)
             for child in seen.pending:
                 _hash_all(child)
     except (FuruValueError, Refused):
@@ -192,7 +192,7 @@ def _digest_now(obj: Any) -> str | None:
 def _hash_all(root: Any) -> None:
     """Hash an object and all objects nested in it, innermost first."""
     try:
-        _hash_with_nested(root, _LEVELS)
+        _hash_with_nested(_LEVELS, root)
     except (_TooDeep, RecursionError):  # the levels may not fit on the caller's stack
         _hash_deep(root)
 
@@ -204,15 +204,18 @@ class _TooDeep(Exception):
     """An object nests deeper than `_LEVELS`."""
 
 
-def _hash_with_nested(obj: Any, levels: int) -> str:
+def _hash_with_nested(levels: int, obj: Any) -> str:
     seen = Seen(_HASH_NESTED[levels])
-    data = _encode_or_explain(obj, seen)
+    try:
+        data = encode(obj, seen)
+    except Refused as refused:
+        raise _explain(obj, refused) from None
     if seen.pending:
         raise _TooDeep  # at once: what is shared below would be tried once for each way to it
     return _keep_hash(obj, seen, data)
 
 
-_HASH_NESTED = [None, *(partial(_hash_with_nested, levels=levels) for levels in range(_LEVELS))]
+_HASH_NESTED = [None, *(partial(_hash_with_nested, levels) for levels in range(_LEVELS))]
 
 
 def _hash_deep(root: Any) -> None:
@@ -227,7 +230,10 @@ def _hash_deep(root: Any) -> None:
         pending = [] if id(obj) in open_ else _obviously_pending(obj)
         if not pending:
             seen = Seen()
-            data = _encode_or_explain(obj, seen)
+            try:
+                data = encode(obj, seen)
+            except Refused as refused:
+                raise _explain(obj, refused) from None
             pending = seen.pending
         if pending:
             open_.add(id(obj))
@@ -244,22 +250,23 @@ def _hash_deep(root: Any) -> None:
         _keep_hash(obj, seen, data)
 
 
-def _encode_or_explain(obj: Any, seen: Seen) -> bytes:
-    try:
-        return encode(obj, seen)
-    except Refused as refused:
-        raise _explain(obj, refused) from None
-
-
 def _keep_hash(obj: Any, seen: Seen, data: bytes) -> str:
     known = obj.__dict__
     if not (seen.mutable or seen.settable):
         known["_furu_values"] = tuple(known.values())  # for `changed_since_hashing`
     if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
         _remember(obj, seen)
-    found: str = blake2b(data, digest_size=16).hexdigest()
-    known["_furu_hash"] = found
+    found = known["_furu_hash"] = _hash_of(data)
     return found
+
+
+def _hash_of(data: bytes) -> str:
+    digest = _no_data.copy()  # quicker than making one, which reads fourteen options
+    digest.update(data)
+    return digest.hexdigest()
+
+
+_no_data = blake2b(digest_size=16)
 
 
 def _obviously_pending(obj: Any) -> list[Any]:
@@ -289,10 +296,11 @@ def _remember(obj: Any, seen: Seen) -> None:
     omitted = {frozenset(seen.omitted)} if seen.omitted else set()
     if children:
         obj.__furu_class__.encoding.nests = True
-        if len(children) == 1:
-            known["_furu_nested"] = (children[0],)
-        else:
-            known["_furu_nested"] = tuple({id(child): child for child in children}.values())
+        known["_furu_nested"] = tuple(
+            children
+            if len(children) == len(set(map(id, children)))
+            else {id(child): child for child in children}.values()
+        )
         for child in children:
             below = child.__dict__
             if mutable is None and "_furu_mutable" in below:
