@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -26,31 +26,35 @@ _pack_float = struct.Struct(">d").pack
 OmittedField = tuple[ConfigClass, Field]  # a field that is left out, since it equals its default
 
 
+# Traits of an object, of which most have none.
+MUTABLE: Final = 1  # a value can change
+MUTABLE_BELOW: Final = 2  # a value of an object nested in it can
+SETTABLE: Final = 4  # a value is frozen, yet ``object.__setattr__`` can change it
+VARIANT: Final = 8  # a field is excluded from the hash, here or in an object nested in it
+OMITTED: Final = 16  # a field is left out since it equals its default, here or in a nested object
+PACKED: Final = 32  # pickle would lose something: a value's class is the script's, for instance
+
+
 class Seen:
     """What the encoding of one object found in it.
 
     Attributes:
+        traits: the traits that its own fields show.
         nested: the config objects in its fields, each as often as it occurs.
         pending: those of them that have no hash yet.
         omitted: the fields that are left out of the hash.
-        mutable: a value can change.
-        settable: a value is frozen, yet ``object.__setattr__`` can change it.
-        variant: a field is excluded from the hash.
-        packed: pickle would lose something: a value's class is the script's, or its value type
-            says so.
         depth: so many containers are open.
         hash_nested: hashes a nested object that has no hash yet; without it, that is pending.
     """
 
-    # Set in the class, since most objects leave them so and every object takes a `Seen`.
-    mutable = settable = variant = packed = False
-    omitted: tuple[OmittedField, ...] = ()
-    depth = 0
+    __slots__ = ("depth", "hash_nested", "nested", "omitted", "pending", "traits")
 
     def __init__(self, hash_nested: HashNested | None = None) -> None:
         self.hash_nested = hash_nested
         self.nested: list[Any] = []
         self.pending: list[Any] = []
+        self.omitted: tuple[OmittedField, ...] = ()
+        self.traits = self.depth = 0
 
 
 HashNested = Callable[[Any], str]
@@ -64,7 +68,6 @@ class ClassEncoding:
     """The part of the encoding that all objects of a class share.
 
     Attributes:
-        nests: whether any object of the class had a config object in its fields.
         parts: the bytes of an object whose fields hold their defaults: the head, then a part for
             each field that is hashed, by name, so that moving a line in the class body changes no
             hash. It is empty where the default is not plain, or there is none.
@@ -72,10 +75,9 @@ class ClassEncoding:
             default that its part is of, and the field itself if its rule is not `ALWAYS`.
     """
 
-    __slots__ = ("nests", "parts", "plan")
+    __slots__ = ("parts", "plan")
 
     def __init__(self, cls: ConfigClass) -> None:
-        self.nests = False
         name = cls.identity_name.encode()
         hashed = sorted(field.name for field in cls.fields if field.rule is not Rule.EXCLUDED)
         place = {name: number for number, name in enumerate(hashed, start=1)}
@@ -124,12 +126,13 @@ def encode(obj: Any, seen: Seen) -> bytes:
             parts[number] = prefix + encoder(value, seen)
         elif special.rule is Rule.EXCLUDED:
             encoder(value, seen)  # not hashed, yet it must be a value that can be encoded
-            seen.variant = True
+            seen.traits |= VARIANT
         else:
             data = encoder(value, seen)
             if data != _encoded_default(cls, special, seen):
                 parts[number] = prefix + data
             else:
+                seen.traits |= OMITTED
                 seen.omitted = (*seen.omitted, (cls, special))
     return b"".join(parts)
 
@@ -212,7 +215,7 @@ def _tuple(value: tuple[Any, ...], seen: Seen) -> bytes:
 
 
 def _list(value: list[Any], seen: Seen) -> bytes:
-    seen.mutable = True
+    seen.traits |= MUTABLE
     return _items(b"[", value, seen)
 
 
@@ -226,7 +229,7 @@ def _frozenset(value: frozenset[Any], seen: Seen) -> bytes:
 
 
 def _set(value: set[Any], seen: Seen) -> bytes:
-    seen.mutable = True
+    seen.traits |= MUTABLE
     return _unordered(b"}", value, seen)
 
 
@@ -236,7 +239,7 @@ def _pairs(opening: bytes, value: dict[Any, Any], seen: Seen) -> bytes:
 
 
 def _dict(value: dict[Any, Any], seen: Seen) -> bytes:
-    seen.mutable = True
+    seen.traits |= MUTABLE
     return _pairs(b"<", value, seen)
 
 
@@ -284,18 +287,15 @@ def _kind_encoder(t: type) -> Encoder:
     if kind.cls is not None:
         head += _str(name_of(kind.cls).identity, _NOTHING_SEEN)
     apart, pickles = kind.hashed or kind.apart, kind.pickles
-    mutable, settable = kind.mutable, kind.settable
+    traits = (MUTABLE if kind.mutable else 0) | (SETTABLE if kind.settable else 0)
     of_script = kind.cls is not None and is_of_script(kind.cls)
 
     def encoder(value: Any, seen: Seen) -> bytes:
-        if mutable:
-            seen.mutable = True
-        if settable:
-            seen.settable = True
+        seen.traits |= traits
         if of_script or (isinstance(value, type) and is_of_script(value)):
-            seen.packed = True
+            seen.traits |= PACKED
         if pickles is not None and not pickles(value):
-            seen.packed = True
+            seen.traits |= PACKED
         payload = apart(value)
         if type(payload) is list:
             return _items(head + b"[", payload, seen)

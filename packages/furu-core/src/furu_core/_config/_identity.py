@@ -17,6 +17,12 @@ from typing import Any
 from furu_core._config._class_record import Rule
 from furu_core._config._encoding import (
     ENCODERS,
+    MUTABLE,
+    MUTABLE_BELOW,
+    OMITTED,
+    PACKED,
+    SETTABLE,
+    VARIANT,
     OmittedField,
     Seen,
     encode,
@@ -69,6 +75,11 @@ def variant(obj: Any) -> str:
         _hash_all(obj)
     found: str = obj.__dict__.get("_furu_variant", "")
     return found
+
+
+def is_packed(obj: Any) -> bool:
+    """Whether pickle would lose something of the values in a hashed object's own fields."""
+    return bool(obj.__dict__.get("_furu_traits", 0) & PACKED)
 
 
 def omitted_defaults(obj: Any) -> dict[str, tuple[str, str]]:
@@ -133,21 +144,24 @@ def watched(obj: Any) -> list[Any]:
     ``object.__setattr__`` can change any. Deeper objects are among them only if they hold a mutable
     value (a list, a dict, an array): each is watched when a node that holds it is computed.
     """
-    holds_mutable = "_furu_mutable" in obj.__dict__
+    ever_mutable = MUTABLE | MUTABLE_BELOW
+    holds_mutable = obj.__dict__.get("_furu_traits", 0) & ever_mutable
     found: list[Any] = []
     level, depth, further = [obj], 0, _FURTHER
     seen = {id(obj)}
     while level:
+        deep: list[Any] = []
         if depth > 1:
             if not further and not holds_mutable:
                 break
-            deep = [each for each in level[further:] if "_furu_mutable" in each.__dict__]
+            traits = [(each, each.__dict__.get("_furu_traits", 0)) for each in level[further:]]
+            deep = [each for each, its in traits if its & ever_mutable]
             level = level[:further]
             further -= len(level)
+            found += level
+            found += [each for each, its in traits if its & MUTABLE]
         else:
-            deep = []
-        found += level
-        found += [each for each in deep if each.__dict__["_furu_mutable"] == "own"]
+            found += level
         below = {
             id(child): child
             for each in (*level, *deep)
@@ -182,7 +196,7 @@ def _digest_now(obj: Any) -> str | None:
             seen = Seen()
             data = encode(obj, seen)
             if not seen.pending:
-                return _hash_of(data)
+                return blake2b(data, digest_size=16).hexdigest()
             for child in seen.pending:
                 _hash_all(child)
     except (FuruValueError, Refused):
@@ -252,18 +266,15 @@ def _hash_deep(root: Any) -> None:
 
 def _keep_hash(obj: Any, seen: Seen, data: bytes) -> str:
     known = obj.__dict__
-    if not (seen.mutable or seen.settable):
+    traits = seen.traits
+    if not traits & (MUTABLE | SETTABLE):
         known["_furu_values"] = tuple(known.values())  # for `changed_since_hashing`
-    if seen.nested or seen.mutable or seen.variant or seen.packed or seen.omitted:
+    if traits or seen.nested:
         _remember(obj, seen)
-    found = known["_furu_hash"] = _hash_of(data)
-    return found
-
-
-def _hash_of(data: bytes) -> str:
     digest = _no_data.copy()  # quicker than making one, which reads fourteen options
     digest.update(data)
-    return digest.hexdigest()
+    found = known["_furu_hash"] = digest.hexdigest()
+    return found
 
 
 _no_data = blake2b(digest_size=16)
@@ -271,9 +282,6 @@ _no_data = blake2b(digest_size=16)
 
 def _obviously_pending(obj: Any) -> list[Any]:
     """Nested objects without a hash, as far as a quick look shows; saves encoding `obj` twice."""
-    encoding = obj.__furu_class__.encoding
-    if encoding is None or not encoding.nests:
-        return []
     found = []
     # A copy: another thread that hashes the same object may add to its __dict__ meanwhile.
     for value in list(obj.__dict__.values()):
@@ -289,35 +297,36 @@ def _obviously_pending(obj: Any) -> list[Any]:
 
 def _remember(obj: Any, seen: Seen) -> None:
     known = obj.__dict__
+    traits = seen.traits
     children = seen.nested
-    variant = seen.variant
-    mutable = "own" if seen.mutable else None
-    # Objects that omit the same fields share one set, or a chain would need quadratic memory.
-    omitted = {frozenset(seen.omitted)} if seen.omitted else set()
     if children:
-        obj.__furu_class__.encoding.nests = True
+        distinct = len(children) == 1 or len(set(map(id, children))) == len(children)
         known["_furu_nested"] = tuple(
-            children
-            if len(children) == len(set(map(id, children)))
-            else {id(child): child for child in children}.values()
+            children if distinct else {id(child): child for child in children}.values()
         )
         for child in children:
-            below = child.__dict__
-            if mutable is None and "_furu_mutable" in below:
-                mutable = "nested"
-            if "_furu_variant" in below:
-                variant = True
-            if "_furu_omitted" in below:
-                omitted.add(below["_furu_omitted"])
-    if omitted:
-        fields = omitted.pop() if len(omitted) == 1 else frozenset().union(*omitted)
-        known["_furu_omitted"] = _omitted_sets.setdefault(fields, fields)
-    if mutable is not None:
-        known["_furu_mutable"] = mutable
-    if seen.packed:
-        known["_furu_packed"] = True
-    if variant:
+            below = child.__dict__.get("_furu_traits")
+            if below is not None:
+                traits |= below & (VARIANT | OMITTED)
+                if below & (MUTABLE | MUTABLE_BELOW):
+                    traits |= MUTABLE_BELOW
+    if not traits:
+        return
+    if traits & OMITTED:
+        known["_furu_omitted"] = _omitted_below(seen)
+    if traits & VARIANT:
         known["_furu_variant"] = _variant_of(obj, children)
+    known["_furu_traits"] = traits
+
+
+def _omitted_below(seen: Seen) -> frozenset[OmittedField]:
+    # Objects that omit the same fields share one set, or a chain would need quadratic memory.
+    omitted = {frozenset(seen.omitted)} if seen.omitted else set()
+    for child in seen.nested:
+        if "_furu_omitted" in child.__dict__:
+            omitted.add(child.__dict__["_furu_omitted"])
+    fields = omitted.pop() if len(omitted) == 1 else frozenset().union(*omitted)
+    return _omitted_sets.setdefault(fields, fields)
 
 
 _omitted_sets: dict[frozenset[OmittedField], frozenset[OmittedField]] = {}

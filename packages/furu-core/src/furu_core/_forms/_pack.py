@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from furu_core._config._class_names import is_of_script, name_of, resolve
-from furu_core._config._identity import are_same, furu_hash, nested, variant
+from furu_core._config._identity import are_same, furu_hash, is_packed, nested, variant
 from furu_core._config._objects import config_class
 from furu_core._forms._tagged_json import Writer, read
 from furu_core._text import error_text, shown
@@ -241,8 +241,7 @@ def reduce(obj: Any) -> tuple[Any, ...]:
     cls = type(obj)
     token: Any = cls
     try:
-        # `_furu_packed`: pickle would lose something, such as that a class is the script's own.
-        if _height(obj) > _SHALLOW or "_furu_packed" in obj.__dict__:
+        if _height(obj) > _SHALLOW or is_packed(obj):
             return unpack_one, (Packer().pack(obj),)
         if is_of_script(cls):
             name = name_of(cls)
