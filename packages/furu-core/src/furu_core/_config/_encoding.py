@@ -116,12 +116,11 @@ def encode(obj: Any, seen: Seen) -> bytes:
         shared = cls.encoding = ClassEncoding(cls)
     known = obj.__dict__
     parts = shared.parts[:]
-    find = ENCODERS.get
     for name, number, prefix, default, special in shared.plan:
         value = known[name]
         if value is default:  # the very same: an equal one could be encoded otherwise
             continue
-        encoder = find(type(value)) or _find_encoder(type(value))
+        encoder = ENCODERS[type(value)]
         if special is None:
             parts[number] = prefix + encoder(value, seen)
         elif special.rule is Rule.EXCLUDED:
@@ -168,7 +167,7 @@ _default_bytes: dict[tuple[type, str], bytes] = {}
 
 def encode_value(value: Any, seen: Seen) -> bytes:
     """The canonical bytes of one value."""
-    return (ENCODERS.get(type(value)) or _find_encoder(type(value)))(value, seen)
+    return ENCODERS[type(value)](value, seen)
 
 
 def _none(_value: None, _: Seen) -> bytes:
@@ -204,8 +203,7 @@ def _items(opening: bytes, values: Any, seen: Seen) -> bytes:
             "flatten it, or nest Furu objects, which may be as deep as you like",
         )
     seen.depth = depth + 1
-    find = ENCODERS.get
-    parts = [(find(type(v)) or _find_encoder(type(v)))(v, seen) for v in values]
+    parts = [ENCODERS[type(v)](v, seen) for v in values]
     seen.depth = depth
     return b"%s%d:%s" % (opening, len(parts), b"".join(parts))
 
@@ -255,26 +253,31 @@ def encode_nested(value: Any, seen: Seen) -> bytes:
     return b"@%s" % found.encode()
 
 
-ENCODERS: dict[type, Encoder] = {
-    type(None): _none,
-    bool: _bool,
-    int: _int,
-    float: _float,
-    str: _str,
-    bytes: _bytes,
-    tuple: _tuple,
-    list: _list,
-    frozenset: _frozenset,
-    set: _set,
-    dict: _dict,
-}
+class _Encoders(dict[type, Encoder]):
+    """The encoders by the types of values; those of other types are found when one is met."""
+
+    def __missing__(self, t: type) -> Encoder:
+        encoder = encode_nested if hasattr(t, "__furu_class__") else _kind_encoder(t)
+        self[t] = encoder
+        return encoder
+
+
+ENCODERS = _Encoders(
+    {
+        type(None): _none,
+        bool: _bool,
+        int: _int,
+        float: _float,
+        str: _str,
+        bytes: _bytes,
+        tuple: _tuple,
+        list: _list,
+        frozenset: _frozenset,
+        set: _set,
+        dict: _dict,
+    }
+)
 _NOTHING_SEEN = Seen()
-
-
-def _find_encoder(t: type) -> Encoder:
-    encoder = encode_nested if hasattr(t, "__furu_class__") else _kind_encoder(t)
-    ENCODERS[t] = encoder
-    return encoder
 
 
 def _kind_encoder(t: type) -> Encoder:
