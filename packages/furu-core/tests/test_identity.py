@@ -424,6 +424,32 @@ def test_p2_a_deep_chain_costs_a_constant_number_of_encodings_each(
     assert top.furu_hash != chain(9_999).furu_hash
 
 
+@pytest.mark.parametrize("length", [1, 2, 30, 31, 32, 33, 100])
+def test_p2_the_order_in_which_nested_configs_are_hashed_makes_no_difference(length: int) -> None:
+    before = Link()
+    for number in range(1, length):
+        assert before.furu_hash
+        before = Link(previous=before, number=number)
+    assert chain(length).furu_hash == before.furu_hash
+
+
+def test_p2_a_hash_needs_little_of_the_stack() -> None:
+    def down(frames: int) -> str:
+        return down(frames - 1) if frames else chain(25).furu_hash
+
+    frame, used = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame, used = frame.f_back, used + 1
+    assert down(sys.getrecursionlimit() - used - 60) == chain(25).furu_hash
+
+
+def test_a_config_that_was_put_into_itself_is_refused() -> None:
+    config = Listed(values=[1])
+    config.values.append(Listed(inner=config))
+    with pytest.raises(FuruValueError, match="contains itself, through a list"):
+        _ = config.furu_hash
+
+
 def test_p2_a_diamond_costs_as_many_encodings_as_it_has_objects(encodings: list[object]) -> None:
     assert len(diamond(60).furu_hash) == 32
     assert len(encodings) <= 2 * 61
@@ -548,6 +574,41 @@ def test_a_nested_object_in_an_excluded_field_is_a_dependency_but_not_in_the_has
 
 class WithHelper(Furu[int]):
     helper: Link = field(exclude_from_hash=True)
+
+
+class Defaults(Furu[int]):
+    number: Any = 1
+    ratio: Any = 0.0
+    name: Any = "adam"
+    sizes: Any = (1, 2)
+
+
+def test_p2_a_default_and_an_equal_value_of_its_type_have_one_hash() -> None:
+    default = Defaults()
+    text = "".join(["ad", "am"])
+    given = Defaults(number=int("1"), ratio=float("0"), name=text, sizes=(1, *[2]))
+    assert given.name is not default.name
+    assert given.furu_hash == default.furu_hash
+    assert default.furu_hash == "6d77cc41d0595c37f7fcd3d02a1fd990"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"number": True},
+        {"number": 1.0},
+        {"ratio": -0.0},
+        {"ratio": 0},
+        {"name": b"adam"},
+        {"sizes": (True, 2)},
+        {"sizes": [1, 2]},
+    ],
+    ids=str,
+)
+def test_p2_an_equal_value_of_another_type_has_another_hash_than_the_default(
+    given: dict[str, Any],
+) -> None:
+    assert Defaults(**given).furu_hash != Defaults().furu_hash
 
 
 # ---- mutation ----

@@ -350,16 +350,17 @@ def _maker(value: Any, shape: Shape) -> Convert | None:
 
 def _items(shape: Shape) -> Fit:
     item = compile_fit(shape.inner[0])
+    are_unseen = item.unseen.issuperset
     own: Any = shape.cls
     unseen = frozenset({own}) if item.convert is None else frozenset()
 
     def convert(value: Any) -> Any:
-        if type(value) is own and item.unseen.issuperset(map(type, value)):
+        if type(value) is own and are_unseen(map(type, value)):
             return value
         make = _maker(value, shape)
         if make is None:
             return value
-        if item.convert is None or item.unseen.issuperset(map(type, value)):
+        if item.convert is None or are_unseen(map(type, value)):
             return value if make is type(value) or type(value) not in _TWINS else make(value)
         numbered = enumerate(value)
         places = isinstance(value, collections.abc.Sequence)
