@@ -176,4 +176,4 @@ def test_the_manifest_of_format_1_is_still_read(
     assert manifest.files == {"n\xe4me \udc80": (0, "")}
     assert manifest.links == {"link": "x"}
     assert {key: tuple(kept) for key, kept in manifest.omitted.items()} == omitted
-    assert manifest.staged == ".furu/"
+    assert manifest.prefix == ".furu/"

@@ -240,7 +240,7 @@ class Furu(Generic[T_co]):
 
     @property
     def furu_dir(self) -> Path:
-        """The folder of the node's files: the artifact, or the staging folder while it is computed.
+        """The folder of the node's files: the artifact, or the attempt's while it is computed.
 
         Raises:
             FuruNoFolder: there is neither.

@@ -162,7 +162,7 @@ def inspect_and_finish(what: str) -> dict[str, Any]:
         if manifest is None:
             wrong.append(f"{folder} is listed and has no manifest")
         elif manifest.result is not None:
-            load_result(manifest.result, f"{folder}/{manifest.staged}", folder, manifest.value)
+            load_result(manifest.result, f"{folder}/{manifest.prefix}", folder, manifest.value)
     roots = _roots(what)
     before = counts()
     published = {name for node, _, name in roots if node.exists()}

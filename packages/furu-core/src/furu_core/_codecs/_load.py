@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _VERSION: Final = 1  # of the JSON and pickle formats
 
 
-def load(entry: ResultEntry, staged: str, folder: str, value: Any = NO_VALUE) -> Any:
+def load(entry: ResultEntry, prefix: str, folder: str, value: Any = NO_VALUE) -> Any:
     """The result that `store` wrote.
 
     A pickle is loaded only where the manifest says that the result as a whole is one.
 
     Args:
         entry: the manifest's entry for the result.
-        staged: with what the paths of the result's files begin.
+        prefix: with what the paths of the result's files begin.
         folder: the artifact's folder, which relative paths start from.
         value: the JSON of a result that has no file.
 
@@ -41,17 +41,17 @@ def load(entry: ResultEntry, staged: str, folder: str, value: Any = NO_VALUE) ->
             _refuse_newer(entry, f"the record in {folder}", _VERSION, "furu-core")
         if not entry.tagged:
             return value
-        return _decoded(value, f"the record in {folder}", staged, Base(folder))
+        return _decoded(value, f"the record in {folder}", prefix, Base(folder))
     try:
-        return _load(entry, staged, folder)
+        return _load(entry, prefix, folder)
     except FileNotFoundError as error:
         raise DamagedArtifact(str(error.filename), "the file is missing") from None
     except FuruUntrustedFile as error:
         raise FuruResultError(error.message, hint=error.hint) from error
 
 
-def _load(entry: ResultEntry, staged: str, folder: str) -> Any:
-    path = f"{staged}{entry.file}"
+def _load(entry: ResultEntry, prefix: str, folder: str) -> Any:
+    path = f"{prefix}{entry.file}"
     if entry.codec == "json" and entry.version == _VERSION:
         data = read_file(path)
         try:
@@ -59,23 +59,23 @@ def _load(entry: ResultEntry, staged: str, folder: str) -> Any:
         except ValueError as error:
             raise DamagedArtifact(path, f"it is no JSON: {error}") from error
         # Most results are plain JSON, without any tag to decode.
-        return _decoded(written, path, staged, Base(folder)) if b'"$' in data else written
+        return _decoded(written, path, prefix, Base(folder)) if b'"$' in data else written
     if entry.codec in ("json", "pickle"):
         from furu_core._codecs import _pickles  # plain JSON results need none
 
         _refuse_newer(entry, path, _VERSION, "furu-core")
-        return _pickles.load(path, Base(folder), lambda part: _file(part, staged))
-    return _file(entry, staged)
+        return _pickles.load(path, Base(folder), lambda part: _file(part, prefix))
+    return _file(entry, prefix)
 
 
-def _decoded(written: Any, path: str, staged: str, base: Base) -> Any:
+def _decoded(written: Any, path: str, prefix: str, base: Base) -> Any:
     from furu_core._forms import _values  # plain JSON results need none
 
     def object_hook(tag: str, payload: Any) -> Any:
         if tag == "furu_dir":
             return base.decode(*payload)
         if tag == "file":
-            return _file(from_json(ResultEntry, payload), staged)
+            return _file(from_json(ResultEntry, payload), prefix)
         return NotImplemented
 
     try:
@@ -91,8 +91,8 @@ def _decoded(written: Any, path: str, staged: str, base: Base) -> Any:
         raise DamagedArtifact(path, f"it is not what furu writes: {error!r}") from error
 
 
-def _file(entry: ResultEntry, staged: str) -> object:
-    path = f"{staged}{entry.file}"
+def _file(entry: ResultEntry, prefix: str) -> object:
+    path = f"{prefix}{entry.file}"
     codec = _codec(entry, path)
     _refuse_newer(entry, path, codec.version, entry.distribution or "furu-core")
     try:

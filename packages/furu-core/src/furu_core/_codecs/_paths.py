@@ -14,11 +14,11 @@ _KINDS: dict[str, type[PurePath]] = {"path": type(Path()), "pure": PurePosixPath
 class Base:
     """The folder that a result's paths are relative to.
 
-    The staging folder has another name than the artifact that it becomes. A path is recognised by
+    The attempt's folder has another name than the artifact that it becomes. A path is recognised by
     the folder's name as given and as resolved, since the node's code may have got either.
 
     Args:
-        folder: the artifact's folder, or the staging folder that becomes it.
+        folder: the artifact's folder, or that of the attempt, which becomes it.
         aside: a folder that is gone when the result is loaded.
     """
 

@@ -49,14 +49,14 @@ class Stored:
     has_parts: bool = False
 
 
-def store(value: object, staged: str, folder: str, aside: str | None = None) -> Stored:
+def store(value: object, prefix: str, folder: str, aside: str | None = None) -> Stored:
     """Write a result into files, or as text if it is small, that give it back equal in value and type.
 
     Whether parts of the result are one and the same object is kept by pickles only.
 
     Args:
         value: the result.
-        staged: with what the paths of the result's files begin.
+        prefix: with what the paths of the result's files begin.
         folder: the artifact's folder; paths below it are stored relative to it.
         aside: a folder that is gone when the result is loaded.
 
@@ -66,14 +66,14 @@ def store(value: object, staged: str, folder: str, aside: str | None = None) -> 
         FuruError: a codec of another distribution raised it.
         OSError: the disk is full, or the folder cannot be written.
     """
-    return _Store(staged, Base(folder, aside)).store(value)
+    return _Store(prefix, Base(folder, aside)).store(value)
 
 
 class _Store:
     """One result on its way to files; `files` lists those written for parts of it."""
 
-    def __init__(self, staged: str, base: Base) -> None:
-        self.staged = staged
+    def __init__(self, prefix: str, base: Base) -> None:
+        self.prefix = prefix
         self.base = base
         self.codecs: tuple[Installed, ...] = ()
         self.files: list[str] = []
@@ -104,10 +104,10 @@ class _Store:
     def _json(self, value: object) -> Stored:
         text = _values.dumps(value, default=self._default)
         data = text.encode("ascii")
-        self._warn_about_staging(data)
+        self._warn_about_paths(data)
         if len(data) <= _SMALL_BYTES:
             return Stored(ResultEntry("json", tagged='"$' in text), text, bool(self.files))
-        write_file(f"{self.staged}{JSON_FILE}", data)
+        write_file(f"{self.prefix}{JSON_FILE}", data)
         return Stored(ResultEntry("json", JSON_FILE))
 
     def _default(self, value: Any) -> Any:
@@ -127,7 +127,7 @@ class _Store:
     def _pickle(self, value: object) -> ResultEntry:
         from furu_core._codecs import _pickles
 
-        path = f"{self.staged}{PICKLE_FILE}"
+        path = f"{self.prefix}{PICKLE_FILE}"
         try:
             with open(path, "wb", opener=_for_owner) as file:
                 _pickles.dump(value, file, self.base, self._elsewhere)
@@ -153,7 +153,7 @@ class _Store:
 
     def _check_pickle(self, value: object, entry: ResultEntry, path: str) -> None:
         try:
-            back = _load.load(entry, self.staged, self.base.folder)
+            back = _load.load(entry, self.prefix, self.base.folder)
         except (FuruError, _manifest.DamagedArtifact) as error:
             cause = error.__cause__ or error
             raise FuruResultError(
@@ -168,7 +168,7 @@ class _Store:
                 hint=_HINT,
             )
         with open(path, "rb") as file:
-            self._warn_about_staging(file.read())
+            self._warn_about_paths(file.read())
 
     def _refused(self, value: object, error: Exception) -> FuruResultError:
         if isinstance(error, RecursionError):
@@ -199,12 +199,12 @@ class _Store:
             try:
                 if not _installed.accepts(installed, value):
                     continue
-                codec.save(value, Path(f"{self.staged}{file}"))
+                codec.save(value, Path(f"{self.prefix}{file}"))
                 if installed.distribution:  # it may be a kind of pickle
-                    _trust.keep_to_owner(f"{self.staged}{file}")
+                    _trust.keep_to_owner(f"{self.prefix}{file}")
             except NotExact:
                 with suppress(FileNotFoundError):
-                    os.unlink(f"{self.staged}{file}")
+                    os.unlink(f"{self.prefix}{file}")
                 continue
             except (OSError, FuruError, MemoryError):
                 raise
@@ -225,11 +225,11 @@ class _Store:
 
     def _forget_parts(self) -> None:
         for file in self.files:
-            os.unlink(f"{self.staged}{file}")
+            os.unlink(f"{self.prefix}{file}")
         self.files.clear()
         self.parts.clear()
 
-    def _warn_about_staging(self, data: bytes) -> None:
+    def _warn_about_paths(self, data: bytes) -> None:
         if self.base.mentioned_in(data):
             _log.warning(
                 "the result mentions the folder %s in a string, which gets another name when the "

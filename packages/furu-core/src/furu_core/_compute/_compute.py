@@ -25,7 +25,7 @@ from furu_core._forms import _python_text
 from furu_core._output import _capture, _logging, _spool
 from furu_core._settings import _settings
 from furu_core._store import _manifest, _places, _record_file
-from furu_core._store._layout import CHECKPOINT, LOG_FILE, STAGED, USED, VIOLATIONS
+from furu_core._store._layout import CHECKPOINT, LOG_FILE, RESULT_PREFIX, USED, VIOLATIONS
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -206,7 +206,7 @@ def _run_code(
         found = _contents(attempt)
         if not _hit.overrides(type(obj), "_load"):
             checkpoint = attempt.paths.beside(attempt.record.number, CHECKPOINT)
-            stored = _store.store(value, f"{folder}/{STAGED}", folder, checkpoint)
+            stored = _store.store(value, f"{folder}/{RESULT_PREFIX}", folder, checkpoint)
             if not stored.value or stored.has_parts:
                 found = _contents(attempt)
     if _hit.overrides(type(obj), "_validate"):

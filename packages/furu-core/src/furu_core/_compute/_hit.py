@@ -20,7 +20,7 @@ from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _manifest
-from furu_core._store._layout import RECORD_FILE, STAGED, NodePaths, node_paths
+from furu_core._store._layout import RECORD_FILE, RESULT_PREFIX, NodePaths, node_paths
 from furu_core._store._places import is_published
 from furu_core._text import error_text
 from furu_core.errors import (
@@ -113,7 +113,7 @@ def load(obj: ConfigObject, paths: NodePaths) -> Any:
     try:
         value = _value(obj, manifest, paths.artifact)
     except BadArtifact:
-        if manifest.staged != STAGED and os.path.exists(f"{paths.artifact}/{RECORD_FILE}"):
+        if manifest.prefix != RESULT_PREFIX and os.path.exists(f"{paths.artifact}/{RECORD_FILE}"):
             return load(obj, paths)  # it was upgraded in this moment
         raise
     if _context.exec_context().hash:
@@ -191,7 +191,7 @@ def _value(obj: ConfigObject, manifest: _manifest.Manifest, folder: str) -> Any:
     if manifest.result is None:
         raise BadArtifact("its manifest names no result")
     try:
-        return _load.load(manifest.result, f"{folder}/{manifest.staged}", folder, manifest.value)
+        return _load.load(manifest.result, f"{folder}/{manifest.prefix}", folder, manifest.value)
     except _manifest.DamagedArtifact as damage:
         raise BadArtifact(str(damage)) from None
     except FuruResultError as error:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from furu_core._output import _console
-from furu_core._store._layout import RECORD_FILE, STAGED
+from furu_core._store._layout import RECORD_FILE, RESULT_PREFIX
 from furu_core.errors import FuruResultError
 
 _OWN: Final = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
@@ -96,7 +96,7 @@ def refuse_open(folder: str) -> None:
 def _holds_files(folder: str) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(not entry.name.startswith(STAGED) for entry in entries)
+            return any(not entry.name.startswith(RESULT_PREFIX) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
         return False  # the attempt was taken for dead, and its folder removed
 

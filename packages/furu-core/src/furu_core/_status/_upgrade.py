@@ -29,7 +29,7 @@ from furu_core._store._layout import (
     CHECKPOINT,
     LOG_FILE,
     RECORD_FILE,
-    STAGED,
+    RESULT_PREFIX,
     NodePaths,
     is_hash,
 )
@@ -132,14 +132,17 @@ def _moved_result(folder: str, old: Manifest1) -> tuple[ResultEntry | None, str]
         return None, ""
     entry = ResultEntry(**attrs.asdict(old.result))
     value = ""
-    main = f"{_format1.STAGED}{old.result.file}"
+    main = f"{_format1.RESULT_PREFIX}{old.result.file}"
     if entry.codec == "json" and entry.version == 1 and old.files[main] <= _SMALL_BYTES:
         value = _compact(json.loads(_files.read_file(f"{folder}/{main}")))
         entry = ResultEntry("json", tagged='"$' in value)
     for name in old.files:
-        if name.startswith(f"{_format1.STAGED}result") and not (value and name == main):
+        if name.startswith(f"{_format1.RESULT_PREFIX}result") and not (value and name == main):
             with suppress(FileExistsError):
-                os.link(f"{folder}/{name}", f"{folder}/{STAGED}{name[len(_format1.STAGED) :]}")
+                os.link(
+                    f"{folder}/{name}",
+                    f"{folder}/{RESULT_PREFIX}{name[len(_format1.RESULT_PREFIX) :]}",
+                )
     return entry, value
 
 
@@ -147,7 +150,9 @@ def _contents_after(folder: str) -> Contents:
     """What will be in the artifact's folder when what format 1 kept is gone."""
     found = _manifest.contents(folder)
     found.files = {
-        name: size for name, size in found.files.items() if not name.startswith(_format1.STAGED)
+        name: size
+        for name, size in found.files.items()
+        if not name.startswith(_format1.RESULT_PREFIX)
     }
     return found
 

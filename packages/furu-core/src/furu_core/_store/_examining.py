@@ -17,7 +17,7 @@ import attrs
 
 from furu_core._files import read_file
 from furu_core._store import _format1, _manifest, _record_file
-from furu_core._store._layout import RECORD_FILE, STAGED
+from furu_core._store._layout import RECORD_FILE, RESULT_PREFIX
 from furu_core._store._manifest import DamagedArtifact, Manifest
 from furu_core._store._record_file import RecordFile
 from furu_core.errors import FuruFormatError
@@ -87,7 +87,7 @@ def _read_record(folder: str, found: Examined, *, deep: bool) -> bool:
         found.manifest = _manifest.read(folder)  # of format 1, or it raises damage
         if found.manifest is None:
             return False
-        if found.manifest.staged == STAGED:
+        if found.manifest.prefix == RESULT_PREFIX:
             return _read_record(folder, found, deep=deep)  # upgraded in this moment
         _read_record_1(folder, found)
         return True
@@ -129,7 +129,7 @@ def _compare(folder: str, manifest: Manifest, found: Examined, *, deep: bool) ->
     told = {damage.path for damage in found.damage}
     differ = list(_manifest.differences(folder, manifest, refused))
     found.damage += [damage for damage in differ if damage.path not in told]
-    of_format_1 = manifest.staged != STAGED
+    of_format_1 = manifest.prefix != RESULT_PREFIX
     for name, entry in _manifest.entries_below(folder, refused):
         if (
             name in manifest.files
@@ -139,7 +139,7 @@ def _compare(folder: str, manifest: Manifest, found: Examined, *, deep: bool) ->
             or _PASSING.fullmatch(name)
         ):
             continue
-        if name.startswith(STAGED if of_format_1 else _format1.STAGED):
+        if name.startswith(RESULT_PREFIX if of_format_1 else _format1.RESULT_PREFIX):
             found.upgrade_left = True
         elif not (of_format_1 and name in _OLD):
             found.damage.append(DamagedArtifact(entry.path, "it was not published"))

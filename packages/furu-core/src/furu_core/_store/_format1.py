@@ -22,7 +22,7 @@ METADATA_FILE: Final = f"{OWN}/metadata.json"
 LOG_FILE: Final = f"{OWN}/furu.log"
 ATTEMPTS: Final = ".attempts"  # in a class's folder
 OLD: Final = OWN  # the folder of all that
-STAGED: Final = f"{OWN}/"  # begins the names of a result's files
+RESULT_PREFIX: Final = f"{OWN}/"  # begins the names of a result's files
 
 
 def _in_one_folder(_entry: object, _field: object, file: str) -> None:

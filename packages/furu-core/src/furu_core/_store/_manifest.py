@@ -32,7 +32,7 @@ import attrs
 from furu_core._files import blake2b, is_local_folder, read_file
 from furu_core._record_format import OMIT_EMPTY
 from furu_core._store import _record_file
-from furu_core._store._layout import LOG_FILE, RECORD_FILE, STAGED, USED, VIOLATIONS
+from furu_core._store._layout import LOG_FILE, RECORD_FILE, RESULT_PREFIX, USED, VIOLATIONS
 from furu_core._store._record_file import RecordFile
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruResultError
 
@@ -105,7 +105,7 @@ class Manifest:
         digest: of the result and all files; empty where a file has none.
         stand_in: what tells this result from others where there is no digest.
         value: the JSON of a small result; `NO_VALUE` where it has a file.
-        staged: with what the names of the result's files begin.
+        prefix: with what the names of the result's files begin.
     """
 
     result: ResultEntry | None
@@ -115,7 +115,7 @@ class Manifest:
     digest: str = ""
     stand_in: str = ""
     value: Any = NO_VALUE
-    staged: str = STAGED
+    prefix: str = RESULT_PREFIX
 
 
 @attrs.define
@@ -153,7 +153,7 @@ def contents(folder: str) -> Contents:
         if name in UNLISTED:
             found.own.add(name)
             continue
-        found.users = found.users or not name.startswith(STAGED)
+        found.users = found.users or not name.startswith(RESULT_PREFIX)
         if entry.is_symlink():
             found.links[name] = _settled_link(folder, name)
         elif entry.is_file(follow_symlinks=False):
@@ -399,7 +399,7 @@ def _without_record(folder: str) -> Manifest | None:
     if old.result is not None:
         result = ResultEntry(**attrs.asdict(old.result))
     files = {name: (size, "") for name, size in old.files.items()}
-    return Manifest(result, files, old.links, old.omitted, staged=_format1.STAGED)
+    return Manifest(result, files, old.links, old.omitted, prefix=_format1.RESULT_PREFIX)
 
 
 def check(folder: str) -> Manifest | None:
@@ -420,7 +420,7 @@ def check(folder: str) -> Manifest | None:
     for damage in differences(folder, manifest):
         if not os.path.isdir(folder):
             return None  # deleted in this moment
-        if manifest.staged != STAGED and os.path.exists(f"{folder}/{RECORD_FILE}"):
+        if manifest.prefix != RESULT_PREFIX and os.path.exists(f"{folder}/{RECORD_FILE}"):
             return check(folder)  # upgraded in this moment
         raise damage
     return manifest
