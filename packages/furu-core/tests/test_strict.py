@@ -7,6 +7,7 @@ are the further ways, and what an executor has no part in.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
@@ -564,3 +565,41 @@ def test_spec_mismatch_names_both_keys(store: Path, session: Any) -> None:
     assert "'gpu'" in caught.value.message
     assert "'cpu'" in caught.value.message
     assert caught.value.hash == GpuLeaf(n=1).furu_hash
+
+
+class TwoAtOnce(Furu[list[str]]):
+    """Computes two nodes in two threads, of which the first to begin is the first to end."""
+
+    def _create(self) -> list[str]:
+        order: list[threading.Event] = [threading.Event(), threading.Event()]
+        nodes.hooks["first"] = lambda: (order[0].set(), order[1].wait(100))
+        nodes.hooks["second"] = lambda: (order[1].set(), first.join(100))
+        first = threading.Thread(target=Hooked(hook="first").get, kwargs={"force": True})
+        first.start()
+        assert order[0].wait(100)
+        second = threading.Thread(target=Hooked(hook="second").get, kwargs={"force": True})
+        second.start()
+        second.join()
+        seen: list[str] = []
+        third = threading.Thread(target=lambda: seen.append(exec_context().node))
+        third.start()
+        third.join()
+        return [*seen, json.loads(os.environ[_context.CONTEXT_VARIABLE])["node"]]
+
+
+class Hooked(Furu[int]):
+    hook: str
+
+    def _create(self) -> int:
+        nodes.hooks[self.hook]()
+        return 0
+
+
+@pytest.mark.usefixtures("store")
+def test_p9_after_nodes_that_threads_computed_at_once_the_context_is_that_of_the_code_around(
+    session: Any,
+) -> None:
+    with session():
+        result = run_node(TwoAtOnce())
+    assert result.outcome is Outcome.COMPUTED, result
+    assert TwoAtOnce().get() == [short_name(TwoAtOnce())] * 2

@@ -15,6 +15,8 @@ from typing import Any
 
 from furu_core import Furu, exec_context, in_executor
 
+hooks: dict[str, Callable[[], Any]] = {}  # what nodes of a test do, by name
+
 
 class Leaf(Furu[int]):
     """What is asked for."""

@@ -160,14 +160,14 @@ class _Inheritance:
 
 def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
     """In a child of a fork server, replace outdated values by those that the parent sent."""
-    global _process_context, _context_text, _active
+    global _process_context, _active
     _child_logging.lead_output_to(output)
     for name in [name for name in os.environ if name.startswith(_PREFIX)]:
         del os.environ[name]
     os.environ.update(told)
     _settings.forget()
     _process_context, _active = _inherited_context(), _inherited_active()
-    _context_text = os.environ.get(CONTEXT_VARIABLE)
+    _entries[:] = [(_process_context, os.environ.get(CONTEXT_VARIABLE))]
     _child_logging.log_as_child()
     return _inheritance  # for processes that this one starts, which come from the same server
 
@@ -175,7 +175,8 @@ def _inherit(told: dict[str, str], output: dict[int, Any]) -> _Inheritance:
 _inheritance: Final = _Inheritance()
 _child_logging.log_as_child()
 _process_context = _inherited_context()
-_context_text = os.environ.get(CONTEXT_VARIABLE)  # that context, as children inherit it
+# The contexts that the process was given, the inherited one first, each as children inherit it as well.
+_entries = [(_process_context, os.environ.get(CONTEXT_VARIABLE))]
 _thread_context: ContextVar[ExecContext | None] = ContextVar("furu_context", default=None)
 _active = _inherited_active()
 being_validated: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
@@ -337,19 +338,28 @@ def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
 
 @contextmanager
 def _entered(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
-    global _process_context
     token = _thread_context.set(context)
-    outer, outer_text = _process_context, _context_text
+    entry = context, _text_of(context) if process_wide else None
     if process_wide:
-        _process_context = context
-        _export_context(_text_of(context))
+        with _mutex:
+            _entries.append(entry)
+            _lead_process()
     try:
         yield
     finally:
         if process_wide:
-            _process_context = outer
-            _export_context(outer_text)
+            with _mutex:
+                # Not always the last one: threads of a node's code may compute nodes at once.
+                _entries.remove(entry)
+                _lead_process()
         _thread_context.reset(token)
+
+
+def _lead_process() -> None:
+    """Make the context that was entered last that of the process."""
+    global _process_context
+    _process_context, text = _entries[-1]
+    _export_context(text)
 
 
 @contextmanager
@@ -392,8 +402,6 @@ def validating(node_hash: str) -> Iterator[None]:
 
 
 def _export_context(text: str | None) -> None:
-    global _context_text
-    _context_text = text
     _set_variable(CONTEXT_VARIABLE, text)
     prepare_fork_servers()
 
