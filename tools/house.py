@@ -245,10 +245,10 @@ def main() -> int:
         print(error.stderr.decode().strip(), file=sys.stderr)
         return 1
     house = measure(modules)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as `| head` would have it
     print(json.dumps(asdict(house), indent=2) if options.json else "\n".join(show(house)))
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as `| head` would have it
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What imports cost: those of a program, and those of a job of either Slurm backend.
+"""What imports cost: those of a program, of a local run, and of a job of either Slurm backend.
 
 All are seconds of the processor, since imports wait for nothing, and each is the least of some rounds,
 in which furu and bare Python take turns. A job is measured as it is: from the start of its process to
@@ -26,6 +26,12 @@ from furu_slurm import JobPayload
 ROUNDS = 20
 SPENT = "; import time; print('spent', time.process_time())"
 PACKAGE = "from furu_core import Furu" + SPENT
+RUN = "from furu_core import Furu; import furu_local._executor" + SPENT
+# As `NodeProcess` starts an interpreter, and with what the user's module imports of furu.
+WORKER = (
+    "import gc; gc.disable(); import furu_core._processes._node_server; "
+    "from furu_core import Furu; from furu_local import run_local" + SPENT
+)
 BARE = "pass" + SPENT
 ATTRS = "import attrs" + SPENT
 JOB = """
@@ -45,8 +51,13 @@ sys.exit(main(sys.argv[1:]))
 
 def rows() -> Iterator[Row]:
     """The rows of the table."""
-    package, bare = least([[PACKAGE]] * ROUNDS, [BARE])
-    yield Row("import furu_core, above bare Python", package - bare, limit=0.07)
+    for name, program, limit in (
+        ("import furu_core, above bare Python", PACKAGE, 0.05),
+        ("imports of a program that runs nodes, likewise", RUN, 0.1),
+        ("imports of its worker processes, likewise", WORKER, 0.08),
+    ):
+        imported, bare = least([[program]] * ROUNDS, [BARE])
+        yield Row(name, imported - bare, limit=limit)
     folder = tempfile.mkdtemp(prefix="furu-bench-")
     os.mkdir(f"{folder}/furu")
     try:
@@ -61,7 +72,7 @@ def _job_rows(folder: Path) -> Iterator[Row]:
         jobs = [[JOB, prepare(folder / name, number), "0"] for number in range(ROUNDS)]
         job, attrs = least(jobs, [ATTRS])
         note = "reference: import attrs"
-        yield Row(f"start of a job of {name}", job, attrs, limit=0.15, note=note)
+        yield Row(f"start of a job of {name}", job, attrs, limit=0.1, note=note)
         child = min(Started(number=number).get() for number in range(ROUNDS))
         yield Row(f"then of its node's process, {name}", child, attrs, note=note)
         shutil.rmtree(folder / "furu" / "data")

@@ -40,3 +40,27 @@ def test_killing_what_is_gone_is_no_error() -> None:
     process.wait(120)
     assert kill_sessions({process.pid})
     assert kill_sessions(set())
+
+
+def test_p8_a_program_that_a_closed_pipe_ends_does_not_end_when_a_process_of_its_nodes_has() -> (
+    None
+):
+    code = """if True:
+        import os, signal, socket
+        from furu_core._processes._child_process import ChildProcess
+        from furu_core._processes._messages import Notice
+
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(3)
+        child = ChildProcess(pid, ours)
+        theirs.close()
+        assert child.has_ended(within=120)
+        child.write(Notice.STOP)
+        child.flush()
+        print(child.reap(patience=120))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")

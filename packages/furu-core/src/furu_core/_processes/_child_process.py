@@ -16,6 +16,8 @@ from furu_core._processes._messages import Decoder, ExitCode, ToProcess, encode
 from furu_core._processes._watchdog_main import kill_sessions
 
 _CHUNK: Final = 1 << 18
+# A program that lets SIGPIPE end it, as one for `| head` does, must not end because a worker has.
+_NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
 _OWN_ENDS: Final = {
     ExitCode.FORKED: "after a fork in the node's code returned from it",
     ExitCode.NO_CONNECTION: "because the node's code closed file descriptors that are not its own",
@@ -55,7 +57,7 @@ class ChildProcess:
         try:
             while self._outgoing:
                 with memoryview(self._outgoing) as view:
-                    sent = self.socket.send(view[:_CHUNK])
+                    sent = self.socket.send(view[:_CHUNK], _NO_SIGNAL)
                 del self._outgoing[:sent]
         except BlockingIOError:
             pass
