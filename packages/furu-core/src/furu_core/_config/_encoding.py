@@ -2,7 +2,8 @@
 
 Every value is tagged with its type and states its own length, so that no two different values, and
 no two different sequences of values, have the same bytes. Dicts and sets are sorted by the bytes of
-their items. Nested config objects are represented by their hashes; those without one are reported.
+their items. Nested config objects are represented by their hashes; those without one are hashed
+first, or reported.
 """
 
 from __future__ import annotations

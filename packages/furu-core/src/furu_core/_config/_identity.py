@@ -4,8 +4,8 @@ A hash is BLAKE2b of the object's canonical bytes: its class's name and its fiel
 tagged with its type and prefixed with its length, nested objects by their hashes. So equal configs
 have equal hashes, and different configs different ones.
 
-What is found is cached in the object's ``__dict__`` under names that begin with ``_furu_``. Nothing
-here recurses over nested objects: a chain of 10,000 is walked with a list.
+What is found is cached in the object's ``__dict__`` under names that begin with ``_furu_``. Calls
+within calls hash a few levels of nested objects; a chain of 10,000 is walked with a list.
 """
 
 from __future__ import annotations
@@ -79,7 +79,12 @@ def variant(obj: Any) -> str:
 
 def is_packed(obj: Any) -> bool:
     """Whether pickle would lose something of the values in a hashed object's own fields."""
-    return bool(obj.__dict__.get("_furu_traits", 0) & PACKED)
+    return bool(_traits(obj) & PACKED)
+
+
+def _traits(obj: Any) -> int:
+    found: int = obj.__dict__.get("_furu_traits", 0)
+    return found
 
 
 def omitted_defaults(obj: Any) -> dict[str, tuple[str, str]]:
@@ -144,8 +149,7 @@ def watched(obj: Any) -> list[Any]:
     ``object.__setattr__`` can change any. Deeper objects are among them only if they hold a mutable
     value (a list, a dict, an array): each is watched when a node that holds it is computed.
     """
-    ever_mutable = MUTABLE | MUTABLE_BELOW
-    holds_mutable = obj.__dict__.get("_furu_traits", 0) & ever_mutable
+    holds_mutable = _traits(obj) & (MUTABLE | MUTABLE_BELOW)
     found: list[Any] = []
     level, depth, further = [obj], 0, _FURTHER
     seen = {id(obj)}
@@ -154,14 +158,11 @@ def watched(obj: Any) -> list[Any]:
         if depth > 1:
             if not further and not holds_mutable:
                 break
-            traits = [(each, each.__dict__.get("_furu_traits", 0)) for each in level[further:]]
-            deep = [each for each, its in traits if its & ever_mutable]
+            deep = [each for each in level[further:] if _traits(each) & (MUTABLE | MUTABLE_BELOW)]
             level = level[:further]
             further -= len(level)
-            found += level
-            found += [each for each, its in traits if its & MUTABLE]
-        else:
-            found += level
+        found += level
+        found += [each for each in deep if _traits(each) & MUTABLE]
         below = {
             id(child): child
             for each in (*level, *deep)
@@ -305,8 +306,7 @@ def _remember(obj: Any, seen: Seen) -> None:
             children if distinct else {id(child): child for child in children}.values()
         )
         for child in children:
-            below = child.__dict__.get("_furu_traits")
-            if below is not None:
+            if below := child.__dict__.get("_furu_traits", 0):
                 traits |= below & (VARIANT | OMITTED)
                 if below & (MUTABLE | MUTABLE_BELOW):
                     traits |= MUTABLE_BELOW
