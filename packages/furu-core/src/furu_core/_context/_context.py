@@ -182,7 +182,7 @@ _active = _inherited_active()
 being_validated: ContextVar[frozenset[str]] = ContextVar("furu_validating", default=frozenset())
 _mutex = threading.Lock()
 _sharing = 0
-_unshared: dict[str, str | None] = {}
+_unshared: dict[bytes, bytes | None] = {}
 
 
 def _after_fork() -> None:
@@ -372,14 +372,12 @@ def _shared_settings() -> Iterator[None]:
     with _mutex:
         _sharing += 1
         if _sharing == 1:
-            for name, value in _settings.current_env().items():
-                before = os.environ.get(name)
-                # Setting thirteen variables for each node would take longer than the rest of this.
-                if before != value and (
-                    before is not None or not _settings.is_default(name, value)
-                ):
+            # As bytes, and only what differs: this is done for each node.
+            for name, value, is_default in _settings.variables():
+                before = os.environb.get(name)
+                if before != value and (before is not None or not is_default):
                     _unshared[name] = before
-                    os.environ[name] = value
+                    os.environb[name] = value
     try:
         yield
     finally:
@@ -387,7 +385,10 @@ def _shared_settings() -> Iterator[None]:
             _sharing -= 1
             if not _sharing:
                 for name, before in _unshared.items():
-                    _set_variable(name, before)
+                    if before is None:
+                        os.environb.pop(name, None)
+                    else:
+                        os.environb[name] = before
                 _unshared.clear()
 
 

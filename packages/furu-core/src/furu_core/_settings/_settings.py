@@ -221,7 +221,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
 }
 
 _current: Settings | None = None
-_env_of: tuple[Settings, dict[str, str]] | None = None
+_variables_of: tuple[Settings, list[tuple[bytes, bytes, bool]]] | None = None
 _default_env: dict[str, str] | None = None
 _observers: list[Callable[[Settings], None]] = []
 _warned: set[str] = set()
@@ -236,22 +236,25 @@ def settings() -> Settings:
     return _current if _current is not None else _install(_first())
 
 
-def current_env() -> dict[str, str]:
-    """The settings of this process as `settings_to_env` returns them; callers must not change it."""
-    global _env_of
+def variables() -> list[tuple[bytes, bytes, bool]]:
+    """The settings of this process as variables for child processes; callers must not change it.
+
+    Returns:
+        Names and values as `os.environb` has them; and whether a process that finds no such variable,
+        and reads no `pyproject.toml`, has this value anyway.
+    """
+    global _variables_of, _default_env
     now = settings()
-    if _env_of is None or _env_of[0] is not now:
-        _env_of = now, settings_to_env(now)
-    return _env_of[1]
-
-
-def is_default(name: str, value: str) -> bool:
-    """Whether a process that finds no such variable, and reads no `pyproject.toml`, has this value."""
-    global _default_env
-    if _default_env is None:
-        _default_env = settings_to_env(Settings(path=Path()))
-        del _default_env["FURU_PATH"], _default_env[COMPLETE]
-    return _default_env.get(name) == value
+    if _variables_of is None or _variables_of[0] is not now:
+        if _default_env is None:
+            _default_env = settings_to_env(Settings(path=Path()))
+            del _default_env["FURU_PATH"], _default_env[COMPLETE]
+        told = [
+            (os.fsencode(name), os.fsencode(value), _default_env.get(name) == value)
+            for name, value in settings_to_env(now).items()
+        ]
+        _variables_of = now, told
+    return _variables_of[1]
 
 
 def _refuse_change(_settings: Settings, name: str, *_value: object) -> None:
