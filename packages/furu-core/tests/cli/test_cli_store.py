@@ -401,6 +401,10 @@ def test_rm_undo_leaves_what_came_since_and_says_so(filled: Any) -> None:
     assert undone.status == 1
     assert "left in the trash: Split(" in undone.out
     assert "another result is there by now" in undone.out
+    command = f"furu rm --undo {filled.split[:12]}"
+    assert f"`furu rm --forever {filled.split[:12]}` and `{command}`" in undone.out
+    assert filled.furu("rm", "--yes", "--forever", filled.split[:12]).status == 0
+    assert filled.furu("rm", "--undo", filled.split[:12]).status == 0
 
 
 def test_rm_empty_and_forever_leave_nothing_to_put_back(filled: Any) -> None:

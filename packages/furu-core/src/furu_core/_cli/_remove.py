@@ -127,6 +127,11 @@ def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
     for entry, reason in refused:
         what = f"attempt {entry.attempt} at {_name(entry)}" if entry.attempt else _name(entry)
         click.echo(f"left in the trash: {what}: {reason}")
+    if refused:
+        short = refused[0][0].hash[:12]
+        click.echo(
+            f"to have it in place of that: `furu rm --forever {short}` and `furu rm --undo {short}`"
+        )
     if not put_back and not refused:
         click.echo("another process put it back, or emptied the trash, in this moment")
     return FAILED if refused else 0
