@@ -16,13 +16,20 @@ import attrs
 import pytest
 
 from furu_core import Furu, _process_ids, _provenance
-from furu_core._attempts import _attempts, _claims, _lease, _liveness, _records
+from furu_core._attempts import (
+    _attempts,
+    _claims,
+    _lease,
+    _liveness,
+    _publishing,
+    _records,
+)
 from furu_core._attempts._records import AttemptRecord
 from furu_core._config._objects import short_name
-from furu_core._output import _console
+from furu_core._output import _console, _spool
 from furu_core._process_ids import ProcessId
 from furu_core._settings import _settings
-from furu_core._store import _layout, _places
+from furu_core._store import _layout, _places, _record_file
 from furu_core._store._layout import RECORD_FILE
 from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
 from furu_core.planning import NodeState, StateReader
@@ -421,6 +428,54 @@ def test_an_end_that_cannot_be_recorded_leaves_nobody_to_wait_for(
             Leaf().get()
     with _settings.use_settings(max_wait_secs=0):
         assert Leaf().get() == 0
+
+
+def test_p9_output_of_an_attempt_whose_end_could_not_be_recorded_is_no_other_nodes(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record still names the file, which whoever finds it dead moves to its folder."""
+    used: list[str] = []
+    take = _spool.take
+
+    def noting_take() -> _spool.Spool:
+        spool = take()
+        used.append(spool.name)
+        return spool
+
+    def full(*args: Any, **kwargs: Any) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_spool, "take", noting_take)
+    Leaf(x=1).get()
+    Leaf(x=2).get()
+    assert used[0] == used[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(_record_file, "append", full)
+        with pytest.raises(FuruStoreError):
+            Leaf(x=3).get()
+    Leaf(x=4).get()
+    assert used[2] == used[1]
+    assert used[3] != used[2]
+
+
+def test_p4_a_number_whose_record_appears_while_it_is_removed_is_not_given_out_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made the folder slept before it made the record, and believes to hold the attempt."""
+    folder = leave_attempt(Leaf())
+    record = Path(folder, RECORD_FILE)
+    line = record.read_bytes()
+    record.unlink()
+    hide = _publishing.hide
+
+    def late(folder: str) -> str | None:
+        if os.path.isdir(folder):
+            record.write_bytes(line)
+        return hide(folder)
+
+    monkeypatch.setattr(_publishing, "hide", late)
+    _publishing.remove_all(_layout.node_paths(Leaf()))
+    assert os.path.isfile(folder)
 
 
 def test_no_wait_at_all_is_possible(store: Path) -> None:
