@@ -89,6 +89,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         yield started
 
 
+@pytest.mark.timeout(1800)  # at its full size it is killed hundreds of times
 def test_p7_a_killed_upgrade_leaves_every_result_and_the_next_one_goes_on(
     computed: list[tuple[Furu[Any], Any]], store: Path, host: Host
 ) -> None:
