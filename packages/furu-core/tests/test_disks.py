@@ -19,6 +19,7 @@ import attrs
 import disk_nodes as nodes
 import pytest
 from disk_nodes import PAGE, Fails, Value, WritesMuch, fill
+from machine import mounted, nobody
 
 import furu_core
 from furu_core import NodeState, _provenance
@@ -42,20 +43,6 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         Value(n=-1).get()  # so that what is imported late is imported while everything is well
     yield
     nodes.hooks.clear()
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a tmpfs: run as root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -292,19 +279,6 @@ def test_writing_to_a_read_only_store_is_one_clear_error(read_only: Path, sessio
 
 
 # Rights
-
-
-@contextlib.contextmanager
-def nobody() -> Iterator[None]:
-    """Let this process have no rights of root for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

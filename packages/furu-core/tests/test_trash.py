@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import get_nodes as nodes
 import pytest
 import removed
 from get_nodes import Does, Square
+from machine import NOBODY, mounted, nobody
 
 from furu_core import NodeState, use_settings
 from furu_core._attempts import _attempts, _claims, _liveness
@@ -24,7 +23,6 @@ from furu_testing import AT_END, Host, KillAtEvent
 
 pytestmark = pytest.mark.timeout(600)
 NODES = Path(__file__).parent / "nodes"
-NOBODY = 65534
 EVENTS_APART = 1 if os.environ.get("TEST_THOROUGH") else 3
 
 
@@ -157,15 +155,6 @@ def test_without_days_what_is_removed_goes_at_once(store: Path) -> None:
     assert not (store / "trash").exists()
 
 
-@contextmanager
-def nobody() -> Iterator[None]:
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to become another user")
 def test_another_users_result_stays_where_it_is_and_is_told_so() -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -197,17 +186,8 @@ def test_another_users_result_stays_where_it_is_and_is_told_so() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=120", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a tmpfs: run as root")
-    try:
+    with mounted(tmp_path / "disk", "size=4m,nr_inodes=120") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("what", ["bytes", "files"])
@@ -231,6 +211,21 @@ def test_p8_on_a_full_disk_removing_says_how_to_make_room_and_does(
         assert _trash.removals() == []
         assert Square(side=2).delete()
         assert len(_trash.removals()) == 1
+
+
+def test_p8_attempts_that_cannot_be_removed_on_a_full_disk_say_no_command_that_was_just_given(
+    small_disk: Path,
+) -> None:
+    nodes.hooks["flaky"] = lambda: 1 / 0
+    with use_settings(path=small_disk / "store", trash_days=0):
+        with pytest.raises(FuruComputeError):
+            Does(hook="flaky").get()
+        fill(small_disk, "files")
+        with pytest.raises(FuruStoreError, match="No space left") as caught:
+            Does(hook="flaky").delete()
+        assert "--forever" not in caught.value.hint
+        assert "free some room" in caught.value.hint
+        assert Does(hook="flaky").status() is NodeState.FAILED
 
 
 def fill(disk: Path, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from format1 import downgrade
 from get_nodes import Fails, Outer, Square
 from kept_nodes import Above, Kept, Loads, Trapped
+from machine import nobody
 from records import attempts_of
 
 from furu_core import use_settings
@@ -398,19 +398,6 @@ def test_a_copy_of_a_result_by_another_name_is_a_note(store: Path) -> None:
 
 
 # What cannot be read
-
-
-@contextlib.contextmanager
-def nobody() -> Iterator[None]:
-    """Let this process have no rights of root for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -127,8 +127,9 @@ def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
     for entry, reason in refused:
         what = f"attempt {entry.attempt} at {_name(entry)}" if entry.attempt else _name(entry)
         click.echo(f"left in the trash: {what}: {reason}")
-    if refused:
-        short = refused[0][0].hash[:12]
+    replaced = [entry for entry, reason in refused if reason == _trash.ANOTHER_RESULT]
+    if replaced:
+        short = replaced[0].hash[:12]
         click.echo(
             f"to have it in place of that: `furu rm --forever {short}` and `furu rm --undo {short}`"
         )

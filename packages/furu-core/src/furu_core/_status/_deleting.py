@@ -44,8 +44,10 @@ def delete(name: str, paths: NodePaths, *, for_good: bool = False) -> bool:
         except FuruStoreError as error:
             if not _is_full(error):
                 raise
-            if not (for_good and there):
+            if not for_good:
                 raise _full(error) from error
+            if not there:
+                raise  # what attempts left needs a claim to be removed; the error says to make room
             # Its attempts stay: without a claim they may get a successor in this moment.
             _take(paths.artifact, for_good=True)
             return True

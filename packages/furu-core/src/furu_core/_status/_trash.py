@@ -33,6 +33,7 @@ DAY_SECS: Final = 24 * 3600.0
 _ONE_REMOVAL_SECS: Final = 3600.0
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
+ANOTHER_RESULT: Final = "another result is there by now"
 _LATER: Final = "a later attempt is there by now"
 
 _removing: tuple[tuple[str, int, int], float, str] | None = None  # by whom, since when, folder
@@ -231,7 +232,7 @@ def _is_next(entry: Entry, paths: NodePaths) -> bool:
 
 def _why(error: OSError, entry: Entry) -> str:
     if error.errno in _TAKEN:
-        return _LATER if entry.attempt else "another result is there by now"
+        return _LATER if entry.attempt else ANOTHER_RESULT
     if error.errno in (errno.EACCES, errno.EPERM):
         return "it belongs to another user"
     return writable(error.strerror or type(error).__name__)
