@@ -104,8 +104,8 @@ def test_a_damaged_record_is_set_aside_and_the_node_runs_again(
 ) -> None:
     node, record = failed(store)
     write(record, DAMAGE[damage](record.read_bytes()))
-    assert node.status() is NodeState.STALE
-    assert StateReader().state(node).state is NodeState.STALE
+    assert node.status() is NodeState.LOST
+    assert StateReader().state(node).state is NodeState.LOST
     with session():
         assert run_node(node).outcome is Outcome.COMPUTED
     assert node.get() == "fine"
@@ -139,7 +139,7 @@ def test_a_record_that_is_a_folder_harms_nothing(store: Path) -> None:
     record.unlink()
     record.mkdir()
     os.utime(record, (1e9, 1e9))
-    assert node.status() is NodeState.STALE
+    assert node.status() is NodeState.LOST
     assert node.get() == "fine"
 
 
@@ -148,7 +148,7 @@ def test_an_attempt_without_a_record_harms_nothing(store: Path) -> None:
     record.unlink()
     assert node.status() is NodeState.RUNNING, "somebody may be just claiming it"
     os.utime(record.parent, (1e9, 1e9))
-    assert node.status() is NodeState.STALE
+    assert node.status() is NodeState.LOST
     assert node.get() == "fine"
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_record_beside_a_living_lease_is_waited_for(store: Path, damag
     assert caught.value.holder
     assert nodes.calls == ["does flaky"]
     with furu_core.use_settings(lease_secs=0.3):
-        wait_until("the lease's end", lambda: node.status() is NodeState.STALE)
+        wait_until("the lease's end", lambda: node.status() is NodeState.LOST)
         assert node.get() == "fine"
 
 
@@ -311,7 +311,7 @@ def paths_of(node: Furu[Any]) -> Path:
 @pytest.mark.parametrize("name", ["1", "7"])
 def test_a_file_where_an_attempt_should_be_harms_nothing(store: Path, name: str) -> None:
     put_file(paths_of(Square()) / f".{Square().furu_hash}.{name}")
-    assert Square().status() in (NodeState.ABSENT, NodeState.STALE)
+    assert Square().status() in (NodeState.ABSENT, NodeState.LOST)
     assert Square().get() == 4
 
 

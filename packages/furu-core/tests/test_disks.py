@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_clear_error_and_after_making_room_the_same_get_succe
         Value(n=2).get()
     assert_clear(caught.value, disk, "the disk is full")
     assert not Value(n=2).exists()
-    assert Value(n=2).status() in (NodeState.ABSENT, NodeState.STALE)
+    assert Value(n=2).status() in (NodeState.ABSENT, NodeState.LOST)
     assert Value(n=1).get() == "value 1", "a hit needs no room"
     assert Value(n=1).exists()
     assert len(artifacts(disk)) == 1
@@ -117,7 +117,7 @@ def test_a_disk_that_becomes_full_at_any_stage_leaves_no_half_artifact(
         assert not node.exists()
         kept = {path.name for folder in left(disk) for path in folder.rglob("*")}
         assert kept <= {".furu.json", ".furu.log"}, "files of ended attempts go"
-        assert node.status() in (NodeState.FAILED, NodeState.STALE, NodeState.ABSENT)
+        assert node.status() in (NodeState.FAILED, NodeState.LOST, NodeState.ABSENT)
     else:
         assert value == f"value {leave}"
         assert leave > 0, "the record needs another page"
@@ -202,7 +202,7 @@ def test_a_failure_that_cannot_be_recorded_keeps_its_log_and_its_checkpoint(disk
         node.get()
     assert caught.value.log is not None
     assert "a line in the log" in caught.value.log.read_text()
-    assert node.status() in (NodeState.STALE, NodeState.FAILED), "nobody computes it any more"
+    assert node.status() in (NodeState.LOST, NodeState.FAILED), "nobody computes it any more"
     (progress,) = disk.rglob("progress")
     assert progress.read_text() == "a week of work"
     (disk / "filler").unlink()

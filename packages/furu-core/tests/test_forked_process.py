@@ -84,7 +84,7 @@ def test_p5_a_node_whose_child_is_ended_a_moment_before_itself_is_lost(
     assert (lost["outcome"], lost["kind"]) == ("failed", "lost")
     assert (failed["outcome"], failed["kind"]) == ("failed", "compute")
     states = [StateReader().state(node).state for node in wanted]
-    assert states == [NodeState.STALE, NodeState.FAILED]
+    assert states == [NodeState.LOST, NodeState.FAILED]
 
 
 def test_p5_a_child_that_dies_is_recorded_as_lost_and_the_next_node_gets_another(
@@ -111,7 +111,7 @@ def test_p5_a_child_that_dies_is_recorded_as_lost_and_the_next_node_gets_another
     assert killed.get() == 2
     # A death that nobody retries is recorded with its attempt.
     info = StateReader().state(crashes)
-    assert info.state is NodeState.STALE
+    assert info.state is NodeState.LOST
     assert info.failure is not None
     assert "SIGSEGV" in info.failure.message
     assert info.failure.log is not None
@@ -159,7 +159,7 @@ def test_p5_p6_an_interrupted_node_is_recorded_as_what_that_means_and_killed_whe
     assert [answer["kind"] for answer in answers] == ["cancelled", "lost", "lost", "cancelled"]
     infos = [StateReader().state(node) for node in wanted]
     assert [info.state for info in infos] == [
-        *(NodeState.CANCELLED, NodeState.STALE, NodeState.STALE, NodeState.CANCELLED)
+        *(NodeState.CANCELLED, NodeState.LOST, NodeState.LOST, NodeState.CANCELLED)
     ]
     for answer, info in zip(answers[:2], infos[:2], strict=True):
         assert info.failure is not None

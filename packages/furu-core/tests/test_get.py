@@ -383,7 +383,7 @@ def test_a_chain_deeper_than_python_recurses_is_told_of_run(store: Path) -> None
     assert len(str(caught.value)) < 2000, "not a line for each of its nodes"
     while isinstance(node, Above):
         # At the end of the stack an attempt cannot be recorded any more; it must not seem to run.
-        assert node.status() in (NodeState.FAILED, NodeState.STALE, NodeState.ABSENT)
+        assert node.status() in (NodeState.FAILED, NodeState.LOST, NodeState.ABSENT)
         node = node.below
     assert max(path.stat().st_size for path in store.rglob(".furu.log")) < 20_000
 

@@ -103,7 +103,7 @@ def test_P5_a_node_that_kills_its_process_is_told_as_lost_and_recorded_by_whoeve
     result = lost_result(node, "run-1", answer.kind, answer.message)
     assert (result.outcome, result.attempt) == (Outcome.FAILED, 1)
     info = StateReader().state(node)
-    assert info.state is NodeState.STALE
+    assert info.state is NodeState.LOST
     assert info.failure is not None
     assert "SIGKILL" in info.failure.message
     _is_replaced(process)

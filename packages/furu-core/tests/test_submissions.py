@@ -165,7 +165,7 @@ def test_of_submitters_at_once_one_succeeds() -> None:
     [
         (Liveness.ALIVE, NodeState.QUEUED),
         (Liveness.UNKNOWN, NodeState.QUEUED),
-        (Liveness.GONE, NodeState.STALE),
+        (Liveness.GONE, NodeState.LOST),
     ],
 )
 def test_a_queued_node_stands_as_its_job_does(answer: Liveness, expected: NodeState) -> None:

@@ -165,7 +165,7 @@ def test_a_zombie_is_dead(host: Host, outside: Path) -> None:
     store = str(outside / "store")
     zombie = host.start("raced_nodes:become_zombie_with_gate", str(outside), path=store)
     wait_for(outside, "zombie")
-    assert host.run("raced_nodes:gate_state", str(outside), path=store)["state"] == "stale"
+    assert host.run("raced_nodes:gate_state", str(outside), path=store)["state"] == "lost"
     (outside / "go-zombie").touch()
     zombie.result()
 
@@ -173,7 +173,7 @@ def test_a_zombie_is_dead(host: Host, outside: Path) -> None:
 def test_a_pid_that_is_used_again_does_not_keep_a_dead_holder_alive(store: Path) -> None:
     me = _process_ids.this_process()
     leave_attempt(Leaf(), holder=attrs.evolve(me, start="1"))
-    assert StateReader().state(Leaf()).state is NodeState.STALE
+    assert StateReader().state(Leaf()).state is NodeState.LOST
     assert Leaf().get() == 0
 
 
@@ -189,7 +189,7 @@ def test_a_process_that_cannot_be_looked_up_is_not_taken_for_dead(
         raise PermissionError
 
     leave_attempt(Leaf(x=2), holder=attrs.evolve(me, pid=2**22 + 1, start="1"))
-    assert StateReader().state(Leaf(x=2)).state is NodeState.STALE
+    assert StateReader().state(Leaf(x=2)).state is NodeState.LOST
     monkeypatch.setattr(os, "kill", hidden)
     assert StateReader().state(Leaf(x=2)).state is NodeState.RUNNING
 
@@ -198,7 +198,7 @@ def test_an_attempt_without_a_lease_is_judged_by_the_age_of_its_record(store: Pa
     leave_attempt(Leaf(x=1))
     leave_attempt(Leaf(x=2), age_secs=HOUR)
     assert StateReader().state(Leaf(x=1)).state is NodeState.RUNNING
-    assert StateReader().state(Leaf(x=2)).state is NodeState.STALE
+    assert StateReader().state(Leaf(x=2)).state is NodeState.LOST
 
 
 def test_an_attempt_without_a_record_is_taken_over(store: Path) -> None:
@@ -229,7 +229,7 @@ def test_fifty_nodes_of_a_host_that_died_an_hour_ago_cost_no_wait(
     monkeypatch.setattr(_liveness, "_offsets", {})
     monkeypatch.setattr(_liveness, "_probe", lambda folder: probes.append(folder) or probe(folder))
     reader = StateReader()
-    assert [reader.state(node).state for node in nodes] == [NodeState.STALE] * 50
+    assert [reader.state(node).state for node in nodes] == [NodeState.LOST] * 50
     assert "another-host" in str(reader.state(nodes[0]).holder)
     assert [node.get() for node in nodes] == list(range(50))
     assert slept == []
@@ -249,7 +249,7 @@ def test_the_clock_of_another_host_or_of_the_file_server_does_not_matter(
     touch(dead, server_now - 500)
     reader = StateReader()
     assert reader.state(Leaf(x=1)).state is NodeState.RUNNING
-    assert reader.state(Leaf(x=2)).state is NodeState.STALE
+    assert reader.state(Leaf(x=2)).state is NodeState.LOST
 
 
 # The holder lives

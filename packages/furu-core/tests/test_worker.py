@@ -118,7 +118,7 @@ def test_an_attempt_at_what_another_process_computes_is_busy(
     assert result.holder.process.pid == child.pid
     child.kill()
     child.wait()
-    wait_until("the death to be noticed", lambda: node.status() is NodeState.STALE)
+    wait_until("the death to be noticed", lambda: node.status() is NodeState.LOST)
 
 
 @pytest.mark.parametrize("kind", [FailureKind.LOST, FailureKind.CANCELLED])
@@ -127,14 +127,14 @@ def test_an_executor_records_the_death_that_it_saw(
 ) -> None:
     node = Dies(label="dies", times=1)
     assert attempt(host, store, node).wait().killed
-    assert node.status() is NodeState.STALE
+    assert node.status() is NodeState.LOST
     failure = record_death(node, None, kind, "killed by SIGKILL")
     assert failure is not None
     assert (failure.kind, failure.message) == (kind, "killed by SIGKILL")
     # To people it has failed, as its run says; who computes goes on with it.
     expected = NodeState.FAILED if kind is FailureKind.LOST else NodeState.CANCELLED
     assert node.status() is expected
-    stands = NodeState.STALE if kind is FailureKind.LOST else expected
+    stands = NodeState.LOST if kind is FailureKind.LOST else expected
     assert StateReader().state(node).state is stands
     (folder,) = attempts_of(store, node)
     assert told(folder)["ended"]["kind"] == kind.value

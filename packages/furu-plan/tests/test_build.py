@@ -133,7 +133,7 @@ def test_every_state_has_its_status() -> None:
         NodeState.DONE: Status.DONE,
         NodeState.RUNNING: Status.IN_PROGRESS,
         NodeState.QUEUED: Status.IN_PROGRESS,
-        NodeState.STALE: Status.TODO,
+        NodeState.LOST: Status.TODO,
         NodeState.FAILED: Status.TODO,
         NodeState.CANCELLED: Status.TODO,
         NodeState.UNREADABLE: Status.FAILED,
@@ -141,7 +141,7 @@ def test_every_state_has_its_status() -> None:
     }
     with use_settings(retry_failed=False):
         assert status(NodeState.FAILED) is Status.FAILED
-        assert status(NodeState.STALE) is Status.TODO
+        assert status(NodeState.LOST) is Status.TODO
 
 
 def test_queued_nodes_are_todo_for_who_computes_them_anyway() -> None:

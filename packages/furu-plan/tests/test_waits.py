@@ -75,8 +75,8 @@ Named = Callable[[str], list[PlanNode]]
     ("state", "retry_failed", "status"),
     [
         (NodeState.DONE, True, Status.DONE),
-        (NodeState.STALE, True, Status.TODO),
-        (NodeState.STALE, False, Status.TODO),
+        (NodeState.LOST, True, Status.TODO),
+        (NodeState.LOST, False, Status.TODO),
         (NodeState.CANCELLED, True, Status.TODO),
         (NodeState.ABSENT, True, Status.TODO),
         (NodeState.FAILED, True, Status.TODO),

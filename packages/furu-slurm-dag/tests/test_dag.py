@@ -105,8 +105,8 @@ def test_p8_a_failure_in_the_middle_ends_its_dependents_and_the_exit_codes_tell(
     assert states(bad, good, middle, root) == [
         NodeState.FAILED,
         NodeState.DONE,
-        NodeState.STALE,
-        NodeState.STALE,
+        NodeState.LOST,
+        NodeState.LOST,
     ]
     infos = ended([run.job_id_by_hash[node.furu_hash] for node in (bad, good, middle, root)])
     assert [info.state.name for info in infos] == ["FAILED", "COMPLETED", "CANCELLED", "CANCELLED"]

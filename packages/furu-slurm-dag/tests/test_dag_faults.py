@@ -47,7 +47,7 @@ def test_p7_after_a_submitter_was_killed_the_same_command_submits_the_rest(
     await_mark(store, "after-0")
     wait_until(
         "what was not submitted to be given up",
-        lambda: states(chain("before", 2)) == [NodeState.STALE],
+        lambda: states(chain("before", 2)) == [NodeState.LOST],
     )
     runs = {when: submit(chain(when, 3)) for when in ("before", "after")}
     own = {when: len(list((run.folder / "jobs").glob("*.ids"))) for when, run in runs.items()}

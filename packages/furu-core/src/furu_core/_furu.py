@@ -209,7 +209,7 @@ class Furu(Generic[T_co]):
         return _places.is_published(node_paths(self))
 
     def status(self) -> NodeState:
-        """The node's state: done, running, queued, stale, failed, cancelled or absent."""
+        """The node's state: done, running, queued, lost, failed, cancelled or absent."""
         from furu_core._status import _state_reader
 
         return _state_reader.state_at(self).told

@@ -75,7 +75,7 @@ def test_p8_a_node_whose_worker_was_killed_has_failed_in_every_listing_as_in_its
     assert listed == ["failed", filled.broken[:12], "exp.train:Broken"]
     assert filled.json("show", "Broken")["state"] == "failed"
     assert filled.json("ls", "Broken", "--count")[0]["state"] == "failed"
-    assert filled.furu("ls", "--state", "stale").out == ""
+    assert filled.furu("ls", "--state", "lost").out == ""
 
 
 def test_ls_filters_by_state_counts_and_prints_json_lines(filled: Any) -> None:

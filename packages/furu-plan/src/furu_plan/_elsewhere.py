@@ -53,7 +53,7 @@ def reconcile(
     retry_failed: bool,
     compute_queued: bool = False,
 ) -> Reconciled:
-    """Look again at nodes that are IN_PROGRESS; all executors treat stale ones by this policy.
+    """Look again at nodes that are IN_PROGRESS; all executors treat lost ones by this policy.
 
     Args:
         nodes: the nodes, usually `Frontier.waiting()`.

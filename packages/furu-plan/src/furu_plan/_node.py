@@ -89,7 +89,7 @@ def statuses(*, retry_failed: bool, compute_queued: bool = False) -> dict[NodeSt
         NodeState.DONE: Status.DONE,
         NodeState.RUNNING: Status.IN_PROGRESS,
         NodeState.QUEUED: Status.TODO if compute_queued else Status.IN_PROGRESS,
-        NodeState.STALE: Status.TODO,
+        NodeState.LOST: Status.TODO,
         NodeState.FAILED: Status.TODO if retry_failed else Status.FAILED,
         NodeState.CANCELLED: Status.TODO,
         NodeState.UNREADABLE: Status.FAILED,  # only listings have it: for a plan it is an error

@@ -225,9 +225,7 @@ class _Job:
                     unseen_since = now
                     if limit is not None and now - began > limit:
                         raise _Blocked(place, f"after {limit:g} s it is {info.state.value}")
-                case (
-                    NodeState.ABSENT | NodeState.STALE | NodeState.CANCELLED | NodeState.UNREADABLE
-                ):
+                case NodeState.ABSENT | NodeState.LOST | NodeState.CANCELLED | NodeState.UNREADABLE:
                     if now - unseen_since > self._visible_secs():
                         raise _Blocked(place, f"nobody computes it, it is {info.state.value}")
             if now - said > _WORD_SECS:

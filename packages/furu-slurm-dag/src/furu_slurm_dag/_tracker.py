@@ -246,7 +246,7 @@ class Tracker:
                 self._has_ended(one, job, None, snapshot)
             case Health.UNKNOWN | Health.OUT_OF_SIGHT | Health.SILENT | Health.LOST:
                 # A listing without the job proves nothing. For another user's job the attempt tells more.
-                if one.adopted and self._reader.state(one.node.obj).state is NodeState.STALE:
+                if one.adopted and self._reader.state(one.node.obj).state is NodeState.LOST:
                     self._has_ended(one, job, None, snapshot)
             case Health.RESTARTED:
                 raise AssertionError("jobs of nodes may be restarted")

@@ -104,7 +104,7 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
         return _ABSENT
     holder = holder_of(newest)
     if newest.judgement is not None:
-        state = NodeState.RUNNING if running else NodeState.STALE
+        state = NodeState.RUNNING if running else NodeState.LOST
         return NodeInfo(state, newest.number, holder, reason=newest.judgement.reason)
     if newest.record is None:  # a number that is kept
         return _ABSENT
@@ -157,12 +157,12 @@ def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
             return None if attempted else NodeInfo(NodeState.QUEUED, holder=holder)
         case Liveness.GONE:
             reason = f"{submission.executor} job {submission.id} is gone"
-            return None if attempted else NodeInfo(NodeState.STALE, holder=holder, reason=reason)
+            return None if attempted else NodeInfo(NodeState.LOST, holder=holder, reason=reason)
 
 
 _ENDED_STATES = {
     AttemptStatus.FAILED: NodeState.FAILED,
-    AttemptStatus.LOST: NodeState.STALE,
+    AttemptStatus.LOST: NodeState.LOST,
     AttemptStatus.CANCELLED: NodeState.CANCELLED,
     AttemptStatus.INVALID: NodeState.ABSENT,
     AttemptStatus.PUBLISHED: NodeState.ABSENT,  # and deleted since

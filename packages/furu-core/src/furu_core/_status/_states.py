@@ -15,7 +15,7 @@ class NodeState(Enum):
     DONE = "done"
     RUNNING = "running"
     QUEUED = "queued"
-    STALE = "stale"  # the process that computed it died
+    LOST = "lost"  # the process that computed it died
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNREADABLE = "unreadable"  # in listings only; a program that needs the node gets an error
@@ -44,7 +44,7 @@ class NodeInfo:
     def told(self) -> NodeState:
         """The state for people: FAILED where a recorded death of its worker ended the attempt.
 
-        For executors it is STALE, as when the death is not recorded: they go on with the node.
+        For executors it is LOST, as when the death is not recorded: they go on with the node.
         """
-        ended = self.state is NodeState.STALE and self.failure is not None
+        ended = self.state is NodeState.LOST and self.failure is not None
         return NodeState.FAILED if ended else self.state

@@ -75,7 +75,7 @@ def lost_result(
     """
 
     def is_its(info: NodeInfo) -> bool:
-        going = info.state in (NodeState.RUNNING, NodeState.STALE)  # else the attempt has ended
+        going = info.state in (NodeState.RUNNING, NodeState.LOST)  # else the attempt has ended
         return going and info.holder is not None and info.holder.run_id == run_id
 
     return _dead(node, is_its, kind, message, rerun=rerun)

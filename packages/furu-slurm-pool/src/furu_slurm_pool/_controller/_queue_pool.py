@@ -389,7 +389,7 @@ class QueuePool:
         if info.attempt is None or info.attempt <= self._reported_attempts.get(node.hash, 0):
             return None
         failure = info.failure
-        if failure is None or info.state in (NodeState.RUNNING, NodeState.STALE):
+        if failure is None or info.state in (NodeState.RUNNING, NodeState.LOST):
             failure = record_death(node.obj, info.attempt, FailureKind.LOST, message)
             if failure is None:
                 return NodeResult(node.hash, Outcome.COMPUTED)
