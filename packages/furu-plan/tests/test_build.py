@@ -193,17 +193,18 @@ def test_classes_named_by_always_rerun_are_todo_though_they_are_done() -> None:
         assert build_plan(root, reader=FakeReader(states)).topo_order_todo() == []
 
 
-def test_classes_named_by_always_rerun_are_found_below_what_is_done() -> None:
+def test_what_depends_on_a_class_named_by_always_rerun_is_computed_again_after_it() -> None:
     deep = Other(label="deep")
-    root = Step(label="r", needs=(Step(label="middle", needs=(deep,)),))
+    root = Step(label="r", needs=(Step(label="middle", needs=(deep,)), Step(label="aside")))
+    states = dict.fromkeys(("r", "middle", "deep", "aside"), DONE)
     with use_settings(always_rerun=["Other"]):
-        plan = build_plan(root, reader=FakeReader(dict.fromkeys(("r", "middle", "deep"), DONE)))
-    assert names(plan.topo_order_todo()) == ["deep"]
-    assert plan[deep].rerun
+        plan = build_plan(root, reader=FakeReader(states))
+    assert names(plan.topo_order_todo()) == ["deep", "middle", "r"]
+    assert all(node.rerun for node in plan.topo_order_todo())
     frontier = Frontier(plan, window="dfs")
     assert names(frontier.take()) == ["deep"]
     frontier.done(deep.furu_hash)
-    assert frontier.finished
+    assert names(frontier.take()) == ["middle"]
 
 
 def test_a_root_that_lost_a_file_is_todo(store: Path) -> None:

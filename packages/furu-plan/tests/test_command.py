@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from furu_core import use_settings
 from furu_core.errors import FuruUsageError
+from furu_core.planning import short_name
 
 SOURCE = """
 from furu_core import Furu
@@ -113,7 +114,34 @@ def test_it_says_what_is_computed_again(furu_plan: Command, experiment: ModuleTy
     experiment.Split().get()
     with use_settings(always_rerun=["Split"]):
         output = furu_plan("sweep").output
-    assert "1 node would be computed again (FURU_ALWAYS_RERUN)" in output
+    assert (
+        "1 node would be computed again (--rerun and FURU_ALWAYS_RERUN, with what depends" in output
+    )
+    experiment.sweep().runs[0].get()
+    output = furu_plan("sweep", "--rerun", "Split").output
+    assert "2 nodes would be computed again" in output
+    with pytest.raises(FuruUsageError, match="did you mean Split"):
+        furu_plan("sweep", "--rerun", "Splitt")
+
+
+def test_p9_it_says_which_results_are_stale_and_why(
+    furu_plan: Command, experiment: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = experiment.sweep().runs[0]
+    train.get()
+    assert "stale" not in furu_plan("sweep").output
+    train.data.delete()
+    monkeypatch.setattr(type(train.data), "_create", lambda self: 3)
+    train.data.get()
+    split = short_name(train.data)
+    output = furu_plan("sweep").output
+    assert f"1 result is stale (1 used another {split}); they are loaded all the same." in output
+    assert f"  {short_name(train)}  used another result of {split}" in output
+    told = json.loads(furu_plan("sweep", "--json").output)["stale"]
+    assert told == {
+        "stale": {train.furu_hash: [f"used another result of {split}"]},
+        "resting": {},
+    }
 
 
 def test_it_changes_nothing_unless_asked_to_validate(

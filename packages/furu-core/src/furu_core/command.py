@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 import click
 
-from furu_core._cli._output import json_option, only_json, print_json
-from furu_core._cli._target import resolve_roots
+from furu_core._cli._output import json_option, only_json, print_json, rerun_option
+from furu_core._cli._target import rerunning, resolve_roots
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._text import duration, size
@@ -34,6 +34,8 @@ __all__ = [
     "json_option",
     "only_json",
     "print_json",
+    "rerun_option",
+    "rerunning",
     "resolve_roots",
     "size",
     "stored_classes",

@@ -44,8 +44,8 @@ def build_plan(
     Args:
         roots: one Furu object, an iterable of them, or a dict of named ones.
         settings: `retry_failed` makes failed nodes TODO again; `always_rerun` makes the DONE nodes of
-            the classes that it names TODO, also below DONE nodes of other classes, so that the walk
-            then goes through the whole graph. Default: the current settings.
+            the classes that it names TODO, with all nodes that depend on them, so that the walk then
+            goes through the whole graph. Default: the current settings.
         reader: reads the state of nodes; for tests, and for callers that have one.
         validate: call `_validate` of the DONE roots and of the DONE direct dependencies of TODO nodes,
             where their class defines it, and compare the files of DONE roots with their manifests; a
@@ -76,9 +76,7 @@ def build_plan(
     items = named_roots(roots).items
     asked = dict.fromkeys(item.furu_hash for item in items)
     nodes = walk(items, roots=asked)
-    # Nodes to be computed anew below DONE ones have no dependents in the plan, so they become roots.
-    rerun = [node.hash for node in nodes.values() if node.rerun and not node.dependents]
-    return DependencyPlan(roots=tuple(asked | dict.fromkeys(rerun)), nodes=nodes, extend=walk)
+    return DependencyPlan(roots=tuple(asked), nodes=nodes, extend=walk)
 
 
 @attrs.frozen(slots=True)
@@ -144,16 +142,15 @@ class _Walk:
                     drafts[node_hash] = (obj, status, info, rerun, ())
                     continue
                 hashes = [item.furu_hash for item in below]
-                # Equal objects may be nested twice; and a node that is DONE waits for no dependency.
-                distinct = tuple(dict.fromkeys(hashes)) if to_do else ()
-                path[node_hash] = (obj, status, info, rerun, distinct)
+                # Equal objects may be nested twice.
+                path[node_hash] = (obj, status, info, rerun, tuple(dict.fromkeys(hashes)))
                 stack.append(zip(below, hashes, strict=True))
                 break
             else:
                 stack.pop()
                 if path:
                     node_hash, draft = path.popitem()
-                    drafts[node_hash] = draft
+                    drafts[node_hash] = _with_what_is_below(draft, drafts)
         return _finish(drafts)
 
     def _judge(self, obj: Furu[Any], *, forced: bool, root: bool) -> tuple[Status, NodeInfo, bool]:
@@ -175,6 +172,16 @@ class _Walk:
         if self.validate and (root or facts.validator) and invalidate_if_bad(obj):
             return Status.TODO, _ABSENT, False
         return Status.DONE, info, False
+
+
+def _with_what_is_below(draft: _Draft, drafts: Mapping[str, _Draft]) -> _Draft:
+    """A node whose dependencies were walked: if one of them is computed again, so is the node."""
+    obj, status, info, _, below = draft
+    if status is not Status.DONE:
+        return draft
+    if any(node_hash in drafts and drafts[node_hash][3] for node_hash in below):
+        return (obj, Status.TODO, info, True, below)
+    return (obj, status, info, False, ())  # a node that is DONE waits for no dependency
 
 
 def _finish(drafts: dict[str, _Draft]) -> dict[str, PlanNode]:

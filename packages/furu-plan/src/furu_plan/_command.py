@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from furu_core.command import json_option, only_json, print_json, resolve_roots, target_options
+from furu_core.command import (
+    json_option,
+    only_json,
+    print_json,
+    rerun_option,
+    rerunning,
+    resolve_roots,
+    target_options,
+)
 from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
+    from furu_core.planning import StaleNodes
     from furu_plan import DependencyPlan, PlanNode
 
 _SHOWN: Final = 5
@@ -22,6 +32,7 @@ _SHOWN: Final = 5
     "--depth", type=click.IntRange(min=0), default=20, show_default=True, help="Levels of the tree."
 )
 @click.option("--dot", "as_dot", is_flag=True, help="Print the graph in Graphviz' DOT language.")
+@rerun_option
 @json_option
 @click.option(
     "--validate", is_flag=True, help="Call _validate as a run would, and move aside what is bad."
@@ -32,6 +43,7 @@ def plan(
     as_tree: bool,
     depth: int,
     as_dot: bool,
+    rerun: tuple[str, ...],
     as_json: bool,
     validate: bool,
 ) -> None:
@@ -44,12 +56,17 @@ def plan(
         raise FuruUsageError(
             "--tree, --dot and --json exclude each other", hint="leave all but one out"
         )
+    from furu_core.planning import stale_results
     from furu_plan._build import build_plan
+    from furu_plan._node import Status
 
     with only_json(as_json or as_dot):
-        made = build_plan(resolve_roots(target, assignments), validate=validate)
+        roots = resolve_roots(target, assignments)
+        with rerunning(rerun):
+            made = build_plan(roots, validate=validate)
+        stale = stale_results(node.obj for node in made.with_status(Status.DONE))
     if as_json:
-        print_json({**made.to_json(), "run": _forecast(made)})
+        print_json({**made.to_json(), "run": _forecast(made), "stale": stale.to_json()})
     elif as_dot:
         click.echo(made.to_dot(), nl=False)
     else:
@@ -58,8 +75,20 @@ def plan(
         else:
             _print_table(made)
         click.echo()
-        for line in _sentences(made, validated=validate):
+        for line in [*_sentences(made, validated=validate), *_stale_lines(stale)]:
             click.echo(line)
+
+
+def _stale_lines(found: StaleNodes) -> list[str]:
+    if not found.sentence:
+        return []
+    lines = [f"{found.sentence}; they are loaded all the same."]
+    told = {**found.stale, **found.resting}
+    for node, why in itertools.islice(told.items(), _SHOWN):
+        lines.append(f"  {node.name}  {'; '.join(why.reasons)}")
+    if len(told) > _SHOWN:
+        lines.append(f"  ... and {len(told) - _SHOWN} more: `furu ls --stale`")
+    return lines
 
 
 def _forecast(made: DependencyPlan) -> dict[str, int]:
@@ -115,7 +144,10 @@ def _sentences(made: DependencyPlan, *, validated: bool) -> list[str]:
         )
     again = sum(node.rerun for node in made)
     if again:
-        lines.append(f"{count(again, 'node')} would be computed again (FURU_ALWAYS_RERUN).")
+        lines.append(
+            f"{count(again, 'node')} would be computed again (--rerun and FURU_ALWAYS_RERUN, with what "
+            "depends on the classes named)."
+        )
     checked = sum(has_validator(type(node.obj)) for node in made.with_status(Status.DONE))
     if checked and not validated:
         lines.append(

@@ -36,6 +36,7 @@ from furu_plan.runs import (
     conclude,
     end_line,
     signals_forwarded,
+    stale_line,
 )
 from furu_slurm import Cluster, Snapshot, SubmitLimit, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
@@ -413,6 +414,8 @@ class SlurmDagSubmission(Run):
         self._submitter.close()
         self._journal.end(state)
         self._say("%s", end_line(self.id, self._status(), self._journal.elapsed))
+        if self._options.progress is not False and (line := stale_line(self.plan)):
+            self._say("run %s: %s", self.id, line)
         return True
 
     def _on_signal(self, signal: Signals) -> None:

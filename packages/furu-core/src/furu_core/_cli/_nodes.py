@@ -17,6 +17,7 @@ from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._status import _stored_nodes, _upgrade
+from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _format1
@@ -30,6 +31,7 @@ _TOLD = (
     *("made_by", "submission", "job_times", "started", "ended", "costs", "dependencies"),
     "to_python",
 )
+_LOOK_SECS = 1.0  # for stale results at the end of a listing; `--stale` tells all
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
 
 
@@ -44,24 +46,42 @@ _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord
 )
 @click.option("--paths", is_flag=True, help="Show the artifacts' folders.")
 @click.option("--count", is_flag=True, help="Only count nodes, by class and state.")
+@click.option(
+    "--stale", "only_stale", is_flag=True, help="Only results that are stale, or rest on such."
+)
 @json_option
 def ls(
-    class_name: str | None, states: tuple[str, ...], paths: bool, count: bool, as_json: bool
+    class_name: str | None,
+    states: tuple[str, ...],
+    paths: bool,
+    count: bool,
+    only_stale: bool,
+    as_json: bool,
 ) -> None:
     """List the nodes in the store: state, hash, class.
 
     CLASS is a class name, with as much of its module as is needed. With --json each line is one
-    JSON object, printed as it is found.
+    JSON object, printed as it is found. A result is stale if it used another result of a dependency,
+    or ran other code, than is there now.
     """
+    if only_stale and (count or states):
+        raise FuruUsageError(
+            f"--stale and {'--count' if count else '--state'} exclude each other",
+            hint="leave one of them out",
+        )
     chosen = (
         _stored_nodes.classes() if class_name is None else _stored_nodes.classes_called(class_name)
     )
     wanted = frozenset(states)
+    if only_stale:
+        _print_stale(chosen, paths=paths, as_json=as_json)
+        return
     if count:
         _print_counts(chosen, wanted, as_json)
         return
     # One write per line would take most of the time for 100,000 nodes.
     lines: list[str] = []
+    done: list[StoredNode] = []
     for node, info in _stored_nodes.nodes(chosen):
         state = info.told.value
         if wanted and state not in wanted:
@@ -72,20 +92,40 @@ def ls(
             lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}  {node.folder}")
         else:
             lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}")
+        if info.state is NodeState.DONE:
+            done.append(node)
         if len(lines) >= 1000:
             click.echo("\n".join(lines))
             lines.clear()
     if lines:
         click.echo("\n".join(lines))
+    if not as_json:
+        stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
+        if stale.sentence:
+            click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
 
 
-def _json_line(node: StoredNode, state: str) -> str:
+def _print_stale(chosen: Iterable[StoredClass], *, paths: bool, as_json: bool) -> None:
+    nodes = (StoredNode(cls, node_hash) for cls in chosen for node_hash in cls.published())
+    found = StalenessReader().among(nodes)
+    for node, why in {**found.stale, **found.resting}.items():
+        if as_json:
+            click.echo(_json_line(node, NodeState.DONE.value, stale=why.reasons))
+            continue
+        shown = f"  {node.folder}" if paths else ""
+        click.echo(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
+    if not as_json and found.stale:
+        click.echo("`furu rm --stale` removes those that are stale", err=True)
+
+
+def _json_line(node: StoredNode, state: str, **more: object) -> str:
     record = {
         "hash": node.hash,
         "class": node.cls.name,
         "name": node.name,
         "state": state,
         "path": node.paths.artifact,
+        **more,
     }
     return json.dumps(record, ensure_ascii=False)
 
@@ -132,6 +172,7 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         "attempts": _attempts_of(node, record, done=done),
         **{key: record[key] for key in _TOLD if key in record},
         **_shares(record),
+        "stale": StalenessReader().of(node).reasons if done else [],
         "provenance": _provenance.expanded(record.get("provenance")),
     }
     if info.state is NodeState.UNREADABLE:
@@ -178,6 +219,7 @@ def _attempts_of(node: StoredNode, record: dict[str, Any], *, done: bool) -> lis
 
 def _lines(facts: dict[str, Any]) -> list[str]:
     lines = [f"{facts['class']}({facts['hash']})", _row("state", facts["state"])]
+    lines += [_row("stale", reason) for reason in facts["stale"]]
     if facts["damage"]:
         lines.append(_row("damaged", f"{facts['damage']}; it is computed anew when asked for"))
     if facts["state"] == NodeState.UNREADABLE.value:

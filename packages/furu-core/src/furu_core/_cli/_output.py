@@ -19,6 +19,13 @@ BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # the reader of the output closed the
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
+rerun_option = click.option(
+    "--rerun",
+    multiple=True,
+    metavar="CLASS",
+    help="Compute its nodes again, and what depends on them; may be repeated.",
+)
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""

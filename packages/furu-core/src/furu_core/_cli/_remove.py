@@ -13,6 +13,8 @@ from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _stored_nodes, _trash
+from furu_core._status._links import LinkReader
+from furu_core._status._staleness import StalenessReader
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._trash import Entry, Removal
 from furu_core._text import count
@@ -23,6 +25,9 @@ _SHOWN: Final = 20
 
 @click.command("rm")
 @click.argument("names", metavar="[HASH|CLASS]...", nargs=-1)
+@click.option("--dependents", is_flag=True, help="Also all results that were made of these.")
+@click.option("--stale", is_flag=True, help="Only those that are stale; without names, of all.")
+@click.option("--older-code", is_flag=True, help="Only those by other code than is there now.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--forever", is_flag=True, help="Remove at once, and not to the trash.")
 @click.option("--undo", is_flag=True, help="Put back the last removal, or the nodes named.")
@@ -31,6 +36,9 @@ _SHOWN: Final = 20
 @json_option
 def rm(
     names: tuple[str, ...],
+    dependents: bool,
+    stale: bool,
+    older_code: bool,
     yes: bool,
     forever: bool,
     undo: bool,
@@ -47,6 +55,10 @@ def rm(
     chosen = [flag for flag, given in flags.items() if given]
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
+    choosing = {"--dependents": dependents, "--stale": stale, "--older-code": older_code}
+    for flag, given in choosing.items():
+        if given and chosen and chosen != ["--forever"]:
+            raise click.UsageError(f"{flag} and {chosen[0]} exclude each other")
     if undo:
         return _undo(names, as_json=as_json)
     if (listing or empty) and names:
@@ -55,13 +67,36 @@ def rm(
         return _list(as_json=as_json)
     if empty:
         return _empty(yes=yes, as_json=as_json)
-    if not names:
+    if not names and not stale:
         raise click.UsageError("Missing argument: the nodes to remove, or --undo")
-    return _remove(names, yes=yes, forever=forever, as_json=as_json)
+    found = _chosen_nodes(names, dependents=dependents, stale=stale, older_code=older_code)
+    return _remove(found, yes=yes, forever=forever, as_json=as_json)
 
 
-def _remove(names: tuple[str, ...], *, yes: bool, forever: bool, as_json: bool) -> int:
-    found = list(_nodes_called(names))
+def _chosen_nodes(
+    names: tuple[str, ...], *, dependents: bool, stale: bool, older_code: bool
+) -> list[StoredNode]:
+    """The nodes to remove: those called by names, fewer by --stale and --older-code, more by --dependents."""
+    if names:
+        found = list(_nodes_called(names))
+    else:
+        found = _stored_nodes.nodes_of(_stored_nodes.classes())
+    links = LinkReader()
+    if stale or older_code:
+        among = StalenessReader(links).among(found).stale
+        found = [node for node, why in among.items() if why.code or (stale and why.replaced)]
+    if dependents:
+        found += links.dependents(found)
+    return found
+
+
+def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool) -> int:
+    if not found:
+        if as_json:
+            print_json([])
+        else:
+            click.echo("there is nothing to remove", err=True)
+        return 0
     for node in found:
         _deleting.refuse_held(node.name, node.paths)
     if not yes:

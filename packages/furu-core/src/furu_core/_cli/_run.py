@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from furu_core._cli._output import FAILED, INTERRUPTED, json_option, only_json, print_json
+from furu_core._cli._output import (
+    FAILED,
+    INTERRUPTED,
+    json_option,
+    only_json,
+    print_json,
+    rerun_option,
+)
 from furu_core._text import count
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
@@ -26,6 +33,7 @@ _SHOWN_ROOTS: Final = 20
     "--keep-going", is_flag=True, help="When a node fails, compute what does not need it."
 )
 @click.option("--window", metavar="dfs|bfs|K", help="Roots to work on at once: one, all, or K.")
+@rerun_option
 @click.option("-o", "pairs", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
 @json_option
 def run(
@@ -35,6 +43,7 @@ def run(
     assignments: tuple[str, ...],
     keep_going: bool,
     window: str | None,
+    rerun: tuple[str, ...],
     pairs: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -46,7 +55,7 @@ def run(
     """
     options = _options(max_workers, keep_going, window, pairs)
     with only_json(as_json):
-        roots, run, error = _run(target, assignments, executor, options)
+        roots, run, error = _run(target, assignments, executor, options, rerun)
         report = _report(roots, run, error)
     if as_json:
         print_json(report)
@@ -60,14 +69,19 @@ def run(
 
 
 def _run(
-    target: str, assignments: tuple[str, ...], executor: str, options: dict[str, str]
+    target: str,
+    assignments: tuple[str, ...],
+    executor: str,
+    options: dict[str, str],
+    rerun: tuple[str, ...],
 ) -> tuple[Roots, Run, FuruRunError | None]:
     from furu_core._cli import _target
     from furu_core._executors import _registry
 
     chosen = _registry.load_executor(executor).from_options(options)
     roots = _target.resolve_roots(target, assignments)
-    run = chosen.submit(roots)
+    with _target.rerunning(rerun):
+        run = chosen.submit(roots)
     try:
         run.wait()
     except FuruRunError as error:

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from functools import partial
 from types import ModuleType
@@ -19,7 +20,7 @@ import click
 
 from furu_core import _text
 from furu_core._compute import _process_state
-from furu_core._config import _module_names
+from furu_core._config import _class_names, _module_names
 from furu_core._config._annotations import Annotations, Form, Shape, shape_of_field
 from furu_core._config._grid import Roots, named_roots
 from furu_core._config._objects import config_class, is_furu
@@ -108,6 +109,29 @@ def roots_of(value: Any, assignments: Mapping[str, Any], target: str) -> Roots:
     except (FuruDependencyError, FuruValueError) as error:
         raise FuruUsageError(f"{target} gives no roots: {error.message}", hint=error.hint) from None
     return roots
+
+
+def rerunning(names: Sequence[str]) -> AbstractContextManager[object]:
+    """Settings for a run that computes all nodes of some classes again, beside those of the setting.
+
+    Args:
+        names: of classes, with as much of their modules as is needed.
+
+    Raises:
+        FuruUsageError: the program has defined no such class.
+    """
+    if not names:
+        return nullcontext()
+    known = _class_names.known_identities()
+    for name in names:
+        if name.casefold() != "all" and not _text.meant(name, known):
+            raise FuruUsageError(
+                f"--rerun names {name}, but this program has defined no such class"
+                + _text.did_you_mean_class(name, known),
+                hint="write a class as `furu ls` shows it, or ALL",
+            )
+    wanted = _settings.settings().always_rerun
+    return _settings.use_settings(always_rerun=[*wanted, *names])
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:

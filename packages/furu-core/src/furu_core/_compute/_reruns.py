@@ -1,10 +1,14 @@
-"""`FURU_ALWAYS_RERUN`: nodes that are computed again although they are there, each once per run."""
+"""`FURU_ALWAYS_RERUN`: nodes that are computed again although they are there, each once per run.
+
+What depends on them is computed again as well, or it would keep what it made of the old results.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from furu_core import _text
+from furu_core._compute._user_methods import dependencies
 from furu_core._config import _class_names
 from furu_core._config._objects import config_class
 from furu_core._context import _context
@@ -18,14 +22,28 @@ _looked_up: set[str] = set()
 
 
 def is_due(obj: ConfigObject) -> bool:
-    """Whether `FURU_ALWAYS_RERUN` names the class of `obj` and this process has not rerun it yet.
+    """Whether `FURU_ALWAYS_RERUN` names a class in the graph of `obj`, and it was not rerun here yet.
 
     Inside an executor nothing is due: there the plan decides what is computed again.
     """
     wanted = _settings.settings().always_rerun
     if not wanted or obj.furu_hash in _reran or _context.in_executor():
         return False
-    return matches_rerun(obj, wanted)
+    by_class: dict[type, bool] = {}
+    seen = {obj.furu_hash}
+    pending = [obj]
+    while pending:
+        node = pending.pop()
+        cls = type(node)
+        if cls not in by_class:
+            by_class[cls] = matches_rerun(node, wanted)
+        if by_class[cls]:
+            return True
+        for below in dependencies(node):
+            if below.furu_hash not in seen:
+                seen.add(below.furu_hash)
+                pending.append(below)
+    return False
 
 
 def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:

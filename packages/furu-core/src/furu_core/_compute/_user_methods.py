@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from furu_core._compute._hit import overrides
 from furu_core._config._identity import nested
 from furu_core._config._objects import short_name
 from furu_core._text import shown
@@ -45,10 +44,11 @@ def dependencies(obj: ConfigObject) -> tuple[Any, ...]:
         FuruDependencyError: `_dependencies` returned something else.
     """
     fields = nested(obj)
-    if not overrides(type(obj), "_dependencies"):
+    named = _named_dependencies(obj)
+    if not named:
         return fields
     found = {dependency.furu_hash: dependency for dependency in fields}
-    for index, dependency in enumerate(_named_dependencies(obj)):
+    for index, dependency in enumerate(named):
         if getattr(type(dependency), "__furu_class__", None) is None:
             raise FuruDependencyError(
                 f"_dependencies of {short_name(obj)} returned deps[{index}] = "

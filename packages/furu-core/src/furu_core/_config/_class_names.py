@@ -222,14 +222,24 @@ def _make_name(cls: type, home: ClassHome) -> ClassName:
         identity = importable = _public_module(module_name, qualname, cls)
     else:
         identity, importable = names_of_module(home, module_name, f"the class {qualname}")
-    parts = [*identity.split("."), qualname]
-    relpath = "/".join(_quote(part) for part in parts)
-    return ClassName(f"{identity}:{qualname}", f"{importable}:{qualname}", relpath)
+    name = f"{identity}:{qualname}"
+    return ClassName(name, f"{importable}:{qualname}", relpath_of(name))
 
 
 def _is_of_python(home: ClassHome) -> bool:
     """Whether the module is Python's own, and not a user's of the same name."""
     return home.file is None or home.file.startswith(os.path.dirname(os.__file__) + os.sep)
+
+
+def relpath_of(identity: str) -> str:
+    """The folder in the store of a class, by its name in hashes.
+
+    Example:
+        >>> relpath_of("exp.train:Outer.Inner")
+        'exp/train/Outer.Inner'
+    """
+    module, _, qualname = identity.partition(":")
+    return "/".join(_quote(part) for part in [*module.split("."), qualname])
 
 
 def _quote(part: str) -> str:

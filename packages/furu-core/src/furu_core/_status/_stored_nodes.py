@@ -139,22 +139,27 @@ class StoredNode:
         return self.name
 
 
+def node_of(obj: ConfigObject) -> StoredNode:
+    """The node of an object, as listings have it."""
+    paths = node_paths(obj)
+    return StoredNode(StoredClass(config_class(obj).identity_name, paths.class_dir), paths.hash)
+
+
 def record_of(obj: ConfigObject) -> dict[str, Any]:
     """What the record of an object's artifact tells, with the provenance that it names.
 
     Raises:
         FuruMissingArtifact: there is no artifact.
     """
-    paths = node_paths(obj)
-    node = StoredNode(StoredClass(config_class(obj).identity_name, paths.class_dir), paths.hash)
-    record = node.record() if is_published(paths) else {}
+    node = node_of(obj)
+    record = node.record() if is_published(node.paths) else {}
     if not record:
         name = short_name(obj)
         raise FuruMissingArtifact(
             f"{name} has no result, so nothing tells where it comes from",
             asker=exec_context().who,
             node=name,
-            hash=paths.hash,
+            hash=node.hash,
             hint="call get() first",
         )
     return record | {"provenance": _provenance.expanded(record.get("provenance"))}

@@ -21,8 +21,9 @@ from furu_core._attempts._liveness import Life
 from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
+from furu_core._status._links import ATTEMPT, LinkReader
 from furu_core._status._stored_nodes import StoredClass, StoredNode
-from furu_core._store import _examining, _format1, _manifest
+from furu_core._store import _examining, _format1
 from furu_core._store._examining import Examined
 from furu_core._store._layout import RECORD_FILE, attempted_in, is_hash
 from furu_core._store._manifest import DamagedArtifact
@@ -30,7 +31,6 @@ from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
 
 REMOVE: Final = "furu rm "  # begins the next step for what is removed and computed again
 _LOOKS: Final = 5  # at an artifact that changes whenever it is looked at
-_ATTEMPT: Final = "attempt "  # begins what stands in for the digest of a result that has none
 Progress: TypeAlias = "Callable[[Verified], object]"
 
 
@@ -251,22 +251,17 @@ class _StoreWalk:
 
     def compare_dependencies(self) -> None:
         """Note which results were made of another result than the one that is there now."""
-        elsewhere: dict[str, StoredNode] | None = None
+        links = LinkReader()
         for node, below, then in self._used:
             if below not in self._digests and not self._whole:
-                if elsewhere is None:
-                    elsewhere = {
-                        node_hash: StoredNode(cls, node_hash)
-                        for cls in _stored_nodes.classes(lambda _: None)
-                        for node_hash in cls.published()
-                    }
-                if below in elsewhere:
-                    self._digests[below] = (_digest_now(elsewhere[below]), elsewhere[below])
+                found = links.of(below)
+                if found is not None:
+                    self._digests[below] = (found.digest, found.node)
             now, dependency = self._digests.get(below, ("", None))
             if dependency is None or now in ("", then):
                 continue
             what = f"used another result of {dependency} than the one that is there now"
-            if then.startswith(_ATTEMPT) or now.startswith(_ATTEMPT):
+            if then.startswith(ATTEMPT) or now.startswith(ATTEMPT):
                 what = (
                     f"used a result of {dependency} from before it was computed again; not compared"
                 )
@@ -308,15 +303,6 @@ def _told(folder: str, path: str, found: Examined) -> dict[str, Any]:
     record = _records.of_parts(found.record, path)
     told: dict[str, Any] = json.loads(found.record.story)
     return {**told, "class_name": record.class_name, "hash": record.hash}
-
-
-def _digest_now(node: StoredNode) -> str:
-    """The digest of a result, or what stands in for it; empty where it cannot be read."""
-    try:
-        manifest = _manifest.read(node.paths.artifact)
-    except (DamagedArtifact, FuruFormatError, OSError):
-        return ""
-    return "" if manifest is None else manifest.digest or manifest.stand_in
 
 
 def _used(told: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from furu_plan.runs._conclusion import conclude as conclude
     from furu_plan.runs._conclusion import end_line as end_line
     from furu_plan.runs._conclusion import failure_text as failure_text
+    from furu_plan.runs._conclusion import stale_line as stale_line
     from furu_plan.runs._controller import Controller as Controller
     from furu_plan.runs._controller import Wish as Wish
     from furu_plan.runs._display import Display as Display
@@ -53,7 +54,7 @@ else:
         __name__,
         {
             "._backend": "Answer Backend BackendExecutor BackendPool Report",
-            "._conclusion": "INTERRUPTED RunInterrupted conclude end_line failure_text",
+            "._conclusion": "INTERRUPTED RunInterrupted conclude end_line failure_text stale_line",
             "._controller": "Controller Wish",
             "._display": "Display RunProgress choose_display progress_line",
             "._journal": "RunJournal failed_before",

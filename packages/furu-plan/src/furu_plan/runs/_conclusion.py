@@ -7,9 +7,12 @@ from typing import Final
 
 from furu_core.errors import FuruRunCancelled, FuruRunError
 from furu_core.executors import Failure, FailureKind, RunState, RunStatus, count, duration
+from furu_plan._node import Status
+from furu_plan._plan import DependencyPlan
 
 INTERRUPTED: Final = 130  # what shells say of a program that Ctrl-C ended
 _SHOWN: Final = 20
+_LOOK_SECS: Final = 1.0  # for stale results, of which `furu plan` and `furu ls` tell all
 
 
 class RunInterrupted(FuruRunCancelled, SystemExit):
@@ -105,3 +108,17 @@ def end_line(run_id: str, status: RunStatus, seconds: float) -> str:
         f"run {run_id} {status.state.value}: {count(status.total, 'node')}, {status.computed} "
         f"computed, {status.loaded} loaded, {status.failed} failed, in {duration(seconds)}"
     )
+
+
+def stale_line(plan: DependencyPlan) -> str:
+    """Which of the results that a run found are stale, in one line for the console; mostly empty.
+
+    It ends after about a second, however many there are.
+    """
+    loaded = plan.with_status(Status.DONE)
+    if not loaded:
+        return ""
+    from furu_core.planning import stale_results  # a run that computes everything needs none of it
+
+    found = stale_results((node.obj for node in loaded), within_secs=_LOOK_SECS)
+    return f"{found.sentence}; `furu ls --stale` lists them" if found.sentence else ""

@@ -20,6 +20,7 @@ from furu_core.workers import NodeResult, Outcome, made_progress
 from furu_plan._elsewhere import Waits
 from furu_plan._frontier import Frontier, Reopening, Stage
 from furu_plan._node import PlanNode
+from furu_plan._plan import DependencyPlan
 from furu_plan._retries import NextStep, RetryLedger, failure_of
 from furu_plan.runs._display import Display, choose_display
 from furu_plan.runs._journal import RunJournal
@@ -138,6 +139,11 @@ class Controller:
     def state(self) -> RunState:
         """The state of the run."""
         return self._journal.state
+
+    @property
+    def plan(self) -> DependencyPlan:
+        """What there was to do when the run began."""
+        return self._frontier.plan
 
     def status(self) -> RunStatus:
         """The status of the run, with its counts and failures."""

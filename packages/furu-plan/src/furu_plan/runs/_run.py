@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from furu_core.errors import FuruRunError
 from furu_core.executors import Roots, Run, RunStatus, count
-from furu_plan.runs._conclusion import conclude, end_line
+from furu_plan.runs._conclusion import conclude, end_line, stale_line
 from furu_plan.runs._controller import Controller, Wish
 
 _log = logging.getLogger("furu.run")
@@ -132,6 +132,8 @@ class ControlledRun(Run):
             if self._how is not None and self._controller.handed_over is None:
                 seconds = time.monotonic() - self._began
                 _log.info("%s", end_line(self.id, self._controller.status(), seconds))
+                if line := stale_line(self._controller.plan):
+                    _log.info("run %s: %s", self.id, line)
         finally:
             self._ended.set()
 
