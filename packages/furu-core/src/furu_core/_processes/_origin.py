@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import attrs
 
 from furu_core import _provenance
+from furu_core._code._project import interpreter_folders
 from furu_core._config._module_names import import_roots
 from furu_core._forms._pack import Packer
 from furu_core._processes._child_process import ChildProcess
@@ -90,7 +91,7 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
     """
     roots = import_roots()
     if not for_here:
-        roots = ["" if root.startswith(_own_roots()) else root for root in roots]
+        roots = ["" if root.startswith(interpreter_folders()) else root for root in roots]
     folder: str | None = None
     with suppress(OSError):
         folder = os.getcwd()
@@ -101,17 +102,6 @@ def origin_here(settings: Settings | None = None, *, for_here: bool = False) -> 
         argv=tuple(sys.argv),
         provenance=None if for_here else _provenance.process_provenance().record,
         flags=tuple(interpreter_flags()),
-    )
-
-
-def _own_roots() -> tuple[str, ...]:
-    """The beginnings of the folders that the interpreter imports from by itself."""
-    # Not all that is below its prefix: that may be `/usr`, with a project in `/usr/src`, and a
-    # project may be its own virtual environment.
-    return tuple(
-        os.path.join(prefix, folder, "python")
-        for prefix in (sys.prefix, sys.base_prefix)
-        for folder in ("lib", sys.platlibdir, os.path.join("local", "lib"))
     )
 
 
