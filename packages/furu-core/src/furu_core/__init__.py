@@ -33,6 +33,11 @@ if sys.platform == "win32":
         "furu does not support Windows", hint="use it on Linux or macOS, or in WSL"
     )
 
+from furu_core._code import _observer as _observer
+
+# As early as possible: what was imported before is harder to prove.
+_observer.install()
+
 if TYPE_CHECKING:
     from furu_core._config._config_class import field as field
     from furu_core._config._grid import grid as grid

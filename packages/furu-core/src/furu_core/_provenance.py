@@ -17,13 +17,12 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _files
 from furu_core._record_format import RecordFormat
 from furu_core._settings import _settings
 from furu_core._settings._settings import project_root
-from furu_core._store import _record_file
+from furu_core._store._by_content import ContentFolder
 
-FOLDER: Final = "provenance"  # in the store
+FOLDER: Final = ContentFolder("provenance", ".json")
 PATCH_LIMIT: Final = 64 * 1024
 UNTRACKED_LIMIT: Final = 200
 GIT_TIMEOUT_SECS: Final = 5.0
@@ -102,7 +101,7 @@ class Provenance:
         """
         digest = self._stored.get(store)
         if digest is None:
-            digest = self._stored[store] = store_text(self.record_bytes)
+            digest = self._stored[store] = FOLDER.store(self.record_bytes)
         return digest
 
     @cached_property
@@ -130,21 +129,6 @@ def process_provenance() -> Provenance:
     return _captured
 
 
-def store_text(text: bytes) -> str:
-    """Write a provenance into the current store, unless it is there; its digest.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    store = _settings.settings().path
-    digest = _record_file.digest(text).decode()
-    path = path_of(digest)
-    if not os.path.exists(path):
-        os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
-        _files.replace_file(path, text)
-    return digest
-
-
 def stored_digest() -> str:
     """The digest of this process's provenance, whose file in the current store it names."""
     return process_provenance().stored_in(str(_settings.settings().path))
@@ -152,37 +136,12 @@ def stored_digest() -> str:
 
 def read(digest: str) -> dict[str, Any] | None:
     """The provenance with a digest as JSON; None where the current store does not have it."""
+    text = FOLDER.read(digest)
     try:
-        found: dict[str, Any] = json.loads(_files.read_file(path_of(digest)))
-    except (OSError, ValueError):
+        found: dict[str, Any] | None = None if text is None else json.loads(text)
+    except ValueError:
         return None
     return found
-
-
-def damage_of(digest: str, *, deep: bool) -> str:
-    """What is wrong with the file of a provenance in the current store; empty where nothing is.
-
-    Args:
-        digest: which.
-        deep: read it, and compare it with its digest.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    path = path_of(digest)
-    try:
-        if deep:
-            right = _record_file.digest(_files.read_file(path)).decode() == digest
-            return "" if right else "its contents are not those that its name tells"
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return "the file is missing"
-    return ""
-
-
-def path_of(digest: str) -> str:
-    """The file of a provenance in the current store."""
-    return f"{_settings.settings().path}/{FOLDER}/{digest}.json"
 
 
 def expanded(named: object) -> Any:

@@ -135,10 +135,11 @@ def _put_by_target(folder: str) -> frozenset[str]:
 
 
 def _names_in_records(folder: str) -> Iterator[str]:
-    from furu_core import _files  # few programs have such a folder
-
-    for entry in _files.list_folder(folder):
-        if entry.endswith(".dist-info"):
-            with suppress(OSError, UnicodeDecodeError):  # not all that is called so is installed
-                for line in _files.read_file(f"{folder}/{entry}/RECORD").decode().splitlines():
-                    yield line.replace(",", "/").partition("/")[0].removesuffix(SUFFIX)
+    with suppress(OSError):  # there is no such folder
+        for entry in os.listdir(folder):
+            if entry.endswith(".dist-info"):
+                # Not all that is called so is installed.
+                with suppress(OSError), open(os.path.join(folder, entry, "RECORD"), "rb") as record:
+                    for line in record:
+                        name = os.fsdecode(line).replace(",", "/").partition("/")[0]
+                        yield name.removesuffix(SUFFIX)

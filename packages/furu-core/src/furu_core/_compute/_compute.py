@@ -16,6 +16,7 @@ from furu_core._attempts import _attempts, _claims, _publishing, _records, _viol
 from furu_core._attempts._attempts import Attempt
 from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
+from furu_core._code import _loaded
 from furu_core._codecs import _store
 from furu_core._compute import _debuggers, _hit, _open_files, _process_state, _user_methods
 from furu_core._config import _identity
@@ -356,6 +357,8 @@ def _story(
     if earlier:
         more["earlier"] = [_records.RECORD.to_json(past) for past in earlier]
     more["provenance"] = _provenance.stored_digest()
+    if given is None and (code := _loaded.code_of(obj)):
+        more["code"] = code
     more["claim"] = _record_file.digest(attempt.claim).decode()
     return _records.story_bytes(AttemptStatus.PUBLISHED, AttemptEnd(time.time()), more)
 

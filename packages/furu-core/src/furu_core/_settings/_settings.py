@@ -62,6 +62,7 @@ class Settings:
         always_rerun: class names whose nodes are computed anew once per run, or ``ALL``.
         log_level: the level of the logger ``furu``.
         digest_limit: size in bytes above which a file of an artifact gets no digest.
+        code_limit: size in bytes above which the source of a module is not kept.
         trash_days: days for which removed results can be put back; 0 removes them at once.
         durable: whether files are synced to the disk before they are published.
         trust_pickles: whose files that run code when loaded are loaded: ``all``; ``own``; or names
@@ -84,6 +85,7 @@ class Settings:
     always_rerun: frozenset[str] = frozenset()
     log_level: str = "INFO"
     digest_limit: int = 1 << 30
+    code_limit: int = 1 << 20
     trash_days: float = 7.0
     durable: bool = False
     trust_pickles: frozenset[str] = frozenset({TRUST_ALL})
@@ -215,6 +217,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "always_rerun": (_names, "class names separated by commas, or ALL"),
     "log_level": (_level, "one of " + ", ".join(LEVELS)),
     "digest_limit": (_count, "a number of bytes"),
+    "code_limit": (_count, "a number of bytes"),
     "trash_days": (_days, "a number of days, or 0 to remove at once"),
     "durable": (_flag, "1 or 0"),
     "trust_pickles": (_trust, "all, own, or names of users separated by commas"),

@@ -171,7 +171,7 @@ def _record_of(cls: StoredClass, paths: NodePaths) -> tuple[bytes, bytes]:
             story[key] = told[key]
     if isinstance(told.get("provenance"), dict):
         text = json.dumps(told["provenance"], ensure_ascii=False).encode("utf-8", "replace")
-        story["provenance"] = _provenance.store_text(text)
+        story["provenance"] = _provenance.FOLDER.store(text)
     story["upgraded_from"] = 1
     claim = _line(began)
     story["claim"] = _record_file.digest(claim).decode()

@@ -235,9 +235,9 @@ class _StoreWalk:
     def compare_provenance(self) -> None:
         """Compare the files that the records name as their provenance."""
         for digest, named in sorted(self._provenance.items()):
-            path = _provenance.path_of(digest)
+            path = _provenance.FOLDER.path_of(digest)
             try:
-                damage = _provenance.damage_of(digest, deep=self._deep)
+                damage = _provenance.FOLDER.damage_of(digest, deep=self._deep)
                 if self._deep and not damage:
                     self.done.bytes_read += os.path.getsize(path)
             except OSError as error:

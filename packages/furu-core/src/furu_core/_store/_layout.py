@@ -7,6 +7,9 @@
     <store>/data/<module path>/<Class>/.<hash>.job     the scheduler's job that is to compute it
     <store>/output/                                    what running nodes print
     <store>/provenance/<digest>.json                   what many nodes have in common
+    <store>/code/<digest>.json                         the modules that made a result
+    <store>/code/sources/<digest>.py                   the source of one of them
+    <store>/code/parsed.json                           what their sources say, to read few of them again
     <store>/runs/<run id>/                             one folder per executor run
     <store>/trash/<removal>/<module path>/<Class>/     what was removed, to be put back
     <store>/raw/                                       files shared by all nodes

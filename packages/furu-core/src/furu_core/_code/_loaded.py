@@ -1,0 +1,251 @@
+"""The code that computed a node: which modules of the project this process has loaded, and from which source.
+
+All is found out once per process, and again when further modules were imported. Nothing here fails a node: what
+cannot be proved is recorded as unknown, with the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from furu_core import _text
+from furu_core._code import _listings, _observer, _reloads
+from furu_core._code._listings import ListedModule
+from furu_core._code._proofs import LoadedModule, loaded_modules
+from furu_core._config import _class_homes, _identity
+from furu_core._config._class_homes import MAIN
+from furu_core._config._module_names import file_identity
+from furu_core._settings import _settings
+from furu_core._store._by_content import content_digest
+
+_log: Final = logging.getLogger("furu.code")
+
+
+@attrs.define(eq=False)
+class _Loaded:
+    """What is loaded at one time, and what was found out about it."""
+
+    names: dict[str, str]  # in listings, by the names in this process
+    modules: dict[str, ListedModule]  # by their names in this process
+    sources: dict[str, bytes]  # by their digests
+    imports: dict[str, tuple[str, ...]]  # which of these modules each may import
+    homes: dict[int, str]  # id of globals -> name in this process
+    listings: dict[tuple[str, frozenset[type]], str]  # digests, by store and classes
+
+
+_known: tuple[tuple[int, int, int], _Loaded] | None = None
+_classes: dict[type, frozenset[type]] = {}
+
+
+def code_of(obj: Any) -> str:
+    """The digest of the listing of the code that computed a node, just now in this process.
+
+    Empty where it cannot be stored: a result is worth more than the record of its code.
+    """
+    global _told
+    try:
+        return _code_of(obj)
+    except Exception as error:  # noqa: BLE001 - modules of others may be anything, and a disk full
+        if not _told:
+            _told = True
+            _log.warning(
+                "the code that computes here cannot be recorded: %s", _text.error_text(error)
+            )
+        return ""
+
+
+_told = False
+
+
+def _code_of(obj: Any) -> str:
+    loaded = _loaded()
+    classes = _classes_of(obj)
+    key = (str(_settings.settings().path), classes)
+    found = loaded.listings.get(key)
+    if found is None:
+        bases = {base for cls in classes for base in cls.__mro__}
+        own = frozenset(name for base in bases if (name := _home(loaded, base)))
+        found = loaded.listings[key] = _store(loaded, own)
+    return found
+
+
+def _classes_of(obj: Any) -> frozenset[type]:
+    """The class of a node and those of all configs in it."""
+    known: frozenset[type] | None = obj.__dict__.get("_furu_classes")
+    if known is not None:
+        return known
+    stack = [obj]
+    while stack:
+        current = stack[-1]
+        inner = _identity.nested(current)
+        missing = [one for one in inner if "_furu_classes" not in one.__dict__]
+        if missing:
+            stack += missing
+            continue
+        stack.pop()
+        cls = type(current)
+        found = _classes.setdefault(cls, frozenset((cls,)))
+        for one in inner:
+            below = one.__dict__["_furu_classes"]
+            if not below <= found:
+                found = found | below
+        current.__dict__["_furu_classes"] = _shared.setdefault(found, found)
+    known = obj.__dict__["_furu_classes"]
+    assert known is not None
+    return known
+
+
+_shared: dict[frozenset[type], frozenset[type]] = {}  # a chain of 10,000 would need as many sets
+
+
+def _home(loaded: _Loaded, cls: type) -> str | None:
+    home = _class_homes.homes.get(cls)
+    if home is not None:
+        return loaded.homes.get(id(home.namespace))
+    return cls.__module__ if cls.__module__ in loaded.modules else None
+
+
+def _store(loaded: _Loaded, own: frozenset[str]) -> str:
+    """Store the listing of the nodes whose classes are defined in some modules."""
+    used = _reached(loaded, own)
+    others = {
+        name
+        for home in list(_class_homes.homes.values())
+        if (name := loaded.homes.get(id(home.namespace)))
+    }
+    scripts = {key for key in loaded.modules if _is_script(key)}
+    beside = _reached(loaded, (others - scripts) - used) - used
+    asked = _reached(loaded, scripts - used) - used
+    listed: dict[str, ListedModule] = {}
+    for key, module in loaded.modules.items():
+        if key not in beside:
+            name = loaded.names[key]
+            told = attrs.evolve(module, is_script=key in asked)
+            listed[name] = _both(listed[name], told) if name in listed else told
+    return _listings.store(listed, loaded.sources)
+
+
+def _both(first: ListedModule, second: ListedModule) -> ListedModule:
+    """A file that was loaded twice, as a script and by an import for instance."""
+    unknown = first.unknown or second.unknown
+    if not unknown and first.source != second.source:
+        unknown = "it was loaded twice, and its file was edited in between"
+    return ListedModule(
+        first.path,
+        first.imported or second.imported,
+        "" if unknown else first.syntax,
+        "" if unknown else first.source,
+        unknown,
+        first.is_script and second.is_script,
+    )
+
+
+def _reached(loaded: _Loaded, names: Iterable[str]) -> set[str]:
+    """Modules and all that they import."""
+    found: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += loaded.imports.get(name, ())
+    return found
+
+
+# ---- what is loaded ----
+
+
+def _loaded() -> _Loaded:
+    global _known
+    state = (_observer.generation, len(sys.modules), len(_class_homes.homes))
+    if _known is None or _known[0] != state:
+        _known = state, _look()
+    return _known[1]
+
+
+def _look() -> _Loaded:
+    modules = list(loaded_modules())
+    sources = {
+        content_digest(one.note.data): one.note.data
+        for one in modules
+        if not one.unknown and one.note is not None and one.note.data is not None
+    }
+    said = _listings.parsed(sources)
+    names = _names_by_key(modules)
+    listed = {one.key: _listed(one, names[one.key], said) for one in modules}
+    imported = {
+        one.key: _absolute(one, said[listed[one.key].source].imports)
+        if listed[one.key].source in said
+        else []
+        for one in modules
+    }
+    for key, reason in _reloads.held_from_before(modules, imported).items():
+        listed[key] = attrs.evolve(listed[key], source="", syntax="", unknown=reason)
+    keys = {id(one.namespace): one.key for one in modules}
+    known_as = {
+        name: keys[id(module.__dict__)]
+        for name, module in list(sys.modules.items())
+        if id(getattr(module, "__dict__", None)) in keys
+    }
+    leads_to = {key: _known_among(known_as, told) for key, told in imported.items()}
+    return _Loaded(names, listed, sources, leads_to, keys, {})
+
+
+def _names_by_key(modules: Iterable[LoadedModule]) -> dict[str, str]:
+    """The names that the modules have in a listing: where two files would have one, those of their imports."""
+    files: dict[str, str] = {}
+    found = {}
+    for one in modules:
+        name = file_identity(one.file)[0]
+        found[one.key] = name if files.setdefault(name, one.file) == one.file else one.key
+    return found
+
+
+def _listed(
+    module: LoadedModule, name: str, said: Mapping[str, _listings.ParsedSource]
+) -> ListedModule:
+    _, parts, _ = file_identity(module.file)
+    is_package = os.path.basename(module.file) == "__init__.py"
+    path = "/".join([*parts, "__init__.py"] if is_package else [*parts[:-1], f"{parts[-1]}.py"])
+    imported = "" if _is_script(module.key) or module.key == name else module.key
+    if module.unknown or module.note is None or module.note.data is None:
+        return ListedModule(path, imported, unknown=module.unknown or "its source is not known")
+    source = content_digest(module.note.data)
+    if source not in said:
+        return ListedModule(path, imported, unknown="its source is no plain Python")
+    return ListedModule(path, imported, said[source].syntax, source)
+
+
+def _is_script(key: str) -> bool:
+    return key in MAIN or key.startswith("<")
+
+
+def _absolute(module: LoadedModule, imports: Iterable[str]) -> list[str]:
+    """The names that a module may import, and that of its package, which is imported before it."""
+    package = module.namespace.get("__package__")
+    parts = package.split(".") if isinstance(package, str) and package else []
+    found = [".".join(parts)] if parts else []
+    for one in imports:
+        name = one.lstrip(".")
+        level = len(one) - len(name)
+        if level:
+            name = ".".join([*parts[: len(parts) - level + 1], *filter(None, [name])])
+        found.append(name)
+    return found
+
+
+def _known_among(known_as: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
+    """Which loaded modules some names lead to, with the packages around them."""
+    found: dict[str, None] = {}
+    for name in names:
+        while name:
+            if name in known_as:
+                found[known_as[name]] = None
+            name = name.rpartition(".")[0]
+    return tuple(found)

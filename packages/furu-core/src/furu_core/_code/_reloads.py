@@ -1,0 +1,164 @@
+"""Modules that were loaded several times in one process, from different sources.
+
+What runs is the last one, unless something still holds functions, classes or values of an earlier one. That is
+looked for where a program holds such things: in the globals of the project's modules and of the program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import CodeType, FunctionType
+from typing import Any, Final
+
+from furu_core._code import _observer
+from furu_core._code._proofs import LoadedModule
+
+_SIMPLE: Final = (bool, int, float, complex, str, bytes, type(None), tuple, frozenset)
+_MISSING: Final = object()
+
+
+def held_from_before(
+    modules: Sequence[LoadedModule], imported: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Which modules were loaded several times and may still be used as they were before, and why.
+
+    Args:
+        modules: the project's modules.
+        imported: for each, the names that it may import.
+    """
+    found: dict[str, str] = {}
+    for module in modules:
+        if not module.unknown and _has_changed(module):
+            reason = _held(module, modules, imported)
+            if reason:
+                found[module.key] = reason
+    return found
+
+
+def _has_changed(module: LoadedModule) -> bool:
+    """Whether a module was loaded before from another source, or nobody knows from which."""
+    noted = [one for one in _observer.notes.get(module.key, ()) if one.file == module.file]
+    if module.note not in noted:
+        return False
+    if any(one.data != noted[-1].data for one in noted):
+        return True
+    return module.key in _observer.loaded_before and noted[0].code is None
+
+
+def _held(
+    module: LoadedModule, modules: Sequence[LoadedModule], imported: Mapping[str, Sequence[str]]
+) -> str:
+    assert module.note is not None
+    assert module.note.data is not None
+    now = _Now(module.file, module.note.data)
+    holders: list[tuple[str, Mapping[str, Any]]] = [(one.key, one.namespace) for one in modules]
+    main = getattr(sys.modules.get("__main__"), "__dict__", None)
+    if isinstance(main, dict) and not any(main is namespace for _, namespace in holders):
+        holders.append(("the program", main))
+    for holder, namespace in holders:
+        for name, value in list(namespace.items()):
+            if not all(now.has(function.__code__) for function in _functions(value, module.key)):
+                return (
+                    f"it was loaded again after an edit, and {holder} still holds {name} of before"
+                )
+    for one in modules:
+        if one.key == module.key or _is_later(one, module):
+            continue
+        for full in imported.get(one.key, ()):
+            name = full.removeprefix(f"{module.key}.")
+            if name == full or "." in name:
+                continue
+            names = [each for each in module.namespace if not each.startswith("_")]
+            for each in names if name == "*" else [name]:
+                held = one.namespace.get(each, _MISSING)
+                if not now.is_same(held, module.namespace.get(each)):
+                    return f"it was loaded again after an edit, and {one.key} still holds {each} of before"
+    return ""
+
+
+def _is_later(one: LoadedModule, module: LoadedModule) -> bool:
+    """Whether a module was loaded after another one was loaded last."""
+    assert module.note is not None
+    return one.note is not None and one.note.order > module.note.order
+
+
+class _Now:
+    """What a source says now, to tell functions of it from those of before.
+
+    Args:
+        file: the file.
+        source: the source that was loaded last.
+    """
+
+    def __init__(self, file: str, source: bytes) -> None:
+        self._file = file
+        self._codes: set[object] = set()
+        try:
+            pending: list[CodeType] = [compile(source, file, "exec", dont_inherit=True)]
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            pending = []  # then all functions count as those of before
+        while pending:
+            code = pending.pop()
+            self._codes.add(_essence(code))
+            pending += [one for one in code.co_consts if isinstance(one, CodeType)]
+
+    def has(self, code: CodeType) -> bool:
+        """Whether a function's code is of another file, or of what the file says now."""
+        return os.path.abspath(code.co_filename) != self._file or _essence(code) in self._codes
+
+    def is_same(self, held: object, now: object) -> bool:
+        """Whether a value that somebody holds is as good as the one that is there now."""
+        if held is now:
+            return True
+        if type(held) is not type(now):
+            return False
+        if isinstance(held, _SIMPLE):
+            return held == now
+        if isinstance(held, FunctionType):
+            return self.has(held.__code__)
+        if isinstance(held, type):
+            own = {key for key in vars(held) if not key.startswith("__")}
+            theirs = {key for key in vars(now) if not key.startswith("__")}
+            return own == theirs and all(
+                self.is_same(vars(held)[key], vars(now)[key]) for key in own
+            )
+        return False
+
+
+def _essence(code: CodeType) -> object:
+    """A function's code without where it stands."""
+    constants = tuple(
+        _essence(one) if isinstance(one, CodeType) else (type(one), repr(one))
+        for one in code.co_consts
+    )
+    return (
+        code.co_qualname,
+        code.co_code,
+        constants,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_flags,
+    )
+
+
+def _functions(value: object, module: str) -> Iterator[FunctionType]:
+    """The functions that a value is or has; of an object those of its class, if a module defines it."""
+    if isinstance(value, FunctionType):
+        yield value
+    cls = value if isinstance(value, type) else type(value)
+    if getattr(cls, "__module__", None) == module or isinstance(value, type):
+        for base in cls.__mro__:
+            if base.__module__ == module:
+                for inner in list(vars(base).values()):
+                    for one in (inner, *_wrapped(inner)):
+                        if isinstance(one, FunctionType):
+                            yield one
+
+
+def _wrapped(value: object) -> Iterator[object]:
+    for name in ("__func__", "__wrapped__", "fget", "fset", "fdel", "func"):
+        yield getattr(value, name, None)
