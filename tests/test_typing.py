@@ -60,6 +60,11 @@ class Tuned(Train):  # a subclass of a subclass keeps the type of the result and
         return [self.data]
 
 
+class Moved(Furu[int], formerly="old:Moved", removed={"momentum": 0.9}):
+    lr: float = field(default=0.1, formerly="learning_rate")
+    rounds: int = field(formerly="n")
+
+
 class OnGpu(Train):
     _executor_spec_key = "gpu"
 
@@ -113,6 +118,7 @@ reveal_type(train.get(force=True))  # float
 reveal_type(train.data)  # module.Split
 reveal_type(train.data.get()[0])  # list[int]
 reveal_type(train.tags)  # list[str]
+reveal_type(Moved(rounds=3).lr)  # float
 reveal_type(train.exists())  # bool
 reveal_type(train.status())  # furu_core._status._states.NodeState
 reveal_type(train.furu_dir)  # pathlib.Path
@@ -143,6 +149,7 @@ Train()  # error: Missing named argument "data" for "Train"
 Train(data=Split().get())  # error: Argument "data" to "Train" has incompatible type
 Train(data=Split(), lr="fast")  # error: Argument "lr" to "Train" has incompatible type "str"
 Train(data=Split(), tags=[1])  # error: List item 0 has incompatible type "int"
+Moved(n=3)  # error: Unexpected keyword argument "n"
 Train(Split())  # error: Too many positional arguments
 Train(data=Split(), speed=1)  # error: Unexpected keyword argument "speed"
 Tuned(data=Split())  # error: Missing named argument "rounds" for "Tuned"

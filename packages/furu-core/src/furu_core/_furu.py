@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
 from furu_core._compute import _hit
 from furu_core._compute._hit import default
-from furu_core._config import _config_class, _identity
+from furu_core._config import _class_names, _config_class, _identity
 from furu_core._config._config_class import field
 from furu_core._config._objects import short_name
 from furu_core._context import _context
@@ -36,6 +36,10 @@ class Furu(Generic[T_co]):
     parameters give an equal `furu_hash`, and the hash is where the result is stored: `get` computes
     it once and loads it ever after. Fields that are Furu objects, also in lists and dicts, are its
     dependencies. The class statement alone makes a frozen class with keyword-only arguments.
+
+    A class that was renamed or moved keeps its results with ``formerly="train:Train"`` in its class
+    statement: that stays its name in hashes and in the store. ``removed={"momentum": 0.9}`` does so
+    for fields that it has no more, and `field` for those that were renamed.
 
     It does not notice that the code of `_create` changed: after such a change, delete the results
     or add a field, such as ``version: int = 2``.
@@ -74,7 +78,13 @@ class Furu(Generic[T_co]):
         def __delattr__(self, name: str) -> None:
             raise _config_class.frozen(self, name)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        formerly: str | None = None,
+        removed: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         try:
             super().__init_subclass__(**kwargs)
         except TypeError as error:
@@ -86,7 +96,7 @@ class Furu(Generic[T_co]):
                 hint="leave it out; the code that ran is recorded with each result, and options of "
                 "fields are given to field()",
             ) from None
-        _config_class.define(cls)
+        _config_class.define(cls, formerly=formerly, removed=removed)
 
     # Methods that a user may override
 
@@ -336,6 +346,15 @@ class Furu(Generic[T_co]):
         from furu_core._forms import _pack
 
         return _pack.reduce(self)
+
+
+def _successors(identity: str) -> Iterable[str]:
+    from furu_core._store import _successors  # only where a class cannot be found
+
+    return _successors.importables(identity)
+
+
+_class_names.successors.append(_successors)
 
 
 def _made(folder: str) -> Path:

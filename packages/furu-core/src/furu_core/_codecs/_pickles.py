@@ -11,6 +11,7 @@ import importlib
 import io
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FunctionType
 from typing import Any, BinaryIO, Final
 
@@ -142,11 +143,15 @@ class _Unpickler(pickle.Unpickler):
         except MemoryError:
             raise
         except Exception as error:  # an import runs foreign code
+            with suppress(FuruError):  # it may have been renamed since
+                return _class_names.resolve(f"{module}:{name}")
             raise FuruResultError(
                 f"{self._path} needs {module}.{name}, which cannot be imported here: "
                 f"{type(error).__name__}: {error}",
-                hint="make it importable again under that name (environment, PYTHONPATH), or delete "
-                "the artifact with `furu rm` and compute it again",
+                hint="make it importable again under that name (environment, PYTHONPATH); a class that was "
+                "renamed or moved says so: formerly= in the statement of a config class, "
+                f"__furu_formerly__ = '{module}:{name}' in another; or delete the artifact with `furu rm` "
+                "and compute it again",
             ) from error
 
 

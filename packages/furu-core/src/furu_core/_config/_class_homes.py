@@ -29,6 +29,7 @@ class ClassHome:
         spec: their ``__spec__``, which is another one after a reload.
         code: the code of the file, if a class statement at its top level was seen.
         written_in: the file of the code that held the class statement, if that was seen.
+        line: the line of the class statement, if that was seen.
     """
 
     namespace: dict[str, Any]
@@ -36,6 +37,7 @@ class ClassHome:
     spec: object
     code: CodeType | None
     written_in: str | None = None
+    line: int | None = None
 
     def is_same_execution(self, other: ClassHome) -> bool:
         """Whether the same execution filled both, so that neither is a reload of the other."""
@@ -66,15 +68,17 @@ def home_of_statement(cls: type) -> ClassHome | None:
     code = frame.f_code
     if code.co_name == "<module>" and code.co_filename == frame.f_globals.get("__file__"):
         _codes[id(frame.f_globals)] = code
-    return home_at(frame.f_globals, code.co_filename)
+    return home_at(frame.f_globals, code.co_filename, frame.f_lineno)
 
 
-def home_at(namespace: dict[str, Any], written_in: str | None = None) -> ClassHome:
+def home_at(
+    namespace: dict[str, Any], written_in: str | None = None, line: int | None = None
+) -> ClassHome:
     """The `ClassHome` of globals in their present state."""
     said = namespace.get("__file__")
     file = os.path.abspath(said) if isinstance(said, str) else None
     code = _codes.get(id(namespace))
-    return ClassHome(namespace, file, namespace.get("__spec__"), code, written_in)
+    return ClassHome(namespace, file, namespace.get("__spec__"), code, written_in, line)
 
 
 def find_home(cls: type) -> ClassHome:

@@ -15,9 +15,10 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -31,7 +32,13 @@ from furu_core._config._class_homes import (
     is_script,
     leads_elsewhere,
 )
-from furu_core._config._module_names import file_identity, may_be_called, names_of_module
+from furu_core._config._module_names import (
+    file_identity,
+    file_with_class,
+    may_be_called,
+    names_of_module,
+)
+from furu_core._text import shown
 from furu_core.errors import FuruDefinitionError, FuruImportNameError
 
 
@@ -40,8 +47,9 @@ class ClassName:
     """The names of a class.
 
     Attributes:
-        identity: module and qualified name, from the file alone: ``"exp.train:Train"``.
-        importable: the same under the module name that other processes import.
+        identity: module and qualified name, from the file alone: ``"exp.train:Train"``; or those
+            that the class formerly had, where it says so.
+        importable: the name under which other processes import it.
         relpath: the folder of the class in the store: ``"exp/train/Train"``.
     """
 
@@ -50,11 +58,18 @@ class ClassName:
     relpath: str
 
 
+FORMERLY: Final = "__furu_formerly__"  # the attribute of a class with the name that it formerly had
+_FORMER_NAME: Final = re.compile(r"[^\s.:@/\\]([^.:@/\\]*\.)*[^.:@/\\]*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
 _names: dict[type, ClassName] = {}
 _classes: dict[str, type] = {}
 _holders: dict[tuple[int, str], type] = {}  # globals and qualified name -> the class that was named
 
+_claims: dict[str, type] = {}  # names that classes formerly had -> those config classes
 _unnamed: list[type] = []
+
+# Told of a class that cannot be found: names to import that may be what it became. Set by `_furu`.
+successors: list[Callable[[str], Iterable[str]]] = []
 
 
 def is_of_script(obj: type | FunctionType) -> bool:
@@ -70,12 +85,15 @@ def announce(cls: type) -> None:
     the script imports later and which imports it back finds these classes and not second copies.
 
     Raises:
-        FuruDefinitionError: the name was given to another class by the same execution of the file.
+        FuruDefinitionError: the name was given to another class by the same execution of the file;
+            or another class had formerly the same name, or it is none.
     """
     home = home_of_statement(cls)
     if home is not None:
         _check_unused(cls, home)
         homes[cls] = home
+    if FORMERLY in cls.__dict__:
+        _claim_former_name(cls)
     _unnamed.append(cls)
     if home is not None and is_of_script(cls):
         try:
@@ -108,18 +126,121 @@ def name_of(cls: type) -> ClassName:
     name = _names.get(cls)
     if name is None:
         home = find_home(cls)
+        homes[cls] = home
         name = _make_name(cls, home)
         held = _classes.get(name.identity)
+        if _claims:
+            _refuse_second_claim(cls, name, held)
         if held is not None and held is not cls and homes[held].is_same_execution(home):
             raise FuruImportNameError(
                 f"two classes are called {name.identity}, and the first has been hashed already",
                 hint="give one of them another name",
             )
-        homes[cls] = home
         _holders[id(home.namespace), cls.__qualname__] = cls
         _classes[name.identity] = cls
         _names[cls] = name
     return name
+
+
+def _former_name(cls: type) -> str | None:
+    """The name that a class says it formerly had."""
+    said = cls.__dict__.get(FORMERLY)
+    if said is None or (isinstance(said, str) and _FORMER_NAME.fullmatch(said)):
+        return said
+    raise FuruDefinitionError(
+        f"{cls.__qualname__} says that it was formerly {shown(said)}, which is no name of a class",
+        hint="write module:Class as `furu ls` and the error before the renaming have it: "
+        "formerly='exp.train:Train'",
+    )
+
+
+def _claim_former_name(cls: type) -> None:
+    """Note the name that a config class formerly had.
+
+    Raises:
+        FuruDefinitionError: another class says that it had the same.
+    """
+    identity = _former_name(cls)
+    assert identity is not None
+    held = _claims.get(identity)
+    if held is not None and _are_two(held, cls):
+        raise FuruDefinitionError(_two_claims(identity, held, cls), hint=_ONE_CLAIM)
+    _claims[identity] = cls
+
+
+def _are_two(first: type, second: type) -> bool:
+    """Whether two classes are both there, so that the second is not the first, loaded once more."""
+    if first is second or first not in homes:
+        return False
+    home, other = homes[first], homes.get(second)
+    module = sys.modules.get(first.__module__)
+    replaced = (
+        not is_script(first.__module__) and getattr(module, "__dict__", None) is not home.namespace
+    )
+    if replaced or home.namespace.get("__spec__") is not home.spec:
+        return False  # its module was loaded again since
+    if attribute(home.namespace, first.__qualname__) is not first:
+        return False
+    return first.__qualname__ != second.__qualname__ or other is None or home.file != other.file
+
+
+def _refuse_second_claim(cls: type, name: ClassName, held: type | None) -> None:
+    """Refuse a class whose name in hashes is the one that another class has or formerly had."""
+    identity, claimant = name.identity, _claims.get(name.identity)
+    if claimant is None:
+        return
+    others = [held, claimant]
+    module, _, short = identity.partition(":")
+    if claimant is cls:
+        others += [other for other in _unnamed if other.__qualname__ == short]
+    for other in others:
+        if other is not None and _are_two(other, cls) and _has_identity(other, identity):
+            raise FuruImportNameError(_two_claims(identity, other, cls), hint=_ONE_CLAIM)
+    if claimant is cls and (file := file_with_class(module, short)) not in (None, homes[cls].file):
+        raise FuruImportNameError(
+            f"{cls.__qualname__} ({_place(cls)}) says that it was formerly {identity}, and {file} has that "
+            "class still",
+            hint=_ONE_CLAIM,
+        )
+
+
+def _has_identity(cls: type, identity: str) -> bool:
+    try:
+        return _identity(cls) == identity
+    except (FuruImportNameError, FuruDefinitionError):
+        return False  # it has no name at all
+
+
+_ONE_CLAIM: Final = (
+    "formerly= takes the name of a class that is gone: leave it out, or remove the other class (in a "
+    "notebook, start Python anew after that)"
+)
+
+
+def _two_claims(identity: str, first: type, second: type) -> str:
+    which = " and ".join(f"{cls.__qualname__} ({_place(cls)})" for cls in (first, second))
+    return (
+        f"two classes claim the name {identity} in hashes, so their results would be one: {which}"
+    )
+
+
+def _place(cls: type) -> str:
+    home = homes.get(cls)
+    file = cls.__module__ if home is None or home.file is None else home.file
+    return file if home is None or home.line is None else f"{file}:{home.line}"
+
+
+def successor_of(cls: type) -> type:
+    """The class that today has, in hashes, the name that an older pickle means by a class's place.
+
+    Pickles of an older furu name classes by module and name, and where two classes have swapped
+    names, another one stands there today.
+    """
+    if not _claims or FORMERLY not in cls.__dict__:
+        return cls
+    with suppress(FuruImportNameError):
+        return _claims.get(_own_identity(cls), cls)
+    return cls
 
 
 def import_module_of(obj: type | FunctionType) -> str:
@@ -144,7 +265,10 @@ def reference(cls: type) -> str:
     name = name_of(cls)
     if name.identity == name.importable:
         return name.identity
-    return f"{name.identity}@{name.importable.partition(':')[0]}"
+    module, _, qualname = name.importable.partition(":")
+    return (
+        f"{name.identity}@{module if name.identity.endswith(f':{qualname}') else name.importable}"
+    )
 
 
 def resolve_reference(text: str) -> type:
@@ -152,7 +276,7 @@ def resolve_reference(text: str) -> type:
     identity, _, module = text.partition("@")
     if not module:
         return resolve(identity)
-    return resolve(identity, f"{module}:{identity.partition(':')[2]}")
+    return resolve(identity, module if ":" in module else f"{module}:{identity.partition(':')[2]}")
 
 
 def resolve(identity: str, importable: str | None = None) -> type:
@@ -160,7 +284,7 @@ def resolve(identity: str, importable: str | None = None) -> type:
 
     Args:
         identity: the name in hashes, ``"exp.train:Train"``.
-        importable: the name to import it by, if that is another one.
+        importable: the name to import it by, if that is another one: module and qualified name.
 
     Raises:
         FuruImportNameError: there is no such class.
@@ -222,24 +346,30 @@ def _make_name(cls: type, home: ClassHome) -> ClassName:
         identity = importable = _public_module(module_name, qualname, cls)
     else:
         identity, importable = names_of_module(home, module_name, f"the class {qualname}")
-    name = f"{identity}:{qualname}"
-    return ClassName(name, f"{importable}:{qualname}", relpath_of(name))
-
-
-def _is_of_python(home: ClassHome) -> bool:
-    """Whether the module is Python's own, and not a user's of the same name."""
-    return home.file is None or home.file.startswith(os.path.dirname(os.__file__) + os.sep)
+    identity = _former_name(cls) or f"{identity}:{qualname}"
+    return ClassName(identity, f"{importable}:{qualname}", relpath_of(identity))
 
 
 def relpath_of(identity: str) -> str:
     """The folder in the store of a class, by its name in hashes.
 
     Example:
-        >>> relpath_of("exp.train:Outer.Inner")
-        'exp/train/Outer.Inner'
+        >>> relpath_of("exp.train:Train")
+        'exp/train/Train'
     """
     module, _, qualname = identity.partition(":")
     return "/".join(_quote(part) for part in [*module.split("."), qualname])
+
+
+def _own_identity(cls: type) -> str:
+    """The name that a class has by its file, whatever it formerly had."""
+    home = find_home(cls)
+    return f"{names_of_module(home, cls.__module__, f'the class {cls.__qualname__}')[0]}:{cls.__qualname__}"
+
+
+def _is_of_python(home: ClassHome) -> bool:
+    """Whether the module is Python's own, and not a user's of the same name."""
+    return home.file is None or home.file.startswith(os.path.dirname(os.__file__) + os.sep)
 
 
 def _quote(part: str) -> str:
@@ -261,14 +391,17 @@ def _public_module(module_name: str, qualname: str, cls: type) -> str:
 def _find_loaded(identity: str, importable: str | None) -> type | None:
     """The class with a name, in any loaded module."""
     module_name, _, qualname = identity.partition(":")
-    likely = [sys.modules.get(name) for name in (module_name, (importable or "").partition(":")[0])]
-    namespaces = [vars(module) for module in likely if isinstance(module, ModuleType)]
+    for name in (identity, importable or identity):
+        module = sys.modules.get(name.partition(":")[0])
+        if isinstance(module, ModuleType):
+            found = attribute(vars(module), name.partition(":")[2])
+            if isinstance(found, type) and _is_called(found, identity):
+                return found
     loaded: list[object] = list(sys.modules.values())  # anything may stand there
-    others = [vars(module) for module in loaded if isinstance(module, ModuleType)]
-    others += [home.namespace for home in list(homes.values())]
-    for namespace in [*namespaces, *others]:
+    namespaces = [vars(module) for module in loaded if isinstance(module, ModuleType)]
+    for namespace in [*namespaces, *(home.namespace for home in list(homes.values()))]:
         file = namespace.get("__file__")
-        if not any(namespace is one for one in namespaces) and (
+        if (
             not isinstance(file, str)
             or not file.endswith(".py")
             or not may_be_called(file, module_name)
@@ -278,6 +411,13 @@ def _find_loaded(identity: str, importable: str | None) -> type | None:
         found = attribute(namespace, qualname)
         if isinstance(found, type) and _is_called(found, identity):
             return found
+    for (
+        namespace
+    ) in namespaces:  # a class that is no config class tells nobody what it formerly was
+        for found in list(namespace.values()):
+            said = found.__dict__.get(FORMERLY) if isinstance(found, type) else None
+            if said == identity and _is_called(found, identity):
+                return found  # type: ignore[no-any-return]
     return None
 
 
@@ -289,11 +429,10 @@ def _is_called(cls: type, identity: str) -> bool:
 
 
 def _import(identity: str, importable: str | None) -> type:
-    module_name, _, qualname = identity.partition(":")
     failures: list[str] = []
     cause: Exception | None = None
-    candidates = [importable.partition(":")[0]] if importable else []
-    for name in dict.fromkeys([*candidates, module_name]):
+    for place in _places(identity, importable):
+        name, _, qualname = place.partition(":")
         try:
             module = importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - a module's own code may raise anything
@@ -310,5 +449,15 @@ def _import(identity: str, importable: str | None) -> type:
             return found
     raise FuruImportNameError(
         f"the class {identity} cannot be found: {'; '.join(failures)}",
-        hint="was it renamed or moved, or is its folder missing from PYTHONPATH?",
+        hint="is its folder missing from PYTHONPATH? If it was renamed or moved, say so in the class "
+        f"that it became: class New(Furu[...], formerly={identity!r}), and import its module; or "
+        f"`furu adopt {identity} NEW`",
     ) from cause
+
+
+def _places(identity: str, importable: str | None) -> Iterator[str]:
+    """Where a class may be: module and qualified name, the likeliest first."""
+    likely = dict.fromkeys([importable or identity, identity])
+    yield from likely
+    for ask in successors:
+        yield from (name for name in ask(identity) if name not in likely)

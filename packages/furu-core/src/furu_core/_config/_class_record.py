@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ class Field:
 
     Attributes:
         name: the attribute.
+        key: the name in hashes and records: the attribute's name, or the one that it formerly had.
         alias: the parameter of the constructor: the name without leading underscores.
         rule: the rule by which it contributes to the hash.
         make_default: makes the default as the constructor would, or None if there is none.
@@ -39,6 +40,7 @@ class Field:
     """
 
     name: str
+    key: str
     alias: str
     rule: Rule
     make_default: Callable[[], Any] | None
@@ -53,11 +55,13 @@ class ConfigClass:
     Attributes:
         cls: the class.
         fields: its fields in the order they are declared, inherited ones first.
+        removed: by their keys, the values that fields had which it has no more; they stay in the hash.
     """
 
-    def __init__(self, cls: type, fields: tuple[Field, ...]) -> None:
+    def __init__(self, cls: type, fields: tuple[Field, ...], removed: Mapping[str, Any]) -> None:
         self.cls = cls
         self.fields = fields
+        self.removed = removed
         # Compiled by the encoder when the first object is hashed: naming a class may fail.
         self.encoding: Any = None
 

@@ -20,6 +20,7 @@ from furu_core import _text
 from furu_core._config import _class_names
 from furu_core._config._annotations import Annotations
 from furu_core._config._class_record import ConfigClass, Field, Rule, decorated
+from furu_core._config._encoding import is_plain
 from furu_core._config._fit import field_fitter
 from furu_core._config._objects import config_class
 from furu_core.errors import FuruDefinitionError, FuruFrozen
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 _EXCLUDE = "furu.exclude_from_hash"
 _OMIT_DEFAULT = "furu.omit_default_from_hash"
+_FORMERLY = "furu.formerly"
 _FIT = "furu.fit"
 _SHAPE = "furu.shape"
 
@@ -57,6 +59,7 @@ def field(
     validator: Callable[[Any, attrs.Attribute[Any], Any], Any] | None = None,
     exclude_from_hash: bool = False,
     omit_default_from_hash: bool = False,
+    formerly: str | None = None,
     repr: bool = True,
     alias: str | None = None,
     metadata: Mapping[Any, Any] | None = None,
@@ -69,6 +72,7 @@ def field(
     validator: Callable[[Any, attrs.Attribute[Any], Any], Any] | None = None,
     exclude_from_hash: bool = False,
     omit_default_from_hash: bool = False,
+    formerly: str | None = None,
     repr: bool = True,
     alias: str | None = None,
     metadata: Mapping[Any, Any] | None = None,
@@ -79,6 +83,7 @@ def field(
     converter: Callable[[Any], Any] | None = None,
     validator: Callable[[Any, attrs.Attribute[Any], Any], Any] | None = None,
     exclude_from_hash: bool = False,
+    formerly: str | None = None,
     repr: bool = True,
     alias: str | None = None,
     metadata: Mapping[Any, Any] | None = None,
@@ -91,6 +96,7 @@ def field(
     validator: Any = None,
     exclude_from_hash: bool = False,
     omit_default_from_hash: bool = False,
+    formerly: str | None = None,
     repr: bool = True,
     alias: str | None = None,
     metadata: Mapping[Any, Any] | None = None,
@@ -107,6 +113,8 @@ def field(
         exclude_from_hash: objects that differ only in this field have one hash and one result.
         omit_default_from_hash: the field is left out of the hash while it equals its default, so
             that adding it to a class keeps the results that are there.
+        formerly: the name that the field had before it was renamed, which stays its name in hashes
+            and records, so that results are found again.
         repr: whether `repr` shows it.
         alias: the name of the constructor's parameter.
         metadata: passed on to attrs.
@@ -145,7 +153,16 @@ def field(
             "field(omit_default_from_hash=True) has no default to omit",
             hint="give it default= or factory=",
         )
-    marks = {_EXCLUDE: exclude_from_hash, _OMIT_DEFAULT: omit_default_from_hash}
+    if formerly is not None and not (isinstance(formerly, str) and formerly.isidentifier()):
+        raise FuruDefinitionError(
+            f"field(formerly={_text.shown(formerly)}) is no name that a field can have had",
+            hint="write the old name of the attribute: field(formerly='learning_rate')",
+        )
+    marks = {
+        _EXCLUDE: exclude_from_hash,
+        _OMIT_DEFAULT: omit_default_from_hash,
+        _FORMERLY: formerly,
+    }
     return attrs.field(
         default=default,
         factory=factory,
@@ -153,7 +170,7 @@ def field(
         validator=validator,
         repr=repr,
         alias=alias,
-        metadata={**(metadata or {}), **{key: True for key, on in marks.items() if on}},
+        metadata={**(metadata or {}), **{key: mark for key, mark in marks.items() if mark}},
     )
 
 
@@ -221,8 +238,15 @@ def frozen(obj: Any, name: str) -> FuruFrozen:
     )
 
 
-def define(cls: type) -> None:
+def define(
+    cls: type, *, formerly: str | None = None, removed: Mapping[str, Any] | None = None
+) -> None:
     """Make a subclass of Furu, which was just defined, a config class.
+
+    Args:
+        cls: the class.
+        formerly: the name in hashes that it had before it was renamed or moved.
+        removed: the values that fields had which it has no more.
 
     Raises:
         FuruDefinitionError: the class body holds something that would not do what it seems to;
@@ -237,6 +261,7 @@ def define(cls: type) -> None:
         if name in cls.__dict__:
             delattr(cls, name)
     _check_aliases(cls, own)
+    _check_keys(cls, own)
     pre_init = getattr(cls, "__attrs_pre_init__", None)
     if not isinstance(pre_init, _Sealed):
         hint = _RESERVED_METHODS["__attrs_pre_init__"]
@@ -249,7 +274,10 @@ def define(cls: type) -> None:
     del cls.__attrs_pre_init__  # type: ignore[attr-defined]
     del cls.__setattr__, cls.__delattr__  # the errors of Furu's own say more
     fields = tuple(_compile(attribute) for attribute in attrs.fields(cls))
-    compiled = cls.__furu_class__ = ConfigClass(cls, fields)  # type: ignore[attr-defined]
+    gone = _removed(cls, fields, {} if removed is None else removed)
+    compiled = cls.__furu_class__ = ConfigClass(cls, fields, gone)  # type: ignore[attr-defined]
+    if formerly is not None:
+        cls.__furu_formerly__ = formerly  # type: ignore[attr-defined]
     if hasattr(cls, "__attrs_post_init__"):
         cls.__init__ = _refitting(cls.__init__, compiled)  # type: ignore[misc]
     _class_names.announce(cls)
@@ -277,6 +305,7 @@ def _compile(attribute: attrs.Attribute[Any]) -> Field:
         make_default = _default_maker(attribute.default, attribute.converter)
     return Field(
         name=attribute.name,
+        key=attribute.metadata.get(_FORMERLY, attribute.name),
         alias=attribute.alias or attribute.name,
         rule=rule,
         make_default=make_default,
@@ -377,6 +406,70 @@ def _check_aliases(cls: type, own: Mapping[str, Any]) -> None:
 
 
 _TAKEN = frozenset({"self", "NOTHING"})
+
+
+def _check_keys(cls: type, own: Mapping[str, Any]) -> None:
+    """Give fields that are stated anew their former names, and refuse one name for two fields."""
+    keys = {
+        field.name: field.key
+        for base in reversed(cls.__mro__)
+        if "__furu_class__" in base.__dict__
+        for field in config_class(base).fields
+    }
+    for name, value in own.items():
+        if _FORMERLY not in value.metadata and keys.get(name, name) != name:
+            value.metadata = {**value.metadata, _FORMERLY: keys[name]}
+        keys[name] = value.metadata.get(_FORMERLY, name)
+        if value.metadata.get(_FORMERLY) == name:
+            raise FuruDefinitionError(
+                f"{cls.__name__}.{name} says that it was formerly called {name!r}, which it still is",
+                hint="leave formerly= out, or write the name that the field had before",
+            )
+    if len(set(keys.values())) == len(keys):
+        return
+    for name in own:
+        for other, key in keys.items():
+            if other != name and key == keys[name]:
+                raise FuruDefinitionError(
+                    f"{cls.__name__}.{name} and {cls.__name__}.{other} would both be {key!r} in the "
+                    "hash and in records",
+                    hint=f"say formerly= of the one field that was called {key!r}; a new field needs "
+                    "another name",
+                )
+
+
+def _removed(cls: type, fields: tuple[Field, ...], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The removed fields of a class and of its bases, without those that it has again."""
+    keys = {field.key: field.name for field in fields}
+    if own and not (isinstance(own, Mapping) and all(map(_is_name, own))):
+        raise FuruDefinitionError(
+            f"{cls.__name__} has removed={_text.shown(own)}, which does not say which fields had "
+            "which values",
+            hint="write removed={'momentum': 0.9}",
+        )
+    for key, value in own.items():
+        if key in keys:
+            raise FuruDefinitionError(
+                f"{cls.__name__} says that the field {key!r} was removed, and "
+                + ("has it" if keys[key] == key else f"{keys[key]!r} was formerly called so"),
+                hint="leave it out of removed=, or the field out of the class",
+            )
+        if not is_plain(value):
+            raise FuruDefinitionError(
+                f"{cls.__name__} says removed={{{key!r}: {_text.shown(value)}}}, which is no plain value",
+                hint="a number, a text, None, a bool, or a tuple of these; keep the field where it had "
+                "another value",
+            )
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[1:]):
+        if "__furu_class__" in base.__dict__:
+            found |= config_class(base).removed
+    found |= own
+    return {key: value for key, value in found.items() if key not in keys} if found else {}
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and key.isidentifier()
 
 
 def _check_default(where: str, default: Any, annotation: Any) -> None:

@@ -70,7 +70,7 @@ class ClassEncoding:
 
     Attributes:
         parts: the bytes of an object whose fields hold their defaults: the head, then a part for
-            each field that is hashed, by name, so that moving a line in the class body changes no
+            each field that is hashed, by its key, so that moving a line in the class body changes no
             hash. It is empty where the default is not plain, or there is none.
         plan: for each field its name, the number of its part, what its part begins with, the
             default that its part is of, and the field itself if its rule is not `ALWAYS`.
@@ -80,15 +80,18 @@ class ClassEncoding:
 
     def __init__(self, cls: ConfigClass) -> None:
         name = cls.identity_name.encode()
-        hashed = sorted(field.name for field in cls.fields if field.rule is not Rule.EXCLUDED)
-        place = {name: number for number, name in enumerate(hashed, start=1)}
-        self.parts = [b"%s%d:%s" % (FORMAT, len(name), name), *[b""] * len(hashed)]
+        hashed = {field.key for field in cls.fields if field.rule is not Rule.EXCLUDED}
+        keys = sorted(hashed | cls.removed.keys())
+        place = {key: number for number, key in enumerate(keys, start=1)}
+        self.parts = [b"%s%d:%s" % (FORMAT, len(name), name), *[b""] * len(keys)]
+        for key, value in cls.removed.items():
+            self.parts[place[key]] = _str(key, _NOTHING_SEEN) + encode_value(value, Seen())
         plan = []
         for attribute, field in zip(attrs.fields(cls.cls), cls.fields, strict=True):
-            number = place.get(field.name, 0)
-            prefix = _str(field.name, _NOTHING_SEEN)
+            number = place.get(field.key, 0)
+            prefix = _str(field.key, _NOTHING_SEEN)
             default, special = attribute.default, None if field.rule is Rule.ALWAYS else field
-            if special is None and _is_plain(default):
+            if special is None and is_plain(default):
                 self.parts[number] = prefix + encode_value(default, Seen())
             else:
                 default = _NO_DEFAULT
@@ -99,7 +102,7 @@ class ClassEncoding:
 _NO_DEFAULT = object()
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether values of this type cannot change, and are encoded without a look at anything else."""
     if type(value) is tuple:
         return _ATOMS.issuperset(map(type, value))

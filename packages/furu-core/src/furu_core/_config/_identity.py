@@ -104,8 +104,8 @@ def omitted_defaults(obj: Any) -> dict[str, tuple[str, str]]:
     found = _told.get(fields)
     if found is None:
         found = _told[fields] = {
-            f"{cls.identity_name}.{field.name}": _tell(*omitted_default(cls, field))
-            for cls, field in sorted(fields, key=lambda pair: (pair[0].identity_name, pair[1].name))
+            f"{cls.identity_name}.{field.key}": _tell(*omitted_default(cls, field))
+            for cls, field in sorted(fields, key=lambda pair: (pair[0].identity_name, pair[1].key))
         }
     return found
 

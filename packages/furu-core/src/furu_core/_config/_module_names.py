@@ -195,15 +195,43 @@ def _find_import_name(
 
 def _resolves(name: str, file: str, path: list[str]) -> bool:
     """Whether importing `name` would execute `file`; nothing is imported to find out."""
+    found = _file_of(name, path)
+    return found is not None and _same_file(found, file)
+
+
+def _file_of(name: str, path: list[str]) -> str | None:
+    """The file that importing `name` would execute; nothing is imported to find out."""
     parts = name.split(".")
     if parts[0] in sys.builtin_module_names:
-        return False
+        return None
     search: Any = path
     for end in range(1, len(parts) + 1):
         spec = PathFinder.find_spec(".".join(parts[:end]), search)
         if spec is None:
-            return False
+            return None
         search = spec.submodule_search_locations
         if search is None and end < len(parts):
-            return False
-    return spec is not None and spec.origin is not None and _same_file(spec.origin, file)
+            return None
+    return spec.origin
+
+
+def file_with_class(identity: str, qualname: str) -> str | None:
+    """The file of a module whose text has a class; nothing is imported to find out.
+
+    Args:
+        identity: the module's name in hashes, which is looked for among those that can be imported.
+        qualname: the class's qualified name, of which the first part is looked for.
+    """
+    import ast  # only where a class was renamed
+
+    file = _file_of(identity, sys.path)
+    try:
+        if file is None or not file.endswith(".py") or file_identity(file)[0] != identity:
+            return None
+        with open(file, "rb") as source:
+            statements = ast.parse(source.read()).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    first = qualname.partition(".")[0]
+    found = any(isinstance(one, ast.ClassDef) and one.name == first for one in statements)
+    return os.path.abspath(file) if found else None

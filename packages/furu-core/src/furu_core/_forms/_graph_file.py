@@ -207,11 +207,11 @@ class GraphReader:
                 continue
             stack.pop()
             key = record["key"]
+            cls = resolve(record["class"], record.get("import"))
             missing: list[str] = []
             fields = read_fields(record, self._built, missing)
             if missing:
                 raise self._damaged(at, f"it lacks {missing[0]}")
-            cls = resolve(record["class"], record.get("import"))
             self._built[key] = build(cls, fields, expected=key)
             self._keys[at] = key
             del records[at]

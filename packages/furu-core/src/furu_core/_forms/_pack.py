@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Container, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from furu_core._config._class_names import is_of_script, name_of, resolve
+from furu_core._config._class_names import name_of, resolve, successor_of
 from furu_core._config._identity import are_same, furu_hash, is_packed, nested, variant
 from furu_core._config._objects import config_class
 from furu_core._forms._tagged_json import Writer, read
 from furu_core._text import error_text, shown
 from furu_core.errors import FuruFormatError, FuruImportNameError, FuruValueError
+
+if TYPE_CHECKING:
+    from furu_core._config._class_record import ConfigClass
 
 FORMAT = 1
 
@@ -74,7 +77,10 @@ def node_record(obj: Any, writer: Writer) -> dict[str, Any]:
     if name.importable != name.identity:
         record["import"] = name.importable
     known = obj.__dict__
-    record["fields"] = {f.name: writer.write(known[f.name]) for f in config_class(obj).fields}
+    compiled = config_class(obj)
+    record["fields"] = {f.key: writer.write(known[f.name]) for f in compiled.fields}
+    if compiled.removed:
+        record["fields"] |= {key: writer.write(value) for key, value in compiled.removed.items()}
     return record
 
 
@@ -117,6 +123,8 @@ def from_dict(record: Mapping[str, Any]) -> Any:
                 f"the record refers to {key}, which it does not hold",
                 hint="the record is incomplete",
             )
+        # The class first: values in fields may be of classes that its module imports.
+        cls = resolve(nodes[key]["class"], nodes[key].get("import"))
         missing: list[str] = []
         fields = read_fields(nodes[key], built, missing)
         if missing:
@@ -129,7 +137,6 @@ def from_dict(record: Mapping[str, Any]) -> Any:
             stack.extend(reversed(missing))
             continue
         stack.pop()
-        cls = resolve(nodes[key]["class"], nodes[key].get("import"))
         built[key] = build(cls, fields, expected=key)
     return built[root]
 
@@ -170,19 +177,22 @@ def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> 
     """
     obj: Any = object.__new__(cls)
     known = obj.__dict__
-    specs = config_class(cls).fields
+    compiled = config_class(cls)
+    specs = compiled.fields
     for spec in specs:
-        if spec.name in fields:
-            known[spec.name] = spec.fit(fields[spec.name])
+        if spec.key in fields:
+            known[spec.name] = spec.fit(fields[spec.key])
         elif spec.make_default is not None:
             known[spec.name] = spec.make_default()
         else:
             raise FuruValueError(
-                f"the record of a {cls.__name__} lacks the field {spec.name!r}",
+                f"the record of a {cls.__name__} lacks the field {spec.key!r}",
                 hint="was the field added since? Give it a default and omit_default_from_hash=True",
             )
     if hasattr(cls, "__attrs_post_init__"):
         _finish(obj)
+    if compiled.removed:
+        fields = _without_removed(compiled, fields)
     if len(fields) != len(specs) or expected is not None:
         _check_build(cls, obj, fields, expected)
     return obj
@@ -212,13 +222,26 @@ def _finish(obj: Any) -> None:
             )
 
 
+def _without_removed(compiled: ConfigClass, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that the class still has, after a look whether the removed ones have the value that it says."""
+    for key, value in compiled.removed.items():
+        if key in fields and not are_same(fields[key], value):
+            raise FuruValueError(
+                f"the record of a {compiled.cls.__name__} has {key}={shown(fields[key])}, and the class "
+                f"stands for results with {value!r}, as removed= in its class statement says",
+                hint=f"to make this object, the class needs the field {key!r} again",
+            )
+    return {key: value for key, value in fields.items() if key not in compiled.removed}
+
+
 def _check_build(cls: type, obj: Any, fields: Mapping[str, Any], expected: str | None) -> None:
-    names = [spec.name for spec in config_class(cls).fields]
+    names = [spec.key for spec in config_class(cls).fields]
     unknown = sorted(fields.keys() - set(names))
     if unknown:
         raise FuruValueError(
             f"the record of a {cls.__name__} has fields that the class lacks: {', '.join(unknown)}",
-            hint="were they removed or renamed since the record was written?",
+            hint="were they removed or renamed since? A renamed field says so, "
+            "field(formerly='...'), and a class with a removed one: removed={'...': value}",
         )
     if expected is None:
         return
@@ -243,18 +266,18 @@ def reduce(obj: Any) -> tuple[Any, ...]:
     try:
         if _height(obj) > _SHALLOW or is_packed(obj):
             return unpack_one, (Packer().pack(obj),)
-        if is_of_script(cls):
-            name = name_of(cls)
-            token = (name.identity, name.importable)
+        # By its names, which lead to the class also after it was renamed.
+        name = name_of(cls)
+        token = (name.identity, name.importable)
     except (FuruImportNameError, FuruValueError):
         pass  # it has no hash, so it is pickled as any object is
     known = obj.__dict__
-    return restore, (token, {spec.name: known[spec.name] for spec in config_class(cls).fields})
+    return restore, (token, {spec.key: known[spec.name] for spec in config_class(cls).fields})
 
 
 def restore(token: Any, fields: Mapping[str, Any]) -> Any:
     """The object that `reduce` described; pickles refer to this function by name."""
-    return build(token if isinstance(token, type) else resolve(*token), fields)
+    return build(successor_of(token) if isinstance(token, type) else resolve(*token), fields)
 
 
 def unpack_one(data: bytes) -> Any:
@@ -323,7 +346,7 @@ class Packer:
             if number is None:
                 number = self._classes[type(node)] = len(self._classes)
                 name = name_of(type(node))
-                names = tuple(spec.name for spec in config_class(node).fields)
+                names = tuple(spec.key for spec in config_class(node).fields)
                 pickler.dump((name.identity, name.importable, names))
             known = node.__dict__
             values = tuple(known[spec.name] for spec in config_class(node).fields)
