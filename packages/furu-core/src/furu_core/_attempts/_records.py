@@ -261,4 +261,7 @@ def raw(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
         ValueError: it is damaged.
     """
     found = _record_file.read(folder)
-    return json.loads(found.claim), json.loads(found.story or b"{}")
+    claim, story = json.loads(found.claim), json.loads(found.story or b"{}")
+    if not (isinstance(claim, dict) and isinstance(story, dict)):
+        raise ValueError("it is no record")  # noqa: TRY004 - what json raises of other damage
+    return claim, story

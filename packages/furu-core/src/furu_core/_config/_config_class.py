@@ -153,7 +153,7 @@ def field(
             "field(omit_default_from_hash=True) has no default to omit",
             hint="give it default= or factory=",
         )
-    if formerly is not None and not (isinstance(formerly, str) and formerly.isidentifier()):
+    if formerly is not None and not _is_name(formerly):
         raise FuruDefinitionError(
             f"field(formerly={_text.shown(formerly)}) is no name that a field can have had",
             hint="write the old name of the attribute: field(formerly='learning_rate')",
@@ -438,7 +438,7 @@ def _check_keys(cls: type, own: Mapping[str, Any]) -> None:
                 )
 
 
-def _removed(cls: type, fields: tuple[Field, ...], own: Mapping[str, Any]) -> dict[str, Any]:
+def _removed(cls: type, fields: tuple[Field, ...], own: Any) -> dict[str, Any]:
     """The removed fields of a class and of its bases, without those that it has again."""
     keys = {field.key: field.name for field in fields}
     if own and not (isinstance(own, Mapping) and all(map(_is_name, own))):

@@ -212,7 +212,7 @@ def _file_of(name: str, path: list[str]) -> str | None:
         search = spec.submodule_search_locations
         if search is None and end < len(parts):
             return None
-    return spec.origin
+    return None if spec is None else spec.origin
 
 
 def file_with_class(identity: str, qualname: str) -> str | None:

@@ -66,8 +66,24 @@ def to_dict(obj: Any) -> dict[str, Any]:
 
 
 def shallow_dict(obj: Any) -> dict[str, Any]:
-    """A config object alone, with nested objects given by hash and class."""
-    return {"furu": FORMAT, "hash": furu_hash(obj), **node_record(obj, _NAMING)}
+    """A config object alone, with nested objects given by hash and class.
+
+    Nested ones that have no `_create`, and so never a record of their own, are written in it.
+    """
+    record = {"furu": FORMAT, "hash": furu_hash(obj), **node_record(obj, _NAMING)}
+    inner = [child for child in nested(obj) if not _is_computed(child)]
+    if inner:
+        nodes: dict[str, Any] = {}
+        while inner:
+            child = inner.pop()
+            if nodes.setdefault(furu_hash(child), child) is child:
+                inner += [one for one in nested(child) if not _is_computed(one)]
+        record["nodes"] = {key: node_record(child, _NAMING) for key, child in nodes.items()}
+    return record
+
+
+def _is_computed(obj: Any) -> bool:
+    return not hasattr(type(obj)._create, "__furu_default__")
 
 
 def node_record(obj: Any, writer: Writer) -> dict[str, Any]:
