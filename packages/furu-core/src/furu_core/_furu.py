@@ -376,7 +376,14 @@ def _successors(identity: str) -> Iterable[str]:
     return _successors.importables(identity)
 
 
+def _adopter(identity: str, fields: Mapping[str, Any]) -> tuple[type, Mapping[str, Any]] | None:
+    from furu_core._status import _adopted  # only where a config cannot be made
+
+    return _adopted.adopted(identity, fields)
+
+
 _class_names.successors.append(_successors)
+_class_names.adopters.append(_adopter)
 
 
 def _made(folder: str) -> Path:

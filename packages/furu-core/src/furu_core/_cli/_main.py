@@ -107,6 +107,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
 @click.group(
     cls=LazyGroup,
     modules={
+        "adopt": "_adopt",
         "executors": "_plugins",
         "log": "_nodes",
         "ls": "_nodes",

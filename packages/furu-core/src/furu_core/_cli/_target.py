@@ -57,6 +57,24 @@ def resolve_roots(target: str, assignments: Sequence[str]) -> Roots:
     return roots_of(value, parse_assignments(assignments), target)
 
 
+def class_called(target: str) -> type:
+    """The config class that ``MODULE:CLASS`` on the command line stands for.
+
+    Raises:
+        FuruUsageError: there is no such module or class.
+        UserCodeError: the user's code raised.
+    """
+    module_name, _, path = target.partition(":")
+    if not module_name or not path:
+        raise FuruUsageError(
+            f"{target!r} is no MODULE:CLASS", hint="write for example exp.train:Train"
+        )
+    value = _attribute(import_module(module_name), path, module_name)
+    if isinstance(value, type) and hasattr(value, "__furu_class__"):
+        return value
+    raise FuruUsageError(f"{target} is no config class", hint="name a subclass of Furu")
+
+
 def import_module(name: str) -> ModuleType:
     """Import a module by its name, or by its path where that ends in ``.py``."""
     cwd = _process_state.working_directory()

@@ -15,7 +15,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import FunctionType, ModuleType
 from typing import Any, Final
@@ -70,6 +70,9 @@ _unnamed: list[type] = []
 
 # Told of a class that cannot be found: names to import that may be what it became. Set by `_furu`.
 successors: list[Callable[[str], Iterable[str]]] = []
+# Told of a config that cannot be made, its class's name and its fields: what it has become in the class
+# that took over its class's results; None where there is none. Set by `_furu`.
+adopters: list[Callable[[str, Mapping[str, Any]], tuple[type, Mapping[str, Any]] | None]] = []
 
 
 def is_of_script(obj: type | FunctionType) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from furu_core._config._class_names import name_of, resolve, successor_of
+from furu_core._config._class_names import adopters, name_of, resolve, successor_of
 from furu_core._config._identity import are_same, furu_hash, is_packed, nested, variant
 from furu_core._config._objects import config_class
 from furu_core._forms._tagged_json import Writer, read
@@ -129,6 +130,7 @@ def from_dict(record: Mapping[str, Any]) -> Any:
     built: dict[str, Any] = {}
     stack = [root]
     waiting: set[str] = set()
+    moved = False  # whether an object has another hash now, since its class took over the old one's
     while stack:
         key = stack[-1]
         if key in built:
@@ -139,10 +141,13 @@ def from_dict(record: Mapping[str, Any]) -> Any:
                 f"the record refers to {key}, which it does not hold",
                 hint="the record is incomplete",
             )
-        # The class first: values in fields may be of classes that its module imports.
-        cls = resolve(nodes[key]["class"], nodes[key].get("import"))
-        missing: list[str] = []
-        fields = read_fields(nodes[key], built, missing)
+        node, missing = nodes[key], list[str]()
+        try:  # the class first: values in fields may be of classes that its module imports
+            cls = resolve(node["class"], node.get("import"))
+            fields = read_fields(node, built, missing)
+        except FuruImportNameError:
+            cls = None
+            fields = read_fields(node, built, missing)
         if missing:
             if key in waiting:
                 raise FuruValueError(
@@ -153,8 +158,37 @@ def from_dict(record: Mapping[str, Any]) -> Any:
             stack.extend(reversed(missing))
             continue
         stack.pop()
-        built[key] = build(cls, fields, expected=key)
+        built[key] = obj = _made(
+            cls, node["class"], node.get("import"), fields, None if moved else key
+        )
+        moved = moved or node_key(obj) != key
     return built[root]
+
+
+def _made(
+    cls: type | None,
+    identity: str,
+    importable: str | None,
+    fields: Mapping[str, Any],
+    expected: str | None,
+) -> Any:
+    """The object with these fields: of its class, or of the one that took over what it computed.
+
+    Args:
+        cls: its class; None where that was not found.
+        identity: the name of its class in hashes.
+        importable: the name to import that by, if it is another one.
+        fields: the values, by their keys.
+        expected: as for `build`.
+    """
+    try:
+        return build(cls or resolve(identity, importable), fields, expected)
+    except (FuruImportNameError, FuruValueError):
+        for adopter in adopters:
+            found = adopter(identity, fields)
+            if found is not None:
+                return build(*found)
+        raise
 
 
 def read_fields(
@@ -293,7 +327,10 @@ def reduce(obj: Any) -> tuple[Any, ...]:
 
 def restore(token: Any, fields: Mapping[str, Any]) -> Any:
     """The object that `reduce` described; pickles refer to this function by name."""
-    return build(successor_of(token) if isinstance(token, type) else resolve(*token), fields)
+    if isinstance(token, type):
+        return build(successor_of(token), fields)
+    identity, importable = token
+    return _made(None, identity, importable, fields, None)
 
 
 def unpack_one(data: bytes) -> Any:
@@ -377,8 +414,9 @@ class Unpacker:
 
     def __init__(self) -> None:
         self._objects: list[Any] = []
-        self._classes: list[tuple[type, tuple[str, ...]]] = []
+        self._classes: list[tuple[type | None, str, str, tuple[str, ...]]] = []
         self._failed = False
+        self._moved = False
 
     def unpack(self, data: bytes) -> Any:
         """The object that was packed.
@@ -406,9 +444,14 @@ class Unpacker:
                 return self._objects[message]
             if isinstance(message[0], str):
                 identity, importable, names = message
-                self._classes.append((resolve(identity, importable), names))
+                cls = None
+                with suppress(FuruImportNameError):
+                    cls = resolve(identity, importable)
+                self._classes.append((cls, identity, importable, names))
                 continue
             number, key, values = message
-            cls, names = self._classes[number]
+            cls, identity, importable, names = self._classes[number]
             fields = dict(zip(names, values, strict=True))
-            self._objects.append(build(cls, fields, expected=key))
+            obj = _made(cls, identity, importable, fields, None if self._moved else key)
+            self._moved = self._moved or node_key(obj) != key
+            self._objects.append(obj)

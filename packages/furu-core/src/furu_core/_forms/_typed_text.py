@@ -66,7 +66,7 @@ class _Piece:
 
     def read(self) -> Any:
         """The JSON or Python literal that it is, else the text."""
-        return self.text if self.quoted else _read(self.text)
+        return self.text if self.quoted else literal(self.text)
 
 
 def _refuse(piece: _Piece, shape: Shape) -> Any:
@@ -345,13 +345,14 @@ def _split(text: str, separator: str) -> list[str]:
 def _unquoted(text: str) -> _Piece:
     text = text.strip()
     if len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:
-        value = _read(text)
+        value = literal(text)
         if isinstance(value, str) and value != text:
             return _Piece(value, quoted=True)
     return _Piece(text)
 
 
-def _read(text: str) -> Any:
+def literal(text: str) -> Any:
+    """The JSON or Python literal that a text is, else the text itself."""
     try:
         return json.loads(text)
     except ValueError:

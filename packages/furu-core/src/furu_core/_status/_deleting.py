@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from furu_core._attempts import _attempts, _claims, _publishing, _submissions
 from furu_core._attempts._attempts import Attempt
@@ -18,7 +19,13 @@ from furu_core.errors import FuruStoreError, FuruUsageError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def delete(name: str, paths: NodePaths, *, for_good: bool = False) -> bool:
+def delete(
+    name: str,
+    paths: NodePaths,
+    *,
+    for_good: bool = False,
+    still: Callable[[], bool] | None = None,
+) -> bool:
     """Move the artifact and the ended attempts of a node to the trash; whether there was anything.
 
     It claims an attempt first, so that no other process computes the node meanwhile.
@@ -28,6 +35,7 @@ def delete(name: str, paths: NodePaths, *, for_good: bool = False) -> bool:
         paths: its folders.
         for_good: remove them instead, which needs no room: on a full disk an artifact is removed
             even where no attempt can be claimed.
+        still: asked once nobody else computes the node: whether it is what shall be deleted.
 
     Raises:
         FuruUsageError: it is being computed, or a job that is to compute it waits in a queue.
@@ -53,6 +61,9 @@ def delete(name: str, paths: NodePaths, *, for_good: bool = False) -> bool:
             return True
         if attempt is not None:
             break
+    if still is not None and not still():
+        _claims.withdraw(attempt)
+        return False
     try:
         # What is there afterwards proves nothing: another process may have published again.
         _take(paths.artifact, for_good=for_good)

@@ -18,14 +18,14 @@ from furu_core._settings import _settings
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _record_file
 from furu_core._text import count
-from furu_core.errors import FuruError
+from furu_core.errors import FuruError, FuruValueError
 
 _REASONS: Final = 3  # that a warning names
 
 Ref = tuple[str, str]  # the name in hashes of an object's class, and its hash
 
 
-class NotMade(Exception):
+class NotMade(FuruValueError):
     """An object that cannot be made from the records in the store; the message says why."""
 
 
@@ -68,9 +68,13 @@ class StoredObjects:
             if key in self._made or key in self._failed:
                 stack.pop()
                 continue
-            config = self.config(name, key)
-            if config is None:
-                self._failed[key] = f"the store has no record of {_short(name, key)}"
+            try:
+                config = self.config(name, key)
+                if config is None:
+                    self._made[key] = self.missing(name, key)
+                    continue
+            except FuruError as error:
+                self._failed[key] = error.message
                 continue
             todo = [
                 (name, ref)
@@ -105,13 +109,28 @@ class StoredObjects:
                 why = self._failed.get(ref, f"{_short(name, ref)} contains itself")
                 self._failed[key] = why
                 return
-        record = config.record
         try:
-            cls = resolve(record["class"], record.get("import"))
-            fields = read_fields(record, self._made, [])
-            self._made[key] = build(cls, fields, expected=key)
+            self._made[key] = self.build(key, config)
         except FuruError as error:
             self._failed[key] = error.message
+
+    def missing(self, class_name: str, node_hash: str) -> Any:
+        """What stands for an object of which the store has no record.
+
+        Raises:
+            NotMade: nothing can.
+        """
+        raise NotMade(f"the store has no record of {_short(class_name, node_hash)}")
+
+    def build(self, key: str, config: StoredConfig) -> Any:
+        """The object of a config whose nested objects are made.
+
+        Raises:
+            FuruError: it does not fit the classes of today.
+        """
+        cls = resolve(config.record["class"], config.record.get("import"))
+        fields = read_fields(config.record, self._made, [])
+        return build(cls, fields, expected=key)
 
 
 def config_of(class_name: str, node_hash: str) -> dict[str, Any] | None:
@@ -125,6 +144,19 @@ def config_of(class_name: str, node_hash: str) -> dict[str, Any] | None:
     if isinstance(found, dict) and isinstance(found.get("fields"), dict) and "class" in found:
         return found
     return None
+
+
+def records_in(class_name: str, node_hash: str) -> list[tuple[str, dict[str, Any]]]:
+    """The configs in the record of a node, by their hashes: its own, and those that have no record."""
+    found = config_of(class_name, node_hash)
+    return [] if found is None else [(node_hash, found), *found.get("nodes", {}).items()]
+
+
+def refs_in(record: Mapping[str, Any]) -> dict[Ref, None]:
+    """The objects nested in a config."""
+    refs: dict[Ref, None] = {}
+    _plain([*record["fields"].values()], refs)
+    return refs
 
 
 def _plain(written: Any, refs: dict[Ref, None]) -> Any:

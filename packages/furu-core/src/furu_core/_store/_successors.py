@@ -15,7 +15,7 @@ from typing import Final
 from furu_core import _trust
 from furu_core._config._class_names import relpath_of
 from furu_core._settings import _settings
-from furu_core._store import _record_file
+from furu_core._store import _adoption_records, _record_file
 from furu_core._store._layout import RECORD_FILE, is_hash
 from furu_core.errors import FuruError
 
@@ -38,6 +38,10 @@ def importables(identity: str) -> Iterator[str]:
                 with suppress(OSError):
                     found.append((entry.stat().st_mtime_ns, entry.path))
     told: set[str] = set()
+    adoption = _adoption_records.adoption_of(identity)
+    if adoption is not None:  # its module may bring the classes of values along
+        told.add(adoption.importable)
+        yield adoption.importable
     for _, path in sorted(found, reverse=True)[:_RECORDS]:
         with suppress(OSError, ValueError, KeyError, TypeError, FuruError):
             data = _trust.read_trusted(f"{path}/{RECORD_FILE}")
