@@ -94,6 +94,7 @@ def _dag_job(run: Path, number: int) -> str:
 
 def _pool_job(run: Path, number: int) -> str:
     """The payload file of a worker; with its task, which is in a run of its own."""
+    from furu_core.workers import take_snapshot
     from furu_slurm_pool._queue import _run_folder, _tasks
     from furu_slurm_pool._worker import WorkerSetup
 
@@ -101,10 +102,12 @@ def _pool_job(run: Path, number: int) -> str:
     run = run / str(number)
     _run_folder.make_folders(str(run))
     place = _written(Path(_run_folder.graph_file(str(run), "1-1.jsonl")), node)
+    snapshot = take_snapshot()
+    code = "" if snapshot is None else snapshot.digest
     _tasks.enqueue(
         _run_folder.open_queue(str(run), "default"),
         _tasks.task_name(1, 1, node.furu_hash),
-        _tasks.QueuedTask(node.furu_hash, "1-1.jsonl", place),
+        _tasks.QueuedTask(node.furu_hash, "1-1.jsonl", place, code=code),
     )
     setup = WorkerSetup(str(run), run.name, "default", 0.1, 0.1, 5.0, True)
     return _written_payload(setup.payload(["w1"]), f"token{number}")

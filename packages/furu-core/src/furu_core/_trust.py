@@ -97,6 +97,12 @@ def read_trusted(
     return read_open_file(open_trusted(path, environ=environ))
 
 
+def is_trusted_user(uid: int) -> bool:
+    """Whether files of a user that run code when they are loaded are loaded."""
+    named = _settings.settings().trust_pickles
+    return _settings.TRUST_ALL in named or uid in _uids(named)
+
+
 @contextmanager
 def no_refusal_swallowed() -> Iterator[None]:
     """Raise what `open_trusted` refused in the enclosed code, also where that code caught it.
@@ -123,8 +129,7 @@ def _examine(
 ) -> None:
     if not stat.S_ISREG(file.st_mode):
         raise _refused(path, file.st_uid, named, "is no plain file", hint="what put it there?")
-    trusted = {_ROOT, os.geteuid()}
-    trusted |= {_settings.uid_of(name) for name in named - {_settings.TRUST_OWN}}
+    trusted = _uids(named)
     if file.st_uid not in trusted:
         owner = user_name(file.st_uid)
         raise _refused(
@@ -145,6 +150,11 @@ def _examine(
             path, file.st_uid, named, f"can be changed by others (mode {file.st_mode & 0o7777:o})",
             hint=f"if you know that nobody did: chmod go-w {shlex.quote(path)}",
         )  # fmt: skip
+
+
+def _uids(named: frozenset[str]) -> set[int]:
+    others = {_settings.uid_of(name) for name in named - {_settings.TRUST_OWN}}
+    return {_ROOT, os.geteuid(), *others}
 
 
 def _refused(

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from furu_core._attempts._outcomes import NodeResult as NodeResult
     from furu_core._attempts._outcomes import Outcome as Outcome
+    from furu_core._code._snapshot import CodeSnapshot as CodeSnapshot
+    from furu_core._code._snapshot import enter_snapshot as enter_snapshot
+    from furu_core._code._snapshot import entered_snapshot as entered_snapshot
+    from furu_core._code._snapshot_store import take_snapshot as take_snapshot
     from furu_core._config._module_names import import_roots as import_roots
     from furu_core._forms._graph_file import GraphReader as GraphReader
     from furu_core._forms._graph_file import GraphWriter as GraphWriter
@@ -46,6 +50,8 @@ else:
         __name__,
         {
             "._attempts._outcomes": "NodeResult Outcome",
+            "._code._snapshot": "CodeSnapshot enter_snapshot entered_snapshot",
+            "._code._snapshot_store": "take_snapshot",
             "._config._module_names": "import_roots",
             "._forms._graph_file": "GraphReader GraphWriter",
             "._forms._pack": "Packer Unpacker",

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import attrs
 
 import furu_core
-from furu_core.errors import FuruRunError
+from furu_core.errors import FuruError, FuruRunError
 from furu_core.executors import (
     Event,
     EventLog,
@@ -38,10 +38,10 @@ from furu_plan.runs import (
     signals_forwarded,
     stale_line,
 )
-from furu_slurm import Cluster, Snapshot, SubmitLimit, reasons, reasons_text
+from furu_slurm import Cluster, Snapshot, SubmitLimit, code_of_run, reasons, reasons_text
 from furu_slurm.errors import FuruSlurmUnavailable, FuruSubmitLimit
 from furu_slurm_dag._arrays import Group, grouped
-from furu_slurm_dag._run_folder import unanswered
+from furu_slurm_dag._run_folder import run_folder, unanswered
 from furu_slurm_dag._submit import Job, Submitter, TooMany
 from furu_slurm_dag._tracker import Tracker
 
@@ -176,6 +176,25 @@ class SlurmDagSubmission(Run):
                 "run %s: %s, %d there, %d submitted, %d in jobs submitted before",
                 *(self.id, total, self._journal.there_before, own, len(jobs) - own),
             )
+            self._tell_other_code({job.name.run_id for job in jobs} - {self.id})
+
+    def _tell_other_code(self, runs: Iterable[str]) -> None:
+        """Tell of jobs submitted before that import other code than the jobs of this run do."""
+        for run_id in sorted(runs):
+            try:
+                theirs, ours = code_of_run(run_folder(run_id)), code_of_run(self.folder)
+            except (OSError, FuruError) as error:
+                _log.warning("which code the jobs of run %s import is not known: %s", run_id, error)
+                continue
+            if (theirs and theirs.digest) != (ours and ours.digest):
+                jobs = self._tracker.jobs().values()
+                ids = [job.job_id for job in jobs if job.name.run_id == run_id]
+                _log.warning(
+                    "%s of run %s, submitted before, compute by the code of that time (%s), not by that of "
+                    "now (%s); if that matters: scancel %s, and run the same command again",
+                    *(count(len(ids), "job"), run_id, theirs or "live", ours or "live"),
+                    " ".join(ids[:_SHOWN]) + (" ..." if len(ids) > _SHOWN else ""),
+                )
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the run has ended, and return it.

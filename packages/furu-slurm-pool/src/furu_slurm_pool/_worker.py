@@ -22,7 +22,13 @@ import furu_core
 import furu_slurm
 from furu_core.errors import FuruStoreError
 from furu_core.executors import Submission, Waker, list_folder
-from furu_core.workers import NodeProcess, NodeResult, WorkerContext, this_process
+from furu_core.workers import (
+    NodeProcess,
+    NodeResult,
+    WorkerContext,
+    entered_snapshot,
+    this_process,
+)
 from furu_slurm import JobPayload, this_job
 from furu_slurm_pool._queue import _reports
 from furu_slurm_pool._queue._heartbeats import BEAT, BeatRecord, Heartbeat
@@ -135,6 +141,8 @@ class _PoolWorker:
             submission=None if job is None else Submission(EXECUTOR, job.full_id, job.restarts),
             job_times=None if job is None else furu_slurm.job_times(job),
         )
+        snapshot = entered_snapshot()
+        self._code = "" if snapshot is None else snapshot.digest
         self._graph = ""
         self._process: NodeProcess | None = None
         self._intent = Intent.GO_ON
@@ -269,6 +277,11 @@ class _PoolWorker:
                 self._add_report(
                     TaskReport(name, TaskEnd.UNREADABLE, message=str(error)), keep=True
                 )
+                continue
+            if task.code != self._code:
+                self._intend(Intent.LEAVE, "the run goes on with other code")
+                self._give_back([name])
+                self._give_back(names)
                 continue
             result = self._compute(task, names)
             seconds = time.monotonic() - began

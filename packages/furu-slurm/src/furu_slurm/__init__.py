@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from furu_slurm._cluster import Cluster as Cluster
     from furu_slurm._environment import JobEnvironment as JobEnvironment
+    from furu_slurm._environment import code_of_run as code_of_run
     from furu_slurm._environment import job_times as job_times
     from furu_slurm._environment import restore_job_environment as restore_job_environment
     from furu_slurm._environment import this_job as this_job
@@ -66,7 +67,7 @@ else:
         __name__,
         {
             "._cluster": "Cluster",
-            "._environment": "JobEnvironment job_times restore_job_environment this_job "
+            "._environment": "JobEnvironment code_of_run job_times restore_job_environment this_job "
             "write_job_environment",
             "._health": "SILENT_LEASES UNCONFIRMED_SECS Health JobHealth SubmittedJob "
             "liveness liveness_of",

@@ -16,7 +16,7 @@ import attrs
 import furu_core.workers
 from furu_core.errors import FuruStoreError, FuruUsageError
 from furu_core.executors import OWNER_WRITES, JobTimes, RecordFormat, read_trusted
-from furu_core.workers import adopt_provenance, this_process
+from furu_core.workers import CodeSnapshot, adopt_provenance, this_process
 from furu_slurm._job_names import Home, at_home, local_job_id, token_of
 
 FILE: Final = "environment.json"
@@ -40,6 +40,7 @@ class _Submitter:
     sys_path: tuple[str, ...]
     settings: Mapping[str, str]
     provenance: Any
+    snapshot: CodeSnapshot | None = None
 
 
 _SUBMITTER: Final = RecordFormat(
@@ -152,6 +153,8 @@ def job_times(job: JobEnvironment) -> JobTimes | None:
 def write_job_environment(run_folder: Path) -> Path:
     """Write down what the jobs of a run need of this process, before they are submitted.
 
+    Unless `FURU_CODE` is ``live``, this makes a snapshot of the project's code, from which they import.
+
     Args:
         run_folder: the run's folder.
 
@@ -159,7 +162,8 @@ def write_job_environment(run_folder: Path) -> Path:
         The file.
 
     Raises:
-        FuruStoreError: it cannot be written.
+        FuruStoreError: it, or the snapshot, cannot be written.
+        FuruUsageError: the working directory was deleted, or there is too much in the project's folder.
     """
     try:
         cwd = os.getcwd()
@@ -177,6 +181,7 @@ def write_job_environment(run_folder: Path) -> Path:
         sys_path=tuple(workers.import_roots()),
         settings=workers.settings_to_env(furu_core.settings()),
         provenance=workers.process_provenance().record,
+        snapshot=workers.take_snapshot(),
     )
     path = run_folder / FILE
     _SUBMITTER.replace(path, record, mode=OWNER_WRITES)
@@ -189,7 +194,7 @@ def restore_job_environment(
     patience_secs: float = VISIBLE_SECS,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Give this process the submitter's import paths, working directory, settings and provenance.
+    """Give this process the submitter's import paths, code, working directory, settings and provenance.
 
     It must not have imported any code of the user yet. On a network filesystem the run's folder may
     appear late.
@@ -236,4 +241,17 @@ def restore_job_environment(
     os.environ.update(record.settings)
     # Import paths that only this Python has come last.
     sys.path[:] = list(dict.fromkeys([*record.sys_path, *sys.path]))
+    if record.snapshot is not None:
+        furu_core.workers.enter_snapshot(record.snapshot)
     adopt_provenance(record.provenance)
+
+
+def code_of_run(run_folder: Path) -> CodeSnapshot | None:
+    """The snapshot that jobs of a run import from if they start now; None for what is there then.
+
+    Raises:
+        FileNotFoundError: nothing was written down for its jobs.
+        FuruStoreError: that cannot be read.
+        FuruUntrustedFile: it is of somebody whose code is not to be run.
+    """
+    return _SUBMITTER.read(run_folder / FILE, reader=read_trusted).snapshot

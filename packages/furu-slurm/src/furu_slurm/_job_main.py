@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from furu_core.errors import FuruError, FuruStoreError
-from furu_core.workers import this_process
+from furu_core.workers import entered_snapshot, this_process
 from furu_slurm._environment import (
     VISIBLE_SECS,
     enter_job,
@@ -40,6 +40,7 @@ def main(args: Sequence[str]) -> int:
         place = args[1] if len(args) > 1 else os.environ.get("SLURM_ARRAY_TASK_ID", "0")
         enter_job(payload.token, payload.time_min)
         restore_job_environment(payload.run_folder, environ=os.environ)
+        _tell_code()
         return _function_of(payload)(payload, int(place)) or 0
     except FileNotFoundError as error:
         where = this_process().host
@@ -57,6 +58,14 @@ def main(args: Sequence[str]) -> int:
 
         traceback.print_exc()
         return FAILED
+
+
+def _tell_code() -> None:
+    """Write to the job's log why its tracebacks name files of a snapshot."""
+    snapshot = entered_snapshot()
+    if snapshot is not None:
+        trees = ", ".join(f"{live} ({copy})" for live, copy in snapshot.trees.items())
+        print(f"imports from a snapshot of {trees}", file=sys.stderr, flush=True)
 
 
 def _function_of(payload: JobPayload) -> Callable[[JobPayload, int], int | None]:

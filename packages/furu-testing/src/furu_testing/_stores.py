@@ -30,7 +30,8 @@ def furu_store(
 ) -> Iterator[Path]:
     """An empty store for one test, in this process and in those that it starts.
 
-    Those find what this one can import. Processes that the test leaves behind are killed.
+    Those find what this one can import, as it is: `FURU_CODE` is ``live``, because a snapshot would be made
+    anew in each test's store. Processes that the test leaves behind are killed.
     """
     # A program that only starts others, such as pytest with a plugin, has no need of furu before.
     import furu_core
@@ -40,8 +41,14 @@ def furu_store(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     monkeypatch.setenv("FURU_PATH", str(store))
     monkeypatch.setenv("FURU_POLL_INTERVAL_SECS", "0.1")
+    monkeypatch.setenv("FURU_CODE", "live")
     with furu_core.use_settings(
-        path=store, poll_interval_secs=0.1, max_wait_secs=600.0, retry_failed=True, always_rerun=()
+        path=store,
+        code="live",
+        poll_interval_secs=0.1,
+        max_wait_secs=600.0,
+        retry_failed=True,
+        always_rerun=(),
     ):
         yield store
     for process in processes_of(store):  # of a test that failed, or was interrupted

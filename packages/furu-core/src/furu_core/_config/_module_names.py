@@ -7,15 +7,20 @@ second depends on `sys.path`.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from furu_core._config._class_homes import MAIN, ClassHome, is_script, nameless
 from furu_core.errors import FuruImportNameError
+
+SNAPSHOTS: Final = "/code/snapshots"  # the folder, in a store, of snapshots of projects
+# A folder of a snapshot that stands for a project, above which there is nothing of the project.
+_TREE: Final = re.compile(rf".*{SNAPSHOTS}/[0-9a-f]{{32}}/[^/]+")
 
 _files: dict[str, str] = {}  # identity of a module -> its file
 
@@ -87,7 +92,7 @@ def file_identity(file: str) -> tuple[str, tuple[str, ...], str]:
     The name of a file in a regular package begins at the topmost package; of an installed file
     below ``site-packages``; of any other below the project, that is the nearest parent folder with
     a ``pyproject.toml``, else with a ``.git``, leaving out a leading ``src``. Without a project it
-    is the file's own name.
+    is the file's own name. In a snapshot of the project, a module has the name that it has there.
     """
     folder, base = os.path.split(os.path.abspath(file))
     stem = os.path.splitext(base)[0]
@@ -136,7 +141,9 @@ def _below_root(folder: str, parts: list[str]) -> tuple[list[str], str]:
 
 def _climb(folder: str) -> list[str]:
     folders = [folder]
-    while (parent := os.path.dirname(folder)) != folder:
+    tree = _TREE.match(folder)
+    top = "" if tree is None else tree[0]
+    while folder != top and (parent := os.path.dirname(folder)) != folder:
         folders.append(parent)
         folder = parent
     return folders

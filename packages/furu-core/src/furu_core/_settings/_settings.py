@@ -35,6 +35,8 @@ _STORE: Final = "furu-data"
 _REMOVED: Final = Path("(the working directory, which was removed)")
 TRUST_ALL: Final = "all"
 TRUST_OWN: Final = "own"
+LIVE: Final = "live"
+_CODES: Final = ("snapshot", LIVE)
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # The prefix of furu's own variables for child processes, which carry the execution context.
@@ -67,6 +69,11 @@ class Settings:
         durable: whether files are synced to the disk before they are published.
         trust_pickles: whose files that run code when loaded are loaded: ``all``; ``own``; or names
             of users, beside whom one's own are loaded always.
+        code: what jobs of a scheduler import of the project: a ``snapshot`` of it, made when they are
+            submitted; or ``live``, what is there when they import it.
+        snapshot_also: patterns of the names of files that a snapshot has copies of, besides ``*.py``.
+        snapshot_limit: size in bytes above which a snapshot has links to files in place of copies; a
+            file may have a hundredth of it.
         extra: variables that installed backends own, by their full name.
 
     Example:
@@ -89,6 +96,9 @@ class Settings:
     trash_days: float = 7.0
     durable: bool = False
     trust_pickles: frozenset[str] = frozenset({TRUST_ALL})
+    code: str = "snapshot"
+    snapshot_also: frozenset[str] = frozenset({"*.cfg", "*.ini", "*.toml", "*.yaml", "*.yml"})
+    snapshot_limit: int = 100 << 20
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
 
 
@@ -205,6 +215,13 @@ def _level(raw: Any, _base: Path) -> str:
     return level
 
 
+def _code(raw: Any, _base: Path) -> str:
+    code = str(raw).strip().lower()
+    if code not in _CODES:
+        raise ValueError
+    return code
+
+
 # How each setting is read, and what it expects; a parser raises ValueError or TypeError otherwise.
 _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "path": (_path, "a folder"),
@@ -221,6 +238,9 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "trash_days": (_days, "a number of days, or 0 to remove at once"),
     "durable": (_flag, "1 or 0"),
     "trust_pickles": (_trust, "all, own, or names of users separated by commas"),
+    "code": (_code, "snapshot or live"),
+    "snapshot_also": (_names, "patterns of file names separated by commas"),
+    "snapshot_limit": (_count, "a number of bytes"),
 }
 
 _current: Settings | None = None

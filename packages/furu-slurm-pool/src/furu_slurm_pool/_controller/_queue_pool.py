@@ -47,6 +47,7 @@ class QueuePool:
         settings: the settings of the run.
         nodes: the nodes to be computed, as far as they are known.
         recovered: tasks and reports that earlier controllers left.
+        code: the digest of the snapshot whose code is to compute nodes; empty for none.
         waker: wakes `wait`; closed at the end.
 
     Attributes:
@@ -63,6 +64,7 @@ class QueuePool:
         *,
         nodes: Iterable[PlanNode],
         recovered: Recovered,
+        code: str,
         waker: Waker,
     ) -> None:
         self.on_stop: Callable[[], None] = lambda: None
@@ -72,6 +74,7 @@ class QueuePool:
         self._recovered = recovered
         self._queue = TaskQueue(
             *(term.run_folder, term.number, nodes),
+            code=code,
             heard=recovered.files,
             lease_secs=settings.lease_secs,
         )

@@ -10,12 +10,12 @@ from furu_core import use_settings
 from furu_core.executors import EventLog, RunState, Waker
 from furu_plan import DependencyPlan, Frontier, Spent, Status, build_plan
 from furu_plan.runs import ControlledRun, Controller, Wish, choose_display
-from furu_slurm import check_spec_keys, write_job_environment
+from furu_slurm import check_spec_keys
 from furu_slurm_pool._controller._fleet import Fleet
 from furu_slurm_pool._controller._queue_pool import QueuePool
 from furu_slurm_pool._controller._recovery import Recovered, RecoveryReader, recover
 from furu_slurm_pool._controller._retries import StoredLedger, spent_before
-from furu_slurm_pool._controller._start import ClaimedRun
+from furu_slurm_pool._controller._start import ClaimedRun, write_environment
 from furu_slurm_pool._queue._run_folder import make_folders, withdraw_orders
 
 
@@ -98,7 +98,7 @@ def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
     make_folders(run_folder)
     withdraw_orders(run_folder)
     with use_settings(retry_failed=settings.retry_failed):
-        write_job_environment(folder)
+        code = write_environment(folder)
     waker = Waker()
     fleet = Fleet(run_folder, term.number, request, settings.lease_secs, waker.wake)
     recovered, spent = Recovered(), dict[str, Spent]()
@@ -113,6 +113,7 @@ def _controlled(claimed: ClaimedRun) -> SlurmPoolRun:
         *(term, fleet, request, settings),
         nodes=plan.with_status(Status.TODO),
         recovered=recovered,
+        code=code,
         waker=waker,
     )
     ledger = StoredLedger(term, pool.task_of, settings, keep_going=request.keep_going, spent=spent)

@@ -7,13 +7,15 @@ submits a job that does, whose code is in `_job`.
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 import furu_core
-from furu_core.errors import FuruExecutorError
+from furu_core.errors import FuruExecutorError, FuruStoreError
 from furu_core.executors import (
     Roots,
     RunState,
@@ -29,6 +31,7 @@ from furu_slurm import (
     SlurmSpec,
     at_home,
     check_spec_keys,
+    code_of_run,
     new_token,
     restore_job_environment,
     this_job,
@@ -48,6 +51,8 @@ from furu_slurm_pool._controller._terms import Leader, Term, current_leader, tak
 from furu_slurm_pool._queue._run_folder import make_folders, unwritable
 from furu_slurm_pool._worker import EXECUTOR
 from furu_slurm_pool.errors import FuruRunAlive
+
+_log = logging.getLogger("furu.pool")
 
 CONTROL: Final = "furu_slurm_pool._controller._job:control_as_job"
 CONTROLLER_KEY: Final = "controller"
@@ -227,7 +232,7 @@ def submit_controller(claimed: ClaimedRun) -> None:
     spec = controller_spec(request)
     cluster = request.scheduler()
     with claimed.term.given_up_on_error():
-        write_job_environment(folder)
+        write_environment(folder)
         (job_id,) = cluster.submit(
             spec=spec,
             token=new_token(),
@@ -243,6 +248,39 @@ def submit_controller(claimed: ClaimedRun) -> None:
         take_over(str(folder), claimed.term.number, submission, for_job=True)
     except OSError as error:
         raise unwritable(str(folder), error) from error
+
+
+def write_environment(folder: Path) -> str:
+    """Write down what the workers of a run need of this process, for those that start from now on.
+
+    Of a run that is gone on with, earlier workers have the code that was there when they began: they end what
+    they have, and take no more.
+
+    Returns:
+        The digest of the snapshot that they import from; empty where they import the project as it is.
+
+    Raises:
+        FuruStoreError, FuruUsageError: as `write_job_environment`.
+    """
+    before: str | None = None
+    with suppress(
+        FileNotFoundError, FuruStoreError
+    ):  # it is a new run, or what it had is of no use
+        before = _digest_of_code(folder)
+    write_job_environment(folder)
+    now = _digest_of_code(folder)
+    if before is not None and now != before:
+        _log.warning(
+            "run %s goes on with the code that is there now (%s); workers that began with earlier code (%s) end "
+            "after what they have",
+            *(folder.name, now[:12] or "live", before[:12] or "live"),
+        )
+    return now
+
+
+def _digest_of_code(folder: Path) -> str:
+    snapshot = code_of_run(folder)
+    return "" if snapshot is None else snapshot.digest
 
 
 def controller_spec(request: Request) -> SlurmSpec:

@@ -71,6 +71,7 @@ class TaskQueue:
         run_folder: the run's folder.
         term: the number of this controller's term, part of the names of the files that it writes.
         nodes: written to the first graph file, before any worker reads it.
+        code: the digest of the snapshot whose code is to compute nodes; empty for none.
         heard: report files that need not be read again.
         lease_secs: how many seconds a task may be neither waiting nor claimed.
 
@@ -84,12 +85,14 @@ class TaskQueue:
         term: int,
         nodes: Iterable[PlanNode],
         *,
+        code: str,
         heard: Sequence[str],
         lease_secs: float,
     ) -> None:
         self.open: dict[str, OpenTask] = {}
         self._run_folder = run_folder
         self._term = term
+        self._code = code
         self._lease_secs = lease_secs
         self._nodes: dict[str, _NodeRecord] = {}
         self._queues: dict[str, QueueFolder] = {}
@@ -147,7 +150,8 @@ class TaskQueue:
         record.attempts += not again
         record.last_task = name
         queued = QueuedTask(
-            task.node.hash, record.graph, record.offset, task.node.rerun, record.attempts
+            *(task.node.hash, record.graph, record.offset, task.node.rerun, record.attempts),
+            code=self._code,
         )
         return OpenTask(task, name, queue, queued, time.monotonic())
 

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import attrs
 
 from furu_core.executors import (
+    OMIT_EMPTY,
     OWNER_WRITES,
     RecordFormat,
     list_folder,
@@ -44,6 +45,8 @@ class QueuedTask:
         offset: of the node in that file.
         rerun: whether the node is computed although it has an artifact.
         attempt: counts the node's attempts in this run from 1.
+        code: the digest of the snapshot whose code is to compute it; empty where workers import the
+            project as it is.
     """
 
     hash: str
@@ -51,6 +54,7 @@ class QueuedTask:
     offset: int
     rerun: bool = False
     attempt: int = 1
+    code: str = attrs.field(default="", metadata=OMIT_EMPTY)
 
 
 TASK: Final = RecordFormat(QueuedTask, "a task of the run", version=1)
