@@ -41,7 +41,7 @@ from furu_core._config._module_names import SNAPSHOTS, import_roots
 from furu_core._settings import _settings
 from furu_core._settings._settings import LIVE
 from furu_core._trust import is_trusted_user
-from furu_core.errors import FuruUsageError
+from furu_core.errors import FuruStoreError, FuruUsageError
 
 _log = logging.getLogger("furu.code")
 
@@ -86,8 +86,15 @@ def take_snapshot(roots: Iterable[str] | None = None) -> CodeSnapshot | None:
     if not places.roots and not places.packages:
         return None
     store = str(_settings.settings().path)
-    with _files.store_errors(store + SNAPSHOTS, doing="put a snapshot of the code into"):
+    try:
         return _Taking(places, store).take()
+    except OSError as error:
+        told = _files.store_error(error, store, doing="put a snapshot of the code into")
+        raise FuruStoreError(
+            told.message,
+            path=told.path,
+            hint=f"{told.hint}; or let jobs import what is there when they start: FURU_CODE=live",
+        ) from error
 
 
 @attrs.define(eq=False)
