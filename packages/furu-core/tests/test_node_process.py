@@ -14,7 +14,7 @@ import pytest
 from exiting_nodes import SaysGoodbye
 
 import furu_core
-from furu_core import NodeState
+from furu_core import NodeState, use_settings
 from furu_core._processes import _node_process
 from furu_core.errors import FuruPlatformError
 from furu_core.executors import FailureKind
@@ -237,7 +237,7 @@ def test_processes_of_several_threads_print_what_belongs_to_no_node_each_to_its_
             assert isinstance(answer, NodeResult)
             return answer.outcome
 
-    with ThreadPoolExecutor(2) as pool:
+    with use_settings(log_level="DEBUG"), ThreadPoolExecutor(2) as pool:
         assert list(pool.map(compute, range(2))) == [Outcome.COMPUTED] * 2
     for x in range(2):
         assert short_name(Value(x=x)) in (tmp_path / f"{x}.log").read_text()

@@ -156,20 +156,40 @@ class _OwnFile:
         self._fd = -1
         self._is: os.stat_result | None = None
 
-    def descriptor(self) -> int:
-        """A descriptor of it.
+    def write(self, data: bytes) -> None:
+        """Write to it.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: it cannot be opened or written.
         """
         # A node's code may have closed it, and the number may be that of another file by now.
         if self._is is not None:
             with suppress(OSError):
                 if os.path.samestat(self._is, os.fstat(self._fd)):
-                    return self._fd
+                    os.write(self._fd, data)
+                    return
+        self._open()
+        os.write(self._fd, data)
+
+    def read(self, begins: bytes) -> bytes:
+        """What it says now.
+
+        Args:
+            begins: how it begins, by which it is told from any other file.
+
+        Raises:
+            OSError: it cannot be opened or read.
+        """
+        if self._is is not None:
+            with suppress(OSError):
+                if (found := os.pread(self._fd, _STATUS_BYTES, 0)).startswith(begins):
+                    return found
+        self._open()
+        return os.pread(self._fd, _STATUS_BYTES, 0)
+
+    def _open(self) -> None:
         self._fd = os.open(self._path, self._flags)
         self._is = os.fstat(self._fd)
-        return self._fd
 
     def forget(self) -> None:
         """Open it anew at the next call: in a forked child it is still the parent's."""
@@ -184,37 +204,43 @@ _clear_refs: Final = _OwnFile("/proc/self/clear_refs", os.O_WRONLY)
 _status: Final = _OwnFile("/proc/self/status", os.O_RDONLY)
 
 # `getrusage` tells the peak since it was reset, or that which the parent had when it started this
-# process, whichever is more. Above this number it is known to be the first.
-_exact_above = sys.maxsize
+# process, whichever is more. From the first number on it is known to be the first; the second is the
+# parent's, where that is known to be more.
+_exact_from = sys.maxsize
+_inherited: int | None = None
 
 
 def _reset_peak() -> bool:
     """Let the system measure this process's peak anew; whether it can."""
     try:
-        os.write(_clear_refs.descriptor(), b"5")
+        _clear_refs.write(b"5")
     except OSError:
         return False
     return True
 
 
 def _peak_since_reset() -> int | None:
-    global _exact_above
-    peak = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
-    if peak >= _exact_above:
-        return peak
+    global _exact_from, _inherited
+    told = _inherited
+    if told is None:
+        told = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
+        if told >= _exact_from:
+            return told
     try:
-        status = os.pread(_status.descriptor(), _STATUS_BYTES, 0)
-        found = int(status[status.index(b"\nVmHWM:") + 7 :].split(None, 1)[0])
+        status = _status.read(b"Name:")
+        found = 1024 * int(status[status.index(b"\nVmHWM:") + 7 :].split(None, 1)[0])
     except (OSError, ValueError):
         return None
-    if found * 1024 >= peak:
-        _exact_above = peak
-    return found * 1024
+    if found >= told:
+        _exact_from, _inherited = told, None
+    else:
+        _inherited = told
+    return found
 
 
 def _after_fork() -> None:
-    global _exact_above
-    _exact_above = sys.maxsize
+    global _exact_from, _inherited
+    _exact_from, _inherited = sys.maxsize, None
     _clear_refs.forget()
     _status.forget()
 

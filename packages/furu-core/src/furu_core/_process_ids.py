@@ -35,22 +35,35 @@ class ProcessId:
         return f"process {self.pid} on {self.host}"
 
 
+_pid = os.getpid()
 _this: ProcessId | None = None
+
+
+def this_pid() -> int:
+    """The pid of the calling process, without asking the system, which takes a system call."""
+    return _pid
 
 
 def this_process() -> ProcessId:
     """The identity of the calling process."""
     global _this
-    pid = os.getpid()
-    if _this is None or _this.pid != pid:  # after a fork, `_this` is still the parent's
+    if _this is None:
         _this = ProcessId(
             host=os.uname().nodename,
             boot=_boot_id(),
             pid_namespace=_pid_namespace(),
-            pid=pid,
-            start=(_own_start_time(pid) if _HAS_PROC else _start_time(pid)) or "",
+            pid=_pid,
+            start=(_own_start_time(_pid) if _HAS_PROC else _start_time(_pid)) or "",
         )
     return _this
+
+
+def _after_fork() -> None:
+    global _pid, _this
+    _pid, _this = os.getpid(), None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def process_with_pid(pid: int) -> ProcessId | None:

@@ -24,6 +24,7 @@ import attrs
 from furu_core._config._objects import short_name
 from furu_core._context import _child_logging
 from furu_core._costs import NodeTimer
+from furu_core._process_ids import this_pid
 from furu_core._settings import _settings
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def active(node_hash: str) -> Active | None:
 def is_waiting_for_itself(node_hash: str) -> bool:
     """Whether the calling code runs in the node's own code, directly or through other nodes."""
     running = _active.get(node_hash)
-    return node_hash in exec_context().chain or (running is not None and running.pid != os.getpid())
+    return node_hash in exec_context().chain or (running is not None and running.pid != this_pid())
 
 
 def note_used(node_hash: str, digest: str) -> None:
@@ -238,7 +239,7 @@ def note_used(node_hash: str, digest: str) -> None:
     running = _active.get(exec_context().hash)
     if running is None:
         return
-    if running.pid == os.getpid():
+    if running.pid == this_pid():
         running.used[node_hash] = digest
         return
     # A child of the node's code: its parent reads this when the code has ended.
@@ -253,7 +254,7 @@ def note_beside(running: Active, kind: str) -> None:
         running: the attempt in which the code runs.
         kind: the kind of the folder.
     """
-    if running.pid == os.getpid():
+    if running.pid == this_pid():
         running.kinds_beside.add(kind)
         return
     # A child of the node's code: that the file is there tells its parent to look.
@@ -276,7 +277,7 @@ def own_timer() -> NodeTimer | None:
 
 def _timer_here(node_hash: str) -> NodeTimer | None:
     running = _active.get(node_hash)
-    return None if running is None or running.pid != os.getpid() else running.timer
+    return None if running is None or running.pid != this_pid() else running.timer
 
 
 def runs_here(attempt: str) -> bool:
@@ -291,7 +292,7 @@ def computes_alone() -> bool:
 
 def is_child_of_node() -> bool:
     """Whether a node's code, in another process, started this process."""
-    return any(running.pid != os.getpid() for running in list(_active.values()))
+    return any(running.pid != this_pid() for running in list(_active.values()))
 
 
 @contextmanager
@@ -322,7 +323,7 @@ def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
     began = None if around is None else around.begin_nested()
     with _mutex:
         alone = computes_alone()
-        running = Active(folder, os.getpid(), NodeTimer(alone=alone))
+        running = Active(folder, this_pid(), NodeTimer(alone=alone))
         _active[obj.furu_hash] = running
         _export_active()
     try:

@@ -82,6 +82,7 @@ class NodeLog:
 
     def __enter__(self) -> Self:
         self._fd = self._spool.fd
+        self._spool.clean = False
         with _lock:
             self._fit_in()
             self._take_streams()

@@ -33,6 +33,7 @@ class Spool:
         name: its path below the store.
         path: its whole path.
         fd: a descriptor of it.
+        clean: whether there was nothing in it when the last node ended.
     """
 
     def __init__(self, store: str) -> None:
@@ -46,6 +47,7 @@ class Spool:
         self.fd = _console.above_standard(fd)
         self._is = os.fstat(self.fd)
         self._seen = time.monotonic()
+        self.clean = True
 
     @property
     def usable(self) -> bool:
@@ -72,6 +74,7 @@ class Spool:
         Raises:
             OSError: the node's code closed the descriptor, which may be that of another file now.
         """
+        self.clean = False
         try:
             found = os.fstat(self.fd)
         except OSError as error:
@@ -80,7 +83,8 @@ class Spool:
             return False  # a network filesystem is away
         if not os.path.samestat(found, self._is):
             raise OSError(errno.EBADF, "the code of the node closed the descriptor", self.path)
-        return not found.st_size
+        self.clean = not found.st_size
+        return self.clean
 
     def keep_as(self, log: str) -> None:
         """Make what was printed the log of the node, if there is anything; forget it here.
@@ -93,11 +97,13 @@ class Spool:
         """
         size = os.fstat(self.fd).st_size
         if not size:
+            self.clean = True
             return
         if size <= _COPIED_BYTES and not _process_ids.may_have_children():
             with suppress(OSError):  # a full disk; renaming needs no room
                 write_file(log, os.pread(self.fd, size, 0))
                 os.ftruncate(self.fd, 0)
+                self.clean = True
                 return
         os.rename(self.path, log)
         self.close()
@@ -150,10 +156,9 @@ def give_back(name: str) -> None:
     store, spool = _taken.pop(name, ("", None))
     if spool is None or not spool.usable:
         return
-    with suppress(OSError):
-        if spool.is_in_place() and not os.fstat(spool.fd).st_size:
-            _free[store].append(spool)
-            return
+    if spool.clean and spool.is_in_place():
+        _free[store].append(spool)
+        return
     spool.close()
 
 

@@ -30,6 +30,7 @@ from furu_core._compute import _process_state
 from furu_core._forms._graph_file import GraphReader
 from furu_core._forms._pack import Unpacker
 from furu_core._output import _capture
+from furu_core._process_ids import this_pid
 from furu_core._processes._messages import (
     Decoder,
     ExitCode,
@@ -106,7 +107,7 @@ def serve_forked(
         channel.listen()
         server.serve(idle_secs)
     finally:
-        if os.getpid() == server.pid:
+        if this_pid() == server.pid:
             atexit._run_exitfuncs()  # noqa: SLF001 - a forked process leaves past the interpreter's end
         with suppress(OSError, ValueError, AttributeError):
             sys.stdout.flush()
@@ -252,7 +253,7 @@ class _Server:
     """
 
     def __init__(self, connection: _Connection, *, graph: GraphReader | None, in_job: bool) -> None:
-        self.pid = os.getpid()
+        self.pid = this_pid()
         self._connection = connection
         self._graph = graph
         self._in_job = in_job
@@ -292,7 +293,7 @@ class _Server:
                 _capture.let_go()  # what is printed now belongs to no node
             _capture.keep_between_nodes()
             answer = self._attempt(entry)
-            if os.getpid() != self.pid:
+            if this_pid() != self.pid:
                 os._exit(ExitCode.FORKED)  # a child that the node's code forked returned from it
             self._connection.current = None  # an interrupt after the answer is not for this order
             self._unreadable = isinstance(answer, Unreadable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def run_node(
         claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
         if isinstance(claimed, Attempt):
             attempt = claimed.record.number
-            _logging.event("get", short_name(obj), "missing", "create")
+            # The run's events tell it, so a line for each brief node would tell it twice.
+            _logging.event("get", short_name(obj), "missing", "create", logging.DEBUG)
             published = _compute.compute(obj, claimed, rerun=rerun, ending=ending)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
