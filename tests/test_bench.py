@@ -30,6 +30,12 @@ import attrs
 from bench import bench_store
 print(json.dumps([attrs.asdict(row) for row in bench_store.rows(30)]))
 """
+SNAPSHOT = """
+import json
+import attrs
+from bench import bench_snapshot
+print(json.dumps([attrs.asdict(row) for row in bench_snapshot.rows(60, 0.0)]))
+"""
 BARE = """
 import json, os, sys
 from bench.files import load_node, make_node
@@ -75,6 +81,12 @@ def test_the_store_of_many_results_has_its_rows_in_a_small_size(tmp_path: Path) 
         "furu rm --undo",
     ]
     assert rows[0]["measured"] * 30 == 60 + 3  # two for each, and three folders that all share
+
+
+def test_snapshots_have_their_rows_in_a_small_size(tmp_path: Path) -> None:
+    rows = run(SNAPSHOT, tmp_path)
+    kinds = [row["name"].rpartition(", ")[2] for row in rows]
+    assert kinds == ["the first", "unchanged", "one edited"]
 
 
 def test_bare_references_write_what_furu_and_they_themselves_can_read(tmp_path: Path) -> None:

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from furu_core._output._console import console as console
     from furu_core._output._logging import console_through as console_through
     from furu_core._plugins import InstalledPlugin as InstalledPlugin
-    from furu_core._record_format import OMIT_EMPTY as OMIT_EMPTY
     from furu_core._record_format import RecordFormat as RecordFormat
     from furu_core._text import count as count
     from furu_core._text import did_you_mean as did_you_mean
@@ -91,7 +90,7 @@ else:
             "._output._console": "console",
             "._output._logging": "console_through",
             "._plugins": "InstalledPlugin",
-            "._record_format": "OMIT_EMPTY RecordFormat",
+            "._record_format": "RecordFormat",
             "._trust": "OWNER_WRITES read_trusted",
             "._waker": "Waker",
             "._text": "count did_you_mean duration nearest size",

@@ -24,6 +24,7 @@ from furu_core.errors import FuruStoreError
 
 FILE: Final = "snapshot.json"
 _PATH: Final = "PYTHONPATH"
+_ROOM: Final = __name__.rpartition(".")[0]
 
 
 @attrs.frozen
@@ -107,7 +108,9 @@ def enter_snapshot(snapshot: CodeSnapshot) -> None:
     _entered = snapshot
     finder = _SnapshotFinder(snapshot)
     sys.path[:] = finder.search(sys.path)
-    sys.meta_path.insert(0, finder)
+    # Behind a finder of furu's own that observes what the others find.
+    behind = [type(one).__module__.startswith(_ROOM) for one in sys.meta_path[:1]]
+    sys.meta_path.insert(sum(behind), finder)
     if os.environ.get(_PATH):
         before = os.environ[_PATH].split(os.pathsep)
         os.environ[_PATH] = os.pathsep.join(finder.search([entry for entry in before if entry]))

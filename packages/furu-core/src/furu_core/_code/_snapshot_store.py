@@ -52,6 +52,7 @@ _SHOWN: Final = 5
 _YOUNG_SECS: Final = 3.0  # a file that was changed so lately may change again at the same time
 _LEFT_SECS: Final = 86400.0  # what a killed process left is removed after so long
 _COPY_MODE: Final = 0o444  # a job that would change a copy would change it for all others
+_FOLDER_MODE: Final = 0o755  # nobody else may put code into it
 _TEMPORARY: Final = ".new-"
 _LAST: Final = ".last-"
 
@@ -275,7 +276,7 @@ class _Taking:
     ) -> None:
         self._remove_leftovers()
         temporary = f"{self._folder}/{_TEMPORARY}{snapshot.digest}-{os.urandom(4).hex()}"
-        os.mkdir(temporary)
+        os.mkdir(temporary, _FOLDER_MODE)
         try:
             for tree in trees:
                 self._copy(
@@ -300,7 +301,7 @@ class _Taking:
     def _copy(self, tree: Tree, place: str, known: _Known, digests: Mapping[str, str]) -> None:
         before = f"{self._folder}/{known.snapshot}/{known.tree}" if known.snapshot else ""
         for path in tree.folders:
-            os.mkdir(os.path.join(place, path) if path else place)
+            os.mkdir(os.path.join(place, path) if path else place, _FOLDER_MODE)
         for path, digest in digests.items():
             target = f"{place}/{path}"
             old = known.files.get(path)

@@ -22,7 +22,6 @@ from urllib.parse import quote
 import attrs
 
 from furu_core.executors import (
-    OMIT_EMPTY,
     OWNER_WRITES,
     RecordFormat,
     list_folder,
@@ -54,7 +53,7 @@ class QueuedTask:
     offset: int
     rerun: bool = False
     attempt: int = 1
-    code: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    code: str = ""
 
 
 TASK: Final = RecordFormat(QueuedTask, "a task of the run", version=1)
