@@ -41,6 +41,7 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
         always_rerun=frozenset(),
         log_level="INFO",
         durable=False,
+        code="snapshot",
     )
 
 
@@ -77,6 +78,9 @@ def test_without_a_pyproject_the_store_is_at_the_git_root_else_here(tmp_path: Pa
         ("FURU_ALWAYS_RERUN", "", "always_rerun", frozenset()),
         ("FURU_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("FURU_DURABLE", "1", "durable", True),
+        ("FURU_CODE", "Live", "code", "live"),
+        ("FURU_SNAPSHOT_ALSO", "*.yaml, *.stan", "snapshot_also", {"*.yaml", "*.stan"}),
+        ("FURU_SNAPSHOT_LIMIT", "1000", "snapshot_limit", 1000),
     ],
 )
 def test_each_variable_sets_its_field(
@@ -96,6 +100,7 @@ def test_each_variable_sets_its_field(
         ("FURU_LEASE_SECS", "inf", "above 0"),
         ("FURU_MAX_WAIT_SECS", "-3", "or none for no limit"),
         ("FURU_LOG_LEVEL", "loud", "DEBUG"),
+        ("FURU_CODE", "frozen", "snapshot or live"),
         ("FURU_PATH", "", "a folder"),
     ],
 )

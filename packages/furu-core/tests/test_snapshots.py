@@ -442,7 +442,7 @@ def test_data_and_built_extensions_are_reached_through_links_to_the_project(
 
 
 def test_folders_without_code_of_the_project_are_one_link_each(
-    tmp_path: Path, snapshots: Path
+    tmp_path: Path, snapshots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     files = {
@@ -453,6 +453,11 @@ def test_folders_without_code_of_the_project_are_one_link_each(
         "env/pyvenv.cfg": "",
         "env/lib/module.py": "",
         "node_modules/gyp.py": "",
+        "old-store/furu.json": "",
+        "old-store/module.py": "",
+        "six.py": "",
+        "six-1.16.dist-info/RECORD": "six.py,,\ntoml/__init__.py,,\n",
+        "toml/__init__.py": "",
         ".hidden/module.py": "",
         "conf/lr.yaml": "",
         "lib/deep/module.py": "",
@@ -463,6 +468,7 @@ def test_folders_without_code_of_the_project_are_one_link_each(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
     tree = Path(snapshot_of(tmp_path).trees[str(tmp_path)])
     inside = {str(path.relative_to(tree)): path for path in tree.rglob("*")}
     links = {name for name, path in inside.items() if path.is_symlink()}
@@ -473,7 +479,7 @@ def test_folders_without_code_of_the_project_are_one_link_each(
     }
     assert links == {
         *("outputs", "env", "node_modules", ".hidden", "conf", ".gitignore"),
-        *("lib/data", "furu-store"),
+        *("lib/data", "furu-store", "old-store", "six.py", "six-1.16.dist-info", "toml"),
     }
 
 

@@ -29,7 +29,8 @@ MOST_ENTRIES: Final = 100_000  # of a project, to be looked at
 _MOST_LINKS: Final = 20_000
 _GIT_SECS: Final = 10.0
 _NO_CODE: Final = frozenset({"__pycache__", "node_modules"})
-_ENVIRONMENT: Final = frozenset({"pyvenv.cfg", "conda-meta"})
+_MARKS: Final = ("pyvenv.cfg", "conda-meta", "furu.json")  # of virtual environments, and of stores
+_ANY: Final = "_any_module.py"
 
 
 @attrs.frozen
@@ -89,7 +90,7 @@ def project_places(roots: Iterable[str]) -> Places:
 
 
 def _is_own(folder: str) -> bool:
-    file = os.path.join(folder, "_any_module.py")
+    file = os.path.join(folder, _ANY)
     return is_of_project(file) and not is_furus(file)
 
 
@@ -104,7 +105,7 @@ def _editable_installs() -> Iterator[tuple[str, str]]:
                     for one in [path] if isinstance(path, str | os.PathLike) else path:
                         yield str(name), _folder_of(os.path.abspath(one))
     for entry in sys.path:
-        if os.path.isabs(entry) and is_installed(os.path.join(entry, "_any_module.py")):
+        if os.path.isabs(entry) and is_installed(os.path.join(entry, _ANY)):
             for name, path in _links_in(entry):
                 yield name, path
     for name, module in list(sys.modules.items()):
@@ -327,6 +328,9 @@ class _TreeWalk:
         return inside
 
     def _add_file(self, folder: _Folder, entry: os.DirEntry[str]) -> None:
+        if entry.name.endswith(".py") and is_installed(entry.path):
+            folder.left.append(entry.name)
+            return
         try:
             folder.stats[entry.name] = entry.stat()
         except OSError:
@@ -343,7 +347,7 @@ class _TreeWalk:
                 return
             if entry.is_dir():
                 target = os.path.realpath(entry.path)
-                if _has_python(target) and not is_installed(os.path.join(target, "_any_module.py")):
+                if _has_python(target) and not is_installed(os.path.join(target, _ANY)):
                     folder.linked[entry.name] = target
                     folder.become_real()
                     return
@@ -354,7 +358,9 @@ class _TreeWalk:
     def _has_no_code(self, name: str, full: str) -> bool:
         if name.startswith(".") or name in _NO_CODE or full == self._store:
             return True
-        return any(os.path.exists(os.path.join(full, mark)) for mark in _ENVIRONMENT)
+        if any(os.path.exists(os.path.join(full, mark)) for mark in _MARKS):
+            return True
+        return not _is_own(full)
 
     def _tree(self) -> Tree:
         tree = Tree(self._live)
