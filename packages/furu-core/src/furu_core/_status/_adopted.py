@@ -76,6 +76,8 @@ def _new_fields(adoption: Adoption, cls: type | None, fields: Mapping[str, Any])
                 f"{adoption.new} has no field {new!r}: --map {key}=NEW says what it is called there, "
                 f"--drop {key}=VALUE that it is gone"
             )
+        if new in found:
+            raise NotMade(f"two of its fields would be {new!r}, of which {key} is one")
         found[new] = value
     return found | {key: loads(text) for key, text in adoption.set.items()}
 

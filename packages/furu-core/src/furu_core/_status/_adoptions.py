@@ -456,9 +456,13 @@ def _take_back(alias: Alias, adoption: Adoption, done: Done) -> None:
 def _remove_attempts(paths: NodePaths) -> None:
     """Remove what a process left behind that was killed while it made an alias."""
     newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.settings().lease_secs)
-    if newest is None or newest.alive or newest.record is None:
+    if newest is None or newest.alive:
         return
-    if newest.record.executor == EXECUTOR and not _liveness.may_wake(newest.record):
+    record = newest.record
+    # Its own attempts, those that removing an alias claims, which are of no config, and those that were
+    # killed before they had a record.
+    ours = record is None or record.executor == EXECUTOR or not record.class_name
+    if ours and not (record and _liveness.may_wake(record)):
         _publishing.remove_all(paths)
 
 
