@@ -174,7 +174,8 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     yield from _alias_lines(f"{count(len(own), 'result')} to be found under a second name", own)
     if depends:
         classes = ", ".join(f"{many} of {name}" for name, many in sorted(depends.items()))
-        yield f"{count(depends.total(), 'result')} that depend on them come along: {classes}"
+        verbs = "depends on them comes" if depends.total() == 1 else "depend on them come"
+        yield f"{count(depends.total(), 'result')} that {verbs} along: {classes}"
     if plan.made:
         yield f"{count(len(plan.made), 'result')} done before"
     if plan.there:
