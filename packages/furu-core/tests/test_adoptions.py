@@ -25,7 +25,7 @@ from furu_testing import AT_END, Host, KillAtEvent
 
 pytestmark = pytest.mark.timeout(600)
 NODES = Path(__file__).parent / "nodes"
-EVENTS_APART = 1 if os.environ.get("TEST_THOROUGH") else 9
+EVENTS_APART = 1 if os.environ.get("TEST_THOROUGH") else 17
 VALUES = [0.0, 0.25, 0.5, 0.25, 0.25]
 
 

@@ -141,13 +141,11 @@ def from_dict(record: Mapping[str, Any]) -> Any:
                 f"the record refers to {key}, which it does not hold",
                 hint="the record is incomplete",
             )
-        node, missing = nodes[key], list[str]()
-        try:  # the class first: values in fields may be of classes that its module imports
-            cls = resolve(node["class"], node.get("import"))
-            fields = read_fields(node, built, missing)
-        except FuruImportNameError:
-            cls = None
-            fields = read_fields(node, built, missing)
+        node = nodes[key]
+        # The class first: values in fields may be of classes that its module imports.
+        cls = _class_of(node["class"], node.get("import"))
+        missing: list[str] = []
+        fields = read_fields(node, built, missing)
         if missing:
             if key in waiting:
                 raise FuruValueError(
@@ -163,6 +161,17 @@ def from_dict(record: Mapping[str, Any]) -> Any:
         )
         moved = moved or node_key(obj) != key
     return built[root]
+
+
+_adopted: set[str] = set()  # classes that were not found, and whose configs are of another one now
+
+
+def _class_of(identity: str, importable: str | None) -> type | None:
+    """The class of a name, or None where it is not found; then `_made` knows more."""
+    if identity not in _adopted:
+        with suppress(FuruImportNameError):
+            return resolve(identity, importable)
+    return None
 
 
 def _made(
@@ -182,13 +191,26 @@ def _made(
         expected: as for `build`.
     """
     try:
-        return build(cls or resolve(identity, importable), fields, expected)
+        if cls is None and identity not in _adopted:
+            cls = resolve(identity, importable)
+        if cls is not None:
+            return build(cls, fields, expected)
     except (FuruImportNameError, FuruValueError):
-        for adopter in adopters:
-            found = adopter(identity, fields)
-            if found is not None:
-                return build(*found)
-        raise
+        obj = _made_otherwise(identity, fields)
+        if obj is None:
+            raise
+        if cls is None:
+            _adopted.add(identity)  # looking for a class that is gone takes long
+        return obj
+    return _made_otherwise(identity, fields) or build(resolve(identity, importable), fields)
+
+
+def _made_otherwise(identity: str, fields: Mapping[str, Any]) -> Any | None:
+    for adopter in adopters:
+        found = adopter(identity, fields)
+        if found is not None:
+            return build(*found)
+    return None
 
 
 def read_fields(
@@ -444,10 +466,7 @@ class Unpacker:
                 return self._objects[message]
             if isinstance(message[0], str):
                 identity, importable, names = message
-                cls = None
-                with suppress(FuruImportNameError):
-                    cls = resolve(identity, importable)
-                self._classes.append((cls, identity, importable, names))
+                self._classes.append((_class_of(identity, importable), identity, importable, names))
                 continue
             number, key, values = message
             cls, identity, importable, names = self._classes[number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -14,7 +15,8 @@ from furu_core._config._objects import config_class
 from furu_core._forms._pack import build, read_fields
 from furu_core._forms._values import loads
 from furu_core._status._stored_objects import NotMade, StoredConfig, StoredObjects
-from furu_core._store._adoption_records import Adoption, adoptions
+from furu_core._store import _adoption_records
+from furu_core._store._adoption_records import Adoption
 from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
 
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -38,8 +40,7 @@ def adopted(
         FuruImportNameError: that class cannot be found.
     """
     if known is None:
-        with suppress(FuruError):
-            known = adoptions()
+        known = _in_store()
     by_old = {adoption.old: adoption for adoption in known or ()}
     adoption = by_old.pop(identity, None)
     if adoption is None:
@@ -54,6 +55,21 @@ def adopted(
             fields, adoption = _new_fields(adoption, None, fields), later
             continue
         return cls, _new_fields(adoption, cls, fields)
+
+
+def _in_store() -> tuple[Adoption, ...]:
+    """The adoptions in the current store, read once for all configs of a result."""
+    global _read
+    with suppress(OSError, FuruError):
+        folder = _adoption_records.folder()
+        state = folder, os.stat(folder).st_mtime_ns
+        if _read[0] != state:
+            _read = state, tuple(_adoption_records.adoptions())
+        return _read[1]
+    return ()
+
+
+_read: tuple[tuple[str, int], tuple[Adoption, ...]] = (("", 0), ())
 
 
 def _new_fields(adoption: Adoption, cls: type | None, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +125,7 @@ class AdoptedObjects(StoredObjects):
         """What stands for a nested config of which the store has no record: its hash alone."""
         if class_name in self._old:
             return super().missing(class_name, node_hash)
-        obj: Any = object.__new__(resolve(class_name))
+        obj: Any = object.__new__(self.class_of({"class": class_name}))
         obj.__dict__["_furu_hash"] = node_hash
         return obj
 
@@ -120,7 +136,7 @@ class AdoptedObjects(StoredObjects):
         moved = any(furu_hash(self._made[ref]) != ref for _, ref in config.refs)
         if name in self._old and self._old[name] != name:
             return self._adopted(name, config)
-        cls = resolve(name, record.get("import"))
+        cls = self.class_of(record)
         fields = read_fields(record, self._made, [])
         try:
             return build(cls, fields, expected=None if moved else key)

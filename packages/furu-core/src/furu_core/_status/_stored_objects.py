@@ -18,7 +18,7 @@ from furu_core._settings import _settings
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _record_file
 from furu_core._text import count
-from furu_core.errors import FuruError, FuruValueError
+from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
 
 _REASONS: Final = 3  # that a warning names
 
@@ -48,6 +48,7 @@ class StoredObjects:
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
         self._failed: dict[str, str] = {}
+        self._lost: dict[str, FuruImportNameError] = {}
         self._inner: dict[str, Mapping[str, Any]] = {}  # configs that stand in those of others
 
     def make(self, class_name: str, node_hash: str) -> Any:
@@ -128,9 +129,24 @@ class StoredObjects:
         Raises:
             FuruError: it does not fit the classes of today.
         """
-        cls = resolve(config.record["class"], config.record.get("import"))
+        cls = self.class_of(config.record)
         fields = read_fields(config.record, self._made, [])
         return build(cls, fields, expected=key)
+
+    def class_of(self, record: Mapping[str, Any]) -> type:
+        """The class of a config; one that cannot be found is looked for once.
+
+        Raises:
+            FuruImportNameError: there is none.
+        """
+        name = record["class"]
+        if name in self._lost:
+            raise self._lost[name]
+        try:
+            return resolve(name, record.get("import"))
+        except FuruImportNameError as error:
+            self._lost[name] = error
+            raise
 
 
 def config_of(class_name: str, node_hash: str) -> dict[str, Any] | None:
