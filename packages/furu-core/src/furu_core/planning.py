@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from furu_core._attempts._outcomes import Holder as Holder
+    from furu_core._compute._relatives import note_relatives as note_relatives
     from furu_core._compute._reruns import matches_rerun as matches_rerun
     from furu_core._compute._reruns import note_rerun as note_rerun
     from furu_core._compute._user_methods import dependencies as dependencies
@@ -29,6 +30,7 @@ else:
         __name__,
         {
             "._attempts._outcomes": "Holder",
+            "._compute._relatives": "note_relatives",
             "._compute._reruns": "matches_rerun note_rerun",
             "._compute._user_methods": "dependencies spec_key",
             "._config._objects": "short_name short_name_of",

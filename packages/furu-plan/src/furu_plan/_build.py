@@ -18,6 +18,7 @@ from furu_core.planning import (
     has_validator,
     invalidate_if_bad,
     matches_rerun,
+    note_relatives,
     short_name,
     spec_key,
 )
@@ -76,6 +77,8 @@ def build_plan(
     items = named_roots(roots).items
     asked = dict.fromkeys(item.furu_hash for item in items)
     nodes = walk(items, roots=asked)
+    todo = {type(node.obj): node.obj for node in nodes.values() if node.status is Status.TODO}
+    note_relatives(todo.values())
     return DependencyPlan(roots=tuple(asked), nodes=nodes, extend=walk)
 
 

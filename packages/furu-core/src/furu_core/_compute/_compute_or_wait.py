@@ -80,6 +80,8 @@ def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, re
             case Attempt() as attempt:
                 state = "invalid" if suspect else "missing"
                 _logging.event("get", short_name(obj), state, "create")
+                if not (suspect or rerun or type(obj) in _met):
+                    _note_relatives(obj)
                 try:
                     _compute.compute(obj, attempt, rerun=rerun)
                 except FuruSuperseded as superseded:
@@ -107,6 +109,17 @@ def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, re
         if value is not MISSING:
             _logging.event("get", short_name(obj), "done", "load")
             return value
+
+
+_met: set[type] = set()  # the classes of nodes that this process has computed
+
+
+def _note_relatives(obj: ConfigObject) -> None:
+    _met.add(type(obj))
+    if not _context.exec_context().strict:
+        from furu_core._compute import _relatives  # a worker needs none
+
+        _relatives.note_relatives([obj])
 
 
 def put(obj: ConfigObject, value: object) -> None:

@@ -1,0 +1,188 @@
+"""A note where results seem to be there under another name, or with other fields, when a node is computed.
+
+A class that was renamed or moved, or whose fields changed, would be computed anew in silence. The
+note has the line that keeps the results. It is told once for each class and process, never in a
+worker, and costs 20 ms at most, once. `FURU_LOG_LEVEL=WARNING` silences it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from furu_core import _text
+from furu_core._config._class_names import known_identities, name_of
+from furu_core._config._module_names import file_with_class
+from furu_core._config._objects import config_class
+from furu_core._context import _context
+from furu_core._output import _logging
+from furu_core._settings import _settings
+from furu_core._store import _record_file
+from furu_core._store._layout import class_dir, is_hash
+
+if TYPE_CHECKING:
+    from furu_core._config._objects import ConfigObject
+
+_SECS: Final = 0.02  # of looking through the store
+_SAMPLES: Final = 4  # results of the class itself
+_NAMES: Final = 100  # of its folder that are looked at
+_CHECKED: Final = 3  # relatives of which it is found out whether they are gone
+
+_noted: set[type] = set()
+
+
+@attrs.frozen
+class _Relative:
+    """A class with results.
+
+    Attributes:
+        name: its name in hashes.
+        fields: those in the record of one result, as JSON.
+    """
+
+    name: str
+    fields: dict[str, Any]
+
+
+def note_relatives(objects: Iterable[ConfigObject]) -> None:
+    """Tell of results that these nodes, which are to be computed, may have under another name.
+
+    Args:
+        objects: one of each class is enough.
+    """
+    new = {type(obj) for obj in objects} - _noted
+    if not new or _context.exec_context().strict:
+        return
+    _noted.update(new)
+    try:
+        if _logging.log.isEnabledFor(logging.INFO):
+            for cls in sorted(new, key=lambda one: one.__qualname__):
+                note = _note(cls)
+                if note:
+                    _logging.log.info("%s", note)
+    except Exception:  # noqa: BLE001 - whatever is wrong, the node is computed all the same
+        _logging.log.debug("looking for relatives failed", exc_info=True)
+
+
+def _note(cls: type) -> str:
+    compiled = config_class(cls)
+    keys = {field.key for field in compiled.fields} | compiled.removed.keys()
+    own = list(islice(_samples(class_dir(cls)), _SAMPLES))
+    if own:
+        other = [one for one in own if one.fields.keys() != keys]
+        return _changed(cls, keys, own[0]) if len(other) == len(own) else ""
+    found = sorted(_relatives(cls, keys), key=lambda pair: (-pair[0], pair[1].name))
+    for _, relative in found[:_CHECKED]:
+        if _is_gone(relative.name):
+            return _renamed(cls, keys, relative)
+    return ""
+
+
+def _samples(folder: str) -> Iterator[_Relative]:
+    """Some results of a class."""
+    try:
+        with os.scandir(folder) as scan:
+            names = [entry.name for entry in islice(scan, _NAMES)]
+    except OSError:
+        return
+    for name in filter(is_hash, names):
+        try:
+            config = json.loads(_record_file.read(f"{folder}/{name}").claim)["config"]
+            relative = _Relative(config["class"], dict(config["fields"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        yield relative
+
+
+def _relatives(cls: type, keys: set[str]) -> Iterator[tuple[int, _Relative]]:
+    """Classes with the same fields, or with the same name and nearly the same, and how near they are."""
+    short = name_of(cls).identity.partition(":")[2]
+    for relative in _all():
+        same_name = relative.name.partition(":")[2] == short
+        apart = len(keys ^ relative.fields.keys())
+        if not apart and (same_name or keys):
+            yield 2 + same_name, relative
+        elif same_name and apart <= 2 < len(keys) + apart:
+            yield 1, relative
+
+
+def _all() -> list[_Relative]:
+    """One result of each class in the store, as far as the time allows; looked for once."""
+    global _found
+    root = f"{_settings.settings().path}/data"
+    if _found is not None and _found[0] == root:
+        return _found[1]
+    deadline = time.monotonic() + _SECS
+    found: list[_Relative] = []
+    pending = [root]
+    while pending and time.monotonic() < deadline:
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as scan:
+                entries = list(islice(scan, _NAMES))
+        except OSError:
+            continue
+        if any(is_hash(entry.name) for entry in entries):
+            found += islice(_samples(folder), 1)
+        pending += [
+            entry.path
+            for entry in entries
+            if not is_hash(entry.name) and not entry.name.startswith(".") and entry.is_dir()
+        ]
+    _found = root, found
+    return found
+
+
+_found: tuple[str, list[_Relative]] | None = None
+
+
+def _is_gone(identity: str) -> bool:
+    """Whether no module has a class of this name, as far as is seen without importing one."""
+    if identity in known_identities():
+        return False
+    module, _, qualname = identity.partition(":")
+    return file_with_class(module, qualname) is None
+
+
+def _renamed(cls: type, keys: set[str], relative: _Relative) -> str:
+    name = name_of(cls)
+    differs = _options(keys, relative)
+    said = f"class {cls.__name__}(Furu[...], formerly={relative.name!r})"
+    same = "the same fields" if not differs else "nearly the same fields"
+    return (
+        f"note: {name.identity} has no results, and {relative.name}, which is gone and had {same}, has "
+        f"some. If it was renamed, they are kept by `{said}` or by "
+        f"`furu adopt {relative.name} {name.importable}{differs}`"
+    )
+
+
+def _changed(cls: type, keys: set[str], relative: _Relative) -> str:
+    name = name_of(cls)
+    old, new = sorted(relative.fields.keys() - keys), sorted(keys - relative.fields.keys())
+    if len(old) == 1 and len(new) == 1:
+        how = f"{new[0]}: ... = field(formerly={old[0]!r})"
+    elif old:
+        how = f"class {cls.__name__}(Furu[...], removed={{{old[0]!r}: {_text.shown(relative.fields[old[0]])}}})"
+    else:
+        how = f"{new[0]}: ... = field(default=..., omit_default_from_hash=True)"
+    fields = [f"the field {field!r}, which is gone" for field in old]
+    fields += [f"no field {field!r}" for field in new]
+    return (
+        f"note: results of {relative.name} that are there have {', '.join(fields)}. They are kept by "
+        f"`{how}` or by `furu adopt {relative.name} {name.importable}{_options(keys, relative)}`"
+    )
+
+
+def _options(keys: set[str], relative: _Relative) -> str:
+    """What `furu adopt` is to be told of fields that differ."""
+    old, new = sorted(relative.fields.keys() - keys), sorted(keys - relative.fields.keys())
+    if len(old) == 1 and len(new) == 1:
+        return f" --map {old[0]}={new[0]}"
+    return "".join(f" --drop {field}={json.dumps(relative.fields[field])}" for field in old)
