@@ -94,8 +94,8 @@ class NodeTimer:
             costs of children are left out where there was none.
         """
         before, after = self._began, this_moment()
-        nested = list(_merged(self._nested))
-        nested_secs = _wall(nested)
+        nested = list(_merged(self._nested)) if self._nested else []
+        nested_secs = _wall(nested) if nested else 0.0
         waited_secs = 0.0
         if self.waits:
             waited_secs = _wall(_merged(nested + list(self.waits.values()))) - nested_secs
@@ -104,7 +104,7 @@ class NodeTimer:
             "wall_secs": round(after.wall - before.wall, 6),
             **(shares if self.knows_shares else {}),
             "cpu_secs": round(
-                after.cpu - before.cpu - sum(end.cpu - begin.cpu for begin, end in nested), 6
+                after.cpu - before.cpu - sum([end.cpu - begin.cpu for begin, end in nested]), 6
             ),
         }
         peak = _peak_since_reset() if self._measures_peak else None
@@ -113,7 +113,7 @@ class NodeTimer:
         else:
             costs["peak_bytes"] = max(peak, self._peak)
         children_cpu = after.children_cpu - before.children_cpu
-        children_cpu -= sum(end.children_cpu - begin.children_cpu for begin, end in nested)
+        children_cpu -= sum([end.children_cpu - begin.children_cpu for begin, end in nested])
         if round(children_cpu, 6) > 0:
             costs["children_cpu_secs"] = round(children_cpu, 6)
         if after.children_peak > before.children_peak:
@@ -164,10 +164,12 @@ class _OwnFile:
         """
         # A node's code may have closed it, and the number may be that of another file by now.
         if self._is is not None:
-            with suppress(OSError):
+            try:
                 if os.path.samestat(self._is, os.fstat(self._fd)):
                     os.write(self._fd, data)
                     return
+            except OSError:
+                pass
         self._open()
         os.write(self._fd, data)
 

@@ -11,9 +11,10 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
+from types import TracebackType
 from typing import Final, TypeVar
 
 from furu_core.errors import FuruStoreError
@@ -451,13 +452,31 @@ def store_error(
     )
 
 
-@contextmanager
-def store_errors(path: str | os.PathLike[str], *, doing: str = "write to") -> Iterator[None]:
+def store_errors(path: str | os.PathLike[str], *, doing: str = "write to") -> _Translating:
     """Raise an `OSError` of the enclosed code as the `FuruStoreError` of `store_error`."""
-    try:
-        yield
-    except OSError as error:
-        raise store_error(error, path, doing=doing) from error
+    return _Translating(path, doing)
+
+
+class _Translating:
+    """A generator would take twice the time, and each node passes several of these."""
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: str | os.PathLike[str], doing: str) -> None:
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            raise store_error(error, self._path, doing=self._doing) from error
 
 
 def _no_folder(*paths: object) -> str | None:

@@ -53,6 +53,7 @@ class Attempt:
         record: as written when the attempt was claimed.
         lease: shows other processes that this one lives.
         claim: the line of the record file that was written then.
+        folder: its folder, in which the node's code writes its files.
         kinds_beside: kinds of folders that may be beside the attempt's, as far as this process knows.
     """
 
@@ -60,12 +61,8 @@ class Attempt:
     record: AttemptRecord
     lease: Lease
     claim: bytes
+    folder: str
     kinds_beside: set[str] = attrs.field(factory=set)
-
-    @property
-    def folder(self) -> str:
-        """The attempt's folder, in which the node's code writes its files."""
-        return self.paths.attempt(self.record.number)
 
 
 @attrs.frozen

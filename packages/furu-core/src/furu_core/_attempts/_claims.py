@@ -91,7 +91,8 @@ def claim(
             return None  # this process slept for so long that another one took the folder
         try:
             _checkpoints.hand_over(paths, number)
-            return Attempt(paths, record, _lease.hold(folder, record.token, lease_secs), line)
+            lease = _lease.hold(folder, record.token, lease_secs)
+            return Attempt(paths, record, lease, line, folder)
         except BaseException:
             # Other processes would take the claimed attempt for running while this process lives.
             if not os.path.isdir(paths.beside(number, CHECKPOINT)):

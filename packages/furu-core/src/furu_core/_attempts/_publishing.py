@@ -132,8 +132,10 @@ def clean_up(
         discard(paths.beside(number, kind))
     if number > 1:
         _remove(paths, number - 1, keep)
-    with suppress(OSError):
+    try:
         os.unlink(paths.submission)  # obsolete now
+    except OSError:
+        pass  # nearly always, and `suppress` would take as long as the call itself
 
 
 def remove_all(paths: NodePaths) -> None:

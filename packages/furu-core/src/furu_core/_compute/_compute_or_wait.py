@@ -157,12 +157,13 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
     Returns `MISSING` when the artifact was deleted meanwhile.
     """
     wait = _Wait(obj)
-    deadline = time.monotonic() + _visibility_secs()
+    began = time.monotonic()
     while True:
         try:
             value = _hit.load(obj, paths)
         except BadArtifact as bad:
-            if not is_local_folder(paths.class_dir) and time.monotonic() < deadline:
+            waited = time.monotonic() - began
+            if not is_local_folder(paths.class_dir) and waited < _visibility_secs():
                 # Another host, whose caches still show the bad artifact, may move this one aside.
                 wait.for_visibility(paths)
                 continue
@@ -268,12 +269,14 @@ class _Pauses:
 
     def __init__(self) -> None:
         self._next = _FIRST_POLL_SECS
-        self._timer = _context.own_timer()
+        self._timer: _costs.NodeTimer | None = None
         self._began: _costs.Moment | None = None
 
     def begin(self) -> _costs.Moment:
         """Begin the wait, unless it has begun; the first pause does so as well."""
-        self._began = self._began or _costs.this_moment()
+        if self._began is None:
+            self._timer = _context.own_timer()
+            self._began = _costs.this_moment()
         return self._began
 
     def sleep(self, longest: float) -> None:

@@ -22,6 +22,7 @@ from furu_core._settings._settings import INTERNAL_PREFIX, Settings
 
 # `signal.getsignal` makes an enum of each answer, which takes most of the time of a look.
 handler_of: Final = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
+_mask: Final = getattr(sys.modules.get("_signal"), "pthread_sigmask", signal.pthread_sigmask)
 # Only signals that programs commonly handle: looking at all would double the time taken here.
 _SIGNALS: Final = (
     signal.SIGHUP,
@@ -79,7 +80,7 @@ def _known() -> _ProcessState:
         then = _last[2]
         return _ProcessState(
             settings=_settings.settings(),
-            environment=_environment(),
+            environment=dict(_context.environment()),
             umask=then.umask,
             folder=then.folder,
             handlers=then.handlers,
@@ -113,11 +114,11 @@ def _look() -> _ProcessState:
     main = threading.current_thread() is threading.main_thread()
     return _ProcessState(
         settings=_settings.settings(),
-        environment=_environment(),
+        environment=dict(_context.environment()),
         umask=umask,
         folder=working_directory(),
         handlers={number: handler_of(number) for number in _SIGNALS} if main else {},
-        blocked=frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        blocked=frozenset(_mask(signal.SIG_BLOCK, ())),
         timers={which: signal.getitimer(which) for which in _TIMERS},
     )
 
@@ -129,20 +130,14 @@ def _put_back(before: _ProcessState) -> None:
     for number, handler in before.handlers.items():
         if handler is not None and handler_of(number) is not handler:
             signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before.blocked)
+    _mask(signal.SIG_SETMASK, before.blocked)
     os.umask(before.umask)
-    if (now := _environment()) != before.environment:
-        _put_back_environment(now, before.environment)
+    if (now := _context.environment()) != before.environment:
+        _put_back_environment(dict(now), before.environment)
     _settings.put_back(before.settings)
     if before.folder is not None and working_directory() != before.folder:
         with suppress(OSError):  # it was removed
             os.chdir(before.folder)
-
-
-def _environment() -> Mapping[bytes, bytes]:
-    # A copy through the public interface decodes and encodes each name, for each node.
-    data = getattr(os.environ, "_data", None)
-    return dict(os.environb if data is None else data)
 
 
 def _put_back_environment(now: Mapping[bytes, bytes], before: Mapping[bytes, bytes]) -> None:

@@ -13,10 +13,11 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
+_CONTEXT_NAME: Final = CONTEXT_VARIABLE.encode()
+_ACTIVE_NAME: Final = ACTIVE_VARIABLE.encode()
 USED: Final = ".furu.used"  # in an attempt's folder: what children of the node's code loaded
 
 
@@ -295,8 +298,7 @@ def is_child_of_node() -> bool:
     return any(running.pid != this_pid() for running in list(_active.values()))
 
 
-@contextmanager
-def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
+def session(context: ExecContext, *, process_wide: bool) -> _Session:
     """Run the enclosed code as a worker of an executor.
 
     Args:
@@ -305,8 +307,7 @@ def session(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
             ordinary program passes True for the pool as a whole, outside of its threads, and False
             in each thread.
     """
-    with _shared_settings(), _entered(context, process_wide=process_wide):
-        yield
+    return _Session(context, process_wide=process_wide)
 
 
 @contextmanager
@@ -318,79 +319,103 @@ def computing(obj: ConfigObject, *, folder: str) -> Iterator[Active]:
         folder: the attempt's folder, which `furu_dir` means meanwhile.
     """
     outer = exec_context()
-    inner = outer.within(short_name(obj), obj.furu_hash, folder)
+    node_hash = obj.furu_hash
+    inner = outer.within(short_name(obj), node_hash, folder)
     around = own_timer()
     began = None if around is None else around.begin_nested()
     with _mutex:
         alone = computes_alone()
         running = Active(folder, this_pid(), NodeTimer(alone=alone))
-        _active[obj.furu_hash] = running
+        _active[node_hash] = running
         _export_active()
     try:
-        with _shared_settings(), _entered(inner, process_wide=outer.one_at_a_time):
+        with _Session(inner, process_wide=outer.one_at_a_time):
             yield running
     finally:
         if around is not None and began is not None:
             around.end_nested(began)
         with _mutex:
-            _active.pop(obj.furu_hash, None)
+            _active.pop(node_hash, None)
             _export_active()
 
 
-@contextmanager
-def _entered(context: ExecContext, *, process_wide: bool) -> Iterator[None]:
-    token = _thread_context.set(context)
-    entry = context, _text_of(context) if process_wide else None
-    if process_wide:
+class _Session:
+    """Gives the enclosed code a context, and its child processes this and the settings of this one.
+
+    A generator would take twice the time, and each node enters one.
+    """
+
+    def __init__(self, context: ExecContext, *, process_wide: bool) -> None:
+        self._context = context
+        self._process_wide = process_wide
+
+    def __enter__(self) -> None:
+        self._token = _thread_context.set(self._context)
+        text = _text_of(self._context) if self._process_wide else None
+        self._entry = self._context, text
         with _mutex:
-            _entries.append(entry)
-            _lead_process()
-    try:
-        yield
-    finally:
-        if process_wide:
-            with _mutex:
-                # Not always the last one: threads of a node's code may compute nodes at once.
-                _entries.remove(entry)
+            _share_settings()
+            if self._process_wide:
+                _entries.append(self._entry)
                 _lead_process()
-        _thread_context.reset(token)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with _mutex:
+            if self._process_wide:
+                # Not always the last one: threads of a node's code may compute nodes at once.
+                _entries.remove(self._entry)
+                _lead_process()
+            _stop_sharing_settings()
+        _thread_context.reset(self._token)
 
 
 def _lead_process() -> None:
     """Make the context that was entered last that of the process."""
     global _process_context
     _process_context, text = _entries[-1]
-    _export_context(text)
+    _set_variable(_CONTEXT_NAME, text)
+    prepare_fork_servers()
 
 
-@contextmanager
-def _shared_settings() -> Iterator[None]:
+def environment() -> Mapping[bytes, bytes]:
+    """The environment as bytes, as it is now; callers must not change it."""
+    # The public interface decodes and encodes each name, and each node looks at all.
+    data: Mapping[bytes, bytes] | None = getattr(os.environ, "_data", None)
+    return os.environb if data is None else data
+
+
+def _share_settings() -> None:
     """Give child processes the settings of this one, also those that were made in code.
 
     A relative path would mean another store after a change of directory, so paths are absolute.
     """
     global _sharing
-    with _mutex:
-        _sharing += 1
-        if _sharing == 1:
-            # As bytes, and only what differs: this is done for each node.
-            for name, value, is_default in _settings.variables():
-                before = os.environb.get(name)
-                if before != value and (before is not None or not is_default):
-                    _unshared[name] = before
-                    os.environb[name] = value
-    try:
-        yield
-    finally:
-        with _mutex:
-            _sharing -= 1
-            if not _sharing:
-                for name, before in _unshared.items():
-                    if before is None:
-                        os.environb.pop(name, None)
-                    else:
-                        os.environb[name] = before
-                _unshared.clear()
+    _sharing += 1
+    if _sharing == 1:
+        # Only what differs, as this is done for each node.
+        known = environment()
+        for name, value, is_default in _settings.variables():
+            before = known.get(name)
+            if before != value and (before is not None or not is_default):
+                _unshared[name] = before
+                os.environb[name] = value
+
+
+def _stop_sharing_settings() -> None:
+    global _sharing
+    _sharing -= 1
+    if not _sharing:
+        for name, before in _unshared.items():
+            if before is None:
+                os.environb.pop(name, None)
+            else:
+                os.environb[name] = before
+        _unshared.clear()
 
 
 @contextmanager
@@ -401,11 +426,6 @@ def validating(node_hash: str) -> Iterator[None]:
         yield
     finally:
         being_validated.reset(token)
-
-
-def _export_context(text: str | None) -> None:
-    _set_variable(CONTEXT_VARIABLE, text)
-    prepare_fork_servers()
 
 
 def _text_of(context: ExecContext) -> str | None:
@@ -468,15 +488,15 @@ def _shared_text(
 
 def _export_active() -> None:
     known = {key: (value.folder, value.pid) for key, value in _active.items()}
-    _set_variable(ACTIVE_VARIABLE, json.dumps(known) if known else None)
+    _set_variable(_ACTIVE_NAME, json.dumps(known) if known else None)
     prepare_fork_servers()
 
 
-def _set_variable(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+def _set_variable(name: bytes, value: str | None) -> None:
+    if value is not None:
+        os.environb[name] = value.encode("utf-8", "surrogateescape")
+    elif name in environment():
+        del os.environb[name]
 
 
 def prepare_fork_servers() -> None:

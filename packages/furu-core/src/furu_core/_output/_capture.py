@@ -35,6 +35,7 @@ from furu_core._output._console import STANDARD, originals
 from furu_core._output._spool import Spool
 
 Scope = Literal["process", "thread"]
+_LOG_NAME: Final = LOG_VARIABLE.encode()
 _CHUNK: Final = 1 << 20
 
 
@@ -238,16 +239,12 @@ class NodeLog:
 
     def point_here(self) -> None:
         """Point the process's descriptors here, at the start and again after an inner node."""
-        if os.environ.get(LOG_VARIABLE) != self.path:
-            os.environ[LOG_VARIABLE] = self.path
+        path = os.fsencode(self.path)
+        if _context.environment().get(_LOG_NAME) != path:
+            os.environb[_LOG_NAME] = path
         _context.prepare_fork_servers()
-        fd = self._fd
-        if self.echo:
-            # A new descriptor, because `self._fd` must not share its position with that output.
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        originals.point_to(fd)
-        if fd != self._fd:
-            os.close(fd)
+        # While it is copied, `self._fd` must not share its position with that output.
+        originals.point_to(self._spool.second_fd() if self.echo else self._fd)
 
 
 def _keep_last_states(log: int, path: str) -> None:
@@ -427,7 +424,8 @@ def _release() -> None:
 def _give_back() -> None:
     _leave_crashes()
     originals.give_back()
-    os.environ.pop(LOG_VARIABLE, None)
+    if _LOG_NAME in _context.environment():
+        del os.environb[_LOG_NAME]
 
 
 def _leave_crashes() -> None:

@@ -43,8 +43,10 @@ def leads_to(a_stream: Any, number: int) -> bool:
 
 def flush(a_stream: Any) -> None:
     """Flush a stream that may be closed, broken or None."""
-    with suppress(AttributeError, OSError, ValueError):
+    try:
         a_stream.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
 
 
 def above_standard(fd: int) -> int:
@@ -90,8 +92,10 @@ class Originals:
             if leads_to(getattr(sys, f"__{_NAMES[number]}__"), number):
                 if number in self.fds:
                     continue  # they stayed with the log of the last node
-                with suppress(OSError):  # closed since
+                try:
                     self.fds[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
+                except OSError:
+                    pass  # closed since
 
     def point_to(self, fd: int) -> None:
         """Let descriptors 1 and 2 lead to an open file."""

@@ -45,6 +45,7 @@ class Spool:
             os.makedirs(f"{store}/{FOLDER}", exist_ok=True)
             fd = os.open(self.path, _OPEN, 0o666)
         self.fd = _console.above_standard(fd)
+        self._second = -1
         self._is = os.fstat(self.fd)
         self._seen = time.monotonic()
         self.clean = True
@@ -53,6 +54,17 @@ class Spool:
     def usable(self) -> bool:
         """Whether another node may print to it."""
         return self.fd >= 0
+
+    def second_fd(self) -> int:
+        """A descriptor that does not share its position with the first.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if not _leads_to(self._second, self._is):
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._second = _console.above_standard(fd)
+        return self._second
 
     def is_in_place(self) -> bool:
         """Whether the file is still there under its path.
@@ -116,10 +128,20 @@ class Spool:
 
     def close(self) -> None:
         """Close the file, which is some node's log by now."""
-        fd, self.fd = self.fd, -1
+        if _leads_to(self._second, self._is):
+            os.close(self._second)
+        fd, self.fd, self._second = self.fd, -1, -1
         if fd >= 0:
             with suppress(OSError):
                 os.close(fd)
+
+
+def _leads_to(fd: int, file: os.stat_result) -> bool:
+    """Whether a descriptor is that of a file; the code of a node may have closed or replaced it."""
+    try:
+        return fd >= 0 and os.path.samestat(os.fstat(fd), file)
+    except OSError:
+        return False
 
 
 _free: dict[str, list[Spool]] = {}

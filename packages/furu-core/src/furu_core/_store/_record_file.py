@@ -140,10 +140,13 @@ def append(folder: str, token: str, manifest: bytes, story: bytes, *, sync: bool
             return False
         body = manifest + b"\t" + story
         torn = b"" if so_far.endswith(b"\n") else b"\n"
-        _write(descriptor, b"%s%s %s\n" % (torn, digest(body), body))
+        line = b"%s%s %s\n" % (torn, digest(body), body)
+        _write(descriptor, line)
         if sync:
             os.fsync(descriptor)
-        return _end_of(_contents(descriptor)) == body
+        after = _contents(descriptor)
+        is_second = so_far.find(b"\n") == len(so_far) - 1  # nothing came before it
+        return (is_second and after == so_far + line) or _end_of(after) == body
     finally:
         os.close(descriptor)
 
