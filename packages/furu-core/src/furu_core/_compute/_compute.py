@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,17 +124,14 @@ def _node_context(obj: ConfigObject, attempt: Attempt) -> Iterator[_context.Acti
     context = _context.exec_context()
     whole_process = context.one_at_a_time or not context.strict
     scope: _capture.Scope = "process" if whole_process else "thread"
+    unattended = context.strict and not context.echo
+    spool = _spool.taken(attempt.record.log)
+    assert spool is not None
     with (
         _context.computing(obj, folder=attempt.folder) as active,
-        ExitStack() as stack,
+        _capture.node_log(spool, _log_of(attempt), echo=context.echo, scope=scope) as log,
+        _debuggers.without_terminal() if unattended else nullcontext(),
     ):
-        with _files.store_errors(attempt.folder):
-            spool = _spool.taken(attempt.record.log)
-            assert spool is not None
-            log = _capture.node_log(spool, _log_of(attempt), echo=context.echo, scope=scope)
-            stack.enter_context(log)
-        if context.strict and not context.echo:
-            stack.enter_context(_debuggers.without_terminal())
         try:
             yield active
         except BaseException as error:
@@ -198,7 +195,7 @@ def _run_code(
 ) -> tuple[_store.Stored | None, _manifest.Contents]:
     """Run the node's code and store its result; also what is in the attempt's folder then."""
     _refuse_other_spec_key(obj)
-    with _process_state.restored():
+    with _process_state.Restored():
         value = obj._create() if given is None else given[0]
     _end_if_forked(attempt)
     folder = attempt.folder
@@ -237,7 +234,7 @@ def _validate_fresh(
     manifest = _manifest_bytes(obj, attempt, stored, found, digest_limit=-1)
     _hit.fresh[attempt.folder] = _manifest.decode(manifest)
     try:
-        with _process_state.restored():
+        with _process_state.Restored():
             reason = _hit.invalid_reason(obj)
     finally:
         _hit.fresh.pop(attempt.folder, None)

@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, Final
 
 import attrs
@@ -43,24 +44,28 @@ _TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _IDLE: Final = (0.0, 0.0)
 
 
-@contextmanager
-def restored() -> Iterator[None]:
-    """Undo what the enclosed code of a node changes in this process.
+class Restored:
+    """Undoes what the enclosed code of a node changes in this process.
 
     Restored are the working directory, the umask, the environment, furu's settings and, in the main
     thread, signal handlers and timers. Nothing is restored while another thread computes a node, or
     the main thread does something else, because then it is unknown whose changes they are.
     """
-    if not _is_alone():
-        yield
-        return
-    global _last
-    before = _known()
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        self._before = _known() if _is_alone() else None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _last
+        if self._before is None:
+            return
         if _is_alone():
-            _put_back(before)
+            _put_back(self._before)
         else:
             _last = None
 

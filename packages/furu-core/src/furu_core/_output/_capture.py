@@ -30,6 +30,7 @@ from typing import Any, Final, Literal, Self
 
 from furu_core._context import _context
 from furu_core._context._child_logging import FORMAT, LOG_VARIABLE
+from furu_core._files import store_errors
 from furu_core._output import _console
 from furu_core._output._console import STANDARD, originals
 from furu_core._output._spool import Spool
@@ -84,7 +85,7 @@ class NodeLog:
     def __enter__(self) -> Self:
         self._fd = self._spool.fd
         self._spool.clean = False
-        with _lock:
+        with store_errors(self._log), _lock:
             self._fit_in()
             self._take_streams()
             _open_logs.append(self)
