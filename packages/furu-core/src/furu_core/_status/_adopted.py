@@ -129,6 +129,13 @@ class AdoptedObjects(StoredObjects):
         obj.__dict__["_furu_hash"] = node_hash
         return obj
 
+    def class_of(self, record: Mapping[str, Any]) -> type:
+        """The class of a config that nobody adopted."""
+        try:
+            return super().class_of(record)
+        except FuruImportNameError as error:
+            raise NotMade(f"{error.message} (was it renamed, too? Then adopt it as well)") from None
+
     def build(self, key: str, config: StoredConfig) -> Any:
         """The object of a config whose nested objects are made, of today's class."""
         record = config.record
