@@ -326,17 +326,21 @@ def test_p7_after_a_kill_the_same_command_finishes_and_undo_leaves_nothing(
             host.run("adopted:do", path=store)
         died = host.start(f"adopted:{killed}", path=store, die=KillAtEvent(number, place)).wait()
         if killed == "do" and number % 2:
-            assert host.run("adopted:do", path=store)[1] == {}
-            assert host.run("adopted:values", path=store) == VALUES
+            failed = host.run("adopted:do", path=store)[1]
+            # Killed while it wrote the first line of a record: nobody knows who that was.
+            assert all("goes on after FURU_LEASE_SECS" in why for why in failed.values()), failed
+            assert len(failed) <= 1
+            assert failed or host.run("adopted:values", path=store) == VALUES
         known = list((place / "store" / "adoptions").glob("*.json"))
         if known:
             host.run("adopted:undo", path=store)
         after = host.run("adopted:tree", store)
         # Of an attempt that was killed before it had a record nobody knows yet whether it is dead.
         unknown = {
-            name for name in after if name[-2:] == ".1" and f"{name}/.furu.json" not in after
+            name for name in after if name.endswith(".1") and not after.get(f"{name}/.furu.json")
         }
-        unknown |= {os.path.dirname(name) for name in unknown} - before.keys()
+        unknown |= {f"{name}/.furu.json" for name in unknown}
+        unknown |= {name.partition("/.")[0] for name in unknown} - before.keys()
         assert {k: v for k, v in after.items() if k not in unknown} == before, number
         if not died.killed:
             assert died.status == 0, died.traceback

@@ -209,8 +209,41 @@ def test_commands_know_a_renamed_class_by_its_old_name(moving: Moving) -> None:
     assert "train:Train" in listed.out
     shown = moving.furu("show", "Train")
     assert "Fit(" in shown.out, shown
+    for name in ("Fit", "models.Fit", "exp.models:Fit"):  # since a newer record says so
+        assert "train:Train" in moving.furu("ls", name).out
     assert moving.furu("rm", "train:Train", "--yes").status == 0
     assert "train:Train" not in moving.furu("ls").out
+
+
+def test_always_rerun_knows_a_renamed_class_by_both_names(moving: Moving) -> None:
+    moving.rename()
+    moving.python("from exp import models; models.roots().get()")
+    for name in ("Fit", "exp.models:Fit", "train:Train", "Train"):
+        said = moving.python(
+            "import furu_core; from exp import models\n"
+            f"with furu_core.use_settings(always_rerun=[{name!r}]): models.Fit(lr=0.25).get()"
+        )
+        assert said.count("computed Fit") == 1, name
+
+
+def test_a_removed_field_that_was_not_in_the_hash_needs_nothing(moving: Moving) -> None:
+    text = """
+        from furu_core import Furu, field
+        class One(Furu[int]):
+            x: int = 1
+            {}
+            {}
+            def _create(self):
+                return 1
+    """
+    extra = (
+        "field(default=0, omit_default_from_hash=True)",
+        "field(default=3, exclude_from_hash=True)",
+    )
+    moving.write("one.py", text.format(f"y: int = {extra[0]}", f"z: int = {extra[1]}"))
+    moving.python("import one; one.One().get(), one.One(x=2, y=5).get()")
+    moving.write("one.py", text.format("", ""))
+    assert moving.python("import one; print(one.One.stored())") == "[One(x=1)]\n"
 
 
 def test_fields_and_classes_that_swap_their_names_keep_their_hashes(moving: Moving) -> None:

@@ -28,7 +28,16 @@ from furu_core.errors import FuruStoreError, FuruUsageError
 
 # What `furu show` tells of a node's record as it stands there.
 _TOLD = (
-    *("made_by", "submission", "job_times", "started", "ended", "costs", "dependencies"),
+    *(
+        "made_by",
+        "adopted_from",
+        "submission",
+        "job_times",
+        "started",
+        "ended",
+        "costs",
+        "dependencies",
+    ),
     "to_python",
 )
 _LOOK_SECS = 1.0  # for stale results at the end of a listing; `--stale` tells all
@@ -229,6 +238,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines.append(_row("path", facts["path"]))
     if facts.get("to_python"):
         lines.append(_row("python", facts["to_python"]))
+    if facts.get("adopted_from"):
+        first = facts["adopted_from"]
+        lines.append(_row("adopted", f"from {first.get('class')}({first.get('hash')})"))
     lines += (
         _config_lines(facts)
         + _job_lines(facts)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from furu_core import _text
 from furu_core._compute._user_methods import dependencies
 from furu_core._config import _class_names
-from furu_core._config._objects import config_class
 from furu_core._context import _context
 from furu_core._settings import _settings
 
@@ -56,8 +55,8 @@ def matches_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
         _warn_of_unknown(name)
     if len(names) < len(wanted):
         return True
-    identity = config_class(obj).identity_name
-    return any(_is_meant(identity, name) for name in names)
+    called = _class_names.names_to_call(type(obj))
+    return any(_is_meant(identity, name) for name in names for identity in called)
 
 
 def note_rerun(node_hash: str) -> None:

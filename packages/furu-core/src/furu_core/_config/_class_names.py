@@ -305,15 +305,24 @@ def resolve(identity: str, importable: str | None = None) -> type:
 
 
 def known_identities() -> set[str]:
-    """The names in hashes of all config classes that this process has defined.
+    """The names in hashes of all config classes that this process has defined, and today's of renamed ones.
 
     The names are not recorded as used: a class that was not hashed may still be defined again.
     """
-    found = {name.identity for cls, name in list(_names.items()) if hasattr(cls, "__furu_class__")}
+    found: set[str] = set()
+    for cls in list(_names):
+        if hasattr(cls, "__furu_class__"):
+            found |= names_to_call(cls)
     for cls in _unnamed.copy():  # another thread may define more
         with suppress(FuruImportNameError):
             found.add(_identity(cls))
     return found
+
+
+def names_to_call(cls: type) -> set[str]:
+    """The names by which users may call a class: that in hashes and, if it was renamed, today's."""
+    name = name_of(cls)
+    return {name.identity, name.importable} if FORMERLY in cls.__dict__ else {name.identity}
 
 
 def namespace_of(cls: type) -> dict[str, Any]:

@@ -69,18 +69,23 @@ def to_dict(obj: Any) -> dict[str, Any]:
 def shallow_dict(obj: Any) -> dict[str, Any]:
     """A config object alone, with nested objects given by hash and class.
 
-    Nested ones that have no `_create`, and so never a record of their own, are written in it.
+    Nested ones that have no `_create`, and so never a record of their own, are written in it, unless
+    they are many: a record must not hold a whole graph.
     """
     record = {"furu": FORMAT, "hash": furu_hash(obj), **node_record(obj, _NAMING)}
     inner = [child for child in nested(obj) if not _is_computed(child)]
     if inner:
         nodes: dict[str, Any] = {}
-        while inner:
+        while inner and len(nodes) <= _INLINED:
             child = inner.pop()
             if nodes.setdefault(furu_hash(child), child) is child:
                 inner += [one for one in nested(child) if not _is_computed(one)]
-        record["nodes"] = {key: node_record(child, _NAMING) for key, child in nodes.items()}
+        if len(nodes) <= _INLINED:
+            record["nodes"] = {key: node_record(child, _NAMING) for key, child in nodes.items()}
     return record
+
+
+_INLINED = 20
 
 
 def _is_computed(obj: Any) -> bool:

@@ -14,7 +14,12 @@ from furu_core._config._identity import are_same, furu_hash
 from furu_core._config._objects import config_class
 from furu_core._forms._pack import build, read_fields
 from furu_core._forms._values import loads
-from furu_core._status._stored_objects import NotMade, StoredConfig, StoredObjects
+from furu_core._status._stored_objects import (
+    NotMade,
+    StoredConfig,
+    StoredObjects,
+    built_as_recorded,
+)
 from furu_core._store import _adoption_records
 from furu_core._store._adoption_records import Adoption
 from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
@@ -146,7 +151,7 @@ class AdoptedObjects(StoredObjects):
         cls = self.class_of(record)
         fields = read_fields(record, self._made, [])
         try:
-            return build(cls, fields, expected=None if moved else key)
+            return build(cls, fields) if moved else built_as_recorded(cls, fields, key)
         except FuruValueError:
             if name not in self._old:
                 raise

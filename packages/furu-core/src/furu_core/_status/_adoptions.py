@@ -293,7 +293,9 @@ def _make(planned: Planned, adoption_id: str) -> bool:
         case LatestAttempt() as other:
             raise FuruUsageError(
                 f"{short_name(obj)} is being computed by {other.who}",
-                hint="wait until it has ended",
+                hint="wait until it has ended"
+                if other.record
+                else "if that died, the same command goes on after FURU_LEASE_SECS",
             )
         case Attempt() as attempt:
             published = False

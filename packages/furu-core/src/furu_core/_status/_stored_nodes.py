@@ -26,7 +26,7 @@ from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store import _format1, _manifest
+from furu_core._store import _format1, _manifest, _successors
 from furu_core._store._layout import NodePaths, attempted_in, is_hash, node_paths
 from furu_core._store._places import is_published
 from furu_core.errors import (
@@ -214,11 +214,13 @@ def classes(
 def classes_called(name: str) -> list[StoredClass]:
     """The classes that `name` means: the one with exactly that name, else all whose names end in it.
 
+    Else those that were renamed and are called so today, if newer records say so.
+
     Raises:
         FuruUsageError: there is none.
     """
     known = list(classes())
-    found = _called(known, name)
+    found = _called(known, name) or [cls for cls in known if _is_now_called(cls, name)]
     if not found:
         raise FuruUsageError(
             f"the store {_settings.settings().path} has no class {name!r}"
@@ -226,6 +228,10 @@ def classes_called(name: str) -> list[StoredClass]:
             hint="`furu ls` lists what is there",
         )
     return found
+
+
+def _is_now_called(cls: StoredClass, name: str) -> bool:
+    return any(_text.is_called(now, name) for now in _successors.importables(cls.name))
 
 
 def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]]:

@@ -131,7 +131,7 @@ class StoredObjects:
         """
         cls = self.class_of(config.record)
         fields = read_fields(config.record, self._made, [])
-        return build(cls, fields, expected=key)
+        return built_as_recorded(cls, fields, key)
 
     def class_of(self, record: Mapping[str, Any]) -> type:
         """The class of a config; one that cannot be found is looked for once.
@@ -147,6 +147,25 @@ class StoredObjects:
         except FuruImportNameError as error:
             self._lost[name] = error
             raise
+
+
+def built_as_recorded(cls: type, fields: Mapping[str, Any], node_hash: str) -> Any:
+    """The object with a hash; of its fields, the class may lack those that were left out of the hash.
+
+    Raises:
+        FuruValueError: the class of today makes another one, or none.
+    """
+    try:
+        return build(cls, fields, expected=node_hash)
+    except FuruValueError:
+        compiled = config_class(cls)
+        known = {field.key for field in compiled.fields} | compiled.removed.keys()
+        if fields.keys() <= known:
+            raise
+        with suppress(FuruValueError):
+            left = {key: value for key, value in fields.items() if key in known}
+            return build(cls, left, expected=node_hash)
+        raise
 
 
 def config_of(class_name: str, node_hash: str) -> dict[str, Any] | None:
