@@ -124,6 +124,14 @@ def test_fields_that_changed_are_told_with_the_line_that_keeps_the_results(
         project.said("import train\nfor x in (5, 6): train.Train(lr=x).delete()")
 
 
+def test_a_field_that_changes_no_hash_is_not_told(project: Project) -> None:
+    more = """        dropout: float = field(default=0.0, omit_default_from_hash=True)
+        note: str = field(default="", exclude_from_hash=True)
+        def"""
+    project.write("train.py", TRAIN.replace("        def", more))
+    assert project.notes("import train; train.Train(lr=5).get()") == []
+
+
 def test_a_moved_class_with_another_field_is_told_as_well(project: Project) -> None:
     moved(project, TRAIN.replace("lr:", "rate:"))
     (note,) = project.notes("from exp import models as m; m.Train().get()")

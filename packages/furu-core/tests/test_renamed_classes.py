@@ -125,6 +125,10 @@ def test_p2_what_was_renamed_keeps_its_hash_and_nothing_is_computed_again(moving
     )
     assert "computed" not in after
     assert after.startswith(before.splitlines()[-1])
+    found = moving.python(
+        "from exp import models; print(sorted(fit.lr for fit in models.Fit.stored()))"
+    )
+    assert found == "[0.25, 0.5]\n"
     assert "True Fit(data=Data(" in after
     assert "lr=0.25, size=<Size.SMALL: 1>, dropout=0.0)" in after
 

@@ -19,6 +19,7 @@ import attrs
 
 from furu_core import _text
 from furu_core._config._class_names import known_identities, name_of
+from furu_core._config._class_record import Rule
 from furu_core._config._module_names import file_with_class
 from furu_core._config._objects import config_class
 from furu_core._context import _context
@@ -72,17 +73,24 @@ def note_relatives(objects: Iterable[ConfigObject]) -> None:
 
 
 def _note(cls: type) -> str:
-    compiled = config_class(cls)
-    keys = {field.key for field in compiled.fields} | compiled.removed.keys()
     own = list(islice(_samples(class_dir(cls)), _SAMPLES))
     if own:
-        other = [one for one in own if one.fields.keys() != keys]
-        return _changed(cls, keys, own[0]) if len(other) == len(own) else ""
-    found = sorted(_relatives(cls, keys), key=lambda pair: (-pair[0], pair[1].name))
-    for _, relative in found[:_CHECKED]:
+        found = [_differences(cls, one) for one in own]
+        return _changed(cls, own[0], *found[0]) if all(map(any, found)) else ""
+    near = sorted(_relatives(cls), key=lambda pair: (-pair[0], pair[1].name))
+    for _, relative in near[:_CHECKED]:
         if _is_gone(relative.name):
-            return _renamed(cls, keys, relative)
+            return _renamed(cls, relative)
     return ""
+
+
+def _differences(cls: type, relative: _Relative) -> tuple[list[str], list[str]]:
+    """The fields that results have and the class lacks, and those that it has and its hash needs."""
+    compiled = config_class(cls)
+    known = {field.key for field in compiled.fields} | compiled.removed.keys()
+    needed = {field.key for field in compiled.fields if field.rule is Rule.ALWAYS}
+    theirs = relative.fields.keys()
+    return sorted(theirs - known), sorted((needed | compiled.removed.keys()) - theirs)
 
 
 def _samples(folder: str) -> Iterator[_Relative]:
@@ -94,22 +102,29 @@ def _samples(folder: str) -> Iterator[_Relative]:
         return
     for name in filter(is_hash, names):
         try:
-            config = json.loads(_record_file.read(f"{folder}/{name}").claim)["config"]
-            relative = _Relative(config["class"], dict(config["fields"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            record = _record_file.read(f"{folder}/{name}")
+            config = json.loads(record.claim)["config"]
+            omitted = json.loads(record.manifest).get("omitted", {})  # by the hash
+            fields = {
+                key: value
+                for key, value in config["fields"].items()
+                if f"{config['class']}.{key}" not in omitted
+            }
+            relative = _Relative(config["class"], fields)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         yield relative
 
 
-def _relatives(cls: type, keys: set[str]) -> Iterator[tuple[int, _Relative]]:
+def _relatives(cls: type) -> Iterator[tuple[int, _Relative]]:
     """Classes with the same fields, or with the same name and nearly the same, and how near they are."""
     short = name_of(cls).identity.partition(":")[2]
     for relative in _all():
         same_name = relative.name.partition(":")[2] == short
-        apart = len(keys ^ relative.fields.keys())
-        if not apart and (same_name or keys):
+        apart = sum(map(len, _differences(cls, relative)))
+        if not apart and (same_name or relative.fields):
             yield 2 + same_name, relative
-        elif same_name and apart <= 2 < len(keys) + apart:
+        elif same_name and apart <= 2 < len(relative.fields) + apart:
             yield 1, relative
 
 
@@ -151,21 +166,21 @@ def _is_gone(identity: str) -> bool:
     return file_with_class(module, qualname) is None
 
 
-def _renamed(cls: type, keys: set[str], relative: _Relative) -> str:
+def _renamed(cls: type, relative: _Relative) -> str:
     name = name_of(cls)
-    differs = _options(keys, relative)
+    old, new = _differences(cls, relative)
+    options = _options(relative, old, new)
     said = f"class {cls.__name__}(Furu[...], formerly={relative.name!r})"
-    same = "the same fields" if not differs else "nearly the same fields"
+    same = "nearly the same fields" if old or new else "the same fields"
     return (
         f"note: {name.identity} has no results, and {relative.name}, which is gone and had {same}, has "
         f"some. If it was renamed, they are kept by `{said}` or by "
-        f"`furu adopt {relative.name} {name.importable}{differs}`"
+        f"`furu adopt {relative.name} {name.importable}{options}`"
     )
 
 
-def _changed(cls: type, keys: set[str], relative: _Relative) -> str:
+def _changed(cls: type, relative: _Relative, old: list[str], new: list[str]) -> str:
     name = name_of(cls)
-    old, new = sorted(relative.fields.keys() - keys), sorted(keys - relative.fields.keys())
     if len(old) == 1 and len(new) == 1:
         how = f"{new[0]}: ... = field(formerly={old[0]!r})"
     elif old:
@@ -176,13 +191,12 @@ def _changed(cls: type, keys: set[str], relative: _Relative) -> str:
     fields += [f"no field {field!r}" for field in new]
     return (
         f"note: results of {relative.name} that are there have {', '.join(fields)}. They are kept by "
-        f"`{how}` or by `furu adopt {relative.name} {name.importable}{_options(keys, relative)}`"
+        f"`{how}` or by `furu adopt {relative.name} {name.importable}{_options(relative, old, new)}`"
     )
 
 
-def _options(keys: set[str], relative: _Relative) -> str:
+def _options(relative: _Relative, old: list[str], new: list[str]) -> str:
     """What `furu adopt` is to be told of fields that differ."""
-    old, new = sorted(relative.fields.keys() - keys), sorted(keys - relative.fields.keys())
     if len(old) == 1 and len(new) == 1:
         return f" --map {old[0]}={new[0]}"
     return "".join(f" --drop {field}={json.dumps(relative.fields[field])}" for field in old)

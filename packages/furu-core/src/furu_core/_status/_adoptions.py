@@ -162,7 +162,7 @@ def plan(adoption: Adoption) -> Plan:
             (found.made if known else found.there).append(alias)
         else:
             found.aliases.append(Planned(alias, obj, class_name != adoption.old, objects))
-            if class_name == adoption.old and not found.defaults:
+            if class_name == adoption.old and len(found.aliases) == 1:  # the others are alike
                 found.defaults = _defaults(obj, objects.keys(class_name, node_hash))
         taken.setdefault(alias.hash, name)
     return found
