@@ -148,11 +148,20 @@ class _Taking:
         text = json.dumps(
             [[tree.live, tree.gits, tree.inner, tree.outside, digests[tree.live]] for tree in trees]
         ).encode("utf-8", "surrogatepass")
-        snapshot = self._named(text, trees, names)
-        if os.path.isdir(snapshot.folder):
-            self._add_links(snapshot, trees, names)
+        digest = _digest(text)
+        for name in (digest, f"{digest}-{os.geteuid()}"):
+            snapshot = self._placed(digest, name, names)
+            there = os.path.isdir(snapshot.folder)
+            if not there and self._make(snapshot, trees, names, known, digests):
+                break
+            if self._is_usable(snapshot, trees, names):
+                break
         else:
-            self._make(snapshot, trees, names, known, digests)
+            raise FuruUsageError(
+                f"{snapshot.folder} belongs to a user whose code is not to be run (FURU_TRUST_PICKLES), or "
+                "who keeps it from you",
+                hint="remove it, or let jobs import what is there when they start: FURU_CODE=live",
+            )
         for tree in trees:
             self._write_known(
                 tree, known[tree.live], digests[tree.live], snapshot, names[tree.live]
@@ -240,31 +249,30 @@ class _Taking:
                 raise _Changed(full)
         return found
 
-    def _named(self, text: bytes, trees: list[Tree], names: Mapping[str, str]) -> CodeSnapshot:
-        """The snapshot with these contents; in a place of one's own where others cannot be trusted."""
-        digest = _digest(text)
-        for one in (digest, _digest(text + str(os.geteuid()).encode())):
-            folder = f"{self._folder}/{one}"
-            try:
-                owner = os.stat(folder).st_uid
-            except FileNotFoundError:
-                owner = os.geteuid()
-            if is_trusted_user(owner):
-                digest = one
-                break
-        else:
-            raise FuruUsageError(
-                f"{folder} belongs to a user whose code is not to be run (FURU_TRUST_PICKLES)",
-                hint="remove it, or set FURU_CODE=live",
-            )
-        folder = f"{self._folder}/{digest}"
+    def _placed(self, digest: str, name: str, names: Mapping[str, str]) -> CodeSnapshot:
+        folder = f"{self._folder}/{name}"
         placed = CodeSnapshot(
-            digest, folder, {tree.live: f"{folder}/{names[tree.live]}" for tree in trees}
+            digest, folder, {live: f"{folder}/{tree}" for live, tree in names.items()}
         )
         packages = {name: placed.place_of(path) for name, path in self._places.packages.items()}
         return attrs.evolve(placed, packages=packages)
 
     # Writing it
+
+    def _is_usable(
+        self, snapshot: CodeSnapshot, trees: list[Tree], names: Mapping[str, str]
+    ) -> bool:
+        """Whether a snapshot can be used that is there, perhaps of another user; it gets all links."""
+        owner = os.stat(snapshot.folder).st_uid
+        if not is_trusted_user(owner):
+            return False
+        try:
+            self._add_links(snapshot, trees, names)
+        except OSError:
+            if owner == os.geteuid():
+                raise
+            return False  # it lacks links, and others may not make them, or may not read it at all
+        return True
 
     def _make(
         self,
@@ -273,7 +281,8 @@ class _Taking:
         names: Mapping[str, str],
         known: Mapping[str, _Known],
         digests: Mapping[str, Mapping[str, str]],
-    ) -> None:
+    ) -> bool:
+        """Make a snapshot; False where another process was faster."""
         self._remove_leftovers()
         temporary = f"{self._folder}/{_TEMPORARY}{snapshot.digest}-{os.urandom(4).hex()}"
         os.mkdir(temporary, _FOLDER_MODE)
@@ -293,7 +302,9 @@ class _Taking:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                _files.remove_tree(temporary)  # another process was faster
+                _files.remove_tree(temporary)
+                return False
+            return True
         except BaseException:
             _files.remove_tree(temporary)
             raise
@@ -382,8 +393,9 @@ class _Taking:
             path: [*(_state(state) if self._is_settled(state) else [0]), digests[path]]
             for path, state in tree.copies.items()
         }
-        if (files, snapshot.digest, name) != (known.files, known.snapshot, known.tree):
-            raw = {"snapshot": snapshot.digest, "tree": name, "files": files}
+        folder = os.path.basename(snapshot.folder)
+        if (files, folder, name) != (known.files, known.snapshot, known.tree):
+            raw = {"snapshot": folder, "tree": name, "files": files}
             with suppress(OSError):  # then the next one reads all files again
                 _files.replace_file(self._known_file(tree.live), json.dumps(raw).encode())
 

@@ -20,7 +20,7 @@ from furu_core.errors import FuruImportNameError
 
 SNAPSHOTS: Final = "/code/snapshots"  # the folder, in a store, of snapshots of projects
 # A folder of a snapshot that stands for a project, above which there is nothing of the project.
-_TREE: Final = re.compile(rf".*{SNAPSHOTS}/[0-9a-f]{{32}}/[^/]+")
+_TREE: Final = re.compile(rf".*{SNAPSHOTS}/[0-9a-f]{{32}}(?:-\d+)?/[^/]+")
 
 _files: dict[str, str] = {}  # identity of a module -> its file
 
