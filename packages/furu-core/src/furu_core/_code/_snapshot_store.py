@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 
 from furu_core import _files, _text
-from furu_core._code._project import is_of_project
+from furu_core._code._project import SUFFIX, is_of_project
 from furu_core._code._snapshot import (
     CODE_SNAPSHOT,
     FILE,
@@ -53,6 +53,8 @@ _YOUNG_SECS: Final = 3.0  # a file that was changed so lately may change again a
 _LEFT_SECS: Final = 86400.0  # what a killed process left is removed after so long
 _COPY_MODE: Final = 0o444  # a job that would change a copy would change it for all others
 _FOLDER_MODE: Final = 0o755  # nobody else may put code into it
+# What a job would write beside its code would not come into the project, so that is an error at once.
+_CLOSED_MODE: Final = 0o555
 _TEMPORARY: Final = ".new-"
 _LAST: Final = ".last-"
 
@@ -135,7 +137,8 @@ class _Taking:
                 time.sleep(_PAUSE_SECS)
         raise FuruUsageError(
             f"{changed} changes all the time, so no snapshot of the code can be made",
-            hint="wait until what changes it has ended, such as a checkout",
+            hint="wait until what changes it has ended, such as a checkout; or let jobs import what is there "
+            "when they start: FURU_CODE=live",
         )
 
     def _taken(
@@ -147,7 +150,7 @@ class _Taking:
         names = _names_of(trees)
         text = json.dumps(
             [[tree.live, tree.gits, tree.inner, tree.outside, digests[tree.live]] for tree in trees]
-        ).encode("utf-8", "surrogatepass")
+        ).encode()
         digest = _digest(text)
         for name in (digest, f"{digest}-{os.geteuid()}"):
             snapshot = self._placed(digest, name, names)
@@ -304,6 +307,9 @@ class _Taking:
                     raise
                 _files.remove_tree(temporary)
                 return False
+            for tree in trees:
+                for path in tree.folders:
+                    os.chmod(os.path.join(snapshot.trees[tree.live], path), _CLOSED_MODE)
             return True
         except BaseException:
             _files.remove_tree(temporary)
@@ -313,6 +319,8 @@ class _Taking:
         before = f"{self._folder}/{known.snapshot}/{known.tree}" if known.snapshot else ""
         for path in tree.folders:
             os.mkdir(os.path.join(place, path) if path else place, _FOLDER_MODE)
+        for path in {os.path.dirname(path) for path in digests if path.endswith(SUFFIX)}:
+            os.mkdir(os.path.join(place, path, "__pycache__"), _FOLDER_MODE)  # jobs fill it
         for path, digest in digests.items():
             target = f"{place}/{path}"
             old = known.files.get(path)
@@ -333,10 +341,9 @@ class _Taking:
             _files.write_file(f"{place}/{path}", os.fsencode(text))
 
     def _link(self, snapshot: CodeSnapshot, tree: Tree, place: str) -> None:
-        """Make the links that are missing."""
+        """Make links in a snapshot that is new."""
         for path, target in _targets(snapshot, tree):
-            with suppress(FileExistsError, FileNotFoundError):
-                os.symlink(target, f"{place}/{path}")
+            os.symlink(target, f"{place}/{path}")
 
     def _add_links(
         self, snapshot: CodeSnapshot, trees: list[Tree], names: Mapping[str, str]
@@ -348,12 +355,14 @@ class _Taking:
                 path: set(_files.list_folder(os.path.join(place, path) if path else place))
                 for path in {os.path.dirname(link) for link in tree.links}
             }
-            missing = [
-                path
-                for path in tree.links
-                if os.path.basename(path) not in there[os.path.dirname(path)]
-            ]
-            self._link(snapshot, attrs.evolve(tree, links=missing, inner={}, outside={}), place)
+            opened = set()
+            for path in tree.links:
+                inside = os.path.dirname(path)
+                if os.path.basename(path) not in there[inside]:
+                    _add_link(os.path.join(tree.live, path), f"{place}/{path}")
+                    opened.add(inside)
+            for path in opened:
+                os.chmod(os.path.join(place, path), _CLOSED_MODE)
 
     def _remove_leftovers(self) -> None:
         for name in _files.list_folder(self._folder):
@@ -453,6 +462,19 @@ def _targets(snapshot: CodeSnapshot, tree: Tree) -> Iterator[tuple[str, str]]:
         yield path, os.path.relpath(inner, os.path.dirname(path) or ".")
     for path, target in tree.outside.items():
         yield path, snapshot.place_of(target)
+
+
+def _add_link(target: str, path: str) -> None:
+    """Make a link in a folder that is closed, and that another process may close again."""
+    for _ in range(_TRIES):
+        try:
+            os.symlink(target, path)
+        except FileExistsError:
+            return
+        except PermissionError:
+            os.chmod(os.path.dirname(path), _FOLDER_MODE)
+        else:
+            return
 
 
 def _names_of(trees: Iterable[Tree]) -> dict[str, str]:
