@@ -36,6 +36,7 @@ CONTEXT_VARIABLE: Final = "FURU_EXEC_CONTEXT"
 ACTIVE_VARIABLE: Final = "FURU_EXEC_ACTIVE"
 _CONTEXT_NAME: Final = CONTEXT_VARIABLE.encode()
 _ACTIVE_NAME: Final = ACTIVE_VARIABLE.encode()
+_quoted: Final = json.encoder.encode_basestring_ascii
 USED: Final = ".furu.used"  # in an attempt's folder: what children of the node's code loaded
 
 
@@ -368,7 +369,7 @@ class _Session:
         with _mutex:
             if self._process_wide:
                 # Not always the last one: threads of a node's code may compute nodes at once.
-                _entries.remove(self._entry)
+                _entries[:] = [entry for entry in _entries if entry is not self._entry]
                 _lead_process()
             _stop_sharing_settings()
         _thread_context.reset(self._token)
@@ -430,14 +431,14 @@ def validating(node_hash: str) -> Iterator[None]:
 
 def _text_of(context: ExecContext) -> str | None:
     """A context as a variable tells it to children; None for that of an ordinary program."""
-    if context == _ORDINARY:
+    if not context.hash and context == _ORDINARY:
         return None
-    own = {
-        "node": context.node,
-        "hash": context.hash,
-        "attempt": context.attempt,
-        "chain": context.chain,
-    }
+    # By hand, because each node has one, and an encoder takes several times as long.
+    chain = ", ".join([_quoted(one) for one in context.chain])
+    own = (
+        f'"node": {_quoted(context.node)}, "hash": {_quoted(context.hash)}, '
+        f'"attempt": {_quoted(context.attempt)}, "chain": [{chain}]'
+    )
     shared = _shared_text(
         context.strict,
         context.executor,
@@ -450,7 +451,7 @@ def _text_of(context: ExecContext) -> str | None:
         context.echo,
         context.one_at_a_time,
     )
-    return f"{shared[:-1]}, {json.dumps(own)[1:]}"
+    return f"{shared[:-1]}, {own}}}"
 
 
 _ORDINARY: Final = ExecContext()
@@ -487,8 +488,10 @@ def _shared_text(
 
 
 def _export_active() -> None:
-    known = {key: (value.folder, value.pid) for key, value in _active.items()}
-    _set_variable(_ACTIVE_NAME, json.dumps(known) if known else None)
+    known = [
+        f"{_quoted(key)}: [{_quoted(value.folder)}, {value.pid}]" for key, value in _active.items()
+    ]
+    _set_variable(_ACTIVE_NAME, f"{{{', '.join(known)}}}" if known else None)
     prepare_fork_servers()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from furu_core._forms._pack import from_dict, to_dict
 from furu_core._forms._tagged_json import Default, NotExact, ObjectHook, Writer, read
@@ -57,7 +57,10 @@ def from_json(written: Any, *, object_hook: ObjectHook | None = None) -> Any:
 
 def dumps(value: Any, *, default: Default | None = None) -> str:
     """`to_json` as compact text."""
-    return json.dumps(to_json(value, default=default), separators=(",", ":"), allow_nan=False)
+    return _compact(to_json(value, default=default))
+
+
+_compact: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def loads(text: str | bytes, *, object_hook: ObjectHook | None = None) -> Any:

@@ -25,6 +25,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -218,13 +219,7 @@ def manifest_bytes(
     parts = []
     stored = ""
     if result is not None:
-        stored = _compact(
-            {"codec": result.codec}
-            | ({"file": result.file} if result.file else {})
-            | ({"version": result.version} if result.version != 1 else {})
-            | ({"distribution": result.distribution} if result.distribution else {})
-            | ({"tagged": True} if result.tagged else {})
-        )
+        stored = _written(result)
         if value:
             stored = f'{stored[:-1]},"value":{value}}}'
         parts.append(f'"result":{stored}')
@@ -238,6 +233,17 @@ def manifest_bytes(
             parts.append(f'"{key}":{_compact(part)}')
     parts.append(f'"digest":"{digest}"')
     return f"{{{','.join(parts)}}}".encode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _written(result: ResultEntry) -> str:
+    return _compact(
+        {"codec": result.codec}
+        | ({"file": result.file} if result.file else {})
+        | ({"version": result.version} if result.version != 1 else {})
+        | ({"distribution": result.distribution} if result.distribution else {})
+        | ({"tagged": True} if result.tagged else {})
+    )
 
 
 def _digest_of_all(
