@@ -23,6 +23,7 @@ from machine import mounted, nobody
 
 import furu_core
 from furu_core import NodeState, _provenance
+from furu_core._code import _loaded
 from furu_core._output import _spool
 from furu_core._store._layout import attempted_in
 from furu_core.errors import FuruComputeError, FuruError, FuruStoreError
@@ -38,6 +39,9 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # In a checkout that is being worked on, its patch alone would fill pages of these disks.
     clean = attrs.evolve(_provenance.process_provenance(), git=None)
     monkeypatch.setattr(_provenance, "_captured", clean)
+    # And so would the sources of all test modules that this process has loaded.
+    monkeypatch.setattr(_loaded, "code_of", lambda _node: "")
+    monkeypatch.setenv("FURU_CODE_LIMIT", "0")
     nodes.hooks.clear()
     with furu_core.use_settings(path=tmp_path / "warm"):
         Value(n=-1).get()  # so that what is imported late is imported while everything is well
