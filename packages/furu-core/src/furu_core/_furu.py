@@ -41,8 +41,8 @@ class Furu(Generic[T_co]):
     statement: that stays its name in hashes and in the store. ``removed={"momentum": 0.9}`` does so
     for fields that it has no more, and `field` for those that were renamed.
 
-    It does not notice that the code of `_create` changed: after such a change, delete the results
-    or add a field, such as ``version: int = 2``.
+    A change of the code of `_create` invalidates nothing; the code that ran is recorded with each
+    result. After a change that matters, delete the results or add a field, such as ``version: int = 2``.
 
     Example:
         >>> from furu_core import Furu
@@ -205,7 +205,7 @@ class Furu(Generic[T_co]):
         """What the record of the result tells: costs, dependencies, attempts, code and machine.
 
         The keys are those of the record file that `docs/store-format.md` describes; `provenance`
-        has what its digest there names.
+        has what its digest there names, and `code` its digest and the modules that it lists.
 
         Raises:
             FuruMissingArtifact: there is no result.

@@ -1,6 +1,7 @@
-"""Provenance of results: code, machine, versions, command.
+"""Provenance of results: repository, machine, versions, command.
 
-It is the same for every node of a process, so it is captured once, with at most two calls of git. Nothing here ever fails a node: what cannot be found out is left out, and `Git.note`
+The repository is described as the program that began the run found it. That need not be the code that ran, which may
+have been edited since, and which `_code` records. The provenance is the same for every node of a process, so it is captured once, with at most two calls of git. Nothing here ever fails a node: what cannot be found out is left out, and `Git.note`
 has the reason.
 """
 
@@ -30,7 +31,7 @@ GIT_TIMEOUT_SECS: Final = 5.0
 
 @attrs.frozen
 class Git:
-    """The state of the project's repository.
+    """The state of the project's repository, as the program that began the run found it.
 
     Attributes:
         root: the repository's folder.
@@ -152,8 +153,8 @@ def expanded(named: object) -> Any:
 def adopt_provenance(record: Mapping[str, Any]) -> None:
     """Use the provenance of the process that started this one, except for machine and user.
 
-    A worker's own command line tells nothing, and its working tree may have been edited since the
-    code that runs was submitted.
+    A worker's own command line tells nothing, and its working tree may be another one by now. Which
+    code ran is recorded apart from it, by the worker itself.
 
     Args:
         record: that process's `Provenance.record`.

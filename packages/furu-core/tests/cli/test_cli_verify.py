@@ -101,12 +101,13 @@ def test_the_code_that_made_the_results_is_not_imported(filled: Any) -> None:
 
 def test_json_tells_all_of_it(filled: Any) -> None:
     (provenance,) = (filled.store / "provenance").iterdir()
+    code = [*(filled.store / "code").glob("?" * 32 + ".json"), *(filled.store / "code/sources").iterdir()]
     records = list(filled.store.rglob(".furu.json"))
     assert filled.json("verify", "--deep") == {
         "deep": True,
         "artifacts": 2,
         "damaged_artifacts": 0,
-        "bytes_read": bytes_read(filled.weights, provenance, *records),
+        "bytes_read": bytes_read(filled.weights, provenance, *code, *records),
         "not_compared": 0,
         "without_digest": 0,
         "damage": [],
@@ -173,7 +174,7 @@ def test_a_leftover_and_damage_to_no_node_have_their_next_steps_in_their_lines(f
     assert damage.startswith(
         f"damaged  -             -  provenance/{provenance.name}: the file is missing; "
     )
-    assert "read: 1 file of provenance damaged; " in summary
+    assert "read: 1 file of provenance or code damaged; " in summary
 
 
 def test_people_see_how_far_it_is_and_pipes_do_not(filled: Any) -> None:

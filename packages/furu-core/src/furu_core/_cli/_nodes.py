@@ -16,6 +16,7 @@ import click
 from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
 from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._code import _listings
 from furu_core._status import _stored_nodes, _upgrade
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
@@ -182,6 +183,7 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         **{key: record[key] for key in _TOLD if key in record},
         **_shares(record),
         "stale": StalenessReader().of(node).reasons if done else [],
+        "code": _listings.expanded(record.get("code")),
         "provenance": _provenance.expanded(record.get("provenance")),
     }
     if info.state is NodeState.UNREADABLE:
@@ -248,7 +250,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         + _failure_lines(facts)
         + _file_lines(facts)
     )
-    return lines + _attempt_lines(facts) + _provenance_lines(facts.get("provenance"))
+    lines += _attempt_lines(facts) + _code_lines(facts)
+    return lines + _provenance_lines(facts.get("provenance"))
 
 
 def _row(title: str, value: object) -> str:
@@ -334,6 +337,24 @@ def _attempt_line(record: dict[str, Any]) -> str:
     return f"{line}  {said}" if said else line
 
 
+def _code_lines(facts: dict[str, Any]) -> list[str]:
+    """What ran, and which modules it is not known of."""
+    code = facts["code"]
+    if code is None:
+        computed = facts["state"] == NodeState.DONE.value and not facts.get("made_by")
+        return ["code", _row("unknown", "the record does not tell")] if computed else []
+    modules = code["modules"]
+    lines = ["code", _row("digest", code["digest"])]
+    if modules is None:
+        return [*lines, _row("modules", "the store lacks the listing")]
+    count = f"{len(modules)} module{'' if len(modules) == 1 else 's'} of the project"
+    lines.append(_row("what ran", f"{count} (see --json)"))
+    for name, module in sorted(modules.items()):
+        if "unknown" in module:
+            lines.append(_row("unknown", f"{name}: {module['unknown']}"))
+    return lines
+
+
 def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
     if not record:
         return []
@@ -347,6 +368,7 @@ def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
         dirty = ", with changes (see --json)" if git.get("dirty") else ""
         branch = git.get("branch") or "no branch"
         lines.append(_row("git", f"{git.get('commit') or 'no commit'} ({branch}){dirty}"))
+        lines.append(_row("", "as the program that asked found it; what ran is the code above"))
         if git.get("note"):
             lines.append(_row("", git["note"]))
     return lines

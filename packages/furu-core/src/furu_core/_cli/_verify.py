@@ -157,7 +157,7 @@ def _verdict(done: Verified) -> str:
     if done.damaged_artifacts:
         parts.append(f"{done.damaged_artifacts:,} damaged")
     if others:
-        parts.append(f"{_counted(others, 'file')} of provenance damaged")
+        parts.append(f"{_counted(others, 'file')} of provenance or code damaged")
     if done.not_compared:
         without = f" ({done.without_digest:,} without a digest)" if done.without_digest else ""
         parts.append(f"{_counted(done.not_compared, 'file')} not compared{without}")

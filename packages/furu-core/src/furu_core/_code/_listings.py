@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -127,6 +127,18 @@ def read(digest: str) -> CodeListing | None:
         return None if text is None else LISTING.from_bytes(text, LISTINGS.path_of(digest))
     except FuruDamagedRecord:
         return None
+
+
+def expanded(named: object) -> Any:
+    """The listing that a record names by its digest, as JSON, with the digest; None where it names none."""
+    if not isinstance(named, str):
+        return None
+    try:
+        listing = read(named)
+    except FuruFormatError:
+        listing = None
+    modules = None if listing is None else LISTING.to_json(listing)["modules"]
+    return {"digest": named, "modules": modules}
 
 
 def source_of(module: ListedModule) -> bytes | None:

@@ -19,6 +19,7 @@ import attrs
 from furu_core import _provenance, _text
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
+from furu_core._code import _listings
 from furu_core._config._objects import ConfigObject, config_class, short_name, short_name_of
 from furu_core._context._context import exec_context
 from furu_core._files import store_error
@@ -146,7 +147,7 @@ def node_of(obj: ConfigObject) -> StoredNode:
 
 
 def record_of(obj: ConfigObject) -> dict[str, Any]:
-    """What the record of an object's artifact tells, with the provenance that it names.
+    """What the record of an object's artifact tells, with the provenance and the code that it names.
 
     Raises:
         FuruMissingArtifact: there is no artifact.
@@ -162,7 +163,10 @@ def record_of(obj: ConfigObject) -> dict[str, Any]:
             hash=node.hash,
             hint="call get() first",
         )
-    return record | {"provenance": _provenance.expanded(record.get("provenance"))}
+    return record | {
+        "provenance": _provenance.expanded(record.get("provenance")),
+        "code": _listings.expanded(record.get("code")),
+    }
 
 
 def _warn(unreadable: FuruStoreError) -> None:

@@ -18,12 +18,14 @@ import attrs
 from furu_core import _files, _provenance
 from furu_core._attempts import _attempts, _liveness, _publishing, _records
 from furu_core._attempts._liveness import Life
+from furu_core._code import _listings
 from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._links import ATTEMPT, LinkReader
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _examining, _format1
+from furu_core._store._by_content import ContentFolder
 from furu_core._store._examining import Examined
 from furu_core._store._layout import RECORD_FILE, attempted_in, is_hash
 from furu_core._store._manifest import DamagedArtifact
@@ -103,7 +105,7 @@ def verify(
             walk.take(looked)
         if progress is not None:
             progress(walk.done)
-    walk.compare_provenance()
+    walk.compare_shared()
     if deep:
         walk.compare_dependencies()
     return walk.done
@@ -118,6 +120,13 @@ class _Looked:
     told: dict[str, Any]
 
 
+# What records name by a digest, the folder of it, and what it is to them.
+_NAMED: Final = {
+    "provenance": (_provenance.FOLDER, "provenance"),
+    "code": (_listings.LISTINGS, "code"),
+}
+
+
 class _StoreWalk:
     """A walk over the store, and what is compared at its end."""
 
@@ -126,7 +135,7 @@ class _StoreWalk:
         self._deep = deep
         self._digests: dict[str, tuple[str, StoredNode]] = {}
         self._used: list[tuple[StoredNode, str, str]] = []
-        self._provenance: dict[str, int] = {}  # digests, and how many records name each
+        self._shared: dict[tuple[ContentFolder, str], int] = {}  # how many records name each
         self._whole = False
 
     # Looking
@@ -219,9 +228,9 @@ class _StoreWalk:
         done.unreadable += [_unread(node, unread) for unread in found.unreadable]
         if found.upgrade_left:
             self._note(node, node.paths.artifact, "an upgrade has not ended here", "furu upgrade")
-        provenance = looked.told.get("provenance")
-        if isinstance(provenance, str):
-            self._provenance[provenance] = self._provenance.get(provenance, 0) + 1
+        for key, (folder, _) in _NAMED.items():
+            if isinstance(digest := looked.told.get(key), str):
+                self._shared[folder, digest] = self._shared.get((folder, digest), 0) + 1
         if self._deep and found.manifest is not None:
             digest = found.manifest.digest or found.manifest.stand_in
             self._digests[node.hash] = (digest, node)
@@ -232,22 +241,36 @@ class _StoreWalk:
 
     # Comparing what records name
 
-    def compare_provenance(self) -> None:
-        """Compare the files that the records name as their provenance."""
-        for digest, named in sorted(self._provenance.items()):
-            path = _provenance.FOLDER.path_of(digest)
-            try:
-                damage = _provenance.FOLDER.damage_of(digest, deep=self._deep)
-                if self._deep and not damage:
-                    self.done.bytes_read += os.path.getsize(path)
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                self.done.unreadable.append(Finding("", "", path, reason))
-                continue
-            if damage:
-                damage += f"; it is the provenance of {named} of these artifacts"
-                step = "put a copy of the file there; the results themselves do not need it"
-                self.done.damage.append(Finding("", "", path, damage, step))
+    def compare_shared(self) -> None:
+        """Compare the files that many records name: their provenance, and their code."""
+        sources: dict[tuple[ContentFolder, str], int] = {}
+        for (folder, digest), named in self._shared.items():
+            if folder is _listings.LISTINGS and (listing := _listings.read(digest)) is not None:
+                for module in listing.modules.values():
+                    if module.source and not module.is_omitted:
+                        source = (_listings.SOURCES, module.source)
+                        sources[source] = sources.get(source, 0) + named
+        meant = dict(_NAMED.values())
+        for (folder, digest), named in sorted(
+            [*self._shared.items(), *sources.items()],
+            key=lambda item: (item[0][0].name, item[0][1]),
+        ):
+            self._compare(folder, digest, f"{meant.get(folder, 'source of a module')} of {named}")
+
+    def _compare(self, folder: ContentFolder, digest: str, meant: str) -> None:
+        path = folder.path_of(digest)
+        try:
+            damage = folder.damage_of(digest, deep=self._deep)
+            if self._deep and not damage:
+                self.done.bytes_read += os.path.getsize(path)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self.done.unreadable.append(Finding("", "", path, reason))
+            return
+        if damage:
+            damage += f"; it is the {meant} of these artifacts"
+            step = "put a copy of the file there; the results themselves do not need it"
+            self.done.damage.append(Finding("", "", path, damage, step))
 
     def compare_dependencies(self) -> None:
         """Note which results were made of another result than the one that is there now."""
