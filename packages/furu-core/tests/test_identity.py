@@ -46,6 +46,9 @@ class Link(Furu[int]):
     previous: Link | None = None
     number: int = 0
 
+    def _create(self) -> int:
+        return self.number
+
 
 class Both(Furu[int]):
     left: Both | None = None

@@ -101,7 +101,10 @@ def test_the_code_that_made_the_results_is_not_imported(filled: Any) -> None:
 
 def test_json_tells_all_of_it(filled: Any) -> None:
     (provenance,) = (filled.store / "provenance").iterdir()
-    code = [*(filled.store / "code").glob("?" * 32 + ".json"), *(filled.store / "code/sources").iterdir()]
+    code = [
+        *(filled.store / "code").glob("?" * 32 + ".json"),
+        *(filled.store / "code/sources").iterdir(),
+    ]
     records = list(filled.store.rglob(".furu.json"))
     assert filled.json("verify", "--deep") == {
         "deep": True,
