@@ -73,6 +73,16 @@ def test_p10_the_plan_changes_nothing_and_undoing_leaves_the_store_as_it_was(sto
     assert adopted.values() == VALUES
 
 
+def test_results_that_came_since_are_adopted_by_the_same_command(store: Path) -> None:
+    adopted.compute()
+    adopted.do()
+    Old(learning_rate=7.0).get()
+    assert adopted.do() == (1, {})
+    assert New(lr=7.0).load_existing()["lr"] == 7.0
+    assert len(list((store / "adoptions").glob("*.json"))) == 1
+    assert adopted.undo() == 6
+
+
 def test_an_alias_has_the_whole_result_without_a_copy_and_without_the_first_one(
     store: Path,
 ) -> None:

@@ -23,6 +23,7 @@ BEFORE = {
                 return self.seed
     """,
     "train.py": """
+        from boxes import Box
         from data import Split
         class Train(Furu[dict]):
             data: Split
@@ -32,7 +33,7 @@ BEFORE = {
             def _create(self):
                 note(self)
                 (self.furu_dir / "weights.bin").write_bytes(b"w" * 1000)
-                return {"value": self.data.get() + self.learning_rate, "made_of": self}
+                return {"value": self.data.get() + self.learning_rate, "made_of": Box(self)}
         class Eval(Furu[float]):
             model: Train
             def _create(self):
@@ -51,6 +52,11 @@ BEFORE = {
             return [Report(scores=[Eval(model=fit) for fit in fits[1:]]), fits[0]]
     """,
 }
+BOXES = """
+    class Box:  # no format but a pickle holds it
+        def __init__(self, inside):
+            self.inside = inside
+"""
 MERGED = """
     class Data(Furu[int]{Data}):
         seed: int = 0
@@ -64,7 +70,7 @@ MERGED = """
         dropout: float = {dropout}
         def _create(self):
             note(self)
-            return {{"value": self.data.get() + self.lr, "made_of": self}}
+            raise AssertionError("it is there already")
     class Score(Furu[float]{Score}):
         fit: Fit{model}
         def _create(self):
@@ -96,10 +102,18 @@ CLEAN = {
     "lr": "0.1", "size": '"small"', "dropout": "0.0",
 }  # fmt: skip
 VALUES = """
-    import report
-    from furu_core.workers import Packer
+    import json, os, report
+    from pathlib import Path
+    from furu_core import Furu
+    from furu_core.workers import Packer, Unpacker
     value, first = (root.get() for root in report.roots())
-    print(value, first["value"], type(first["made_of"]).__name__, first["made_of"] == report.roots()[1])
+    if not os.path.exists("packed"):
+        Path("packed").write_bytes(Packer().pack(report.roots()[0]))
+        Path("dict").write_text(json.dumps(report.roots()[0].to_dict()))
+    packed = Unpacker().unpack(Path("packed").read_bytes())
+    read = Furu.from_dict(json.loads(Path("dict").read_text()))
+    same = first["made_of"].inside == report.roots()[1] and packed == read == report.roots()[0]
+    print(value, first["value"], type(first["made_of"].inside).__name__, same)
 """
 ADOPTIONS = [
     ("data:Split", "exp.models:Data"),
@@ -116,6 +130,7 @@ class Project:
         self.folder = folder / "project"
         self._fresh = fresh
         self.write("pyproject.toml", "", head="")
+        self.write("boxes.py", BOXES, head="")
         for name, text in BEFORE.items():
             self.write(name, text)
 

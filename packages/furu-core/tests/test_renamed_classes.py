@@ -160,6 +160,32 @@ def test_results_and_records_from_before_are_read_in_a_process_that_imports_neit
     assert found == loaded
 
 
+BY_REFERENCE = """
+    from furu_core._forms import _pack
+    def by_reference(self):  # as the furu before this one pickled configs
+        names = [spec.key for spec in type(self).__furu_class__.fields]
+        return _pack.restore, (type(self), {name: self.__dict__[name] for name in names})
+"""
+
+
+def test_results_that_an_older_furu_pickled_are_loaded(moving: Moving) -> None:
+    moving.write("boxes.py", "class Box:\n    def __init__(self, inside): self.inside = inside\n")
+    moving.python(
+        textwrap.dedent(BY_REFERENCE)
+        + "import train, boxes\n"
+        + "train.Train.__reduce__ = train.Split.__reduce__ = by_reference\n"
+        + "train.Train().put(boxes.Box([train.Train(learning_rate=0.5), train.Kind.SMALL]))"
+    )
+    (pickled,) = (moving.folder / "furu-data/data/train/Train").rglob(".furu.result*")
+    assert b"train\x94\x8c\x05Train" in pickled.read_bytes()  # by module and name
+    moving.rename()
+    said = moving.python("from exp import models; print(models.Fit().get().inside)")
+    assert (
+        said
+        == "[Fit(data=Data(22608f), lr=0.5, size=<Size.SMALL: 1>, dropout=0.0), <Size.SMALL: 1>]\n"
+    )
+
+
 def test_forms_of_a_renamed_object_lead_back_to_it_in_another_process(moving: Moving) -> None:
     moving.rename()
     moving.python(
@@ -262,6 +288,11 @@ def test_fields_and_classes_that_swap_their_names_keep_their_hashes(moving: Movi
     moving.write("pair.py", pair.format(A="A", B="B", a="", b="", x="x", y="y", fx=1, fy=2))
     hashes = "print(m.{A}({x}=7).furu_hash, m.{B}().furu_hash, m.{A}.from_dict(m.{A}({x}=7).to_dict()).{x})"
     before = moving.python(f"import pair as m; {hashes.format(A='A', B='B', x='x')}")
+    moving.python(
+        textwrap.dedent(BY_REFERENCE)
+        + "import pair, pickle\npair.A.__reduce__ = by_reference\n"
+        + "pickle.dump(pair.A(x=7), open('a.pickle', 'wb'))"
+    )
     moving.write(
         "pair.py",
         """
@@ -274,6 +305,8 @@ def test_fields_and_classes_that_swap_their_names_keep_their_hashes(moving: Movi
         """,
     )
     assert moving.python(f"import pair as m; {hashes.format(A='B', B='A', x='y')}") == before
+    load = "import pair, pickle; print(pickle.load(open('a.pickle', 'rb')))"
+    assert moving.python(load) == "B(y=7, x=2)\n"
 
 
 def test_a_former_name_is_not_inherited_and_that_of_a_field_is(
