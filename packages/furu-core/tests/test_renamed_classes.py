@@ -328,7 +328,19 @@ def test_a_former_name_is_not_inherited_and_that_of_a_field_is(
 
 
 def test_bad_former_names_are_refused_at_the_class_statement() -> None:
-    for bad in ("Train", "train", "a:b:C", "train:", ":Train", "a/b:T", ".a:T", 3, "a:T-1", "a: T"):
+    for bad in (
+        "Train",
+        "train",
+        "a:b:C",
+        "train:",
+        ":Train",
+        "a/b:T",
+        ".a:T",
+        "a..b:T",
+        3,
+        "a:T-1",
+        "a: T",
+    ):
         with pytest.raises(FuruDefinitionError, match="no name of a class"):
             type("Some", (Furu,), {"__module__": __name__}, formerly=bad)
     with pytest.raises(FuruDefinitionError, match="no name that a field can have had"):

@@ -59,7 +59,8 @@ class ClassName:
 
 
 FORMERLY: Final = "__furu_formerly__"  # the attribute of a class with the name that it formerly had
-_FORMER_NAME: Final = re.compile(r"[^\s.:@/\\]([^.:@/\\]*\.)*[^.:@/\\]*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_PART: Final = r"[^\s.:@/\\][^.:@/\\]*"
+_FORMER_NAME: Final = re.compile(rf"{_PART}(\.{_PART})*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 _names: dict[type, ClassName] = {}
 _classes: dict[str, type] = {}
@@ -152,8 +153,7 @@ def _former_name(cls: type) -> str | None:
         return said
     raise FuruDefinitionError(
         f"{cls.__qualname__} says that it was formerly {shown(said)}, which is no name of a class",
-        hint="write module:Class as `furu ls` and the error before the renaming have it: "
-        "formerly='exp.train:Train'",
+        hint="write module:Class, as `furu ls` has it: formerly='exp.train:Train'",
     )
 
 
@@ -423,9 +423,8 @@ def _find_loaded(identity: str, importable: str | None) -> type | None:
         found = attribute(namespace, qualname)
         if isinstance(found, type) and _is_called(found, identity):
             return found
-    for (
-        namespace
-    ) in namespaces:  # a class that is no config class tells nobody what it formerly was
+    # A class that is no config class tells nobody what it formerly was.
+    for namespace in namespaces:
         for found in list(namespace.values()):
             said = found.__dict__.get(FORMERLY) if isinstance(found, type) else None
             if said == identity and _is_called(found, identity):

@@ -164,7 +164,7 @@ def from_dict(record: Mapping[str, Any]) -> Any:
         built[key] = obj = _made(
             cls, node["class"], node.get("import"), fields, None if moved else key
         )
-        moved = moved or node_key(obj) != key
+        moved = moved or _is_another(obj, key)
     return built[root]
 
 
@@ -208,6 +208,10 @@ def _made(
             _adopted.add(identity)  # looking for a class that is gone takes long
         return obj
     return _made_otherwise(identity, fields) or build(resolve(identity, importable), fields)
+
+
+def _is_another(obj: Any, key: str) -> bool:
+    return furu_hash(obj) != key.partition("~")[0]
 
 
 def _made_otherwise(identity: str, fields: Mapping[str, Any]) -> Any | None:
@@ -477,5 +481,5 @@ class Unpacker:
             cls, identity, importable, names = self._classes[number]
             fields = dict(zip(names, values, strict=True))
             obj = _made(cls, identity, importable, fields, None if self._moved else key)
-            self._moved = self._moved or node_key(obj) != key
+            self._moved = self._moved or _is_another(obj, key)
             self._objects.append(obj)
