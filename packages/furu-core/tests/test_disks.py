@@ -40,7 +40,7 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     clean = attrs.evolve(_provenance.process_provenance(), git=None)
     monkeypatch.setattr(_provenance, "_captured", clean)
     # And so would the sources of all test modules that this process has loaded.
-    monkeypatch.setattr(_loaded, "code_of", lambda _node: "")
+    monkeypatch.setattr(_loaded, "code_of", lambda _node: None)
     monkeypatch.setenv("FURU_CODE_LIMIT", "0")
     nodes.hooks.clear()
     with furu_core.use_settings(path=tmp_path / "warm"):

@@ -127,6 +127,7 @@ class NodeResult:
         seconds: how long it took, by the worker's clock.
         culprit: hash of the dependency whose artifact was bad.
         holder: the process or job that computes the node, when busy.
+        edited: modules that the worker loaded from another source than the program that began the run.
     """
 
     hash: str
@@ -136,3 +137,4 @@ class NodeResult:
     seconds: float = 0.0
     culprit: str | None = None
     holder: Holder | None = None
+    edited: tuple[str, ...] = ()

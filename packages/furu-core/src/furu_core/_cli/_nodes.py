@@ -29,17 +29,8 @@ from furu_core.errors import FuruStoreError, FuruUsageError
 
 # What `furu show` tells of a node's record as it stands there.
 _TOLD = (
-    *(
-        "made_by",
-        "adopted_from",
-        "submission",
-        "job_times",
-        "started",
-        "ended",
-        "costs",
-        "dependencies",
-    ),
-    "to_python",
+    *("made_by", "adopted_from", "submission", "job_times", "started", "ended", "costs"),
+    *("dependencies", "to_python", "code_edited"),
 )
 _LOOK_SECS = 1.0  # for stale results at the end of a listing; `--stale` tells all
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
@@ -349,6 +340,9 @@ def _code_lines(facts: dict[str, Any]) -> list[str]:
         return [*lines, _row("modules", "the store lacks the listing")]
     count = f"{len(modules)} module{'' if len(modules) == 1 else 's'} of the project"
     lines.append(_row("what ran", f"{count} (see --json)"))
+    if facts.get("code_edited"):
+        names = ", ".join(facts["code_edited"])
+        lines.append(_row("edited", f"{names}: between the beginning of the run and the import"))
     for name, module in sorted(modules.items()):
         if "unknown" in module:
             lines.append(_row("unknown", f"{name}: {module['unknown']}"))

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -36,17 +36,32 @@ class _Loaded:
     sources: dict[str, bytes]  # by their digests
     imports: dict[str, tuple[str, ...]]  # which of these modules each may import
     homes: dict[int, str]  # id of globals -> name in this process
-    listings: dict[tuple[str, frozenset[type]], str]  # digests, by store and classes
+    edited: frozenset[
+        str
+    ]  # those that the program that began the run had loaded from another source
+    listings: dict[tuple[str, frozenset[type]], CodeThatRan]  # by store and classes
 
 
 _known: tuple[tuple[int, int, int], _Loaded] | None = None
 _classes: dict[type, frozenset[type]] = {}
 
 
-def code_of(obj: Any) -> str:
-    """The digest of the listing of the code that computed a node, just now in this process.
+class CodeThatRan(NamedTuple):
+    """The code that computed a node.
 
-    Empty where it cannot be stored: a result is worth more than the record of its code.
+    Attributes:
+        listing: the digest of its listing.
+        edited: the modules that the program that began the run had loaded from another source.
+    """
+
+    listing: str
+    edited: tuple[str, ...]
+
+
+def code_of(obj: Any) -> CodeThatRan | None:
+    """The code that computed a node, just now in this process; its listing is stored.
+
+    None where that cannot be done: a result is worth more than the record of its code.
     """
     global _told
     try:
@@ -57,13 +72,21 @@ def code_of(obj: Any) -> str:
             _log.warning(
                 "the code that computes here cannot be recorded: %s", _text.error_text(error)
             )
-        return ""
+        return None
 
 
 _told = False
 
 
-def _code_of(obj: Any) -> str:
+def edited_modules() -> tuple[str, ...]:
+    """The modules that this process loaded from another source than the program that began the run."""
+    if _known is None or not _observer.of_the_run:
+        return ()
+    loaded = _known[1]
+    return tuple(sorted({loaded.names[key] for key in loaded.edited}))
+
+
+def _code_of(obj: Any) -> CodeThatRan:
     loaded = _loaded()
     classes = _classes_of(obj)
     key = (str(_settings.settings().path), classes)
@@ -111,7 +134,7 @@ def _home(loaded: _Loaded, cls: type) -> str | None:
     return cls.__module__ if cls.__module__ in loaded.modules else None
 
 
-def _store(loaded: _Loaded, own: frozenset[str]) -> str:
+def _store(loaded: _Loaded, own: frozenset[str]) -> CodeThatRan:
     """Store the listing of the nodes whose classes are defined in some modules."""
     used = _reached(loaded, own)
     others = {
@@ -128,7 +151,8 @@ def _store(loaded: _Loaded, own: frozenset[str]) -> str:
             name = loaded.names[key]
             told = attrs.evolve(module, is_script=key in asked)
             listed[name] = _both(listed[name], told) if name in listed else told
-    return _listings.store(listed, loaded.sources)
+    edited = {loaded.names[key] for key in loaded.edited if key not in beside}
+    return CodeThatRan(_listings.store(listed, loaded.sources), tuple(sorted(edited)))
 
 
 def _both(first: ListedModule, second: ListedModule) -> ListedModule:
@@ -194,7 +218,13 @@ def _look() -> _Loaded:
         if id(getattr(module, "__dict__", None)) in keys
     }
     leads_to = {key: _known_among(known_as, told) for key, told in imported.items()}
-    return _Loaded(names, listed, sources, leads_to, keys, {})
+    expected = _observer.of_the_run
+    edited = frozenset(
+        one.key
+        for one in modules
+        if expected.get(one.file, listed[one.key].source) != listed[one.key].source
+    )
+    return _Loaded(names, listed, sources, leads_to, keys, edited, {})
 
 
 def _names_by_key(modules: Iterable[LoadedModule]) -> dict[str, str]:

@@ -65,6 +65,8 @@ class SourceNote:
 notes: Final[dict[str, list[SourceNote]]] = {}  # name in `sys.modules` -> its loads, oldest first
 generation = 0  # raised by every note
 loaded_before: frozenset[str] = frozenset()  # names of the modules that were there before this one
+# What the program that began the run had loaded: files, and the digests of their sources.
+of_the_run: dict[str, str] = {}
 began = time.time()  # before that, none of the others was loaded
 observed_pid = os.getpid()
 

@@ -19,6 +19,7 @@ from furu_core import _files, _process_ids
 from furu_core._code import _observer, _project
 from furu_core._code._observer import SourceNote
 from furu_core._config import _class_homes
+from furu_core._store._by_content import content_digest
 
 # What a file's time of change may be off by: clocks tick, and that of a file server may be wrong.
 _LOCAL_MARGIN_SECS: Final = 0.05
@@ -71,6 +72,15 @@ def loaded_modules() -> Iterator[LoadedModule]:
             seen.add(id(home.namespace))
             note, unknown = _proven_by_code(home.file, home.code)
             yield LoadedModule(name, home.namespace, home.file, note, unknown)
+
+
+def sources_here() -> dict[str, str]:
+    """The files of the project's modules that this process has loaded, and the digests of their sources."""
+    return {
+        noted[-1].file: content_digest(noted[-1].data)
+        for noted in list(_observer.notes.values())
+        if noted[-1].data is not None
+    }
 
 
 # ---- what is certain ----

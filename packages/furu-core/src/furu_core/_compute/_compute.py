@@ -354,8 +354,10 @@ def _story(
     if earlier:
         more["earlier"] = [_records.RECORD.to_json(past) for past in earlier]
     more["provenance"] = _provenance.stored_digest()
-    if given is None and (code := _loaded.code_of(obj)):
-        more["code"] = code
+    if given is None and (code := _loaded.code_of(obj)) is not None:
+        more["code"] = code.listing
+        if code.edited:
+            more["code_edited"] = code.edited
     more["claim"] = _record_file.digest(attempt.claim).decode()
     return _records.story_bytes(AttemptStatus.PUBLISHED, AttemptEnd(time.time()), more)
 

@@ -23,6 +23,9 @@ class Setup(NamedTuple):
 
     argv: tuple[str, ...]
     provenance: dict[str, Any]
+    sources: dict[
+        str, str
+    ]  # files of modules that the program has loaded, and digests of their sources
     idle_secs: float | None  # it ends after so many seconds without an order
 
 
@@ -119,7 +122,8 @@ def _plain(
         return message.number, message.epoch, message.node, message.rerun
     if type(message) is Finished:
         number, result = message
-        if result.failure is None and result.culprit is None and result.holder is None:
+        more = result.failure, result.culprit, result.holder, result.edited or None
+        if more == (None, None, None, None):
             return number, result.hash, result.outcome.value, result.attempt, result.seconds
     return message
 

@@ -442,11 +442,14 @@ class NodeProcess:
             return
         self._new = False
         provenance = self.origin.provenance
+        sources: dict[str, str] = {}
         if provenance is None:
+            from furu_core._code._proofs import sources_here
             from furu_core._provenance import process_provenance
 
             provenance = process_provenance().record
-        self._child.write(Setup(self.origin.argv, dict(provenance), self._idle_secs))
+            sources = sources_here()
+        self._child.write(Setup(self.origin.argv, dict(provenance), sources, self._idle_secs))
 
     # Listening
 
@@ -484,6 +487,8 @@ class NodeProcess:
             case Identified(number, place):
                 self._pending[number].node = place
             case Finished(number, result):
+                if result.edited and self._worker is not None:
+                    _say_edited(self._worker.run_id, result.edited)
                 return [(number, self._pending.pop(number), result)]
             case Unreadable(number, epoch, result) if epoch == self._epoch:
                 # The orders after it refer to parts of it.
@@ -564,3 +569,20 @@ class NodeProcess:
                 failure, node=name, hash=pending.hash, log=failure.log or self._log
             )
         return attrs.evolve(result, hash=pending.hash, failure=failure)
+
+
+_said_edited: Final[set[tuple[str, str]]] = set()  # runs and modules
+
+
+def _say_edited(run_id: str, modules: tuple[str, ...]) -> None:
+    """Say once in a run which modules a worker loaded from another source than this program."""
+    new = [name for name in modules if (run_id, name) not in _said_edited]
+    if new:
+        from furu_core._output import _logging  # rarely needed
+
+        _said_edited.update((run_id, name) for name in new)
+        _logging.log.warning(
+            "%s: edited since this program loaded it; workers that start now run what the file says "
+            "now, and their results name that",
+            ", ".join(new),
+        )

@@ -26,6 +26,7 @@ import attrs
 
 from furu_core import _provenance
 from furu_core._attempts._outcomes import Failure, FailureKind, NodeResult, Outcome
+from furu_core._code import _observer
 from furu_core._compute import _process_state
 from furu_core._forms._graph_file import GraphReader
 from furu_core._forms._pack import Unpacker
@@ -72,6 +73,7 @@ def main(fd: int, collects: bool) -> None:
     setup = connection.setup()
     sys.argv[:] = setup.argv
     _provenance.adopt_provenance(setup.provenance)
+    _observer.of_the_run = setup.sources
     # What furu consists of is never garbage: without this each search for some would look at all of
     # it, that at the interpreter's end as well, which would take longer than a short run's nodes.
     gc.freeze()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from furu_core._attempts import _attempts
 from furu_core._attempts._attempts import Attempt, holder_of
 from furu_core._attempts._outcomes import Failure, FailureKind, Holder, NodeResult, Outcome
+from furu_core._code import _loaded
 from furu_core._compute import _acquire, _compute, _reruns
 from furu_core._config._objects import short_name
 from furu_core._output import _logging
@@ -87,6 +88,7 @@ def run_node(
         seconds=time.monotonic() - began,
         culprit=culprit,
         holder=holder,
+        edited=_loaded.edited_modules(),
     )
 
 
