@@ -107,7 +107,9 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
 @click.group(
     cls=LazyGroup,
     modules={
+        "accept": "_code",
         "adopt": "_adopt",
+        "code": "_code",
         "executors": "_plugins",
         "log": "_nodes",
         "ls": "_nodes",

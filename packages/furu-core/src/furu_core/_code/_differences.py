@@ -36,12 +36,14 @@ class ModuleDifference:
         change: how.
         module: what the listing says of it.
         file: its file now; empty where it is gone.
+        syntax: the digest of its syntax tree now; empty where it is gone, or no Python.
     """
 
     name: str
     change: ModuleChange
     module: ListedModule
     file: str = ""
+    syntax: str = ""
 
     def definitions(self) -> tuple[str, ...]:
         """The functions and classes that changed, by qualified names, and ``<module>`` for the rest of the file.
@@ -94,9 +96,13 @@ class CurrentCode:
             if now is None:
                 found.append(ModuleDifference(name, ModuleChange.GONE, module))
             elif module.unknown:
-                found.append(ModuleDifference(name, ModuleChange.UNKNOWN, module, now.file))
+                found.append(
+                    ModuleDifference(name, ModuleChange.UNKNOWN, module, now.file, now.syntax)
+                )
             elif now.source != module.source and now.syntax != module.syntax:
-                found.append(ModuleDifference(name, ModuleChange.CHANGED, module, now.file))
+                found.append(
+                    ModuleDifference(name, ModuleChange.CHANGED, module, now.file, now.syntax)
+                )
         return tuple(found)
 
     def file_of(self, name: str, module: ListedModule) -> str | None:

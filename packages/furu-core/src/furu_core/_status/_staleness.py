@@ -15,8 +15,10 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core._code._differences import ModuleDifference
 from furu_core._config._objects import ConfigObject
 from furu_core._status import _stored_nodes
+from furu_core._status._code_states import CodeState, CodeStates, change_text
 from furu_core._status._links import ATTEMPT, LinkReader, Links
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._text import count
@@ -44,12 +46,12 @@ class Staleness:
 
     Attributes:
         replaced: the dependencies of which it used another result.
-        code: what of its code is different now, in words, such as ``"model.py Encoder.forward"``.
+        code: the modules of its code that changed since.
         rests_on: a stale result among its dependencies and theirs; None where there is none.
     """
 
     replaced: tuple[Replaced, ...] = ()
-    code: tuple[str, ...] = ()
+    code: tuple[ModuleDifference, ...] = ()
     rests_on: StoredNode | None = None
 
     @property
@@ -67,7 +69,7 @@ class Staleness:
             for found in self.replaced
         ]
         if self.code:
-            told.append(f"by other code: {', '.join(self.code)} changed")
+            told.append(f"by other code: {', '.join(map(change_text, self.code))} changed")
         if self.rests_on is not None:
             told.append(f"rests on {self.rests_on.name}, which is stale")
         return told
@@ -118,15 +120,16 @@ class StaleNodes:
         if others := replaced.total() - sum(number for _, number in named):
             told.append(f"{others} used other results")
         if coded := len(self.stale) - replaced.total():
-            told.append(f"{coded} by other code")
+            told.append(f"{coded} {'is' if coded == 1 else 'are'} by other code")
         return ", ".join(told)
 
 
 class StalenessReader:
     """Finds out which results are stale; it reads each record once, and sees the store as it was then."""
 
-    def __init__(self, links: LinkReader | None = None) -> None:
+    def __init__(self, links: LinkReader | None = None, code: CodeStates | None = None) -> None:
         self._links = LinkReader() if links is None else links
+        self._code = CodeStates() if code is None else code
         self._found: dict[str, Staleness] = {}
 
     def of(self, node: StoredNode) -> Staleness:
@@ -202,7 +205,8 @@ class StalenessReader:
             why = self._found.get(node_hash, _FRESH)
             if rests_on is None:
                 rests_on = below.node if why.is_stale else why.rests_on
-        return Staleness(tuple(replaced), (), rests_on)
+        code = self._code.of(links.node.cls.name, links.code) if links.code else CodeState()
+        return Staleness(tuple(replaced), code.changed, rests_on)
 
 
 def _sorted_out(judged: Iterable[tuple[StoredNode, Staleness]]) -> StaleNodes:
