@@ -294,11 +294,44 @@ def test_what_was_computed_since_stays_when_an_adoption_is_taken_back(store: Pat
     Report(models=[New(lr=0.5)]).get()
     done = _adoptions.undo("Old", "New")
     assert len(done.aliases) == 4
-    assert [alias.hash for alias in done.left] == [New(lr=0.25).furu_hash]
+    assert {alias.hash: why for alias, why in done.left.items()} == {
+        New(lr=0.25).furu_hash: "another result is there by now"
+    }
     assert New(lr=0.25).load_existing() == {"lr": 7}
     assert Report(models=[New(lr=0.5)]).load_existing() == 0.5
     with pytest.raises(FuruMissingArtifact):
         New(lr=0.5).load_existing()
+
+
+def test_p10_a_second_name_that_is_the_only_one_is_not_taken_back(store: Path) -> None:
+    adopted.compute()
+    adopted.do()
+    Old(learning_rate=0.5).delete()
+    (removal,) = _trash.removals()
+    done = _adoptions.undo("Old", "New")
+    assert len(done.aliases) == 4
+    ((alias, why),) = done.left.items()
+    assert alias.hash == New(lr=0.5).furu_hash
+    assert why.endswith("was removed, so it is the only one")
+    assert New(lr=0.5).load_existing()["lr"] == 0.5
+    entries = [entry for entry in removal.entries() if "Old" in entry.below]
+    assert _trash.undo(removal, entries).put_back
+    assert adopted.undo() == 1
+
+
+def test_results_of_another_user_are_adopted_where_this_one_may_write(store: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs two users: run as root")
+    with tempfile.TemporaryDirectory(dir="/tmp") as place, use_settings(path=Path(place, "store")):
+        adopted.compute()
+        for folder in (Path(place), *Path(place).rglob("*")):
+            os.chmod(folder, 0o777 if folder.is_dir() else 0o644, follow_symlinks=True)
+        with nobody():
+            assert adopted.do() == (5, {})
+        assert adopted.values() == VALUES
+        assert os.stat(New(lr=0.5).furu_dir).st_uid == 65534
+        with nobody():
+            assert adopted.undo() == 5
 
 
 def test_a_damaged_result_is_not_adopted(store: Path) -> None:

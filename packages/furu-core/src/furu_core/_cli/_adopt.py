@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -53,12 +54,9 @@ def adopt(
         if doing or maps or sets or drops:
             raise click.UsageError("--undo takes OLD and NEW alone")
         return _undo(old, new, as_json=as_json)
-    asked = " ".join(
-        [f"furu adopt {old} {new}"]
-        + [f"--map {one}" for one in maps]
-        + [f"--set {one}" for one in sets]
-        + [f"--drop {one}" for one in drops]
-    )
+    given = (("--map", maps), ("--set", sets), ("--drop", drops))
+    options = [part for option, pairs in given for pair in pairs for part in (option, pair)]
+    asked = shlex.join(["furu", "adopt", old, new, *options])
     adoption = _adoption(old, new, maps, sets, drops)
     if not doing:
         plan = _adoptions.plan(adoption)
@@ -144,12 +142,12 @@ def _refuse_nothing(plan: Plan, old: str) -> None:
     if plan.aliases or plan.made or plan.there or plan.refused:
         return
     adoption = plan.adoption
-    if adoption.old == adoption.new:
+    names = [cls.name for cls in _stored_nodes.classes()]
+    if adoption.old == adoption.new and adoption.old in names:
         raise FuruUsageError(
             f"all results of {old} are of the class as it is today",
             hint="say what changed: --map, --set, --drop",
         )
-    names = [cls.name for cls in _stored_nodes.classes()]
     raise FuruUsageError(
         f"the store has no result of {old}, and none that depends on it"
         + _text.did_you_mean_class(old, names),
@@ -219,11 +217,17 @@ def _told(aliases: Iterable[Alias]) -> list[dict[str, str]]:
 def _undo(old: str, new: str, *, as_json: bool) -> int:
     done: Done = _adoptions.undo(old, new)
     if as_json:
-        print_json({"undone": _told(done.aliases), "left": _told(done.left), "failed": done.failed})
+        print_json(
+            {
+                "undone": _told(done.aliases),
+                "left": [{**attrs.asdict(one), "reason": why} for one, why in done.left.items()],
+                "failed": done.failed,
+            }
+        )
         return FAILED if done.failed else 0
     click.echo(f"moved {count(len(done.aliases), 'second name')} of results to the trash")
-    if done.left:
-        click.echo(f"left {count(len(done.left), 'result')} that others made there since")
+    for why, many in Counter(done.left.values()).most_common():
+        click.echo(f"left {count(many, 'result')}: {why}")
     for name, why in done.failed.items():
         click.echo(f"not taken back: {name}: {why}")
     if done.more:

@@ -231,6 +231,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines.append(_row("path", facts["path"]))
     if facts.get("to_python"):
         lines.append(_row("python", facts["to_python"]))
+    config = facts["config"]
+    if isinstance(config, dict) and config.get("import"):
+        lines.append(_row("import", config["import"]))
     if facts.get("adopted_from"):
         first = facts["adopted_from"]
         lines.append(_row("adopted", f"from {first.get('class')}({first.get('hash')})"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -199,4 +200,9 @@ def _options(relative: _Relative, old: list[str], new: list[str]) -> str:
     """What `furu adopt` is to be told of fields that differ."""
     if len(old) == 1 and len(new) == 1:
         return f" --map {old[0]}={new[0]}"
-    return "".join(f" --drop {field}={json.dumps(relative.fields[field])}" for field in old)
+    drops = []
+    for field in old:
+        value = relative.fields[field]
+        plain = not isinstance(value, dict | list)
+        drops.append(f"{field}={json.dumps(value) if plain else 'VALUE'}")
+    return "".join(f" --drop {shlex.quote(drop)}" for drop in drops)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Container, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from furu_core._config._class_names import adopters, name_of, resolve, successor_of
@@ -161,53 +160,50 @@ def from_dict(record: Mapping[str, Any]) -> Any:
             stack.extend(reversed(missing))
             continue
         stack.pop()
-        built[key] = obj = _made(
-            cls, node["class"], node.get("import"), fields, None if moved else key
-        )
+        built[key] = obj = _made(cls, node["class"], fields, None if moved else key)
         moved = moved or _is_another(obj, key)
     return built[root]
 
 
-_adopted: set[str] = set()  # classes that were not found, and whose configs are of another one now
+# Classes that were not found, and whose configs are of another one now: a search takes long.
+_adopted: dict[str, FuruImportNameError] = {}
 
 
-def _class_of(identity: str, importable: str | None) -> type | None:
-    """The class of a name, or None where it is not found; then `_made` knows more."""
-    if identity not in _adopted:
-        with suppress(FuruImportNameError):
-            return resolve(identity, importable)
-    return None
+def _class_of(identity: str, importable: str | None) -> type | FuruImportNameError:
+    """The class of a name, or why it is not found; then `_made` knows more."""
+    missing = _adopted.get(identity)
+    if missing is not None:
+        return missing
+    try:
+        return resolve(identity, importable)
+    except FuruImportNameError as error:
+        return error  # not to be tried again: it may have executed half of a module
 
 
 def _made(
-    cls: type | None,
-    identity: str,
-    importable: str | None,
-    fields: Mapping[str, Any],
-    expected: str | None,
+    cls: type | FuruImportNameError, identity: str, fields: Mapping[str, Any], expected: str | None
 ) -> Any:
     """The object with these fields: of its class, or of the one that took over what it computed.
 
     Args:
-        cls: its class; None where that was not found.
+        cls: its class, or why that is not found.
         identity: the name of its class in hashes.
-        importable: the name to import that by, if it is another one.
         fields: the values, by their keys.
         expected: as for `build`.
     """
     try:
-        if cls is None and identity not in _adopted:
-            cls = resolve(identity, importable)
-        if cls is not None:
-            return build(cls, fields, expected)
+        if isinstance(cls, FuruImportNameError):
+            raise cls
+        return build(cls, fields, expected)
     except (FuruImportNameError, FuruValueError):
-        obj = _made_otherwise(identity, fields)
-        if obj is None:
-            raise
-        if cls is None:
-            _adopted.add(identity)  # looking for a class that is gone takes long
-        return obj
-    return _made_otherwise(identity, fields) or build(resolve(identity, importable), fields)
+        for adopter in adopters:
+            found = adopter(identity, fields)
+            if found is not None:
+                if isinstance(cls, FuruImportNameError):
+                    _adopted[identity] = cls
+                return build(*found)
+        _adopted.pop(identity, None)
+        raise
 
 
 def _is_another(obj: Any, key: str) -> bool:
@@ -361,7 +357,7 @@ def restore(token: Any, fields: Mapping[str, Any]) -> Any:
     if isinstance(token, type):
         return build(successor_of(token), fields)
     identity, importable = token
-    return _made(None, identity, importable, fields, None)
+    return _made(_class_of(identity, importable), identity, fields, None)
 
 
 def unpack_one(data: bytes) -> Any:
@@ -445,7 +441,7 @@ class Unpacker:
 
     def __init__(self) -> None:
         self._objects: list[Any] = []
-        self._classes: list[tuple[type | None, str, str, tuple[str, ...]]] = []
+        self._classes: list[tuple[type | FuruImportNameError, str, tuple[str, ...]]] = []
         self._failed = False
         self._moved = False
 
@@ -475,11 +471,11 @@ class Unpacker:
                 return self._objects[message]
             if isinstance(message[0], str):
                 identity, importable, names = message
-                self._classes.append((_class_of(identity, importable), identity, importable, names))
+                self._classes.append((_class_of(identity, importable), identity, names))
                 continue
             number, key, values = message
-            cls, identity, importable, names = self._classes[number]
+            cls, identity, names = self._classes[number]
             fields = dict(zip(names, values, strict=True))
-            obj = _made(cls, identity, importable, fields, None if self._moved else key)
+            obj = _made(cls, identity, fields, None if self._moved else key)
             self._moved = self._moved or _is_another(obj, key)
             self._objects.append(obj)

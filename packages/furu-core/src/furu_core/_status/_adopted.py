@@ -111,7 +111,8 @@ def _is_meant(value: Any, text: str) -> bool:
     numbers = all(
         isinstance(one, int | float) and not isinstance(one, bool) for one in (value, meant)
     )
-    return are_same(value, meant) or (numbers and value == meant) or str(value) == text
+    called = {str(value), repr(value), getattr(value, "name", "")}  # such as the member of an enum
+    return are_same(value, meant) or (numbers and value == meant) or text in called
 
 
 class AdoptedObjects(StoredObjects):

@@ -35,6 +35,7 @@ from furu_core._settings import _settings
 from furu_core._status import _deleting, _stored_nodes
 from furu_core._status._adopted import AdoptedObjects
 from furu_core._status._stored_objects import NotMade, records_in, refs_in
+from furu_core._status._trash import ANOTHER_RESULT
 from furu_core._store import _adoption_records, _manifest, _record_file
 from furu_core._store._adoption_records import Adoption, Alias, adoptions
 from furu_core._store._layout import RECORD_FILE, VIOLATIONS, NodePaths, node_paths
@@ -234,13 +235,13 @@ class Done:
     Attributes:
         aliases: those that were made, or taken back.
         failed: what could not be, by its short name, and why.
-        left: aliases that were not taken back, because another result is there.
+        left: aliases that were not taken back, and why.
         more: another adoption of the same class by the same one, which is still in effect.
     """
 
     aliases: list[Alias] = attrs.field(factory=list)
     failed: dict[str, str] = attrs.field(factory=dict)
-    left: list[Alias] = attrs.field(factory=list)
+    left: dict[Alias, str] = attrs.field(factory=dict)
     more: bool = False
 
 
@@ -432,7 +433,10 @@ def undo(old: str, new: str) -> Done:
                 done.failed[_short(alias.class_name, alias.hash)] = str(error)
         for folder in {_paths(alias.class_name, "").class_dir for alias in adoption.aliases}:
             _prune(folder)
-        if not done.failed:
+        only = tuple(alias for alias, why in done.left.items() if why != ANOTHER_RESULT)
+        if only and not done.failed:
+            attrs.evolve(adoption, aliases=only).write()  # it tells what configs in results are now
+        elif not done.failed:
             adoption.remove()
     with suppress(OSError):
         if set(list_folder(_adoption_records.folder())) <= {"lock"}:
@@ -450,7 +454,11 @@ def _take_back(alias: Alias, adoption: Adoption, done: Done) -> None:
     if not os.path.isdir(paths.artifact):
         _remove_attempts(paths)
     elif not is_ours():
-        done.left.append(alias)
+        done.left[alias] = ANOTHER_RESULT
+    elif not os.path.isdir(_artifact(alias.from_class, alias.from_hash)):
+        done.left[alias] = (
+            "the result that it is a second name of was removed, so it is the only one"
+        )
     elif _deleting.delete(name, paths, still=is_ours):
         done.aliases.append(alias)
 
