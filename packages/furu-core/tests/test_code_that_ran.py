@@ -114,7 +114,7 @@ class Lab:
         done = subprocess.run(
             [sys.executable, "-P", "-c", code],
             cwd=self.empty,
-            env=self.environment(self.empty.parent / "another", *map(Path, made.roots)),
+            env=self.environment(self.empty.with_suffix(".store"), *map(Path, made.roots)),
             capture_output=True,
             text=True,
             timeout=100,
@@ -496,6 +496,73 @@ def test_p9_a_reloaded_module_of_which_the_session_holds_an_older_function_is_un
     )
     assert lab.record()["result"]["value"] == 1
     assert "value of before" in lab.listing().unknown["helper"]
+
+
+def test_p9_a_reload_that_found_a_syntax_error_changes_nothing(lab: Lab) -> None:
+    lab.write("model.py", LEAF)
+    lab.write("helper.py", "VALUE = 1")
+    lab.run(
+        "-c",
+        SESSION,
+        text=dedent("""\
+        import importlib, pathlib, model, helper
+        _ = pathlib.Path("helper.py").write_text("VALUE = = 2")
+        _ = importlib.reload(helper)
+        model.Leaf().get()
+        """),
+    )
+    lab.proves(1)
+
+
+def test_p9_code_that_a_tool_asks_for_without_importing_it_is_not_taken_for_what_ran(
+    lab: Lab,
+) -> None:
+    lab.write("model.py", LEAF)
+    lab.write("helper.py", "VALUE = 1")
+    lab.run(
+        "-c",
+        "import helper, runpy, pathlib, model\n"
+        "pathlib.Path('helper.py').write_text('VALUE = 22')\n"
+        "assert helper.__loader__.get_code('helper').co_consts[0] == 22\n"
+        "assert runpy.run_module('helper')['VALUE'] == 22\n"
+        "model.Leaf().get()".replace(
+            "import helper, runpy", "from furu_core import Furu; import helper, runpy"
+        ),
+    )
+    lab.proves(1)
+
+
+def test_errors_of_modules_are_shown_without_what_observes_their_imports(lab: Lab) -> None:
+    for text in ("x = = 1", "raise ValueError(3)", "import nowhere_to_be_found"):
+        lab.write("broken.py", text)
+        done = subprocess.run(
+            [sys.executable, "-c", "import furu_core, broken"],
+            cwd=lab.project, env=lab.environment(lab.store), capture_output=True, text=True,
+        )  # fmt: skip
+        assert "broken.py" in done.stderr
+        assert "importlib" not in done.stderr
+        assert "_observer" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
+def test_p9_cached_code_that_is_valid_by_a_digest_is_compared_with_the_source(
+    lab: Lab, mode: str
+) -> None:
+    lab.write("model.py", LEAF)
+    helper = lab.write("helper.py", "VALUE = 1")
+    for value in (1, 2):
+        if value == 1:
+            mode_ = f"py_compile.PycInvalidationMode.{mode.upper().replace('-', '_')}"
+            lab.run(
+                "-c",
+                f"import py_compile; py_compile.compile('helper.py', invalidation_mode={mode_})",
+            )
+        else:
+            helper.write_text("VALUE = 2")
+        lab.store = lab.store.with_name(f"store{value}")
+        lab.empty = lab.empty.with_name(f"empty{value}")
+        lab.run("-c", f"from model import Leaf; assert Leaf().get() == {value}")
+        lab.proves(value)
 
 
 # What is listed

@@ -23,6 +23,8 @@ from furu_core._code._project import SUFFIX, is_furus, is_of_project
 # Cached code that was written so long after its source was changed was made from what is there now.
 SETTLED_SECS: Final = 2.0
 _HASHED: Final = 1  # in the flags of cached code: it is valid by the source's digest
+_WORD: Final = 0xFFFF_FFFF
+_READS: Final = SourceFileLoader.get_code.__code__
 _EXECUTES: Final = SourceFileLoader.exec_module.__code__
 
 Stat = tuple[int, int, int, int, int]
@@ -133,63 +135,57 @@ def _looked_at(file: str, archive: Any, loader: Any) -> SourceNote:
 
 
 class _NotingLoader(SourceFileLoader):
-    """Loads a module as Python does, and notes its source."""
+    """Loads a module as Python does, and notes its source.
 
-    def get_code(self, fullname: str) -> CodeType | None:
-        # Tools ask for the code of a module without executing it as that module, or long after.
-        executes = sys._getframe(1).f_code is _EXECUTES  # noqa: SLF001
-        if not executes:
-            return super().get_code(fullname)
-        once = _OneLoad(fullname, self.path)
-        code = once.code_of(fullname)
-        note(fullname, once.note())
-        return code
+    Only what Python's own loader asks for is another one here. Were `get_code` overridden, the traceback of each
+    syntax error in a project would show it.
+    """
 
-
-class _OneLoad(SourceFileLoader):
-    """One load of a module: keeps what Python's loader read meanwhile."""
-
-    def __init__(self, fullname: str, path: str) -> None:
-        super().__init__(fullname, path)
-        self._before: os.stat_result | None = None
-        self._source: bytes | None = None
-
-    def code_of(self, fullname: str) -> CodeType | None:
-        code = super().get_code(fullname)
-        if self._source is not None:
-            return code  # it was compiled from that
-        try:
-            data, status = _contents(self.path)
-        except OSError:
-            return code
-        self._source = data
-        if self._before is None or state_of(status) != state_of(self._before):
-            compiled: CodeType = self.source_to_code(data, self.path)
-            return compiled
-        return code
-
-    def note(self) -> SourceNote:
-        return SourceNote(self.path, self._source, proven=self._source is not None)
+    _before: os.stat_result | None = None
 
     def path_stats(self, path: Any) -> dict[str, Any]:
-        self._before = os.stat(path)
-        return {"mtime": self._before.st_mtime, "size": self._before.st_size}
+        self._before = status = os.stat(path)
+        return {"mtime": status.st_mtime, "size": status.st_size}
 
     def get_data(self, path: Any) -> bytes:
         data, status = _contents(path)
-        if path == self.path:
-            self._source = data
-        elif self._is_doubtful(data, status):
-            raise OSError("the cached code may be of an earlier source")  # then it is compiled
+        if _is_executing():
+            if path == self.path:
+                note(self.name, SourceNote(path, data, proven=True))
+            else:
+                self._note_cached(data, status)
         return data
 
-    def _is_doubtful(self, cached: bytes, status: os.stat_result) -> bool:
-        """Whether cached code that Python takes for valid may be that of another source."""
-        if int.from_bytes(cached[4:8], "little") & _HASHED:
+    def _note_cached(self, cached: bytes, status: os.stat_result) -> None:
+        """Note the source of cached code, if Python takes that for valid.
+
+        Raises:
+            OSError: it may be that of another source; Python then compiles the source.
+        """
+        before = self._before
+        flags, mtime, size = (int.from_bytes(cached[at : at + 4], "little") for at in (4, 8, 12))
+        doubtful = before is None
+        if flags & _HASHED:
             from importlib.util import source_hash  # few programs have such code
 
-            return cached[8:16] != source_hash(self.get_data(self.path))
-        return self._before is None or status.st_mtime < self._before.st_ctime + SETTLED_SECS
+            data, _ = _contents(self.path)
+            doubtful = cached[8:16] != source_hash(data)
+        elif before is not None:
+            if (mtime, size) != (int(before.st_mtime) & _WORD, before.st_size & _WORD):
+                return  # nor does Python
+            data, now = _contents(self.path)
+            settled = status.st_mtime >= before.st_ctime + SETTLED_SECS
+            doubtful = not settled or state_of(now) != state_of(before)
+        if doubtful:
+            raise OSError("the cached code may be of an earlier source")
+        note(self.name, SourceNote(self.path, data, proven=True))
+
+
+def _is_executing() -> bool:
+    """Whether the loader reads for an import: tools ask it for code as well, and execute that elsewhere."""
+    frame = sys._getframe(2)  # noqa: SLF001
+    back = frame.f_back
+    return frame.f_code is _READS and back is not None and back.f_code is _EXECUTES
 
 
 def _contents(path: str) -> tuple[bytes, os.stat_result]:

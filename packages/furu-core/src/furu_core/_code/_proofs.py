@@ -91,6 +91,9 @@ def _proof(name: str, namespace: Mapping[str, Any], file: str) -> tuple[SourceNo
     if file.endswith(".pyc"):
         return None, "it was loaded without a source"
     noted = [one for one in _observer.notes.get(name, ()) if one.file == file]
+    many = len(noted) > 1 or name in _observer.loaded_before
+    while many and noted and _compiled(noted[-1]) is None:
+        noted.pop()  # a reload that found a syntax error, and changed nothing
     if not noted:
         return _proven_otherwise(name, namespace, file)
     last = noted[-1]
@@ -175,10 +178,16 @@ def _proven_by_code(file: str, code: CodeType | None) -> tuple[SourceNote | None
 
 def _compiles_to(data: bytes, file: str, code: CodeType) -> bool:
     """Whether a source is compiled to just the code that is running."""
+    return _compiled(SourceNote(file, data)) == code
+
+
+def _compiled(note: SourceNote) -> CodeType | None:
+    """The code of a source; None where it is no Python."""
     try:
-        return compile(data, file, "exec", dont_inherit=True) == code
+        compiled: CodeType = compile(note.data or b"", note.file, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+        return None
+    return compiled
 
 
 def _process_start() -> float | None:
