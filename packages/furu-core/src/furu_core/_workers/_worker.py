@@ -55,8 +55,9 @@ def run_node(
         claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
         if isinstance(claimed, Attempt):
             attempt = claimed.record.number
-            # The run's events tell it, so a line for each brief node would tell it twice.
-            _logging.event("get", short_name(obj), "missing", "create", logging.DEBUG)
+            # The run's events tell it as well, but whoever looks after a job reads the job's log.
+            level = logging.INFO if claimed.record.submission is not None else logging.DEBUG
+            _logging.event("get", short_name(obj), "missing", "create", level)
             published = _compute.compute(obj, claimed, rerun=rerun, ending=ending)
             outcome = Outcome.COMPUTED if published else Outcome.LOADED
             if rerun:
