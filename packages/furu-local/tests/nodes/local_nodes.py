@@ -185,3 +185,24 @@ class Collects(Furu[bool]):
             if gone() is None:
                 return gc.isenabled()
         return False
+
+
+class Drawn(Furu[int]):
+    """Differs whenever it is computed, within a range: its number of times, modulo that."""
+
+    label: str
+    range: int = 1_000_000
+
+    def _create(self) -> int:
+        with marked(self.label) as number:
+            return number % self.range
+
+
+class Sum(Furu[int]):
+    """Adds up what it depends on."""
+
+    below: tuple[Furu[int], ...]
+    n: int = 0
+
+    def _create(self) -> int:
+        return sum(one.get() for one in self.below) + self.n
