@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -80,6 +80,9 @@ AFTER = """
     def roots():
         return Summary(models=[Fit(lr=0.25), Fit(lr=0.5)])
 """
+
+
+T = TypeVar("T")
 
 
 class Moving:
@@ -321,6 +324,14 @@ def test_a_former_name_is_not_inherited_and_that_of_a_field_is(
     class Again(Base):
         gone: int = 1
 
+    class Generic_(Furu[T], Generic[T], formerly="old:Generic"):
+        x: int = 1
+
+    class Ints(Generic_[int]):
+        pass
+
+    assert vars(Generic_)["__furu_formerly__"] == "old:Generic"
+    assert "__furu_formerly__" not in vars(Ints)
     assert "__furu_formerly__" not in vars(Sub)
     assert [spec.key for spec in Sub.__furu_class__.fields] == ["learning_rate"]
     assert Sub.__furu_class__.removed == {"gone": 1}
@@ -467,6 +478,16 @@ def test_a_module_that_is_loaded_again_claims_nothing_twice(
         sys.modules.pop(file.stem)
         module = importlib.import_module(file.stem)
         assert module.New().furu_hash == before
+
+
+def test_a_class_may_say_the_name_that_it_has(moving: Moving) -> None:
+    """Its module may have moved away and back."""
+    before = moving.python("import train; print(train.Split().furu_hash)")
+    text = BEFORE.replace(
+        "class Split(Furu[int]):", 'class Split(Furu[int], formerly="train:Split"):'
+    )
+    moving.write("train.py", text)
+    assert moving.python("import train; print(train.Split().furu_hash)") == before
 
 
 def test_a_script_that_is_run_has_the_former_name_of_its_classes(moving: Moving) -> None:

@@ -93,7 +93,7 @@ class Furu(Generic[T_co]):
             raise FuruDefinitionError(
                 f"the class statement of {cls.__qualname__} has {', '.join(kwargs)}=, which is no "
                 "option of a config class",
-                hint="leave it out; the code that ran is recorded with each result, and options of "
+                hint="leave it out, or write formerly= or removed=; the code that ran is recorded with each result, and options of "
                 "fields are given to field()",
             ) from None
         _config_class.define(cls, formerly=formerly, removed=removed)
