@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import textwrap
 from collections.abc import Callable
@@ -233,3 +234,24 @@ def test_live_jobs_import_what_is_there_when_they_begin(study: Study, slurm: Any
     assert found[:2] == [BEFORE] * 2
     assert found[4] == "edited while it runs"
     slurm.wait_idle()
+
+
+def test_p9_the_code_in_a_record_is_the_same_from_a_snapshot_and_live(
+    study: Study, store: Path, nothing_left: Callable[[], None]
+) -> None:
+    study.go()
+    found = set()
+    for number, code in enumerate(("snapshot", "live")):
+        where = store.parent / f"store-{number}"
+        program = study.start(
+            POOL.format(roots="First()", cluster="local"), FURU_CODE=code, FURU_PATH=str(where)
+        )
+        file = results(program)[-1]
+        assert ("/code/snapshots/" in file) == (code == "snapshot")
+        assert "edited" not in program.output
+        (record,) = (where / "data").rglob("First/*/.furu.json")
+        found.add(re.search(r'"code":"(\w+)"', record.read_text())[1])  # type: ignore[index]
+        (listing,) = (where / "code").glob(f"{next(iter(found))}.json")
+        assert "deep.late" in listing.read_text()
+    assert len(found) == 1
+    nothing_left()

@@ -369,6 +369,16 @@ def test_p9_a_folder_of_the_project_that_the_code_adds_to_its_path_is_that_of_th
     assert project.job("import train; print(train.value)") == "at submission"
 
 
+def test_an_environment_in_the_projects_folder_stays_where_it_is(project: Project) -> None:
+    project.write("pyproject.toml")
+    project.write("train.py", "import tool")
+    installed = project.write("env/lib/python3/site-packages/tool.py")
+    project.submit("train", PYTHONPATH=str(installed.parent))
+    path = {"PYTHONPATH": str(installed.parent)}
+    found = project.job("import tool; print(tool.__file__)", **path)
+    assert found == str(installed)
+
+
 def test_p9_a_spawned_child_of_the_jobs_code_imports_from_the_snapshot(project: Project) -> None:
     project.write(
         "train.py",

@@ -42,6 +42,15 @@ def is_of_project(file: str) -> bool:
     return file.endswith(SUFFIX) and not is_furus(file) and not is_installed(file)
 
 
+def is_project_folder(folder: str) -> bool:
+    """Whether the modules in a folder are the project's, as far as the folder tells.
+
+    Args:
+        folder: an absolute path; it need not exist.
+    """
+    return is_of_project(f"{folder}{os.sep}any_module{SUFFIX}")
+
+
 def is_furus(file: str) -> bool:
     """Whether a file belongs to a distribution of furu itself, wherever that is."""
     if file.startswith(_FURU + os.sep):

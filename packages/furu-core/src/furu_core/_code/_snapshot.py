@@ -19,6 +19,7 @@ from typing import Final
 
 import attrs
 
+from furu_core._code._project import is_project_folder
 from furu_core._record_format import RecordFormat
 from furu_core.errors import FuruStoreError
 
@@ -146,11 +147,13 @@ class _SnapshotFinder:
 
     def _place_of(self, entry: str) -> str:
         try:
-            place = self._snapshot.place_of(os.path.abspath(entry))
+            folder = os.path.abspath(entry)
         except (OSError, TypeError):  # the working directory was deleted; it is no path
             return entry
-        # What is not in the snapshot, as it came later, is imported from where it is.
-        return place if place != os.path.abspath(entry) and os.path.exists(place) else entry
+        place = self._snapshot.place_of(folder)
+        # An environment in the project's folder stays where it is; and so does what came later.
+        mapped = place != folder and is_project_folder(folder) and os.path.exists(place)
+        return place if mapped else entry
 
 
 def _spec_of(name: str, place: str) -> ModuleSpec | None:

@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from furu_core._code._project import is_furus, is_installed, is_of_project
+from furu_core._code._project import is_installed, is_of_project, is_project_folder
 from furu_core.errors import FuruUsageError
 
 PYTHON: Final = "*.py"
@@ -30,7 +30,6 @@ _MOST_LINKS: Final = 20_000
 _GIT_SECS: Final = 10.0
 _NO_CODE: Final = frozenset({"__pycache__", "node_modules"})
 _MARKS: Final = ("pyvenv.cfg", "conda-meta", "furu.json")  # of virtual environments, and of stores
-_ANY: Final = "_any_module.py"
 
 
 @attrs.frozen
@@ -78,20 +77,15 @@ def project_places(roots: Iterable[str]) -> Places:
     Args:
         roots: the absolute folders that modules are imported from.
     """
-    own = [root for root in dict.fromkeys(roots) if os.path.isdir(root) and _is_own(root)]
+    own = [root for root in dict.fromkeys(roots) if os.path.isdir(root) and is_project_folder(root)]
     packages = {
         name: path
         for name, path in _editable_installs()
         if os.path.exists(path)
-        and _is_own(os.path.dirname(path))
+        and is_project_folder(os.path.dirname(path))
         and os.path.dirname(path) not in own
     }
     return Places(tuple(own), packages)
-
-
-def _is_own(folder: str) -> bool:
-    file = os.path.join(folder, _ANY)
-    return is_of_project(file) and not is_furus(file)
 
 
 def _editable_installs() -> Iterator[tuple[str, str]]:
@@ -105,7 +99,7 @@ def _editable_installs() -> Iterator[tuple[str, str]]:
                     for one in [path] if isinstance(path, str | os.PathLike) else path:
                         yield str(name), _folder_of(os.path.abspath(one))
     for entry in sys.path:
-        if os.path.isabs(entry) and is_installed(os.path.join(entry, _ANY)):
+        if os.path.isabs(entry) and not is_project_folder(entry):
             for name, path in _links_in(entry):
                 yield name, path
     for name, module in list(sys.modules.items()):
@@ -347,7 +341,7 @@ class _TreeWalk:
                 return
             if entry.is_dir():
                 target = os.path.realpath(entry.path)
-                if _has_python(target) and not is_installed(os.path.join(target, _ANY)):
+                if _has_python(target) and is_project_folder(target):
                     folder.linked[entry.name] = target
                     folder.become_real()
                     return
@@ -360,7 +354,7 @@ class _TreeWalk:
             return True
         if any(os.path.exists(os.path.join(full, mark)) for mark in _MARKS):
             return True
-        return not _is_own(full)
+        return not is_project_folder(full)
 
     def _tree(self) -> Tree:
         tree = Tree(self._live)

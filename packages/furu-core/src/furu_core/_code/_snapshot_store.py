@@ -40,6 +40,7 @@ from furu_core._code._snapshot_files import (
 from furu_core._config._module_names import SNAPSHOTS, import_roots
 from furu_core._settings import _settings
 from furu_core._settings._settings import LIVE
+from furu_core._store._by_content import content_digest
 from furu_core._trust import is_trusted_user
 from furu_core.errors import FuruStoreError, FuruUsageError
 
@@ -151,7 +152,7 @@ class _Taking:
         text = json.dumps(
             [[tree.live, tree.gits, tree.inner, tree.outside, digests[tree.live]] for tree in trees]
         ).encode()
-        digest = _digest(text)
+        digest = content_digest(text)
         for name in (digest, f"{digest}-{os.geteuid()}"):
             snapshot = self._placed(digest, name, names)
             there = os.path.isdir(snapshot.folder)
@@ -238,7 +239,7 @@ class _Taking:
             full = os.path.join(tree.live, path)
             try:
                 self._read[full] = data = _files.read_file(full)
-                found[path] = _digest(data)
+                found[path] = content_digest(data)
             except (
                 OSError
             ):  # it was removed at this moment, or is nobody's to read: nor is it a job's
@@ -334,7 +335,7 @@ class _Taking:
             data = self._read.get(full)
             if data is None:
                 data = _files.read_file(full)
-                if _digest(data) != digest:
+                if content_digest(data) != digest:
                     raise _Changed(full)
             _files.write_file(target, data, mode=_COPY_MODE)
         for path, text in tree.gits.items():
@@ -377,7 +378,7 @@ class _Taking:
     # What is known of the files of a project
 
     def _known_file(self, live: str) -> str:
-        return f"{self._folder}/{_LAST}{_digest(os.fsencode(f'{os.geteuid()} {live}'))}"
+        return f"{self._folder}/{_LAST}{content_digest(os.fsencode(f'{os.geteuid()} {live}'))}"
 
     def _read_known(self, live: str) -> _Known:
         path = self._known_file(live)
@@ -509,7 +510,3 @@ def _state_now(path: str) -> list[int]:
         return _state(os.stat(path))
     except OSError:
         return []
-
-
-def _digest(data: bytes) -> str:
-    return _files.blake2b(data, digest_size=16).hexdigest()
