@@ -1,0 +1,234 @@
+"""Rows of stored nodes, the conditions that choose among them, and the index that keeps their facts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from furu_core import Furu, use_settings
+from furu_core._cli._selection import Selection, time_of
+from furu_core._status import _facts, _stored_nodes
+from furu_core._status._columns import BUILTIN, ColumnReader, Condition, check_columns
+from furu_core._status._facts import FactReader
+from furu_core.errors import FuruComputeError, FuruUsageError
+
+
+class Kind(Enum):
+    SMALL = "s"
+    LARGE = "l"
+
+
+class Data(Furu[int]):
+    name: str
+    folder: Path = Path("a")
+
+    def _create(self) -> int:
+        return 1
+
+
+class Model(Furu[dict[str, Any]]):
+    data: Data
+    lr: float = 0.1
+    took: int = 7
+    kind: Kind = Kind.SMALL
+    layers: tuple[int, ...] = (1, 2)
+    note: str | None = None
+
+    def _create(self) -> dict[str, Any]:
+        self.data.get()
+        if self.lr > 1:
+            raise ValueError("too high")
+        return {"acc": self.lr / 2, "by": {"class": [1, 2]}}
+
+
+class Report(Furu[float]):
+    models: list[Model]
+
+    def _create(self) -> float:
+        return float(sum(bool(model.get()) for model in self.models))
+
+
+class Many(Furu[int]):
+    n: int
+
+    def _create(self) -> int:
+        return self.n
+
+
+def rows(**options: Any) -> list[dict[str, Any]]:
+    return [row for _, row in Selection.of(**options).rows()]
+
+
+@pytest.fixture
+def model(store: Path) -> Model:
+    model = Model(data=Data(name="digits"))
+    Report(models=[model, Model(data=Data(name="iris"), lr=0.5)]).get()
+    return model
+
+
+def test_the_columns_of_a_node_are_its_fields_its_result_and_facts_of_its_attempt(
+    model: Model,
+) -> None:
+    (row,) = rows(names=["Model"], where=["data.name=digits"])
+    assert {name: row[name] for name in ("data.name", "data.folder", "lr", "kind", "layers")} == {
+        "data.name": "digits",
+        "data.folder": "a",
+        "lr": 0.1,
+        "kind": "SMALL",
+        "layers": [1, 2],
+    }
+    assert (row["took"], row["note"]) == (7, None)
+    assert 0 <= row["furu.took"] < 60, "the field has the name; the other one is told as furu.took"
+    assert (row["result.acc"], row["result.by.class"]) == (0.05, [1, 2])
+    assert (row["node"], row["state"], row["attempt"]) == (model.furu_hash, "done", 1)
+    (report,) = rows(names=["Report"])
+    assert report["models[1].data.name"] == "iris"
+    assert report["result"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("lr=0.1", [0.1]),
+        ("lr=1e-1", [0.1]),
+        ("lr!=0.1", [0.5]),
+        ("lr>0.1", [0.5]),
+        ("lr <= 0.5", [0.1, 0.5]),
+        ("data.name~^di", [0.1]),
+        ("result.acc>=0.25", [0.5]),
+        ("kind=SMALL", [0.1, 0.5]),
+        ("note=none", [0.1, 0.5]),
+        ("note!=none", []),
+        ("furu.took<60", [0.1, 0.5]),
+        ("layers=[1, 2]", [0.1, 0.5]),
+        ("data.name<e", [0.1]),
+        ("no_such=1", []),
+        ("no_such!=1", [0.1, 0.5]),
+    ],
+)
+@pytest.mark.usefixtures("model")
+def test_conditions_compare_numbers_as_numbers_and_all_else_as_text(
+    condition: str, expected: list[float]
+) -> None:
+    found = rows(class_names=["Model"], where=[condition])
+    assert sorted(row["lr"] for row in found) == expected
+
+
+@pytest.mark.usefixtures("model")
+def test_nodes_are_chosen_by_state_run_time_and_name() -> None:
+    with pytest.raises(FuruComputeError):
+        Model(data=Data(name="digits"), lr=2).get()
+    (failed,) = rows(states=["failed"])
+    assert (failed["lr"], failed["kind"], failed["furu.kind"]) == (2.0, "SMALL", "compute")
+    assert (failed["error"], failed["message"]) == ("ValueError", "too high")
+    assert {row["class"].rpartition(":")[2] for row in rows()} == {"Model", "Data", "Report"}
+    assert len(rows(since="1h")) == 6
+    assert rows(since="2999-01-01") == []
+    assert rows(names=["run:2026"]) == [], "an interactive get() is in no run"
+    assert len(rows(names=[failed["node"][:12], "Report"])) == 2
+
+
+@pytest.mark.parametrize("text", ["", "lr", "=3", "lr~[", "a b"])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(FuruUsageError):
+        Condition.of(text)
+
+
+def test_a_time_is_a_span_or_a_date() -> None:
+    assert time_of("1.5h", now=10_000.0) == 4600.0
+    assert time_of("2026-11-28 00:00") == time_of("2026-11-28")
+    with pytest.raises(FuruUsageError, match="no time"):
+        time_of("yesterday")
+
+
+def test_a_column_that_no_row_has_is_refused_with_a_similar_one(model: Model) -> None:
+    found = rows(names=["Model"])
+    check_columns(["lr", "furu.took", "result.acc"], found)
+    with pytest.raises(FuruUsageError, match=r"did you mean .data\.name.\?"):
+        check_columns(["data.nam"], found)
+    check_columns(["anything"], [])
+
+
+def test_the_columns_of_deep_and_wide_configs_are_bounded(store: Path) -> None:
+    node: Furu[Any] = Data(name="deep")
+    for _ in range(12):
+        node = Nest(below=node)
+    node.get()
+    (row,) = rows(names=[node.furu_hash[:12]])
+    assert any(str(value).startswith("Nest(") for value in row.values())
+    wide = Report(models=[Model(data=Data(name="x"), lr=n / 1000) for n in range(60)])
+    wide.get()
+    (row,) = rows(names=[wide.furu_hash[:12]])
+    assert len(row) <= 300 + len(BUILTIN) + 1
+
+
+class Nest(Furu[int]):
+    below: Furu[Any]
+
+    def _create(self) -> int:
+        self.below.get()
+        return 1
+
+
+def fill(count: int) -> None:
+    for n in range(count):
+        Many(n=n).get()
+
+
+def test_the_index_keeps_facts_and_is_never_the_truth(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(150)
+    before = sorted(row["n"] for row in rows(names=["Many"]))
+    (index,) = (store / "index").rglob("*.json")
+
+    def refuse(*_: object) -> Any:
+        raise AssertionError("a record was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_facts._record_file, "read", refuse)
+        assert sorted(row["n"] for row in rows(names=["Many"])) == before
+    Many(n=3).delete()
+    with use_settings(trash_days=0):
+        Many(n=4).delete()
+    Many(n=4).put(44)
+    found = {row["n"]: row["result"] for row in rows(names=["Many"])}
+    assert len(found) == 149
+    assert found[4] == 44, "it was removed and made anew, under the same hash"
+    index.write_text("no JSON")
+    assert len(rows(names=["Many"])) == 149
+    shutil.rmtree(store / "index")
+    (store / "index").write_text("in the way")
+    assert len(rows(names=["Many"])) == 149
+
+
+def test_an_index_of_another_version_is_not_read(store: Path) -> None:
+    fill(120)
+    rows(names=["Many"])
+    (index,) = (store / "index").rglob("*.json")
+    told = json.loads(index.read_bytes())
+    told["furu"] = 99
+    told["entries"] = {key: [state, ["wrong"]] for key, (state, _) in told["entries"].items()}
+    index.write_text(json.dumps(told))
+    assert len({row["n"] for row in rows(names=["Many"])}) == 120
+
+
+def test_configs_are_read_once_however_many_nest_them(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Data(name="shared")
+    for n in range(20):
+        Model(data=data, lr=n / 20).get()
+    reads: list[object] = []
+    reader = FactReader()
+    columns = ColumnReader(reader)
+    of = reader.of
+    monkeypatch.setattr(FactReader, "of", lambda self, node: reads.append(node) or of(node))
+    (cls,) = _stored_nodes.classes_called("Model")
+    assert all(columns.row(one)["data.name"] == "shared" for one in reader.nodes([cls]))
+    assert len(reads) == 1
