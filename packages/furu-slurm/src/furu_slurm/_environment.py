@@ -205,7 +205,7 @@ def restore_job_environment(
         environ: of a job that has yet to learn its settings; else None.
 
     Raises:
-        FuruStoreError: this machine does not see the run's folder or the store.
+        FuruStoreError: this machine does not see the run's folder, the store or the snapshot of the code.
         FuruUntrustedFile: the record is of somebody whose code is not to be run.
         FuruUsageError: it does not see the working directory.
         FuruDamagedRecord, FuruFormatError: the record is damaged, or another furu wrote it.
@@ -242,7 +242,7 @@ def restore_job_environment(
     # Import paths that only this Python has come last.
     sys.path[:] = list(dict.fromkeys([*record.sys_path, *sys.path]))
     if record.snapshot is not None:
-        furu_core.workers.enter_snapshot(record.snapshot)
+        furu_core.workers.enter_snapshot(record.snapshot, wait_secs=patience_secs)
     adopt_provenance(record.provenance)
 
 

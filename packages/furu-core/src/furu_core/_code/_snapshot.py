@@ -20,6 +20,7 @@ from typing import Final
 import attrs
 
 from furu_core._code._project import is_project_folder
+from furu_core._files import once_visible
 from furu_core._record_format import RecordFormat
 from furu_core.errors import FuruStoreError
 
@@ -79,7 +80,7 @@ def entered_snapshot() -> CodeSnapshot | None:
     return _entered
 
 
-def enter_snapshot(snapshot: CodeSnapshot) -> None:
+def enter_snapshot(snapshot: CodeSnapshot, *, wait_secs: float = 0.0) -> None:
     """Import the project from a snapshot from now on, in this process and in those that it starts.
 
     What stands for a folder of the project in `sys.path` and `PYTHONPATH` takes its place; also when the
@@ -88,6 +89,7 @@ def enter_snapshot(snapshot: CodeSnapshot) -> None:
 
     Args:
         snapshot: the snapshot.
+        wait_secs: how long to wait for it, which a network filesystem may show late.
 
     Raises:
         FuruStoreError: it is not there.
@@ -100,12 +102,15 @@ def enter_snapshot(snapshot: CodeSnapshot) -> None:
         furu_core.errors.FuruStoreError: ...
     """
     global _entered
-    if not os.path.isdir(snapshot.folder):
+    try:
+        once_visible(lambda: os.stat(snapshot.folder), wait_secs)
+    except OSError as error:
         raise FuruStoreError(
-            f"the snapshot of the code that this process is to import, {snapshot.folder}, is not there",
+            f"the snapshot of the code that this process is to import, {snapshot.folder}, is not there: "
+            f"{error.strerror}",
             path=snapshot.folder,
             hint="was it removed? Run the same command again, which makes a new one",
-        )
+        ) from error
     _entered = snapshot
     finder = _SnapshotFinder(snapshot)
     sys.path[:] = finder.search(sys.path)
@@ -114,7 +119,7 @@ def enter_snapshot(snapshot: CodeSnapshot) -> None:
     sys.meta_path.insert(sum(behind), finder)
     if os.environ.get(_PATH):
         before = os.environ[_PATH].split(os.pathsep)
-        os.environ[_PATH] = os.pathsep.join(finder.search([entry for entry in before if entry]))
+        os.environ[_PATH] = os.pathsep.join(finder.search(before))
 
 
 class _SnapshotFinder:
