@@ -21,6 +21,7 @@ import furu_core
 from furu_core import _files
 from furu_core._code import _snapshot_files
 from furu_core._code._snapshot import CodeSnapshot
+from furu_core._code._snapshot_files import Tree, pattern_of, tree_of
 from furu_core.errors import FuruStoreError, FuruUsageError
 from furu_core.workers import take_snapshot
 from furu_testing import Program
@@ -733,3 +734,24 @@ def test_installed_packages_and_furu_itself_are_in_no_snapshot(snapshots: Path) 
     installed = [os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(pytest.__file__))]
     own = os.path.dirname(os.path.dirname(furu_core.__file__))
     assert take_snapshot([*installed, own]) is None
+
+
+def test_a_search_for_code_ends_after_so_many_files(tmp_path: Path) -> None:
+    for name in ("train.py", "pkg/__init__.py", "data/deep/script.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    for number in range(30):
+        (tmp_path / "data" / f"{number}.png").touch()
+
+    def tree(most: int) -> Tree:
+        live = str(tmp_path)
+        return tree_of(
+            live, [live], loaded=[], whole=True, pattern=pattern_of([]), store="/store", most=most
+        )
+
+    assert not tree(100).partly
+    assert list(tree(100).copies) == ["data/deep/script.py", "pkg/__init__.py", "train.py"]
+    assert tree(20).partly
+    assert list(tree(20).copies) == ["pkg/__init__.py", "train.py"]
+    with pytest.raises(FuruUsageError, match=rf"{tmp_path} .*more than 2 files.*FURU_CODE=live"):
+        tree(2)
