@@ -17,12 +17,11 @@ import attrs
 from furu_core import _text
 from furu_core._code import _listings, _observer, _reloads
 from furu_core._code._listings import ListedModule
-from furu_core._code._proofs import LoadedModule, loaded_modules
+from furu_core._code._proofs import LoadedModule, globals_of, loaded_modules, source_digest
 from furu_core._config import _class_homes, _identity
 from furu_core._config._class_homes import MAIN
 from furu_core._config._module_names import file_identity
 from furu_core._settings import _settings
-from furu_core._store._by_content import content_digest
 
 _log: Final = logging.getLogger("furu.code")
 
@@ -187,7 +186,7 @@ def _reached(loaded: _Loaded, names: Iterable[str]) -> set[str]:
 
 def _loaded() -> _Loaded:
     global _known
-    state = (_observer.generation, len(sys.modules), len(_class_homes.homes))
+    state = (len(_observer.noted), len(sys.modules), len(_class_homes.homes))
     if _known is None or _known[0] != state:
         _known = state, _look()
     return _known[1]
@@ -196,7 +195,7 @@ def _loaded() -> _Loaded:
 def _look() -> _Loaded:
     modules = list(loaded_modules())
     sources = {
-        content_digest(one.note.data): one.note.data
+        source_digest(one.note): one.note.data
         for one in modules
         if not one.unknown and one.note is not None and one.note.data is not None
     }
@@ -213,9 +212,9 @@ def _look() -> _Loaded:
         listed[key] = attrs.evolve(listed[key], source="", syntax="", unknown=reason)
     keys = {id(one.namespace): one.key for one in modules}
     known_as = {
-        name: keys[id(module.__dict__)]
+        name: keys[id(namespace)]
         for name, module in list(sys.modules.items())
-        if id(getattr(module, "__dict__", None)) in keys
+        if id(namespace := globals_of(module)) in keys
     }
     leads_to = {key: _known_among(known_as, told) for key, told in imported.items()}
     expected = _observer.of_the_run
@@ -246,7 +245,7 @@ def _listed(
     imported = "" if _is_script(module.key) or module.key == name else module.key
     if module.unknown or module.note is None or module.note.data is None:
         return ListedModule(path, imported, unknown=module.unknown or "its source is not known")
-    source = content_digest(module.note.data)
+    source = source_digest(module.note)
     if source not in said:
         return ListedModule(path, imported, unknown="its source is no plain Python")
     return ListedModule(path, imported, said[source].syntax, source)

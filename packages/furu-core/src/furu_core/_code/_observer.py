@@ -15,6 +15,7 @@ import sys
 import time
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from io import open_code
+from itertools import count
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from furu_core._code._project import SUFFIX, is_furus, is_of_project
 
 # Cached code that was written so long after its source was changed was made from what is there now.
 SETTLED_SECS: Final = 2.0
+_TICK_SECS: Final = 0.1
 _HASHED: Final = 1  # in the flags of cached code: it is valid by the source's digest
 _WORD: Final = 0xFFFF_FFFF
 _READS: Final = SourceFileLoader.get_code.__code__
@@ -41,9 +43,10 @@ class SourceNote:
         archive: the file that holds it, a zip file for instance; else the file itself.
         code: the code that was running when it was noted, to be compared with the source.
         order: a number that is larger the later it was noted.
+        digest: that of `data`, once somebody has asked for it.
     """
 
-    __slots__ = ("archive", "code", "data", "file", "order", "proven", "stat")
+    __slots__ = ("archive", "code", "data", "digest", "file", "order", "proven", "stat")
 
     def __init__(
         self,
@@ -62,10 +65,12 @@ class SourceNote:
         self.archive = archive or file
         self.code = code
         self.order = 0
+        self.digest = ""
 
 
 notes: Final[dict[str, list[SourceNote]]] = {}  # name in `sys.modules` -> its loads, oldest first
-generation = 0  # raised by every note
+noted: Final[list[SourceNote]] = []  # all of them: it grows with every import
+_orders: Final = count(1)
 loaded_before: frozenset[str] = frozenset()  # names of the modules that were there before this one
 # What the program that began the run had loaded: files, and the digests of their sources.
 of_the_run: dict[str, str] = {}
@@ -75,9 +80,9 @@ observed_pid = os.getpid()
 
 def note(name: str, found: SourceNote) -> None:
     """Note the source of a module that is being loaded."""
-    global generation
-    found.order = generation = generation + 1
+    found.order = next(_orders)
     notes.setdefault(name, []).append(found)
+    noted.append(found)
 
 
 def state_of(status: os.stat_result) -> Stat:
@@ -102,7 +107,9 @@ class _Finder:
             return None
         for finder in behind:
             find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None if find is None else find(name, path, target)
+            if find is None:
+                return None  # one of Python's old kind: its import goes on past this finder
+            spec: ModuleSpec | None = find(name, path, target)
             if spec is not None:
                 self._observe(spec)
                 return spec
@@ -127,7 +134,10 @@ class _Finder:
 def _looked_at(file: str, archive: Any, loader: Any) -> SourceNote:
     """A note of what another loader is about to load, which is proven if the file stays the same."""
     try:
-        stat = state_of(os.stat(archive))
+        status = os.stat(archive)
+        # Where the clock ticks slowly, another edit might leave the same state behind.
+        is_fresh = status.st_ctime > time.time() - _TICK_SECS
+        stat = None if is_fresh else state_of(status)
         data = loader.get_data(file) if archive != file else _contents(file)[0]
     except Exception:  # noqa: BLE001 - a loader of others may raise anything; the import goes on
         return SourceNote(file, None)

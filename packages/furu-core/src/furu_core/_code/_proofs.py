@@ -52,8 +52,8 @@ def loaded_modules() -> Iterator[LoadedModule]:
     packages = _project.packages_of_classes()
     seen = set()
     for name, module in list(sys.modules.items()):
-        namespace = getattr(module, "__dict__", None)
-        if type(namespace) is not dict or id(namespace) in seen:
+        namespace = globals_of(module)
+        if namespace is None or id(namespace) in seen:
             continue
         file = namespace.get("__file__")
         if type(file) is not str or not os.path.isabs(file):
@@ -77,10 +77,29 @@ def loaded_modules() -> Iterator[LoadedModule]:
 def sources_here() -> dict[str, str]:
     """The files of the project's modules that this process has loaded, and the digests of their sources."""
     return {
-        noted[-1].file: content_digest(noted[-1].data)
+        noted[-1].file: source_digest(noted[-1])
         for noted in list(_observer.notes.values())
         if noted[-1].data is not None
     }
+
+
+def source_digest(note: SourceNote) -> str:
+    """The digest of a source that could be read."""
+    if not note.digest:
+        assert note.data is not None
+        note.digest = content_digest(note.data)
+    return note.digest
+
+
+def globals_of(module: object) -> dict[str, Any] | None:
+    """The globals of what stands in `sys.modules`; None where that is no module, or was not executed yet."""
+    if type(module).__name__ == "_LazyModule":  # asking for an attribute would execute it
+        return None
+    try:
+        found = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return None
+    return found if type(found) is dict else None
 
 
 # ---- what is certain ----
