@@ -35,14 +35,13 @@ class _Loaded:
     sources: dict[str, bytes]  # by their digests
     imports: dict[str, tuple[str, ...]]  # which of these modules each may import
     homes: dict[int, str]  # id of globals -> name in this process
-    edited: frozenset[
-        str
-    ]  # those that the program that began the run had loaded from another source
+    edited: frozenset[str]  # which the program that began the run had loaded from another source
     listings: dict[tuple[str, frozenset[type]], CodeThatRan]  # by store and classes
 
 
 _known: tuple[tuple[int, int, int], _Loaded] | None = None
 _classes: dict[type, frozenset[type]] = {}
+_told = False  # that the code of this process cannot be recorded
 
 
 class CodeThatRan(NamedTuple):
@@ -72,9 +71,6 @@ def code_of(obj: Any) -> CodeThatRan | None:
                 "the code that computes here cannot be recorded: %s", _text.error_text(error)
             )
         return None
-
-
-_told = False
 
 
 def edited_modules() -> tuple[str, ...]:
@@ -221,7 +217,7 @@ def _look() -> _Loaded:
     edited = frozenset(
         one.key
         for one in modules
-        if expected.get(one.file, listed[one.key].source) != listed[one.key].source
+        if (source := listed[one.key].source) and expected.get(one.file, source) != source
     )
     return _Loaded(names, listed, sources, leads_to, keys, edited, {})
 
