@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -200,6 +199,8 @@ def _options(relative: _Relative, old: list[str], new: list[str]) -> str:
     """What `furu adopt` is to be told of fields that differ."""
     if len(old) == 1 and len(new) == 1:
         return f" --map {old[0]}={new[0]}"
+    import shlex  # few programs come here
+
     drops = []
     for field in old:
         value = relative.fields[field]
