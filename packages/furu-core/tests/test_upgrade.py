@@ -16,7 +16,7 @@ from get_nodes import Fails, Square
 from records import attempts_of, told
 
 from furu_core import Furu, NodeState, use_settings
-from furu_core._store import _format
+from furu_core._store import _format, _record_file
 from furu_core.errors import FuruComputeError
 from furu_testing import AT_END, Host, KillAtEvent
 
@@ -89,7 +89,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         yield started
 
 
-@pytest.mark.timeout(1800)  # at its full size it is killed hundreds of times
 def test_p7_a_killed_upgrade_leaves_every_result_and_the_next_one_goes_on(
     computed: list[tuple[Furu[Any], Any]], store: Path, host: Host
 ) -> None:
@@ -104,6 +103,10 @@ def test_p7_a_killed_upgrade_leaves_every_result_and_the_next_one_goes_on(
             break
     assert number > 10
     assert not list(store.rglob(".furu"))
+    for node, _ in computed:
+        named = set(json.loads(_record_file.read(str(node.furu_dir)).manifest).get("files", {}))
+        there = {str(path.relative_to(node.furu_dir)) for path in node.furu_dir.rglob("*")}
+        assert not [name for name in named | there if name.endswith(".tmp")], "half a record"
 
 
 def test_ended_attempts_keep_their_history_log_and_checkpoint(

@@ -117,13 +117,20 @@ def _upgrade_artifact(cls: StoredClass, paths: NodePaths, done: Upgraded) -> Non
     manifest = _manifest.manifest_bytes(
         folder, found, entry, value, old.omitted, digest_limit=limit
     )
-    _files.create_file(
-        f"{folder}/{RECORD_FILE}",
-        _record_file.whole(claim, manifest, story),
-        sync=_settings.settings().durable,
+    # Written beside the artifact: a process that is killed would leave half of it among the user's files.
+    made = _passing_name(cls, paths)
+    _files.write_file(
+        made, _record_file.whole(claim, manifest, story), sync=_settings.settings().durable
     )
+    _files.link_file(made, f"{folder}/{RECORD_FILE}")
+    os.unlink(made)
     done.artifacts += 1
     _remove_old(folder)
+
+
+def _passing_name(cls: StoredClass, paths: NodePaths) -> str:
+    """A name for what is not yet whole; what has one for a day is removed."""
+    return f"{cls.folder}/{_files.HIDDEN}upgrade-{paths.hash}-{os.urandom(4).hex()}"
 
 
 def _moved_result(folder: str, old: Manifest1) -> tuple[ResultEntry | None, str]:
@@ -247,7 +254,7 @@ def _upgrade_attempt(cls: StoredClass, paths: NodePaths, number: int, old: str) 
     ended = told.get("ended") or {"time": 0.0, "kind": "lost", "message": "its process died"}
     status = told.get("status")
     status = "lost" if status in (None, "running", "published") else status
-    made = f"{cls.folder}/{_files.HIDDEN}upgrade-{paths.hash}-{number}-{os.urandom(4).hex()}"
+    made = _passing_name(cls, paths)
     os.mkdir(made)
     story = _compact({"status": status, "ended": ended, "upgraded_from": 1}).encode("ascii")
     began = _began(cls, paths, told | {"number": number}) | {"config": None}
