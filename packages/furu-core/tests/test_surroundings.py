@@ -9,6 +9,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,20 @@ def test_a_worker_whose_node_left_a_timer_and_a_folder_puts_both_back_after_ever
         for n in range(3):
             run_node(Does(hook="changes", n=n))
             assert look() == inside
+
+
+def test_a_thread_of_a_node_that_set_a_signal_handler_computes_another_node(
+    store: Path, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_a_thread() -> None:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        inner = Does(n=sum(1 for _ in store.rglob(".furu.json")))
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(inner.get, force=True).result()
+
+    monkeypatch.setitem(get_nodes.hooks, "asks", in_a_thread)
+    with session():
+        for n in range(3):  # the first may import what the others find
+            result = run_node(Does(hook="asks", n=n))
+            assert result.outcome is Outcome.COMPUTED, result
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL

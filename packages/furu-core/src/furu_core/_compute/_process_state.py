@@ -80,7 +80,8 @@ def _known() -> _ProcessState:
     context = _context.exec_context()
     if not (context.strict and context.one_at_a_time):
         return _look()
-    worker = context.run_id, context.spec_key
+    # Only the main thread has signal handlers, and each thread blocks signals for itself.
+    worker = context.run_id, context.spec_key, threading.get_ident()
     if _last is not None and _last[0] == worker and _last[1] == len(sys.modules):
         then = _last[2]
         return _ProcessState(
