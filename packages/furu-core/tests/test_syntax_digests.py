@@ -188,11 +188,11 @@ if a:
         ("def f(self): return 1", "def f(self): return 2", ("Encoder.Inner.f",)),
         ("LIMIT = 3", "LIMIT = 4", ("<module>",)),
         ("def late(): return 1", "def late(): return 2", ("<module>",)),
-        ("def helper(x): return x + 1", "", ("<module>", "helper")),
+        ("def helper(x): return x + 1", "", ("helper",)),
         (
             "def forward(self",
             "def backward(self",
-            ("Encoder", "Encoder.backward", "Encoder.forward"),
+            ("Encoder.backward", "Encoder.forward"),
         ),
         ("LIMIT = 3", "LIMIT = 3  # it is", ()),
     ],

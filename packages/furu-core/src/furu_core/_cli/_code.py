@@ -18,7 +18,7 @@ from furu_core._code._differences import CurrentCode
 from furu_core._code._listings import CodeListing, ListedModule
 from furu_core._files import read_file
 from furu_core._status import _stored_nodes
-from furu_core._status._code_states import CodeState, CodeStates, as_accepted, change_text
+from furu_core._status._code_states import CodeState, CodeStates
 from furu_core._status._links import LinkReader, Links
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._stored_nodes import StoredClass, StoredNode
@@ -100,7 +100,7 @@ def accept(class_name: str, reason: str | None, undo: bool, as_json: bool) -> in
     results = 0
     for _, state in _states_of(cls, states):
         results += bool(state.changed)
-        changes |= {as_accepted(one): change_text(one) for one in state.changed}
+        changes |= {one.as_accepted: one.text for one in state.changed}
     if not changes:
         raise FuruUsageError(
             f"no result of {cls.name} is by other code than is there now, as far as that is known here",
@@ -145,6 +145,7 @@ class _ClassSummary:
     name: str
     results: int = 0
     changed: Counter[tuple[str, ...]] = attrs.field(factory=Counter)
+    unrelated: Counter[tuple[str, ...]] = attrs.field(factory=Counter)
     accepted: int = 0
     reasons: tuple[Acceptance, ...] = ()
     not_compared: Counter[str] = attrs.field(factory=Counter)
@@ -157,6 +158,10 @@ class _ClassSummary:
             "by_other_code": [
                 {"changed": list(texts), "results": number}
                 for texts, number in self.changed.most_common()
+            ],
+            "only_other_parts_changed": [
+                {"changed": list(texts), "results": number}
+                for texts, number in self.unrelated.most_common()
             ],
             "accepted": self.accepted,
             "acceptances": [attrs.asdict(one) for one in self.reasons],
@@ -177,6 +182,10 @@ class _ClassSummary:
         if self.accepted:
             why = "; ".join(f"{one.reason} ({one.user})" for one in self.reasons)
             told.append(f"{self.accepted} {of} by code whose change is accepted: {why}")
+        told += [
+            f"{number} {of}: only what it does not use changed: {', '.join(texts)}"
+            for texts, number in self.unrelated.most_common(_SHOWN)
+        ]
         told += [
             f"{number} {of} not compared: {why}"
             for why, number in self.not_compared.most_common(_SHOWN)
@@ -205,6 +214,8 @@ def _summaries(names: tuple[str, ...]) -> Iterator[_ClassSummary]:
                 summary.resting += 1
             if state.accepted and not state.changed:
                 summary.accepted += 1
+            if state.unrelated and not state.changed:
+                summary.unrelated[tuple(one.text for one in state.unrelated)] += 1
             if state.not_compared and not state.changed:
                 summary.not_compared[state.not_compared[0]] += 1
         if summary.results:

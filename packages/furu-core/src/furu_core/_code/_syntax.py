@@ -11,6 +11,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
+import attrs
+
 from furu_core._files import blake2b
 
 MODULE: Final = "<module>"  # the name of the statements outside of functions and classes
@@ -56,19 +58,51 @@ def definitions(source: bytes) -> dict[str, str]:
         >>> list(definitions(b"x = 1\\nclass A:\\n    def f(self): ..."))
         ['<module>', 'A', 'A.f']
     """
+    return {name: part.digest for name, part in parts(source).items()}
+
+
+@attrs.frozen
+class Part:
+    """A function or class of a source, or what is outside of them.
+
+    Attributes:
+        digest: of its syntax tree.
+        trees: its syntax trees, without those of inner parts; mostly one.
+    """
+
+    digest: str
+    trees: tuple[ast.AST, ...]
+
+
+def parts(source: bytes, *, placed: bool = True) -> dict[str, Part]:
+    """The functions and classes of a source, by qualified names, each without its methods and inner classes.
+
+    Args:
+        source: the contents of a module's file.
+        placed: whether it counts for a class, and for the module, which parts are in it and where.
+
+    Raises:
+        ValueError: it is no Python source, or nested too deeply for Python.
+    """
     tree = _parsed(source)
     found: dict[str, list[ast.AST]] = {MODULE: [tree]}
     pending: list[tuple[str, Any]] = [("", tree)]
     while pending:
         prefix, owner = pending.pop(0)
-        inner = [one for one in owner.body if isinstance(one, Definition)]
-        owner.body = [_Placed(one) if isinstance(one, Definition) else one for one in owner.body]
-        for one in inner:
+        body: list[ast.stmt] = []
+        for one in owner.body:
+            if not isinstance(one, Definition):
+                body.append(one)
+                continue
+            if placed:
+                body.append(_Placed(one))
             found.setdefault(prefix + one.name, []).append(one)
             if isinstance(one, ast.ClassDef):
                 pending.append((f"{prefix}{one.name}.", one))
-    digests = {name: _digest_of_all(trees) for name, trees in found.items()}
-    return dict(sorted(digests.items()))
+        owner.body = body
+    return {
+        name: Part(_digest_of_all(trees), tuple(trees)) for name, trees in sorted(found.items())
+    }
 
 
 def changes(before: bytes, now: bytes) -> tuple[str, ...]:
@@ -81,8 +115,12 @@ def changes(before: bytes, now: bytes) -> tuple[str, ...]:
         >>> changes(b"def f(): return 1", b"def f(): return 2")
         ('f',)
     """
-    old, new = definitions(before), definitions(now)
-    return tuple(name for name in sorted(old | new) if old.get(name) != new.get(name))
+    for placed in (False, True):  # where nothing else changed, it is the order of the parts
+        old = {name: part.digest for name, part in parts(before, placed=placed).items()}
+        new = {name: part.digest for name, part in parts(now, placed=placed).items()}
+        if changed := [name for name in sorted(old | new) if old.get(name) != new.get(name)]:
+            return tuple(changed)
+    return ()
 
 
 class _Placed(ast.stmt):

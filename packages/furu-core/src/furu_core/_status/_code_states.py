@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -9,9 +10,38 @@ import attrs
 from furu_core._code import _acceptances, _listings
 from furu_core._code._acceptances import AcceptedChange
 from furu_core._code._differences import CurrentCode, ModuleChange, ModuleDifference
+from furu_core._code._reach import reached
+from furu_core._files import read_file
 from furu_core.errors import FuruFormatError
 
 _SHOWN: Final = 3  # of the functions and classes of a module
+
+
+@attrs.frozen
+class ChangedModule:
+    """A module that changed since a result was made.
+
+    Attributes:
+        difference: what differs.
+        names: the functions and classes that changed; empty where that is not known.
+    """
+
+    difference: ModuleDifference
+    names: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """Its path and what changed in it, such as ``"model.py Encoder.forward"``."""
+        shown = ", ".join(self.names[:_SHOWN])
+        if len(self.names) > _SHOWN:
+            shown += f" and {len(self.names) - _SHOWN} more"
+        return f"{self.difference.module.path} {shown}".rstrip()
+
+    @property
+    def as_accepted(self) -> AcceptedChange:
+        """The change, for an acceptance of it."""
+        one = self.difference
+        return AcceptedChange(one.name, one.module.syntax, one.syntax)
 
 
 @attrs.frozen
@@ -19,19 +49,21 @@ class CodeState:
     """How the code of a result differs from the code that is there now.
 
     Attributes:
-        changed: the modules that changed.
+        changed: the modules that changed, with what of the changes the result may depend on.
         accepted: those that changed, of which somebody said that this does not matter.
+        unrelated: those of which only parts changed that the result's class does not name.
         not_compared: why it is not known of others: the names of modules, and what they lack.
     """
 
-    changed: tuple[ModuleDifference, ...] = ()
-    accepted: tuple[ModuleDifference, ...] = ()
+    changed: tuple[ChangedModule, ...] = ()
+    accepted: tuple[ChangedModule, ...] = ()
+    unrelated: tuple[ChangedModule, ...] = ()
     not_compared: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
         """What changed, such as ``"model.py Encoder.forward"``, a text for each module."""
-        return tuple(map(change_text, self.changed))
+        return tuple(one.text for one in self.changed)
 
 
 class CodeStates:
@@ -68,9 +100,13 @@ class CodeStates:
                 "its code was not recorded" if not digest else f"the store lacks its code {digest}"
             )
             return CodeState(not_compared=(why,))
-        changed: list[ModuleDifference] = []
-        accepted: list[ModuleDifference] = []
+        changed: list[ChangedModule] = []
+        accepted: list[ChangedModule] = []
+        unrelated: list[ChangedModule] = []
         not_compared: list[str] = []
+        known = self.acceptances(class_name)
+        reach: frozenset[tuple[str, str]] | None = None
+        is_reach_known = False
         for one in differences:
             match one.change:
                 case ModuleChange.GONE:
@@ -78,10 +114,40 @@ class CodeStates:
                 case ModuleChange.UNKNOWN:
                     not_compared.append(f"{one.name}: {one.module.unknown}")
                 case ModuleChange.CHANGED:
-                    known = self.acceptances(class_name)
-                    fine = _acceptances.is_accepted(one.name, one.module.syntax, one.syntax, known)
-                    (accepted if fine else changed).append(one)
-        return CodeState(tuple(changed), tuple(accepted), tuple(not_compared))
+                    names = one.definitions()
+                    found = ChangedModule(one, names)
+                    if _acceptances.is_accepted(one.name, one.module.syntax, one.syntax, known):
+                        accepted.append(found)
+                        continue
+                    if names and not is_reach_known:
+                        reach, is_reach_known = self._reach(class_name, digest, differences), True
+                    if not names or reach is None:
+                        changed.append(found)
+                    elif hit := tuple(name for name in names if (one.name, name) in reach):
+                        changed.append(ChangedModule(one, hit))
+                    else:
+                        unrelated.append(found)
+        return CodeState(tuple(changed), tuple(accepted), tuple(unrelated), tuple(not_compared))
+
+    def _reach(
+        self, class_name: str, digest: str, differences: tuple[ModuleDifference, ...]
+    ) -> frozenset[tuple[str, str]] | None:
+        """What of its code the results of a class may depend on; None for everything."""
+        listing = _listings.read(digest)
+        assert listing is not None
+        before = {}
+        for name, module in listing.modules.items():
+            source = _listings.source_of(module)
+            if source is not None:
+                before[name] = source
+            elif not module.is_script:
+                return None  # nobody knows what it names
+        now = {}
+        for one in differences:
+            if one.change is ModuleChange.CHANGED:
+                with suppress(OSError):
+                    now[one.name] = read_file(one.file)
+        return reached(class_name, before, now)
 
     def _differences_of(self, digest: str) -> tuple[ModuleDifference, ...] | None:
         if digest not in self._differences:
@@ -92,17 +158,3 @@ class CodeStates:
             found = None if listing is None else self._current.differences(listing)
             self._differences[digest] = found
         return self._differences[digest]
-
-
-def change_text(changed: ModuleDifference) -> str:
-    """What changed in a module: its path, and the functions and classes, as far as that is known."""
-    names = changed.definitions()
-    shown = ", ".join(names[:_SHOWN])
-    if len(names) > _SHOWN:
-        shown += f" and {len(names) - _SHOWN} more"
-    return f"{changed.module.path} {shown}".rstrip()
-
-
-def as_accepted(changed: ModuleDifference) -> AcceptedChange:
-    """A change of a module, for an acceptance of it."""
-    return AcceptedChange(changed.name, changed.module.syntax, changed.syntax)

@@ -15,10 +15,9 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._code._differences import ModuleDifference
 from furu_core._config._objects import ConfigObject
 from furu_core._status import _stored_nodes
-from furu_core._status._code_states import CodeState, CodeStates, change_text
+from furu_core._status._code_states import ChangedModule, CodeState, CodeStates
 from furu_core._status._links import ATTEMPT, LinkReader, Links
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._text import count
@@ -51,7 +50,7 @@ class Staleness:
     """
 
     replaced: tuple[Replaced, ...] = ()
-    code: tuple[ModuleDifference, ...] = ()
+    code: tuple[ChangedModule, ...] = ()
     rests_on: StoredNode | None = None
 
     @property
@@ -69,7 +68,7 @@ class Staleness:
             for found in self.replaced
         ]
         if self.code:
-            told.append(f"by other code: {', '.join(map(change_text, self.code))} changed")
+            told.append(f"by other code: {', '.join(one.text for one in self.code)} changed")
         if self.rests_on is not None:
             told.append(f"rests on {self.rests_on.name}, which is stale")
         return told

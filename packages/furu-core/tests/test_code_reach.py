@@ -1,0 +1,137 @@
+"""P9: which changes of a module matter to the results of a class: those of what its code can reach by names."""
+
+from __future__ import annotations
+
+import pytest
+
+from furu_core._code._reach import reached
+from furu_core._code._syntax import changes
+
+SOURCE = """
+import functools
+from furu_core import Furu
+
+SCALE = 3
+
+class Data(Furu[int]):
+    n: int
+    STEPS = 4
+    def _create(self):
+        return read(self.n)
+    def _load(self):
+        return decode(self.furu_dir)
+    def batches(self):
+        return cut(self.n)
+    def unused(self):
+        return 0
+
+class Base(Furu[float]):
+    def helper(self):
+        return shared()
+    def _create(self):
+        return self.helper()
+
+class Train(Base):
+    data: Data
+    def _create(self):
+        return fit(self.data.get(), self.data.batches())
+
+class Other(Furu[int]):
+    def _create(self):
+        return only_other()
+
+class Model:
+    def __init__(self): self.x = 1
+    def step(self): ...
+    def rest(self): ...
+
+class Deep(Model):
+    def step(self): ...
+
+@functools.lru_cache
+def read(n): ...
+def decode(folder): ...
+def cut(n): ...
+def shared(): ...
+def only_other(): ...
+def fit(values, batches):
+    model = Model()
+    return getattr(model, "step")()
+@register
+def hook(): ...
+"""
+
+
+def part(name: str) -> tuple[str, str]:
+    return ("m", name)
+
+
+def of(class_name: str, source: str = SOURCE) -> set[str]:
+    found = reached(f"m:{class_name}", {"m": source.encode()}, {})
+    assert found is not None
+    return {name for _, name in found}
+
+
+def test_p9_what_a_class_names_counts_and_what_only_others_name_does_not() -> None:
+    found = of("Train")
+    assert {"<module>", "Train", "Train._create", "fit", "Data", "Data.batches", "cut"} <= found
+    assert {"Data._load", "decode"} <= found, "furu calls _load when the result is loaded"
+    assert {"Model", "Model.__init__", "Model.step", "Deep.step", "Base.helper"} <= found
+    assert "hook" in found, "its decorator may have handed it to anybody"
+    for name in ("Data.unused", "Other._create", "only_other", "Model.rest", "read"):
+        assert name not in found, name
+    assert {"Data._create", "read"} <= of("Data")
+    assert "fit" not in of("Data")
+
+
+def test_p9_an_inherited_create_counts() -> None:
+    source = SOURCE.replace(
+        "        return fit(self.data", "        return super()._create(self.data"
+    )
+    assert {"Base._create", "shared"} <= of("Train", source)
+    inherits = SOURCE + "\nclass Child(Base):\n    n: int = 0\n"
+    assert {"Base._create", "Base.helper", "shared"} <= of("Child", inherits)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["eval('x')", "globals()['x']()", "getattr(self, self.name)()", "vars(self)", "exec(text)"],
+)
+def test_p9_where_code_reaches_what_it_does_not_name_everything_counts(body: str) -> None:
+    source = SOURCE.replace("return fit(", f"{body}; return fit(")
+    assert reached("m:Train", {"m": source.encode()}, {}) is None
+    assert reached("m:Other", {"m": source.encode()}, {}) is not None
+
+
+def test_p9_what_is_named_by_a_text_or_in_another_module_counts() -> None:
+    source = SOURCE.replace("return fit(", "return table['only_other']; return fit(")
+    assert "only_other" in of("Train", source)
+    modules = {
+        "m": b"import tools\nclass A(Furu):\n def _create(self): return tools.run()\n",
+        "tools": b"def run(): return inner()\ndef inner(): ...\ndef idle(): ...\n",
+    }
+    found = reached("m:A", modules, {})
+    assert found is not None
+    assert {("tools", "run"), ("tools", "inner")} <= found
+    assert ("tools", "idle") not in found
+
+
+def test_p9_names_count_that_were_named_before_or_are_now() -> None:
+    before = b"class A(Furu):\n def _create(self): return old()\ndef old(): ...\ndef new(): ...\n"
+    now = before.replace(b"return old()", b"return new()")
+    found = reached("m:A", {"m": before}, {"m": now})
+    assert found is not None
+    assert {part("old"), part("new")} <= found
+
+
+def test_p9_of_a_class_that_is_not_found_everything_counts() -> None:
+    assert reached("m:Gone", {"m": SOURCE.encode()}, {}) is None
+    assert reached("m:Train", {"m": b"def broken("}, {}) is None
+
+
+def test_p9_what_was_added_is_told_by_its_own_name() -> None:
+    more = SOURCE + "\nclass New(Furu[int]):\n    def _create(self): return 1\n"
+    assert changes(SOURCE.encode(), more.encode()) == ("New", "New._create")
+    first, second = b"def f(): ...\ndef g(): ...\n", b"def g(): ...\ndef f(): ...\n"
+    assert changes(first, second) == ("<module>",), "their order"
+    assert "New" not in of("Train", more)
