@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import pytest
 
+from furu_core import use_settings
+from furu_core._code._checkout import checkout
 from furu_testing import Program, Scripts, wait_until
 
 WAIT_SECS: Final = 400.0  # jobs may wait for those of other tests, and the machine may be busy
@@ -123,8 +125,22 @@ def results(program: Program) -> Any:
     return eval(said.out.splitlines()[-1])
 
 
+def assert_recorded(store: Path, text: str, where: Path) -> None:
+    """Check that the records of all results name code that holds a text, as its checkout shows."""
+    with use_settings(path=store):
+        for number, record in enumerate((store / "data").rglob(".furu.json")):
+            (listing,) = set(re.findall(r'"code":"(\w+)"', record.read_text()))
+            made = checkout(listing, str(where / str(number)))
+            assert not made.missing
+            sources = {path.name: path.read_text() for path in Path(made.roots[0]).rglob("*.py")}
+            assert {"study.py", "near.py"} <= sources.keys()
+            assert "late.py" in sources or "/First/" not in str(record)
+            for name, source in sources.items():
+                assert "VALUE" not in source or repr(text) in source.replace('"', "'"), name
+
+
 def test_p9_the_jobs_of_a_graph_run_the_code_at_submission_edited_removed_and_requeued(
-    study: Study, slurm: Any, store: Path
+    study: Study, slurm: Any, store: Path, tmp_path: Path
 ) -> None:
     program = study.start(DAG)
     study.await_begun()  # the first job runs, the second one waits for it
@@ -143,11 +159,12 @@ def test_p9_the_jobs_of_a_graph_run_the_code_at_submission_edited_removed_and_re
     assert f"{snapshot}/project/study.py" in record.read_text()
     (log,) = (store / "submitit/nodes").rglob(f"{first}*.out")
     assert f"{study.folder} ({snapshot}/project)" in log.read_text()
+    assert_recorded(store, BEFORE, tmp_path / "checkouts")
     slurm.wait_idle()
 
 
 def test_p9_workers_that_a_living_controller_starts_later_run_the_code_at_submission(
-    study: Study, slurm: Any, store: Path
+    study: Study, slurm: Any, store: Path, tmp_path: Path
 ) -> None:
     program = study.start(POOL.format(roots="Second(first=First())", cluster="slurm"))
     study.await_begun()
@@ -158,6 +175,7 @@ def test_p9_workers_that_a_living_controller_starts_later_run_the_code_at_submis
     study.edit("edited once more")
     study.go()
     assert results(program) == [BEFORE] * 6
+    assert_recorded(store, BEFORE, tmp_path / "checkouts")
     slurm.wait_idle()
 
 
