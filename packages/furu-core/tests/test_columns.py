@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from furu_core import Furu, use_settings
-from furu_core._cli._selection import Selection, time_of
 from furu_core._status import _facts, _stored_nodes
 from furu_core._status._columns import BUILTIN, ColumnReader, Condition, check_columns
 from furu_core._status._facts import FactReader
+from furu_core._status._selection import Selection, time_of
 from furu_core.errors import FuruComputeError, FuruUsageError
 
 

@@ -117,6 +117,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "rm": "_remove",
         "run": "_run",
         "show": "_nodes",
+        "table": "_table",
         "upgrade": "_nodes",
         "verify": "_verify",
     },

@@ -1,30 +1,18 @@
-"""Which nodes a command is about: the options that all commands share, and the nodes that they choose."""
+"""The options by which all commands that list nodes choose them."""
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from functools import reduce
 from typing import Any, Final, TypeVar
 
-import attrs
 import click
 
-from furu_core._status import _stored_nodes
-from furu_core._status._columns import ColumnReader, Condition
-from furu_core._status._facts import FactReader, NodeFacts, facts_of
 from furu_core._status._states import NodeState
-from furu_core._status._stored_nodes import StoredClass, StoredNode
-from furu_core.errors import FuruUsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STATES: Final = tuple(state.value for state in NodeState if state is not NodeState.ABSENT)
-_RUN: Final = "run:"  # begins a name that means the nodes which a run computed
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
-_UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_DATES: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 def selection_options(command: F) -> F:
@@ -58,106 +46,3 @@ def selection_options(command: F) -> F:
         ),
     ]
     return reduce(lambda made, option: option(made), reversed(options), command)
-
-
-@attrs.frozen
-class Selection:
-    """A choice of nodes in the store.
-
-    Attributes:
-        nodes: single nodes, by name.
-        classes: all nodes of these; None for those of all classes, unless there are `nodes`.
-        conditions: each must be fulfilled.
-        states: only nodes in one of them; all where empty.
-        runs: the beginnings of run ids of which one computed it; all where empty.
-        since: only what ended, or began and runs, after this time, in seconds since 1970.
-    """
-
-    nodes: tuple[StoredNode, ...] = ()
-    classes: tuple[StoredClass, ...] | None = None
-    conditions: tuple[Condition, ...] = ()
-    states: frozenset[str] = frozenset()
-    runs: tuple[str, ...] = ()
-    since: float | None = None
-
-    @classmethod
-    def of(
-        cls,
-        names: Sequence[str] = (),
-        where: Sequence[str] = (),
-        states: Sequence[str] = (),
-        class_names: Sequence[str] = (),
-        runs: Sequence[str] = (),
-        since: str | None = None,
-    ) -> Selection:
-        """The selection that the options of a command tell.
-
-        Raises:
-            FuruUsageError: a name means nothing in the store, or an option is malformed.
-        """
-        ids = [name.removeprefix(_RUN) for name in names if name.startswith(_RUN)]
-        others = [name for name in names if not name.startswith(_RUN)]
-        meant = _stored_nodes.classes_or_nodes(others)
-        classes = [one for one in meant if isinstance(one, StoredClass)]
-        for name in class_names:
-            classes += _stored_nodes.classes_called(name)
-        return cls(
-            nodes=tuple(one for one in meant if isinstance(one, StoredNode)),
-            classes=tuple(dict.fromkeys(classes)) if others or class_names else None,
-            conditions=tuple(map(Condition.of, where)),
-            states=frozenset(states),
-            runs=(*ids, *runs),
-            since=None if since is None else time_of(since),
-        )
-
-    def rows(self, facts: FactReader | None = None) -> Iterator[tuple[NodeFacts, dict[str, Any]]]:
-        """The chosen nodes and their columns, class by class, in the order of hashes.
-
-        Raises:
-            FuruStoreError: the store cannot be read.
-        """
-        reader = FactReader() if facts is None else facts
-        columns = ColumnReader(reader)
-        for one in self._candidates(reader):
-            if self.states and one.state.value not in self.states:
-                continue
-            if self.runs and not any(one.run_id.startswith(run) for run in self.runs if run):
-                continue
-            if self.since is not None and (one.ended or one.started or 0.0) < self.since:
-                continue
-            row = columns.row(one)
-            if all(condition.matches(row) for condition in self.conditions):
-                yield one, row
-
-    def _candidates(self, reader: FactReader) -> Iterable[NodeFacts]:
-        yield from map(facts_of, self.nodes)
-        if self.classes is not None or not self.nodes:
-            yield from reader.nodes(self.classes)
-
-
-def time_of(text: str, now: float | None = None) -> float:
-    """The time that a text tells: how long ago, or a date with or without a time of day.
-
-    Args:
-        text: such as ``2h``, ``3d``, ``2026-11-28`` or ``2026-11-28 15:30``, in the reader's time zone.
-        now: seconds since 1970; default: the present.
-
-    Raises:
-        FuruUsageError: it tells none.
-
-    Example:
-        >>> time_of("2h", now=10_000.0)
-        2800.0
-    """
-    match = _SPAN.fullmatch(text.strip())
-    if match is not None:
-        return (time.time() if now is None else now) - float(match[1]) * _UNITS[match[2]]
-    for form in _DATES:
-        try:
-            parsed = time.strptime(text.strip(), form)
-        except ValueError:
-            continue
-        return time.mktime(parsed)
-    raise FuruUsageError(
-        f"{text!r} is no time", hint="write 30min, 2h, 3d, 2w, 2026-11-28 or '2026-11-28 15:30'"
-    )

@@ -11,7 +11,11 @@ from __future__ import annotations
 import json
 import operator
 import re
+import struct
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -19,7 +23,7 @@ import attrs
 from furu_core._config._class_names import relpath_of
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
-from furu_core._status._facts import FactReader, NodeFacts
+from furu_core._status._facts import FactColumns, FactReader, NodeFacts
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._text import did_you_mean
 from furu_core._trust import user_name
@@ -27,47 +31,74 @@ from furu_core.errors import FuruUsageError
 
 PREFIX: Final = "furu."  # with which a built-in column can always be named
 _DEEP: Final = 6  # levels of nested configs that become columns
+_LONG: Final = 20  # items of a tuple in a result that become columns
 _WIDE: Final = 300  # columns of one node
-_ABSENT: Final = object()
+ABSENT: Final = object()  # the cell of a node that lacks the column
 
 
-def _took(facts: NodeFacts) -> float | None:
-    return facts.costs.get("wall_secs")
+@attrs.frozen
+class BuiltinColumn:
+    """A column that every node has: what facts it is made of, and how.
+
+    Attributes:
+        parts: attributes of `NodeFacts`, or keys in one: ``costs.wall_secs``.
+        make: makes a cell of these; None for the first one as it is.
+    """
+
+    parts: tuple[str, ...]
+    make: Callable[..., Any] | None = None
+
+    def __call__(self, facts: NodeFacts) -> Any:
+        """The cell of a node."""
+        found = [facts.part(*part.split(".")) for part in self.parts]
+        return found[0] if self.make is None else self.make(*found)
+
+    def column(self, facts: FactColumns) -> list[Any]:
+        """The cells of some nodes."""
+        found = [facts.column(*part.split(".")) for part in self.parts]
+        return found[0] if self.make is None else list(map(self.make, *found))
 
 
-def _computed(facts: NodeFacts) -> float | None:
-    took = _took(facts)
-    if took is None:
-        return None
-    others = facts.costs.get("waited_secs", 0.0) + facts.costs.get("nested_secs", 0.0)
-    return max(0.0, took - others)
+def _computed(took: float | None, waited: float | None, nested: float | None) -> float | None:
+    return None if took is None else max(0.0, took - (waited or 0.0) - (nested or 0.0))
 
 
-def _peak(facts: NodeFacts) -> float | None:
-    return facts.costs.get("peak_bytes", facts.costs.get("process_peak_bytes"))
+def _peak(of_node: float | None, of_process: float | None) -> float | None:
+    return of_process if of_node is None else of_node
 
 
-BUILTIN: Final[Mapping[str, Callable[[NodeFacts], Any]]] = {
-    "node": lambda facts: facts.node.hash,
-    "class": lambda facts: facts.node.cls.name,
-    "state": lambda facts: facts.state.value,
-    "took": _took,  # seconds
-    "computed": _computed,  # seconds, without waiting and nested nodes
-    "cpu": lambda facts: facts.costs.get("cpu_secs"),  # seconds
-    "peak": _peak,  # bytes
-    "size": lambda facts: facts.size,  # bytes
-    "started": lambda facts: facts.started,  # seconds since 1970
-    "ended": lambda facts: facts.ended,  # seconds since 1970
-    "host": lambda facts: facts.host or None,
-    "user": lambda facts: None if facts.owner is None else user_name(facts.owner),
-    "run": lambda facts: facts.run_id or None,
-    "executor": lambda facts: facts.executor or None,
-    "spec_key": lambda facts: facts.spec_key or None,
-    "attempt": lambda facts: facts.attempt,
-    "made_by": lambda facts: facts.made_by or None,
-    "kind": lambda facts: facts.kind or None,
-    "error": lambda facts: facts.error_type or None,
-    "message": lambda facts: facts.message or None,
+def _or_none(text: str) -> str | None:
+    return text or None
+
+
+@cache
+def _user(owner: int | None) -> str | None:
+    return None if owner is None else user_name(owner)
+
+
+BUILTIN: Final[Mapping[str, BuiltinColumn]] = {
+    "node": BuiltinColumn(("hash",)),
+    "class": BuiltinColumn(("class",)),
+    "state": BuiltinColumn(("state",)),
+    "took": BuiltinColumn(("costs.wall_secs",)),  # seconds
+    "computed": BuiltinColumn(  # seconds, without waiting and nested nodes
+        ("costs.wall_secs", "costs.waited_secs", "costs.nested_secs"), _computed
+    ),
+    "cpu": BuiltinColumn(("costs.cpu_secs",)),  # seconds
+    "peak": BuiltinColumn(("costs.peak_bytes", "costs.process_peak_bytes"), _peak),
+    "size": BuiltinColumn(("size",)),  # bytes
+    "started": BuiltinColumn(("started",)),  # seconds since 1970
+    "ended": BuiltinColumn(("ended",)),  # seconds since 1970
+    "host": BuiltinColumn(("host",), _or_none),
+    "user": BuiltinColumn(("owner",), _user),
+    "run": BuiltinColumn(("run_id",), _or_none),
+    "executor": BuiltinColumn(("executor",), _or_none),
+    "spec_key": BuiltinColumn(("spec_key",), _or_none),
+    "attempt": BuiltinColumn(("attempt",)),
+    "made_by": BuiltinColumn(("made_by",), _or_none),
+    "kind": BuiltinColumn(("kind",), _or_none),
+    "error": BuiltinColumn(("error_type",), _or_none),
+    "message": BuiltinColumn(("message",), _or_none),
 }
 
 
@@ -90,12 +121,36 @@ class ColumnReader:
     def row(self, facts: NodeFacts) -> dict[str, Any]:
         """All columns of a node: fields, those of the result, and the built-in ones."""
         row = self.fields(facts)
-        if facts.has_result:
-            _lay_out_result(facts.result, "result", row, 0)
+        row |= result_columns(facts.result, has_result=facts.has_result, stored_as=facts.stored_as)
         for name, read in BUILTIN.items():
             value = read(facts)
             row[PREFIX + name if name in row else name] = value
         return row
+
+    def fields_of_many(self, facts: FactColumns) -> dict[str, list[Any]]:
+        """The fields of some nodes, column by column; `ABSENT` where a node has no such field."""
+        columns: dict[str, list[Any]] = {}
+        held = facts.column("config", "nodes")
+        for name, values in _by_key(facts.column("config", "fields")).items():
+            if {dict, list}.isdisjoint(map(type, values)):
+                columns[name] = values
+                continue
+            for index, value in enumerate(values):
+                if value is not ABSENT:
+                    row: dict[str, Any] = {}
+                    self._lay_out(value, name, row, held[index] or {}, 0)
+                    _add(row, index, len(values), columns)
+        return columns
+
+    def results_of_many(self, facts: FactColumns) -> dict[str, list[Any]]:
+        """The columns of the results of some nodes, as `fields_of_many`."""
+        columns: dict[str, list[Any]] = {}
+        values = facts.column("result")
+        others = facts.column("stored_as")
+        for index, has_result in enumerate(facts.column("has_result")):
+            row = result_columns(values[index], has_result=has_result, stored_as=others[index])
+            _add(row, index, len(values), columns)
+        return columns
 
     def _laid_out(
         self, fields: Mapping[str, Any], held: Mapping[str, Any], depth: int
@@ -152,6 +207,10 @@ def _holds_config(value: Any) -> bool:
     return isinstance(value, list) and any(map(_holds_config, value))
 
 
+# Tags whose payload is the name of a class and the value's parts.
+CLASS_TAGS: Final = frozenset({"enum", "flag", "dataclass", "attrs", "namedtuple", "subclass"})
+
+
 def untagged(value: Any) -> Any:
     """A value of tagged JSON for people: a tuple or set as a list, a path or enum as its text."""
     if isinstance(value, list):
@@ -161,25 +220,115 @@ def untagged(value: Any) -> Any:
     if len(value) == 1:
         ((tag, payload),) = value.items()
         if tag.startswith("$") and tag != "$ref":
-            if isinstance(payload, list) and len(payload) == 2 and _is_reference(payload[0]):
-                payload = payload[1]  # the first one names the class of the value
-            return untagged(payload)
+            with suppress(ValueError, TypeError, LookupError, struct.error):  # a damaged record
+                return _untagged(tag[1:], payload)
+            return str(payload)
     if "$ref" in value:
         return value
     return {key: untagged(item) for key, item in value.items()}
 
 
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and ":" in value
+def _untagged(tag: str, payload: Any) -> Any:
+    match tag:
+        case "float":
+            return float(payload)
+        case "int":
+            return int(payload, 16)
+        case "str":
+            return b64decode(payload).decode("utf-8", "backslashreplace")
+        case "numpy":
+            return _numpy_number(*payload)
+        case "dict":
+            return {cell_text(untagged(key)): untagged(item) for key, item in payload}
+        case "file":
+            return f"<{payload['codec']}>"
+        case "furu":
+            return "<config>"
+        case _:
+            return untagged(payload[1] if tag in CLASS_TAGS else payload)
+
+
+def _numpy_number(dtype: Any, data: Mapping[str, str]) -> Any:
+    """A NumPy scalar as Python's number, without NumPy; others as the text of their type."""
+    form = _NUMBERS.get(dtype[1:] if isinstance(dtype, str) else "")
+    if form is None:
+        return f"<{dtype}>"
+    order = ">" if dtype[0] == ">" else "<"
+    return struct.unpack(f"{order}{form}", b64decode(data["$bytes"]))[0]
+
+
+_NUMBERS: Final[Mapping[str, str]] = {
+    "f2": "e",
+    "f4": "f",
+    "f8": "d",
+    "b1": "?",
+    "i1": "b",
+    "i2": "h",
+    "i4": "i",
+    "i8": "q",
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+}
+
+
+def _add(row: Mapping[str, Any], index: int, size: int, columns: dict[str, list[Any]]) -> None:
+    for name, value in row.items():
+        if name not in columns:
+            columns[name] = [ABSENT] * size
+        columns[name][index] = value
+
+
+def _by_key(dicts: list[dict[str, Any] | None]) -> dict[str, list[Any]]:
+    """What some dicts have under each key; `ABSENT` where one lacks it."""
+    keys = dict.fromkeys(key for one in dicts if one for key in one)
+    return {key: [ABSENT if not one else one.get(key, ABSENT) for one in dicts] for key in keys}
+
+
+def result_columns(value: Any, *, has_result: bool, stored_as: str) -> dict[str, Any]:
+    """The columns of a result: `result`, or its parts where it has some.
+
+    Args:
+        value: the result in tagged JSON.
+        has_result: whether there is one.
+        stored_as: the codec of one that is not read.
+    """
+    row: dict[str, Any] = {}
+    if has_result:
+        _lay_out_result(value, "result", row, 0)
+    elif stored_as:
+        row["result"] = f"<{stored_as}>"
+    return row
 
 
 def _lay_out_result(value: Any, name: str, row: dict[str, Any], depth: int) -> None:
-    if isinstance(value, dict) and value and depth < _DEEP:
-        for key, item in value.items():
-            if len(row) < _WIDE:
-                _lay_out_result(item, f"{name}.{key}", row, depth + 1)
-    else:
-        row[name] = value
+    parts = _parts(value) if isinstance(value, dict) and depth < _DEEP else None
+    if not parts:
+        row[name] = untagged(value)
+        return
+    for key, item in parts.items():
+        if len(row) < _WIDE:
+            _lay_out_result(item, f"{name}.{key}", row, depth + 1)
+
+
+def _parts(value: dict[str, Any]) -> Mapping[Any, Any] | None:
+    """What a dict, dataclass, named tuple or short tuple in tagged JSON holds; None for all else."""
+    if len(value) == 1:
+        ((tag, payload),) = value.items()
+        match tag:
+            case "$dataclass" | "$attrs" | "$namedtuple":
+                held: Mapping[str, Any] = payload[1]
+                return held
+            case "$tuple":
+                return dict(enumerate(payload)) if len(payload) <= _LONG else None
+            case "$dict":
+                return {cell_text(untagged(key)): item for key, item in payload}
+            case _ if tag.startswith("$"):
+                return None
+            case _:
+                return value
+    return value
 
 
 def cell_text(value: Any) -> str:
@@ -257,10 +406,14 @@ class Condition:
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Whether a row fulfils it."""
-        cell = row.get(self.column, _ABSENT)
-        if cell is _ABSENT and self.column.startswith(PREFIX):
-            cell = row.get(self.column.removeprefix(PREFIX), _ABSENT)
-        if cell is _ABSENT or cell is None:
+        cell = row.get(self.column, ABSENT)
+        if cell is ABSENT and self.column.startswith(PREFIX):
+            cell = row.get(self.column.removeprefix(PREFIX), ABSENT)
+        return self.holds(cell)
+
+    def holds(self, cell: Any) -> bool:
+        """Whether a cell of its column fulfils it; `ABSENT` for a node without the column."""
+        if cell is ABSENT or cell is None:
             wants_none = self.value.casefold() == "none"
             return wants_none != (self.sign == "!=") if self.sign in {"=", "==", "!="} else False
         compare = _OPERATORS[self.sign]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -43,8 +43,11 @@ class NodeFacts:
         state: how it stands.
         config: the node's own config as its record has it: `class`, `fields`, and `nodes` where it holds configs
             without results of their own.
-        result: the result, where it is small and plain JSON; else None.
+        result: the result, where it stands in the record, as JSON with tags for types that JSON lacks;
+            else None.
         has_result: whether `result` is one.
+        stored_as: the codec of a result that is not in `result`; empty where that is one, and
+            where the class loads files itself.
         digest: of the result; empty where there is none.
         size: of the result's files, in bytes.
         costs: time, processor time and memory, by the names that the record has.
@@ -70,6 +73,7 @@ class NodeFacts:
     config: dict[str, Any] = attrs.field(factory=dict)
     result: Any = None
     has_result: bool = False
+    stored_as: str = ""
     digest: str = ""
     size: int = 0
     costs: dict[str, float] = attrs.field(factory=dict)
@@ -89,10 +93,49 @@ class NodeFacts:
     error_type: str = ""
     message: str = ""
 
+    def part(self, name: str, key: str = "") -> Any:
+        """An attribute, or what it has under a key, in plain JSON; `hash` and `class` are the node's."""
+        match name:
+            case "hash":
+                return self.node.hash
+            case "class":
+                return self.node.cls.name
+            case "state":
+                return self.state.value
+            case _:
+                found = getattr(self, name)
+                return found.get(key) if key else found
+
 
 _KEPT: Final = tuple(
     field.name for field in attrs.fields(NodeFacts) if field.name not in ("node", "state")
 )
+
+
+class FactColumns:
+    """The facts of nodes of one class, attribute by attribute.
+
+    Args:
+        cls: the class.
+        facts: of its nodes.
+    """
+
+    def __init__(self, cls: StoredClass, facts: Sequence[NodeFacts]) -> None:
+        self.cls = cls
+        self.hashes = [one.node.hash for one in facts]
+        self._facts = facts
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def column(self, name: str, key: str = "") -> list[Any]:
+        """An attribute of all nodes, in their order.
+
+        Args:
+            name: the attribute of `NodeFacts`.
+            key: one in that attribute, of which the value is taken, or None where it is absent.
+        """
+        return [one.part(name, key) for one in self._facts]
 
 
 class FactReader:
@@ -107,6 +150,17 @@ class FactReader:
             self._by_class[cls] = _results(cls)
         return self._by_class[cls]
 
+    def columns(self, classes: Iterable[StoredClass] | None = None) -> Iterator[FactColumns]:
+        """The facts of all nodes of some classes, results of a class first; default: of the whole store.
+
+        Raises:
+            FuruStoreError: the store cannot be read.
+        """
+        for cls in _stored_nodes.classes() if classes is None else classes:
+            results = self.results(cls)
+            yield FactColumns(cls, list(results.values()))
+            yield FactColumns(cls, list(_unfinished(cls, results)))
+
     def nodes(self, classes: Iterable[StoredClass] | None = None) -> Iterator[NodeFacts]:
         """The facts of all nodes of some classes; default: of the whole store.
 
@@ -116,16 +170,21 @@ class FactReader:
         for cls in _stored_nodes.classes() if classes is None else classes:
             results = self.results(cls)
             yield from results.values()
-            for node_hash in cls.attempted():
-                if node_hash not in results:
-                    found = facts_of(StoredNode(cls, node_hash))
-                    if found.state is not NodeState.ABSENT:
-                        yield found
+            yield from _unfinished(cls, results)
 
     def of(self, node: StoredNode) -> NodeFacts:
         """The facts of one node."""
         found = self._by_class.get(node.cls, {}).get(node.hash)
         return facts_of(node) if found is None else found
+
+
+def _unfinished(cls: StoredClass, results: Container[str]) -> Iterator[NodeFacts]:
+    """The facts of nodes that have attempts, or a job, and no result."""
+    for node_hash in cls.attempted():
+        if node_hash not in results:
+            found = facts_of(StoredNode(cls, node_hash))
+            if found.state is not NodeState.ABSENT:
+                yield found
 
 
 def facts_of(node: StoredNode) -> NodeFacts:
@@ -188,11 +247,12 @@ def _told(claim: dict[str, Any], manifest: dict[str, Any], story: dict[str, Any]
     result = manifest.get("result") or {}
     ended = story.get("ended") or {}
     dependencies = story.get("dependencies") or {}
-    kept = "value" in result and not result.get("tagged") and len(str(result["value"])) < _LARGE
+    kept = "value" in result and _is_small(result["value"])
     return {
         "config": claim.get("config") or {},
         "result": result["value"] if kept else None,
         "has_result": kept,
+        "stored_as": "" if kept else result.get("codec", ""),
         "digest": manifest.get("digest", ""),
         "size": sum(size for size, _ in manifest.get("files", {}).values()),
         "costs": story.get("costs") or {},
@@ -211,6 +271,12 @@ def _told(claim: dict[str, Any], manifest: dict[str, Any], story: dict[str, Any]
         "error_type": ended.get("error_type") or "",
         "message": ended.get("message") or "",
     }
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, str | list | dict):
+        return len(str(value)) < _LARGE
+    return True
 
 
 # The index

@@ -1,0 +1,90 @@
+"""`furu table`: stored nodes as a table, for people, spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import Any, Final
+
+import click
+
+from furu_core._cli import _aligned
+from furu_core._cli._output import json_option, print_json
+from furu_core._cli._selection import selection_options
+from furu_core._status._selection import Selection
+from furu_core._status._states import NodeState
+from furu_core._status._table import NodeTable, TableOptions, table_of
+from furu_core._text import count
+
+_DONE: Final = NodeState.DONE.value
+
+
+@click.command("table")
+@selection_options
+@click.option("--columns", metavar="A,B", help="These columns, in place of those that vary.")
+@click.option("--sort", multiple=True, metavar="COLUMN", help="Sort by it; -COLUMN: highest first.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
+@click.option("--mean-over", multiple=True, metavar="FIELD", help="Average results over a field.")
+@click.option("--all", "everything", is_flag=True, help="Also what is the same in all rows.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: seconds, bytes, whole hashes.")
+@json_option
+def table(
+    columns: str | None,
+    sort: tuple[str, ...],
+    top: int | None,
+    mean_over: tuple[str, ...],
+    everything: bool,
+    as_csv: bool,
+    as_json: bool,
+    **selection: Any,
+) -> None:
+    """Show results as a table: the fields that vary, the parts of results, time and memory.
+
+    Fields of nested configs have dotted names, such as data.seed. Nodes that failed or run are
+    rows with --state only.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    options = TableOptions(
+        columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+        sort=sort,
+        top=top,
+        mean_over=mean_over,
+        everything=everything,
+    )
+    found = table_of(Selection.of(**selection), options)
+    if as_json:
+        print_json(
+            {
+                "columns": list(found.columns),
+                "rows": found.dicts(),
+                "left_out": found.left_out,
+                "states": dict(found.states),
+                "constant": found.constant,
+            }
+        )
+    elif as_csv:
+        _print_csv(found)
+    else:
+        if found.rows:
+            _aligned.print_table(found.columns)
+        click.echo(_last_line(found))
+
+
+def _print_csv(found: NodeTable) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(found.columns)
+    columns = [_aligned.raw_texts(cells) for cells in found.columns.values()]
+    writer.writerows(zip(*columns, strict=True))
+
+
+def _last_line(found: NodeTable) -> str:
+    """How many nodes there are, of which kinds, and how to see more of them."""
+    states = dict(found.states)
+    told = [f"{states.pop(_DONE, 0)} {_DONE}"]
+    told += [f"{number} {state} (--state {state})" for state, number in sorted(states.items())]
+    if found.left_out:
+        told[0] = f"{found.rows} of {found.rows + found.left_out} rows, {told[0]}"
+    if found.constant:
+        told.append(f"{count(len(found.constant), 'constant column')} hidden (--all)")
+    return ", ".join(told)
