@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -187,9 +189,6 @@ def test_the_index_keeps_facts_and_is_never_the_truth(
     before = sorted(row["n"] for row in rows(names=["Many"]))
     (index,) = (store / "index").rglob("*.json")
 
-    def refuse(*_: object) -> Any:
-        raise AssertionError("a record was read")
-
     with monkeypatch.context() as patch:
         patch.setattr(_facts._record_file, "read", refuse)
         assert sorted(row["n"] for row in rows(names=["Many"])) == before
@@ -207,15 +206,54 @@ def test_the_index_keeps_facts_and_is_never_the_truth(
     assert len(rows(names=["Many"])) == 149
 
 
-def test_an_index_of_another_version_is_not_read(store: Path) -> None:
+def test_an_index_of_another_version_or_form_is_not_read(store: Path) -> None:
     fill(120)
     rows(names=["Many"])
     (index,) = (store / "index").rglob("*.json")
-    told = json.loads(index.read_bytes())
-    told["furu"] = 99
-    told["entries"] = {key: [state, ["wrong"]] for key, (state, _) in told["entries"].items()}
-    index.write_text(json.dumps(told))
-    assert len({row["n"] for row in rows(names=["Many"])}) == 120
+    whole = json.loads(index.read_bytes())
+    wrong = [
+        {"furu": 99, "columns": {**whole["columns"], "config": {"same": {"fields": {"n": 1}}}}},
+        {"columns": {**whole["columns"], "config": {"each": []}}},
+        {"columns": {**whole["columns"], "config": 3}},
+        {"hashes": whole["hashes"][1:]},
+    ]
+    for change in wrong:
+        index.write_text(json.dumps(whole | change))
+        assert len({row["n"] for row in rows(names=["Many"])}) == 120
+        assert {cell for one in Selection.of(["Many"]).columns() for cell in one.column("n")} == {
+            *range(120)
+        }
+
+
+def test_while_a_class_does_not_change_its_index_is_all_that_is_read(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(150)
+    folder = Path(Many(n=0).furu_dir).parent
+    an_hour_ago = time.time() - 3600
+    (cls,) = _stored_nodes.classes_called("Many")
+    FactReader().results(cls)
+    with monkeypatch.context() as patch:
+        patch.setattr(_facts, "_of_result", refuse)
+        assert len(FactReader().results(cls)) == 150
+        patch.setattr(_facts, "_folders", refuse)
+        with pytest.raises(AssertionError, match="this was read"):
+            FactReader().results(cls)
+    os.utime(folder, (an_hour_ago, an_hour_ago))
+    FactReader().results(cls)
+    with monkeypatch.context() as patch:
+        patch.setattr(_facts, "_folders", refuse)
+        assert len(FactReader().results(cls)) == 150
+    Many(n=3).delete()
+    Many(n=1000).get()
+    os.utime(folder, (an_hour_ago, an_hour_ago))
+    assert {one.result for one in FactReader().results(cls).values()} == {
+        *range(3), *range(4, 150), 1000,
+    }, "times that were set back do not hide a change"  # fmt: skip
+
+
+def refuse(*_: object) -> Any:
+    raise AssertionError("this was read")
 
 
 def test_configs_are_read_once_however_many_nest_them(

@@ -25,8 +25,7 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
 
 def print_table(columns: Mapping[str, Sequence[Any]]) -> None:
     """Print a table: numbers to the right, all else to the left."""
-    for line in lines(columns):
-        click.echo(line)
+    click.echo("\n".join(lines(columns)))
 
 
 def lines(columns: Mapping[str, Sequence[Any]]) -> list[str]:

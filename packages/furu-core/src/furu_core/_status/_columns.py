@@ -24,6 +24,7 @@ from furu_core._config._class_names import relpath_of
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts
+from furu_core._status._packed import ABSENT
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._text import did_you_mean
 from furu_core._trust import user_name
@@ -33,7 +34,6 @@ PREFIX: Final = "furu."  # with which a built-in column can always be named
 _DEEP: Final = 6  # levels of nested configs that become columns
 _LONG: Final = 20  # items of a tuple in a result that become columns
 _WIDE: Final = 300  # columns of one node
-ABSENT: Final = object()  # the cell of a node that lacks the column
 
 
 @attrs.frozen
@@ -131,21 +131,27 @@ class ColumnReader:
         """The fields of some nodes, column by column; `ABSENT` where a node has no such field."""
         columns: dict[str, list[Any]] = {}
         held = facts.column("config", "nodes")
-        for name, values in _by_key(facts.column("config", "fields")).items():
+        for name, values in facts.by_key("config", "fields").items():
             if {dict, list}.isdisjoint(map(type, values)):
                 columns[name] = values
                 continue
+            row: dict[str, Any] = {}
+            last = inside = ABSENT
             for index, value in enumerate(values):
-                if value is not ABSENT:
-                    row: dict[str, Any] = {}
-                    self._lay_out(value, name, row, held[index] or {}, 0)
-                    _add(row, index, len(values), columns)
+                if value is ABSENT:
+                    continue
+                if value is not last or held[index] is not inside:
+                    row, last, inside = {}, value, held[index]
+                    self._lay_out(value, name, row, inside or {}, 0)
+                _add(row, index, len(values), columns)
         return columns
 
     def results_of_many(self, facts: FactColumns) -> dict[str, list[Any]]:
         """The columns of the results of some nodes, as `fields_of_many`."""
         columns: dict[str, list[Any]] = {}
         values = facts.column("result")
+        if all(facts.column("has_result")) and {dict, list}.isdisjoint(map(type, values)):
+            return {"result": values}
         others = facts.column("stored_as")
         for index, has_result in enumerate(facts.column("has_result")):
             row = result_columns(values[index], has_result=has_result, stored_as=others[index])
@@ -280,12 +286,6 @@ def _add(row: Mapping[str, Any], index: int, size: int, columns: dict[str, list[
         columns[name][index] = value
 
 
-def _by_key(dicts: list[dict[str, Any] | None]) -> dict[str, list[Any]]:
-    """What some dicts have under each key; `ABSENT` where one lacks it."""
-    keys = dict.fromkeys(key for one in dicts if one for key in one)
-    return {key: [ABSENT if not one else one.get(key, ABSENT) for one in dicts] for key in keys}
-
-
 def result_columns(value: Any, *, has_result: bool, stored_as: str) -> dict[str, Any]:
     """The columns of a result: `result`, or its parts where it has some.
 
@@ -339,6 +339,8 @@ def cell_text(value: Any) -> str:
         return value
     if isinstance(value, float):
         return repr(value) if value.is_integer() else f"{value:.6g}"
+    if type(value) is int:
+        return str(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

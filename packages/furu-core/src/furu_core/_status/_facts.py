@@ -4,33 +4,36 @@
 
     <store>/index/<module path>/<Class>.json    the facts of a class's results
 
-A published result never changes, so its facts are kept in an index. The index is never the truth: an entry counts
-only while the result's folder is the same one, by its inode and times; it may be removed at any time, and where it
-cannot be written, records are read instead.
+A published result never changes, so its facts are kept in an index. The index is never the truth: it counts only
+while the class's folder is the same one and was not changed, and else those entries do whose result's folder is the
+same one, by inode and time. It may be removed at any time, and where it cannot be written, records are read instead.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import attrs
 
 from furu_core import _files
+from furu_core._attempts import _liveness
 from furu_core._settings import _settings
-from furu_core._status import _stored_nodes
+from furu_core._status import _packed, _stored_nodes
+from furu_core._status._packed import Packed
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _format1, _manifest, _record_file
-from furu_core._store._layout import is_hash
+from furu_core._store._layout import attempted_in, is_hash
 from furu_core.errors import FuruError
 
 FOLDER: Final = "index"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FEW: Final = 100  # results that are not worth an index
+_SETTLED_SECS: Final = 2.5  # longer than the clock of any filesystem stands still
 _LARGE: Final = 4096  # characters of a result that is not kept among the facts
 
 
@@ -122,44 +125,89 @@ class FactColumns:
 
     def __init__(self, cls: StoredClass, facts: Sequence[NodeFacts]) -> None:
         self.cls = cls
-        self.hashes = [one.node.hash for one in facts]
         self._facts = facts
 
     def __len__(self) -> int:
-        return len(self.hashes)
+        return len(self._facts)
+
+    def facts(self) -> Sequence[NodeFacts]:
+        """The facts, node by node."""
+        return self._facts
 
     def column(self, name: str, key: str = "") -> list[Any]:
-        """An attribute of all nodes, in their order.
-
-        Args:
-            name: the attribute of `NodeFacts`.
-            key: one in that attribute, of which the value is taken, or None where it is absent.
-        """
+        """A part of all nodes' facts, in their order, as `NodeFacts.part` has it of one."""
         return [one.part(name, key) for one in self._facts]
+
+    def by_key(self, name: str, key: str = "") -> dict[str, list[Any]]:
+        """What such a part, which is a dict, has under each of its keys; `ABSENT` where nothing is."""
+        return _packed.by_key({"each": self.column(name, key)}, len(self))
+
+
+class _IndexedColumns(FactColumns):
+    """Facts of results as the index of their class has them.
+
+    Args:
+        cls: the class.
+        hashes: of the results.
+        columns: attributes of `NodeFacts`, each packed.
+    """
+
+    def __init__(self, cls: StoredClass, hashes: list[str], columns: dict[str, Packed]) -> None:
+        super().__init__(cls, ())
+        self._hashes = hashes
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def facts(self) -> Sequence[NodeFacts]:
+        cells = [_packed.unpack(self._columns[name], len(self)) for name in _KEPT]
+        nodes = [StoredNode(self.cls, node_hash) for node_hash in self._hashes]
+        rows = zip(nodes, *cells, strict=True)
+        return [NodeFacts(node, NodeState.DONE, *row) for node, *row in rows]
+
+    def column(self, name: str, key: str = "") -> list[Any]:
+        match name:
+            case "hash":
+                return self._hashes
+            case "class":
+                return [self.cls.name] * len(self)
+            case "state":
+                return [NodeState.DONE.value] * len(self)
+            case _:
+                return _packed.unpack(self._part(name, key), len(self))
+
+    def by_key(self, name: str, key: str = "") -> dict[str, list[Any]]:
+        return _packed.by_key(self._part(name, key), len(self))
+
+    def _part(self, name: str, key: str) -> Packed:
+        found = self._columns[name]
+        return _packed.under_key(found, key) if key else found
 
 
 class FactReader:
     """Reads the facts of nodes, as the store has them when a class is first asked for."""
 
     def __init__(self) -> None:
+        self._listed: dict[StoredClass, _Listed] = {}
         self._by_class: dict[StoredClass, dict[str, NodeFacts]] = {}
 
     def results(self, cls: StoredClass) -> dict[str, NodeFacts]:
         """The facts of all results of a class, by their hashes, in the order of these."""
         if cls not in self._by_class:
-            self._by_class[cls] = _results(cls)
+            facts = self._read(cls).results.facts()
+            self._by_class[cls] = {one.node.hash: one for one in facts}
         return self._by_class[cls]
 
     def columns(self, classes: Iterable[StoredClass] | None = None) -> Iterator[FactColumns]:
-        """The facts of all nodes of some classes, results of a class first; default: of the whole store.
+        """The facts of all nodes of some classes, of each results first; default: of the whole store.
 
         Raises:
             FuruStoreError: the store cannot be read.
         """
         for cls in _stored_nodes.classes() if classes is None else classes:
-            results = self.results(cls)
-            yield FactColumns(cls, list(results.values()))
-            yield FactColumns(cls, list(_unfinished(cls, results)))
+            yield self._read(cls).results
+            yield FactColumns(cls, self._unfinished(cls))
 
     def nodes(self, classes: Iterable[StoredClass] | None = None) -> Iterator[NodeFacts]:
         """The facts of all nodes of some classes; default: of the whole store.
@@ -168,23 +216,23 @@ class FactReader:
             FuruStoreError: the store cannot be read.
         """
         for cls in _stored_nodes.classes() if classes is None else classes:
-            results = self.results(cls)
-            yield from results.values()
-            yield from _unfinished(cls, results)
+            yield from self.results(cls).values()
+            yield from self._unfinished(cls)
+
+    def _unfinished(self, cls: StoredClass) -> list[NodeFacts]:
+        """The facts of nodes that have attempts, or a job, and no result."""
+        nodes = (StoredNode(cls, node_hash) for node_hash in self._read(cls).unfinished)
+        return [found for found in map(facts_of, nodes) if found.state is not NodeState.ABSENT]
+
+    def _read(self, cls: StoredClass) -> _Listed:
+        if cls not in self._listed:
+            self._listed[cls] = _read_class(cls)
+        return self._listed[cls]
 
     def of(self, node: StoredNode) -> NodeFacts:
         """The facts of one node."""
         found = self._by_class.get(node.cls, {}).get(node.hash)
         return facts_of(node) if found is None else found
-
-
-def _unfinished(cls: StoredClass, results: Container[str]) -> Iterator[NodeFacts]:
-    """The facts of nodes that have attempts, or a job, and no result."""
-    for node_hash in cls.attempted():
-        if node_hash not in results:
-            found = facts_of(StoredNode(cls, node_hash))
-            if found.state is not NodeState.ABSENT:
-                yield found
 
 
 def facts_of(node: StoredNode) -> NodeFacts:
@@ -282,40 +330,118 @@ def _is_small(value: Any) -> bool:
 # The index
 
 
-def _results(cls: StoredClass) -> dict[str, NodeFacts]:
-    folders = _folders(cls)
-    index = _read_index(cls) if len(folders) > _FEW else {}
-    found: dict[str, NodeFacts] = {}
-    new = 0
-    for node_hash, (owner, state) in folders.items():
-        node = StoredNode(cls, node_hash)
-        entry = index.get(node_hash)
-        if entry is not None and entry[0] == state:
-            found[node_hash] = _from_entry(node, entry[1])
-            continue
+@attrs.frozen
+class _Listed:
+    """The nodes of a class.
+
+    Attributes:
+        results: the facts of its results.
+        unfinished: the hashes of nodes that have attempts and no result.
+    """
+
+    results: FactColumns
+    unfinished: list[str]
+
+
+@attrs.frozen
+class _Index:
+    """What the index of a class holds.
+
+    Attributes:
+        stamp: what tells the class's folder, as it was listed for the index, from that folder after
+            any change; None where that is not certain.
+        folders: of each result by its hash, what tells its folder from another one.
+        unfinished: as in `_Listed`.
+        columns: the facts of the results, packed.
+    """
+
+    stamp: list[int] | None
+    folders: dict[str, list[int]]
+    unfinished: list[str]
+    columns: dict[str, Packed]
+
+
+def _read_class(cls: StoredClass) -> _Listed:
+    index = _read_index(cls)
+    stamp = _stamp(cls.folder)
+    if index is not None and stamp is not None and stamp == index.stamp:
+        hashes = list(index.folders)
+        return _Listed(_IndexedColumns(cls, hashes, index.columns), index.unfinished)
+    if not _is_settled(cls.folder):
+        stamp = None
+    folders, attempted = _folders(cls)
+    known = {} if index is None else _known(cls, index, folders)
+    facts: list[NodeFacts] = []
+    for node_hash in folders:
         with suppress(FileNotFoundError):  # removed in this moment
-            found[node_hash] = _of_result(node, owner)
-            new += 1
-    gone = len(index) - (len(found) - new)
-    if len(folders) > _FEW and new + gone > len(folders) // 20:
-        _write_index(cls, found, folders)
-    return found
+            node = StoredNode(cls, node_hash)
+            facts.append(known.get(node_hash) or _of_result(node, folders[node_hash].owner))
+    unfinished = [node_hash for node_hash in attempted if node_hash not in folders]
+    if len(folders) > _FEW:
+        changes = len(facts) - len(known)
+        if index is not None:
+            changes += len(index.folders) - len(known)
+        if changes > len(folders) // 20 or stamp is not None:
+            found = {one.node.hash: folders[one.node.hash].identity for one in facts}
+            _write_index(cls, _Index(stamp, found, unfinished, _pack(facts)))
+    return _Listed(FactColumns(cls, facts), unfinished)
 
 
-def _folders(cls: StoredClass) -> dict[str, tuple[int, list[int]]]:
-    """The owner of each result's folder, and what tells the folder from another one, by hash."""
+def _known(cls: StoredClass, index: _Index, folders: Mapping[str, _Folder]) -> dict[str, NodeFacts]:
+    """The facts in the index of results that are still the same."""
+    facts = _IndexedColumns(cls, list(index.folders), index.columns).facts()
+    found = zip(index.folders.items(), facts, strict=True)
+    return {
+        node_hash: one
+        for (node_hash, identity), one in found
+        if node_hash in folders and folders[node_hash].identity == identity
+    }
+
+
+def _stamp(folder: str) -> list[int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return [status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _is_settled(folder: str) -> bool:
+    """Whether the next change gives the folder another time, however coarse the filesystem's are."""
+    age = _liveness.lease_age(folder)
+    return age is not None and age > _SETTLED_SECS
+
+
+@attrs.frozen
+class _Folder:
+    """A result's folder.
+
+    Attributes:
+        owner: the id of its user.
+        identity: what tells it from another one.
+    """
+
+    owner: int
+    identity: list[int]
+
+
+def _folders(cls: StoredClass) -> tuple[dict[str, _Folder], list[str]]:
+    """The folders of results by their hashes, and the hashes of nodes with attempts; both in order."""
     found = {}
+    names = []
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(cls.folder) as scan:
         for entry in scan:
+            names.append(entry.name)
             if is_hash(entry.name):
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    found[entry.name] = (status.st_uid, [status.st_ino, status.st_mtime_ns])
-    return dict(sorted(found.items()))
+                    identity = [status.st_ino, status.st_mtime_ns]
+                    found[entry.name] = _Folder(status.st_uid, identity)
+    return dict(sorted(found.items())), sorted(attempted_in(names))
 
 
-def _from_entry(node: StoredNode, kept: list[Any]) -> NodeFacts:
-    return NodeFacts(node, NodeState.DONE, *kept)
+def _pack(facts: Sequence[NodeFacts]) -> dict[str, Packed]:
+    return {name: _packed.pack([getattr(one, name) for one in facts]) for name in _KEPT}
 
 
 def _index_path(cls: StoredClass) -> str:
@@ -323,26 +449,29 @@ def _index_path(cls: StoredClass) -> str:
     return f"{store}/{FOLDER}/{os.path.relpath(cls.folder, f'{store}/data')}.json"
 
 
-def _read_index(cls: StoredClass) -> dict[str, Any]:
-    """The entries of a class's index: for each result, what tells its folder from others, and its facts."""
+def _read_index(cls: StoredClass) -> _Index | None:
+    """The index of a class; None where there is none that is whole and of this version."""
     try:
         told = json.loads(_files.read_file(_index_path(cls)))
-        if told["furu"] != _VERSION or told["kept"] != list(_KEPT):
-            return {}
-        entries: dict[str, Any] = told["entries"]
-        return entries
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
+        if told.pop("furu") != _VERSION or list(told["columns"]) != list(_KEPT):
+            return None
+        folders = dict(zip(told.pop("hashes"), told.pop("folders"), strict=True))
+        for packed in told["columns"].values():
+            _packed.check(packed, len(folders))
+        return _Index(folders=folders, **told)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
-def _write_index(
-    cls: StoredClass, facts: dict[str, NodeFacts], folders: dict[str, tuple[int, list[int]]]
-) -> None:
-    entries = {
-        node_hash: [folders[node_hash][1], [getattr(one, name) for name in _KEPT]]
-        for node_hash, one in facts.items()
+def _write_index(cls: StoredClass, index: _Index) -> None:
+    told = {
+        "furu": _VERSION,
+        "stamp": index.stamp,
+        "hashes": list(index.folders),
+        "folders": list(index.folders.values()),
+        "unfinished": index.unfinished,
+        "columns": index.columns,
     }
-    told = {"furu": _VERSION, "kept": list(_KEPT), "entries": entries}
     path = _index_path(cls)
     with suppress(OSError):  # the store is read-only, or full: the next one reads records again
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from furu_core._status._columns import ABSENT, BUILTIN, PREFIX, ColumnReader
+from furu_core._status._columns import BUILTIN, PREFIX, ColumnReader
 from furu_core._status._facts import FactColumns
+from furu_core._status._packed import ABSENT
 
 
 class NodeColumns:

@@ -203,8 +203,8 @@ def classes(
         with scan:
             for entry in scan:
                 if (
-                    attempted_in([entry.name])
-                    or is_hash(entry.name)
+                    is_hash(entry.name)
+                    or attempted_in([entry.name])
                     or entry.name == _format1.ATTEMPTS
                 ):
                     holds_nodes = True

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._status._columns import ABSENT, BUILTIN, PREFIX, cell_text, check_columns
+from furu_core._status._columns import BUILTIN, PREFIX, cell_text, check_columns
 from furu_core._status._facts import FactReader
 from furu_core._status._node_columns import NodeColumns
+from furu_core._status._packed import ABSENT
 from furu_core._status._selection import Selection
 from furu_core._status._states import NodeState
 
