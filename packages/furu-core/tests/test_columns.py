@@ -169,6 +169,36 @@ def test_the_columns_of_deep_and_wide_configs_are_bounded(store: Path) -> None:
     assert len(row) <= 300 + len(BUILTIN) + 1
 
 
+@pytest.mark.parametrize("forever", [False, True])
+def test_fields_of_nested_configs_whose_results_were_removed_are_still_columns(
+    store: Path, forever: bool
+) -> None:
+    inner = [Model(data=Data(name=name), kind=Kind.LARGE, layers=(3,)) for name in ("x", "y")]
+    deep = Deep(inside={"a": inner[0], "b": [inner[1]]}, again=inner[0])
+    deep.get()
+    wanted = [one for one in rows(names=[deep.furu_hash])[0].items() if one[0] not in BUILTIN]
+    with use_settings(trash_days=0 if forever else 7):
+        for node in (*inner, *(model.data for model in inner)):
+            node.delete()
+    (row,) = rows(names=[deep.furu_hash])
+    assert [one for one in row.items() if one[0] not in BUILTIN] == wanted
+    assert row["inside.b[0].data.name"] == "y"
+    assert row["again.layers"] == [3]
+    (part,) = Selection.of(["Deep"]).columns()
+    assert part.column("again.data.name") == ["x"]
+
+
+class Deep(Furu[int]):
+    inside: dict[str, Any]
+    again: Model
+
+    def _create(self) -> int:
+        self.again.get()
+        self.inside["a"].get()
+        self.inside["b"][0].get()
+        return 1
+
+
 class Nest(Furu[int]):
     below: Furu[Any]
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from furu_core._settings._settings import configure as configure
     from furu_core._settings._settings import settings as settings
     from furu_core._settings._settings import use_settings as use_settings
+    from furu_core._status._frame import frame as frame
     from furu_core._status._states import NodeState as NodeState
     from furu_core.errors import FuruError as FuruError
 else:
@@ -66,6 +67,7 @@ else:
             "._executors._registry": "run",
             "._furu": "Furu",
             "._settings._settings": "Settings configure settings use_settings",
+            "._status._frame": "frame",
             "._status._states": "NodeState",
             ".errors": "FuruError",
         },

@@ -23,7 +23,8 @@ import attrs
 from furu_core._config._class_names import relpath_of
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
-from furu_core._status._facts import FactColumns, FactReader, NodeFacts
+from furu_core._status import _gone_configs
+from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in
 from furu_core._status._packed import ABSENT
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._text import did_you_mean
@@ -102,6 +103,21 @@ BUILTIN: Final[Mapping[str, BuiltinColumn]] = {
 }
 
 
+@attrs.frozen
+class _Nesting:
+    """A node whose config nests others.
+
+    Attributes:
+        node: the node.
+        held: the configs in its record, which have no results of their own, by their hashes.
+        folder: where its record is; empty for where it belongs.
+    """
+
+    node: StoredNode
+    held: Mapping[str, Any]
+    folder: str = ""
+
+
 class ColumnReader:
     """Makes rows of nodes; what many configs nest is read and laid out once.
 
@@ -112,11 +128,12 @@ class ColumnReader:
     def __init__(self, facts: FactReader | None = None) -> None:
         self._facts = FactReader() if facts is None else facts
         self._nested: dict[tuple[str, int], dict[str, Any]] = {}
+        self._trash = _gone_configs.Trash()
 
     def fields(self, facts: NodeFacts) -> dict[str, Any]:
         """The fields of a node's config, nested ones by dotted names."""
-        held = facts.config.get("nodes") or {}
-        return self._laid_out(facts.config.get("fields") or {}, held, 0)
+        around = _Nesting(facts.node, facts.config.get("nodes") or {})
+        return self._laid_out(facts.config.get("fields") or {}, around, 0)
 
     def row(self, facts: NodeFacts) -> dict[str, Any]:
         """All columns of a node: fields, those of the result, and the built-in ones."""
@@ -130,7 +147,7 @@ class ColumnReader:
     def fields_of_many(self, facts: FactColumns) -> dict[str, list[Any]]:
         """The fields of some nodes, column by column; `ABSENT` where a node has no such field."""
         columns: dict[str, list[Any]] = {}
-        held = facts.column("config", "nodes")
+        held, hashes = facts.column("config", "nodes"), facts.column("hash")
         for name, values in facts.by_key("config", "fields").items():
             if {dict, list}.isdisjoint(map(type, values)):
                 columns[name] = values
@@ -142,7 +159,8 @@ class ColumnReader:
                     continue
                 if value is not last or held[index] is not inside:
                     row, last, inside = {}, value, held[index]
-                    self._lay_out(value, name, row, inside or {}, 0)
+                    around = _Nesting(StoredNode(facts.cls, hashes[index]), inside or {})
+                    self._lay_out(value, name, row, around, 0)
                 _add(row, index, len(values), columns)
         return columns
 
@@ -158,53 +176,65 @@ class ColumnReader:
             _add(row, index, len(values), columns)
         return columns
 
-    def _laid_out(
-        self, fields: Mapping[str, Any], held: Mapping[str, Any], depth: int
-    ) -> dict[str, Any]:
+    def _laid_out(self, fields: Mapping[str, Any], around: _Nesting, depth: int) -> dict[str, Any]:
         row: dict[str, Any] = {}
         for name, value in fields.items():
-            self._lay_out(value, name, row, held, depth)
+            self._lay_out(value, name, row, around, depth)
         return row
 
     def _lay_out(
-        self, value: Any, name: str, row: dict[str, Any], held: Mapping[str, Any], depth: int
+        self, value: Any, name: str, row: dict[str, Any], around: _Nesting, depth: int
     ) -> None:
         if len(row) >= _WIDE:
             return
         if isinstance(value, dict) and isinstance(value.get("$ref"), str):
-            for below, inner in self._config(value, held, depth).items():
+            for below, inner in self._config(value, around, depth).items():
                 if len(row) < _WIDE:
                     row[f"{name}.{below}" if below else name] = inner
             return
         plain = untagged(value)
         if isinstance(plain, list) and any(_holds_config(item) for item in plain):
             for index, item in enumerate(plain):
-                self._lay_out(item, f"{name}[{index}]", row, held, depth)
+                self._lay_out(item, f"{name}[{index}]", row, around, depth)
         elif isinstance(plain, dict) and any(_holds_config(item) for item in plain.values()):
             for key, item in plain.items():
-                self._lay_out(item, f"{name}.{key}", row, held, depth)
+                self._lay_out(item, f"{name}.{key}", row, around, depth)
         else:
             row[name] = plain
 
-    def _config(
-        self, reference: Mapping[str, Any], held: Mapping[str, Any], depth: int
-    ) -> dict[str, Any]:
+    def _config(self, reference: Mapping[str, Any], around: _Nesting, depth: int) -> dict[str, Any]:
         """The columns of a nested config, by names that are relative to it; by an empty name its short name."""
         node_hash, class_name = reference["$ref"], str(reference.get("class", ""))
         name = short_name_of(class_name.rpartition(":")[2], node_hash)
         if depth >= _DEEP:
             return {"": name}
-        inside = held.get(node_hash)
-        if inside is not None:
-            return self._laid_out(inside.get("fields") or {}, held, depth + 1) or {"": name}
+        inside = around.held.get(node_hash, reference)
+        if _gone_configs.FIELDS in inside:
+            return self._laid_out(inside[_gone_configs.FIELDS], around, depth + 1) or {"": name}
         key = (node_hash, depth)
         if key not in self._nested:
-            folder = f"{_settings.settings().path}/data/{relpath_of(class_name)}"
-            node = StoredNode(StoredClass(class_name, folder), node_hash)
-            config = self._facts.of(node).config
-            fields, theirs = config.get("fields") or {}, config.get("nodes") or {}
-            self._nested[key] = self._laid_out(fields, theirs, depth + 1) or {"": name}
+            found = self._in_own_record(class_name, node_hash, depth)
+            found = found or self._in_other_record(around, node_hash, depth)
+            if not found:
+                return {"": name}
+            self._nested[key] = found
         return self._nested[key]
+
+    def _in_own_record(self, class_name: str, node_hash: str, depth: int) -> dict[str, Any]:
+        """The columns of a nested config by its own record, which may be in the trash."""
+        folder = f"{_settings.settings().path}/data/{relpath_of(class_name)}"
+        node = StoredNode(StoredClass(class_name, folder), node_hash)
+        config, place = self._facts.of(node).config, ""
+        if not config:
+            place = self._trash.folder_of(class_name, node_hash) or ""
+            config = config_in(place) if place else {}
+        around = _Nesting(node, config.get("nodes") or {}, place)
+        return self._laid_out(config.get("fields") or {}, around, depth + 1)
+
+    def _in_other_record(self, around: _Nesting, node_hash: str, depth: int) -> dict[str, Any]:
+        """The columns of a nested config of which only the node that nests it tells."""
+        fields = _gone_configs.fields_in_expression(around.folder or around.node.folder)
+        return self._laid_out(fields.get(node_hash, {}), around, depth + 1)
 
 
 def _holds_config(value: Any) -> bool:

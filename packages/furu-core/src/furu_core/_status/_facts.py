@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -33,6 +34,9 @@ from furu_core.errors import FuruError
 FOLDER: Final = "index"
 _VERSION: Final = 2
 _FEW: Final = 100  # results that are not worth an index
+_MANY: Final = (
+    200  # nodes of a class for which its index is read, and all records that are not in it
+)
 _SETTLED_SECS: Final = 2.5  # longer than the clock of any filesystem stands still
 _LARGE: Final = 4096  # characters of a result that is not kept among the facts
 
@@ -191,6 +195,7 @@ class FactReader:
     def __init__(self) -> None:
         self._listed: dict[StoredClass, _Listed] = {}
         self._by_class: dict[StoredClass, dict[str, NodeFacts]] = {}
+        self._asked: Counter[StoredClass] = Counter()  # nodes that were read one by one
 
     def results(self, cls: StoredClass) -> dict[str, NodeFacts]:
         """The facts of all results of a class, by their hashes, in the order of these."""
@@ -231,6 +236,10 @@ class FactReader:
 
     def of(self, node: StoredNode) -> NodeFacts:
         """The facts of one node."""
+        if node.cls not in self._by_class:
+            self._asked[node.cls] += 1
+            if self._asked[node.cls] > _MANY:
+                self.results(node.cls)
         found = self._by_class.get(node.cls, {}).get(node.hash)
         return facts_of(node) if found is None else found
 
@@ -257,6 +266,14 @@ def facts_of(node: StoredNode) -> NodeFacts:
             message=failure.message,
         )
     return facts
+
+
+def config_in(folder: str) -> dict[str, Any]:
+    """The config of the node whose record is in a folder; empty where it cannot be read."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(_record_file.read(folder).claim).get("config")
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _of_result(node: StoredNode, owner: int) -> NodeFacts:
