@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from furu_core._settings._settings import use_settings as use_settings
     from furu_core._status._frame import frame as frame
     from furu_core._status._states import NodeState as NodeState
+    from furu_core._status._why import why as why
     from furu_core.errors import FuruError as FuruError
 else:
     from furu_core import _late
@@ -69,6 +70,7 @@ else:
             "._settings._settings": "Settings configure settings use_settings",
             "._status._frame": "frame",
             "._status._states": "NodeState",
+            "._status._why": "why",
             ".errors": "FuruError",
         },
     )

@@ -120,6 +120,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "table": "_table",
         "upgrade": "_nodes",
         "verify": "_verify",
+        "why": "_explain",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -168,6 +168,24 @@ def removals() -> list[Removal]:
     return found
 
 
+def results_of(class_path: str) -> dict[str, Removal]:
+    """The results of a class that are in the trash, by their hashes, with the last removal of each.
+
+    Args:
+        class_path: the folder of the class, below `data` in the store.
+
+    Raises:
+        FuruStoreError: the store cannot be read.
+    """
+    found: dict[str, Removal] = {}
+    for removal in removals():
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            for name in os.listdir(f"{removal.folder}/{class_path}"):
+                if is_hash(name):
+                    found.setdefault(name, removal)
+    return found
+
+
 def _entries(folder: str, below: str = "") -> Iterator[Entry]:
     try:
         with os.scandir(f"{folder}/{below}") as scan:

@@ -1,0 +1,67 @@
+"""`furu why` and `furu diff`: why something would be computed, and how two results differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import click
+
+from furu_core._cli._output import json_option, only_json, print_json, rerun_option
+
+if TYPE_CHECKING:
+    from furu_core._status._explanations import Explanation
+
+INCOMPLETE: Final = 3  # of `furu why`: something is not there
+
+
+@click.command("why")
+@click.argument("name", metavar="MODULE:TARGET|HASH")
+@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
+@click.option(
+    "-j", "--max-workers", type=click.IntRange(min=1), metavar="N",
+    help="Nodes at once, to reckon the time with; default: the processors here.",
+)  # fmt: skip
+@rerun_option
+@json_option
+def why(
+    name: str,
+    assignments: tuple[str, ...],
+    max_workers: int | None,
+    rerun: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Say why nodes of a target would be computed, or how a stored node stands.
+
+    A node that was never computed is compared with the stored result nearest to it, down to the field
+    that differs. MODULE:TARGET is as for `furu run`; for a HASH nothing is imported. The exit status is
+    0 if everything is there, and 3 if something would be computed. Nothing is computed or changed.
+    """
+    with only_json(as_json):
+        found = _explanation(name, assignments, max_workers, rerun)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(str(found))
+    return 0 if found.is_complete else INCOMPLETE
+
+
+def _explanation(
+    name: str, assignments: tuple[str, ...], workers: int | None, rerun: tuple[str, ...]
+) -> Explanation:
+    from furu_core._status._why import why as explain
+
+    if not is_target(name):
+        if assignments or rerun:
+            raise click.UsageError("--set and --rerun are for a MODULE:TARGET, not for a HASH")
+        return explain(name, workers=workers)
+    from furu_core._cli import _target
+
+    roots = _target.resolve_roots(name, assignments)
+    with _target.rerunning(rerun):
+        return attrs.evolve(explain(roots, workers=workers), target=name)
+
+
+def is_target(name: str) -> bool:
+    """Whether a name is MODULE:TARGET, and not that of a stored node such as ``exp.train:Train(3fa9c1)``."""
+    return ":" in name and "(" not in name

@@ -1,0 +1,140 @@
+"""What makes nodes new: their configs, compared with those of the nearest results, and what these nest in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from furu_core._status._config_changes import ConfigPair, ConfigReference, FieldChange, changes
+from furu_core._status._explanations import Cause, CauseKind
+from furu_core._status._nearest import ConfigReader, Relative
+from furu_core._status._stored_nodes import StoredNode
+
+
+@attrs.frozen
+class _Step:
+    """A pair of configs, and where it is in the node that is compared.
+
+    Attributes:
+        pair: the pair.
+        path: dotted names from the node.
+        levels: how many configs further down.
+        example: a cause with what all causes in this node share.
+    """
+
+    pair: ConfigPair
+    path: str
+    levels: int
+    example: Cause
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.pair.before.hash, self.pair.after.hash
+
+    def down(self, pair: ConfigPair) -> _Step:
+        return _Step(pair, _joined(self.path, pair.path), self.levels + 1, self.example)
+
+
+class GraphComparison:
+    """Compares configs with those of nearest results, each pair once.
+
+    Args:
+        configs: finds configs.
+        below: what nodes of the graph depend on.
+
+    Attributes:
+        causes: what differs, by its key.
+        explained: the keys of what makes each node new.
+        compared: how many pairs were compared.
+    """
+
+    def __init__(self, configs: ConfigReader, below: Mapping[str, tuple[str, ...]]) -> None:
+        self._configs = configs
+        self._below = below
+        self.causes: dict[Any, Cause] = {}
+        self.explained: dict[str, set[Any]] = {}
+        self.compared = 0
+        self._keys: dict[tuple[str, str], set[Any]] = {}
+
+    def compare(self, node: StoredNode, relative: Relative) -> None:
+        """Compare a node with its nearest result, and nested configs in turn."""
+        nearest = relative.facts.node
+        first, second = (ConfigReference(one.hash, one.cls.name) for one in (nearest, node))
+        example = Cause(
+            CauseKind.CHANGED, node.cls.name, node.name, node.hash, closest=nearest.name
+        )
+        # A list in place of recursion: configs nest deep.
+        stack: list[tuple[_Step, list[_Step] | None]]
+        stack = [(_Step(ConfigPair("", first, second), "", 0, example), None)]
+        while stack:
+            step, inner = stack.pop()
+            if inner is not None:
+                keys = self._keys[step.key].union(*(self._keys[one.key] for one in inner))
+                self._keys[step.key] = keys
+                self.explained.setdefault(step.pair.after.hash, set()).update(keys)
+            elif step.key not in self._keys:
+                self._keys[step.key] = set()
+                inner = self._look(step)
+                stack += [(step, inner), *((one, None) for one in reversed(inner))]
+        self.explained.setdefault(node.hash, set()).update(self._keys[nearest.hash, node.hash])
+
+    def _look(self, step: _Step) -> list[_Step]:
+        """Note what differs in a pair's own fields; what is nested in them comes next."""
+        self.compared += 1
+        pair = step.pair
+        before, after = self._configs.find(pair.before), self._configs.find(pair.after)
+        if before is None or after is None:
+            self._note(step, FieldChange("", pair.before.name, pair.after.name))
+            return []
+        if before.class_name != after.class_name:
+            self._note_renamed(step, before.class_name, after.class_name)
+        inner = []
+        for change in changes(before, after, self._configs.find):
+            if isinstance(change, ConfigPair):
+                inner.append(step.down(change))
+            else:
+                self._note(step, change)
+        return inner
+
+    def _note(self, step: _Step, change: FieldChange) -> None:
+        class_name = step.pair.after.class_name
+        key = (class_name, change.path, change.before, change.after)
+        self._keys[step.key].add(key)
+        if key not in self.causes:
+            self.causes[key] = attrs.evolve(
+                step.example,
+                class_name=class_name,
+                path=_joined(step.path, change.path),
+                before=change.before,
+                after=change.after,
+                type_differs=change.type_differs,
+                levels=step.levels,
+            )
+        pending = [reference.hash for reference in change.added]
+        seen: set[str] = set()
+        while pending:
+            below = pending.pop()
+            if below in self._below and below not in seen:
+                seen.add(below)
+                self.explained.setdefault(below, set()).add(key)
+                pending += self._below[below]
+
+    def _note_renamed(self, step: _Step, old: str, new: str) -> None:
+        key = (CauseKind.RENAMED, old, new)
+        self._keys[step.key].add(key)
+        if key not in self.causes:
+            self.causes[key] = attrs.evolve(
+                step.example,
+                kind=CauseKind.RENAMED,
+                class_name=new,
+                levels=step.levels,
+                before=old,
+                after=new,
+                next=f"furu adopt {old} {new}",
+            )
+
+
+def _joined(path: str, below: str) -> str:
+    return f"{path}.{below}" if path and below else path or below

@@ -1,0 +1,265 @@
+"""The stored result whose config is nearest to another config: that with the fewest differing leaves.
+
+Time grows with the number of results and of configs that are compared with them, not with their product. A
+config's fields are numbers, which are added up: a result that differs in one field has the same sum when
+both leave their value of that field out. Only where there is none, all results are counted through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from furu_core._config._class_names import relpath_of
+from furu_core._settings import _settings
+from furu_core._status import _stored_nodes
+from furu_core._status._config_changes import (
+    ConfigPair,
+    ConfigReference,
+    RecordedConfig,
+    are_of_one_shape,
+    changes,
+    reference_of,
+)
+from furu_core._status._facts import FactReader, NodeFacts, facts_of
+from furu_core._status._stored_nodes import StoredClass, StoredNode
+
+_COUNTED: Final = 8  # configs of a class for which all results are counted through
+_COMPARED: Final = 16  # results that are equally near, of which nested configs are compared
+_LEAVES: Final = 200  # after which two configs are just far apart
+
+
+class ConfigReader:
+    """Finds configs by their references: in what it was given, and else in the store.
+
+    Args:
+        facts: reads the records of stored nodes.
+    """
+
+    def __init__(self, facts: FactReader) -> None:
+        self._facts = facts
+        self._known: dict[str, RecordedConfig | None] = {}
+
+    def add(self, node_hash: str, config: RecordedConfig) -> None:
+        """Give a config that need not be in the store."""
+        self._known[node_hash] = config
+
+    def add_record(self, config: Mapping[str, Any]) -> RecordedConfig:
+        """Give a config as a record has it, with those that it holds."""
+        for node_hash, held in (config.get("nodes") or {}).items():
+            self._known.setdefault(node_hash, _recorded_config(held))
+        return _recorded_config(config)
+
+    def find(self, reference: ConfigReference) -> RecordedConfig | None:
+        """The config of a reference; None where it is not known."""
+        if reference.hash not in self._known:
+            node = StoredNode(stored_class(reference.class_name), reference.hash)
+            config = self._facts.of(node).config
+            self._known[reference.hash] = self.add_record(config) if config else None
+        return self._known[reference.hash]
+
+
+def _recorded_config(config: Mapping[str, Any]) -> RecordedConfig:
+    return RecordedConfig(str(config.get("class", "")), config.get("fields") or {})
+
+
+def stored_class(name: str) -> StoredClass:
+    """The class of a name in hashes, as the store would have it."""
+    return StoredClass(name, f"{_settings.settings().path}/data/{relpath_of(name)}")
+
+
+@attrs.frozen
+class Relative:
+    """The result that is nearest to a config.
+
+    Attributes:
+        facts: the result's.
+        config: its config.
+        is_renamed: whether it is of another class, which has the same fields.
+    """
+
+    facts: NodeFacts
+    config: RecordedConfig
+    is_renamed: bool = False
+
+
+class RelativeReader:
+    """Finds the nearest results of configs.
+
+    Args:
+        facts: reads the facts of results.
+        configs: finds nested configs.
+        wanted: all configs that may be asked for, by their hashes.
+    """
+
+    def __init__(
+        self, facts: FactReader, configs: ConfigReader, wanted: Mapping[str, RecordedConfig]
+    ) -> None:
+        self._facts = facts
+        self._configs = configs
+        self._wanted: dict[str, dict[str, RecordedConfig]] = {}
+        for node_hash, config in wanted.items():
+            self._wanted.setdefault(config.class_name, {})[node_hash] = config
+        self._classes: dict[str, _ClassRelatives | None] = {}
+        self._samples: list[tuple[StoredClass, RecordedConfig]] | None = None
+
+    def of(self, node_hash: str, class_name: str) -> Relative | None:
+        """The nearest result of the same class, else of one with the same fields; None without any."""
+        if class_name not in self._classes:
+            self._classes[class_name] = self._found(class_name)
+        found = self._classes[class_name]
+        return None if found is None else found.of(node_hash)
+
+    def _found(self, class_name: str) -> _ClassRelatives | None:
+        wanted = self._wanted[class_name]
+        cls = stored_class(class_name)
+        results = self._facts.results(cls)
+        if not results.keys() - wanted.keys():
+            example = next(iter(wanted.values()))
+            other = self._renamed(example)
+            if other is None:
+                return None
+            return _ClassRelatives(self._facts.results(other), wanted, self._configs, True)
+        return _ClassRelatives(results, wanted, self._configs, False)
+
+    def _renamed(self, config: RecordedConfig) -> StoredClass | None:
+        """A class with the same fields; rather one of the same name in another module."""
+        if self._samples is None:
+            self._samples = list(self._read_samples())
+        alike = [
+            cls
+            for cls, sample in self._samples
+            if cls.name != config.class_name and are_of_one_shape(sample, config)
+        ]
+        short = config.class_name.rpartition(":")[2]
+        return min(alike, key=lambda cls: (cls.short != short, cls.name), default=None)
+
+    def _read_samples(self) -> Iterable[tuple[StoredClass, RecordedConfig]]:
+        for cls in _stored_nodes.classes():
+            for node_hash in cls.published()[:1]:
+                config = facts_of(StoredNode(cls, node_hash)).config
+                if config:
+                    yield cls, self._configs.add_record(config)
+
+
+class _ClassRelatives:
+    """The results of a class, and which are nearest to some configs."""
+
+    def __init__(
+        self,
+        results: Mapping[str, NodeFacts],
+        wanted: Mapping[str, RecordedConfig],
+        configs: ConfigReader,
+        is_renamed: bool,
+    ) -> None:
+        self._configs = configs
+        self._wanted = wanted
+        self._is_renamed = is_renamed
+        self._results = [
+            facts
+            for node_hash, facts in results.items()
+            if facts.config and node_hash not in wanted
+        ]
+        self._numbers = [_numbers(facts.config.get("fields") or {}) for facts in self._results]
+        self._by_sum = self._found_by_sums()
+        self._counted = 0
+        self._last: NodeFacts | None = None
+
+    def _found_by_sums(self) -> dict[int, list[int]]:
+        """The latest results by the sums of their fields that the configs have, too; as places."""
+        asked = {one for config in self._wanted.values() for one in _sums(_numbers(config.fields))}
+        found: dict[int, list[int]] = {}
+        for place, numbers in enumerate(self._numbers):
+            for number in asked & _sums(numbers):
+                places = found.setdefault(number, [])
+                places.append(place)
+                if len(places) > 4 * _COMPARED:
+                    found[number] = self._latest(places)
+        return found
+
+    def _latest(self, places: Iterable[int]) -> list[int]:
+        """Those of some results that are compared, the latest ones."""
+        return sorted(places, key=lambda place: -(self._results[place].started or 0.0))[:_COMPARED]
+
+    def of(self, node_hash: str) -> Relative | None:
+        if not self._results:
+            return None
+        config = self._wanted[node_hash]
+        numbers = _numbers(config.fields)
+        places = {place for number in _sums(numbers) for place in self._by_sum.get(number, ())}
+        if not places and self._counted >= _COUNTED and self._last is not None:
+            facts = self._last
+        else:
+            if not places:
+                self._counted += 1
+                places = self._counted_through(numbers)
+            facts = self._nearest(config, self._latest(places))
+        self._last = facts
+        return Relative(facts, self._configs.add_record(facts.config), self._is_renamed)
+
+    def _counted_through(self, wanted: frozenset[int]) -> set[int]:
+        """The results with the fewest differing fields."""
+        best: int | None = None
+        places: set[int] = set()
+        for place, numbers in enumerate(self._numbers):
+            apart = max(len(wanted), len(numbers)) - len(wanted & numbers)
+            if best is None or apart < best:
+                best, places = apart, {place}
+            elif apart == best:
+                places.add(place)
+        return places
+
+    def _nearest(self, config: RecordedConfig, places: list[int]) -> NodeFacts:
+        """Of results in the order of their age the one with the fewest differing leaves."""
+        best: int | None = None
+        nearest = self._results[places[0]]
+        for place in places:
+            facts = self._results[place]
+            apart = self._leaves(self._configs.add_record(facts.config), config)
+            if best is None or apart < best:
+                best, nearest = apart, facts
+            if best == 1:
+                break
+        return nearest
+
+    def _leaves(self, before: RecordedConfig, after: RecordedConfig) -> int:
+        """The number of leaves in which two configs differ, as far as it matters."""
+        pending = [(before, after)]
+        seen: set[tuple[str, str]] = set()
+        found = 0
+        while pending and found < _LEAVES:
+            for change in changes(*pending.pop(), self._configs.find):
+                if not isinstance(change, ConfigPair):
+                    found += 1
+                    continue
+                pair = change.before.hash, change.after.hash
+                configs = self._configs.find(change.before), self._configs.find(change.after)
+                if pair in seen:
+                    continue
+                seen.add(pair)
+                if configs[0] is None or configs[1] is None:
+                    found += 1
+                else:
+                    pending.append((configs[0], configs[1]))
+        return found
+
+
+def _numbers(fields: Mapping[str, Any]) -> frozenset[int]:
+    """A number for each field and its value; equal ones have the same."""
+    return frozenset([hash((name, _key(value))) for name, value in fields.items()])
+
+
+def _key(value: Any) -> Any:
+    if not isinstance(value, dict | list):
+        return type(value), value
+    reference = reference_of(value)
+    return json.dumps(value, sort_keys=True) if reference is None else reference.hash
+
+
+def _sums(numbers: frozenset[int]) -> set[int]:
+    """The sum of all fields, and those which leave one out."""
+    whole = sum(numbers)
+    return {whole, *[whole - number for number in numbers]}
