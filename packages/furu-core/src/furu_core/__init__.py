@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from furu_core._settings._settings import settings as settings
     from furu_core._settings._settings import use_settings as use_settings
     from furu_core._status._frame import frame as frame
+    from furu_core._status._diff import diff as diff
     from furu_core._status._states import NodeState as NodeState
     from furu_core._status._why import why as why
     from furu_core.errors import FuruError as FuruError
@@ -69,6 +70,7 @@ else:
             "._furu": "Furu",
             "._settings._settings": "Settings configure settings use_settings",
             "._status._frame": "frame",
+            "._status._diff": "diff",
             "._status._states": "NodeState",
             "._status._why": "why",
             ".errors": "FuruError",

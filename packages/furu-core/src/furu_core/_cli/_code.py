@@ -255,6 +255,26 @@ def _code_of(name: str) -> tuple[str, str, CodeListing]:
 
 
 def _print_diff(name: str, other: str | None = None, *, as_json: bool) -> int:
+    told = code_diffs(name, other)
+    if as_json:
+        print_json(told)
+    else:
+        for one in told:
+            click.echo(one["diff"], nl=False)
+        if not told:
+            what = f"{name} and {other} are by the same code" if other else "nothing changed since"
+            click.echo(what, err=True)
+    return 0
+
+
+def code_diffs(name: str, other: str | None = None) -> list[dict[str, str]]:
+    """The modules that differ between the code of a result and that of another, or what is there now.
+
+    Each has its `path`, and the `diff` of its sources.
+
+    Raises:
+        FuruUsageError: a name means no result, or its code was not recorded.
+    """
     title, _, before = _code_of(name)
     if other is None:
         pairs = _pairs_with_now(before)
@@ -268,15 +288,7 @@ def _print_diff(name: str, other: str | None = None, *, as_json: bool) -> int:
             _lines(old), _lines(new), f"{module.path} ({title})", f"{module.path} ({after})"
         )
         told.append({"path": module.path, "diff": "".join(lines)})
-    if as_json:
-        print_json(told)
-    else:
-        for one in told:
-            click.echo(one["diff"], nl=False)
-        if not told:
-            what = f"{title} and {after} are by the same code" if other else "nothing changed since"
-            click.echo(what, err=True)
-    return 0
+    return told
 
 
 def _pairs_with_now(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
 
 from furu_core._cli._output import json_option, only_json, print_json, rerun_option
+from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._status._explanations import Explanation
@@ -60,6 +61,55 @@ def _explanation(
     roots = _target.resolve_roots(name, assignments)
     with _target.rerunning(rerun):
         return attrs.evolve(explain(roots, workers=workers), target=name)
+
+
+@click.command("diff")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--cost", "only_cost", is_flag=True, help="Only what they took.")
+@click.option(
+    "--code", "only_code", is_flag=True, help="Only the code, with the lines that differ."
+)
+@json_option
+def diff(first: str, second: str, only_cost: bool, only_code: bool, as_json: bool) -> int:
+    """Say how two nodes differ: config, costs, code, dependencies, results.
+
+    A and B are hashes, the names of classes that have one node, or MODULE:TARGET of one object. Nested
+    configs that differ are compared in turn.
+    """
+    from furu_core._status._diff import diff as compare
+
+    with only_json(as_json):
+        nodes = [_one_node(name) for name in (first, second)]
+        found = compare(*nodes)
+    if as_json:
+        print_json(found.to_json())
+        return 0
+    parts = [part for part, wanted in (("cost", only_cost), ("code", only_code)) if wanted]
+    click.echo(found.text(tuple(parts)))
+    if only_code and any(not change.node for change in found.code):
+        from furu_core._cli._code import code_diffs
+
+        for one in code_diffs(found.before.hash, found.after.hash):
+            click.echo(one["diff"], nl=False)
+    elif found.code and not parts:
+        click.echo(f"`furu diff --code {first} {second}` shows the lines of code", err=True)
+    return 0
+
+
+def _one_node(name: str) -> Any:
+    """What `furu_core.diff` takes for a name on the command line."""
+    if not is_target(name):
+        return name
+    from furu_core._cli import _target
+
+    roots = _target.resolve_roots(name, ())
+    if len(roots.items) != 1:
+        raise FuruUsageError(
+            f"{name} means {len(roots.items)} nodes",
+            hint="name a target of one object, or the hash of a node",
+        )
+    return roots.items[0]
 
 
 def is_target(name: str) -> bool:

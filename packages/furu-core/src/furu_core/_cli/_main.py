@@ -110,6 +110,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "accept": "_code",
         "adopt": "_adopt",
         "code": "_code",
+        "diff": "_explain",
         "executors": "_plugins",
         "log": "_nodes",
         "ls": "_nodes",

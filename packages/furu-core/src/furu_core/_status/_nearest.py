@@ -56,8 +56,7 @@ class ConfigReader:
     def find(self, reference: ConfigReference) -> RecordedConfig | None:
         """The config of a reference; None where it is not known."""
         if reference.hash not in self._known:
-            node = StoredNode(stored_class(reference.class_name), reference.hash)
-            config = self._facts.of(node).config
+            config = self._facts.of(node_of_reference(reference)).config
             self._known[reference.hash] = self.add_record(config) if config else None
         return self._known[reference.hash]
 
@@ -69,6 +68,11 @@ def _recorded_config(config: Mapping[str, Any]) -> RecordedConfig:
 def stored_class(name: str) -> StoredClass:
     """The class of a name in hashes, as the store would have it."""
     return StoredClass(name, f"{_settings.settings().path}/data/{relpath_of(name)}")
+
+
+def node_of_reference(reference: ConfigReference) -> StoredNode:
+    """The node of a nested config, as the store would have it."""
+    return StoredNode(stored_class(reference.class_name), reference.hash)
 
 
 @attrs.frozen
