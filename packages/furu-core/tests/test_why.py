@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
-from furu_core import Furu, use_settings, why
+from furu_core import Furu, NodeState, diff, use_settings, why
 from furu_core._status._explanations import Cause, CauseKind, Explanation
 from furu_core.errors import FuruComputeError
-from furu_core.planning import short_name
+from furu_core.planning import invalidate_if_bad, short_name, state_at
+from furu_testing import wait_until
 
 
 class Split(Furu[int]):
@@ -85,7 +89,7 @@ def test_what_an_element_more_brings_is_told_beside_what_changed(done: Study) ->
     added = f"Neighbours(data=Split({Split(seed=7).furu_hash[:6]}), k=7)"
     assert leaves(found) == [
         ("models[0].data.seed", "0", "1", 5),
-        ("models[3]", "absent", added, 2),
+        ("models[3]", "absent", added, 3),
     ]
 
 
@@ -114,3 +118,195 @@ def test_a_class_without_results_is_the_first(store: Path) -> None:
     assert told == {(first, "Model", 3), (first, "Split", 1), (first, "Study", 1)}
     assert found.forecast is not None
     assert (found.forecast.secs, found.forecast.unknown) == (None, 5)
+
+
+class Saves(Furu[int]):
+    """Has a file, is checked when its `below` asks, and may wait for a file to appear."""
+
+    name: str
+    wait: str = ""
+
+    def _create(self) -> int:
+        (self.furu_dir / "file").write_text(self.name)
+        if self.wait:
+            wait_until("the test to go on", lambda: Path(self.wait).exists())
+        return len(self.name)
+
+    def _validate(self) -> bool:
+        return self.name not in BAD
+
+
+BAD: set[str] = set()
+
+
+class Sum(Furu[int]):
+    parts: tuple[Furu[int], ...]
+
+    def _create(self) -> int:
+        return sum(part.get() for part in self.parts)
+
+
+def events(found: Explanation) -> list[tuple[CauseKind, str, int]]:
+    return [(cause.kind, cause.hash, cause.nodes) for cause in found.causes]
+
+
+def test_a_removed_result_is_told_with_the_command_that_brings_it_back(done: Study) -> None:
+    done.delete()
+    for asked in (done, done.furu_hash, done.furu_hash[:8], short_name(done)):
+        found = why(asked)
+        assert events(found) == [(CauseKind.REMOVED, done.furu_hash, 1)]
+        assert only(found).next == f"furu rm --undo {done.furu_hash[:12]}"
+        assert found.roots[0].state == "removed"
+    again = Study(models=[*done.models, Neighbours(data=Split(), k=9)])
+    done.models[0].delete()
+    assert (CauseKind.REMOVED, done.models[0].furu_hash, 2) in events(why(again))
+
+
+def test_a_damaged_result_is_found_below_what_would_load_it(store: Path) -> None:
+    part = Saves(name="part")
+    part.get()
+    (part.furu_dir / "file").write_text("shorter or longer")
+    above = Sum(parts=(part,))
+    found = why(above)
+    assert events(found)[0] == (CauseKind.DAMAGED, part.furu_hash, 2)
+    assert only(found).next == f"furu verify {part.furu_hash[:12]}"
+    assert (
+        events(why(part)) == events(why(part.furu_hash)) == [(CauseKind.DAMAGED, part.furu_hash, 1)]
+    )
+    assert above.get() == 4
+    assert why(above).is_complete
+
+
+def test_a_result_that_was_found_invalid_is_told_as_such(store: Path) -> None:
+    part = Saves(name="bad")
+    part.get()
+    BAD.add("bad")
+    try:
+        assert invalidate_if_bad(part)
+    finally:
+        BAD.clear()
+    assert events(why(part)) == [(CauseKind.INVALID, part.furu_hash, 1)]
+    assert events(why(part.furu_hash)) == [(CauseKind.INVALID, part.furu_hash, 1)]
+
+
+def test_what_is_computed_elsewhere_is_told_with_who_does(store: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    part = Saves(name="slow", wait=str(go))
+    above = Sum(parts=(part,))
+    computing = Thread(target=part.get)
+    computing.start()
+    try:
+        wait_until("the attempt", lambda: (holder := state_at(part).holder) and holder.process)
+        found = why(above)
+    finally:
+        go.touch()
+        computing.join()
+    assert events(found)[0] == (CauseKind.RUNNING, part.furu_hash, 2)
+    assert str(os.getpid()) in found.causes[0].detail
+    assert (found.compute, found.wait) == (1, 1)
+
+
+def test_a_worker_that_died_is_a_cause(store: Path) -> None:
+    part = Saves(name="dies", wait="/nowhere")
+    child = os.fork()
+    if child == 0:
+        try:
+            part.get()
+        finally:
+            os._exit(1)
+    wait_until("the attempt", lambda: part.status() is NodeState.RUNNING)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert events(why(part)) == [(CauseKind.LOST, part.furu_hash, 1)]
+    assert events(why(part.furu_hash)) == [(CauseKind.LOST, part.furu_hash, 1)]
+
+
+def test_what_is_to_be_rerun_takes_what_depends_on_it_along(done: Study) -> None:
+    with use_settings(always_rerun=["Model"]):
+        found = why(done)
+    assert [(cause.kind, cause.own, cause.nodes) for cause in found.causes] == [
+        (CauseKind.RERUN, 3, 4)
+    ]
+    assert (found.compute, found.load) == (4, 1)
+
+
+def test_a_stale_result_is_loaded_and_said_to_be_stale(done: Study) -> None:
+    data = done.models[0].data
+    data.delete()
+    data.put(5)
+    found = why(Study(models=[*done.models, Neighbours(data=data)]))
+    assert {node.hash for node in found.stale.stale} == {model.furu_hash for model in done.models}
+    assert f"used another result of {short_name(data)}" in str(found)
+    alone = why(done.models[0].furu_hash)
+    assert alone.is_complete
+    assert f"used another result of {short_name(data)}" in str(alone)
+
+
+def test_several_roots_are_explained_together(done: Study) -> None:
+    found = why([done, study(seed=1), study(seed=2)])
+    assert [root.is_there for root in found.roots] == [True, False, False]
+    assert leaves(found) == [
+        ("models[0].data.seed", "0", "1", 5),
+        ("models[0].data.seed", "0", "2", 5),
+    ]
+    assert "3 roots, of which 1 are there" in str(found)
+
+
+def test_values_are_told_in_the_words_of_python(done: Study) -> None:
+    changed = why(Split(folder=Path("b")))
+    assert leaves(changed) == [("folder", "PosixPath('a')", "PosixPath('b')", 1)]
+    assert not only(changed).type_differs
+
+
+def test_of_equally_near_results_the_last_one_is_taken_and_of_others_the_nearest(
+    store: Path,
+) -> None:
+    for seed, lr in ((0, 0.1), (0, 0.2), (1, 0.3)):
+        Model(data=Split(seed=seed), lr=lr).get()
+    found = why(Model(data=Split(seed=0), lr=0.5))
+    assert leaves(found) == [("lr", "0.2", "0.5", 1)]
+    found = why(Model(data=Split(seed=1, folder=Path("b")), lr=0.3))
+    assert leaves(found) == [("data.folder", "PosixPath('a')", "PosixPath('b')", 2)]
+    found = why(Model(data=Split(seed=5, folder=Path("b")), lr=0.7))
+    assert {cause.path for cause in found.causes} == {"data.seed", "data.folder", "lr"}
+
+
+def test_a_deep_graph_is_explained_without_recursion(store: Path) -> None:
+    node: Furu[int] = Split()
+    for _ in range(3000):
+        node = Sum(parts=(node,))
+    found = why(node)
+    assert found.compute == 3001
+    assert sum(cause.nodes for cause in found.causes) == 3001
+
+
+def test_the_store_may_change_meanwhile(store: Path, tmp_path: Path) -> None:
+    done = study()
+    done.get()
+    stop = Event()
+    trouble: list[BaseException] = []
+
+    def change() -> None:
+        try:
+            while not stop.is_set():
+                for model in study(rates=(0.1, 0.4, 0.5)).models:
+                    model.delete()
+                    model.get()
+                for model in study(seed=3).models:
+                    model.get()
+                    model.delete()
+        except BaseException as error:
+            trouble.append(error)
+
+    changing = Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(40):
+            assert why(study(seed=2)).compute == 5
+            assert why(done).load == 1
+            assert str(why(study(seed=3, rates=(0.1, 0.4))))
+            assert diff(done, study(seed=3)).config
+    finally:
+        stop.set()
+        changing.join()
+    assert not trouble

@@ -58,8 +58,8 @@ class Cause:
         class_name: the class where it arises.
         node: the short name of the first node with it.
         hash: that node's hash.
-        nodes: how many nodes are not there for it. A node with several causes counts for one: for what
-            happened to it or to what it needs, else for what makes more nodes new.
+        nodes: how many nodes are not there for it; one that has several causes counts for each. What needs a
+            node that failed, was removed or is computed elsewhere has no other cause than that.
         path: the leaf that differs, by dotted names from the first node; else empty.
         before: its value in the nearest result.
         after: its value now.

@@ -288,7 +288,12 @@ def _of_result(node: StoredNode, owner: int) -> NodeFacts:
         found = _record_file.read(folder)
     except FileNotFoundError:
         os.stat(folder)
-        return _of_format1(facts)
+        if os.path.isdir(f"{folder}/{_format1.OLD}"):
+            return _of_format1(facts)
+        try:
+            found = _record_file.read(folder)  # another one has been published in this moment
+        except OSError:
+            return facts
     except OSError:
         return facts  # `furu verify` tells of damage
     with suppress(ValueError, TypeError, AttributeError, KeyError):
@@ -303,7 +308,7 @@ def _of_format1(facts: NodeFacts) -> NodeFacts:
     with suppress(FuruError, OSError, _manifest.DamagedArtifact, ValueError, TypeError):
         manifest = _manifest.read(folder)
         size = 0 if manifest is None else sum(size for size, _ in manifest.files.values())
-        facts = attrs.evolve(facts, size=size, **_told(record, {}, record))
+        facts = attrs.evolve(facts, **{**_told(record, {}, record), "size": size})
     return facts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any, Final
@@ -63,6 +64,7 @@ class _Node:
     below: tuple[str, ...] = ()
     detail: str = ""
     next: str = ""
+    follows: bool = False  # whether that happened because of something below, if there is such
 
 
 def why(obj: Any, *, workers: int | None = None) -> Explanation:
@@ -195,7 +197,7 @@ class _Explainer:
         for node_hash in found.below:
             below = self._nodes[node_hash]
             if below.kind is CauseKind.RERUN:
-                found.kind, found.detail = CauseKind.RERUN, below.detail
+                found.kind, found.detail, found.follows = CauseKind.RERUN, below.detail, True
                 return
 
     def _is_checked(self, *, is_root: bool) -> bool:
@@ -227,7 +229,8 @@ class _Explainer:
         if obj is not None:
             config = self._configs.add_record(shallow_dict(obj))
             self._configs.add(stored.hash, config)
-        return _Node(stored, config, kind, (), detail, _next_of(kind, stored))
+        follows = info.failure is not None and info.failure.error_type.startswith("Furu")
+        return _Node(stored, config, kind, (), detail, _next_of(kind, stored), follows)
 
     def _absent(self, stored: StoredNode, info: NodeInfo) -> tuple[CauseKind, str]:
         removal = self._removed_from(stored)
@@ -252,7 +255,7 @@ class _Explainer:
 
     def _explained(self, roots: list[str]) -> Explanation:
         self._note_events()
-        self._compare()
+        self._compare(roots)
         counted = self._counted()
         missing = [node for node in self._nodes.values() if node.kind is not None]
         wait = sum(node.kind.is_awaited for node in missing if node.kind is not None)
@@ -276,7 +279,7 @@ class _Explainer:
                 continue
             for below in node.below:
                 mine |= self._of_node.get(below, {})
-            if node.kind.is_new or (node.kind is CauseKind.RERUN and mine):
+            if node.kind.is_new or (mine and node.follows):
                 continue
             key = (node.kind, node.stored.cls.name, node.detail)
             found = self._causes.get(key)
@@ -304,7 +307,7 @@ class _Explainer:
         self._causes[key] = cause
         self._of_node[node_hash][key] = None
 
-    def _compare(self) -> None:
+    def _compare(self, roots: list[str]) -> None:
         """Find what makes nodes new, from the roots downwards."""
         compared = {
             node_hash: node for node_hash, node in self._nodes.items() if self._is_compared(node)
@@ -313,8 +316,9 @@ class _Explainer:
         relatives = RelativeReader(self._facts, self._configs, wanted)
         below = {node_hash: node.below for node_hash, node in self._nodes.items()}
         comparison = GraphComparison(self._configs, below)
-        for node_hash, config in reversed(wanted.items()):
-            if node_hash in comparison.explained:
+        for node_hash in dict.fromkeys([*roots, *reversed(wanted)]):
+            config = wanted.get(node_hash)
+            if config is None or node_hash in comparison.explained:
                 continue
             node = self._nodes[node_hash]
             kind = CauseKind.NOT_COMPARED
@@ -340,20 +344,17 @@ class _Explainer:
         return node.kind.is_new or (node.kind in _WITH_PARAMETERS and len(self._nodes) == 1)
 
     def _counted(self) -> tuple[Cause, ...]:
-        """The causes, each with the nodes that count for it; those without any are left out."""
-        holders: dict[Any, list[str]] = {key: [] for key in self._causes}
-        for node_hash, keys in self._of_node.items():
-            for key in keys:
-                holders[key].append(node_hash)
-        order = sorted(holders, key=lambda key: (self._causes[key].kind.is_new, -len(holders[key])))
-        taken: set[str] = set()
-        found = []
-        for key in order:
-            mine = [node_hash for node_hash in holders[key] if node_hash not in taken]
-            if mine or len(self._nodes) == 1:
-                taken.update(mine)
-                found.append(attrs.evolve(self._causes[key], nodes=len(mine)))
-        return tuple(found)
+        """The causes with the number of nodes that have them; events first, then what makes most nodes new.
+
+        What needs a node that failed, for instance, has this as its cause, and no other one.
+        """
+        holders: Counter[Any] = Counter()
+        for keys in self._of_node.values():
+            events = [key for key in keys if not self._causes[key].kind.is_new]
+            holders.update(events or list(keys))
+        found = [attrs.evolve(cause, nodes=holders[key]) for key, cause in self._causes.items()]
+        shown = [cause for cause in found if cause.nodes or len(self._nodes) == 1]
+        return tuple(sorted(shown, key=lambda cause: (cause.kind.is_new, -cause.nodes)))
 
     def _root(self, node_hash: str) -> RootState:
         node = self._nodes[node_hash]
