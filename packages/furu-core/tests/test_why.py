@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
-from furu_core import Furu, NodeState, diff, use_settings, why
+from furu_core import Furu, diff, use_settings, why
 from furu_core._status._explanations import Cause, CauseKind, Explanation
 from furu_core.errors import FuruComputeError
 from furu_core.planning import invalidate_if_bad, short_name, state_at
@@ -146,6 +146,12 @@ class Sum(Furu[int]):
         return sum(part.get() for part in self.parts)
 
 
+def is_begun(node: Furu[int]) -> bool:
+    """Whether the record of an attempt is there, and whole."""
+    holder = state_at(node).holder
+    return holder is not None and holder.process is not None
+
+
 def events(found: Explanation) -> list[tuple[CauseKind, str, int]]:
     return [(cause.kind, cause.hash, cause.nodes) for cause in found.causes]
 
@@ -196,7 +202,7 @@ def test_what_is_computed_elsewhere_is_told_with_who_does(store: Path, tmp_path:
     computing = Thread(target=part.get)
     computing.start()
     try:
-        wait_until("the attempt", lambda: (holder := state_at(part).holder) and holder.process)
+        wait_until("the attempt", lambda: is_begun(part))
         found = why(above)
     finally:
         go.touch()
@@ -214,7 +220,7 @@ def test_a_worker_that_died_is_a_cause(store: Path) -> None:
             part.get()
         finally:
             os._exit(1)
-    wait_until("the attempt", lambda: part.status() is NodeState.RUNNING)
+    wait_until("the attempt", lambda: is_begun(part))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert events(why(part)) == [(CauseKind.LOST, part.furu_hash, 1)]

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from furu_core._settings._settings import configure as configure
     from furu_core._settings._settings import settings as settings
     from furu_core._settings._settings import use_settings as use_settings
-    from furu_core._status._frame import frame as frame
     from furu_core._status._diff import diff as diff
+    from furu_core._status._frame import frame as frame
     from furu_core._status._states import NodeState as NodeState
     from furu_core._status._why import why as why
     from furu_core.errors import FuruError as FuruError

@@ -16,7 +16,7 @@ import attrs
 
 from furu_core._config._objects import short_name_of
 
-ABSENT: Final = "absent"  # the text of a value that is not there
+ABSENT_TEXT: Final = "absent"  # the text of a value that is not there
 _LONG: Final = 80  # characters of a value's text
 _PATHS: Final = {"path": "PosixPath", "purepath": "PurePosixPath", "windowspath": "PureWindowsPath"}
 _OF_CLASS: Final = frozenset(
@@ -57,7 +57,7 @@ class FieldChange:
 
     Attributes:
         path: dotted names, relative to the config: ``lr``, ``models[7]``.
-        before: the value in the first config, in Python's words; `ABSENT` where it has none.
+        before: the value in the first config, in Python's words; `ABSENT_TEXT` where it has none.
         after: the value in the second one.
         type_differs: whether both have a value, and these are of different types.
         added: the configs in the second one's value that the first one lacks there.
@@ -265,7 +265,7 @@ def value_text(
         >>> value_text({"$path": "a"}), value_text({"$tuple": [1, None]}), value_text(0.1)
         ("PosixPath('a')", '(1, None)', '0.1')
     """
-    text = ABSENT if value is _MISSING else _text(value, find, 0)
+    text = ABSENT_TEXT if value is _MISSING else _text(value, find, 0)
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 
 

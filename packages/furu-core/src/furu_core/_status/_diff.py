@@ -16,7 +16,7 @@ from furu_core._forms._pack import shallow_dict
 from furu_core._status import _stored_nodes
 from furu_core._status._columns import BUILTIN, cell_text, result_columns
 from furu_core._status._config_changes import (
-    ABSENT,
+    ABSENT_TEXT,
     FieldChange,
     RecordedConfig,
     changes,
@@ -218,7 +218,10 @@ class NodeDifference:
     def _result_rows(self) -> list[tuple[str, str]]:
         told = {True: "equal", False: "differs", None: "not compared"}[self.same_result]
         return [("", told)] + [
-            (one.path, f"{cell_text(one.before) or ABSENT} -> {cell_text(one.after) or ABSENT}")
+            (
+                one.path,
+                f"{cell_text(one.before) or ABSENT_TEXT} -> {cell_text(one.after) or ABSENT_TEXT}",
+            )
             for one in self.results
         ]
 
@@ -405,7 +408,10 @@ def _cost_changes(first: NodeFacts, second: NodeFacts) -> tuple[CostChange, ...]
 
 
 def _result_changes(first: NodeFacts, second: NodeFacts) -> tuple[ResultChange, ...]:
-    before, after = result_columns(first), result_columns(second)
+    before, after = (
+        result_columns(one.result, has_result=one.has_result, stored_as=one.stored_as)
+        for one in (first, second)
+    )
     return tuple(
         ResultChange(path, before.get(path), after.get(path))
         for path in dict.fromkeys([*before, *after])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from heapq import nlargest
 from typing import Any, Final
 
 import attrs
@@ -24,7 +25,8 @@ from furu_core._status._config_changes import (
     changes,
     reference_of,
 )
-from furu_core._status._facts import FactReader, NodeFacts, facts_of
+from furu_core._status._facts import FactColumns, FactReader, NodeFacts, facts_of
+from furu_core._status._packed import ABSENT
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 
 _COUNTED: Final = 8  # configs of a class for which all results are counted through
@@ -119,15 +121,16 @@ class RelativeReader:
 
     def _found(self, class_name: str) -> _ClassRelatives | None:
         wanted = self._wanted[class_name]
-        cls = stored_class(class_name)
-        results = self._facts.results(cls)
-        if not results.keys() - wanted.keys():
-            example = next(iter(wanted.values()))
-            other = self._renamed(example)
+        results = self._results(stored_class(class_name))
+        if wanted.keys() >= set(results.column("hash")):
+            other = self._renamed(next(iter(wanted.values())))
             if other is None:
                 return None
-            return _ClassRelatives(self._facts.results(other), wanted, self._configs, True)
+            return _ClassRelatives(self._results(other), wanted, self._configs, True)
         return _ClassRelatives(results, wanted, self._configs, False)
+
+    def _results(self, cls: StoredClass) -> FactColumns:
+        return next(iter(self._facts.columns([cls])))
 
     def _renamed(self, config: RecordedConfig) -> StoredClass | None:
         """A class with the same fields; rather one of the same name in another module."""
@@ -150,84 +153,103 @@ class RelativeReader:
 
 
 class _ClassRelatives:
-    """The results of a class, and which are nearest to some configs."""
+    """The results of a class, and which are nearest to some configs.
+
+    Args:
+        results: of the class, by their places.
+        wanted: the configs.
+        configs: finds nested configs.
+        is_renamed: whether these are of another class.
+    """
 
     def __init__(
         self,
-        results: Mapping[str, NodeFacts],
+        results: FactColumns,
         wanted: Mapping[str, RecordedConfig],
         configs: ConfigReader,
         is_renamed: bool,
     ) -> None:
-        self._configs = configs
+        self._cls = results.cls
+        self._hashes = results.column("hash")
+        self._started = results.column("started")
+        self._columns = {
+            name: _column_numbers(name, values)
+            for name, values in results.by_key("config", "fields").items()
+        }
         self._wanted = wanted
+        self._configs = configs
         self._is_renamed = is_renamed
-        self._results = [
-            facts
-            for node_hash, facts in results.items()
-            if facts.config and node_hash not in wanted
-        ]
-        self._numbers = [_numbers(facts.config.get("fields") or {}) for facts in self._results]
         self._by_sum = self._found_by_sums()
         self._counted = 0
-        self._last: NodeFacts | None = None
+        self._read: dict[int, Relative | None] = {}
+        self._last: Relative | None = None
 
     def _found_by_sums(self) -> dict[int, list[int]]:
         """The latest results by the sums of their fields that the configs have, too; as places."""
-        asked = {one for config in self._wanted.values() for one in _sums(_numbers(config.fields))}
+        asked = {one for config in self._wanted.values() for one in _sums(config.fields)}
+        totals = list(map(sum, zip(*self._columns.values(), strict=True)))
         found: dict[int, list[int]] = {}
-        for place, numbers in enumerate(self._numbers):
-            for number in asked & _sums(numbers):
-                places = found.setdefault(number, [])
-                places.append(place)
-                if len(places) > 4 * _COMPARED:
-                    found[number] = self._latest(places)
-        return found
+        for left_out in [[0] * len(totals), *self._columns.values()]:
+            for place, (total, number) in enumerate(zip(totals, left_out, strict=True)):
+                if total - number in asked:
+                    found.setdefault(total - number, []).append(place)
+        return {number: self._latest(places) for number, places in found.items()}
 
     def _latest(self, places: Iterable[int]) -> list[int]:
-        """Those of some results that are compared, the latest ones."""
-        return sorted(places, key=lambda place: -(self._results[place].started or 0.0))[:_COMPARED]
+        """Those of some results that are compared: the latest ones."""
+        return nlargest(
+            _COMPARED, places, key=lambda place: (self._started[place] or 0.0, self._hashes[place])
+        )
 
     def of(self, node_hash: str) -> Relative | None:
-        if not self._results:
-            return None
+        """The nearest result; None where none can be read."""
         config = self._wanted[node_hash]
-        numbers = _numbers(config.fields)
-        places = {place for number in _sums(numbers) for place in self._by_sum.get(number, ())}
-        if not places and self._counted >= _COUNTED and self._last is not None:
-            facts = self._last
-        else:
-            if not places:
-                self._counted += 1
-                places = self._counted_through(numbers)
-            facts = self._nearest(config, self._latest(places))
-        self._last = facts
-        return Relative(facts, self._configs.add_record(facts.config), self._is_renamed)
+        sums = _sums(config.fields)
+        near = {place for number in sums for place in self._by_sum.get(number, ())}
+        if not near:
+            if self._counted >= _COUNTED and self._last is not None:
+                return self._last
+            self._counted += 1
+            near = self._counted_through(config)
+        self._last = self._nearest(config, self._latest(near)) or self._last
+        return self._last
 
-    def _counted_through(self, wanted: frozenset[int]) -> set[int]:
-        """The results with the fewest differing fields."""
-        best: int | None = None
-        places: set[int] = set()
-        for place, numbers in enumerate(self._numbers):
-            apart = max(len(wanted), len(numbers)) - len(wanted & numbers)
-            if best is None or apart < best:
-                best, places = apart, {place}
-            elif apart == best:
-                places.add(place)
-        return places
+    def _counted_through(self, config: RecordedConfig) -> set[int]:
+        """The results with the most equal fields."""
+        equal = [0] * len(self._hashes)
+        for name, numbers in self._columns.items():
+            if name in config.fields:
+                mine = _number(name, config.fields[name])
+                equal = [
+                    so_far + (number == mine) for so_far, number in zip(equal, numbers, strict=True)
+                ]
+        most = max(equal, default=0)
+        return {place for place, number in enumerate(equal) if number == most}
 
-    def _nearest(self, config: RecordedConfig, places: list[int]) -> NodeFacts:
+    def _nearest(self, config: RecordedConfig, places: Iterable[int]) -> Relative | None:
         """Of results in the order of their age the one with the fewest differing leaves."""
         best: int | None = None
-        nearest = self._results[places[0]]
+        nearest: Relative | None = None
         for place in places:
-            facts = self._results[place]
-            apart = self._leaves(self._configs.add_record(facts.config), config)
+            relative = self._relative(place)
+            if relative is None:
+                continue
+            apart = self._leaves(relative.config, config)
             if best is None or apart < best:
-                best, nearest = apart, facts
+                best, nearest = apart, relative
             if best == 1:
                 break
         return nearest
+
+    def _relative(self, place: int) -> Relative | None:
+        """A result, read; None where it was removed meanwhile."""
+        if place not in self._read:
+            facts = facts_of(StoredNode(self._cls, self._hashes[place]))
+            found = None
+            if facts.config and self._hashes[place] not in self._wanted:
+                found = Relative(facts, self._configs.add_record(facts.config), self._is_renamed)
+            self._read[place] = found
+        return self._read[place]
 
     def _leaves(self, before: RecordedConfig, after: RecordedConfig) -> int:
         """The number of leaves in which two configs differ, as far as it matters."""
@@ -251,19 +273,23 @@ class _ClassRelatives:
         return found
 
 
-def _numbers(fields: Mapping[str, Any]) -> frozenset[int]:
-    """A number for each field and its value; equal ones have the same."""
-    return frozenset([hash((name, _key(value))) for name, value in fields.items()])
+def _column_numbers(name: str, values: list[Any]) -> list[int]:
+    """A number for each value of a field; equal ones have the same, and 0 what is absent."""
+    if {dict, list, type(ABSENT)}.isdisjoint(map(type, values)):
+        return [hash((name, type(value), value)) for value in values]
+    return [0 if value is ABSENT else _number(name, value) for value in values]
 
 
-def _key(value: Any) -> Any:
+def _number(name: str, value: Any) -> int:
     if not isinstance(value, dict | list):
-        return type(value), value
+        return hash((name, type(value), value))
     reference = reference_of(value)
-    return json.dumps(value, sort_keys=True) if reference is None else reference.hash
+    key = json.dumps(value, sort_keys=True) if reference is None else reference.hash
+    return hash((name, dict, key))
 
 
-def _sums(numbers: frozenset[int]) -> set[int]:
+def _sums(fields: Mapping[str, Any]) -> set[int]:
     """The sum of all fields, and those which leave one out."""
+    numbers = [_number(name, value) for name, value in fields.items()]
     whole = sum(numbers)
-    return {whole, *[whole - number for number in numbers]}
+    return {whole, *(whole - number for number in numbers)}

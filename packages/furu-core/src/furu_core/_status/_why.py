@@ -381,7 +381,7 @@ class _Explainer:
                 continue
             cls = node.stored.cls
             if cls.name not in usual:
-                secs = [computed(facts) for facts in self._facts.results(cls).values()]
+                secs = computed.column(next(iter(self._facts.columns([cls]))))
                 known = [one for one in secs if one is not None]
                 usual[cls.name] = median(known) if known else None
             mine = usual[cls.name]
