@@ -1,19 +1,27 @@
-"""Tables for people: columns in their words, aligned, and as wide as the terminal at most."""
+"""Tables for people: columns in their words, aligned, and no wider than the terminal."""
 
 from __future__ import annotations
 
 import json
+import math
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 import click
 
 from furu_core._status._columns import PREFIX, cell_text
 from furu_core._text import duration, size, when
 
 _GAP: Final = "  "
-_LONG: Final = 40  # characters of a cell
+_CUT: Final = "…"
+_LONG: Final = 60  # characters of a cell
+_SHORT: Final = 24  # characters of a cell where there is little room
 _DIGITS: Final = 12  # of a hash
+_PRECISION: Final = 5  # digits of numbers with a fraction
+_STYLED: Final = 1000  # rows: styles take long
 
 _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     **dict.fromkeys(("took", "computed", "cpu"), duration),
@@ -23,30 +31,24 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
 }
 
 
-def print_table(columns: Mapping[str, Sequence[Any]]) -> None:
-    """Print a table: numbers to the right, all else to the left."""
-    click.echo("\n".join(lines(columns)))
+def print_table(columns: Mapping[str, Sequence[Any]]) -> int:
+    """Print a table: numbers to the right, all else to the left.
 
+    Args:
+        columns: the cells of each column, by its name.
 
-def lines(columns: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The lines of a table, its head first."""
-    laid_out = []
-    for name, cells in columns.items():
-        texts = _texts(name, cells)
-        width = max(map(len, [name, *texts]))
-        to_right = (name in _WORDS and name != "node") or any(
-            isinstance(c, int | float) for c in cells
-        )
-        form = f"{{:>{width}}}" if to_right else f"{{:<{width}}}"
-        laid_out.append([form.format(text) for text in (name, *texts)])
-    return [_GAP.join(row).rstrip() for row in zip(*laid_out, strict=True)]
-
-
-def _texts(name: str, cells: Sequence[Any]) -> list[str]:
-    words = _WORDS.get(name.removeprefix(PREFIX))
-    if words is not None:
-        return ["" if cell is None else words(cell) for cell in cells]
-    return [cell_text(cell) for cell in cells]
+    Returns:
+        How many columns were left out, because the terminal has no room for them.
+    """
+    laid_out = [_Column.of(name, cells) for name, cells in columns.items()]
+    is_terminal = sys.stdout.isatty()
+    shown = _fitted(laid_out, shutil.get_terminal_size().columns) if is_terminal else laid_out
+    lines = [_GAP.join(row).rstrip() for row in zip(*(one.lines() for one in shown), strict=True)]
+    if is_terminal and len(lines) <= _STYLED:
+        _print_styled(lines)
+    else:
+        click.echo("\n".join(lines))
+    return len(laid_out) - len(shown)
 
 
 def raw_texts(cells: Sequence[Any]) -> list[Any]:
@@ -55,3 +57,116 @@ def raw_texts(cells: Sequence[Any]) -> list[Any]:
         json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell
         for cell in cells
     ]
+
+
+@attrs.frozen
+class _Column:
+    """A column as it is printed.
+
+    Attributes:
+        head: its name, or the end of it.
+        texts: its cells.
+        is_number: whether it is aligned to the right.
+        is_needed: whether it is shown however little room there is.
+    """
+
+    head: str
+    texts: list[str]
+    is_number: bool
+    is_needed: bool
+
+    @classmethod
+    def of(cls, name: str, cells: Sequence[Any]) -> _Column:
+        known = name.removeprefix(PREFIX)
+        words = _WORDS.get(known) if all(_fits(known, cell) for cell in cells) else None
+        if words is not None:
+            texts = ["" if cell is None else words(cell) for cell in cells]
+            return cls(name, texts, known != "node", known == "node")
+        is_number = any(isinstance(cell, int | float) for cell in cells)
+        if any(isinstance(cell, float) for cell in cells):
+            texts = _with_equal_decimals(cells)
+        else:
+            texts = [_one_line(cell_text(cell), _LONG) for cell in cells]
+        return cls(name, texts, is_number, is_needed=False)
+
+    @property
+    def width(self) -> int:
+        return max(map(len, [self.head, *self.texts]))
+
+    def lines(self) -> list[str]:
+        width = self.width
+        if self.is_number:
+            return [text.rjust(width) for text in (self.head, *self.texts)]
+        return [text.ljust(width) for text in (self.head, *self.texts)]
+
+
+def _fits(name: str, cell: Any) -> bool:
+    """Whether a cell can be one of the built-in column of this name, and not of a field."""
+    return cell is None or isinstance(cell, str if name == "node" else int | float)
+
+
+def _with_equal_decimals(cells: Sequence[Any]) -> list[str]:
+    """Numbers with equally many decimals, unless some are too small or large beside the others."""
+    texts = [_one_line(cell_text(cell), _LONG) for cell in cells]
+    numbers = [abs(cell) for cell in cells if isinstance(cell, float) and math.isfinite(cell)]
+    before = len(str(int(max(numbers, default=0.0)))) if max(numbers, default=0.0) >= 1 else 0
+    most = _PRECISION - before
+    needed = max((len(f"{one:.{_PRECISION}g}".partition(".")[2]) for one in numbers), default=0)
+    decimals = max(1, min(needed, most))
+    smallest = min(filter(None, numbers), default=1.0)
+    if most < 1 or smallest < 10.0 ** (1 - decimals):
+        return texts
+    return [
+        f"{cell:.{decimals}f}" if isinstance(cell, float) and math.isfinite(cell) else text
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+
+
+def _one_line(text: str, longest: int) -> str:
+    text = text if text.isprintable() else " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 1] + _CUT
+
+
+def _fitted(columns: list[_Column], width: int) -> list[_Column]:
+    """The columns with shorter heads and cells, or fewer of them, so that they fit into a width."""
+    if _width_of(columns) > width:
+        heads = _short_heads([one.head for one in columns])
+        columns = [
+            attrs.evolve(one, head=head, texts=[_one_line(text, _SHORT) for text in one.texts])
+            for one, head in zip(columns, heads, strict=True)
+        ]
+    while _width_of(columns) > width and len(columns) > 1:
+        places = [place for place, one in enumerate(columns) if not one.is_needed]
+        del columns[places[-1] if places else -1]
+    return columns
+
+
+def _width_of(columns: Sequence[_Column]) -> int:
+    return sum(one.width for one in columns) + len(_GAP) * (len(columns) - 1)
+
+
+def _short_heads(names: Sequence[str]) -> list[str]:
+    """The last parts of dotted names, as many as tell each from the others."""
+    found = []
+    for name in names:
+        parts = name.split(".")
+        for start in range(len(parts) - 1, -1, -1):
+            end = ".".join(parts[start:])
+            if not any(other != name and f".{other}".endswith(f".{end}") for other in names):
+                break
+        found.append(_CUT + end if start > 0 and len(end) + 1 < len(name) else name)
+    return found
+
+
+def _print_styled(lines: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    head, *rows = lines
+    console.print(Text(head, style="bold"), soft_wrap=True)
+    for row in rows:
+        text = Text(row)
+        text.highlight_regex(r"\b[0-9a-f]{12}\b", "cyan")
+        text.highlight_regex(r"^(failed|lost)\b", "red")
+        console.print(text, soft_wrap=True)

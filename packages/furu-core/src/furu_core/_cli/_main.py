@@ -113,7 +113,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "diff": "_explain",
         "executors": "_plugins",
         "log": "_nodes",
-        "ls": "_nodes",
+        "ls": "_listing",
         "plugins": "_plugins",
         "rm": "_remove",
         "run": "_run",

@@ -1,12 +1,10 @@
-"""`furu ls`, `show`, `log` and `upgrade`: the nodes in the store."""
+"""`furu show`, `log` and `upgrade`: single nodes, and all of them brought to today's format."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from furu_core._code import _listings
 from furu_core._status import _stored_nodes, _upgrade
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
-from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._stored_nodes import StoredNode
 from furu_core._store import _format1
 from furu_core._store._layout import LOG_FILE
 from furu_core._store._manifest import DamagedArtifact
@@ -32,115 +30,7 @@ _TOLD = (
     *("made_by", "adopted_from", "submission", "job_times", "started", "ended", "costs"),
     *("dependencies", "to_python", "code_edited"),
 )
-_LOOK_SECS = 1.0  # for stale results at the end of a listing; `--stale` tells all
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
-
-
-@click.command("ls")
-@click.argument("class_name", metavar="[CLASS]", required=False)
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in NodeState if state is not NodeState.ABSENT]),
-    help="Only nodes in this state; may be repeated.",
-)
-@click.option("--paths", is_flag=True, help="Show the artifacts' folders.")
-@click.option("--count", is_flag=True, help="Only count nodes, by class and state.")
-@click.option(
-    "--stale", "only_stale", is_flag=True, help="Only results that are stale, or rest on such."
-)
-@json_option
-def ls(
-    class_name: str | None,
-    states: tuple[str, ...],
-    paths: bool,
-    count: bool,
-    only_stale: bool,
-    as_json: bool,
-) -> None:
-    """List the nodes in the store: state, hash, class.
-
-    CLASS is a class name, with as much of its module as is needed. With --json each line is one
-    JSON object, printed as it is found. A result is stale if it used another result of a dependency,
-    or ran other code, than is there now.
-    """
-    if only_stale and (count or states):
-        raise FuruUsageError(
-            f"--stale and {'--count' if count else '--state'} exclude each other",
-            hint="leave one of them out",
-        )
-    chosen = (
-        _stored_nodes.classes() if class_name is None else _stored_nodes.classes_called(class_name)
-    )
-    wanted = frozenset(states)
-    if only_stale:
-        _print_stale(chosen, paths=paths, as_json=as_json)
-        return
-    if count:
-        _print_counts(chosen, wanted, as_json)
-        return
-    # One write per line would take most of the time for 100,000 nodes.
-    lines: list[str] = []
-    done: list[StoredNode] = []
-    for node, info in _stored_nodes.nodes(chosen):
-        state = info.told.value
-        if wanted and state not in wanted:
-            continue
-        if as_json:
-            lines.append(_json_line(node, state))
-        elif paths:
-            lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}  {node.folder}")
-        else:
-            lines.append(f"{state:<9} {node.hash[:12]}  {node.cls.name}")
-        if info.state is NodeState.DONE:
-            done.append(node)
-        if len(lines) >= 1000:
-            click.echo("\n".join(lines))
-            lines.clear()
-    if lines:
-        click.echo("\n".join(lines))
-    if not as_json:
-        stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
-        if stale.sentence:
-            click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
-
-
-def _print_stale(chosen: Iterable[StoredClass], *, paths: bool, as_json: bool) -> None:
-    nodes = (StoredNode(cls, node_hash) for cls in chosen for node_hash in cls.published())
-    found = StalenessReader().among(nodes)
-    for node, why in {**found.stale, **found.resting}.items():
-        if as_json:
-            click.echo(_json_line(node, NodeState.DONE.value, stale=why.reasons))
-            continue
-        shown = f"  {node.folder}" if paths else ""
-        click.echo(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
-    if not as_json and found.stale:
-        click.echo("`furu rm --stale` removes those that are stale", err=True)
-
-
-def _json_line(node: StoredNode, state: str, **more: object) -> str:
-    record = {
-        "hash": node.hash,
-        "class": node.cls.name,
-        "name": node.name,
-        "state": state,
-        "path": node.paths.artifact,
-        **more,
-    }
-    return json.dumps(record, ensure_ascii=False)
-
-
-def _print_counts(chosen: Iterable[StoredClass], wanted: frozenset[str], as_json: bool) -> None:
-    counts: Counter[tuple[str, str]] = Counter()
-    for node, info in _stored_nodes.nodes(chosen):
-        if not wanted or info.told.value in wanted:
-            counts[node.cls.name, info.told.value] += 1
-    if as_json:
-        print_json([{"class": c, "state": s, "nodes": n} for (c, s), n in sorted(counts.items())])
-        return
-    for (name, state), number in sorted(counts.items()):
-        click.echo(f"{number:>8}  {state:<9} {name}")
 
 
 @click.command("show")

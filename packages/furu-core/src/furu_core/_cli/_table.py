@@ -11,12 +11,15 @@ import click
 from furu_core._cli import _aligned
 from furu_core._cli._output import json_option, print_json
 from furu_core._cli._selection import selection_options
+from furu_core._status import _stored_nodes
 from furu_core._status._selection import Selection
+from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
 from furu_core._status._table import NodeTable, TableOptions, table_of
 from furu_core._text import count
 
 _DONE: Final = NodeState.DONE.value
+_LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
 
 
 @click.command("table")
@@ -66,9 +69,12 @@ def table(
     elif as_csv:
         _print_csv(found)
     else:
-        if found.rows:
-            _aligned.print_table(found.columns)
-        click.echo(_last_line(found))
+        hidden = _aligned.print_table(found.columns) if found.rows else 0
+        click.echo(_last_line(found, hidden))
+        done = (_stored_nodes.node_called(*one) for one in found.nodes)
+        stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
+        if stale.sentence:
+            click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
 
 
 def _print_csv(found: NodeTable) -> None:
@@ -78,8 +84,13 @@ def _print_csv(found: NodeTable) -> None:
     writer.writerows(zip(*columns, strict=True))
 
 
-def _last_line(found: NodeTable) -> str:
-    """How many nodes there are, of which kinds, and how to see more of them."""
+def _last_line(found: NodeTable, hidden: int) -> str:
+    """How many nodes there are, of which kinds, and how to see more of them.
+
+    Args:
+        found: the table.
+        hidden: how many of its columns the terminal has no room for.
+    """
     states = dict(found.states)
     told = [f"{states.pop(_DONE, 0)} {_DONE}"]
     told += [f"{number} {state} (--state {state})" for state, number in sorted(states.items())]
@@ -87,4 +98,6 @@ def _last_line(found: NodeTable) -> str:
         told[0] = f"{found.rows} of {found.rows + found.left_out} rows, {told[0]}"
     if found.constant:
         told.append(f"{count(len(found.constant), 'constant column')} hidden (--all)")
+    if hidden:
+        told.append(f"{count(hidden, 'column')} without room (--columns, --csv)")
     return ", ".join(told)

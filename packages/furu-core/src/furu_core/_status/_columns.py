@@ -20,13 +20,11 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._config._class_names import relpath_of
 from furu_core._config._objects import short_name_of
-from furu_core._settings import _settings
-from furu_core._status import _gone_configs
+from furu_core._status import _gone_configs, _stored_nodes
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in
 from furu_core._status._packed import ABSENT
-from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._stored_nodes import StoredNode
 from furu_core._text import did_you_mean
 from furu_core._trust import user_name
 from furu_core.errors import FuruUsageError
@@ -222,8 +220,7 @@ class ColumnReader:
 
     def _in_own_record(self, class_name: str, node_hash: str, depth: int) -> dict[str, Any]:
         """The columns of a nested config by its own record, which may be in the trash."""
-        folder = f"{_settings.settings().path}/data/{relpath_of(class_name)}"
-        node = StoredNode(StoredClass(class_name, folder), node_hash)
+        node = _stored_nodes.node_called(class_name, node_hash)
         config, place = self._facts.of(node).config, ""
         if not config:
             place = self._trash.folder_of(class_name, node_hash) or ""

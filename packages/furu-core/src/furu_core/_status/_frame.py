@@ -14,6 +14,7 @@ from furu_core import _text
 from furu_core._config._objects import config_class, is_furu
 from furu_core._status._columns import cell_text
 from furu_core._status._selection import Selection
+from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, node_of
 from furu_core._status._table import NodeTable, TableOptions, table_of
 from furu_core._store._layout import class_dir
@@ -22,6 +23,7 @@ from furu_core.errors import FuruUsageError
 FrameKind = Literal["pandas", "polars", "dicts"]
 
 _KINDS: Final = ("pandas", "polars", "dicts")
+_STATES: Final = tuple(state.value for state in NodeState)
 _RUN_ID: Final = re.compile(r"\d{8}-\S+")
 
 
@@ -84,10 +86,17 @@ def frame(
         raise FuruUsageError(
             f"{kind} is not installed", hint=f"`pip install {kind}`, or give as_='dicts'"
         )
+    states = _several(state)
+    for one in states:
+        if one not in _STATES:
+            raise FuruUsageError(
+                f"there is no state {one!r}{_text.did_you_mean(one, _STATES)}",
+                hint=f"give one of {', '.join(_STATES)}",
+            )
     chosen = Selection.of(
         names=[_name(what)] if isinstance(what, str) else (),
         where=_several(where),
-        states=_several(state),
+        states=states,
         runs=_several(run),
         since=since,
     )

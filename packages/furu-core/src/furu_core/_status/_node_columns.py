@@ -9,6 +9,7 @@ from typing import Any
 from furu_core._status._columns import BUILTIN, PREFIX, ColumnReader
 from furu_core._status._facts import FactColumns
 from furu_core._status._packed import ABSENT
+from furu_core._status._stored_nodes import StoredClass
 
 
 class NodeColumns:
@@ -33,6 +34,11 @@ class NodeColumns:
         made._of = self
         made._chosen = [index for index, one in enumerate(fits) if one]
         return made
+
+    @property
+    def cls(self) -> StoredClass:
+        """Their class."""
+        return self._facts.cls
 
     def __len__(self) -> int:
         return len(self._facts) if self._of is None else len(self._chosen)

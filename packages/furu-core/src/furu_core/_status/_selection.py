@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import attrs
@@ -13,6 +14,7 @@ from furu_core._status import _stored_nodes
 from furu_core._status._columns import ColumnReader, Condition, check_columns
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts, facts_of
 from furu_core._status._node_columns import NodeColumns
+from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core.errors import FuruUsageError
 
@@ -60,9 +62,11 @@ class Selection:
         """
         ids = [name.removeprefix(_RUN) for name in names if name.startswith(_RUN)]
         others = [name for name in names if not name.startswith(_RUN)]
-        meant = _stored_nodes.classes_or_nodes(others)
+        # A class that was renamed goes by its new name as well, which a hash cannot be taken for.
+        renamed = [name for name in others if not _stored_nodes.may_be_node(name)]
+        meant = _stored_nodes.classes_or_nodes(name for name in others if name not in renamed)
         classes = [one for one in meant if isinstance(one, StoredClass)]
-        for name in class_names:
+        for name in (*renamed, *class_names):
             classes += _stored_nodes.classes_called(name)
         return cls(
             nodes=tuple(one for one in meant if isinstance(one, StoredNode)),
@@ -91,6 +95,28 @@ class Selection:
             row = columns.row(one)
             if all(condition.matches(row) for condition in self.conditions):
                 yield one, row
+
+    def nodes_and_states(self) -> Iterator[tuple[StoredNode, NodeState]]:
+        """The chosen nodes and their states; no record of a result is read that need not be.
+
+        Raises:
+            FuruStoreError: the store cannot be read.
+            FuruUsageError: there is a condition on a column that no node has.
+        """
+        if self.conditions or self.runs or self.since is not None:
+            for part in self.columns():
+                nodes = (StoredNode(part.cls, one) for one in part.builtin("node"))
+                yield from zip(nodes, map(NodeState, part.builtin("state")), strict=True)
+            return
+        classes: Iterable[StoredClass] = self.classes or ()
+        single = ((node, node.info()) for node in self.nodes if node.cls not in classes)
+        if self.classes is None and not self.nodes:
+            classes = _stored_nodes.classes()
+        for node, info in chain(single, _stored_nodes.nodes(classes)):
+            if info.told is not NodeState.ABSENT and (
+                not self.states or info.told.value in self.states
+            ):
+                yield node, info.told
 
     def columns(self, facts: FactReader | None = None) -> list[NodeColumns]:
         """The chosen nodes column by column: class by class, results first, in the order of hashes.

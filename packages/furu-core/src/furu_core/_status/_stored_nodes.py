@@ -20,6 +20,7 @@ from furu_core import _provenance, _text
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._code import _listings
+from furu_core._config._class_names import relpath_of
 from furu_core._config._objects import ConfigObject, config_class, short_name, short_name_of
 from furu_core._context._context import exec_context
 from furu_core._files import store_error
@@ -144,6 +145,12 @@ def node_of(obj: ConfigObject) -> StoredNode:
     """The node of an object, as listings have it."""
     paths = node_paths(obj)
     return StoredNode(StoredClass(config_class(obj).identity_name, paths.class_dir), paths.hash)
+
+
+def node_called(class_name: str, node_hash: str) -> StoredNode:
+    """The node of a class's full name and a whole hash, whether there is one or not."""
+    folder = f"{_settings.settings().path}/data/{relpath_of(class_name)}"
+    return StoredNode(StoredClass(class_name, folder), node_hash)
 
 
 def record_of(obj: ConfigObject) -> dict[str, Any]:
@@ -313,6 +320,11 @@ def classes_or_nodes(names: Iterable[str]) -> list[StoredClass | StoredNode]:
         else:
             found.append(find(name))
     return found
+
+
+def may_be_node(name: str) -> bool:
+    """Whether a name has the form of one that means a node by its hash, though it may mean a class."""
+    return _NAME.fullmatch(name.strip()) is not None
 
 
 def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:

@@ -58,6 +58,7 @@ class NodeTable:
         states: how many nodes are in each state, of all that were asked for; not all are rows,
             where nothing is said of states: only those with results.
         constant: the fields that are the same in all rows, and no columns.
+        nodes: class and hash of each node that is a row or in one.
     """
 
     columns: dict[str, list[Any]]
@@ -65,6 +66,7 @@ class NodeTable:
     left_out: int
     states: Counter[str]
     constant: dict[str, Any]
+    nodes: list[tuple[str, str]]
 
     def dicts(self) -> list[dict[str, Any]]:
         """The rows, each as a dict."""
@@ -114,7 +116,10 @@ def table_of(
     kept = order[: options.top]
     columns = {name: _cells(source.column(name), kept) for name in dict.fromkeys(shown)}
     constant = {name: cell for name, cell in nodes.constant.items() if name not in columns}
-    return NodeTable(columns, len(kept), len(order) - len(kept), states, constant)
+    shown_nodes = list(zip(nodes.builtin("class"), nodes.builtin("node"), strict=True))
+    if source is nodes and options.top is not None:
+        shown_nodes = [shown_nodes[index] for index in kept]
+    return NodeTable(columns, len(kept), len(order) - len(kept), states, constant, shown_nodes)
 
 
 class _Nodes:
