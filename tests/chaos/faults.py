@@ -21,6 +21,7 @@ from furu_testing.slurm import SlurmTestCluster
 
 _ENTRY: Final = b"furu_slurm._job_main"
 _PATIENCE_SECS: Final = 10.0  # for something to turn up that a fault can hit
+_APART_SECS: Final = 0.7  # between two faults
 
 
 class Fault(Enum):
@@ -174,6 +175,7 @@ class Injector:
         self._deaf = False  # slurmctld is down
         self._out: set[str] = set()  # nodes
         self._waiting: list[tuple[float, Blow]] = []
+        self._quiet_until = 0.0
         self.done: Counter[Fault] = Counter()
         self.missed: Counter[Fault] = Counter()
 
@@ -195,10 +197,13 @@ class Injector:
             undo()
         waiting, self._waiting = self._waiting, []
         for until, blow in waiting:
-            if self._deaf and blow.fault in _ASK_SLURM:
+            # Those that waited for something to hit would strike it all at once: three workers that die before
+            # they begin mean that workers cannot start, and end the run.
+            if (self._deaf and blow.fault in _ASK_SLURM) or now < self._quiet_until:
                 self._waiting.append((until + 0.1, blow))
             elif told := self._strike(blow):
                 self.done[blow.fault] += 1
+                self._quiet_until = now + _APART_SECS
                 self._note(f"{blow.fault.value}: {told}")
             elif now < until:
                 self._waiting.append((until, blow))

@@ -59,7 +59,7 @@ def du(store: Path, *args: str, expected: int = 0) -> subprocess.CompletedProces
     return done
 
 
-FURUS = ("provenance/", "output/")  # what furu itself keeps for all nodes
+FURUS = ("provenance/", "code/", "output/")  # what furu itself keeps for all nodes
 
 
 def test_the_largest_come_first_and_the_sum_last(store: Path) -> None:

@@ -15,6 +15,7 @@ from machine import NOBODY, mounted, nobody
 
 from furu_core import NodeState, use_settings
 from furu_core._attempts import _attempts, _claims, _liveness
+from furu_core._code import _loaded
 from furu_core._compute import _acquire
 from furu_core._status import _trash
 from furu_core._store._layout import node_paths
@@ -192,8 +193,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("what", ["bytes", "files"])
 def test_p8_on_a_full_disk_removing_says_how_to_make_room_and_does(
-    small_disk: Path, what: str
+    small_disk: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The sources of all test modules that this process has loaded would fill the disk.
+    monkeypatch.setattr(_loaded, "code_of", lambda _node: None)
     with use_settings(path=small_disk / "store"):
         for side in (1, 2, 3):
             Square(side=side).get()
