@@ -78,7 +78,8 @@ def test_p9_what_a_class_names_counts_and_what_only_others_name_does_not() -> No
     assert {"Data._load", "decode"} <= found, "furu calls _load when the result is loaded"
     assert {"Model", "Model.__init__", "Model.step", "Deep.step", "Base.helper"} <= found
     assert "hook" in found, "its decorator may have handed it to anybody"
-    for name in ("Data.unused", "Other._create", "only_other", "Model.rest", "read"):
+    assert "Model.rest" in found, "whoever is given the model may call it, a library for instance"
+    for name in ("Data.unused", "Other._create", "only_other", "read"):
         assert name not in found, name
     assert {"Data._create", "read"} <= of("Data")
     assert "fit" not in of("Data")
@@ -127,6 +128,130 @@ def test_p9_names_count_that_were_named_before_or_are_now() -> None:
 def test_p9_of_a_class_that_is_not_found_everything_counts() -> None:
     assert reached("m:Gone", {"m": SOURCE.encode()}, {}) is None
     assert reached("m:Train", {"m": b"def broken("}, {}) is None
+
+
+def created(body: str, top: str = "") -> str:
+    return f"{top}\nclass T(Furu):\n    kind: str\n    def _create(self):\n        {body}\n"
+
+
+BASE = "class Train(Furu):\n    def _create(self): return 1\n"
+REGISTRY = (
+    "REG = {}\nclass Base:\n    def __init_subclass__(cls, **more): REG[cls.__name__] = cls\n"
+)
+MAKE = "def make(kind): return asdict(REG[kind]())\n"
+SHAPE = "class Shape:\n    @property\n    def area(self): return 1\ndef box(): return Shape()\n"
+FOCAL = "def focal(x): return 1\n"
+
+# What runs: the module of the class, another module, and what of that must count.
+USES = {
+    "a base under another name": (
+        "from o import Train as Base\nclass T(Base):\n    n: int\n",
+        BASE,
+        "Train._create",
+    ),
+    "a base by assignment": (
+        "import o\nBase = o.Train\nclass T(Base):\n    n: int\n",
+        BASE,
+        "Train._create",
+    ),
+    "a base that is made": (
+        "from o import Train\nclass T(mixed(Train)):\n    n: int\n",
+        BASE,
+        "Train._create",
+    ),
+    "a base by a condition": (
+        "from o import Train\nclass T(Train if x else Furu):\n    n: int\n",
+        BASE,
+        "Train._create",
+    ),
+    "a hook that a library calls": (
+        created("return Net()(self.kind)", "from o import Net"),
+        "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x): return layer(x)\ndef layer(x): ...\n",
+        "layer",
+    ),
+    "a hook of an object that is handed on": (
+        created("return cross_validate(Model())", "from o import Model"),
+        "class Model:\n    def predict(self, x): return 1\n",
+        "Model.predict",
+    ),
+    "what a base class registers": (
+        created("return make(self.kind)", "from o import make"),
+        f"{REGISTRY}class R(Base):\n    depth: int = 18\n{MAKE}",
+        "R",
+    ),
+    "what it registers with a keyword": (
+        created("return make(self.kind)", "from o import make"),
+        f"{REGISTRY}class R(Base, depth=18):\n    pass\n{MAKE}",
+        "R",
+    ),
+    "what a metaclass registers": (
+        created("return make(self.kind)", "from o import make"),
+        f"class Base(metaclass=Meta):\n    pass\nclass Mid(Base):\n    pass\nclass R(Mid):\n    depth = 1\n{MAKE}",
+        "R",
+    ),
+    "a decorator that is called as a harmless one": (
+        created("return REG[self.kind](1)", "from o import REG"),
+        f"@registry.define\n{FOCAL}",
+        "focal",
+    ),
+    "an attribute in a pattern": (
+        created(
+            "match box():\n            case Shape(area=found): return found", "from o import *"
+        ),
+        SHAPE,
+        "Shape.area",
+    ),
+    "an attribute in a format": (
+        created("return '{0.area}'.format(box())", "from o import box"),
+        SHAPE,
+        "Shape.area",
+    ),
+    "an entry point in a text": (
+        created("return load('losses:focal')(1)", "from o import load"),
+        FOCAL,
+        "focal",
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_p9_what_runs_without_being_called_by_its_name_counts(use: str) -> None:
+    own, other, wanted = USES[use]
+    found = reached("m:T", {"m": own.encode(), "o": other.encode()}, {})
+    assert found is not None
+    assert ("o", wanted) in found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return getattr(losses, self.kind, 'none')(1)",
+        "return partial(getattr, losses)(self.kind)(1)",
+        "return dict(inspect.getmembers(losses))[self.kind](1)",
+        "return pydoc.locate(self.kind)(1)",
+        "return sys.modules[self.kind].run()",
+        "return attrgetter(self.kind)(losses)(1)",
+    ],
+)
+def test_p9_a_name_that_only_data_have_makes_everything_count(body: str) -> None:
+    assert reached("m:T", {"m": created(body).encode()}, {}) is None
+
+
+@pytest.mark.parametrize(
+    "body", ["model.eval()", "re.compile(self.kind)", "getattr(model, 'step', self.kind)()"]
+)
+def test_p9_methods_that_are_called_as_builtins_are_reach_no_more_than_others(body: str) -> None:
+    found = reached("m:T", {"m": created(body).encode(), "o": FOCAL.encode()}, {})
+    assert found is not None
+    assert ("o", "focal") not in found
+
+
+def test_p9_another_class_of_the_name_is_not_taken_for_one_that_was_renamed() -> None:
+    modules = {
+        "v1": b"class TrainV1(Furu, formerly='v1:Train'):\n    def _create(self): return 1\n",
+        "v2": b"class Train(Furu):\n    def _create(self): return 2\n",
+    }
+    assert reached("v1:Train", modules, {}) is None
 
 
 def test_p9_what_was_added_is_told_by_its_own_name() -> None:

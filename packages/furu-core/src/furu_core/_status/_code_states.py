@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -10,11 +11,12 @@ import attrs
 from furu_core._code import _acceptances, _listings
 from furu_core._code._acceptances import AcceptedChange
 from furu_core._code._differences import CurrentCode, ModuleChange, ModuleDifference
-from furu_core._code._reach import reached
+from furu_core._code._reach import Reach
 from furu_core._files import read_file
 from furu_core.errors import FuruFormatError
 
 _SHOWN: Final = 3  # of the functions and classes of a module
+_REACHES: Final = 50  # kept at once; that of a thousand modules takes megabytes
 
 
 @attrs.frozen
@@ -74,6 +76,7 @@ class CodeStates:
         self._differences: dict[str, tuple[ModuleDifference, ...] | None] = {}
         self._acceptances: dict[str, list[_acceptances.Acceptance]] = {}
         self._states: dict[tuple[str, str], CodeState] = {}
+        self._reaches: dict[str, Reach | None] = {}
 
     def of(self, class_name: str, digest: str) -> CodeState:
         """How the code of a result differs.
@@ -133,21 +136,12 @@ class CodeStates:
         self, class_name: str, digest: str, differences: tuple[ModuleDifference, ...]
     ) -> frozenset[tuple[str, str]] | None:
         """What of its code the results of a class may depend on; None for everything."""
-        listing = _listings.read(digest)
-        assert listing is not None
-        before = {}
-        for name, module in listing.modules.items():
-            source = _listings.source_of(module)
-            if source is not None:
-                before[name] = source
-            elif not module.is_script:
-                return None  # nobody knows what it names
-        now = {}
-        for one in differences:
-            if one.change is ModuleChange.CHANGED:
-                with suppress(OSError):
-                    now[one.name] = read_file(one.file)
-        return reached(class_name, before, now)
+        if digest not in self._reaches:
+            if len(self._reaches) >= _REACHES:
+                self._reaches.clear()
+            self._reaches[digest] = _reach_of(digest, differences)
+        reach = self._reaches[digest]
+        return None if reach is None else reach.of(class_name)
 
     def _differences_of(self, digest: str) -> tuple[ModuleDifference, ...] | None:
         if digest not in self._differences:
@@ -158,3 +152,22 @@ class CodeStates:
             found = None if listing is None else self._current.differences(listing)
             self._differences[digest] = found
         return self._differences[digest]
+
+
+def _reach_of(digest: str, differences: Iterable[ModuleDifference]) -> Reach | None:
+    """What the classes of a listing reach, with the code that is there now; None for everything."""
+    listing = _listings.read(digest)
+    assert listing is not None
+    before = {}
+    for name, module in listing.modules.items():
+        source = _listings.source_of(module)
+        if source is not None:
+            before[name] = source
+        elif not module.is_script:
+            return None  # nobody knows what it names
+    now = {}
+    for one in differences:
+        if one.change is ModuleChange.CHANGED:
+            with suppress(OSError):
+                now[one.name] = read_file(one.file)
+    return Reach.over(before, now)
