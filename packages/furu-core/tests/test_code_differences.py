@@ -12,6 +12,7 @@ from furu_core import use_settings
 from furu_core._code import _checkout, _listings
 from furu_core._code._differences import CurrentCode, ModuleChange
 from furu_core._code._listings import CodeListing, ListedModule, ParsedSource
+from furu_core._status._code_states import CodeStates
 from furu_core._store._by_content import content_digest
 from furu_core.errors import FuruFormatError, FuruUsageError
 
@@ -201,3 +202,31 @@ def test_a_source_that_the_store_lacks_is_said_to_be_missing(tmp_path: Path) -> 
     Path(_listings.SOURCES.path_of(content_digest(MODEL))).unlink()
     made = _checkout.checkout(digest, str(tmp_path / "empty"))
     assert "the store lacks its source" in made.missing["model"]
+
+
+def test_p9_a_script_with_the_name_of_a_module_of_python_is_not_taken_for_that(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    (project / "test.py").write_bytes(MODEL)
+    listing = listing_of({"test": listed("test.py", MODEL)}, MODEL)
+    assert CurrentCode().differences(listing) == ()
+    (project / "test.py").write_bytes(MODEL.replace(b"2", b"3"))
+    (found,) = CurrentCode().differences(listing)
+    assert found.file == str(project / "test.py")
+
+
+def test_p9_results_of_another_project_are_not_compared_with_modules_of_the_same_names_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    train = b"import utils\nclass Train:\n    def _create(self): return utils.load()\n"
+    utils = b"def load(): return 1\n"
+    modules = {"theirs": listed("theirs.py", train), "utils": listed("utils.py", utils)}
+    digest = stored(modules, train, utils)
+    (project / "utils.py").write_bytes(utils.replace(b"1", b"2"))
+    state = CodeStates().of("theirs:Train", digest)
+    assert state.changed == ()
+    assert state.not_compared == ("theirs is not found here",)
+    (project / "theirs.py").write_bytes(train)
+    assert CodeStates().of("theirs:Train", digest).texts == ("utils.py load",)

@@ -14,7 +14,7 @@ import attrs
 from furu_core import _files
 from furu_core._code import _listings, _syntax
 from furu_core._code._listings import CodeListing, ListedModule
-from furu_core._code._project import SUFFIX
+from furu_core._code._project import INSTALLED, SUFFIX
 from furu_core._settings._settings import project_root
 from furu_core._store._by_content import content_digest
 
@@ -133,11 +133,10 @@ class CurrentCode:
         """Where its file may be: where an import would find it, and below the project and `sys.path`."""
         for imported in filter(None, dict.fromkeys((module.imported, name))):
             loaded = getattr(sys.modules.get(imported), "__file__", None)
-            if isinstance(loaded, str) and loaded.endswith(SUFFIX):
-                yield loaded
-            origin = self._origin(imported)
-            if origin is not None and origin.endswith(SUFFIX):
-                yield origin
+            for file in (loaded, self._origin(imported)):
+                # A script `test.py`, say, has the name of a module of Python.
+                if isinstance(file, str) and file.endswith(SUFFIX) and not _is_pythons(file):
+                    yield file
         for root in dict.fromkeys((*self._roots, *sys.path)):
             yield os.path.join(root or os.curdir, module.path)
 
@@ -164,6 +163,12 @@ class CurrentCode:
             return None if locations is None else PathFinder.find_spec(name, list(locations))
         except Exception:  # noqa: BLE001 - finders of others may raise anything
             return None
+
+
+def _is_pythons(file: str) -> bool:
+    """Whether a file is of the standard library."""
+    folder = f"{os.path.dirname(os.__file__)}{os.sep}"
+    return file.startswith(folder) and not file[len(folder) :].startswith(INSTALLED)
 
 
 def _working_directory() -> Any:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Final
 
 SUFFIX: Final = ".py"
-_INSTALLED: Final = ("site-packages", "dist-packages")
+INSTALLED: Final = ("site-packages", "dist-packages")
 _FURU: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 _installed: dict[str, bool] = {}  # folder -> whether it is one of Python's or of an installer's
@@ -114,7 +114,7 @@ def _is_installed_folder(folder: str) -> bool:
 
 def _looked_up(folder: str) -> bool:
     above, name = os.path.split(folder)
-    if name in _INSTALLED or folder == os.path.dirname(os.__file__):
+    if name in INSTALLED or folder == os.path.dirname(os.__file__):
         return True
     if (
         name[:6] == "python"
@@ -126,7 +126,7 @@ def _looked_up(folder: str) -> bool:
         return False
     if name in _put_by_target(above):
         return True
-    if os.path.basename(above) in _INSTALLED and os.path.islink(folder):
+    if os.path.basename(above) in INSTALLED and os.path.islink(folder):
         # An editable install may be a link to the package; its modules are where that leads.
         return _is_installed_folder(os.path.realpath(folder))
     return _is_installed_folder(above)
@@ -135,7 +135,7 @@ def _looked_up(folder: str) -> bool:
 def _put_by_target(folder: str) -> frozenset[str]:
     """The names of modules and packages that an installer put into a folder of `sys.path`, as `pip install
     --target` does; empty for the folders that are installers' as a whole."""
-    if folder not in sys.path or os.path.basename(folder) in _INSTALLED:
+    if folder not in sys.path or os.path.basename(folder) in INSTALLED:
         return frozenset()
     found = _recorded.get(folder)
     if found is None:

@@ -103,6 +103,10 @@ class CodeStates:
                 "its code was not recorded" if not digest else f"the store lacks its code {digest}"
             )
             return CodeState(not_compared=(why,))
+        home = class_name.partition(":")[0]
+        if any(one.name == home and one.change is ModuleChange.GONE for one in differences):
+            # From the folder of another project, where modules may have the same names.
+            return CodeState(not_compared=(f"{home} is not found here",))
         changed: list[ChangedModule] = []
         accepted: list[ChangedModule] = []
         unrelated: list[ChangedModule] = []
