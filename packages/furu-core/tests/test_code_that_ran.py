@@ -605,6 +605,24 @@ def test_p9_editing_one_class_of_a_shared_worker_changes_nothing_of_another(lab:
     )
 
 
+def test_p9_a_module_that_only_another_class_imports_by_name_is_listed_where_one_is_imported_by_a_computed_name(
+    lab: Lab,
+) -> None:
+    lab.write("plug.py", "def value():\n    return 1\n")
+    node = "from furu_core import Furu\nclass {}(Furu[int]):\n    name: str = 'plug'\n    def _create(self):\n"
+    lab.write(
+        "other.py", f"{node.format('Other')}        import plug\n        return plug.value()\n"
+    )
+    lab.write(
+        "leaf.py",
+        f"import importlib\n{node.format('Leaf')}        return importlib.import_module(self.name).value()\n",
+    )
+    lab.run("-c", "import other, leaf; other.Other().get(); leaf.Leaf().get()")
+    assert {"plug", "leaf"} <= set(lab.listing("Leaf").modules)
+    assert "leaf" not in lab.listing("Other").modules
+    lab.proves(1)
+
+
 def test_p9_the_code_of_configs_in_a_config_is_listed_however_deep(lab: Lab) -> None:
     lab.write("helper.py", "VALUE = 1")
     lab.write("model.py", LEAF)

@@ -141,7 +141,8 @@ def test_what_is_no_python_is_refused(source: str) -> None:
         ("from . import c", {".", ".c"}),
         ("from ..a import *", {"..a", "..a.*"}),
         ("def f():\n    class A:\n        import a", {"a"}),
-        ("importlib.import_module('a.b')\n__import__('c')\nimport_module(d)", {"a.b", "c"}),
+        ("importlib.import_module('a.b')\n__import__('c')\nimport_module(d)", {"a.b", "c", "?"}),
+        ("pydoc.locate(d)\nrun(d)", {"?"}),
         ("if __name__ == '__main__':\n    import a", set()),
     ],
 )

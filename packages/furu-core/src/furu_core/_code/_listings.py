@@ -23,6 +23,9 @@ from furu_core._settings import _settings
 from furu_core._store._by_content import ContentFolder, content_digest
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
+ANY_MODULE: Final = (
+    "?"  # stands for a module that is imported by a name which the source does not tell
+)
 LISTINGS: Final = ContentFolder("code", ".json")
 SOURCES: Final = ContentFolder("code/sources", ".py")
 _PARSED_FILE: Final = "code/parsed.json"
@@ -74,7 +77,7 @@ class ParsedSource:
     Attributes:
         syntax: the digest of its syntax tree.
         imports: the modules that it may import: names with leading dots where they are relative. Some may be
-            names of other things, since ``from a import b`` does not tell.
+            names of other things, since ``from a import b`` does not tell. `ANY_MODULE` if one is computed.
     """
 
     syntax: str

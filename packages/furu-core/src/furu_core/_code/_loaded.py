@@ -17,6 +17,7 @@ import attrs
 from furu_core import _text
 from furu_core._code import _listings, _observer, _reloads
 from furu_core._code._listings import ListedModule
+from furu_core._code._project import ANY_MODULE
 from furu_core._code._proofs import LoadedModule, globals_of, loaded_modules, source_digest
 from furu_core._config import _class_homes, _identity
 from furu_core._config._class_homes import MAIN
@@ -34,6 +35,7 @@ class _Loaded:
     modules: dict[str, ListedModule]  # by their names in this process
     sources: dict[str, bytes]  # by their digests
     imports: dict[str, tuple[str, ...]]  # which of these modules each may import
+    finders: frozenset[str]  # which of them import modules by names that their sources do not tell
     homes: dict[int, str]  # id of globals -> name in this process
     edited: frozenset[str]  # which the program that began the run had loaded from another source
     listings: dict[tuple[str, frozenset[type]], CodeThatRan]  # by store and classes
@@ -139,6 +141,8 @@ def _store(loaded: _Loaded, own: frozenset[str]) -> CodeThatRan:
     }
     scripts = {key for key in loaded.modules if _is_script(key)}
     beside = _reached(loaded, (others - scripts) - used) - used
+    if not used.isdisjoint(loaded.finders):
+        beside = set()  # the node may have imported any of them
     asked = _reached(loaded, scripts - used) - used
     listed: dict[str, ListedModule] = {}
     for key, module in loaded.modules.items():
@@ -212,6 +216,7 @@ def _look() -> _Loaded:
         for name, module in list(sys.modules.items())
         if id(namespace := globals_of(module)) in keys
     }
+    finders = frozenset(key for key, told in imported.items() if ANY_MODULE in told)
     leads_to = {key: _known_among(known_as, told) for key, told in imported.items()}
     expected = _observer.of_the_run
     edited = frozenset(
@@ -219,7 +224,7 @@ def _look() -> _Loaded:
         for one in modules
         if (source := listed[one.key].source) and expected.get(one.file, source) != source
     )
-    return _Loaded(names, listed, sources, leads_to, keys, edited, {})
+    return _Loaded(names, listed, sources, leads_to, finders, keys, edited, {})
 
 
 def _names_by_key(modules: Iterable[LoadedModule]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Final
 
 SUFFIX: Final = ".py"
+ANY_MODULE: Final = "?"  # stands for a module that is imported by a name which no source tells
 INSTALLED: Final = ("site-packages", "dist-packages")
 _FURU: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

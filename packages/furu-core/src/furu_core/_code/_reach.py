@@ -21,17 +21,10 @@ from furu_core._code._syntax import MODULE
 # Builtins that reach things which they do not name. Methods may be called so as well, `model.eval` for instance.
 _OPAQUE: Final = frozenset({"eval", "exec", "globals", "locals", "vars", "compile", "__import__"})
 # The same of attributes and functions of modules, whatever they are of.
-_OPAQUE_ANYWHERE: Final = frozenset(
-    {"__dict__", "__globals__", "__import__", "__subclasses__", "builtins"}
-    | {
-        "getmembers",
-        "getmembers_static",
-        "getattr_static",
-        "entry_points",
-        "spec_from_file_location",
-    }
-    | {"import_string", "instantiate", "locate", "resolve_name", "run_module", "run_path"}
-)
+_OPAQUE_ANYWHERE: Final = _syntax.FINDERS | {
+    *("__dict__", "__globals__", "__import__", "__subclasses__", "builtins"),
+    *("getmembers", "getmembers_static", "getattr_static"),
+}
 # What reaches things by a name, and which of the arguments that is; it counts where the name is computed.
 _BY_NAME: Final = {
     **dict.fromkeys(("getattr", "setattr", "hasattr", "delattr", "__getattribute__"), 1),

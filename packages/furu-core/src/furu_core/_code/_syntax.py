@@ -13,8 +13,22 @@ from typing import Any, Final, cast
 
 import attrs
 
+from furu_core._code._project import ANY_MODULE
 from furu_core._files import blake2b
 
+# Functions of libraries that import what a text names.
+FINDERS: Final = frozenset(
+    {
+        "entry_points",
+        "import_string",
+        "instantiate",
+        "locate",
+        "resolve_name",
+        "run_module",
+        "run_path",
+    }
+    | {"spec_from_file_location"}
+)
 MODULE: Final = "<module>"  # the name of the statements outside of functions and classes
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -29,6 +43,7 @@ def read_syntax(source: bytes) -> tuple[str, tuple[str, ...]]:
     """The digest of what the source of a module says, and the modules that it may import.
 
     Relative names have leading dots. Some may be names of other things, since ``from a import b`` does not tell.
+    One that is computed is told as `ANY_MODULE`.
 
     Raises:
         ValueError: it is no Python source, or nested too deeply for Python.
@@ -274,5 +289,9 @@ def _imported(node: ast.AST) -> Iterator[str]:
             args=[ast.Constant(value=str(name)), *_],
         ):
             yield name
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if (
+            name in FINDERS or name in ("import_module", "__import__")
+        ):
+            yield ANY_MODULE
         case _:
             pass
