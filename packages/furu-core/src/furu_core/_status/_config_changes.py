@@ -301,7 +301,7 @@ def _tagged_text(
         name = str(payload[0])
         if isinstance(payload[1], dict):
             return _call(name, payload[1], find, depth)
-        short = name.rpartition(":")[2]
+        short = _short(name)
         if tag == "enum":
             return f"{short}.{payload[1]}"
         return f"{short}({_text(payload[1], find, depth + 1)})"
@@ -325,4 +325,9 @@ def _call(
     depth: int,
 ) -> str:
     inner = (f"{key}={_text(value, find, depth + 1)}" for key, value in fields.items())
-    return f"{name.rpartition(':')[2]}({', '.join(inner)})"
+    return f"{_short(name)}({', '.join(inner)})"
+
+
+def _short(reference: str) -> str:
+    """The name of a class without its module, and without the name to import it by."""
+    return reference.partition("@")[0].rpartition(":")[2]

@@ -277,7 +277,11 @@ def _column_numbers(name: str, values: list[Any]) -> list[int]:
     """A number for each value of a field; equal ones have the same, and 0 what is absent."""
     if {dict, list, type(ABSENT)}.isdisjoint(map(type, values)):
         return [hash((name, type(value), value)) for value in values]
-    return [0 if value is ABSENT else _number(name, value) for value in values]
+    known = {id(ABSENT): 0}  # what many share is one object
+    for value in values:
+        if id(value) not in known:
+            known[id(value)] = _number(name, value)
+    return [known[id(value)] for value in values]
 
 
 def _number(name: str, value: Any) -> int:
