@@ -201,7 +201,7 @@ class Explanation:
         if len(self.roots) != 1:
             there = sum(root.is_there for root in self.roots)
             title = f"{self.target}: " if self.target else ""
-            return f"{title}{len(self.roots)} roots, of which {there} are there"
+            return f"{title}{len(self.roots)} roots, {there} of them there"
         root = self.roots[0]
         if root.is_there:
             return f"{root.name} is there: {root.detail}"
