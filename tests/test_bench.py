@@ -77,6 +77,9 @@ def test_the_store_of_many_results_has_its_rows_in_a_small_size(tmp_path: Path) 
         "furu ls --count",
         "furu verify",
         "furu verify --deep",
+        "furu why, without an index",
+        "furu why",
+        "furu diff",
         "furu rm",
         "furu rm --undo",
     ]

@@ -39,15 +39,17 @@ def fill(store: Path, count: int) -> None:
             raise RuntimeError(f"{process.args} failed")
 
 
-def furu(store: Path, *arguments: str) -> float:
+def furu(store: Path, *arguments: str, status: int = 0) -> float:
     """Seconds of a command on a store."""
     began = time.perf_counter()
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "furu_core", *arguments],
-        env=os.environ | {"FURU_PATH": str(store)},
+        env=os.environ | {"FURU_PATH": str(store), "PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=subprocess.DEVNULL,
-        check=True,
+        check=False,
     )
+    if done.returncode != status:
+        raise RuntimeError(f"furu {' '.join(arguments)} ended with {done.returncode}")
     return time.perf_counter() - began
 
 
@@ -75,5 +77,11 @@ def rows(count: int = COUNT) -> Iterator[Row]:
         yield Row(f"{many}: furu ls --count", furu(store, "ls", "--count"), bare)
         yield Row(f"{many}: furu verify", furu(store, "verify"), bare)
         yield Row(f"{many}: furu verify --deep", furu(store, "verify", "--deep"), bare)
+        new = ("why", "bench.trivial:Trivial", "--set", f"index={count}")
+        yield Row(f"{many}: furu why, without an index", furu(store, *new, status=3), bare)
+        yield Row(f"{many}: furu why", furu(store, *new, status=3), bare, limit=2.0)
+        (folder_of_class,) = (store / "data").glob("**/Trivial")
+        pair = sorted(one.name for one in folder_of_class.iterdir())[:2]
+        yield Row(f"{many}: furu diff", furu(store, "diff", *pair), bare, limit=2.0)
         yield Row(f"{many}: furu rm", furu(store, "rm", "--yes", "Trivial"), bare)
         yield Row(f"{many}: furu rm --undo", furu(store, "rm", "--undo"), bare)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
 from furu_core import Furu, diff, use_settings, why
+from furu_core._status import _nearest, _trash
 from furu_core._status._explanations import Cause, CauseKind, Explanation
+from furu_core._status._facts import NodeFacts, facts_of
+from furu_core._status._stored_nodes import StoredNode
 from furu_core.errors import FuruComputeError
 from furu_core.planning import invalidate_if_bad, short_name, state_at
 from furu_testing import wait_until
@@ -255,7 +259,7 @@ def test_several_roots_are_explained_together(done: Study) -> None:
         ("models[0].data.seed", "0", "1", 5),
         ("models[0].data.seed", "0", "2", 5),
     ]
-    assert "3 roots, of which 1 are there" in str(found)
+    assert "3 roots, 1 of them there" in str(found)
 
 
 def test_values_are_told_in_the_words_of_python(done: Study) -> None:
@@ -316,3 +320,47 @@ def test_the_store_may_change_meanwhile(store: Path, tmp_path: Path) -> None:
         stop.set()
         changing.join()
     assert not trouble
+
+
+class Many(Furu[int]):
+    n: int
+    base: Split = Split()
+
+    def _create(self) -> int:
+        return self.n + self.base.get()
+
+
+def test_many_new_nodes_are_compared_with_few_of_many_results(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(150):
+        Many(n=n).get()
+    read = Counter[str]()
+
+    def counted(node: StoredNode) -> NodeFacts:
+        read[node.hash] += 1
+        return facts_of(node)
+
+    monkeypatch.setattr(_nearest, "facts_of", counted)
+    found = why([Many(n=n, base=Split(seed=7)) for n in range(300)])
+    assert found.compute == 301
+    assert ("base.seed", "0", "7") in {one[:3] for one in leaves(found)}
+    assert max(read.values()) == 1
+    assert len(read) <= 150
+    read.clear()
+    found = why([Many(n=1000 + n) for n in range(300)])
+    assert found.compute == 300
+    assert {cause.path for cause in found.causes} == {"n"}
+    assert len(read) <= 16, "only the latest of those that are equally near"
+
+
+def test_a_nested_config_is_compared_by_what_the_trash_has_of_it(done: Study) -> None:
+    data = done.models[0].data
+    data.delete()
+    assert ("models[0].data.seed", "0", "1", 5) in leaves(why(study(seed=1)))
+    for removal in _trash.removals():
+        _trash.empty([removal])
+    other = Split(seed=1)
+    assert leaves(why(study(seed=1))) == [
+        ("models[0].data", short_name(data), short_name(other), 5)
+    ]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from furu_core._cli._output import json_option, only_json, print_json, rerun_option
+from furu_core._cli._output import INCOMPLETE, json_option, only_json, print_json, rerun_option
 from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._status._explanations import Explanation
-
-INCOMPLETE: Final = 3  # of `furu why`: something is not there
 
 
 @click.command("why")

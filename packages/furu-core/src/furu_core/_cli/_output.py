@@ -14,6 +14,7 @@ import click
 
 FAILED: Final = 1  # the run, or what was asked for, failed
 USAGE: Final = 2  # the command line or a setting is wrong
+INCOMPLETE: Final = 3  # of `furu why`: something would be computed
 INTERRUPTED: Final = 128 + signal.SIGINT
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # the reader of the output closed the pipe
 

@@ -160,7 +160,7 @@ class NodeDifference:
             }
             for one in self.config
         ]
-        return {"furu": 1, **attrs.asdict(self), "config": config}
+        return {**attrs.asdict(self), "config": config}
 
     def text(self, parts: tuple[str, ...] = ()) -> str:
         """The difference as `furu diff` tells it.

@@ -163,7 +163,6 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """The explanation as JSON values, as `furu why --json` prints them."""
         return {
-            "furu": 1,
             "target": self.target,
             "complete": self.is_complete,
             "roots": [attrs.asdict(root) for root in self.roots],

@@ -25,7 +25,8 @@ from furu_core._status._config_changes import (
     changes,
     reference_of,
 )
-from furu_core._status._facts import FactColumns, FactReader, NodeFacts, facts_of
+from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in, facts_of
+from furu_core._status._gone_configs import Trash
 from furu_core._status._packed import ABSENT
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 
@@ -35,7 +36,7 @@ _LEAVES: Final = 200  # after which two configs are just far apart
 
 
 class ConfigReader:
-    """Finds configs by their references: in what it was given, and else in the store.
+    """Finds configs by their references: in what it was given, and else in the store or its trash.
 
     Args:
         facts: reads the records of stored nodes.
@@ -44,6 +45,7 @@ class ConfigReader:
     def __init__(self, facts: FactReader) -> None:
         self._facts = facts
         self._known: dict[str, RecordedConfig | None] = {}
+        self._trash = Trash()
 
     def add(self, node_hash: str, config: RecordedConfig) -> None:
         """Give a config that need not be in the store."""
@@ -59,6 +61,9 @@ class ConfigReader:
         """The config of a reference; None where it is not known."""
         if reference.hash not in self._known:
             config = self._facts.of(node_of_reference(reference)).config
+            if not config:
+                gone = self._trash.folder_of(reference.class_name, reference.hash)
+                config = {} if gone is None else config_in(gone)
             self._known[reference.hash] = self.add_record(config) if config else None
         return self._known[reference.hash]
 
