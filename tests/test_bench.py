@@ -75,6 +75,10 @@ def test_the_store_of_many_results_has_its_rows_in_a_small_size(tmp_path: Path) 
     rows = run(STORE, tmp_path)
     assert [row["name"].partition(": ")[2] for row in rows][2:] == [
         "furu ls --count",
+        "furu table, cold",
+        "furu table, warm",
+        "furu table --where",
+        "furu ls -l",
         "furu verify",
         "furu verify --deep",
         "furu why, without an index",

@@ -78,16 +78,16 @@ class _Column:
     @classmethod
     def of(cls, name: str, cells: Sequence[Any]) -> _Column:
         known = name.removeprefix(PREFIX)
-        words = _WORDS.get(known) if all(_fits(known, cell) for cell in cells) else None
-        if words is not None:
+        kinds = set(map(type, cells)) - {type(None)}
+        words = _WORDS.get(known)
+        if words is not None and kinds <= ({str} if known == "node" else {int, float}):
             texts = ["" if cell is None else words(cell) for cell in cells]
             return cls(name, texts, known != "node", known == "node")
-        is_number = any(isinstance(cell, int | float) for cell in cells)
-        if any(isinstance(cell, float) for cell in cells):
+        if float in kinds:
             texts = _with_equal_decimals(cells)
         else:
-            texts = [_one_line(cell_text(cell), _LONG) for cell in cells]
-        return cls(name, texts, is_number, is_needed=False)
+            texts = [_one_line(text, _LONG) for text in map(cell_text, cells)]
+        return cls(name, texts, bool(kinds & {int, float}), is_needed=False)
 
     @property
     def width(self) -> int:
@@ -98,11 +98,6 @@ class _Column:
         if self.is_number:
             return [text.rjust(width) for text in (self.head, *self.texts)]
         return [text.ljust(width) for text in (self.head, *self.texts)]
-
-
-def _fits(name: str, cell: Any) -> bool:
-    """Whether a cell can be one of the built-in column of this name, and not of a field."""
-    return cell is None or isinstance(cell, str if name == "node" else int | float)
 
 
 def _with_equal_decimals(cells: Sequence[Any]) -> list[str]:
@@ -123,7 +118,9 @@ def _with_equal_decimals(cells: Sequence[Any]) -> list[str]:
 
 
 def _one_line(text: str, longest: int) -> str:
-    text = text if text.isprintable() else " ".join(text.split())
+    if len(text) <= longest and text.isprintable():
+        return text
+    text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1] + _CUT
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import sys
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ def table(
         mean_over=mean_over,
         everything=everything,
     )
+    gc.disable()  # all that is made lives until the end, and looking for what does not takes long
     found = table_of(Selection.of(**selection), options)
     if as_json:
         print_json(

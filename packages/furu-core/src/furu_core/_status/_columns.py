@@ -25,7 +25,7 @@ from furu_core._status import _gone_configs, _stored_nodes
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in
 from furu_core._status._packed import ABSENT
 from furu_core._status._stored_nodes import StoredNode
-from furu_core._text import did_you_mean
+from furu_core._text import did_you_mean, writable
 from furu_core._trust import user_name
 from furu_core.errors import FuruUsageError
 
@@ -152,6 +152,11 @@ class ColumnReader:
                 continue
             row: dict[str, Any] = {}
             last = inside = ABSENT
+            if all(value is values[0] for value in values) and not any(held):
+                around = _Nesting(StoredNode(facts.cls, hashes[0]), {})
+                self._lay_out(values[0], name, row, around, 0)
+                columns |= {below: [cell] * len(values) for below, cell in row.items()}
+                continue
             for index, value in enumerate(values):
                 if value is ABSENT:
                     continue
@@ -268,7 +273,7 @@ def _untagged(tag: str, payload: Any) -> Any:
         case "int":
             return int(payload, 16)
         case "str":
-            return b64decode(payload).decode("utf-8", "backslashreplace")
+            return writable(b64decode(payload).decode("utf-8", "surrogatepass"))
         case "numpy":
             return _numpy_number(*payload)
         case "dict":

@@ -298,7 +298,7 @@ def _of_result(node: StoredNode, owner: int) -> NodeFacts:
         return facts  # `furu verify` tells of damage
     with suppress(ValueError, TypeError, AttributeError, KeyError):
         parts = (found.claim, found.manifest or b"{}", found.story or b"{}")
-        facts = attrs.evolve(facts, **_told(*map(json.loads, parts)))
+        return NodeFacts(node, NodeState.DONE, owner=owner, **_told(*map(json.loads, parts)))
     return facts
 
 
@@ -378,7 +378,7 @@ class _Index:
     """
 
     stamp: list[int] | None
-    folders: dict[str, list[int]]
+    folders: dict[str, tuple[int, int]]
     unfinished: list[str]
     columns: dict[str, Packed]
 
@@ -409,7 +409,9 @@ def _read_class(cls: StoredClass) -> _Listed:
     return _Listed(FactColumns(cls, facts), unfinished)
 
 
-def _known(cls: StoredClass, index: _Index, folders: Mapping[str, _Folder]) -> dict[str, NodeFacts]:
+def _known(
+    cls: StoredClass, index: _Index, folders: Mapping[str, _ResultFolder]
+) -> dict[str, NodeFacts]:
     """The facts in the index of results that are still the same."""
     facts = _IndexedColumns(cls, list(index.folders), index.columns).facts()
     found = zip(index.folders.items(), facts, strict=True)
@@ -435,7 +437,7 @@ def _is_settled(folder: str) -> bool:
 
 
 @attrs.frozen
-class _Folder:
+class _ResultFolder:
     """A result's folder.
 
     Attributes:
@@ -444,10 +446,10 @@ class _Folder:
     """
 
     owner: int
-    identity: list[int]
+    identity: tuple[int, int]
 
 
-def _folders(cls: StoredClass) -> tuple[dict[str, _Folder], list[str]]:
+def _folders(cls: StoredClass) -> tuple[dict[str, _ResultFolder], list[str]]:
     """The folders of results by their hashes, and the hashes of nodes with attempts; both in order."""
     found = {}
     names = []
@@ -457,8 +459,8 @@ def _folders(cls: StoredClass) -> tuple[dict[str, _Folder], list[str]]:
             if is_hash(entry.name):
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    identity = [status.st_ino, status.st_mtime_ns]
-                    found[entry.name] = _Folder(status.st_uid, identity)
+                    identity = status.st_ino, status.st_mtime_ns
+                    found[entry.name] = _ResultFolder(status.st_uid, identity)
     return dict(sorted(found.items())), sorted(attempted_in(names))
 
 
@@ -477,7 +479,8 @@ def _read_index(cls: StoredClass) -> _Index | None:
         told = json.loads(_files.read_file(_index_path(cls)))
         if told.pop("furu") != _VERSION or list(told["columns"]) != list(_KEPT):
             return None
-        folders = dict(zip(told.pop("hashes"), told.pop("folders"), strict=True))
+        identities = zip(told.pop("inodes"), told.pop("changed"), strict=True)
+        folders = dict(zip(told.pop("hashes"), identities, strict=True))
         for packed in told["columns"].values():
             _packed.check(packed, len(folders))
         return _Index(folders=folders, **told)
@@ -490,7 +493,8 @@ def _write_index(cls: StoredClass, index: _Index) -> None:
         "furu": _VERSION,
         "stamp": index.stamp,
         "hashes": list(index.folders),
-        "folders": list(index.folders.values()),
+        "inodes": [inode for inode, _ in index.folders.values()],
+        "changed": [changed for _, changed in index.folders.values()],
         "unfinished": index.unfinished,
         "columns": index.columns,
     }

@@ -273,10 +273,11 @@ def _direction(text: str) -> tuple[str, bool]:
 
 def _sorted(order: list[int], cells: Sequence[Any], *, is_descending: bool = False) -> list[int]:
     """Some positions in the order of their cells: numbers, then texts; those without any last."""
-    missing = [index for index in order if _is_missing(cells[index])]
-    if missing:
+    missing: list[int] = []
+    if not set(map(type, cells)) <= {int, bool, str}:
+        missing = [index for index in order if _is_missing(cells[index])]
         order = [index for index in order if not _is_missing(cells[index])]
-    kinds = {type(cells[index]) for index in order}
+    kinds = set(map(type, map(cells.__getitem__, order)))
     if kinds <= {int, float, bool} or kinds == {str}:
         return sorted(order, key=cells.__getitem__, reverse=is_descending) + missing
     keys = {index: _sort_key(cells[index]) for index in order}
