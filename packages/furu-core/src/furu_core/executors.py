@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from furu_core._context._submission import Submission as Submission
     from furu_core._executors._executor import Executor as Executor
     from furu_core._executors._executor import Liveness as Liveness
+    from furu_core._executors._executor import RunOutlook as RunOutlook
     from furu_core._executors._options import COUNT as COUNT
     from furu_core._executors._options import FLAG as FLAG
     from furu_core._executors._options import SECONDS as SECONDS
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from furu_core._executors._options import one_of as one_of
     from furu_core._executors._options import option as option
     from furu_core._executors._options import parse_pairs as parse_pairs
+    from furu_core._executors._outline import Prospect as Prospect
+    from furu_core._executors._outline import write_outline as write_outline
     from furu_core._executors._registry import installed_executors as installed_executors
     from furu_core._executors._registry import liveness as liveness
     from furu_core._executors._registry import load_executor as load_executor
@@ -78,8 +81,9 @@ else:
             "._attempts._submissions": "note_submission remove_submission submission_of",
             "._config._grid": "Roots named_roots",
             "._context._submission": "JobTimes Submission",
-            "._executors._executor": "Executor Liveness",
+            "._executors._executor": "Executor Liveness RunOutlook",
             "._executors._options": "COUNT FLAG SECONDS TEXT OptionKind one_of option parse_pairs",
+            "._executors._outline": "Prospect write_outline",
             "._executors._registry": "installed_executors liveness load_executor",
             "._executors._run": "Event EventKind EventLog Run RunState RunStatus new_run_folder "
             "read_events refuse_nested_run runs_folder",

@@ -24,6 +24,8 @@ def run_local(
     devices: Mapping[str, DeviceRequest] | None = None,
     retry_failed: bool | None = None,
     progress: bool | None = None,
+    tags: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> ControlledRun:
     """Compute roots and everything they depend on, on this machine, and wait for the end.
 
@@ -48,6 +50,8 @@ def run_local(
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console. Default: by a display on a terminal, by
             a line now and then elsewhere.
+        tags: tags of the run, for `furu runs`.
+        note: a note on the run, for `furu runs`.
 
     Returns:
         The run, whose `results()` come in the shape of the roots.
@@ -82,5 +86,7 @@ def run_local(
         devices=devices,
         retry_failed=retry_failed,
         progress=progress,
+        tags=tags,
+        note=note,
     )
     return executor.submit(roots).wait()

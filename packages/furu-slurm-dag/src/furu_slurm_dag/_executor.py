@@ -51,6 +51,8 @@ def submit_slurm_dag(
     keep_going: bool = False,
     retry_failed: bool | None = None,
     progress: bool | None = None,
+    tags: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> SlurmDagSubmission:
     """Submit one Slurm job for each node that is to be computed, and return at once.
 
@@ -71,6 +73,8 @@ def submit_slurm_dag(
             depends on a failed node never runs in any case.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console.
+        tags: tags of the run, for `furu runs`.
+        note: a note on the run, for `furu runs`.
 
     Raises:
         FuruSpecError: a spec makes no sense, or a node's spec key has none.
@@ -98,6 +102,8 @@ def submit_slurm_dag(
         keep_going=keep_going,
         retry_failed=retry_failed,
         progress=progress,
+        tags=tags,
+        note=note,
     )
     return executor.submit(roots)
 
@@ -145,7 +151,7 @@ class SlurmDagExecutor(RunOptions, Executor):
             submission_to_wait_for(node, node.holder)  # or an error
         cluster = SlurmCluster()
         logs = submitit_root(self.submitit_root)
-        run_id, folder = new_run_folder(self.name, named)
+        run_id, folder = new_run_folder(self.name, named, tags=self.tags, note=self.note)
         with use_settings(retry_failed=settings.retry_failed):
             write_job_environment(folder)
         submitter = Submitter(cluster, specs, logs, run_id, folder, self.signal_before_secs)

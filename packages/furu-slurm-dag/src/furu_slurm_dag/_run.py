@@ -282,6 +282,7 @@ class SlurmDagSubmission(Run):
             return False  # the next look continues from the notes in the store
 
     def _look_and_act(self) -> bool:
+        self._journal.sign()
         self._look()
         tracker = self._tracker
         to_cancel, tracker.to_cancel = tracker.to_cancel, []

@@ -45,6 +45,8 @@ def run_slurm_pool(
     keep_going: bool = False,
     retry_failed: bool | None = None,
     progress: bool | None = None,
+    tags: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> SlurmPoolRun | ObservedPoolRun:
     """Compute roots and everything they depend on, on a pool of Slurm workers, and wait for the end.
 
@@ -72,6 +74,8 @@ def run_slurm_pool(
         keep_going: when a node fails for good, go on with what does not depend on it.
         retry_failed: whether nodes that failed are tried again; default: `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console.
+        tags: tags of the run, for `furu runs`.
+        note: a note on the run, for `furu runs`.
 
     Returns:
         The run, whose `results()` come in the shape of the roots. One that was detached has not ended;
@@ -106,6 +110,8 @@ def run_slurm_pool(
         keep_going=keep_going,
         retry_failed=retry_failed,
         progress=progress,
+        tags=tags,
+        note=note,
     )
     run = executor.submit(roots)
     return run if detach else run.wait()

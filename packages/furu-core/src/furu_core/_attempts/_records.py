@@ -46,6 +46,7 @@ class AttemptEnd:
         error_type: the exception's class name.
         message: the exception's last line.
         culprit: the hash of the dependency that was at fault, if one was.
+        at: file and line of the user's code that raised, where they are known.
         noticed: whether another process wrote this, which took the holder for dead at that time.
     """
 
@@ -54,6 +55,7 @@ class AttemptEnd:
     error_type: str = ""
     message: str = attrs.field(default="", converter=_text.writable)
     culprit: str = ""
+    at: str = attrs.field(default="", metadata=OMIT_EMPTY)
     noticed: bool = attrs.field(default=False, metadata=OMIT_EMPTY)
 
 

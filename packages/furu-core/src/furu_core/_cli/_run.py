@@ -33,6 +33,8 @@ _SHOWN_ROOTS: Final = 20
     "--keep-going", is_flag=True, help="When a node fails, compute what does not need it."
 )
 @click.option("--window", metavar="dfs|bfs|K", help="Roots to work on at once: one, all, or K.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag, for `furu runs`.")
+@click.option("--note", metavar="TEXT", help="A note, for `furu runs`.")
 @rerun_option
 @click.option("-o", "pairs", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
 @json_option
@@ -43,6 +45,8 @@ def run(
     assignments: tuple[str, ...],
     keep_going: bool,
     window: str | None,
+    tags: tuple[str, ...],
+    note: str | None,
     rerun: tuple[str, ...],
     pairs: tuple[str, ...],
     as_json: bool,
@@ -53,7 +57,7 @@ def run(
     (with --set for its fields), a list or dict of objects, or a function that returns any of these
     (with --set for its arguments).
     """
-    options = _options(max_workers, keep_going, window, pairs)
+    options = _options(max_workers, keep_going, window, pairs) | _labels(tags, note)
     with only_json(as_json):
         roots, run, error = _run(target, assignments, executor, options, rerun)
         report = _report(roots, run, error)
@@ -72,7 +76,7 @@ def _run(
     target: str,
     assignments: tuple[str, ...],
     executor: str,
-    options: dict[str, str],
+    options: dict[str, Any],
     rerun: tuple[str, ...],
 ) -> tuple[Roots, Run, FuruRunError | None]:
     from furu_core._cli import _target
@@ -106,6 +110,18 @@ def _missing(roots: Roots, run: Run) -> FuruRunError | None:
         run_id=run.id,
         hint="was it deleted meanwhile? run the same command again",
     )
+
+
+def _labels(tags: tuple[str, ...], note: str | None) -> dict[str, Any]:
+    """The options that tell what a run is called."""
+    pairs = {}
+    for text in tags:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise FuruUsageError(f"--tag {text!r} is no NAME=VALUE", hint="write --tag sweep=lr")
+        pairs[name.strip()] = value.strip()
+    told: dict[str, Any] = {"tags": pairs} if pairs else {}
+    return told if note is None else {**told, "note": note}
 
 
 def _options(

@@ -459,6 +459,7 @@ def _end_failed(
         error_type=type(error).__name__,
         message=_text.last_line(error),
         culprit=error.hash if isinstance(error, FuruInvalidDependency) else "",
+        at=_text.error_place(error),
     )
     _claims.end(attempt, status, ended)
     return result

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar, Self
+
+import attrs
 
 from furu_core._context._submission import Submission
 from furu_core._executors._options import read_options
@@ -18,6 +21,23 @@ class Liveness(Enum):
     ALIVE = "alive"  # queued or running, with the restart count in the submission
     GONE = "gone"
     UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class RunOutlook:
+    """What an executor tells of a run of its own that has not ended, to whoever looks at it from outside.
+
+    Attributes:
+        goes_on: whether it goes on, though its controller be gone; None where the executor cannot tell.
+        why: the reason, as a clause, where that is not plain.
+        lines: about its workers and jobs, for people.
+        resume: the command to go on with it; empty for the one that began it.
+    """
+
+    goes_on: bool | None = None
+    why: str = ""
+    lines: tuple[str, ...] = ()
+    resume: str = ""
 
 
 class Executor(ABC):
@@ -62,3 +82,12 @@ class Executor(ABC):
             submissions: any number, so that the backend can be asked once.
         """
         return dict.fromkeys(submissions, Liveness.UNKNOWN)
+
+    @classmethod
+    def outlook(cls, folder: Path) -> RunOutlook:  # noqa: ARG003 - for executors that know more
+        """What is to be told of a run that has not ended; nothing in the run may change by it.
+
+        Args:
+            folder: the run's folder.
+        """
+        return RunOutlook()

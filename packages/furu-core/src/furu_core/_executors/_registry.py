@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from furu_core import _plugins, _text
 from furu_core._context._submission import Submission
-from furu_core._executors._executor import Executor, Liveness
+from furu_core._executors._executor import Executor, Liveness, RunOutlook
 from furu_core._executors._run import Run, refuse_nested_run
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin
 from furu_core.errors import FuruExecutorError
@@ -79,6 +80,23 @@ def liveness(submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
 def is_gone(submission: Submission | None) -> bool:
     """Whether a scheduler says that it no longer runs a job."""
     return submission is not None and liveness([submission])[submission] is Liveness.GONE
+
+
+def outlook(executor: str, folder: Path) -> RunOutlook:
+    """What an executor tells of a run of its own that has not ended; nothing where it cannot be asked.
+
+    Args:
+        executor: its name.
+        folder: the run's folder.
+    """
+    backend = _backend(executor) if executor else None
+    if backend is None:
+        return RunOutlook()
+    try:
+        return backend.outlook(folder)
+    except Exception as error:  # noqa: BLE001 - foreign code; a run is told of all the same
+        _warn(f"the executor {executor!r} cannot tell of its run: {type(error).__name__}: {error}")
+        return RunOutlook()
 
 
 def _load(name: str) -> type[Executor] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -20,12 +21,15 @@ from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._files import LineFile, read_lines, store_errors
 from furu_core._process_ids import ProcessId, this_process
-from furu_core._record_format import RecordFormat
+from furu_core._record_format import OMIT_EMPTY, RecordFormat
 from furu_core._store import _layout
 from furu_core.errors import FuruNestedRun
 
 RUN_FILE: Final = "run.json"
 EVENTS_FILE: Final = "events.jsonl"
+SIGN_SECS: Final = (
+    30.0  # how often a controller gives a sign of life: the time of last change of its events
+)
 
 
 class RunState(Enum):
@@ -92,6 +96,8 @@ class Event:
         hash: the node's hash, for events of nodes.
         node: short name of the node.
         detail: further facts, for people.
+        facts: the same for programs: of the beginning `total` and `controller`; of a failure `kind`,
+            `error_type`, `message`, `at` and `log`; of the end the numbers of nodes.
     """
 
     time: float
@@ -99,6 +105,7 @@ class Event:
     hash: str = ""
     node: str = ""
     detail: str = ""
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class EventLog:
@@ -106,12 +113,25 @@ class EventLog:
 
     Args:
         folder: the run's folder.
+
+    Attributes:
+        folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._file = LineFile(folder / EVENTS_FILE)
+        self._next_sign = time.monotonic() + SIGN_SECS
 
-    def write(self, kind: EventKind, *, hash: str = "", node: str = "", detail: str = "") -> Event:
+    def write(
+        self,
+        kind: EventKind,
+        *,
+        hash: str = "",
+        node: str = "",
+        detail: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> Event:
         """Append one event, and return it.
 
         Args:
@@ -119,12 +139,20 @@ class EventLog:
             hash: the node's hash, for events of nodes.
             node: its short name.
             detail: further facts, for people.
+            facts: the same for programs, as JSON.
         """
-        event = Event(time.time(), kind, hash, node, detail)
-        line = json.dumps([event.time, kind.value, hash, node, detail])
+        event = Event(time.time(), kind, hash, node, detail, facts or {})
+        line = json.dumps([event.time, kind.value, hash, node, detail, *([facts] if facts else [])])
         with suppress(OSError):  # a full disk must not end a run whose results may be elsewhere
             self._file.append(line.encode())
         return event
+
+    def sign(self) -> None:
+        """Give a sign of life, if one is due; for a controller's loop, between events."""
+        if time.monotonic() >= self._next_sign:
+            self._next_sign = time.monotonic() + SIGN_SECS
+            with suppress(OSError):
+                os.utime(self.folder / EVENTS_FILE)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,10 +169,18 @@ def read_events(folder: Path) -> Iterator[Event]:
     except FileNotFoundError:
         return
     for line in lines:
-        with suppress(ValueError, TypeError):
-            when, kind, node_hash, node, detail, *_ = json.loads(line)
-            if kind in _KINDS:
-                yield Event(when, _KINDS[kind], node_hash, node, detail)
+        event = event_in(line)
+        if event is not None:
+            yield event
+
+
+def event_in(line: bytes) -> Event | None:
+    """The event that a line tells; None where it tells none that this furu knows."""
+    with suppress(ValueError, TypeError):
+        when, kind, node_hash, node, detail, *more = json.loads(line)
+        if kind in _KINDS:
+            return Event(when, _KINDS[kind], node_hash, node, detail, more[0] if more else {})
+    return None
 
 
 class Run(ABC):
@@ -219,6 +255,10 @@ class RunRecord:
         started: seconds since the epoch, by the clock of the process that started it.
         controller: the process that started it.
         roots: what the run is to compute.
+        command: the command line of that process.
+        cwd: its working directory.
+        tags: what the user calls the run, by name.
+        note: what the user says of it.
     """
 
     id: str
@@ -226,18 +266,31 @@ class RunRecord:
     started: float
     controller: ProcessId
     roots: tuple[RootRecord, ...]
+    command: tuple[str, ...] = attrs.field(default=(), metadata=OMIT_EMPTY)
+    cwd: str = attrs.field(default="", metadata=OMIT_EMPTY)
+    tags: Mapping[str, str] = attrs.field(factory=dict, metadata=OMIT_EMPTY)
+    note: str = attrs.field(default="", metadata=OMIT_EMPTY)
 
 
 RUN_RECORD: Final = RecordFormat(RunRecord, "the record of a run", version=1)
 
 
-def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) -> tuple[str, Path]:
+def new_run_folder(
+    executor: str,
+    roots: Roots,
+    *,
+    where: Path | None = None,
+    tags: Mapping[str, str] | None = None,
+    note: str = "",
+) -> tuple[str, Path]:
     """Make the folder of a new run.
 
     Args:
         executor: the executor's name.
         roots: what the run is to compute.
         where: the folder to make it in; None for `runs` in the store.
+        tags: what the user calls the run, by name.
+        note: what the user says of it.
 
     Returns:
         The run's id, which sorts by time, and its folder.
@@ -260,11 +313,22 @@ def new_run_folder(executor: str, roots: Roots, *, where: Path | None = None) ->
             RootRecord(str(name), short_name(root), root.furu_hash)
             for name, root in zip(roots.names, roots.items, strict=True)
         ),
+        command=tuple(getattr(sys, "orig_argv", None) or sys.argv),
+        cwd=_cwd(),
+        tags=dict(tags or {}),
+        note=note,
     )
     with store_errors(folder):
         folder.mkdir(parents=True)
     RUN_RECORD.replace(folder / RUN_FILE, record)
     return run_id, folder
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
 
 
 def runs_folder() -> Path:

@@ -73,6 +73,7 @@ class NodeFacts:
         kind: why the attempt failed, where it did.
         error_type: the name of the exception's class.
         message: its text.
+        at: file and line of the user's code that raised it.
     """
 
     node: StoredNode
@@ -99,6 +100,7 @@ class NodeFacts:
     kind: str = ""
     error_type: str = ""
     message: str = ""
+    at: str = ""
 
     def part(self, name: str, key: str = "") -> Any:
         """An attribute, or what it has under a key, in plain JSON; `hash` and `class` are the node's."""
@@ -264,6 +266,7 @@ def facts_of(node: StoredNode) -> NodeFacts:
             kind=failure.kind.value,
             error_type=failure.error_type,
             message=failure.message,
+            at=failure.at,
         )
     return facts
 
@@ -340,6 +343,7 @@ def _told(claim: dict[str, Any], manifest: dict[str, Any], story: dict[str, Any]
         "kind": ended.get("kind") or "",
         "error_type": ended.get("error_type") or "",
         "message": ended.get("message") or "",
+        "at": ended.get("at") or "",
     }
 
 

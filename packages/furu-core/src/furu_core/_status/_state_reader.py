@@ -181,4 +181,5 @@ def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None
         node=name,
         hash=node_hash,
         log=_attempts.kept_log(newest.folder),
+        at=ended.at,
     )

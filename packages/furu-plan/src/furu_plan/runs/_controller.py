@@ -184,6 +184,7 @@ class Controller:
     def _loop(self) -> None:
         while True:
             self._obey()
+            self._journal.sign()
             if self._accepting:
                 self._look_elsewhere()
                 if self._frontier.idle:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
+import attrs
+
+from furu_core import Furu
 from furu_core.executors import (
     EventKind,
     EventLog,
     Failure,
     FailureKind,
+    Prospect,
     RunState,
     RunStatus,
     count,
+    write_outline,
 )
 from furu_core.planning import short_name_of
+from furu_core.workers import this_process
 from furu_plan._frontier import Frontier, Stage
 from furu_plan._node import PlanNode, Status
 from furu_plan.runs._display import RunProgress, time_left
@@ -52,13 +59,19 @@ class RunJournal:
         return time.monotonic() - self._began
 
     def begin(self) -> None:
-        """Record that the run begins."""
+        """Record that the run begins, and what it has before it."""
         total = sum(self._frontier.counts().values())
-        self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"))
+        write_outline(self._events.folder, _outlined(self._frontier.plan))
+        facts = {"total": total, "controller": attrs.asdict(this_process())}
+        self._events.write(EventKind.RUN_STARTED, detail=count(total, "node"), facts=facts)
 
     def note(self, kind: EventKind, node: PlanNode, detail: str = "") -> None:
         """Record an event of a node."""
         self._events.write(kind, hash=node.hash, node=node.name, detail=detail)
+
+    def sign(self) -> None:
+        """Give a sign of life, if one is due; for the run's loop."""
+        self._events.sign()
 
     def done(
         self, node: PlanNode, *, computed: bool, seconds: float = 0.0, detail: str = ""
@@ -75,7 +88,9 @@ class RunJournal:
         name = failure.node or short_name_of("", failure.hash)
         cancelled = failure.kind is FailureKind.CANCELLED
         kind = EventKind.NODE_CANCELLED if cancelled else EventKind.NODE_FAILED
-        self._events.write(kind, hash=failure.hash, node=name, detail=str(failure))
+        self._events.write(
+            kind, hash=failure.hash, node=name, detail=str(failure), facts=_facts_of(failure)
+        )
 
     def late_failures(self) -> bool:
         """Record nodes that were added late to the run and had failed before; whether there were any."""
@@ -89,7 +104,10 @@ class RunJournal:
     def end(self, state: RunState) -> None:
         """Record that the run has ended."""
         self.state = state
-        self._events.write(EventKind.RUN_ENDED, detail=state.value)
+        status = self.status(0)
+        numbers = ("total", "computed", "loaded", "failed", "blocked")
+        facts = {name: getattr(status, name) for name in numbers}
+        self._events.write(EventKind.RUN_ENDED, detail=state.value, facts=facts)
         self._events.close()
 
     def close(self) -> None:
@@ -149,6 +167,35 @@ class RunJournal:
             note=note,
             workers=workers,
         )
+
+
+_PROSPECTS: Final = {
+    Status.DONE: Prospect.LOAD,
+    Status.IN_PROGRESS: Prospect.ELSEWHERE,
+    Status.TODO: Prospect.COMPUTE,
+    Status.FAILED: Prospect.FAILED,
+}
+
+
+def _outlined(
+    nodes: Iterable[PlanNode],
+) -> Iterator[tuple[Furu[Any], tuple[str, ...], Prospect]]:
+    for node in nodes:
+        prospect = Prospect.RERUN if node.rerun else _PROSPECTS[node.status]
+        yield node.obj, node.dependencies, prospect
+
+
+def _facts_of(failure: Failure) -> dict[str, str]:
+    """A failure for programs, without what an event of it has in any case."""
+    log = "" if failure.log is None else str(failure.log)
+    told = {
+        "kind": failure.kind.value,
+        "error_type": failure.error_type,
+        "message": failure.message,
+        "at": failure.at,
+        "log": log,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def failed_before(nodes: Iterable[PlanNode]) -> list[Failure]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 
 import furu_core
 from furu_core import Settings
-from furu_core.executors import COUNT, FLAG, OptionKind, option
+from furu_core.executors import COUNT, FLAG, TEXT, OptionKind, option, parse_pairs
 from furu_plan._frontier import Window
 
 WINDOW: Final = OptionKind(
     '"dfs", "bfs" or a number from 1 on',
     lambda window: window in ("dfs", "bfs") or COUNT.check(window),
 )
+
+
+def _are_texts(tags: Any) -> bool:
+    return isinstance(tags, Mapping) and all(
+        isinstance(text, str) for pair in tags.items() for text in pair
+    )
+
+
+TAGS: Final = OptionKind("texts by name, such as sweep=lr,model=small", _are_texts, parse_pairs)
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +37,8 @@ class RunOptions:
         keep_going: when a node fails for good, go on with what does not depend on it.
         retry_failed: whether nodes that failed are tried again; None for `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console; None shows a display on a terminal.
+        tags: what the run is called in listings, by name.
+        note: what is to be remembered of the run.
     """
 
     keep_going: bool = option(
@@ -34,6 +46,8 @@ class RunOptions:
     )
     retry_failed: bool | None = option(None, "whether nodes that failed are tried again", FLAG)
     progress: bool | None = option(None, "whether to tell of progress on the console", FLAG)
+    tags: Mapping[str, str] | None = option(None, "tags of the run, for `furu runs`", TAGS)
+    note: str = option("", "a note on the run, for `furu runs`", TEXT)
 
     def settings(self) -> Settings:
         """The current settings, overridden by the options."""

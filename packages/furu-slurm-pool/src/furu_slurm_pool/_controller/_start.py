@@ -102,7 +102,9 @@ def claim_run(
             # The same command, started at the same moment, may have begun one while this one planned.
             found = unfinished_run(roots, where)
             if found is None:
-                _, folder = new_run_folder(EXECUTOR, roots, where=where)
+                _, folder = new_run_folder(
+                    EXECUTOR, roots, where=where, tags=request.tags, note=request.note
+                )
                 term = begin_term(folder, 0, request, roots)
                 return ClaimedRun(folder, request, roots, term, plan)
     # Of several that go on with one, `take_over` lets one have the next term.

@@ -1,0 +1,271 @@
+"""`furu status` and `furu failures`: how a run stands, and what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import click
+
+from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
+from furu_core._cli._runs import aligned
+from furu_core._cli._selection import Selection, selection_options
+from furu_core._status import _runs
+from furu_core._status._failures import FailedNode, FailureGroup, config_text, grouped, place_text
+from furu_core._status._run_status import STAGES, RunningNode, RunReport, RunWatch
+from furu_core._status._runs import DIED, RUNNING, StoredRun
+from furu_core._text import count, duration, when
+
+_LOOK_SECS: Final = 1.0
+_SHOWN: Final = 8  # groups of failures
+_WIDE: Final = 160  # characters of an error
+_RUN_ID: Final = re.compile(r"\d{8}-\d{4,6}(-[0-9a-f]*)?")
+_EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
+
+
+@click.command("status")
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Show it until the run has ended.")
+@click.option(
+    "--every", type=click.FloatRange(min=0.05), default=_LOOK_SECS, show_default=True, metavar="SECS",
+    help="With -f: how often to look.",
+)  # fmt: skip
+@json_option
+def status(run: str | None, follow: bool, every: float, as_json: bool) -> int:
+    """Say how a run stands: by class what is done and what is left, what failed, what is slow.
+
+    RUN is the id of a run, the beginning or end of it, or its folder; default: your newest one. With -f
+    the exit status is that of the run: 0 when it is done, 1 when it failed or died, 130 when it was cancelled.
+    """
+    found = _runs.newest_run() if run is None else _runs.find_run(run)
+    watch = RunWatch(found)
+    if follow:
+        return _follow(watch, every, as_json=as_json)
+    report = watch.report()
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo("\n".join(_lines(report)))
+    return 0
+
+
+def _follow(watch: RunWatch, every: float, *, as_json: bool) -> int:
+    """Show a run until it has ended; the exit status that it stands for."""
+    terminal = sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if as_json:
+        last = _each(watch, every, lambda report: click.echo(json.dumps(report.to_json())))
+    elif terminal:
+        last = _live(watch, every)
+    else:
+        last = _each(watch, every, lambda report: click.echo(_change(report)))
+        click.echo("\n".join(_lines(last)))
+    return _EXIT.get(last.standing.state, FAILED)
+
+
+def _each(watch: RunWatch, every: float, show: Any) -> RunReport:
+    """Show each report that tells something new; the last one, of a run that has ended, is returned."""
+    before = ""
+    while True:
+        report = watch.report()
+        line = _change(report)
+        if line != before:
+            show(report)
+            before = line
+        if report.standing.state != RUNNING:
+            return report
+        time.sleep(every)
+
+
+def _live(watch: RunWatch, every: float) -> RunReport:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    screen = Console(highlight=False)
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+        while True:
+            report = watch.report()
+            if report.standing.state != RUNNING:
+                break
+            live.update(Text("\n".join(_lines(report)), no_wrap=True), refresh=True)
+            time.sleep(every)
+    click.echo("\n".join(_lines(report)))
+    return report
+
+
+def _change(report: RunReport) -> str:
+    """The numbers of a run in one line."""
+    told = report.standing
+    sums = {stage: sum(counts[stage] for counts in report.classes.values()) for stage in STAGES}
+    parts = [f"{sums[stage]} {stage}" for stage in STAGES if sums[stage] or stage == "done"]
+    return f"{told.run.id}  {told.state}  {', '.join(parts)}"
+
+
+def _lines(report: RunReport) -> list[str]:
+    """A report for people; what to do next stands at the end."""
+    told = report.standing
+    parts = [told.run.id, told.run.executor, f"{told.state} {_span(report)}".strip(), _left(report)]
+    lines = ["  ".join(part for part in parts if part)]
+    if told.run.command:
+        lines.append(f"  {_runs.short_command(told.run.command)}{_labels(told.run)}")
+    lines += _table(report) + _failure_lines(report)
+    lines += [_slow_line(node) for node in report.slowest]
+    lines += [f"  {line}" for line in told.outlook.lines]
+    return lines + _ending(report)
+
+
+def _span(report: RunReport) -> str:
+    told = report.standing
+    if told.state == RUNNING:
+        return duration(told.took)
+    if told.state == DIED:
+        return f"and was last heard of at {when(told.ended)}"
+    return f"in {duration(told.took)}, at {when(told.ended)}"
+
+
+def _left(report: RunReport) -> str:
+    if report.standing.state != RUNNING:
+        return ""
+    names = ", ".join(name.rpartition(":")[2] for name in report.unknown)
+    if report.left_secs is None:
+        return f"time left unknown: no {names} has ended yet" if names else ""
+    about = f"about {duration(report.left_secs)} left"
+    return f"{about}, without {names}, of which none has ended" if names else about
+
+
+def _labels(run: StoredRun) -> str:
+    if run.record is None:
+        return ""
+    tags = " ".join(f"{name}={value}" for name, value in sorted(run.record.tags.items()))
+    said = "  ".join(part for part in (tags, run.record.note) if part)
+    return f"  [{said}]" if said else ""
+
+
+def _table(report: RunReport) -> list[str]:
+    told = report.standing
+    if not report.classes:
+        return [f"  {_runs.numbers_text(told)}"] if told.total else []
+    seldom = {"blocked", "elsewhere"}
+    used = {stage for counts in report.classes.values() for stage in counts if counts[stage]}
+    shown = [stage for stage in STAGES if stage not in seldom or stage in used]
+    names = _shortest(report.classes)
+    rows = [["class", *shown]]
+    rows += [
+        [names[name], *(str(counts[stage]) for stage in shown)]
+        for name, counts in report.classes.items()
+    ]
+    numbers = frozenset(range(1, len(shown) + 1))
+    return [f"  {line}" for line in aligned(rows, right=numbers)]
+
+
+def _shortest(names: Iterable[str]) -> dict[str, str]:
+    """The names of classes without their modules, where that leaves them different."""
+    names = list(names)
+    short = [name.rpartition(":")[2] for name in names]
+    return {
+        name: one if short.count(one) == 1 else name for name, one in zip(names, short, strict=True)
+    }
+
+
+def _failure_lines(report: RunReport) -> list[str]:
+    if not report.failures:
+        return []
+    lines = ["failed, by error:"]
+    lines += [f"  {_group_line(group)}" for group in report.failures[:_SHOWN]]
+    more = len(report.failures) - _SHOWN
+    if more > 0:
+        lines.append(f"  and {count(more, 'other error')}: furu failures {report.standing.run.id}")
+    return lines
+
+
+def _group_line(group: FailureGroup) -> str:
+    first = group.first
+    error = first.error if len(first.error) <= _WIDE else f"{first.error[: _WIDE - 3]}..."
+    parts = [f"{len(group.nodes)} x {first.short_class}", error]
+    if first.at:
+        parts.append(place_text(first.at))
+    return "  ".join([*parts, group.next_command])
+
+
+def _slow_line(node: RunningNode) -> str:
+    usual = "" if node.usual_secs is None else f" (others {duration(node.usual_secs)})"
+    host = f" on {node.host}" if node.host else ""
+    line = f"running: {node.node} {duration(node.seconds)}{usual}{host}"
+    if node.silent_secs is not None and node.silent_secs >= 60:
+        line += f", no output for {duration(node.silent_secs)}"
+    return line
+
+
+def _ending(report: RunReport) -> list[str]:
+    """Why a run ended so, and the next command."""
+    told = report.standing
+    if told.state == RUNNING:
+        return [f"it goes on: {told.why}"] if told.why else []
+    if told.state == "done":
+        return []
+    lines = [f"it died: {told.why}"] if told.state == DIED else []
+    if report.failures:
+        lines.append(f"what failed, and with which parameters: furu failures {told.run.id}")
+    if told.again:
+        lines.append(f"go on, computing only what is not there: {told.again}")
+    return lines
+
+
+# Failures
+
+
+@click.command("failures")
+@selection_options
+@json_option
+def failures(
+    names: tuple[str, ...],
+    where: tuple[str, ...],
+    states: tuple[str, ...],
+    class_names: tuple[str, ...],
+    runs: tuple[str, ...],
+    since: str | None,
+    as_json: bool,
+) -> int:
+    """List the nodes that failed and have no result, grouped by error, with what to type next.
+
+    The id of a run may be given without `run:`. What failed and was computed since is not listed.
+    """
+    named = [f"run:{name}" if _RUN_ID.fullmatch(name) else name for name in names]
+    for name in [one for one in named if one.startswith("run:")]:
+        _runs.find_run(name)  # an unknown run is an error, not a run without failures
+    chosen = Selection.of(named, where, states or ("failed", "lost"), class_names, runs, since)
+    groups = grouped(FailedNode.of(facts, row) for facts, row in chosen.rows())
+    if as_json:
+        print_json([group.to_json() for group in groups])
+        return 0
+    if not groups:
+        click.echo("nothing has failed" + (" there" if names or where or runs or since else ""))
+        return 0
+    for number, group in enumerate(groups):
+        if number:
+            click.echo()
+        click.echo("\n".join(_group_lines(group)))
+    return 0
+
+
+def _group_lines(group: FailureGroup) -> Iterator[str]:
+    first = group.first
+    yield f"{len(group.nodes)} x {first.class_name}  {first.error}"
+    if first.at:
+        yield f"  at {first.at}"
+    names = group.differing
+    for node in group.nodes[:_SHOWN]:
+        told = config_text(node, names) or "(the same in all columns)"
+        yield f"  {node.short_class}({node.hash[:6]})  {told}"
+    more = len(group.nodes) - _SHOWN
+    if more > 0:
+        yield f"  and {more} more: --json lists them"
+    short = first.hash[:6]
+    if first.log:
+        yield f"  furu log {short}      what it printed"
+    yield f"  furu debug {short}    run it here, under pdb"
