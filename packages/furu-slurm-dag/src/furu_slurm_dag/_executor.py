@@ -17,6 +17,7 @@ from furu_core.executors import (
     Executor,
     Liveness,
     OptionKind,
+    RunOutlook,
     Submission,
     count,
     named_roots,
@@ -36,6 +37,7 @@ from furu_slurm import (
     write_job_environment,
 )
 from furu_slurm_dag._liveness import liveness
+from furu_slurm_dag._outlook import outlook
 from furu_slurm_dag._run import SlurmDagSubmission
 from furu_slurm_dag._run_folder import NAME
 from furu_slurm_dag._submit import Submitter, submission_to_wait_for
@@ -136,6 +138,11 @@ class SlurmDagExecutor(RunOptions, Executor):
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
         """Whether jobs that such an executor submitted can still compute anything."""
         return liveness(submissions)
+
+    @classmethod
+    def outlook(cls, folder: Path) -> RunOutlook:
+        """What is to be told of a run that has not ended."""
+        return outlook(folder)
 
     def submit(self, roots: Any) -> SlurmDagSubmission:
         """Submit the jobs of `roots` and of everything they depend on, and return the run."""

@@ -14,6 +14,7 @@ from furu_core.executors import (
     TEXT,
     Executor,
     Liveness,
+    RunOutlook,
     Submission,
     named_roots,
     option,
@@ -24,6 +25,7 @@ from furu_slurm import SPECS_KIND, GivenSpecs, liveness, resolve_specs, submitit
 from furu_slurm_pool._controller._request import ClusterName, PoolOptions, Request
 from furu_slurm_pool._controller._run import SlurmPoolRun, control_run
 from furu_slurm_pool._controller._start import ClaimedRun, claim_again, claim_run, submit_controller
+from furu_slurm_pool._observer._outlook import outlook
 from furu_slurm_pool._observer._run import ObservedPoolRun
 from furu_slurm_pool._worker import EXECUTOR
 
@@ -144,6 +146,11 @@ class SlurmPoolExecutor(PoolOptions, Executor):
     def liveness(cls, submissions: Sequence[Submission]) -> dict[Submission, Liveness]:
         """Whether workers that were submitted, perhaps long ago, can still compute anything."""
         return liveness(submissions)
+
+    @classmethod
+    def outlook(cls, folder: Path) -> RunOutlook:
+        """What is to be told of a run that has not ended."""
+        return outlook(folder)
 
     def _request(self) -> Request:
         return Request(

@@ -19,8 +19,10 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core._config._class_names import relpath_of
 from furu_core._executors import _run
 from furu_core._executors._executor import RunOutlook
+from furu_core._executors._outline import Prospect, read_outline
 from furu_core._executors._run import EVENTS_FILE, RUN_FILE, RUN_RECORD, EventKind, RunRecord
 from furu_core._process_ids import ProcessId, process_is_gone
 from furu_core._record_format import from_json
@@ -448,9 +450,27 @@ def standing(run: StoredRun, events: EventReader | None = None) -> RunStanding:
     outlook = _outlook(run)
     why, lives = _lives(run, controller, events, outlook)
     state = RUNNING if lives else DIED
+    if not lives and _is_all_there(run, events):
+        state, why = "done", f"{why}, and all its roots are there"
     heard = None if lives else max(events.last, events.sign, run.began)
     told = RunStanding(run, state, why, heard, controller=controller, outlook=outlook)
     return attrs.evolve(told, **numbers, loaded=len(events.loaded - events.computed))
+
+
+def _is_all_there(run: StoredRun, events: EventReader) -> bool:
+    """Whether all roots of a run are there, as jobs may compute them when nobody waits any more."""
+    outline = None if run.record is None else read_outline(run.folder)
+    if run.record is None or outline is None or not events.begun:
+        return False
+    store = f"{_settings.settings().path}/data"
+    for root in run.record.roots:
+        one = outline.nodes.get(root.hash)
+        if one is None:
+            continue  # it was there when the run began
+        folder = f"{store}/{relpath_of(one.class_name)}/{root.hash}"
+        if one.prospect is Prospect.RERUN or not os.path.isdir(folder):
+            return False
+    return True
 
 
 def _loaded(told: RunStanding) -> RunStanding:
