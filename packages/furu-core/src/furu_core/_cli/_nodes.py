@@ -265,18 +265,38 @@ def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
 @click.argument("name", metavar="HASH")
 @click.option("--attempt", type=int, help="The log of this attempt instead of the newest.")
 @click.option("--path", "only_path", is_flag=True, help="Print where the log is.")
-def log(name: str, attempt: int | None, only_path: bool) -> None:
-    """Print what a node printed and logged: of its artifact, else of its newest attempt."""
+@click.option(
+    "-f",
+    "--follow",
+    "follows",
+    is_flag=True,
+    help="Go on until the node has ended, over its attempts.",
+)
+def log(name: str, attempt: int | None, only_path: bool, follows: bool) -> int:
+    """Print what a node printed and logged: of its artifact, else of its newest attempt.
+
+    With -f the exit status is 0 if the node has a result at the end, else 1.
+    """
     node = _stored_nodes.find(name)
+    if follows:
+        if attempt is not None or only_path:
+            raise FuruUsageError(
+                f"-f and {'--path' if only_path else '--attempt'} exclude each other",
+                hint="leave one of them out",
+            )
+        from furu_core._cli._follow import follow
+
+        return follow(node)
     path = _find_log(node, attempt)
     if only_path:
         click.echo(path)
-        return
+        return 0
     if sys.stdout is not None:
         sys.stdout.flush()
         with path.open("rb") as file:  # as bytes: a node may have printed anything
             while chunk := file.read(1 << 16):
                 sys.stdout.buffer.write(chunk)
+    return 0
 
 
 def _find_log(node: StoredNode, attempt: int | None) -> Path:

@@ -1,0 +1,170 @@
+"""`furu log -f`: what a node prints, while it prints it, from one attempt to the next."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import click
+
+from furu_core._attempts import _attempts, _records
+from furu_core._cli._output import FAILED
+from furu_core._executors._run import EventKind
+from furu_core._status import _runs
+from furu_core._status._runs import RUNNING, EventReader, StoredRun
+from furu_core._status._states import NodeState
+from furu_core._status._stored_nodes import StoredNode
+from furu_core._store._layout import LOG_FILE
+from furu_core.errors import FuruStoreError, FuruUsageError
+
+_LOOK_SECS: Final = 0.1
+_CHUNK: Final = 1 << 16
+_COMPUTING: Final = frozenset({NodeState.RUNNING, NodeState.QUEUED})
+
+
+def follow(node: StoredNode) -> int:
+    """Print what a node prints until it has ended, whichever attempt it is; an exit status.
+
+    Args:
+        node: the node.
+
+    Raises:
+        FuruUsageError: it has no attempt, and nobody is about to compute it.
+    """
+    number = _newest(node)
+    if number is None and not _is_done(node) and node.info().state not in _COMPUTING:
+        raise FuruUsageError(
+            f"{node.name} has no log, and nobody computes it",
+            hint=f"`furu show {node.hash[:12]}` tells how it stands",
+        )
+    run = _RunOfNode(node)
+    while True:
+        if number is not None:
+            _Attempt(node, number).follow()
+        if _is_done(node):
+            if number is None or number != _published(node):  # another attempt than was followed
+                _Attempt(node, _published(node)).follow()
+            return 0
+        before = number
+        while (number := _newest(node)) == before or number is None:
+            if _is_done(node):
+                break
+            if node.info().state not in _COMPUTING and run.leaves_it():
+                return FAILED
+            time.sleep(_LOOK_SECS)
+        if before is not None and number not in (None, before):
+            click.echo(f"--- attempt {number} ---", err=True)
+
+
+def _is_done(node: StoredNode) -> bool:
+    return os.path.isdir(node.paths.artifact)
+
+
+def _newest(node: StoredNode) -> int | None:
+    return max(_attempts.numbers(node.paths), default=None)
+
+
+def _published(node: StoredNode) -> int:
+    """The number of the attempt that became the artifact."""
+    number = node.record().get("number")
+    return number if isinstance(number, int) else 1
+
+
+class _Attempt:
+    """The output of one attempt: where it goes to, and how much of it was printed."""
+
+    def __init__(self, node: StoredNode, number: int) -> None:
+        self._node = node
+        self._number = number
+        self._folder = node.paths.attempt(number)
+        self._printed = 0
+
+    def follow(self) -> None:
+        """Print what there is and what comes, until the attempt has ended."""
+        while True:
+            ended = self._has_ended()
+            kept = self._kept()
+            if kept is not None:
+                data = _read(kept, self._printed)
+            else:
+                data = self._from_spool()
+            self._printed += len(data)
+            _print(data)
+            if data:
+                continue
+            if ended:
+                return
+            time.sleep(_LOOK_SECS)
+
+    def _kept(self) -> Path | None:
+        """The log in the folder of the attempt, or in what became of it; None while it runs."""
+        path = Path(self._folder) / LOG_FILE
+        if path.exists():
+            return path
+        path = Path(self._node.paths.artifact) / LOG_FILE
+        return path if path.exists() and _published(self._node) == self._number else None
+
+    def _from_spool(self) -> bytes:
+        """What was added to the file that the running node prints to.
+
+        Another node has that file once the log of this one is kept, so that is looked at afterwards.
+        """
+        with suppress(OSError, FuruStoreError, ValueError):
+            record = _records.read(self._folder)
+            if record.log:
+                data = _read(Path(_attempts.output_file(record)), self._printed)
+                still = _records.read(self._folder)
+                if still.ended is None and self._kept() is None:
+                    return data
+        return b""
+
+    def _has_ended(self) -> bool:
+        if _is_done(self._node):
+            return True
+        if _newest(self._node) != self._number:
+            return True
+        return self._node.info().state is not NodeState.RUNNING
+
+
+class _RunOfNode:
+    """The run that computes a node, and whether it is through with it."""
+
+    def __init__(self, node: StoredNode) -> None:
+        self._node = node
+        self._run: StoredRun | None = None
+        self._events: EventReader | None = None
+
+    def leaves_it(self) -> bool:
+        """Whether no further attempt is to come, as far as the run of the last one tells."""
+        if self._run is None:
+            run_id = self._node.record().get("run_id")
+            with suppress(FuruUsageError):
+                self._run = _runs.find_run(run_id) if run_id else None
+            if self._run is None:
+                return True
+            self._events = EventReader(self._run.folder)
+        assert self._events is not None
+        self._events.update()
+        story = self._events.nodes.get(self._node.hash)
+        given_up = {EventKind.NODE_FAILED.value, EventKind.NODE_CANCELLED.value}
+        if story is not None and story.kind in given_up:
+            return True
+        return _runs.standing(self._run, self._events).state != RUNNING
+
+
+def _read(path: Path, start: int) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(start)
+        return file.read(_CHUNK)
+    return b""
+
+
+def _print(data: bytes) -> None:
+    if data and sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)  # as bytes: a node may print anything
+        sys.stdout.buffer.flush()
