@@ -111,6 +111,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "adopt": "_adopt",
         "code": "_code",
         "diff": "_explain",
+        "debug": "_debug",
         "executors": "_plugins",
         "failures": "_run_status",
         "log": "_nodes",

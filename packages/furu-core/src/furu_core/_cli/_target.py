@@ -75,11 +75,17 @@ def class_called(target: str) -> type:
     raise FuruUsageError(f"{target} is no config class", hint="name a subclass of Furu")
 
 
-def import_module(name: str) -> ModuleType:
-    """Import a module by its name, or by its path where that ends in ``.py``."""
+def import_from_working_directory() -> str | None:
+    """Put the working directory on `sys.path`, and return it; None where it was removed."""
     cwd = _process_state.working_directory()
     if cwd is not None and cwd not in sys.path:
         sys.path.insert(0, cwd)
+    return cwd
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module by its name, or by its path where that ends in ``.py``."""
+    cwd = import_from_working_directory()
     if name.endswith(".py") or os.sep in name:
         file, name = name, _module_of_file(name)
         _settings.refuse_other_store(file)

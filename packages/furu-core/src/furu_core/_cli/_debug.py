@@ -1,0 +1,132 @@
+"""`furu debug HASH`: computes a node here, in this process, with the terminal, under pdb."""
+
+from __future__ import annotations
+
+import bdb
+import inspect
+import os
+import pdb
+import sys
+import traceback
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+from furu_core._cli import _target
+from furu_core._cli._output import FAILED
+from furu_core._settings._settings import use_settings
+from furu_core._status import _runs, _stored_nodes
+from furu_core._status._states import NodeState
+from furu_core._status._stored_nodes import StoredNode
+from furu_core._status._stored_objects import NotMade, StoredObjects
+from furu_core._text import error_text, without_own_frames
+from furu_core.errors import FuruError, FuruUsageError
+
+_COMPUTED: Final = (NodeState.RUNNING, NodeState.QUEUED)
+
+
+@click.command("debug")
+@click.argument("name", metavar="HASH")
+@click.option("--pdb", "from_the_start", is_flag=True, help="Stop at the first line of `_create`.")
+def debug(name: str, from_the_start: bool) -> int:
+    """Compute a node here, in this process, and stop in pdb where it fails.
+
+    The object is made from the record in the store, and its class imported from the working directory. It is
+    an attempt like any other: it computes what it needs and is not there, it is recorded, and if it succeeds, its
+    result is published. Without a failure pdb appears only at a `breakpoint()`, or with --pdb.
+    """
+    node = _stored_nodes.find(name)
+    _refuse(node)
+    obj = _made(node)
+    click.echo(f"computing {node.name} here, in process {os.getpid()}", err=True)
+    debugger = _Debugger()
+    try:
+        with use_settings(retry_failed=True):
+            if from_the_start:
+                debugger.stop_in(type(obj)._create)
+            obj.get()
+    except KeyboardInterrupt:
+        if not debugger.quitting:
+            raise
+        click.echo("pdb was left; nothing was published", err=True)
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        sys.settrace(None)
+        return _post_mortem(node, error)
+    finally:
+        sys.settrace(None)
+    click.echo(f"{node.name} has its result now: {node.paths.artifact}")
+    return 0
+
+
+def _refuse(node: StoredNode) -> None:
+    """Raise where there is nothing to debug: the node has a result, or is computed elsewhere."""
+    info = node.info()
+    short = node.hash[:12]
+    if info.state is NodeState.DONE:
+        raise FuruUsageError(
+            f"{node.name} has a result already",
+            hint=f"to compute it again, put the result into the trash first: furu rm {short} "
+            "(`furu rm --undo` puts it back)",
+        )
+    if info.state in _COMPUTED:
+        raise FuruUsageError(
+            f"{node.name} is computed by {info.holder}",
+            hint=f"wait for it, or look at it: furu log -f {short}",
+        )
+
+
+def _made(node: StoredNode) -> Any:
+    """The object of a node, by its record.
+
+    Raises:
+        FuruUsageError: the classes of today do not make it.
+    """
+    _target.import_from_working_directory()
+    try:
+        return StoredObjects().make(node.cls.name, node.hash)
+    except NotMade as error:
+        hint = "start furu in the folder of the project"
+        run_id = node.record().get("run_id")
+        with suppress(FuruUsageError):
+            record = _runs.find_run(run_id).record if run_id else None
+            if record is not None and record.cwd and record.cwd != os.getcwd():
+                hint += f"; the run that computed it began in {record.cwd}"
+        raise FuruUsageError(f"{node.name} cannot be made: {error}", hint=hint) from error
+
+
+class _Debugger(pdb.Pdb):
+    """A debugger that is to stop in one function; leaving it interrupts the node, as Ctrl-C would."""
+
+    def stop_in(self, function: Any) -> None:
+        """Stop at the first line of a function that this thread calls from now on."""
+        code = inspect.unwrap(function).__code__
+        self.reset()
+        self.botframe = sys._getframe(1)  # noqa: SLF001 - nothing from there on is stepped into
+        self.set_break(code.co_filename, code.co_firstlineno, temporary=True, funcname=code.co_name)
+        self.set_continue()
+        sys.settrace(self.trace_dispatch)
+
+    def trace_dispatch(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """As bdb does."""
+        try:
+            return super().trace_dispatch(frame, event, arg)
+        except bdb.BdbQuit:
+            raise KeyboardInterrupt from None
+
+
+def _post_mortem(node: StoredNode, error: BaseException) -> int:
+    """Show where the node's code failed, and let pdb look at it."""
+    cause = error
+    while isinstance(cause, FuruError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    trace = without_own_frames(cause)
+    traceback.print_exception(type(cause), cause.with_traceback(trace), trace)
+    click.echo(
+        f"{node.name} failed: {type(cause).__name__}: {error_text(cause)}; `q` leaves pdb", err=True
+    )
+    if trace is not None:
+        pdb.post_mortem(trace)
+    return FAILED
