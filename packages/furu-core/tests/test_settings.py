@@ -81,6 +81,7 @@ def test_without_a_pyproject_the_store_is_at_the_git_root_else_here(tmp_path: Pa
         ("FURU_CODE", "Live", "code", "live"),
         ("FURU_SNAPSHOT_ALSO", "*.yaml, *.stan", "snapshot_also", {"*.yaml", "*.stan"}),
         ("FURU_SNAPSHOT_LIMIT", "1000", "snapshot_limit", 1000),
+        ("FURU_ON_RUN_END", " tell -s 'run' ", "on_run_end", "tell -s 'run'"),
     ],
 )
 def test_each_variable_sets_its_field(

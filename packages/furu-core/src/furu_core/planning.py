@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from furu_core._compute._user_methods import spec_key as spec_key
     from furu_core._config._objects import short_name as short_name
     from furu_core._config._objects import short_name_of as short_name_of
+    from furu_core._status._run_end import tell_run_end as tell_run_end
     from furu_core._status._staleness import Staleness as Staleness
     from furu_core._status._staleness import StaleNodes as StaleNodes
     from furu_core._status._staleness import stale_results as stale_results
@@ -34,6 +35,7 @@ else:
             "._compute._reruns": "matches_rerun note_rerun",
             "._compute._user_methods": "dependencies spec_key",
             "._config._objects": "short_name short_name_of",
+            "._status._run_end": "tell_run_end",
             "._status._staleness": "Staleness StaleNodes stale_results",
             "._status._state_reader": "StateReader state_at",
             "._status._states": "NodeInfo NodeState",

@@ -74,6 +74,8 @@ class Settings:
         snapshot_also: patterns of the names of files that a snapshot has copies of, besides ``*.py``.
         snapshot_limit: size in bytes above which a snapshot has links to files in place of copies; a
             file may have a hundredth of it.
+        on_run_end: a shell command that is called when a run has ended, with the run as JSON on its
+            standard input; empty for none.
         extra: variables that installed backends own, by their full name.
 
     Example:
@@ -99,6 +101,7 @@ class Settings:
     code: str = "snapshot"
     snapshot_also: frozenset[str] = frozenset({"*.cfg", "*.ini", "*.toml", "*.yaml", "*.yml"})
     snapshot_limit: int = 100 << 20
+    on_run_end: str = ""
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
 
 
@@ -222,6 +225,12 @@ def _code(raw: Any, _base: Path) -> str:
     return code
 
 
+def _command(raw: Any, _base: Path) -> str:
+    if not isinstance(raw, str):
+        raise TypeError
+    return raw.strip()
+
+
 # How each setting is read, and what it expects; a parser raises ValueError or TypeError otherwise.
 _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "path": (_path, "a folder"),
@@ -241,6 +250,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "code": (_code, "snapshot or live"),
     "snapshot_also": (_names, "patterns of file names separated by commas"),
     "snapshot_limit": (_count, "a number of bytes"),
+    "on_run_end": (_command, "a shell command"),
 }
 
 _current: Settings | None = None

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+import furu_core
 from furu_core import Furu
 from furu_core.executors import (
     EventKind,
@@ -102,13 +103,17 @@ class RunJournal:
         return bool(late)
 
     def end(self, state: RunState) -> None:
-        """Record that the run has ended."""
+        """Record that the run has ended, and call the user's command for that."""
         self.state = state
         status = self.status(0)
         numbers = ("total", "computed", "loaded", "failed", "blocked")
         facts = {name: getattr(status, name) for name in numbers}
         self._events.write(EventKind.RUN_ENDED, detail=state.value, facts=facts)
         self._events.close()
+        if furu_core.settings().on_run_end:
+            from furu_core.planning import tell_run_end  # most runs have no such command
+
+            tell_run_end(self._events.folder)
 
     def close(self) -> None:
         """Write nothing more, because the run goes on without this process."""
