@@ -79,6 +79,8 @@ def test_the_store_of_many_results_has_its_rows_in_a_small_size(tmp_path: Path) 
         "furu table, warm",
         "furu table --where",
         "furu ls -l",
+        "furu status",
+        "furu runs",
         "furu verify",
         "furu verify --deep",
         "furu why, without an index",

@@ -28,6 +28,31 @@ with use_settings(path=store, log_level="ERROR"):
 """
 
 
+RUN = """
+import sys
+from bench.trivial import Trivial
+from furu_core import use_settings
+from furu_core.executors import EventKind, EventLog, Prospect, named_roots, new_run_folder, write_outline
+store, count = sys.argv[1], int(sys.argv[2])
+with use_settings(path=store):
+    roots = named_roots([Trivial(index=index) for index in range(count)])
+    _, folder = new_run_folder("local", roots)
+    write_outline(folder, ((root, (), Prospect.COMPUTE) for root in roots.items))
+    events = EventLog(folder)
+    events.write(EventKind.RUN_STARTED, detail=f"{count} nodes")
+    for root in roots.items:
+        name = f"Trivial({root.furu_hash[:6]})"
+        events.write(EventKind.NODE_STARTED, hash=root.furu_hash, node=name)
+        events.write(EventKind.NODE_COMPUTED, hash=root.furu_hash, node=name, detail="0.001 s")
+"""
+
+
+def write_run(store: Path, count: int) -> None:
+    """Write the folder of a run that computed the nodes and was killed before it ended."""
+    paths = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", RUN, str(store), str(count)], env=paths, check=True)
+
+
 def fill(store: Path, count: int) -> None:
     """Compute the nodes in two processes."""
     command = [sys.executable, "-c", FILL, str(store)]
@@ -81,6 +106,9 @@ def rows(count: int = COUNT) -> Iterator[Row]:
         chosen = ("--where", "index<100", "--sort", "-took", "--csv")
         yield Row(f"{many}: furu table --where", furu(store, "table", *chosen), bare, limit=2.0)
         yield Row(f"{many}: furu ls -l", furu(store, "ls", "-l"), bare)
+        write_run(store, count)
+        yield Row(f"{many}: furu status", furu(store, "status"), bare)
+        yield Row(f"{many}: furu runs", furu(store, "runs"), bare)
         yield Row(f"{many}: furu verify", furu(store, "verify"), bare)
         yield Row(f"{many}: furu verify --deep", furu(store, "verify", "--deep"), bare)
         new = ("why", "bench.trivial:Trivial", "--set", f"index={count}")

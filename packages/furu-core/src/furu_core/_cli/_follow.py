@@ -149,7 +149,7 @@ class _RunOfNode:
             self._events = EventReader(self._run.folder)
         assert self._events is not None
         self._events.update()
-        story = self._events.nodes.get(self._node.hash)
+        story = self._events.story(self._node.hash)
         given_up = {EventKind.NODE_FAILED.value, EventKind.NODE_CANCELLED.value}
         if story is not None and story.kind in given_up:
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -44,6 +45,7 @@ def status(run: str | None, follow: bool, every: float, as_json: bool) -> int:
     """
     found = _runs.newest_run() if run is None else _runs.find_run(run)
     watch = RunWatch(found)
+    gc.disable()  # of a long run there are hundreds of thousands of lists, none of them garbage
     if follow:
         return _follow(watch, every, as_json=as_json)
     report = watch.report()
@@ -56,6 +58,7 @@ def status(run: str | None, follow: bool, every: float, as_json: bool) -> int:
 
 def _follow(watch: RunWatch, every: float, *, as_json: bool) -> int:
     """Show a run until it has ended; the exit status that it stands for."""
+    gc.enable()
     terminal = sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if as_json:
         last = _each(watch, every, lambda report: click.echo(json.dumps(report.to_json())))
@@ -160,7 +163,10 @@ def _table(report: RunReport) -> list[str]:
         for name, counts in report.classes.items()
     ]
     numbers = frozenset(range(1, len(shown) + 1))
-    return [f"  {line}" for line in aligned(rows, right=numbers)]
+    lines = [f"  {line}" for line in aligned(rows, right=numbers)]
+    if sum(counts.total() for counts in report.classes.values()) < told.total:
+        lines.append(f"  of {_runs.numbers_text(told)}")  # without an outline, not all have a class
+    return lines
 
 
 def _shortest(names: Iterable[str]) -> dict[str, str]:

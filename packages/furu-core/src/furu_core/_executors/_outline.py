@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -25,41 +25,32 @@ _VERSION: Final = 1
 class Prospect(Enum):
     """What a run is to do with a node, as it knew when it began."""
 
-    COMPUTE = 0
-    RERUN = 1  # it has a result, and is computed again
-    FAILED = 2  # it failed before, and is not tried again
-    ELSEWHERE = 3  # another process computes it
-    LOAD = 4  # it is there; in the file only its class's number of them
-
-
-@attrs.frozen(slots=True)
-class OutlinedNode:
-    """A node of a run that was not there when the run began.
-
-    Attributes:
-        hash: its hash.
-        class_name: the name of its class in hashes.
-        needs: hashes of the nodes that must be there before, and were not there.
-        prospect: what the run is to do with it.
-    """
-
-    hash: str
-    class_name: str
-    needs: tuple[str, ...]
-    prospect: Prospect
+    COMPUTE = "compute"
+    RERUN = "rerun"  # it has a result, and is computed again
+    FAILED = "failed"  # it failed before, and is not tried again
+    ELSEWHERE = "elsewhere"  # another process computes it
+    LOAD = "load"  # it is there; of those, the file only has their number
 
 
 @attrs.frozen
 class RunOutline:
-    """What a run had before it when it began.
+    """What a run had before it when it began: column by column, since there may be very many nodes.
 
     Attributes:
-        nodes: those that were not there, by their hashes; what a node needs stands before it.
-        there: how many nodes of each class were there.
+        classes: the names of its classes in hashes.
+        there: for each of them how many nodes were there.
+        hashes: those of the nodes that were not there; what a node needs stands before it.
+        places: the class of each, by its place among `classes`.
+        needs: for each the places among `hashes` of what it needs; only those that were not there.
+        prospects: what the run is to do with those of them that it is not just to compute, by place.
     """
 
-    nodes: dict[str, OutlinedNode] = attrs.field(factory=dict)
-    there: dict[str, int] = attrs.field(factory=dict)
+    classes: list[str] = attrs.field(factory=list)
+    there: list[int] = attrs.field(factory=list)
+    hashes: list[str] = attrs.field(factory=list)
+    places: list[int] = attrs.field(factory=list)
+    needs: list[list[int]] = attrs.field(factory=list)
+    prospects: dict[int, Prospect] = attrs.field(factory=dict)
 
 
 def write_outline(
@@ -74,20 +65,25 @@ def write_outline(
     classes: dict[type, int] = {}
     there: Counter[int] = Counter()
     indices: dict[str, int] = {}
-    listed: list[list[Any]] = []
+    made = RunOutline()
     for obj, needs, prospect in nodes:
         place = classes.setdefault(type(obj), len(classes))
         if prospect is Prospect.LOAD:
             there[place] += 1
             continue
-        indices[obj.furu_hash] = len(listed)
-        inside = [indices[one] for one in needs if one in indices]
-        listed.append([obj.furu_hash, place, inside, prospect.value])
+        index = indices[obj.furu_hash] = len(indices)
+        made.places.append(place)
+        made.needs.append([indices[one] for one in needs if one in indices])
+        if prospect is not Prospect.COMPUTE:
+            made.prospects[index] = prospect
     told = {
         "furu": _VERSION,
         "classes": [config_class(cls).identity_name for cls in classes],
         "there": [there[place] for place in range(len(classes))],
-        "nodes": listed,
+        "hashes": list(indices),
+        "places": made.places,
+        "needs": made.needs,
+        "prospects": {index: prospect.value for index, prospect in made.prospects.items()},
     }
     with suppress(OSError):  # a full disk must not end a run whose results may be elsewhere
         replace_file(folder / PLAN_FILE, json.dumps(told, separators=(",", ":")).encode())
@@ -99,16 +95,16 @@ def read_outline(folder: Path) -> RunOutline | None:
         told = json.loads(read_file(folder / PLAN_FILE))
         if told["furu"] != _VERSION:
             return None
-        names, listed = told["classes"], told["nodes"]
-        prospects = list(Prospect)
-        hashes = [entry[0] for entry in listed]
-        nodes = {
-            node_hash: OutlinedNode(
-                node_hash, names[place], tuple([hashes[one] for one in needs]), prospects[prospect]
-            )
-            for node_hash, place, needs, prospect in listed
-        }
-        there = {name: number for name, number in zip(names, told["there"], strict=True) if number}
-        return RunOutline(nodes, there)
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        prospects = {int(index): Prospect(value) for index, value in told["prospects"].items()}
+        outline = RunOutline(
+            told["classes"],
+            told["there"],
+            told["hashes"],
+            told["places"],
+            told["needs"],
+            prospects,
+        )
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+    whole = len(outline.hashes) == len(outline.places) == len(outline.needs)
+    return outline if whole and len(outline.classes) == len(outline.there) else None

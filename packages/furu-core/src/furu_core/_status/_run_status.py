@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from statistics import median
@@ -19,13 +19,13 @@ import attrs
 
 from furu_core._attempts import _attempts, _records
 from furu_core._config._class_names import relpath_of
-from furu_core._executors._outline import OutlinedNode, Prospect, RunOutline, read_outline
+from furu_core._executors._outline import Prospect, RunOutline, read_outline
 from furu_core._executors._run import EventKind
 from furu_core._settings import _settings
 from furu_core._status import _runs
 from furu_core._status._facts import facts_of
 from furu_core._status._failures import FailedNode, FailureGroup, grouped
-from furu_core._status._runs import DIED, RUNNING, EventReader, NodeStory, RunStanding, StoredRun
+from furu_core._status._runs import DIED, RUNNING, EventReader, RunStanding, StoredRun
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store._layout import attempted_in
@@ -33,14 +33,20 @@ from furu_core._store._places import listed
 
 STAGES: Final = ("done", "running", "ready", "waiting", "failed", "blocked", "elsewhere")
 _SLOWEST: Final = 3
-_ENOUGH: Final = 3  # nodes of a class that tell what one takes
 _SAMPLE: Final = 30  # records of a class that are read where the run itself does not tell
 _LOOKS: Final = 2000  # nodes at which it is looked one by one
 
-_STARTED: Final = EventKind.NODE_STARTED.value
-_DONE: Final = frozenset({EventKind.NODE_COMPUTED.value, EventKind.NODE_LOADED.value})
-_FAILED: Final = EventKind.NODE_FAILED.value
-_WAITING: Final = EventKind.NODE_WAITING.value
+# The stage of a node after its last event; one that is to be tried again has that of a node without any.
+_STAGE_AFTER: Final = {
+    EventKind.NODE_STARTED.value: "running",
+    EventKind.NODE_COMPUTED.value: "done",
+    EventKind.NODE_LOADED.value: "done",
+    EventKind.NODE_FAILED.value: "failed",
+    EventKind.NODE_WAITING.value: "elsewhere",
+}
+_FIRST: Final = {Prospect.FAILED: "failed", Prospect.ELSEWHERE: "elsewhere"}
+_LOST: Final = frozenset({"failed", "blocked"})
+_RECENT: Final = 2000  # nodes of a run that tell how long others will take
 
 
 @attrs.frozen
@@ -125,6 +131,7 @@ class RunWatch:
         self._run = run
         self._events = EventReader(run.folder)
         self._outline: RunOutline | None = None
+        self._class_by_hash: dict[str, str] = {}
         self._begun = 0  # of which time that it was begun the outline is
         self._sampled: dict[str, float | None] = {}
 
@@ -132,97 +139,98 @@ class RunWatch:
         """The status of the run now."""
         self._events.update()
         if self._outline is None or self._begun != self._events.begun:
-            self._outline, self._begun = read_outline(self._run.folder), self._events.begun
+            self._read_outline()
         told = _runs.standing(self._run, self._events)
         outline = self._outline or RunOutline()
         stages = self._stages(outline, told)
-        counts: dict[str, Counter[str]] = {
-            name: Counter(done=number) for name, number in outline.there.items()
-        }
-        for node_hash, stage in stages.items():
-            counts.setdefault(self._class_of(node_hash), Counter())[stage] += 1
+        pairs = Counter(zip(map(self._class_of, stages), stages.values(), strict=True))
+        counts: dict[str, Counter[str]] = {}
+        for name, there in zip(outline.classes, outline.there, strict=True):
+            counts[name] = Counter(done=there)
+        for (name, stage), number in pairs.items():
+            counts.setdefault(name, Counter())[stage] += number
         counts = dict(sorted(counts.items()))
         if told.total and self._outline is not None and told.state != "done":
             there = sum(number["done"] for number in counts.values())
             told = attrs.evolve(told, loaded=max(0, there - told.computed))
-        usual = self._usual()
         left, unknown = None, tuple[str, ...]()
+        slowest: tuple[RunningNode, ...] = ()
         if told.state == RUNNING:
+            usual = self._usual()
             left, unknown = self._left(counts, usual)
-        return RunReport(
-            told,
-            counts,
-            left,
-            unknown,
-            self._slowest(stages, usual) if told.state == RUNNING else (),
-            tuple(grouped(self._failed(stages))),
-            sum(story.retries for story in self._events.nodes.values()),
-        )
+            slowest = self._slowest(stages, usual)
+        failures = tuple(grouped(self._failed(stages)))
+        return RunReport(told, counts, left, unknown, slowest, failures, self._events.retries)
+
+    def _read_outline(self) -> None:
+        self._outline, self._begun = read_outline(self._run.folder), self._events.begun
+        if self._outline is not None:
+            names = map(self._outline.classes.__getitem__, self._outline.places)
+            self._class_by_hash = dict(zip(self._outline.hashes, names, strict=True))
+
+    def _class_of(self, node_hash: str) -> str:
+        """The name of a node's class in hashes; the short one where the outline lacks the node."""
+        name = self._class_by_hash.get(node_hash)
+        if name is None:
+            name = str(self._events.told[node_hash][3]).partition("(")[0]
+        return name
 
     # Stages
 
     def _stages(self, outline: RunOutline, told: RunStanding) -> dict[str, str]:
         """In which stage each node of the run is that was not there when it began."""
-        nodes = self._events.nodes
-        there, attempted = self._in_store(outline)
+        there, attempted = _in_store(outline)
         # Where the controller is gone, others may still compute, and nobody has told how nodes ended.
         alone = told.state == DIED or bool(told.why)
-        looked = _looked_at(outline, there, attempted) if alone else {}
+        looked = self._looked_at(attempted - there) if alone else {}
         over = alone or told.state != RUNNING
-        stages: dict[str, str] = {}
-        for node_hash, one in outline.nodes.items():
-            if node_hash in there and one.prospect is not Prospect.RERUN:
-                stages[node_hash] = "done"
-            elif node_hash in looked:
-                stages[node_hash] = looked[node_hash]
-            else:
-                stages[node_hash] = self._stage(one, stages, over=over)
-        for node_hash, story in nodes.items():  # those that the outline does not have
+        in_order: list[str] = []
+        events, prospects = self._events.told, outline.prospects
+        for index, node_hash in enumerate(outline.hashes):
+            prospect = prospects.get(index, Prospect.COMPUTE) if prospects else Prospect.COMPUTE
+            if node_hash in there and prospect is not Prospect.RERUN:
+                in_order.append("done")
+                continue
+            event = events.get(node_hash)
+            stage = _FIRST.get(prospect) if event is None else _STAGE_AFTER.get(event[1])
+            if node_hash in looked:
+                stage = looked[node_hash]
+            elif over and stage == "running":
+                stage = None  # it was interrupted, or its worker died
+            if stage is None:
+                below = {in_order[one] for one in outline.needs[index]}
+                if below & _LOST:
+                    stage = "blocked"
+                else:
+                    stage = "ready" if below <= {"done"} else "waiting"
+            in_order.append(stage)
+        stages = dict(zip(outline.hashes, in_order, strict=True))
+        for node_hash, event in events.items():
             if node_hash not in stages:
-                stages[node_hash] = _told(story) or "waiting"
+                stages[node_hash] = _STAGE_AFTER.get(event[1]) or "waiting"
         return stages
 
-    def _stage(self, one: OutlinedNode, stages: dict[str, str], *, over: bool) -> str:
-        """The stage of a node by events, and by those of the nodes that it needs."""
-        story = self._events.nodes.get(one.hash)
-        stage = None if story is None else _told(story)
-        # A node that ran when the run ended was interrupted, or its worker died.
-        if stage is not None and not (over and stage == "running"):
-            return stage
-        if one.prospect is Prospect.FAILED and story is None:
-            return "failed"
-        if one.prospect is Prospect.ELSEWHERE and story is None:
-            return "elsewhere"
-        below = {stages[need] for need in one.needs}
-        if below & {"failed", "blocked"}:
-            return "blocked"
-        return "ready" if below <= {"done"} else "waiting"
-
-    def _in_store(self, outline: RunOutline) -> tuple[set[str], set[str]]:
-        """Which hashes have results and which have attempts, in the folders of the run's classes."""
-        there: set[str] = set()
-        attempted: set[str] = set()
-        for name in {one.class_name for one in outline.nodes.values()}:
-            names = listed(_class_of(name).folder)
-            there |= names
-            attempted |= attempted_in(names)
-        return there, attempted
-
-    def _class_of(self, node_hash: str) -> str:
-        outlined = None if self._outline is None else self._outline.nodes.get(node_hash)
-        if outlined is not None:
-            return outlined.class_name
-        return self._events.nodes[node_hash].node.partition("(")[0]
+    def _looked_at(self, attempted: set[str]) -> dict[str, str]:
+        """The stages of nodes that were attempted, by their records; of so many that it does not take long."""
+        found = {}
+        for node_hash in islice(attempted & self._class_by_hash.keys(), _LOOKS):
+            info = _node(self._class_of(node_hash), node_hash).info()
+            if info.state is NodeState.RUNNING:
+                found[node_hash] = "running"
+            elif info.state in (NodeState.FAILED, NodeState.UNREADABLE):
+                found[node_hash] = "failed"
+        return found
 
     # Time
 
     def _usual(self) -> dict[str, float]:
-        """How long a node of each class takes, by those that the run computed."""
+        """How long a node of each class takes, by those that the run computed last."""
         took: dict[str, list[float]] = {}
-        for node_hash in self._events.computed:
-            story = self._events.nodes.get(node_hash)
-            if story is not None and story.took is not None:
-                took.setdefault(self._class_of(node_hash), []).append(story.took)
+        for node_hash in islice(reversed(self._events.computed), _RECENT):
+            with suppress(ValueError):
+                seconds = self._events.took(node_hash)
+                if seconds is not None:
+                    took.setdefault(self._class_of(node_hash), []).append(seconds)
         return {name: median(secs) for name, secs in took.items()}
 
     def _usual_of(self, name: str, usual: dict[str, float]) -> float | None:
@@ -236,14 +244,14 @@ class RunWatch:
     def _left(
         self, counts: dict[str, Counter[str]], usual: dict[str, float]
     ) -> tuple[float | None, tuple[str, ...]]:
+        """Seconds that the rest may take with as many workers as there are, and classes not counted."""
         work = longest = 0.0
         left = running = 0
         unknown = []
         now = time.time()
         elapsed: dict[str, list[float]] = {}
-        for node_hash, story in self._events.nodes.items():
-            if story.kind == _STARTED:
-                elapsed.setdefault(self._class_of(node_hash), []).append(now - story.began)
+        for node_hash, began in self._events.running.items():
+            elapsed.setdefault(self._class_of(node_hash), []).append(now - began)
         for name, stages in counts.items():
             rest = stages["running"] + stages["ready"] + stages["waiting"] + stages["elsewhere"]
             running += stages["running"]
@@ -267,28 +275,28 @@ class RunWatch:
 
     def _slowest(self, stages: dict[str, str], usual: dict[str, float]) -> tuple[RunningNode, ...]:
         now = time.time()
-        found = []
-        for node_hash, story in self._events.nodes.items():
-            if story.kind == _STARTED and stages.get(node_hash) == "running":
-                name = self._class_of(node_hash)
-                found.append((now - story.began, story, name))
+        found = [
+            (now - began, node_hash, self._class_of(node_hash))
+            for node_hash, began in self._events.running.items()
+            if stages.get(node_hash) == "running"
+        ]
         found.sort(key=lambda one: -one[0] / max(usual.get(one[2], 0.0), 1e-3))
         chosen = []
-        for seconds, story, name in found[:_SLOWEST]:
-            silent, host = _silence(name, story.hash) if ":" in name else (None, "")
-            taken = self._usual_of(name, usual)
-            chosen.append(RunningNode(story.hash, story.node, name, seconds, taken, silent, host))
+        for seconds, node_hash, name in found[:_SLOWEST]:
+            silent, host = _silence(name, node_hash) if ":" in name else (None, "")
+            node, taken = self._events.told[node_hash][3], self._usual_of(name, usual)
+            chosen.append(RunningNode(node_hash, node, name, seconds, taken, silent, host))
         return tuple(chosen)
 
     # Failures
 
-    def _failed(self, stages: dict[str, str]) -> Iterable[FailedNode]:
+    def _failed(self, stages: dict[str, str]) -> Iterator[FailedNode]:
         for node_hash, stage in stages.items():
             if stage != "failed":
                 continue
             name = self._class_of(node_hash)
-            story = self._events.nodes.get(node_hash)
-            if story is not None and story.kind == _FAILED:
+            story = self._events.story(node_hash)
+            if story is not None and story.kind == EventKind.NODE_FAILED.value:
                 facts = story.facts
                 yield FailedNode(
                     node_hash,
@@ -304,27 +312,15 @@ class RunWatch:
                 yield FailedNode.of(facts_of(_node(name, node_hash)), {})
 
 
-def _looked_at(outline: RunOutline, there: set[str], attempted: set[str]) -> dict[str, str]:
-    """The stages of nodes that were attempted, by their records; of so many that it does not take long."""
-    found = {}
-    for node_hash in islice(attempted & outline.nodes.keys() - there, _LOOKS):
-        info = _node(outline.nodes[node_hash].class_name, node_hash).info()
-        if info.state is NodeState.RUNNING:
-            found[node_hash] = "running"
-        elif info.state in (NodeState.FAILED, NodeState.UNREADABLE):
-            found[node_hash] = "failed"
-    return found
-
-
-def _told(story: NodeStory) -> str | None:
-    """The stage of a node by its last event; None where that is not the whole truth."""
-    if story.kind in _DONE:
-        return "done"
-    if story.kind == _STARTED:
-        return "running"
-    if story.kind == _FAILED:
-        return "failed"
-    return "elsewhere" if story.kind == _WAITING else None
+def _in_store(outline: RunOutline) -> tuple[set[str], set[str]]:
+    """Which hashes have results and which have attempts, in the folders of the classes of a run."""
+    there: set[str] = set()
+    attempted: set[str] = set()
+    for place in set(outline.places):
+        names = listed(_class_of(outline.classes[place]).folder)
+        there |= names
+        attempted |= attempted_in(names)
+    return there, attempted
 
 
 def _class_of(name: str) -> StoredClass:

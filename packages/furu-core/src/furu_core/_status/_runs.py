@@ -37,6 +37,7 @@ _TAIL: Final = 4096  # bytes, in which the event of a run's end is
 _SILENT_LEASES: Final = (
     2.0  # without a sign of life for so many leases, a controller elsewhere is dead
 )
+_ASKED: Final = 3  # nodes that are looked at, to see whether a controller elsewhere computes
 _LONG: Final = 100  # characters of a command
 
 
@@ -205,35 +206,31 @@ def newest_run() -> StoredRun:
 # What has happened in a run
 
 
-@attrs.define
+@attrs.frozen
 class NodeStory:
-    """What the events of a run tell of one node.
+    """The last event of a node in a run.
 
     Attributes:
-        hash: its hash.
+        time: when it was, in seconds since 1970.
+        kind: what happened, in the words of `EventKind`.
+        hash: the node's hash.
         node: its short name.
-        kind: its last event.
-        time: when that was, in seconds since 1970.
-        began: when it was last begun; 0 where it was not.
-        took: seconds that it was computed; None where that is not known.
-        detail: of the last event, for people.
-        facts: of the last event, for programs.
-        retries: how often it was tried again.
+        detail: further facts, for people.
+        facts: the same for programs.
     """
 
+    time: float
+    kind: str
     hash: str
     node: str
-    kind: str
-    time: float
-    began: float = 0.0
-    took: float | None = None
     detail: str = ""
     facts: dict[str, Any] = attrs.field(factory=dict)
-    retries: int = 0
 
 
 _STARTED: Final = EventKind.NODE_STARTED.value
 _COMPUTED: Final = EventKind.NODE_COMPUTED.value
+_LOADED: Final = EventKind.NODE_LOADED.value
+_FAILED: Final = EventKind.NODE_FAILED.value
 _RETRIED: Final = EventKind.NODE_RETRIED.value
 _RUN_STARTED: Final = EventKind.RUN_STARTED.value
 _RUN_ENDED: Final = EventKind.RUN_ENDED.value
@@ -246,9 +243,12 @@ class EventReader:
         folder: the run's folder.
 
     Attributes:
-        nodes: what they tell of each node, by hash, since the run was last begun.
-        computed: hashes of all nodes that it computed, however often it was begun.
+        told: the last event of each node, by hash, as it stands in the file, since the run was last begun.
+        running: since when each node is computed that has begun and not ended, by hash.
+        computed: hashes of all nodes that it computed, however often it was begun, in that order, each with
+            when it began; 0 where that is not told.
         loaded: hashes of those that others computed meanwhile.
+        retries: how often nodes were tried again.
         total: nodes of the run.
         begun: how often it was begun.
         controller: the process that controls it, as it told.
@@ -262,10 +262,11 @@ class EventReader:
     def __init__(self, folder: Path) -> None:
         self._path = folder / EVENTS_FILE
         self._read = 0
-        self._out: set[str] = set()
-        self.nodes: dict[str, NodeStory] = {}
-        self.computed: set[str] = set()
+        self.told: dict[str, list[Any]] = {}
+        self.running: dict[str, float] = {}
+        self.computed: dict[str, float] = {}
         self.loaded: set[str] = set()
+        self.retries = 0
         self.total = 0
         self.begun = 0
         self.controller: ProcessId | None = None
@@ -275,33 +276,48 @@ class EventReader:
         self.sign = 0.0
         self.most_at_once = 0
 
-    def update(self) -> bool:
-        """Read what was added; whether that was anything."""
+    def update(self) -> None:
+        """Read what was added."""
         try:
             with open(self._path, "rb") as file:
                 self.sign = os.fstat(file.fileno()).st_mtime
                 file.seek(self._read)
                 added = file.read()
         except FileNotFoundError:
-            return False
+            return
         whole = added.rfind(b"\n") + 1
         self._read += whole
         for event in _parsed(added[:whole].split(b"\n")):
-            with suppress(ValueError, TypeError, KeyError):
-                self._hear(*event)
-        return whole > 0
+            with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
+                if event[2]:
+                    self._hear_node(event)
+                else:
+                    self._hear_run(event)
 
-    def _hear(
-        self, when: float, kind: str, node_hash: str, node: str, detail: str, *more: Any
-    ) -> None:
-        facts = more[0] if more else {}
-        self.last = when
-        if node_hash:
-            self._hear_node(when, kind, node_hash, node, detail, facts)
-        elif kind == _RUN_STARTED:
+    def story(self, node_hash: str) -> NodeStory | None:
+        """The last event of a node; None where there is none."""
+        event = self.told.get(node_hash)
+        return None if event is None else NodeStory(*event[:6])
+
+    def took(self, node_hash: str) -> float | None:
+        """How long a node that was computed took, in seconds; None where that is not told."""
+        event = self.told.get(node_hash)
+        if event is None or event[1] != _COMPUTED:
+            return None
+        seconds, _, unit = event[4].partition(" ")
+        if unit == "s":
+            return float(seconds)
+        began = self.computed[node_hash]
+        return event[0] - began if began else None
+
+    def _hear_run(self, event: list[Any]) -> None:
+        kind, detail = event[1], event[4]
+        facts = event[5] if len(event) > 5 else {}
+        self.last = event[0]
+        if kind == _RUN_STARTED:
             self.begun += 1
-            self.nodes.clear()
-            self._out.clear()
+            self.told.clear()
+            self.running.clear()
             self.ended, self.end_facts, self.controller = "", {}, None
             self.total = max(self.total, facts.get("total") or _leading_number(detail))
             if "controller" in facts:
@@ -309,32 +325,20 @@ class EventReader:
         elif kind == _RUN_ENDED:
             self.ended, self.end_facts = detail, facts
 
-    def _hear_node(
-        self, when: float, kind: str, node_hash: str, node: str, detail: str, facts: dict[str, Any]
-    ) -> None:
-        story = self.nodes.get(node_hash)
-        if story is None:
-            story = self.nodes[node_hash] = NodeStory(node_hash, node, kind, when)
-        else:
-            story.kind, story.time = kind, when
-        story.detail, story.facts = detail, facts
+    def _hear_node(self, event: list[Any]) -> None:
+        self.last, kind, node_hash, *_ = event
+        self.told[node_hash] = event
         if kind == _STARTED:
-            story.began = when
-            self._out.add(node_hash)
-            self.most_at_once = max(self.most_at_once, len(self._out))
+            self.running[node_hash] = self.last
+            self.most_at_once = max(self.most_at_once, len(self.running))
             return
-        self._out.discard(node_hash)
+        began = self.running.pop(node_hash, 0.0)
         if kind == _COMPUTED:
-            self.computed.add(node_hash)
-            seconds, _, unit = detail.partition(" ")
-            if unit == "s":
-                story.took = float(seconds)
-            elif story.began:
-                story.took = when - story.began
-        elif kind == EventKind.NODE_LOADED.value:
+            self.computed[node_hash] = began
+        elif kind == _LOADED:
             self.loaded.add(node_hash)
         elif kind == _RETRIED:
-            story.retries += 1
+            self.retries += 1
 
 
 def _leading_number(text: str) -> int:
@@ -436,7 +440,7 @@ def standing(run: StoredRun, events: EventReader | None = None) -> RunStanding:
             return told
         events = EventReader(run.folder)
         events.update()
-    failed = sum(story.kind == EventKind.NODE_FAILED.value for story in events.nodes.values())
+    failed = sum(event[1] == _FAILED for event in events.told.values())
     controller = events.controller or (None if run.record is None else run.record.controller)
     numbers: dict[str, Any] = {
         "total": events.total,
@@ -454,21 +458,21 @@ def standing(run: StoredRun, events: EventReader | None = None) -> RunStanding:
         state, why = "done", f"{why}, and all its roots are there"
     heard = None if lives else max(events.last, events.sign, run.began)
     told = RunStanding(run, state, why, heard, controller=controller, outlook=outlook)
-    return attrs.evolve(told, **numbers, loaded=len(events.loaded - events.computed))
+    return attrs.evolve(told, **numbers, loaded=len(events.loaded - events.computed.keys()))
 
 
 def _is_all_there(run: StoredRun, events: EventReader) -> bool:
     """Whether all roots of a run are there, as jobs may compute them when nobody waits any more."""
-    outline = None if run.record is None else read_outline(run.folder)
-    if run.record is None or outline is None or not events.begun:
+    roots = set() if run.record is None else {root.hash for root in run.record.roots}
+    outline = read_outline(run.folder) if roots and events.begun else None
+    if outline is None:
         return False
-    store = f"{_settings.settings().path}/data"
-    for root in run.record.roots:
-        one = outline.nodes.get(root.hash)
-        if one is None:
-            continue  # it was there when the run began
-        folder = f"{store}/{relpath_of(one.class_name)}/{root.hash}"
-        if one.prospect is Prospect.RERUN or not os.path.isdir(folder):
+    folders = [f"{_settings.settings().path}/data/{relpath_of(name)}" for name in outline.classes]
+    for index, node_hash in enumerate(outline.hashes):  # the others were there when the run began
+        if node_hash in roots and (
+            outline.prospects.get(index) is Prospect.RERUN
+            or not os.path.isdir(f"{folders[outline.places[index]]}/{node_hash}")
+        ):
             return False
     return True
 
@@ -531,10 +535,9 @@ def _computes(run: StoredRun, events: EventReader) -> bool:
     from furu_core._status import _stored_nodes
     from furu_core._status._states import NodeState
 
-    begun = [story for story in events.nodes.values() if story.kind == _STARTED]
     with suppress(FuruError):
-        for story in begun[:3]:
-            info = _stored_nodes.find(story.hash).info()
+        for node_hash in list(events.running)[:_ASKED]:
+            info = _stored_nodes.find(node_hash).info()
             if info.state is NodeState.RUNNING:
                 return info.holder is None or info.holder.run_id in ("", run.id)
     return False
