@@ -11,7 +11,7 @@ import get_nodes as nodes
 import pytest
 import removed
 from get_nodes import Does, Square
-from machine import NOBODY, mounted, nobody
+from machine import NOBODY, fill, mounted, nobody
 
 from furu_core import NodeState, use_settings
 from furu_core._attempts import _attempts, _claims, _liveness
@@ -229,16 +229,3 @@ def test_p8_attempts_that_cannot_be_removed_on_a_full_disk_say_no_command_that_w
         assert "--forever" not in caught.value.hint
         assert "free some room" in caught.value.hint
         assert Does(hook="flaky").status() is NodeState.FAILED
-
-
-def fill(disk: Path, what: str) -> None:
-    folder = disk / "filler"
-    folder.mkdir()
-    try:
-        for number in range(10_000):
-            with open(folder / str(number), "wb", buffering=0) as file:
-                while what == "bytes" and file.write(bytes(4096)):
-                    pass
-    except OSError:
-        return
-    raise AssertionError("the disk has room without end")

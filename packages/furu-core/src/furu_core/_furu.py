@@ -252,11 +252,13 @@ class Furu(Generic[T_co]):
         For `FURU_TRASH_DAYS` the command ``furu rm --undo`` puts it back.
 
         Raises:
-            FuruUsageError: the node is being computed, or a job that is to compute it is queued.
+            FuruUsageError: the node is being computed, or a job that is to compute it is queued; or a pin
+                keeps it.
             FuruStoreError: the store cannot be written.
         """
-        from furu_core._status import _deleting
+        from furu_core._status import _deleting, _pins, _stored_nodes
 
+        _pins.refuse_pinned([_stored_nodes.node_of(self)])
         return _deleting.delete(short_name(self), node_paths(self))
 
     @property

@@ -39,3 +39,17 @@ def nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def fill(disk: Path, what: str) -> None:
+    """Fill a disk until it takes no more bytes, or no more files."""
+    folder = disk / "filler"
+    folder.mkdir()
+    try:
+        for number in range(10_000):
+            with open(folder / str(number), "wb", buffering=0) as file:
+                while what == "bytes" and file.write(bytes(4096)):
+                    pass
+    except OSError:
+        return
+    raise AssertionError("the disk has room without end")

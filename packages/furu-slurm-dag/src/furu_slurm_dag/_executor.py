@@ -158,7 +158,9 @@ class SlurmDagExecutor(RunOptions, Executor):
             submission_to_wait_for(node, node.holder)  # or an error
         cluster = SlurmCluster()
         logs = submitit_root(self.submitit_root)
-        run_id, folder = new_run_folder(self.name, named, tags=self.tags, note=self.note)
+        run_id, folder = new_run_folder(
+            self.name, named, tags=self.tags, note=self.note, planned=plan.nodes
+        )
         with use_settings(retry_failed=settings.retry_failed):
             write_job_environment(folder)
         submitter = Submitter(cluster, specs, logs, run_id, folder, self.signal_before_secs)

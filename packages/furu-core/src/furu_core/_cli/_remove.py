@@ -12,7 +12,7 @@ from furu_core import _text, _trust
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
-from furu_core._status import _deleting, _stored_nodes, _trash
+from furu_core._status import _deleting, _pins, _stored_nodes, _trash
 from furu_core._status._links import LinkReader
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._stored_nodes import StoredNode
@@ -97,6 +97,7 @@ def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool)
         else:
             click.echo("there is nothing to remove", err=True)
         return 0
+    _pins.refuse_pinned(found)
     for node in found:
         _deleting.refuse_held(node.name, node.paths)
     if not yes:

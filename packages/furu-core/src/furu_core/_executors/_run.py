@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -17,9 +17,10 @@ import attrs
 
 from furu_core._attempts._outcomes import Failure
 from furu_core._config._grid import Roots
+from furu_core._config._identity import nested
 from furu_core._config._objects import short_name
 from furu_core._context import _context
-from furu_core._files import LineFile, read_lines, store_errors
+from furu_core._files import LineFile, read_file, read_lines, replace_file, store_errors
 from furu_core._process_ids import ProcessId, this_process
 from furu_core._record_format import OMIT_EMPTY, RecordFormat
 from furu_core._store import _layout
@@ -30,6 +31,7 @@ EVENTS_FILE: Final = "events.jsonl"
 SIGN_SECS: Final = (
     30.0  # how often a controller gives a sign of life: the time of last change of its events
 )
+NODES_FILE: Final = "nodes.txt"
 
 
 class RunState(Enum):
@@ -282,6 +284,7 @@ def new_run_folder(
     where: Path | None = None,
     tags: Mapping[str, str] | None = None,
     note: str = "",
+    planned: Collection[str] | None = None,
 ) -> tuple[str, Path]:
     """Make the folder of a new run.
 
@@ -291,6 +294,8 @@ def new_run_folder(
         where: the folder to make it in; None for `runs` in the store.
         tags: what the user calls the run, by name.
         note: what the user says of it.
+        planned: hashes of the nodes that the run needs, as far as its plan walked; `furu gc` keeps them
+            before there are results that name them. None for all that are nested in the roots.
 
     Returns:
         The run's id, which sorts by time, and its folder.
@@ -318,8 +323,10 @@ def new_run_folder(
         tags=dict(tags or {}),
         note=note,
     )
+    needed = _nested_in(roots) if planned is None else planned
     with store_errors(folder):
         folder.mkdir(parents=True)
+        replace_file(folder / NODES_FILE, "".join(f"{one}\n" for one in needed).encode())
     RUN_RECORD.replace(folder / RUN_FILE, record)
     return run_id, folder
 
@@ -329,6 +336,26 @@ def _cwd() -> str:
         return os.getcwd()
     except OSError:  # it was removed
         return ""
+
+
+def _nested_in(roots: Roots) -> dict[str, None]:
+    """The hashes of all configs that are nested in the roots, and of these."""
+    found: dict[str, None] = {}
+    pending = list(roots.items)
+    while pending:
+        one = pending.pop()
+        if one.furu_hash not in found:
+            found[one.furu_hash] = None
+            pending += nested(one)
+    return found
+
+
+def needed_nodes(folder: Path) -> list[str] | None:
+    """The hashes of the nodes that a run needed when it began; None where an older furu began it."""
+    try:
+        return read_file(folder / NODES_FILE).decode("ascii", "replace").split()
+    except FileNotFoundError:
+        return None
 
 
 def runs_folder() -> Path:

@@ -66,6 +66,7 @@ class Settings:
         digest_limit: size in bytes above which a file of an artifact gets no digest.
         code_limit: size in bytes above which the source of a module is not kept.
         trash_days: days for which removed results can be put back; 0 removes them at once.
+        keep_days: days for which `furu gc` keeps what was made, or needed by a run.
         durable: whether files are synced to the disk before they are published.
         trust_pickles: whose files that run code when loaded are loaded: ``all``; ``own``; or names
             of users, beside whom one's own are loaded always.
@@ -96,6 +97,7 @@ class Settings:
     digest_limit: int = 1 << 30
     code_limit: int = 1 << 20
     trash_days: float = 7.0
+    keep_days: float = 90.0
     durable: bool = False
     trust_pickles: frozenset[str] = frozenset({TRUST_ALL})
     code: str = "snapshot"
@@ -245,6 +247,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "digest_limit": (_count, "a number of bytes"),
     "code_limit": (_count, "a number of bytes"),
     "trash_days": (_days, "a number of days, or 0 to remove at once"),
+    "keep_days": (_days, "a number of days"),
     "durable": (_flag, "1 or 0"),
     "trust_pickles": (_trust, "all, own, or names of users separated by commas"),
     "code": (_code, "snapshot or live"),

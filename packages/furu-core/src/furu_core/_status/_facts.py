@@ -74,6 +74,7 @@ class NodeFacts:
         error_type: the name of the exception's class.
         message: its text.
         at: file and line of the user's code that raised it.
+        files: how many files the result has.
     """
 
     node: StoredNode
@@ -101,6 +102,7 @@ class NodeFacts:
     error_type: str = ""
     message: str = ""
     at: str = ""
+    files: int = 0
 
     def part(self, name: str, key: str = "") -> Any:
         """An attribute, or what it has under a key, in plain JSON; `hash` and `class` are the node's."""
@@ -311,7 +313,9 @@ def _of_format1(facts: NodeFacts) -> NodeFacts:
     with suppress(FuruError, OSError, _manifest.DamagedArtifact, ValueError, TypeError):
         manifest = _manifest.read(folder)
         size = 0 if manifest is None else sum(size for size, _ in manifest.files.values())
-        facts = attrs.evolve(facts, **{**_told(record, {}, record), "size": size})
+        told = _told(record, {}, record)
+        told |= {"size": size, "files": 0 if manifest is None else len(manifest.files)}
+        facts = attrs.evolve(facts, **told)
     return facts
 
 
@@ -344,6 +348,7 @@ def _told(claim: dict[str, Any], manifest: dict[str, Any], story: dict[str, Any]
         "error_type": ended.get("error_type") or "",
         "message": ended.get("message") or "",
         "at": ended.get("at") or "",
+        "files": len(manifest.get("files", {})),
     }
 
 

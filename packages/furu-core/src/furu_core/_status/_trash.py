@@ -4,6 +4,7 @@
 
     <store>/trash/<time>-<token>/<module path>/<Class>/<hash>          a result
     <store>/trash/<time>-<token>/<module path>/<Class>/.<hash>.<n>     an attempt, and what is beside it
+    <store>/trash/<time>-<token>-<plan>/                               what `furu gc --do` took
 
 A removal is one folder there: what one process removed within an hour. Everything is moved by one
 rename, so it is in one of the two places whenever a process is killed, and of two that put the same
@@ -16,7 +17,7 @@ import errno
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -36,7 +37,8 @@ _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 ANOTHER_RESULT: Final = "another result is there by now"
 _LATER: Final = "a later attempt is there by now"
 
-_removing: tuple[tuple[str, int, int], float, str] | None = None  # by whom, since when, folder
+_removing: tuple[tuple[str, int, int, str], float, str] | None = None  # by whom, since when, folder
+_plan = ""  # the id of the plan by which this process removes now
 
 
 @attrs.frozen
@@ -52,6 +54,11 @@ class Removal:
     name: str
     folder: str
     owner: int
+
+    @property
+    def plan(self) -> str:
+        """The id of the plan that took it; empty for what was removed by name."""
+        return "".join(self.name.split("-")[2:3])
 
     @property
     def age_secs(self) -> float | None:
@@ -130,11 +137,22 @@ def move_here(folder: str) -> str:
     raise AssertionError("unreachable")
 
 
+@contextmanager
+def removing_by(plan: str) -> Iterator[None]:
+    """Note a plan's id with all that this process removes meanwhile."""
+    global _plan
+    before, _plan = _plan, plan
+    try:
+        yield
+    finally:
+        _plan = before
+
+
 def _current(*, fresh: bool) -> str:
     """The folder of what this process removes now."""
     global _removing
     store = str(_settings.settings().path)
-    whose = store, os.getpid(), os.geteuid()
+    whose = store, os.getpid(), os.geteuid(), _plan
     now = time.monotonic()
     if (
         fresh
@@ -145,6 +163,7 @@ def _current(*, fresh: bool) -> str:
     ):
         when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         folder = f"{store}/{FOLDER}/{when}-{os.urandom(3).hex()}"
+        folder += f"-{_plan}" if _plan else ""
         os.makedirs(folder)
         _removing = whose, now, folder
     return _removing[2]

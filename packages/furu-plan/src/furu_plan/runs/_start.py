@@ -100,7 +100,9 @@ def start_run(
     for key, its in (places or {}).items():
         most[key] = min(len(its), most.get(key, len(its)))
     todo = len(plan.with_status(Status.TODO))
-    run_id, folder = new_run_folder(executor, named, tags=options.tags, note=options.note)
+    run_id, folder = new_run_folder(
+        executor, named, tags=options.tags, note=options.note, planned=plan.nodes
+    )
     controller = Controller(
         run_id=run_id,
         frontier=Frontier(plan, window=options.window_size),

@@ -103,7 +103,12 @@ def claim_run(
             found = unfinished_run(roots, where)
             if found is None:
                 _, folder = new_run_folder(
-                    EXECUTOR, roots, where=where, tags=request.tags, note=request.note
+                    EXECUTOR,
+                    roots,
+                    where=where,
+                    tags=request.tags,
+                    note=request.note,
+                    planned=plan.nodes,
                 )
                 term = begin_term(folder, 0, request, roots)
                 return ClaimedRun(folder, request, roots, term, plan)

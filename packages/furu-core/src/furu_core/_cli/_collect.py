@@ -1,0 +1,284 @@
+"""`furu gc`: what nothing needs any more, always told before it goes, and put back when asked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+import click
+
+from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._selection import time_of
+from furu_core._cli._tables import aligned
+from furu_core._config._objects import short_name_of
+from furu_core._settings import _settings
+from furu_core._status import _collecting, _space, _trash
+from furu_core._status._collecting import Collected, Doomed, DoomedClass, Proposal
+from furu_core._status._facts import NodeFacts
+from furu_core._status._reach import KeptBy
+from furu_core._status._space import Space
+from furu_core._status._trash import Entry
+from furu_core._text import count, shown, size, when
+from furu_core.errors import FuruUsageError
+
+_SHOWN: Final = 20
+_DAY_SECS: Final = 24 * 3600.0
+_WIDE: Final = 60
+
+
+@click.command("gc")
+@click.argument("plan_id", metavar="[ID]", required=False, default="")
+@click.option("--keep", metavar="TIME", help="What is needed since then stays: 90d, 2026-09-01.")
+@click.option("--all-users", is_flag=True, help="Plan for the nodes of others, too.")
+@click.option("--do", "doing", is_flag=True, help="Move exactly what plan ID tells to the trash.")
+@click.option("--undo", is_flag=True, help="Put back what plan ID took, or the last one.")
+@click.option("--empty", is_flag=True, help="Remove for good what plan ID took, or all plans.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def gc(
+    plan_id: str,
+    keep: str | None,
+    all_users: bool,
+    doing: bool,
+    undo: bool,
+    empty: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Say what nothing needs any more; with --do and the plan's ID, move that to the trash.
+
+    It stays what is pinned; what runs of the last 90 days (FURU_KEEP_DAYS) reach from their roots; what
+    is computed now; what was made in that time; and all that these were made of.
+    """
+    flags = {"--do": doing, "--undo": undo, "--empty": empty}
+    chosen = [flag for flag, given in flags.items() if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
+    if chosen and (keep is not None or all_users):
+        raise click.UsageError(f"{chosen[0]} takes neither --keep nor --all-users")
+    if plan_id and not chosen:
+        raise click.UsageError("what shall become of that plan? --do, --undo or --empty")
+    if doing:
+        if not plan_id:
+            raise click.UsageError("--do takes the id of a plan, which `furu gc` tells")
+        return _do(plan_id, as_json=as_json)
+    if undo:
+        return _undo(plan_id, as_json=as_json)
+    if empty:
+        return _empty(plan_id, yes=yes, as_json=as_json)
+    return _propose(keep, all_users=all_users, as_json=as_json)
+
+
+# The plan
+
+
+def _propose(keep: str | None, *, all_users: bool, as_json: bool) -> int:
+    now = time.time()
+    if keep is None:
+        keep_secs = _settings.settings().keep_days * _DAY_SECS
+    else:
+        keep_secs = now - time_of(keep, now)
+        if keep_secs < 0:
+            raise FuruUsageError(f"{keep!r} has not come yet", hint="give a time of the past")
+    found = _collecting.propose(keep_secs, everybody=all_users, now=now)
+    if as_json:
+        print_json(_proposed(found))
+        return 0
+    for line in _kept_lines(found):
+        click.echo(line)
+    if not found.classes:
+        click.echo("nothing would go")
+        return 0
+    click.echo("would go to the trash:")
+    rows = [["class", "nodes", "size", "last used", "example"]]
+    rows += [_row(one, now) for one in found.classes]
+    for line in aligned([["", *row] for row in rows], right=(2, 3)):
+        click.echo(line)
+    if found.is_noted:
+        room = size(sum(one.size for one in found.classes))
+        what = count(len(found.plan.nodes), "node")
+        click.echo(
+            f"`furu gc --do {found.plan.id}` moves exactly this to the trash: {what}, {room}"
+        )
+    else:
+        click.echo("the plan cannot be written to the store, so it cannot be carried out from here")
+    return 0
+
+
+def _kept_lines(found: Proposal) -> list[str]:
+    numbers = _kept(found)
+    since = when(found.plan.cutoff)
+    texts = {
+        KeptBy.PIN: f"by {count(len(found.survey.pins), 'pin')}",
+        KeptBy.RUN: f"that {count(len(found.survey.kept_runs), 'run')} since {since} "
+        "or still going reach from their roots",
+        KeptBy.LIVING: "that are computed or queued now, with what they need",
+        KeptBy.AGE: f"made since {since}, with what they were made of",
+        KeptBy.UNREADABLE: "whose records cannot be read (`furu verify`), with what they need",
+    }
+    lines = [
+        f"keeps {count(numbers[kind], 'node')} {text}"
+        for kind, text in texts.items()
+        if numbers[kind]
+    ]
+    if found.of_others:
+        lines.append(
+            f"leaves {count(found.of_others, 'node')} that nothing keeps to the users who made them "
+            "(--all-users)"
+        )
+    return lines
+
+
+def _kept(found: Proposal) -> Counter[KeptBy]:
+    there = found.survey.facts
+    return Counter(keeper.kind for node_hash, keeper in found.keepers.items() if node_hash in there)
+
+
+def _row(one: DoomedClass, now: float) -> list[str]:
+    ago = _ago(now - one.last_used)
+    return [
+        one.name.rpartition(":")[2],
+        f"{one.nodes:,}",
+        size(one.size),
+        ago,
+        _example(one.example),
+    ]
+
+
+def _ago(seconds: float) -> str:
+    days = seconds / _DAY_SECS
+    if days < 1:
+        return "today"
+    if days < 60:
+        return count(int(days), "day")
+    return count(int(days / 30.44), "month") if days < 730 else count(int(days / 365.25), "year")
+
+
+def _example(facts: NodeFacts) -> str:
+    """A node as its config tells: ``Features(data=Digits(…), kind='hog')``."""
+    fields = facts.config.get("fields") or {}
+    text = ", ".join(f"{name}={_value(value)}" for name, value in fields.items())
+    text = text if len(text) < _WIDE else f"{text[:_WIDE]}…"
+    return f"{facts.node.cls.short}({text})  {facts.node.hash[:12]}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict) and isinstance(value.get("class"), str):
+        return f"{value['class'].rpartition(':')[2]}(…)"
+    return shown(value, 20)
+
+
+def _proposed(found: Proposal) -> dict[str, Any]:
+    kept = _kept(found)
+    return {
+        "plan": found.plan.id if found.is_noted else None,
+        "cutoff": found.plan.cutoff,
+        "keeps": {kind.value: kept[kind] for kind in KeptBy},
+        "runs": found.survey.kept_runs,
+        "pins": [pin.id for pin in found.survey.pins],
+        "of_others": found.of_others,
+        "nodes": len(found.plan.nodes),
+        "bytes": sum(one.size for one in found.classes),
+        "classes": [
+            {
+                "class": one.name,
+                "nodes": one.nodes,
+                "bytes": one.size,
+                "last_used": one.last_used,
+                "example": one.example.node.hash,
+            }
+            for one in found.classes
+        ],
+        "hashes": [one.hash for one in found.plan.nodes],
+    }
+
+
+# Doing it, and back
+
+
+def _do(plan_id: str, *, as_json: bool) -> int:
+    plan = _collecting.planned(plan_id)
+    done = _collecting.collect(plan)
+    if as_json:
+        print_json(
+            {
+                "plan": plan.id,
+                "taken": [_told(one) for one in done.taken],
+                "gone": [_told(one) for one in done.gone],
+                "left": [{**_told(one), "reason": why} for one, why in done.left.items()],
+            }
+        )
+    else:
+        _print_done(plan.id, done)
+    return FAILED if done.left else 0
+
+
+def _print_done(plan_id: str, done: Collected) -> None:
+    click.echo(f"moved {count(len(done.taken), 'node')} to the trash")
+    if done.gone:
+        click.echo(f"{count(len(done.gone), 'node')} of the plan had gone before")
+    for one, reason in list(done.left.items())[:_SHOWN]:
+        click.echo(f"left {one.node.name}: {reason}")
+    if len(done.left) > _SHOWN:
+        click.echo(f"left {count(len(done.left) - _SHOWN, 'more node')}")
+    if done.taken:
+        days = _settings.settings().trash_days
+        click.echo(
+            f"for {days:g} days `furu gc --undo {plan_id}` puts them back; `furu gc --empty {plan_id}` "
+            "frees the room"
+        )
+
+
+def _told(one: Doomed) -> dict[str, str]:
+    return {"hash": one.hash, "name": one.node.name, "class": one.class_name}
+
+
+def _undo(plan_id: str, *, as_json: bool) -> int:
+    meant = _collecting.plan_called(plan_id)
+    done = _collecting.undo(meant)
+    put_back = {entry.hash: entry for entry in done.put_back}
+    if as_json:
+        print_json(
+            {
+                "plan": meant,
+                "put_back": list(put_back),
+                "refused": [
+                    {"hash": entry.hash, "attempt": entry.attempt, "reason": why}
+                    for entry, why in done.refused
+                ],
+            }
+        )
+    else:
+        click.echo(f"put back {count(len(put_back), 'node')} of plan {meant}")
+        for entry, why in done.refused[:_SHOWN]:
+            click.echo(f"left in the trash: {_name(entry)}: {why}")
+        if len(done.refused) > _SHOWN:
+            click.echo(f"left in the trash: {len(done.refused) - _SHOWN} more")
+    return FAILED if done.refused else 0
+
+
+def _name(entry: Entry) -> str:
+    return short_name_of(entry.class_path.rpartition("/")[2], entry.hash)
+
+
+def _empty(plan_id: str, *, yes: bool, as_json: bool) -> int:
+    plans = [_collecting.plan_called(plan_id)] if plan_id else _collecting.carried_out()
+    room = _room(plans)
+    what = f"what {count(len(plans), 'plan')} took, {size(room.bytes)}"
+    if plans and not yes and not click.confirm(f"Remove {what}, for good?", err=True):
+        click.echo("nothing was removed", err=True)
+        return FAILED
+    _collecting.empty(plans)
+    if as_json:
+        print_json({"removed": plans, "bytes": room.bytes, "inodes": room.inodes})
+    else:
+        click.echo(f"removed {what}, for good")
+    return 0
+
+
+def _room(plans: Iterable[str]) -> Space:
+    chosen = set(plans)
+    found = (_space.below(one.folder) for one in _trash.mine() if one.plan in chosen)
+    return sum(found, Space())

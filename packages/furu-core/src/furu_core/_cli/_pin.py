@@ -1,0 +1,68 @@
+"""`furu pin` and `furu unpin`: what is kept, with all that it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from furu_core._cli._output import json_option, print_json
+from furu_core._cli._tables import aligned
+from furu_core._status import _pins
+from furu_core._status._pins import Pin
+from furu_core._text import when
+
+
+@click.command("pin")
+@click.argument("name", metavar="HASH|CLASS|run:ID", required=False)
+@click.argument("reason", required=False, default="")
+@click.option("--list", "listing", is_flag=True, help="List what is pinned.")
+@json_option
+def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
+    """Keep a node, all nodes of a class, or what a run needed, with all that these were made of.
+
+    `furu gc` leaves it, and `furu rm` refuses it, until `furu unpin`.
+    """
+    if listing == (name is not None):
+        raise click.UsageError(
+            "--list takes no name" if listing else "Missing argument: what to pin, or --list"
+        )
+    found = _pins.pins() if name is None else _pins.pin(name, reason)
+    if as_json:
+        print_json([_told(one) for one in found])
+    elif name is None:
+        rows = [[one.shown, one.user, when(one.time), one.reason] for one in found]
+        for line in aligned(rows):
+            click.echo(line)
+        if not found:
+            click.echo("nothing is pinned", err=True)
+    else:
+        for one in found:
+            click.echo(f"pinned {one.shown}")
+    return 0
+
+
+@click.command("unpin")
+@click.argument("name", metavar="HASH|CLASS|run:ID")
+@json_option
+def unpin(name: str, as_json: bool) -> int:
+    """Take back what `furu pin` said of a node, a class or a run."""
+    found = _pins.unpin(name)
+    if as_json:
+        print_json([_told(one) for one in found])
+    else:
+        for one in found:
+            click.echo(f"no longer pinned: {one.shown}")
+    return 0
+
+
+def _told(one: Pin) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "what": one.what.value,
+        "name": one.name,
+        "shown": one.shown,
+        "reason": one.reason,
+        "user": one.user,
+        "time": one.time,
+    }

@@ -1,0 +1,494 @@
+"""Collecting garbage: a plan of what nothing keeps, and moving exactly that to the trash.
+
+::
+
+    <store>/gc/<id>.json    a plan
+    <store>/gc/lock         held while one is carried out
+
+A plan's id is the digest of what would go, so it names exactly that. Before and after anything is moved, the store
+is looked at again: what a run, an attempt, a result or a pin that came since reaches stays, or is put back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import attrs
+
+from furu_core import _trust
+from furu_core._files import list_folder, store_error, store_errors
+from furu_core._locks import excluding
+from furu_core._record_format import RecordFormat
+from furu_core._settings import _settings
+from furu_core._status import _deleting, _trash
+from furu_core._status._facts import NodeFacts
+from furu_core._status._reach import Keeper, KeptBy, Survey
+from furu_core._status._space import SizeReader
+from furu_core._status._states import NodeState
+from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._trash import Undone
+from furu_core._text import count
+from furu_core.errors import FuruStoreError, FuruUsageError
+
+FOLDER: Final = "gc"
+_SUFFIX: Final = ".json"
+_DIGITS: Final = 12
+_SHOWN: Final = 5
+_OLD_SECS: Final = 7 * 24 * 3600.0  # after which a plan that nobody carried out is removed
+_NEVER: Final = frozenset({NodeState.RUNNING, NodeState.QUEUED, NodeState.UNREADABLE})
+
+
+@attrs.frozen
+class Doomed:
+    """A node that would go.
+
+    Attributes:
+        class_name: its class, by its name in hashes.
+        below: the folder of its class, below `data` in the store.
+        hash: its hash.
+        state: what tells its folder from one that takes its place.
+    """
+
+    class_name: str
+    below: str
+    hash: str
+    state: str
+
+    @property
+    def node(self) -> StoredNode:
+        """The node in the current store."""
+        folder = f"{_settings.settings().path}/data/{self.below}"
+        return StoredNode(StoredClass(self.class_name, folder), self.hash)
+
+
+@attrs.frozen
+class GcPlan:
+    """What would go.
+
+    Attributes:
+        id: the digest of the nodes.
+        made: when it was made.
+        cutoff: what was made or used since then is kept, in seconds since 1970.
+        nodes: what would go, each before all that it was made of.
+    """
+
+    id: str
+    made: float
+    cutoff: float
+    nodes: tuple[Doomed, ...]
+
+
+_FORMAT: Final = RecordFormat(
+    GcPlan, "the record of a plan of furu gc", version=1, key="furu", next_step="make a new one"
+)
+
+
+@attrs.frozen
+class DoomedClass:
+    """The nodes of a class that would go.
+
+    Attributes:
+        name: the class, by its name in hashes.
+        nodes: how many.
+        size: of their files, in bytes.
+        last_used: when one of them was last needed, as far as that is known.
+        example: the facts of the largest.
+    """
+
+    name: str
+    nodes: int
+    size: int
+    last_used: float
+    example: NodeFacts
+
+
+@attrs.frozen
+class Proposal:
+    """A plan, and what it was made from.
+
+    Attributes:
+        plan: the plan.
+        survey: the nodes of the store, and what keeps them.
+        keepers: what keeps each node that stays, by its hash.
+        classes: what would go, by class, the largest first.
+        of_others: how many nodes stay because they are other users'.
+        is_noted: whether the plan is in the store, so that it can be carried out.
+    """
+
+    plan: GcPlan
+    survey: Survey
+    keepers: dict[str, Keeper]
+    classes: list[DoomedClass]
+    of_others: int
+    is_noted: bool
+
+
+def propose(keep_secs: float, *, everybody: bool = False, now: float | None = None) -> Proposal:
+    """Plan what would go, and note the plan in the store; nothing else changes.
+
+    Args:
+        keep_secs: for how long what was made, or needed by a run, is kept.
+        everybody: plan for the nodes of all users, and not only for one's own.
+        now: the present, in seconds since 1970; default: by the clock.
+
+    Raises:
+        FuruStoreError: the store cannot be read.
+    """
+    present = time.time() if now is None else now
+    cutoff = present - keep_secs
+    survey = Survey(cutoff, present)
+    keepers = survey.keepers()
+    me = os.geteuid()
+    of_others = 0
+    chosen = []
+    for node_hash, facts in survey.facts.items():
+        if node_hash in keepers or facts.state in _NEVER:
+            continue
+        if everybody or facts.owner == me:
+            chosen.append(facts)
+        else:
+            of_others += 1
+    # Dependents go first, so that whenever this ends what remains has all that it was made of.
+    doomed = [found for facts in _dependents_first(survey, chosen) if (found := _doomed(facts))]
+    plan = GcPlan(_digest(doomed), present, cutoff, tuple(doomed))
+    planned = {one.hash for one in doomed}
+    classes = _by_class(survey, [facts for facts in chosen if facts.node.hash in planned])
+    noted = bool(doomed) and _note(plan)
+    return Proposal(plan, survey, keepers, classes, of_others, noted)
+
+
+def _dependents_first(survey: Survey, chosen: list[NodeFacts]) -> list[NodeFacts]:
+    above: dict[str, int] = dict.fromkeys((facts.node.hash for facts in chosen), 0)
+    for node_hash in list(above):
+        for below in survey.below(node_hash):
+            if below in above:
+                above[below] += 1
+    ready = [node_hash for node_hash, number in above.items() if not number]
+    ordered: dict[str, None] = {}
+    while ready:
+        node_hash = ready.pop()
+        ordered[node_hash] = None
+        for below in survey.below(node_hash):
+            if below in above:
+                above[below] -= 1
+                if not above[below]:
+                    ready.append(below)
+    # Records that name each other in a circle are damaged; they go last.
+    ordered |= dict.fromkeys(above)
+    return [survey.facts[node_hash] for node_hash in ordered]
+
+
+def _doomed(facts: NodeFacts) -> Doomed | None:
+    node = facts.node
+    data = f"{_settings.settings().path}/data/"
+    with suppress(OSError):  # removed in this moment
+        return Doomed(node.cls.name, node.cls.folder.removeprefix(data), node.hash, _state_of(node))
+    return None
+
+
+def _state_of(node: StoredNode) -> str:
+    status = os.stat(node.folder)
+    return f"{status.st_ino}-{status.st_mtime_ns}"
+
+
+def _digest(doomed: list[Doomed]) -> str:
+    lines = sorted(f"{one.below}/{one.hash} {one.state}\n" for one in doomed)
+    return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()[:_DIGITS]
+
+
+def _by_class(survey: Survey, chosen: list[NodeFacts]) -> list[DoomedClass]:
+    last_used = survey.last_used()
+    sizes = SizeReader()
+    by_class: dict[str, list[tuple[int, NodeFacts]]] = {}
+    for facts in chosen:
+        by_class.setdefault(facts.node.cls.name, []).append((sizes.of(facts).bytes, facts))
+    found = [
+        DoomedClass(
+            name,
+            len(those),
+            sum(size for size, _ in those),
+            max(last_used[facts.node.hash] for _, facts in those),
+            max(those, key=lambda one: (one[0], one[1].node.hash))[1],
+        )
+        for name, those in by_class.items()
+    ]
+    return sorted(found, key=lambda one: (-one.size, one.name))
+
+
+# Plans in the store
+
+
+def _note(plan: GcPlan) -> bool:
+    folder = _folder()
+    try:
+        os.makedirs(folder, exist_ok=True)
+        for name in list_folder(folder):  # plans that nobody carried out
+            path = f"{folder}/{name}"
+            if name.endswith(_SUFFIX) and time.time() - os.stat(path).st_mtime > _OLD_SECS:
+                os.unlink(path)
+    except OSError:
+        pass  # another user's, or gone in this moment
+    try:
+        _FORMAT.replace(_path(plan.id), plan)
+    except FuruStoreError:
+        return False  # one may look, though not write
+    return True
+
+
+def planned(plan_id: str) -> GcPlan:
+    """The plan that the beginning of an id means.
+
+    Raises:
+        FuruUsageError: it means none, or several, or that of another user.
+        FuruDamagedRecord: it is not what furu wrote.
+    """
+    folder = _folder()
+    with store_errors(folder, doing="read"):
+        known = [
+            name.removesuffix(_SUFFIX)
+            for name in list_folder(folder)
+            if name.endswith(_SUFFIX) and not name.startswith(".")
+        ]
+    found = [one for one in known if plan_id and one.startswith(plan_id)]
+    if len(found) != 1:
+        raise FuruUsageError(
+            f"{plan_id!r} means {len(found)} plans" if found else f"there is no plan {plan_id!r}",
+            hint="`furu gc` makes one, and tells its id",
+        )
+    path = _path(found[0])
+    with store_errors(path, doing="read"):
+        owner = os.stat(path).st_uid
+    if owner != os.geteuid():
+        raise FuruUsageError(
+            f"plan {found[0]} is {_trust.user_name(owner)}'s",
+            hint="`furu gc` makes one of your own",
+        )
+    plan = _FORMAT.read(path)
+    if plan.id != found[0] or _digest(list(plan.nodes)) != plan.id:
+        raise _FORMAT.damaged(path, "what is in it is not what its id names")
+    return plan
+
+
+def _folder() -> str:
+    return f"{_settings.settings().path}/{FOLDER}"
+
+
+def _path(plan_id: str) -> str:
+    return f"{_folder()}/{plan_id}{_SUFFIX}"
+
+
+# Carrying out
+
+
+@attrs.define
+class Collected:
+    """What came of a plan.
+
+    Attributes:
+        taken: what was moved to the trash.
+        gone: what was not there any more, because it was taken or removed before.
+        left: what stays or was put back, and why.
+    """
+
+    taken: list[Doomed] = attrs.field(factory=list)
+    gone: list[Doomed] = attrs.field(factory=list)
+    left: dict[Doomed, str] = attrs.field(factory=dict)
+
+
+def collect(plan: GcPlan, taking: Callable[[Doomed], object] | None = None) -> Collected:
+    """Move what a plan names to the trash, exactly that; again after a kill, the rest of it.
+
+    Args:
+        plan: the plan.
+        taking: called with each node before it is moved.
+
+    Raises:
+        FuruUsageError: something of it is kept by now, or changed; then nothing is moved.
+        FuruStoreError: the store cannot be written; what was moved stays in the trash.
+    """
+    if not _settings.settings().trash_days:
+        raise FuruUsageError(
+            "FURU_TRASH_DAYS is 0, so what is removed could not be put back",
+            hint="set it to the days for which `furu gc --undo` shall work; "
+            "`furu gc --empty` frees the room before",
+        )
+    done = Collected()
+    with _alone(), _trash.removing_by(plan.id):
+        survey = Survey(plan.cutoff, time.time())
+        there = _check(plan, survey, done)
+        stay: set[str] = set()
+        for one in there:
+            if one.hash in stay:
+                done.left[one] = "something that stays was made of it"
+                continue
+            if taking is not None:
+                taking(one)
+            try:
+                reason = _take(one)
+            except FuruUsageError as error:  # somebody computes it in this moment
+                reason = error.message
+            except FuruStoreError as error:
+                if not isinstance(error.__cause__, PermissionError):
+                    raise
+                reason = error.message
+            if reason is None:
+                done.taken.append(one)
+            elif reason:
+                done.left[one] = reason
+                stay |= survey.with_what_they_need([one.hash])
+            else:
+                done.gone.append(one)
+        _put_back_what_is_used(plan, survey, done)
+    with suppress(OSError):
+        os.unlink(_path(plan.id))
+    return done
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with store_errors(_folder()), excluding(f"{_folder()}/lock", what="collecting garbage"):
+        yield
+
+
+def _check(plan: GcPlan, survey: Survey, done: Collected) -> list[Doomed]:
+    """What of a plan is there as it was planned.
+
+    Raises:
+        FuruUsageError: something is kept by now, or changed.
+    """
+    keepers = survey.keepers()
+    there = []
+    refused = []
+    for one in plan.nodes:
+        node = one.node
+        try:
+            state = _state_of(node)
+        except OSError:
+            done.gone.append(one)
+            continue
+        keeper = keepers.get(one.hash)
+        if keeper is not None and keeper.kind is KeptBy.AGE and keeper.name == node.name:
+            refused.append(f"{node.name} was computed again since")
+        elif keeper is not None:
+            refused.append(f"{node.name} is reached by {keeper}")
+        elif state != one.state:
+            refused.append(f"{node.name} changed since")
+        else:
+            there.append(one)
+    if refused:
+        more = len(refused) - _SHOWN
+        told = "; ".join(refused[:_SHOWN]) + (
+            f"; and {count(more, 'more node')}" if more > 0 else ""
+        )
+        raise FuruUsageError(
+            f"plan {plan.id} does not hold any more, so nothing was moved: {told}",
+            hint="`furu gc` makes a new plan",
+        )
+    return there
+
+
+def _take(one: Doomed) -> str | None:
+    """Move a node to the trash: None where that was done; why it stays; empty where it is gone."""
+    node = one.node
+    is_same: list[bool] = []
+
+    def is_as_planned() -> bool:
+        with suppress(OSError):
+            is_same.append(_was(node, one.state))
+        return is_same == [True]
+
+    if _deleting.delete(node.name, node.paths, still=is_as_planned):
+        return None
+    return "it changed in this moment" if is_same == [False] else ""
+
+
+def _was(node: StoredNode, state: str) -> bool:
+    """Whether a node that this process holds an attempt of has the folder that was planned."""
+    folder = node.paths.artifact
+    if not os.path.isdir(folder):
+        # The newest attempt is this process's own; the one before it was planned.
+        begins = f"{os.path.basename(folder)}"
+        numbers = [
+            int(name.rpartition(".")[2])
+            for name in list_folder(node.cls.folder)
+            if name.startswith(f".{begins}.") and name.rpartition(".")[2].isdecimal()
+        ]
+        folder = node.paths.attempt(max(numbers, default=1) - 1)
+    status = os.stat(folder)
+    return f"{status.st_ino}-{status.st_mtime_ns}" == state
+
+
+def _put_back_what_is_used(plan: GcPlan, survey: Survey, done: Collected) -> None:
+    keepers = survey.came_since(one.hash for one in done.taken)
+    used = {one.hash: one for one in done.taken if one.hash in keepers}
+    if not used:
+        return
+    for removal in _trash.mine():
+        if removal.plan == plan.id:
+            entries = [entry for entry in removal.entries() if entry.hash in used]
+            # Where another result is there by now, that one is used.
+            for entry in _trash.undo(removal, entries).put_back:
+                one = used.pop(entry.hash, None)
+                if one is not None:
+                    done.taken.remove(one)
+                    done.left[one] = f"it is reached by {keepers[entry.hash]}"
+
+
+# Undoing
+
+
+def carried_out() -> list[str]:
+    """The ids of plans of which something is in the trash, by this user, the newest first."""
+    found = (removal.plan for removal in _trash.mine() if removal.plan and removal.entries())
+    return list(dict.fromkeys(found))
+
+
+def plan_called(plan_id: str) -> str:
+    """The id of the plan of which something is in the trash; empty means the newest one.
+
+    Raises:
+        FuruUsageError: there is none, or several.
+    """
+    known = carried_out()
+    found = [one for one in known if one.startswith(plan_id)]
+    if not plan_id:
+        found = found[:1]
+    if len(found) != 1:
+        what = f"of plan {plan_id!r}" if plan_id else "that `furu gc` moved there"
+        raise FuruUsageError(
+            f"{plan_id!r} means {len(found)} plans" if found else f"the trash has nothing {what}",
+            hint="`furu rm --trash` lists what is in it",
+        )
+    return found[0]
+
+
+def undo(plan_id: str) -> Undone:
+    """Put back all that a plan moved to the trash; again after a kill, the rest of it."""
+    done = Undone()
+    with _alone():
+        for removal in _trash.mine():
+            if removal.plan == plan_id:
+                one = _trash.undo(removal)
+                done.put_back.extend(one.put_back)
+                done.refused.extend(one.refused)
+    return done
+
+
+def empty(plan_ids: list[str]) -> None:
+    """Remove for good what some plans moved to the trash.
+
+    Raises:
+        FuruStoreError: it cannot be removed.
+    """
+    with _alone():
+        chosen = [one for one in _trash.mine() if one.plan in plan_ids]
+        _trash.empty(chosen)
+    left = [one.folder for one in chosen if os.path.isdir(one.folder)]
+    if left:
+        error = OSError(None, "it could not be renamed")
+        raise store_error(error, left[0], doing="empty the trash in")
