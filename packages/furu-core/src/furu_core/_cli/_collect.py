@@ -10,7 +10,6 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import FAILED, json_option, print_json
-from furu_core._cli._selection import time_of
 from furu_core._cli._tables import aligned
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
@@ -18,6 +17,7 @@ from furu_core._status import _collecting, _space, _trash
 from furu_core._status._collecting import Collected, Doomed, DoomedClass, Proposal
 from furu_core._status._facts import NodeFacts
 from furu_core._status._reach import KeptBy
+from furu_core._status._selection import time_of
 from furu_core._status._space import Space
 from furu_core._status._trash import Entry
 from furu_core._text import count, shown, size, when

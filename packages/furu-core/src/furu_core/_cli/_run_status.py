@@ -15,11 +15,12 @@ import click
 
 from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
 from furu_core._cli._runs import aligned
-from furu_core._cli._selection import Selection, selection_options
+from furu_core._cli._selection import selection_options
 from furu_core._status import _runs
 from furu_core._status._failures import FailedNode, FailureGroup, config_text, grouped, place_text
 from furu_core._status._run_status import STAGES, RunningNode, RunReport, RunWatch
 from furu_core._status._runs import DIED, RUNNING, StoredRun
+from furu_core._status._selection import Selection
 from furu_core._text import count, duration, when
 
 _LOOK_SECS: Final = 1.0

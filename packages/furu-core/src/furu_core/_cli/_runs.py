@@ -8,10 +8,10 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json
-from furu_core._cli._selection import time_of
 from furu_core._status import _runs
 from furu_core._status._columns import Condition, check_columns
 from furu_core._status._runs import DIED, RunStanding
+from furu_core._status._selection import time_of
 from furu_core._text import count, duration, when
 from furu_core.errors import FuruUsageError
 

@@ -10,10 +10,11 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json
-from furu_core._cli._selection import Selection, selection_options
+from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import aligned
 from furu_core._status import _space
 from furu_core._status._facts import FactReader, NodeFacts
+from furu_core._status._selection import Selection
 from furu_core._status._space import SizeReader, Space
 from furu_core._text import size
 from furu_core._trust import user_name
