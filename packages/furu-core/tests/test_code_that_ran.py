@@ -467,6 +467,46 @@ def test_p9_a_reloaded_module_of_which_another_one_holds_older_values_is_unknown
         assert f"model still holds {keeps}" in lab.listing().unknown["helper"]
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        "{'value': helper.value}",
+        "[(functools.partial(helper.value),)]",
+        "(lambda found=helper.value: found())",
+        "type('Registry', (), {'__init__': lambda self, f: setattr(self, 'f', f)})(helper.value)",
+    ],
+)
+def test_p9_a_reloaded_module_of_which_another_one_holds_an_older_function_in_something_is_unknown(
+    lab: Lab, held: str
+) -> None:
+    lab.write(
+        "model.py",
+        f"""
+        from furu_core import Furu
+        import functools
+        import helper
+
+        HELD = {held}
+
+        class Leaf(Furu[int]):
+            def _create(self) -> int:
+                return 1
+        """,
+    )
+    lab.write("helper.py", "def value(): return 1")
+    lab.run(
+        "-c",
+        SESSION,
+        text=dedent("""\
+        import importlib, pathlib, helper, model
+        _ = pathlib.Path("helper.py").write_text("def value(): return 2")
+        _ = importlib.reload(helper)
+        model.Leaf().get()
+        """),
+    )
+    assert "model still holds HELD of before" in lab.listing().unknown["helper"]
+
+
 def test_p9_a_reloaded_module_of_which_the_session_holds_an_older_function_is_unknown(
     lab: Lab,
 ) -> None:

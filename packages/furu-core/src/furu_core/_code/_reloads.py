@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from types import CodeType, FunctionType
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from furu_core._code import _observer
@@ -17,6 +20,9 @@ from furu_core._code._proofs import LoadedModule
 
 _SIMPLE: Final = (bool, int, float, complex, str, bytes, type(None), tuple, frozenset)
 _MISSING: Final = object()
+_HISTORY: Final = frozenset({"Out", "_oh"})  # what IPython printed, which nodes do not use
+_DEPTH: Final = 3  # of containers in containers that are looked into
+_MOST: Final = 10_000  # values in one of a module's globals
 
 
 def held_from_before(
@@ -59,6 +65,8 @@ def _held(
         holders.append(("the program", main))
     for holder, namespace in holders:
         for name, value in list(namespace.items()):
+            if name in _HISTORY:
+                continue
             if not all(now.has(function.__code__) for function in _functions(value, module.key)):
                 return (
                     f"it was loaded again after an edit, and {holder} still holds {name} of before"
@@ -146,17 +154,50 @@ def _essence(code: CodeType) -> object:
 
 
 def _functions(value: object, module: str) -> Iterator[FunctionType]:
-    """The functions that a value is or has; of an object those of its class, if a module defines it."""
-    if isinstance(value, FunctionType):
-        yield value
-    cls = value if isinstance(value, type) else type(value)
-    if getattr(cls, "__module__", None) == module or isinstance(value, type):
-        for base in cls.__mro__:
-            if base.__module__ == module:
-                for inner in list(vars(base).values()):
-                    for one in (inner, *_wrapped(inner)):
-                        if isinstance(one, FunctionType):
-                            yield one
+    """The functions that a value is, has or holds; of an object those of its class, if a module defines it."""
+    pending = [(value, _DEPTH)]
+    seen: set[int] = set()
+    while pending and len(seen) < _MOST:
+        one, depth = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, FunctionType):
+            yield one
+        if depth:
+            pending += ((inner, depth - 1) for inner in islice(_held_in(one), _MOST))
+        cls = one if isinstance(one, type) else type(one)
+        if getattr(cls, "__module__", None) == module or isinstance(one, type):
+            for base in cls.__mro__:
+                if base.__module__ == module:
+                    for inner in list(vars(base).values()):
+                        for found in (inner, *_wrapped(inner)):
+                            if isinstance(found, FunctionType):
+                                yield found
+
+
+def _held_in(value: object) -> Iterator[object]:
+    """What a container, an object, a partial call or a function holds."""
+    if isinstance(value, dict):
+        yield from list(dict.values(value))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from list(value)
+    elif isinstance(value, FunctionType):
+        yield getattr(value, "__wrapped__", None)
+        yield from value.__defaults__ or ()
+        yield from (value.__kwdefaults__ or {}).values()
+        for cell in value.__closure__ or ():
+            with suppress(ValueError):  # it is empty
+                yield cell.cell_contents
+    elif isinstance(value, partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, MethodType):
+        yield from (value.__func__, value.__self__)
+    elif not isinstance(value, type | ModuleType):
+        with suppress(AttributeError):
+            found = object.__getattribute__(value, "__dict__")
+            if type(found) is dict:
+                yield from list(found.values())
 
 
 def _wrapped(value: object) -> Iterator[object]:
