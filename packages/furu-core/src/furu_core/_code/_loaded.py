@@ -38,7 +38,8 @@ class _Loaded:
     finders: frozenset[str]  # which of them import modules by names that their sources do not tell
     homes: dict[int, str]  # id of globals -> name in this process
     edited: frozenset[str]  # which the program that began the run had loaded from another source
-    listings: dict[tuple[str, frozenset[type]], CodeThatRan]  # by store and classes
+    # By store and classes, and by store and the modules of these.
+    listings: dict[tuple[str, frozenset[type] | frozenset[str]], CodeThatRan]
 
 
 _known: tuple[tuple[int, int, int], _Loaded] | None = None
@@ -86,12 +87,15 @@ def edited_modules() -> tuple[str, ...]:
 def _code_of(obj: Any) -> CodeThatRan:
     loaded = _loaded()
     classes = _classes_of(obj)
-    key = (str(_settings.settings().path), classes)
-    found = loaded.listings.get(key)
+    store = str(_settings.settings().path)
+    found = loaded.listings.get((store, classes))
     if found is None:
         bases = {base for cls in classes for base in cls.__mro__}
         own = frozenset(name for base in bases if (name := _home(loaded, base)))
-        found = loaded.listings[key] = _store(loaded, own)
+        found = loaded.listings.get((store, own))
+        if found is None:
+            found = loaded.listings[store, own] = _store(loaded, own)
+        loaded.listings[store, classes] = found
     return found
 
 
