@@ -61,6 +61,9 @@ def checkout(digest: str, folder: str) -> Checkout:
                 missing[name] = _why_missing(module)
                 continue
             place, root = _place(name, module)
+            if os.pardir in place.split("/"):
+                missing[name] = f"its place, {place}, is outside of the folder"
+                continue
             roots[os.path.abspath(os.path.join(folder, root))] = None
             path = os.path.join(folder, *place.split("/"))
             os.makedirs(os.path.dirname(path), exist_ok=True)
