@@ -230,3 +230,25 @@ def test_p9_results_of_another_project_are_not_compared_with_modules_of_the_same
     assert state.not_compared == ("theirs is not found here",)
     (project / "theirs.py").write_bytes(train)
     assert CodeStates().of("theirs:Train", digest).texts == ("utils.py load",)
+
+
+def test_p9_while_a_module_is_no_python_results_are_not_said_to_be_by_other_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    source = b"class Train:\n    def _create(self): return 1\n"
+    digest = stored({"train": listed("train.py", source)}, source)
+    (project / "train.py").write_bytes(b"<<<<<<< HEAD\n" + source)
+    state = CodeStates().of("train:Train", digest)
+    assert state.changed == ()
+    assert state.not_compared == ("train is no Python now",)
+
+
+def test_a_listing_writes_nothing_outside_of_the_folder(tmp_path: Path) -> None:
+    source = b"x = 1\n"
+    modules = {"bad": listed("../../out.py", source), "good": listed("good.py", source)}
+    folder = tmp_path / "a" / "b" / "c"
+    made = _checkout.checkout(stored(modules, source), str(folder))
+    assert made.missing == {"bad": "its place, ../../out.py, is outside of the folder"}
+    assert not (tmp_path / "a" / "out.py").exists()
+    assert (folder / "good.py").exists()

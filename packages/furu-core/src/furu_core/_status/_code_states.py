@@ -120,6 +120,10 @@ class CodeStates:
                     not_compared.append(f"{one.name} is not found here")
                 case ModuleChange.UNKNOWN:
                     not_compared.append(f"{one.name}: {one.module.unknown}")
+                case ModuleChange.CHANGED if not one.syntax:
+                    not_compared.append(
+                        f"{one.name} is no Python now"
+                    )  # in the middle of a merge, say
                 case ModuleChange.CHANGED:
                     names = one.definitions()
                     found = ChangedModule(one, names)
