@@ -512,6 +512,26 @@ def test_P8_the_error_of_a_node_shows_the_users_code_once_and_none_of_furus_fram
 # Running again
 
 
+def test_always_rerun_looks_at_each_node_of_a_graph_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from furu_core._compute import _reruns
+
+    looked: list[str] = []
+    dependencies = _reruns.dependencies
+
+    def counted(obj: Any) -> Any:
+        looked.append(obj.furu_hash)
+        return dependencies(obj)
+
+    monkeypatch.setattr(_reruns, "dependencies", counted)
+    for verdict, name in ((True, "Square"), (False, "NoSuchClassAnywhere")):
+        looked.clear()
+        monkeypatch.setattr(_reruns, "_verdicts", {})
+        with furu_core.use_settings(always_rerun=name):
+            for _ in range(5):
+                assert _reruns.is_due(Outer()) is verdict
+        assert looked.count(Outer().furu_hash) == 1
+
+
 @pytest.mark.parametrize(
     "name",
     [

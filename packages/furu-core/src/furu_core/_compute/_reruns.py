@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _reran: set[str] = set()
 _looked_up: set[str] = set()
+# By the value of `FURU_ALWAYS_RERUN` and a node's hash: whether it, or what it depends on, is named.
+_verdicts: dict[tuple[frozenset[str], str], bool] = {}
 
 
 def is_due(obj: ConfigObject) -> bool:
@@ -28,20 +30,36 @@ def is_due(obj: ConfigObject) -> bool:
     wanted = _settings.settings().always_rerun
     if not wanted or obj.furu_hash in _reran or _context.in_executor():
         return False
+    known = _verdicts.get((wanted, obj.furu_hash))
+    return _leads_to_rerun(obj, wanted) if known is None else known
+
+
+def _leads_to_rerun(obj: ConfigObject, wanted: frozenset[str]) -> bool:
+    """Whether a node, or what it depends on, is to be computed again; each node is looked at once in a process."""
     by_class: dict[type, bool] = {}
-    seen = {obj.furu_hash}
+    above: dict[str, str | None] = {obj.furu_hash: None}
     pending = [obj]
     while pending:
         node = pending.pop()
-        cls = type(node)
-        if cls not in by_class:
-            by_class[cls] = matches_rerun(node, wanted)
-        if by_class[cls]:
+        due = _verdicts.get((wanted, node.furu_hash))
+        if due is None:
+            cls = type(node)
+            if cls not in by_class:
+                by_class[cls] = matches_rerun(node, wanted)
+            if not by_class[cls]:
+                for below in dependencies(node):
+                    if below.furu_hash not in above:
+                        above[below.furu_hash] = node.furu_hash
+                        pending.append(below)
+                continue
+            due = True
+        if due:
+            found: str | None = node.furu_hash
+            while found is not None:
+                _verdicts[wanted, found] = True
+                found = above[found]
             return True
-        for below in dependencies(node):
-            if below.furu_hash not in seen:
-                seen.add(below.furu_hash)
-                pending.append(below)
+    _verdicts.update({(wanted, node_hash): False for node_hash in above})
     return False
 
 
