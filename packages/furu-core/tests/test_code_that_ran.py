@@ -407,6 +407,7 @@ def test_p9_a_project_in_a_zip_file_is_named(lab: Lab) -> None:
         archive.writestr("helper.py", "VALUE = 1")
     lab.write("model.py", LEAF)
     lab.paths = [lab.project / "code.zip"]
+    wait_for_the_clock()
     lab.run("-c", "from model import Leaf; assert Leaf().get() == 1")
     assert lab.source("helper") == "VALUE = 1"
     lab.proves(1)
@@ -536,6 +537,34 @@ def test_p9_a_reloaded_module_of_which_the_session_holds_an_older_function_is_un
     )
     assert lab.record()["result"]["value"] == 1
     assert "value of before" in lab.listing().unknown["helper"]
+
+
+def test_p9_a_module_that_was_replaced_by_one_from_a_spec_is_not_taken_for_the_one_that_was_imported(
+    lab: Lab,
+) -> None:
+    lab.write(
+        "model.py",
+        LEAF.replace("from helper import VALUE", "import helper").replace("VALUE", "helper.VALUE"),
+    )
+    lab.write("helper.py", "VALUE = 1")
+    lab.write(
+        "go.py",
+        """
+        import importlib.util, pathlib, sys
+        import furu_core
+        import model
+
+        pathlib.Path("helper.py").write_text("VALUE = 22")
+        spec = importlib.util.spec_from_file_location("helper", "helper.py")
+        model.helper = sys.modules["helper"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(model.helper)
+        pathlib.Path("helper.py").write_text("VALUE = 333")
+        model.Leaf().get()
+        """,
+    )
+    lab.run("go.py")
+    assert lab.record()["result"]["value"] == 22
+    assert "helper" in lab.listing().unknown
 
 
 def test_p9_a_reload_that_found_a_syntax_error_changes_nothing(lab: Lab) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any, Final
 
@@ -113,12 +114,18 @@ def _proof(name: str, namespace: Mapping[str, Any], file: str) -> tuple[SourceNo
     many = len(noted) > 1 or name in _observer.loaded_before
     while many and noted and _compiled(noted[-1]) is None:
         noted.pop()  # a reload that found a syntax error, and changed nothing
-    if not noted:
+    if not noted or (noted[-1].code is None and _is_loaded_past_the_observer(namespace)):
         return _proven_otherwise(name, namespace, file)
     last = noted[-1]
     if last.order not in _reasons:
         _reasons[last.order] = _why_unproven(last)
     return last, _reasons[last.order]
+
+
+def _is_loaded_past_the_observer(namespace: Mapping[str, Any]) -> bool:
+    """Whether a module was loaded from a spec that somebody made, after an import that was noted perhaps."""
+    loader = getattr(namespace.get("__spec__"), "loader", None)
+    return type(loader) is SourceFileLoader
 
 
 def _why_unproven(note: SourceNote) -> str:
