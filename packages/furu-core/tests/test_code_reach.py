@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+
 import pytest
 
 from furu_core._code._reach import reached
@@ -128,6 +131,18 @@ def test_p9_names_count_that_were_named_before_or_are_now() -> None:
 def test_p9_of_a_class_that_is_not_found_everything_counts() -> None:
     assert reached("m:Gone", {"m": SOURCE.encode()}, {}) is None
     assert reached("m:Train", {"m": b"def broken("}, {}) is None
+
+
+def test_p9_of_code_that_is_nested_too_deeply_everything_counts() -> None:
+    deep = "first or " * 5 + "x"
+    for _ in range(80):
+        deep = f"f({deep})"
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        assert reached("m:T", {"m": f"{created('return 1')}X = {deep}\n".encode()}, {}) is None
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def created(body: str, top: str = "") -> str:

@@ -228,12 +228,12 @@ def _owners_of(method: str, parts: Iterable[tuple[str, str]]) -> set[str]:
 
 @lru_cache(maxsize=20_000)
 def _mentions_in(source: bytes) -> dict[str, _Mentions] | None:
-    """What the parts of a source name; None where it is no Python."""
+    """What the parts of a source name; None where it is no Python, or nested too deeply."""
     try:
         found = _syntax.parts(source, placed=False)
-    except ValueError:
+        return {name: _mentions(part.trees) for name, part in found.items()}
+    except (ValueError, RecursionError):
         return None
-    return {name: _mentions(part.trees) for name, part in found.items()}
 
 
 def _mentions(trees: Iterable[ast.AST]) -> _Mentions:
