@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -148,6 +149,15 @@ def test_what_is_no_python_is_refused(source: str) -> None:
 )
 def test_what_a_source_may_import_is_found(source: str, names: set[str]) -> None:
     assert set(_syntax.read_syntax(source.encode())[1]) == names
+
+
+def test_p9_warnings_that_are_errors_change_no_digest() -> None:
+    source = rb'X = "\d"'
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = _syntax.read_syntax(source)
+        warnings.simplefilter("error")
+        assert _syntax.read_syntax(source) == wanted
 
 
 BEFORE = """

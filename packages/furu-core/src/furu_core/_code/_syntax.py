@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import attrs
@@ -152,7 +153,16 @@ def _parsed(source: bytes) -> ast.Module:
     try:
         return ast.parse(source)
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from None
+        failed = error
+    if isinstance(failed, SyntaxError):
+        import warnings
+
+        # A warning, of "\\d" in a text for instance, that this program has made an error of. Only then, since
+        # the filters are those of all threads.
+        with warnings.catch_warnings(), suppress(SyntaxError, RecursionError, MemoryError):
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    raise ValueError(f"{type(failed).__name__}: {failed}") from None
 
 
 def _digest_of_all(trees: Iterable[ast.AST]) -> str:
