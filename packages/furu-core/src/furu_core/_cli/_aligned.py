@@ -109,7 +109,7 @@ def _with_equal_decimals(cells: Sequence[Any]) -> list[str]:
     needed = max((len(f"{one:.{_PRECISION}g}".partition(".")[2]) for one in numbers), default=0)
     decimals = max(1, min(needed, most))
     smallest = min(filter(None, numbers), default=1.0)
-    if most < 1 or smallest < 10.0 ** (1 - decimals):
+    if most < 1 or (decimals < needed and smallest < 10.0 ** (1 - decimals)):
         return texts
     return [
         f"{cell:.{decimals}f}" if isinstance(cell, float) and math.isfinite(cell) else text

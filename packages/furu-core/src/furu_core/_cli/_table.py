@@ -72,7 +72,7 @@ def table(
         _print_csv(found)
     else:
         hidden = _aligned.print_table(found.columns) if found.rows else 0
-        click.echo(_last_line(found, hidden))
+        click.echo(_last_line(found, hidden, is_chosen=bool(options.columns)))
         done = (_stored_nodes.node_called(*one) for one in found.nodes)
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
@@ -86,19 +86,20 @@ def _print_csv(found: NodeTable) -> None:
     writer.writerows(zip(*columns, strict=True))
 
 
-def _last_line(found: NodeTable, hidden: int) -> str:
+def _last_line(found: NodeTable, hidden: int, *, is_chosen: bool) -> str:
     """How many nodes there are, of which kinds, and how to see more of them.
 
     Args:
         found: the table.
         hidden: how many of its columns the terminal has no room for.
+        is_chosen: whether somebody said which columns it has.
     """
     states = dict(found.states)
     told = [f"{states.pop(_DONE, 0)} {_DONE}"]
     told += [f"{number} {state} (--state {state})" for state, number in sorted(states.items())]
     if found.left_out:
         told[0] = f"{found.rows} of {found.rows + found.left_out} rows, {told[0]}"
-    if found.constant:
+    if found.constant and not is_chosen:
         told.append(f"{count(len(found.constant), 'constant column')} hidden (--all)")
     if hidden:
         told.append(f"{count(hidden, 'column')} without room (--columns, --csv)")
