@@ -21,6 +21,7 @@ _LONG: Final = 60  # characters of a cell
 _SHORT: Final = 24  # characters of a cell where there is little room
 _DIGITS: Final = 12  # of a hash
 _PRECISION: Final = 5  # digits of numbers with a fraction
+_MANY: Final = 99  # decimals, of a number that is better written with an exponent
 _STYLED: Final = 1000  # rows: styles take long
 
 _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
@@ -106,7 +107,7 @@ def _with_equal_decimals(cells: Sequence[Any]) -> list[str]:
     numbers = [abs(cell) for cell in cells if isinstance(cell, float) and math.isfinite(cell)]
     before = len(str(int(max(numbers, default=0.0)))) if max(numbers, default=0.0) >= 1 else 0
     most = _PRECISION - before
-    needed = max((len(f"{one:.{_PRECISION}g}".partition(".")[2]) for one in numbers), default=0)
+    needed = max(map(_decimals_of, numbers), default=0)
     decimals = max(1, min(needed, most))
     smallest = min(filter(None, numbers), default=1.0)
     if most < 1 or (decimals < needed and smallest < 10.0 ** (1 - decimals)):
@@ -115,6 +116,11 @@ def _with_equal_decimals(cells: Sequence[Any]) -> list[str]:
         f"{cell:.{decimals}f}" if isinstance(cell, float) and math.isfinite(cell) else text
         for cell, text in zip(cells, texts, strict=True)
     ]
+
+
+def _decimals_of(number: float) -> int:
+    text = f"{number:.{_PRECISION}g}"
+    return _MANY if "e-" in text else len(text.partition(".")[2])
 
 
 def _one_line(text: str, longest: int) -> str:

@@ -182,11 +182,11 @@ class _Nodes:
 
         That other classes lack the field is no difference; that nodes of the same class do is one.
         """
-        having = {part.builtin("class")[0] for part in self._parts if name in part.fields}
+        having = {part.cls for part in self._parts if name in part.fields}
         cells = [
             cell
             for part in self._parts
-            if part.builtin("class")[0] in having
+            if part.cls in having
             for cell in part.fields.get(name) or [ABSENT]
         ]
         return ABSENT if self._varies(cells) else cells[0]
