@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import importlib.util
+import json
 import subprocess
 import sys
 import threading
 from collections import OrderedDict
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 import furu_core
 from furu_core import Furu
 from furu_core._config import _value_types
+from furu_core._status import _facts
 from furu_core._status._columns import CLASS_TAGS
 from furu_core.errors import FuruUsageError
 
@@ -114,6 +117,45 @@ def test_a_pickle_is_told_and_never_loaded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(RESULTS, "pickled", (Exception("x"), {}))
     Holder(what="pickled").get()
     assert [row["result"] for row in dicts(Holder, columns=["result"])] == ["<pickle>"]
+
+
+VARIED: dict[str, list[Any]] = {
+    "dataclasses": [Scores(n / 2, Point(n, (n, [n]))) for n in range(3)],
+    "other parts": [Scores(0.5, Point(1.0, None)), Scores(0.5, (1, 2)), Scores(1.0, {"a": 1})],
+    "dicts": [{"a": n, "b": {"c": n, "d": (1, n)}} for n in range(3)],
+    "other keys": [{"a": 1}, {"b": 1}, 7, None, [1], {"a": {"b": 2}}],
+    "tuples": [(n, {"x": n}) for n in range(3)],
+    "long tuples": [(1,) * n for n in (1, 19, 30)],
+    "files": [{"a": 1, "w": np.zeros(2)}, np.zeros(2), 1],
+    "numbers": [np.float64(0.5), 0.25, 1, True],
+}
+
+
+class Each(Furu[Any]):
+    kind: str
+    n: int
+    layers: tuple[int, ...] = ()
+    data: Holder | None = None
+
+    def _create(self) -> Any:
+        return VARIED[self.kind][self.n]
+
+
+@pytest.mark.parametrize("kind", VARIED)
+def test_the_index_gives_the_same_columns_as_the_records(
+    store: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(len(VARIED[kind])):
+        holder = Holder(what="number") if n else None
+        Each(kind=kind, n=n, layers=(n, 2), data=holder).get()
+    monkeypatch.setattr(_facts, "_FEW", 0)
+    monkeypatch.setattr(_facts, "_SETTLED_SECS", -1.0)
+    read = dicts(Each, everything=True)
+    assert list(store.glob("index/**/Each.json"))
+    monkeypatch.setattr(_facts, "_of_result", None)
+    indexed = dicts(Each, everything=True)
+    assert [list(row.items()) for row in indexed] == [list(row.items()) for row in read]
+    assert json.dumps(indexed, default=repr) == json.dumps(read, default=repr), "types as well"
 
 
 @pytest.mark.usefixtures("store")

@@ -23,7 +23,7 @@ import attrs
 from furu_core._config._objects import short_name_of
 from furu_core._status import _gone_configs, _stored_nodes
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in
-from furu_core._status._packed import ABSENT
+from furu_core._status._packed import ABSENT, Packed, by_key, unpack
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._text import did_you_mean, writable
 from furu_core._trust import user_name
@@ -150,34 +150,36 @@ class ColumnReader:
             if {dict, list}.isdisjoint(map(type, values)):
                 columns[name] = values
                 continue
-            row: dict[str, Any] = {}
-            last = inside = ABSENT
-            if all(value is values[0] for value in values) and not any(held):
-                around = _Nesting(StoredNode(facts.cls, hashes[0]), {})
-                self._lay_out(values[0], name, row, around, 0)
-                columns |= {below: [cell] * len(values) for below, cell in row.items()}
-                continue
-            for index, value in enumerate(values):
-                if value is ABSENT:
-                    continue
-                if value is not last or held[index] is not inside:
-                    row, last, inside = {}, value, held[index]
-                    around = _Nesting(StoredNode(facts.cls, hashes[index]), inside or {})
-                    self._lay_out(value, name, row, around, 0)
-                _add(row, index, len(values), columns)
+            rows: list[dict[str, Any]] = []
+            known: dict[Any, dict[str, Any]] = {}
+            for value, inside, node_hash in zip(values, held, hashes, strict=True):
+                # Equal references of many nodes, and one value of all nodes, are laid out once.
+                nested = isinstance(value, dict) and not inside and value.get("$ref")
+                key = nested or (id(value), id(inside))
+                if key not in known:
+                    row: dict[str, Any] = {}
+                    if value is not ABSENT:
+                        around = _Nesting(StoredNode(facts.cls, node_hash), inside or {})
+                        self._lay_out(value, name, row, around, 0)
+                    known[key] = row
+                rows.append(known[key])
+            columns |= by_key({"each": rows}, len(rows))
         return columns
 
     def results_of_many(self, facts: FactColumns) -> dict[str, list[Any]]:
         """The columns of the results of some nodes, as `fields_of_many`."""
-        columns: dict[str, list[Any]] = {}
+        has_result, others = facts.column("has_result"), facts.column("stored_as")
+        if all(has_result):
+            columns: dict[str, list[Any]] = {}
+            _lay_out_results(facts.packed("result"), len(facts), "result", columns, 0)
+            return columns
         values = facts.column("result")
-        if all(facts.column("has_result")) and {dict, list}.isdisjoint(map(type, values)):
-            return {"result": values}
-        others = facts.column("stored_as")
-        for index, has_result in enumerate(facts.column("has_result")):
-            row = result_columns(values[index], has_result=has_result, stored_as=others[index])
-            _add(row, index, len(values), columns)
-        return columns
+        cells = zip(values, has_result, others, strict=True)
+        rows = [
+            result_columns(value, has_result=is_one, stored_as=other)
+            for value, is_one, other in cells
+        ]
+        return by_key({"each": rows}, len(rows))
 
     def _laid_out(self, fields: Mapping[str, Any], around: _Nesting, depth: int) -> dict[str, Any]:
         row: dict[str, Any] = {}
@@ -252,7 +254,8 @@ CLASS_TAGS: Final = frozenset({"enum", "flag", "dataclass", "attrs", "namedtuple
 def untagged(value: Any) -> Any:
     """A value of tagged JSON for people: a tuple or set as a list, a path or enum as its text."""
     if isinstance(value, list):
-        return [untagged(item) for item in value]
+        is_plain = {dict, list}.isdisjoint(map(type, value))
+        return value if is_plain else [untagged(item) for item in value]
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
@@ -311,13 +314,6 @@ _NUMBERS: Final[Mapping[str, str]] = {
 }
 
 
-def _add(row: Mapping[str, Any], index: int, size: int, columns: dict[str, list[Any]]) -> None:
-    for name, value in row.items():
-        if name not in columns:
-            columns[name] = [ABSENT] * size
-        columns[name][index] = value
-
-
 def result_columns(value: Any, *, has_result: bool, stored_as: str) -> dict[str, Any]:
     """The columns of a result: `result`, or its parts where it has some.
 
@@ -342,6 +338,42 @@ def _lay_out_result(value: Any, name: str, row: dict[str, Any], depth: int) -> N
     for key, item in parts.items():
         if len(row) < _WIDE:
             _lay_out_result(item, f"{name}.{key}", row, depth + 1)
+
+
+def _lay_out_results(
+    packed: Packed, size: int, name: str, columns: dict[str, list[Any]], depth: int
+) -> None:
+    """`_lay_out_result` of many results at once, as far as they have the same parts."""
+    parts = None if depth >= _DEEP else _packed_parts(packed)
+    if parts and len(columns) + len(parts) < _WIDE:
+        for key, part in parts.items():
+            _lay_out_results(part, size, f"{name}.{key}", columns, depth + 1)
+        return
+    values = unpack(packed, size)
+    if {dict, list}.isdisjoint(map(type, values)):
+        columns[name] = values
+        return
+    rows: list[dict[str, Any]] = [{} for _ in values]
+    for value, row in zip(values, rows, strict=True):
+        _lay_out_result(value, name, row, depth)
+    columns |= by_key({"each": rows}, size)
+
+
+def _packed_parts(packed: Packed) -> Mapping[Any, Packed] | None:
+    """`_parts` of many values that were packed together; None where they have to be looked at singly."""
+    keys: dict[str, Packed] = packed.get("keys", {})
+    if len(keys) != 1:
+        return keys or None
+    ((tag, payload),) = keys.items()
+    items: list[Packed] = payload.get("items", [])
+    match tag:
+        case "$dataclass" | "$attrs" | "$namedtuple":
+            found: Mapping[str, Packed] | None = items[1].get("keys") if len(items) == 2 else None
+            return found
+        case "$tuple":
+            return dict(enumerate(items)) or None
+        case _:
+            return None if tag.startswith("$") else keys
 
 
 def _parts(value: dict[str, Any]) -> Mapping[Any, Any] | None:
@@ -373,7 +405,10 @@ def cell_text(value: Any) -> str:
         return repr(value) if value.is_integer() else f"{value:.6g}"
     if type(value) is int:
         return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return _json(value)
+
+
+_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 # Conditions

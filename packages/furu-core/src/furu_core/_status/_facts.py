@@ -146,6 +146,10 @@ class FactColumns:
         """A part of all nodes' facts, in their order, as `NodeFacts.part` has it of one."""
         return [one.part(name, key) for one in self._facts]
 
+    def packed(self, name: str) -> Packed:
+        """An attribute of all nodes, packed as far as it was packed before."""
+        return {"each": self.column(name)}
+
     def by_key(self, name: str, key: str = "") -> dict[str, list[Any]]:
         """What such a part, which is a dict, has under each of its keys; `ABSENT` where nothing is."""
         return _packed.by_key({"each": self.column(name, key)}, len(self))
@@ -184,6 +188,9 @@ class _IndexedColumns(FactColumns):
                 return [NodeState.DONE.value] * len(self)
             case _:
                 return _packed.unpack(self._part(name, key), len(self))
+
+    def packed(self, name: str) -> Packed:
+        return self._columns[name]
 
     def by_key(self, name: str, key: str = "") -> dict[str, list[Any]]:
         return _packed.by_key(self._part(name, key), len(self))

@@ -3,6 +3,7 @@
 ===========================  ==================================================
 ``{"same": 3}``              all are this one
 ``{"keys": {"a": ..., }}``   all are dicts with these keys; of each, its column
+``{"items": [{...}]}``       all are lists of this length; of each place, its column
 ``{"each": [1, 2]}``         one after the other
 ===========================  ==================================================
 """
@@ -14,6 +15,8 @@ from typing import Any, Final
 
 ABSENT: Final = object()  # in place of a value, where there is none under a key
 _ONCE: Final = frozenset({type(None), bool, int, str})  # types of which equal values are the same
+
+_FEW: Final = 8  # items of lists that become columns
 
 Packed = dict[str, Any]
 
@@ -35,8 +38,14 @@ def pack(values: Sequence[Any]) -> Packed:
             return {"keys": columns}
     elif len(kinds) == 1 and kinds <= _ONCE and len(set(values)) == 1:
         return {"same": values[0]}
-    elif kinds <= {list, tuple} and not any(values):
-        return {"same": []}
+    elif kinds <= {list, tuple}:
+        if not any(values):
+            return {"same": []}
+        if {len(one) for one in values} == {len(values[0])} and len(values[0]) <= _FEW:
+            columns_of = [pack(column) for column in zip(*values, strict=True)]
+            if all("same" in column for column in columns_of):
+                return {"same": values[0]}
+            return {"items": columns_of}
     return {"each": list(values)}
 
 
@@ -52,6 +61,9 @@ def unpack(packed: Packed, size: int) -> list[Any]:
     if "each" in packed:
         found: list[Any] = packed["each"]
         return found
+    if "items" in packed:
+        places = [unpack(column, size) for column in packed["items"]]
+        return list(map(list, zip(*places, strict=True)))
     keys = packed["keys"]
     columns = [unpack(column, size) for column in keys.values()]
     names = tuple(keys)
@@ -67,6 +79,9 @@ def check(packed: Packed, size: int) -> None:
     if "keys" in packed:
         for column in packed["keys"].values():
             check(column, size)
+    elif "items" in packed:
+        for column in packed["items"]:
+            check(column, size)
     elif "same" not in packed and len(packed["each"]) != size:
         raise ValueError(f"there are {len(packed['each'])} values, expected {size}")
 
@@ -78,6 +93,8 @@ def under_key(packed: Packed, key: str) -> Packed:
         return found
     if "same" in packed:
         return {"same": (packed["same"] or {}).get(key)}
+    if "items" in packed:
+        return {"same": None}
     return {"each": [(one or {}).get(key) for one in packed["each"]]}
 
 
