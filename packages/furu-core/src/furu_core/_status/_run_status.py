@@ -157,7 +157,7 @@ class RunWatch:
         slowest: tuple[RunningNode, ...] = ()
         if told.state == RUNNING:
             usual = self._usual()
-            left, unknown = self._left(counts, usual)
+            left, unknown = self._left(counts, usual, stages)
             slowest = self._slowest(stages, usual)
         failures = tuple(grouped(self._failed(stages)))
         return RunReport(told, counts, left, unknown, slowest, failures, self._events.retries)
@@ -195,8 +195,9 @@ class RunWatch:
             stage = _FIRST.get(prospect) if event is None else _STAGE_AFTER.get(event[1])
             if node_hash in looked:
                 stage = looked[node_hash]
-            elif over and stage == "running":
-                stage = None  # it was interrupted, or its worker died
+            elif stage == "running" and (over or node_hash not in attempted):
+                # It was interrupted or its worker died; or a busy worker has it and has not begun.
+                stage = None
             if stage is None:
                 below = {in_order[one] for one in outline.needs[index]}
                 if below & _LOST:
@@ -242,7 +243,10 @@ class RunWatch:
         return self._sampled[name]
 
     def _left(
-        self, counts: dict[str, Counter[str]], usual: dict[str, float]
+        self,
+        counts: dict[str, Counter[str]],
+        usual: dict[str, float],
+        stages_of: dict[str, str],
     ) -> tuple[float | None, tuple[str, ...]]:
         """Seconds that the rest may take with as many workers as there are, and classes not counted."""
         work = longest = 0.0
@@ -251,6 +255,8 @@ class RunWatch:
         now = time.time()
         elapsed: dict[str, list[float]] = {}
         for node_hash, began in self._events.running.items():
+            if stages_of.get(node_hash) != "running":
+                continue
             elapsed.setdefault(self._class_of(node_hash), []).append(now - began)
         for name, stages in counts.items():
             rest = stages["running"] + stages["ready"] + stages["waiting"] + stages["elsewhere"]
@@ -270,7 +276,7 @@ class RunWatch:
             longest = max(longest, *parts, took if rest > len(parts) else 0.0)
         if not left or (not work and unknown):
             return None, tuple(unknown)
-        workers = max(1, running, min(self._events.most_at_once, left))
+        workers = max(1, running)
         return max(longest, work / workers), tuple(unknown)
 
     def _slowest(self, stages: dict[str, str], usual: dict[str, float]) -> tuple[RunningNode, ...]:

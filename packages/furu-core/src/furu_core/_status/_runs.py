@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ _TAIL: Final = 4096  # bytes, in which the event of a run's end is
 _SILENT_LEASES: Final = (
     2.0  # without a sign of life for so many leases, a controller elsewhere is dead
 )
+_STAMP: Final = 15  # characters of an id that tell the second in which the run began
 _ASKED: Final = 3  # nodes that are looked at, to see whether a controller elsewhere computes
 _LONG: Final = 100  # characters of a command
 
@@ -142,10 +144,9 @@ def run_ids() -> list[str]:
 def stored_runs() -> Iterator[StoredRun]:
     """All runs in the current store, the newest first."""
     folder = _run.runs_folder()
-    for run_id in run_ids():
-        run = run_at(folder / run_id)
-        if run is not None:
-            yield run
+    for _, same_second in groupby(run_ids(), key=lambda run_id: run_id[:_STAMP]):
+        runs = [run for one in same_second if (run := run_at(folder / one)) is not None]
+        yield from sorted(runs, key=lambda run: -run.began)
 
 
 def find_run(name: str) -> StoredRun:
@@ -244,7 +245,7 @@ class EventReader:
 
     Attributes:
         told: the last event of each node, by hash, as it stands in the file, since the run was last begun.
-        running: since when each node is computed that has begun and not ended, by hash.
+        running: since when each node was handed to a worker that has not ended, by hash.
         computed: hashes of all nodes that it computed, however often it was begun, in that order, each with
             when it began; 0 where that is not told.
         loaded: hashes of those that others computed meanwhile.
@@ -256,7 +257,6 @@ class EventReader:
         end_facts: its numbers of nodes then.
         last: the time of the last event, in seconds since 1970; 0 before the first.
         sign: the time of the last sign of life.
-        most_at_once: how many nodes were computed at once, at most.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -274,7 +274,6 @@ class EventReader:
         self.end_facts: dict[str, Any] = {}
         self.last = 0.0
         self.sign = 0.0
-        self.most_at_once = 0
 
     def update(self) -> None:
         """Read what was added."""
@@ -330,7 +329,6 @@ class EventReader:
         self.told[node_hash] = event
         if kind == _STARTED:
             self.running[node_hash] = self.last
-            self.most_at_once = max(self.most_at_once, len(self.running))
             return
         began = self.running.pop(node_hash, 0.0)
         if kind == _COMPUTED:
