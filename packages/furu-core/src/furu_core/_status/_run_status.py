@@ -150,7 +150,7 @@ class RunWatch:
         for (name, stage), number in pairs.items():
             counts.setdefault(name, Counter())[stage] += number
         counts = dict(sorted(counts.items()))
-        if told.total and self._outline is not None and told.state != "done":
+        if told.total and self._outline is not None and (told.why or told.state != "done"):
             there = sum(number["done"] for number in counts.values())
             told = attrs.evolve(told, loaded=max(0, there - told.computed))
         left, unknown = None, tuple[str, ...]()

@@ -456,7 +456,8 @@ def standing(run: StoredRun, events: EventReader | None = None) -> RunStanding:
         state, why = "done", f"{why}, and all its roots are there"
     heard = None if lives else max(events.last, events.sign, run.began)
     told = RunStanding(run, state, why, heard, controller=controller, outlook=outlook)
-    return attrs.evolve(told, **numbers, loaded=len(events.loaded - events.computed.keys()))
+    loaded = len(events.loaded - events.computed.keys())
+    return _loaded(attrs.evolve(told, **numbers, loaded=loaded))
 
 
 def _is_all_there(run: StoredRun, events: EventReader) -> bool:
