@@ -265,6 +265,32 @@ def test_a_run_that_goes_on_is_watched_from_another_process_and_one_that_was_kil
     assert project.furu("status", "-f", run, status=1).splitlines()[0].startswith(f"{run}  died")
 
 
+def test_p7_of_a_pool_whose_controller_was_killed_one_is_told_what_its_workers_do_and_how_to_resume(
+    project: Project,
+) -> None:
+    (project.folder / "pyproject.toml").write_text("[tool.furu.slurm.specs.default]\ncpus = 1\n")
+    options = ("--executor", "slurm-pool", "-o", "cluster=local", "-j", "2", "--tag", "on=pool")
+    process = project.start("run", "study.py:slow", *options)
+
+    def running() -> bool:
+        told = [project.json("status", one["run"]) for one in project.json("runs")]
+        return bool(told) and told[0]["classes"].get("study:Train", {}).get("running") == 2
+
+    wait_until("two workers that compute", running, WAIT_SECS, pause_secs=0.2)
+    (row,) = project.json("runs")
+    assert (row["state"], row["tags"]) == ("running", {"on": "pool"})
+    assert project.json("status")["workers"][0] == "workers: 2 running, 0 pending"
+    process.kill()
+    process.wait()
+    report = project.json("status")
+    assert (report["state"], report["classes"]["study:Train"]["running"]) == ("died", 2)
+    assert report["go_on"] == f"furu pool resume {row['run']}"
+    (project.folder / "go").touch()
+    project.furu("pool", "resume", row["run"])
+    (row,) = project.json("runs")
+    assert (row["state"], row["total"], row["failed"]) == ("done", 7, 0)
+
+
 def test_p6_following_a_run_ends_with_it_and_with_its_exit_status(project: Project) -> None:
     process, run = project.slow_run()
     watching = project.start("status", "-f", "--every", "0.05")

@@ -55,6 +55,7 @@ from furu_slurm_dag import SlurmDagExecutor, WaitInterrupted, submit_slurm_dag
 from furu_slurm_dag import _run_folder as files
 from furu_slurm_dag._arrays import afterok, grouped
 from furu_slurm_dag._liveness import liveness
+from furu_slurm_dag._outlook import outlook
 from furu_slurm_dag._submit import Submitter
 from furu_slurm_dag._tracker import Tracker
 from furu_testing import wait_until
@@ -429,3 +430,22 @@ def test_p8_what_slurm_was_never_told_of_is_not_queued_and_anybody_may_compute_i
     assert [path.name for path in (store / "runs").rglob("jobs/*")] == []
     assert not list((store / "submitit").rglob("*.sh"))
     assert base.get() == 1
+
+
+def test_what_is_told_of_a_run_without_its_submitter_is_what_slurm_says_of_its_jobs(
+    store: Path,
+) -> None:
+    begun(500, queued=True)
+    folder = files.run_folder("run")
+    waits = attrs.evolve(INFO, job_id="7_0", state=JobState.PENDING, reason="Priority")
+    told = outlook(folder, Queue(INFO, waits))
+    assert (told.goes_on, told.lines) == (
+        True,
+        ("jobs: 1 running, 1 pending", "pending: 1 job, Slurm says Priority (1)"),
+    )
+    assert told.why == "2 jobs of it live, though no program waits for them"
+    assert outlook(folder, Queue(attrs.evolve(INFO, state=JobState.FAILED))).goes_on is None
+    assert outlook(folder, Queue()).goes_on is None
+    silent = outlook(folder, Queue(known=False))
+    assert (silent.goes_on, len(silent.lines)) == (None, 1)
+    assert outlook(store / "runs" / "another", Queue(INFO)).goes_on is None

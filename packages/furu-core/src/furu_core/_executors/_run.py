@@ -118,11 +118,13 @@ class EventLog:
 
     Attributes:
         folder: the run's folder.
+        goes_on: whether there were events already, of a controller before.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = LineFile(folder / EVENTS_FILE)
+        self.goes_on = os.path.getsize(folder / EVENTS_FILE) > 0
         self._next_sign = time.monotonic() + SIGN_SECS
 
     def write(

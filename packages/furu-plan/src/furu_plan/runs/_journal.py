@@ -108,6 +108,8 @@ class RunJournal:
         status = self.status(0)
         numbers = ("total", "computed", "loaded", "failed", "blocked")
         facts = {name: getattr(status, name) for name in numbers}
+        if self._events.goes_on:
+            facts = {}  # they lack what controllers before this one have computed
         self._events.write(EventKind.RUN_ENDED, detail=state.value, facts=facts)
         self._events.close()
         if furu_core.settings().on_run_end:
