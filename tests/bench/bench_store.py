@@ -117,5 +117,8 @@ def rows(count: int = COUNT) -> Iterator[Row]:
         (folder_of_class,) = (store / "data").glob("**/Trivial")
         pair = sorted(one.name for one in folder_of_class.iterdir())[:2]
         yield Row(f"{many}: furu diff", furu(store, "diff", *pair), bare, limit=2.0)
+        yield Row(f"{many}: furu du", furu(store, "du"), bare)
+        yield Row(f"{many}: furu gc, all kept", furu(store, "gc"), bare)
+        yield Row(f"{many}: furu gc, all go", furu(store, "gc", "--keep", "0d"), bare)
         yield Row(f"{many}: furu rm", furu(store, "rm", "--yes", "Trivial"), bare)
         yield Row(f"{many}: furu rm --undo", furu(store, "rm", "--undo"), bare)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import FAILED, json_option, print_json
-from furu_core._cli._tables import aligned
+from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
 from furu_core._status import _collecting, _space, _trash
@@ -94,7 +94,7 @@ def _propose(keep: str | None, *, all_users: bool, as_json: bool) -> int:
     click.echo("would go to the trash:")
     rows = [["class", "nodes", "size", "last used", "example"]]
     rows += [_row(one, now) for one in found.classes]
-    for line in aligned([["", *row] for row in rows], right=(2, 3)):
+    for line in lined_up([["", *row] for row in rows], right=(2, 3)):
         click.echo(line)
     if found.is_noted:
         room = size(sum(one.size for one in found.classes))
@@ -139,7 +139,7 @@ def _kept(found: Proposal) -> Counter[KeptBy]:
 def _row(one: DoomedClass, now: float) -> list[str]:
     ago = _ago(now - one.last_used)
     return [
-        one.name.rpartition(":")[2],
+        one.name,
         f"{one.nodes:,}",
         size(one.size),
         ago,

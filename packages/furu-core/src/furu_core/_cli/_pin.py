@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from furu_core._cli._output import json_option, print_json
-from furu_core._cli._tables import aligned
+from furu_core._cli._tables import lined_up
 from furu_core._status import _pins
 from furu_core._status._pins import Pin
 from furu_core._text import when
@@ -32,7 +32,7 @@ def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
         print_json([_told(one) for one in found])
     elif name is None:
         rows = [[one.shown, one.user, when(one.time), one.reason] for one in found]
-        for line in aligned(rows):
+        for line in lined_up(rows):
             click.echo(line)
         if not found:
             click.echo("nothing is pinned", err=True)

@@ -11,7 +11,7 @@ import click
 
 from furu_core._cli._output import json_option, print_json
 from furu_core._cli._selection import selection_options
-from furu_core._cli._tables import aligned
+from furu_core._cli._tables import lined_up
 from furu_core._status import _space
 from furu_core._status._facts import FactReader, NodeFacts
 from furu_core._status._selection import Selection
@@ -89,7 +89,7 @@ def _print(
     if len(rows) > 1:
         table.append(["all nodes", *_cells(total)])
     table += [[f"{name}/", "", *_cells(space)[1:]] for name, space in rest.items()]
-    for line in aligned(table, right=(1, 2, 3)):
+    for line in lined_up(table, right=(1, 2, 3)):
         click.echo(line)
     if largest and largest[0][0]:
         click.echo("largest:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 
-def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> Iterator[str]:
+def lined_up(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> Iterator[str]:
     """Lines in which the cells of each column stand below one another.
 
     Args:
@@ -13,7 +13,7 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> It
         right: the numbers of the columns whose cells end below one another, such as numbers.
 
     Example:
-        >>> list(aligned([["node", "size"], ["a", "12"]], right=[1]))
+        >>> list(lined_up([["node", "size"], ["a", "12"]], right=[1]))
         ['node  size', 'a       12']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
