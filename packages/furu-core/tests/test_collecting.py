@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -395,3 +396,89 @@ def test_kept_nodes_tell_what_keeps_them(store: Path) -> None:
         PARTS[3].delete()
     _pins.unpin("Whole")
     assert PARTS[3].delete()
+
+
+def snapshot(store: Path, name: str) -> str:
+    """A snapshot of code, closed as those of jobs are."""
+    inner = store / "code/snapshots" / name / "exp"
+    inner.mkdir(parents=True)
+    (inner / "train.py").write_text("print()")
+    inner.chmod(0o555)
+    return f"code/snapshots/{name}"
+
+
+def name_snapshot(run: Path, path: str) -> None:
+    (run / "environment.json").write_text(json.dumps({"snapshot": {"folder": f"/store/{path}"}}))
+
+
+def contents(store: Path) -> dict[str, bytes | int]:
+    """All files and the modes of all folders, without plans and the trash."""
+    return {
+        str(path.relative_to(store)): path.read_bytes() if path.is_file() else path.stat().st_mode
+        for path in sorted(store.rglob("*"))
+        if path.relative_to(store).parts[0] not in {"gc", "trash"}
+    }
+
+
+def test_p10_folders_of_old_runs_go_with_the_snapshots_that_no_other_run_names(
+    store: Path,
+) -> None:
+    old, pinned, going = (
+        collected.run(WHOLES[0]),
+        collected.run(WHOLES[2]),
+        collected.run(WHOLES[1], ends=False),
+    )
+    _pins.pin(f"run:{pinned.name}")
+    mine, shared, unnamed = (snapshot(store, name) for name in ("aa", "bb", "cc"))
+    name_snapshot(old, mine), name_snapshot(going, shared)
+    (old / "queue").mkdir()  # an empty folder comes back as well
+    now = History.now()
+    before = contents(store)
+    assert _collecting.propose(0.0, now=now).plan.folders == ()
+    plan = _collecting.propose(0.0, with_runs=True, now=now).plan
+    assert {one.path for one in plan.folders} == {f"runs/{old.name}", mine, unnamed}
+    done = _collecting.collect(_collecting.planned(plan.id))
+    assert sorted(done.folders) == sorted(one.path for one in plan.folders)
+    assert sorted(os.listdir(store / "runs")) == sorted([pinned.name, going.name])
+    assert os.listdir(store / "code/snapshots") == ["bb"]
+    assert len(_collecting.undo(plan.id).folders) == 3
+    assert contents(store) == before
+    assert os.listdir(store / "trash") == []
+
+
+def test_p10_a_snapshot_that_was_taken_again_and_a_run_that_went_on_stay(store: Path) -> None:
+    run = collected.run(PARTS[0])
+    path = snapshot(store, "aa")
+    plan = _collecting.propose(0.0, with_runs=True, now=History.now()).plan
+    os.utime(store / path)  # as taking a snapshot does that is there already
+    with pytest.raises(FuruUsageError, match="snapshot aa is named by a run, or was taken since"):
+        _collecting.collect(plan)
+    plan = _collecting.propose(0.0, with_runs=True, now=History.now()).plan
+    collected.EventLog(run).write(collected.EventKind.RUN_STARTED)
+    with pytest.raises(FuruUsageError, match=f"run {run.name} went on"):
+        _collecting.collect(plan)
+    assert (store / path).exists()
+
+
+def test_p10_a_snapshot_is_put_back_that_a_run_came_to_name_while_others_went(
+    store: Path,
+) -> None:
+    PARTS[0].get(), PARTS[1].get()
+    path = snapshot(store, "aa")
+    plan = _collecting.propose(0.0, with_runs=True, now=History.now()).plan
+
+    def begin(_: object) -> None:
+        if not (store / "runs").exists():
+            name_snapshot(collected.run(Waiting(gate=str(store), part=PARTS[2])), path)
+
+    done = _collecting.collect(plan, begin)
+    assert list(done.left_folders) == [path]
+    assert (store / path / "exp/train.py").exists()
+
+
+def test_emptying_removes_closed_folders(store: Path) -> None:
+    snapshot(store, "aa")
+    plan = _collecting.propose(0.0, with_runs=True, now=History.now()).plan
+    _collecting.collect(plan)
+    _collecting.empty([plan.id])
+    assert os.listdir(store / "trash") == []

@@ -14,7 +14,13 @@ from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
 from furu_core._status import _collecting, _space, _trash
-from furu_core._status._collecting import Collected, Doomed, DoomedClass, Proposal
+from furu_core._status._collecting import (
+    Collected,
+    Doomed,
+    DoomedClass,
+    DoomedFolder,
+    Proposal,
+)
 from furu_core._status._facts import NodeFacts
 from furu_core._status._reach import KeptBy
 from furu_core._status._selection import time_of
@@ -32,6 +38,9 @@ _WIDE: Final = 60
 @click.argument("plan_id", metavar="[ID]", required=False, default="")
 @click.option("--keep", metavar="TIME", help="What is needed since then stays: 90d, 2026-09-01.")
 @click.option("--all-users", is_flag=True, help="Plan for the nodes of others, too.")
+@click.option(
+    "--runs", "with_runs", is_flag=True, help="Plan for folders of runs and snapshots of code, too."
+)
 @click.option("--do", "doing", is_flag=True, help="Move exactly what plan ID tells to the trash.")
 @click.option("--undo", is_flag=True, help="Put back what plan ID took, or the last one.")
 @click.option("--empty", is_flag=True, help="Remove for good what plan ID took, or all plans.")
@@ -41,6 +50,7 @@ def gc(
     plan_id: str,
     keep: str | None,
     all_users: bool,
+    with_runs: bool,
     doing: bool,
     undo: bool,
     empty: bool,
@@ -56,8 +66,8 @@ def gc(
     chosen = [flag for flag, given in flags.items() if given]
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
-    if chosen and (keep is not None or all_users):
-        raise click.UsageError(f"{chosen[0]} takes neither --keep nor --all-users")
+    if chosen and (keep is not None or all_users or with_runs):
+        raise click.UsageError(f"{chosen[0]} takes neither --keep, --all-users nor --runs")
     if plan_id and not chosen:
         raise click.UsageError("what shall become of that plan? --do, --undo or --empty")
     if doing:
@@ -68,13 +78,13 @@ def gc(
         return _undo(plan_id, as_json=as_json)
     if empty:
         return _empty(plan_id, yes=yes, as_json=as_json)
-    return _propose(keep, all_users=all_users, as_json=as_json)
+    return _propose(keep, all_users=all_users, with_runs=with_runs, as_json=as_json)
 
 
 # The plan
 
 
-def _propose(keep: str | None, *, all_users: bool, as_json: bool) -> int:
+def _propose(keep: str | None, *, all_users: bool, with_runs: bool, as_json: bool) -> int:
     now = time.time()
     if keep is None:
         keep_secs = _settings.settings().keep_days * _DAY_SECS
@@ -82,23 +92,27 @@ def _propose(keep: str | None, *, all_users: bool, as_json: bool) -> int:
         keep_secs = now - time_of(keep, now)
         if keep_secs < 0:
             raise FuruUsageError(f"{keep!r} has not come yet", hint="give a time of the past")
-    found = _collecting.propose(keep_secs, everybody=all_users, now=now)
+    found = _collecting.propose(keep_secs, everybody=all_users, with_runs=with_runs, now=now)
     if as_json:
         print_json(_proposed(found))
         return 0
     for line in _kept_lines(found):
         click.echo(line)
-    if not found.classes:
+    if not found.classes and not found.plan.folders:
         click.echo("nothing would go")
         return 0
     click.echo("would go to the trash:")
-    rows = [["class", "nodes", "size", "last used", "example"]]
+    rows = [["class", "nodes", "size", "last used", "example"]] if found.classes else []
     rows += [_row(one, now) for one in found.classes]
     for line in lined_up([["", *row] for row in rows], right=(2, 3)):
         click.echo(line)
+    for line in _folder_lines(found.plan.folders):
+        click.echo(f"  {line}")
     if found.is_noted:
         room = size(sum(one.size for one in found.classes))
         what = count(len(found.plan.nodes), "node")
+        if found.plan.folders:
+            what += f" and {count(len(found.plan.folders), 'folder')}"
         click.echo(
             f"`furu gc --do {found.plan.id}` moves exactly this to the trash: {what}, {room}"
         )
@@ -129,6 +143,19 @@ def _kept_lines(found: Proposal) -> list[str]:
             "(--all-users)"
         )
     return lines
+
+
+def _folder_lines(folders: Iterable[DoomedFolder]) -> list[str]:
+    store = _settings.settings().path
+    by_place: dict[str, list[str]] = {}
+    for one in folders:
+        place, _, name = one.path.rpartition("/")
+        by_place.setdefault(place, []).append(name)
+    return [
+        f"{place}/: {count(len(names), 'folder')}, "
+        f"{size(sum(_space.below(f'{store}/{place}/{name}').bytes for name in names))}, such as {names[0]}"
+        for place, names in by_place.items()
+    ]
 
 
 def _kept(found: Proposal) -> Counter[KeptBy]:
@@ -192,6 +219,7 @@ def _proposed(found: Proposal) -> dict[str, Any]:
             for one in found.classes
         ],
         "hashes": [one.hash for one in found.plan.nodes],
+        "folders": [one.path for one in found.plan.folders],
     }
 
 
@@ -208,22 +236,27 @@ def _do(plan_id: str, *, as_json: bool) -> int:
                 "taken": [_told(one) for one in done.taken],
                 "gone": [_told(one) for one in done.gone],
                 "left": [{**_told(one), "reason": why} for one, why in done.left.items()],
+                "folders": done.folders,
+                "left_folders": done.left_folders,
             }
         )
     else:
         _print_done(plan.id, done)
-    return FAILED if done.left else 0
+    return FAILED if done.left or done.left_folders else 0
 
 
 def _print_done(plan_id: str, done: Collected) -> None:
-    click.echo(f"moved {count(len(done.taken), 'node')} to the trash")
+    also = f" and {count(len(done.folders), 'folder')}" if done.folders else ""
+    click.echo(f"moved {count(len(done.taken), 'node')}{also} to the trash")
     if done.gone:
         click.echo(f"{count(len(done.gone), 'node')} of the plan had gone before")
     for one, reason in list(done.left.items())[:_SHOWN]:
         click.echo(f"left {one.node.name}: {reason}")
     if len(done.left) > _SHOWN:
         click.echo(f"left {count(len(done.left) - _SHOWN, 'more node')}")
-    if done.taken:
+    for path, reason in done.left_folders.items():
+        click.echo(f"left {path}: {reason}")
+    if done.taken or done.folders:
         days = _settings.settings().trash_days
         click.echo(
             f"for {days:g} days `furu gc --undo {plan_id}` puts them back; `furu gc --empty {plan_id}` "
@@ -248,15 +281,20 @@ def _undo(plan_id: str, *, as_json: bool) -> int:
                     {"hash": entry.hash, "attempt": entry.attempt, "reason": why}
                     for entry, why in done.refused
                 ],
+                "folders": done.folders,
+                "refused_folders": dict(done.refused_folders),
             }
         )
     else:
-        click.echo(f"put back {count(len(put_back), 'node')} of plan {meant}")
+        also = f" and {count(len(done.folders), 'folder')}" if done.folders else ""
+        click.echo(f"put back {count(len(put_back), 'node')}{also} of plan {meant}")
+        for path, why in done.refused_folders:
+            click.echo(f"left in the trash: {path}: {why}")
         for entry, why in done.refused[:_SHOWN]:
             click.echo(f"left in the trash: {_name(entry)}: {why}")
         if len(done.refused) > _SHOWN:
             click.echo(f"left in the trash: {len(done.refused) - _SHOWN} more")
-    return FAILED if done.refused else 0
+    return FAILED if done.refused or done.refused_folders else 0
 
 
 def _name(entry: Entry) -> str:

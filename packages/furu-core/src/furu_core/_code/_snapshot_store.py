@@ -166,6 +166,8 @@ class _Taking:
                 "who keeps it from you",
                 hint="remove it, or let jobs import what is there when they start: FURU_CODE=live",
             )
+        with suppress(OSError):  # another user's; it tells `furu gc` that somebody just took it
+            os.utime(snapshot.folder)
         for tree in trees:
             self._write_known(
                 tree, known[tree.live], digests[tree.live], snapshot, names[tree.live]

@@ -12,22 +12,24 @@ is looked at again: what a run, an attempt, a result or a pin that came since re
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import attrs
 
 from furu_core import _trust
-from furu_core._files import list_folder, store_error, store_errors
+from furu_core._executors._run import EVENTS_FILE
+from furu_core._files import list_folder, read_file, store_error, store_errors
 from furu_core._locks import excluding
 from furu_core._record_format import RecordFormat
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _trash
 from furu_core._status._facts import NodeFacts
-from furu_core._status._reach import Keeper, KeptBy, Survey
+from furu_core._status._reach import Keeper, KeptBy, Survey, recorded_runs
 from furu_core._status._space import SizeReader
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
@@ -37,6 +39,11 @@ from furu_core.errors import FuruStoreError, FuruUsageError
 
 FOLDER: Final = "gc"
 _SUFFIX: Final = ".json"
+_RUNS: Final = "runs"
+_SNAPSHOTS: Final = "code/snapshots"
+_ENVIRONMENT: Final = (
+    "environment.json"  # of a run whose nodes are jobs: among others, the snapshot that they import
+)
 _DIGITS: Final = 12
 _SHOWN: Final = 5
 _OLD_SECS: Final = 7 * 24 * 3600.0  # after which a plan that nobody carried out is removed
@@ -67,20 +74,35 @@ class Doomed:
 
 
 @attrs.frozen
+class DoomedFolder:
+    """A folder besides nodes that would go: of a run, or a snapshot of code.
+
+    Attributes:
+        path: its path in the store.
+        state: what tells it from one that takes its place, or in which something happened since.
+    """
+
+    path: str
+    state: str
+
+
+@attrs.frozen
 class GcPlan:
     """What would go.
 
     Attributes:
-        id: the digest of the nodes.
+        id: the digest of the nodes and folders.
         made: when it was made.
         cutoff: what was made or used since then is kept, in seconds since 1970.
         nodes: what would go, each before all that it was made of.
+        folders: those of runs and snapshots that would go.
     """
 
     id: str
     made: float
     cutoff: float
     nodes: tuple[Doomed, ...]
+    folders: tuple[DoomedFolder, ...] = ()
 
 
 _FORMAT: Final = RecordFormat(
@@ -128,12 +150,19 @@ class Proposal:
     is_noted: bool
 
 
-def propose(keep_secs: float, *, everybody: bool = False, now: float | None = None) -> Proposal:
+def propose(
+    keep_secs: float,
+    *,
+    everybody: bool = False,
+    with_runs: bool = False,
+    now: float | None = None,
+) -> Proposal:
     """Plan what would go, and note the plan in the store; nothing else changes.
 
     Args:
         keep_secs: for how long what was made, or needed by a run, is kept.
         everybody: plan for the nodes of all users, and not only for one's own.
+        with_runs: plan for the folders of runs as well, and for snapshots of code that no other run names.
         now: the present, in seconds since 1970; default: by the clock.
 
     Raises:
@@ -155,10 +184,11 @@ def propose(keep_secs: float, *, everybody: bool = False, now: float | None = No
             of_others += 1
     # Dependents go first, so that whenever this ends what remains has all that it was made of.
     doomed = [found for facts in _dependents_first(survey, chosen) if (found := _doomed(facts))]
-    plan = GcPlan(_digest(doomed), present, cutoff, tuple(doomed))
+    folders = _doomed_folders(survey, everybody=everybody) if with_runs else []
+    plan = GcPlan(_digest(doomed, folders), present, cutoff, tuple(doomed), tuple(folders))
     planned = {one.hash for one in doomed}
     classes = _by_class(survey, [facts for facts in chosen if facts.node.hash in planned])
-    noted = bool(doomed) and _note(plan)
+    noted = bool(doomed or folders) and _note(plan)
     return Proposal(plan, survey, keepers, classes, of_others, noted)
 
 
@@ -196,8 +226,68 @@ def _state_of(node: StoredNode) -> str:
     return f"{status.st_ino}-{status.st_mtime_ns}"
 
 
-def _digest(doomed: list[Doomed]) -> str:
+def _doomed_folders(survey: Survey, *, everybody: bool) -> list[DoomedFolder]:
+    found = []
+    going = {run.id for run in survey.runs.values() if not survey.keeps(run)}
+    paths = [f"{_RUNS}/{run_id}" for run_id in sorted(going)]
+    paths += unnamed_snapshots(survey, going)
+    for path in paths:
+        with suppress(OSError):  # removed in this moment
+            owner = os.stat(f"{_settings.settings().path}/{path}").st_uid
+            if everybody or owner == os.geteuid():
+                found.append(DoomedFolder(path, _folder_state(path)))
+    # A snapshot goes only if all runs go that name it.
+    left = going - {one.path.removeprefix(f"{_RUNS}/") for one in found}
+    if left:
+        unnamed = unnamed_snapshots(survey, going - left)
+        found = [one for one in found if one.path.startswith(f"{_RUNS}/") or one.path in unnamed]
+    return found
+
+
+def unnamed_snapshots(survey: Survey, without: Collection[str] = ()) -> list[str]:
+    """The snapshots of code that no run names, and that nobody took since the cutoff; their paths in the store.
+
+    Args:
+        survey: the runs.
+        without: the ids of runs that do not count.
+    """
+    store = str(_settings.settings().path)
+    named: set[str] = set()
+    for run_id in survey.runs:
+        if run_id in without:
+            continue
+        try:
+            told = json.loads(read_file(f"{store}/{_RUNS}/{run_id}/{_ENVIRONMENT}"))
+            if told.get("snapshot"):
+                named.add(os.path.basename(told["snapshot"]["folder"]))
+        except FileNotFoundError:
+            continue  # its nodes are computed by no jobs
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return []  # nobody can say which one its jobs import from
+    found = []
+    with suppress(OSError):
+        for name in sorted(list_folder(f"{store}/{_SNAPSHOTS}")):
+            path = f"{_SNAPSHOTS}/{name}"
+            if name.startswith(".") or name in named:
+                continue
+            if os.stat(f"{store}/{path}").st_mtime < survey.cutoff:
+                found.append(path)
+    return found
+
+
+def _folder_state(path: str) -> str:
+    """What changes where a folder is another one, a run in it goes on, or somebody takes a snapshot."""
+    full = f"{_settings.settings().path}/{path}"
+    status = os.stat(full)
+    touched = status.st_mtime_ns
+    with suppress(FileNotFoundError):
+        touched = max(touched, os.stat(f"{full}/{EVENTS_FILE}").st_mtime_ns)
+    return f"{status.st_ino}-{touched}"
+
+
+def _digest(doomed: Iterable[Doomed], folders: Iterable[DoomedFolder]) -> str:
     lines = sorted(f"{one.below}/{one.hash} {one.state}\n" for one in doomed)
+    lines += sorted(f"{one.path} {one.state}\n" for one in folders)
     return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()[:_DIGITS]
 
 
@@ -269,7 +359,7 @@ def planned(plan_id: str) -> GcPlan:
             hint="`furu gc` makes one of your own",
         )
     plan = _FORMAT.read(path)
-    if plan.id != found[0] or _digest(list(plan.nodes)) != plan.id:
+    if plan.id != found[0] or _digest(plan.nodes, plan.folders) != plan.id:
         raise _FORMAT.damaged(path, "what is in it is not what its id names")
     return plan
 
@@ -293,11 +383,15 @@ class Collected:
         taken: what was moved to the trash.
         gone: what was not there any more, because it was taken or removed before.
         left: what stays or was put back, and why.
+        folders: the folders besides nodes that were moved to the trash, by their paths in the store.
+        left_folders: those that stay, and why.
     """
 
     taken: list[Doomed] = attrs.field(factory=list)
     gone: list[Doomed] = attrs.field(factory=list)
     left: dict[Doomed, str] = attrs.field(factory=dict)
+    folders: list[str] = attrs.field(factory=list)
+    left_folders: dict[str, str] = attrs.field(factory=dict)
 
 
 def collect(plan: GcPlan, taking: Callable[[Doomed], object] | None = None) -> Collected:
@@ -343,6 +437,8 @@ def collect(plan: GcPlan, taking: Callable[[Doomed], object] | None = None) -> C
                 stay |= survey.with_what_they_need([one.hash])
             else:
                 done.gone.append(one)
+        for folder in plan.folders:
+            _take_folder(folder, done)
         _put_back_what_is_used(plan, survey, done)
     with suppress(OSError):
         os.unlink(_path(plan.id))
@@ -380,6 +476,16 @@ def _check(plan: GcPlan, survey: Survey, done: Collected) -> list[Doomed]:
             refused.append(f"{node.name} changed since")
         else:
             there.append(one)
+    unnamed = unnamed_snapshots(survey, {os.path.basename(one.path) for one in plan.folders})
+    for folder in plan.folders:
+        name = os.path.basename(folder.path)
+        run = survey.runs.get(name)
+        if run is not None and survey.keeps(run):
+            refused.append(f"run {name} went on, or is kept by now")
+        elif folder.path.startswith(_SNAPSHOTS) and folder.path not in unnamed:
+            with suppress(OSError):
+                _folder_state(folder.path)
+                refused.append(f"snapshot {name} is named by a run, or was taken since")
     if refused:
         more = len(refused) - _SHOWN
         told = "; ".join(refused[:_SHOWN]) + (
@@ -407,6 +513,22 @@ def _take(one: Doomed) -> str | None:
     return "it changed in this moment" if is_same == [False] else ""
 
 
+def _take_folder(one: DoomedFolder, done: Collected) -> None:
+    try:
+        if _folder_state(one.path) != one.state:
+            done.left_folders[one.path] = "it changed in this moment"
+            return
+        _trash.move_folder_here(one.path)
+    except FileNotFoundError:
+        return  # it had gone before
+    except PermissionError as error:
+        done.left_folders[one.path] = str(error.strerror)
+    except OSError as error:
+        raise store_error(error, one.path, doing="move to the trash of") from error
+    else:
+        done.folders.append(one.path)
+
+
 def _was(node: StoredNode, state: str) -> bool:
     """Whether a node that this process holds an attempt of has the folder that was planned."""
     folder = node.paths.artifact
@@ -424,6 +546,7 @@ def _was(node: StoredNode, state: str) -> bool:
 
 
 def _put_back_what_is_used(plan: GcPlan, survey: Survey, done: Collected) -> None:
+    _put_back_named_snapshots(plan, survey, done)
     keepers = survey.came_since(one.hash for one in done.taken)
     used = {one.hash: one for one in done.taken if one.hash in keepers}
     if not used:
@@ -439,12 +562,31 @@ def _put_back_what_is_used(plan: GcPlan, survey: Survey, done: Collected) -> Non
                     done.left[one] = f"it is reached by {keepers[entry.hash]}"
 
 
+def _put_back_named_snapshots(plan: GcPlan, survey: Survey, done: Collected) -> None:
+    """Put back snapshots that a run came to name meanwhile."""
+    taken = [one for one in done.folders if one.startswith(_SNAPSHOTS)]
+    new = recorded_runs(survey.runs) if taken else {}
+    for run_id in new:
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            path = f"{_settings.settings().path}/{_RUNS}/{run_id}/{_ENVIRONMENT}"
+            name = os.path.basename(json.loads(read_file(path))["snapshot"]["folder"])
+            for removal in _trash.mine():
+                if removal.plan == plan.id and f"{_SNAPSHOTS}/{name}" in removal.folders():
+                    for back in _trash.undo(removal, (), [f"{_SNAPSHOTS}/{name}"]).folders:
+                        done.folders.remove(back)
+                        done.left_folders[back] = f"run {run_id}, which began since, names it"
+
+
 # Undoing
 
 
 def carried_out() -> list[str]:
     """The ids of plans of which something is in the trash, by this user, the newest first."""
-    found = (removal.plan for removal in _trash.mine() if removal.plan and removal.entries())
+    found = (
+        removal.plan
+        for removal in _trash.mine()
+        if removal.plan and (removal.folders() or removal.entries())
+    )
     return list(dict.fromkeys(found))
 
 
@@ -476,6 +618,8 @@ def undo(plan_id: str) -> Undone:
                 one = _trash.undo(removal)
                 done.put_back.extend(one.put_back)
                 done.refused.extend(one.refused)
+                done.folders.extend(one.folders)
+                done.refused_folders.extend(one.refused_folders)
     return done
 
 

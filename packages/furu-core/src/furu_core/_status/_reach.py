@@ -148,6 +148,7 @@ class Survey:
         now: the present time, in seconds since 1970.
 
     Attributes:
+        cutoff: what was used or made since then is kept.
         facts: of all nodes, by their hashes.
         runs: the recorded runs, by their ids, the newest first.
 
@@ -156,7 +157,7 @@ class Survey:
     """
 
     def __init__(self, cutoff: float, now: float) -> None:
-        self._cutoff = cutoff
+        self.cutoff = cutoff
         self._now = now
         self._pins = _pins.pins()
         self.facts: dict[str, NodeFacts] = {}
@@ -173,7 +174,7 @@ class Survey:
     def keeps(self, run: RecordedRun) -> bool:
         """Whether what a run reaches is kept."""
         return (
-            run.last_sign >= self._cutoff
+            run.last_sign >= self.cutoff
             or run.may_go_on(self._now)
             or any(pin.what is _pins.Pinned.RUN and pin.name == run.id for pin in self._pins)
             or (
@@ -274,7 +275,7 @@ class Survey:
             if facts.state in _LIVING:
                 yield node_hash, Keeper(KeptBy.LIVING, facts.node.name)
         for node_hash, facts in self.facts.items():
-            if self.made(facts) >= self._cutoff:
+            if self.made(facts) >= self.cutoff:
                 yield node_hash, Keeper(KeptBy.AGE, facts.node.name)
         for node_hash, facts in self.facts.items():
             if facts.state is NodeState.UNREADABLE or not facts.config:

@@ -5,6 +5,7 @@
     <store>/trash/<time>-<token>/<module path>/<Class>/<hash>          a result
     <store>/trash/<time>-<token>/<module path>/<Class>/.<hash>.<n>     an attempt, and what is beside it
     <store>/trash/<time>-<token>-<plan>/                               what `furu gc --do` took
+    <store>/trash/<removal>/.store/runs/<run id>                       a folder that is not below `data`
 
 A removal is one folder there: what one process removed within an hour. Everything is moved by one
 rename, so it is in one of the two places whenever a process is killed, and of two that put the same
@@ -30,6 +31,8 @@ from furu_core._store._layout import NodePaths, attempt_of, beside_of, is_hash
 from furu_core._text import writable
 
 FOLDER: Final = "trash"
+_STORE: Final = ".store"  # in a removal: what was not below `data`, at its path in the store
+_PLACES: Final = ("runs", "code/snapshots")  # of which single folders are removed
 DAY_SECS: Final = 24 * 3600.0
 _ONE_REMOVAL_SECS: Final = 3600.0
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -69,6 +72,14 @@ class Removal:
         """What is in it: results first, then attempts in their order, and what is beside them."""
         return sorted(_entries(self.folder), key=lambda entry: entry.order)
 
+    def folders(self) -> list[str]:
+        """What is in it besides nodes: folders, at their paths in the store."""
+        return [
+            f"{place}/{name}"
+            for place in _PLACES
+            for name in sorted(list_folder(f"{self.folder}/{_STORE}/{place}"))
+        ]
+
 
 @attrs.frozen
 class Entry:
@@ -104,10 +115,14 @@ class Undone:
     Attributes:
         put_back: what was put back.
         refused: what stays in the trash, and why.
+        folders: the folders besides nodes that were put back, by their paths in the store.
+        refused_folders: those that stay in the trash, and why.
     """
 
     put_back: list[Entry] = attrs.field(factory=list)
     refused: list[tuple[Entry, str]] = attrs.field(factory=list)
+    folders: list[str] = attrs.field(factory=list)
+    refused_folders: list[tuple[str, str]] = attrs.field(factory=list)
 
 
 def move_here(folder: str) -> str:
@@ -123,7 +138,26 @@ def move_here(folder: str) -> str:
         FileNotFoundError: it is not there.
         OSError: it cannot be moved: it is another user's, for instance, or the disk is full.
     """
-    below = folder.removeprefix(f"{_settings.settings().path}/data/")
+    return _move(folder, folder.removeprefix(f"{_settings.settings().path}/data/"))
+
+
+def move_folder_here(path: str) -> str:
+    """Move a folder that is not below `data` to the trash.
+
+    Args:
+        path: its path in the store, such as ``runs/20261128-...``.
+
+    Returns:
+        Its path in the trash.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        OSError: it cannot be moved.
+    """
+    return _move(f"{_settings.settings().path}/{path}", f"{_STORE}/{path}")
+
+
+def _move(folder: str, below: str) -> str:
     for fresh in (False, True):
         target = f"{_current(fresh=fresh)}/{below}"
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -225,12 +259,17 @@ def _entries(folder: str, below: str = "") -> Iterator[Entry]:
                 yield Entry(entry.path, where, node_hash, int(number))
 
 
-def undo(removal: Removal, entries: Iterable[Entry] | None = None) -> Undone:
+def undo(
+    removal: Removal,
+    entries: Iterable[Entry] | None = None,
+    folders: Iterable[str] | None = None,
+) -> Undone:
     """Put back what was removed, where nothing else stands by now.
 
     Args:
         removal: what to put back.
-        entries: which of it, in the order of `Removal.entries`; None for all.
+        entries: which of its nodes, in the order of `Removal.entries`; None for all.
+        folders: which of its other folders; None for all, or for none where `entries` are given.
     """
     done = Undone()
     data = f"{_settings.settings().path}/data"
@@ -249,8 +288,26 @@ def undo(removal: Removal, entries: Iterable[Entry] | None = None) -> Undone:
             done.refused.append((entry, _why(error, entry)))
         else:
             done.put_back.append(entry)
+    if folders is None:
+        folders = removal.folders() if entries is None else ()
+    for path in folders:
+        _put_folder_back(removal, path, done)
     _prune(removal.folder)
     return done
+
+
+def _put_folder_back(removal: Removal, path: str, done: Undone) -> None:
+    target = f"{_settings.settings().path}/{path}"
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(f"{removal.folder}/{_STORE}/{path}/", f"{target}/")
+    except FileNotFoundError:
+        return  # another process put it back, or emptied the trash
+    except OSError as error:
+        why = "another one is there by now" if error.errno in _TAKEN else str(error.strerror)
+        done.refused_folders.append((path, why))
+    else:
+        done.folders.append(path)
 
 
 def _is_next(entry: Entry, paths: NodePaths) -> bool:
@@ -276,10 +333,16 @@ def _why(error: OSError, entry: Entry) -> str:
 
 
 def _prune(folder: str) -> None:
-    """Remove folders in which nothing is left."""
-    for where, _, _ in os.walk(folder, topdown=False):
+    """Remove folders in which nothing is left, but none that was removed itself."""
+    with suppress(OSError), os.scandir(folder) as scan:
+        for entry in scan:
+            if not entry.name.startswith(".") and not is_hash(entry.name):
+                _prune(entry.path)
+    for place in (*_PLACES, "code", ""):
         with suppress(OSError):
-            os.rmdir(where)
+            os.rmdir(f"{folder}/{_STORE}/{place}".rstrip("/"))
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def empty(chosen: Collection[Removal]) -> None:
@@ -287,7 +350,16 @@ def empty(chosen: Collection[Removal]) -> None:
     for removal in chosen:
         hidden = hide(removal.folder)
         if hidden is not None:
+            _open(f"{hidden}/{_STORE}")
             remove_tree(hidden)
+
+
+def _open(folder: str) -> None:
+    """Let folders be emptied that were closed, as those of snapshots are."""
+    for where, folders, _ in os.walk(folder):
+        for name in folders:
+            with suppress(OSError):
+                os.chmod(f"{where}/{name}", 0o700, follow_symlinks=False)
 
 
 def empty_old() -> None:
