@@ -57,7 +57,7 @@ NOT_FOR_JOBS: Final = {
 }
 # How many modules of furu a worker and the program that started it may have loaded by then.
 WORKERS_OWN: Final = 81
-PARENTS_OWN: Final = 95
+PARENTS_OWN: Final = 96
 HASH: Final = "0" * 32
 
 

@@ -130,7 +130,7 @@ def test_a_pin_keeps_a_node_with_what_it_was_made_of_from_gc_and_rm(filled: Any)
         (("pin", "Nothing"), "no node 'Nothing'"),
         (("pin", "run:1"), "no run '1'"),
         (("unpin", "Train"), "nothing is pinned that 'Train' means"),
-        (("du", "Nothing"), "no node 'Nothing'"),
+        (("du", "Nothing"), "no class 'Nothing'"),
     ],
 )
 def test_what_means_nothing_is_an_error_that_says_so(
