@@ -122,7 +122,8 @@ def _relatives(cls: type) -> Iterator[tuple[int, _Relative]]:
     for relative in _all():
         same_name = relative.name.partition(":")[2] == short
         apart = sum(map(len, _differences(cls, relative)))
-        if not apart and (same_name or relative.fields):
+        # One field, `seed` say, is what classes of all kinds have in common.
+        if not apart and (same_name or len(relative.fields) > 1):
             yield 2 + same_name, relative
         elif same_name and apart <= 2 < len(relative.fields) + apart:
             yield 1, relative
