@@ -148,9 +148,11 @@ def test_the_index_gives_the_same_columns_as_the_records(
     for n in range(len(VARIED[kind])):
         holder = Holder(what="number") if n else None
         Each(kind=kind, n=n, layers=(n, 2), data=holder).get()
+    read = dicts(Each, everything=True)
+    assert not list(store.glob("index/**/Each.json"))
     monkeypatch.setattr(_facts, "_FEW", 0)
     monkeypatch.setattr(_facts, "_SETTLED_SECS", -1.0)
-    read = dicts(Each, everything=True)
+    assert len(dicts(Each)) == len(read)
     assert list(store.glob("index/**/Each.json"))
     monkeypatch.setattr(_facts, "_of_result", None)
     indexed = dicts(Each, everything=True)

@@ -421,7 +421,9 @@ def _read_class(cls: StoredClass) -> _Listed:
             changes += len(index.folders) - len(known)
         if changes > len(folders) // 20 or stamp is not None:
             found = {one.node.hash: folders[one.node.hash].identity for one in facts}
-            _write_index(cls, _Index(stamp, found, unfinished, _pack(facts)))
+            index = _Index(stamp, found, unfinished, _pack(facts))
+            _write_index(cls, index)
+            return _Listed(_IndexedColumns(cls, list(found), index.columns), unfinished)
     return _Listed(FactColumns(cls, facts), unfinished)
 
 
