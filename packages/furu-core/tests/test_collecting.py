@@ -482,3 +482,30 @@ def test_emptying_removes_closed_folders(store: Path) -> None:
     _collecting.collect(plan)
     _collecting.empty([plan.id])
     assert os.listdir(store / "trash") == []
+
+
+def test_intermediate_results_go_once_all_made_of_them_is_there_and_are_computed_again(
+    store: Path,
+) -> None:
+    name = _stored_nodes.node_of(PARTS[0]).cls.name
+    run = collected.run(WHOLES[0], PARTS[1])  # of the parts one is a root itself
+    (found,) = _collecting.propose(1e6, intermediate=[name]).plan.nodes
+    assert found.hash == PARTS[0].furu_hash
+    collected.run(collected.Failing(part=PARTS[0]))
+    assert _collecting.propose(1e6, intermediate=[name]).plan.nodes == ()  # that needs it once more
+    collected.Failing(part=PARTS[0]).delete()
+    _pins.pin("Whole")
+    assert _collecting.propose(1e6, intermediate=[name]).plan.nodes == ()
+    _pins.unpin("Whole")
+    plan = _collecting.propose(1e6, intermediate=[name], now=History.now()).plan
+    assert len(plan.nodes) == 1
+    collected.run(WHOLES[0])
+    with pytest.raises(FuruUsageError, match="is reached by run"):
+        _collecting.collect(plan)
+    plan = _collecting.propose(1e6, intermediate=[name], now=History.now()).plan
+    assert len(_collecting.collect(_collecting.planned(plan.id)).taken) == 1
+    assert WHOLES[0].load_existing() == 1
+    assert not PARTS[0].exists()
+    assert run.exists()
+    collected.run(Whole(parts=(PARTS[0],)))
+    assert PARTS[0].exists()

@@ -123,7 +123,7 @@ def test_a_pin_keeps_a_node_with_what_it_was_made_of_from_gc_and_rm(filled: Any)
         (("gc", "--do", "abc"), "there is no plan 'abc'"),
         (("gc", "--do", "../runs"), "there is no plan '../runs'"),
         (("gc", "--undo", "--empty"), "exclude each other"),
-        (("gc", "--undo", "--keep", "3d"), "takes neither --keep, --all-users nor --runs"),
+        (("gc", "--undo", "--keep", "3d"), "its options belong to the plan"),
         (("gc", "--keep", "soon"), "'soon' is no time"),
         (("gc", "--keep", "2999-01-01"), "has not come yet"),
         (("pin",), "Missing argument: what to pin, or --list"),

@@ -13,7 +13,7 @@ from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
-from furu_core._status import _collecting, _space, _trash
+from furu_core._status import _collecting, _space, _stored_nodes, _trash
 from furu_core._status._collecting import (
     Collected,
     Doomed,
@@ -41,6 +41,12 @@ _WIDE: Final = 60
 @click.option(
     "--runs", "with_runs", is_flag=True, help="Plan for folders of runs and snapshots of code, too."
 )
+@click.option(
+    "--intermediate",
+    multiple=True,
+    metavar="CLASS",
+    help="Plan for its results, too, where all that was made of them is there; may be repeated.",
+)
 @click.option("--do", "doing", is_flag=True, help="Move exactly what plan ID tells to the trash.")
 @click.option("--undo", is_flag=True, help="Put back what plan ID took, or the last one.")
 @click.option("--empty", is_flag=True, help="Remove for good what plan ID took, or all plans.")
@@ -51,6 +57,7 @@ def gc(
     keep: str | None,
     all_users: bool,
     with_runs: bool,
+    intermediate: tuple[str, ...],
     doing: bool,
     undo: bool,
     empty: bool,
@@ -66,8 +73,8 @@ def gc(
     chosen = [flag for flag, given in flags.items() if given]
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
-    if chosen and (keep is not None or all_users or with_runs):
-        raise click.UsageError(f"{chosen[0]} takes neither --keep, --all-users nor --runs")
+    if chosen and (keep is not None or all_users or with_runs or intermediate):
+        raise click.UsageError(f"{chosen[0]} carries out a plan; its options belong to the plan")
     if plan_id and not chosen:
         raise click.UsageError("what shall become of that plan? --do, --undo or --empty")
     if doing:
@@ -78,13 +85,23 @@ def gc(
         return _undo(plan_id, as_json=as_json)
     if empty:
         return _empty(plan_id, yes=yes, as_json=as_json)
-    return _propose(keep, all_users=all_users, with_runs=with_runs, as_json=as_json)
+    return _propose(
+        keep,
+        all_users=all_users,
+        with_runs=with_runs,
+        intermediate=[
+            cls.name for name in intermediate for cls in _stored_nodes.classes_called(name)
+        ],
+        as_json=as_json,
+    )
 
 
 # The plan
 
 
-def _propose(keep: str | None, *, all_users: bool, with_runs: bool, as_json: bool) -> int:
+def _propose(
+    keep: str | None, *, all_users: bool, with_runs: bool, intermediate: list[str], as_json: bool
+) -> int:
     now = time.time()
     if keep is None:
         keep_secs = _settings.settings().keep_days * _DAY_SECS
@@ -92,7 +109,9 @@ def _propose(keep: str | None, *, all_users: bool, with_runs: bool, as_json: boo
         keep_secs = now - time_of(keep, now)
         if keep_secs < 0:
             raise FuruUsageError(f"{keep!r} has not come yet", hint="give a time of the past")
-    found = _collecting.propose(keep_secs, everybody=all_users, with_runs=with_runs, now=now)
+    found = _collecting.propose(
+        keep_secs, everybody=all_users, with_runs=with_runs, intermediate=intermediate, now=now
+    )
     if as_json:
         print_json(_proposed(found))
         return 0

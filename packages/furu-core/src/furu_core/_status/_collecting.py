@@ -96,6 +96,7 @@ class GcPlan:
         cutoff: what was made or used since then is kept, in seconds since 1970.
         nodes: what would go, each before all that it was made of.
         folders: those of runs and snapshots that would go.
+        intermediate: the classes whose results go once all that was made of them is there.
     """
 
     id: str
@@ -103,6 +104,7 @@ class GcPlan:
     cutoff: float
     nodes: tuple[Doomed, ...]
     folders: tuple[DoomedFolder, ...] = ()
+    intermediate: tuple[str, ...] = ()
 
 
 _FORMAT: Final = RecordFormat(
@@ -155,6 +157,7 @@ def propose(
     *,
     everybody: bool = False,
     with_runs: bool = False,
+    intermediate: Iterable[str] = (),
     now: float | None = None,
 ) -> Proposal:
     """Plan what would go, and note the plan in the store; nothing else changes.
@@ -163,6 +166,7 @@ def propose(
         keep_secs: for how long what was made, or needed by a run, is kept.
         everybody: plan for the nodes of all users, and not only for one's own.
         with_runs: plan for the folders of runs as well, and for snapshots of code that no other run names.
+        intermediate: names of classes whose results go, too, once all that was made of them is there.
         now: the present, in seconds since 1970; default: by the clock.
 
     Raises:
@@ -171,7 +175,8 @@ def propose(
     present = time.time() if now is None else now
     cutoff = present - keep_secs
     survey = Survey(cutoff, present)
-    keepers = survey.keepers()
+    classes_between = tuple(sorted(set(intermediate)))
+    keepers = survey.keepers(classes_between)
     me = os.geteuid()
     of_others = 0
     chosen = []
@@ -185,7 +190,9 @@ def propose(
     # Dependents go first, so that whenever this ends what remains has all that it was made of.
     doomed = [found for facts in _dependents_first(survey, chosen) if (found := _doomed(facts))]
     folders = _doomed_folders(survey, everybody=everybody) if with_runs else []
-    plan = GcPlan(_digest(doomed, folders), present, cutoff, tuple(doomed), tuple(folders))
+    plan = GcPlan(
+        _digest(doomed, folders), present, cutoff, tuple(doomed), tuple(folders), classes_between
+    )
     planned = {one.hash for one in doomed}
     classes = _by_class(survey, [facts for facts in chosen if facts.node.hash in planned])
     noted = bool(doomed or folders) and _note(plan)
@@ -457,7 +464,7 @@ def _check(plan: GcPlan, survey: Survey, done: Collected) -> list[Doomed]:
     Raises:
         FuruUsageError: something is kept by now, or changed.
     """
-    keepers = survey.keepers()
+    keepers = survey.keepers(plan.intermediate, plan.made)
     there = []
     refused = []
     for one in plan.nodes:

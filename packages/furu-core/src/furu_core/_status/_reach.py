@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -74,13 +74,15 @@ class RecordedRun:
 
     Attributes:
         id: its id.
-        nodes: the hashes of its roots, and of what it needed.
+        roots: the hashes of its roots.
+        nodes: the hashes of these, and of what it needed.
         last_sign: when something was last written of it, in seconds since 1970.
         has_ended: whether its events say so.
         controller: the process that began it; None where the record cannot be read.
     """
 
     id: str
+    roots: tuple[str, ...]
     nodes: tuple[str, ...]
     last_sign: float
     has_ended: bool
@@ -117,9 +119,11 @@ def recorded_runs(known: Iterable[str] = ()) -> dict[str, RecordedRun]:
 
 def _recorded_run(folder: Path) -> RecordedRun:
     controller, last_sign = None, os.stat(folder).st_mtime
+    roots: tuple[str, ...] = ()
     with suppress(FileNotFoundError, FuruDamagedRecord):  # it begins in this moment, or is damaged
         record = _run.RUN_RECORD.read(folder / _run.RUN_FILE)
         controller, last_sign = record.controller, record.started
+        roots = tuple(root.hash for root in record.roots)
     tail = b""
     with suppress(FileNotFoundError), open(folder / _run.EVENTS_FILE, "rb") as file:
         status = os.fstat(file.fileno())
@@ -130,7 +134,7 @@ def _recorded_run(folder: Path) -> RecordedRun:
         nodes = tuple(_pins.nodes_of_run(folder))
     except FuruDamagedRecord:
         nodes = tuple(_run.needed_nodes(folder) or ())
-    return RecordedRun(folder.name, nodes, last_sign, _says_ended(tail), controller)
+    return RecordedRun(folder.name, roots, nodes, last_sign, _says_ended(tail), controller)
 
 
 def _says_ended(tail: bytes) -> bool:
@@ -197,9 +201,42 @@ class Survey:
         """All pins."""
         return self._pins
 
-    def keepers(self) -> dict[str, Keeper]:
-        """What keeps each node that is kept, by its hash; the first of several, in the order of `KeptBy`."""
-        return self._reached(self._roots())
+    def keepers(
+        self, intermediate: Collection[str] = (), since: float | None = None
+    ) -> dict[str, Keeper]:
+        """What keeps each node that is kept, by its hash; the first of several, in the order of `KeptBy`.
+
+        Args:
+            intermediate: classes of which a result is not kept once all that was made of it is there, unless
+                it is the root of a run, or pinned, or something needs it that is not done.
+            since: a time, in seconds since 1970: what runs needed since then is kept in any case.
+        """
+        found = self._reached(self._roots())
+        if not intermediate:
+            return found
+        firm = self._reached(self._firm_roots(since))
+        above: dict[str, list[NodeFacts]] = {}
+        for node_hash, facts in self.facts.items():
+            for below in self.below(node_hash):
+                above.setdefault(below, []).append(facts)
+        roots = {node_hash for run_id in self._kept_runs for node_hash in self.runs[run_id].roots}
+        for node_hash in found.keys() - firm.keys() - roots:
+            one = self.facts.get(node_hash)
+            if one is not None and one.node.cls.name in intermediate:
+                made_of_it = above.get(node_hash, [])
+                if made_of_it and all(facts.state is NodeState.DONE for facts in made_of_it):
+                    del found[node_hash]
+        return found
+
+    def _firm_roots(self, since: float | None) -> Iterator[tuple[str, Keeper]]:
+        """From where intermediate results are kept as well."""
+        for node_hash, keeper in self._roots():
+            if keeper.kind in (KeptBy.PIN, KeptBy.LIVING, KeptBy.UNREADABLE):
+                yield node_hash, keeper
+            elif keeper.kind is KeptBy.RUN:
+                run = self.runs[keeper.name]
+                if not run.has_ended or (since is not None and run.last_sign >= since):
+                    yield node_hash, keeper
 
     def made(self, facts: NodeFacts) -> float:
         """When a node was made, in seconds since 1970."""
