@@ -86,6 +86,9 @@ def test_the_store_of_many_results_has_its_rows_in_a_small_size(tmp_path: Path) 
         "furu why, without an index",
         "furu why",
         "furu diff",
+        "furu du",
+        "furu gc, all kept",
+        "furu gc, all go",
         "furu rm",
         "furu rm --undo",
     ]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.source_tree
 
 EXAMPLES = {
     "furu-polars": ("polars", "hypothesis", "pytest"),
-    "furu-du": ("pytest",),
+    "furu-usage": ("pytest",),
 }
 
 

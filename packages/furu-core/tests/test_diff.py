@@ -159,12 +159,16 @@ def ref(node_hash: str, class_name: str = "m:D") -> dict[str, str]:
     return {"$ref": node_hash, "class": class_name}
 
 
-def nothing(_reference: ConfigReference) -> None:
-    return None
+class KnowsNothing:
+    def find(self, reference: ConfigReference) -> RecordedConfig | None:
+        return None
+
+    def is_gone(self, class_name: str) -> bool:
+        return False
 
 
 def compared(before: Any, after: Any) -> list[FieldChange | ConfigPair]:
-    return list(changes(config(x=before), config(x=after), nothing))
+    return list(changes(config(x=before), config(x=after), KnowsNothing()))
 
 
 @pytest.mark.parametrize(
@@ -211,3 +215,18 @@ def test_dicts_are_compared_key_by_key() -> None:
 
 def test_a_long_value_is_shortened() -> None:
     assert len(value_text(list(range(1000)))) == 80
+
+
+class Wide(Furu[int]):
+    parts: list[Data]
+
+    def _create(self) -> int:
+        return len(self.parts)
+
+
+def test_of_very_many_differences_the_first_are_told_and_that_there_are_more(store: Path) -> None:
+    first, second = (Wide(parts=[Data(seed=n) for n in range(k, k + 300)]) for k in (0, 1000))
+    found = diff(first, second)
+    assert (len(found.config), found.is_cut) == (200, True)
+    assert "... and" in str(found)
+    assert not diff(first, Wide(parts=first.parts[:250])).is_cut

@@ -9,13 +9,16 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from format1 import store_of_format_1
 
-from furu_core import Furu, diff, use_settings, why
+from furu_core import Furu, diff, field, use_settings, why
 from furu_core._status import _nearest, _trash
 from furu_core._status._explanations import Cause, CauseKind, Explanation
 from furu_core._status._facts import NodeFacts, facts_of
 from furu_core._status._stored_nodes import StoredNode
+from furu_core._store._layout import node_paths
 from furu_core.errors import FuruComputeError
+from furu_core.executors import Submission, note_submission
 from furu_core.planning import invalidate_if_bad, short_name, state_at
 from furu_testing import wait_until
 
@@ -255,10 +258,9 @@ def test_a_stale_result_is_loaded_and_said_to_be_stale(done: Study) -> None:
 def test_several_roots_are_explained_together(done: Study) -> None:
     found = why([done, study(seed=1), study(seed=2)])
     assert [root.is_there for root in found.roots] == [True, False, False]
-    assert leaves(found) == [
-        ("models[0].data.seed", "0", "1", 5),
-        ("models[0].data.seed", "0", "2", 5),
-    ]
+    assert leaves(found) == [("models[0].data.seed", "0", "1", 10)]
+    assert only(found).more == ("2",)
+    assert "models[0].data.seed  0 -> 1, 2  2 levels down; makes 10 of 11 nodes new" in str(found)
     assert "3 roots, 1 of them there" in str(found)
 
 
@@ -364,3 +366,85 @@ def test_a_nested_config_is_compared_by_what_the_trash_has_of_it(done: Study) ->
     assert leaves(why(study(seed=1))) == [
         ("models[0].data", short_name(data), short_name(other), 5)
     ]
+
+
+class Shaped(Furu[int]):
+    n: int = 0
+    threads: int = field(default=4, exclude_from_hash=True)
+    late: int = field(default=0, omit_default_from_hash=True)
+
+    def _create(self) -> int:
+        return self.n
+
+
+def test_fields_that_are_not_in_the_hash_are_no_cause(store: Path) -> None:
+    Shaped(n=1, threads=8).get()
+    assert leaves(why(Shaped(n=2))) == [("n", "1", "2", 1)]
+    assert leaves(why(Shaped(n=1, late=3))) == [("late", "0", "3", 1)]
+    Shaped(n=2, late=3).get()
+    assert leaves(why(Shaped(n=2, threads=1))) == [("late", "3", "0", 1)]
+    many = why([Shaped(n=n) for n in range(5, 18)])
+    assert leaves(many) == [("n", "1", "5", 13)]
+    assert "n  1 -> 5, 6, 7, 8 and 9 more  makes 13 of 13 nodes new" in str(many)
+
+
+def test_several_removed_results_come_back_by_one_command(done: Study) -> None:
+    models = [*done.models, *study(rates=(0.4, 0.5, 0.6, 0.7)).models]
+    for model in models:
+        model.get()
+        model.delete()
+    two = only(why(models[:2]))
+    assert two.next == f"furu rm --undo {models[0].furu_hash[:12]} {models[1].furu_hash[:12]}"
+    assert (two.own, two.nodes) == (2, 2)
+    assert only(why(models)).next == f"furu rm --undo {two.class_name}"
+
+
+def test_results_of_the_first_format_are_compared_as_well(done: Study, store: Path) -> None:
+    store_of_format_1(store)
+    assert leaves(why(study(seed=1))) == [("models[0].data.seed", "0", "1", 5)]
+    told = str(why(done.furu_hash))
+    assert "is there: computed 20" in told
+    assert diff(done, study(seed=1)).costs[0].before is not None
+
+
+class Ridge(Furu[float]):
+    alpha: float = 1.0
+
+    def _create(self) -> float:
+        return self.alpha
+
+
+class Lasso(Furu[float]):
+    alpha: float = 1.0
+
+    def _create(self) -> float:
+        return self.alpha
+
+
+def test_another_class_with_the_same_fields_is_no_new_name_of_the_first(store: Path) -> None:
+    Sum(parts=(Ridge(),)).get()
+    found = why(Sum(parts=(Lasso(),)))
+    assert leaves(found) == [("parts[0]", "Ridge(alpha=1.0)", "Lasso(alpha=1.0)", 2)]
+    assert only(found).next == ""
+    assert [cause.kind for cause in why(Lasso()).causes] == [CauseKind.FIRST]
+
+
+def test_a_queued_job_and_a_record_of_a_newer_furu_are_told(store: Path) -> None:
+    queued, newer = Saves(name="queued"), Saves(name="newer")
+    note_submission(queued, Submission("nobody-knows", "7"))
+    above = Sum(parts=(queued, newer))
+    failing = Model(data=Split(), lr=9.0)
+    with pytest.raises(FuruComputeError):
+        failing.get()
+    attempt = node_paths(failing).attempt(1)
+    newer_furu = Path(attempt, ".furu.json").read_bytes().replace(b'"furu":2', b'"furu":99')
+    folder = Path(node_paths(newer).attempt(1))
+    folder.mkdir(parents=True)
+    (folder / ".furu.json").write_bytes(newer_furu)
+    found = why(above)
+    assert events(found) == [
+        (CauseKind.QUEUED, queued.furu_hash, 2),
+        (CauseKind.UNREADABLE, newer.furu_hash, 2),
+    ]
+    assert "nobody-knows job 7" in found.causes[0].detail
+    assert (found.compute, found.wait) == (2, 1)

@@ -161,6 +161,29 @@ def test_a_class_that_was_moved_is_recognized_with_the_line_that_keeps_its_resul
     }
 
 
+@pytest.mark.parametrize(
+    ("edit", "options", "told"),
+    [
+        (("    lr: float = 0.1", "    rate: float = 0.1"), "--map lr=rate", {"lr", "rate"}),
+        (("    lr: float = 0.1", "    lr: float = 0.1\n    drop: str = 'a b'"), "--set 'drop=a b'", {"drop"}),
+        (("    lr: float = 0.1", "    formerly: int = 1\n    drop: bool = True"), "--drop lr=0.1 --set formerly=1 --set drop=True", {"lr", "formerly", "drop"}),
+    ],
+)  # fmt: skip
+def test_a_class_with_other_fields_is_told_with_the_command_that_keeps_its_results(
+    study: Any, edit: tuple[str, str], options: str, told: set[str]
+) -> None:
+    file = study.folder / "exp/study.py"
+    classes = file.read_text().partition("def report")[0].replace(*edit)
+    file.write_text(classes + "\none = Report(models=[Train(data=Split())])\n")
+    causes = study.json("why", "exp.study:one")["causes"]
+    mine = [cause for cause in causes if cause["class_name"] == "exp.study:Train"]
+    assert {cause["path"].rpartition(".")[2] for cause in mine} >= told
+    command = f"furu adopt exp.study:Train exp.study:Train {options}"
+    assert {cause["next"] for cause in mine if cause["path"].endswith(tuple(told))} == {command}
+    shown = study.shell(command)
+    assert (shown.status, "nothing was changed" in shown.out + shown.err) == (0, True)
+
+
 def test_p9_results_by_older_code_and_of_replaced_results_are_loaded_and_told(study: Any) -> None:
     file = study.folder / "exp/study.py"
     file.write_text(file.read_text().replace('"epochs": 3', '"epochs": 4'))
@@ -176,10 +199,9 @@ def test_p9_results_by_older_code_and_of_replaced_results_are_loaded_and_told(st
 
 def test_several_roots_and_reruns(study: Any) -> None:
     said = study.furu("why", "exp.study:sweep", "-j", "1")
-    assert lines(said.out)[:3] == [
+    assert lines(said.out)[:2] == [
         "exp.study:sweep: 3 roots, 1 of them there",
-        "models[0].data.seed 0 -> 1 2 levels down; makes 5 of 11 nodes new",
-        "models[0].data.seed 0 -> 2 2 levels down; makes 5 of 11 nodes new",
+        "models[0].data.seed 0 -> 1, 2 2 levels down; makes 10 of 11 nodes new",
     ]
     document = study.json("why", "exp.study:report", "--rerun", "Train")
     (cause,) = document["causes"]

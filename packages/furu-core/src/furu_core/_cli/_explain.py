@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -12,6 +13,9 @@ from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
     from furu_core._status._explanations import Explanation
+
+
+_SHORT_NAME: Final = re.compile(r"\([0-9a-fA-F]+…?\)\s*$")
 
 
 @click.command("why")
@@ -112,4 +116,4 @@ def _one_node(name: str) -> Any:
 
 def is_target(name: str) -> bool:
     """Whether a name is MODULE:TARGET, and not that of a stored node such as ``exp.train:Train(3fa9c1)``."""
-    return ":" in name and "(" not in name
+    return ":" in name and _SHORT_NAME.search(name) is None

@@ -79,7 +79,7 @@ def _note(cls: type) -> str:
         return _changed(cls, own[0], *found[0]) if all(map(any, found)) else ""
     near = sorted(_relatives(cls), key=lambda pair: (-pair[0], pair[1].name))
     for _, relative in near[:_CHECKED]:
-        if _is_gone(relative.name):
+        if is_gone(relative.name):
             return _renamed(cls, relative)
     return ""
 
@@ -159,7 +159,7 @@ def _all() -> list[_Relative]:
 _found: tuple[str, list[_Relative]] | None = None
 
 
-def _is_gone(identity: str) -> bool:
+def is_gone(identity: str) -> bool:
     """Whether no module has a class of this name, as far as is seen without importing one."""
     if identity in known_identities():
         return False

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from furu_core._status._config_changes import ConfigPair, ConfigReference, FieldChange, changes
+from furu_core._status._config_changes import (
+    ConfigPair,
+    ConfigReference,
+    FieldChange,
+    RecordedConfig,
+    changes,
+)
 from furu_core._status._explanations import Cause, CauseKind
 from furu_core._status._nearest import ConfigReader, Relative
 from furu_core._status._stored_nodes import StoredNode
@@ -45,7 +52,6 @@ class GraphComparison:
         below: what nodes of the graph depend on.
 
     Attributes:
-        causes: what differs, by its key.
         explained: the keys of what makes each node new.
         compared: how many pairs were compared.
     """
@@ -53,7 +59,8 @@ class GraphComparison:
     def __init__(self, configs: ConfigReader, below: Mapping[str, tuple[str, ...]]) -> None:
         self._configs = configs
         self._below = below
-        self.causes: dict[Any, Cause] = {}
+        self._causes: dict[Any, Cause] = {}
+        self._values: dict[Any, dict[str, None]] = {}
         self.explained: dict[str, set[Any]] = {}
         self.compared = 0
         self._keys: dict[tuple[str, str], set[Any]] = {}
@@ -80,6 +87,14 @@ class GraphComparison:
                 stack += [(step, inner), *((one, None) for one in reversed(inner))]
         self.explained.setdefault(node.hash, set()).update(self._keys[nearest.hash, node.hash])
 
+    def causes(self) -> dict[Any, Cause]:
+        """What differs, by its key."""
+        found = {}
+        for key, cause in self._causes.items():
+            first, *more = self._values.get(key, [cause.after])
+            found[key] = attrs.evolve(cause, after=first, more=tuple(more))
+        return found
+
     def _look(self, step: _Step) -> list[_Step]:
         """Note what differs in a pair's own fields; what is nested in them comes next."""
         self.compared += 1
@@ -88,22 +103,28 @@ class GraphComparison:
         if before is None or after is None:
             self._note(step, FieldChange("", pair.before.name, pair.after.name))
             return []
-        if before.class_name != after.class_name:
-            self._note_renamed(step, before.class_name, after.class_name)
+        old, new = before.class_name, after.class_name
+        if old != new and self._configs.is_gone(old):
+            self._note_renamed(step, old, new)
+        elif old != new:
+            self._note(step, FieldChange("class", old, new))
         inner = []
-        for change in changes(before, after, self._configs.find):
+        command = _adoption(before, after)
+        for change in changes(before, after, self._configs):
             if isinstance(change, ConfigPair):
                 inner.append(step.down(change))
             else:
-                self._note(step, change)
+                is_of_class = change.path in before.fields.keys() ^ after.fields.keys()
+                self._note(step, change, command if is_of_class else "")
         return inner
 
-    def _note(self, step: _Step, change: FieldChange) -> None:
+    def _note(self, step: _Step, change: FieldChange, command: str = "") -> None:
         class_name = step.pair.after.class_name
-        key = (class_name, change.path, change.before, change.after)
+        key = (class_name, change.path, change.before)
         self._keys[step.key].add(key)
-        if key not in self.causes:
-            self.causes[key] = attrs.evolve(
+        self._values.setdefault(key, {})[change.after] = None
+        if key not in self._causes:
+            self._causes[key] = attrs.evolve(
                 step.example,
                 class_name=class_name,
                 path=_joined(step.path, change.path),
@@ -111,6 +132,7 @@ class GraphComparison:
                 after=change.after,
                 type_differs=change.type_differs,
                 levels=step.levels,
+                next=command,
             )
         pending = [reference.hash for reference in change.added]
         seen: set[str] = set()
@@ -124,8 +146,8 @@ class GraphComparison:
     def _note_renamed(self, step: _Step, old: str, new: str) -> None:
         key = (CauseKind.RENAMED, old, new)
         self._keys[step.key].add(key)
-        if key not in self.causes:
-            self.causes[key] = attrs.evolve(
+        if key not in self._causes:
+            self._causes[key] = attrs.evolve(
                 step.example,
                 kind=CauseKind.RENAMED,
                 class_name=new,
@@ -134,6 +156,26 @@ class GraphComparison:
                 after=new,
                 next=f"furu adopt {old} {new}",
             )
+
+
+def _adoption(before: RecordedConfig, after: RecordedConfig) -> str:
+    """The command that keeps the results of a class whose fields are others now; empty where they are the same."""
+    old = [name for name in before.fields if name not in after.fields.keys() | before.omitted]
+    new = [name for name in after.fields if name not in before.fields.keys() | after.omitted]
+    if len(old) == 1 and len(new) == 1:
+        options = [f"--map {old[0]}={new[0]}"]
+    else:
+        options = [f"--drop {_assignment(name, before)}" for name in old]
+        options += [f"--set {_assignment(name, after)}" for name in new]
+    return (
+        " ".join(["furu adopt", before.class_name, after.class_name, *options]) if options else ""
+    )
+
+
+def _assignment(name: str, config: RecordedConfig) -> str:
+    value = config.fields[name]
+    text = "VALUE" if isinstance(value, dict | list) else str(value)
+    return shlex.quote(f"{name}={text}")
 
 
 def _joined(path: str, below: str) -> str:

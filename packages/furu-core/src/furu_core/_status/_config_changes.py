@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -32,10 +32,14 @@ class RecordedConfig:
     Attributes:
         class_name: the name of its class in hashes.
         fields: its fields, as tagged JSON.
+        unhashed: of these, as far as that is known, those that are no part of the hash.
+        omitted: those that are left out of the hash, because they have their default.
     """
 
     class_name: str
     fields: Mapping[str, Any]
+    unhashed: frozenset[str] = frozenset()
+    omitted: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -85,20 +89,34 @@ class ConfigPair:
     after: ConfigReference
 
 
+class ConfigFinder(Protocol):
+    """Knows configs and classes beside the two that are compared."""
+
+    def find(self, reference: ConfigReference) -> RecordedConfig | None:
+        """The config of a reference; None where it is not known."""
+
+    def is_gone(self, class_name: str) -> bool:
+        """Whether no module has a class of this name any more."""
+
+
 def changes(
     before: RecordedConfig,
     after: RecordedConfig,
-    find: Callable[[ConfigReference], RecordedConfig | None],
+    configs: ConfigFinder,
 ) -> Iterator[FieldChange | ConfigPair]:
     """How two configs differ in their own fields; nested ones that differ are pairs.
 
     Args:
         before: the first config.
         after: the second one.
-        find: finds nested configs, for the text of those that only one of the two has.
+        configs: finds nested configs, for the text of those that only one of the two has.
     """
-    comparison = _FieldComparison(find)
+    comparison = _FieldComparison(configs)
     for name in dict.fromkeys([*before.fields, *after.fields]):
+        if name in before.unhashed | after.unhashed:
+            continue
+        if name in (before.omitted - after.fields.keys()) | (after.omitted - before.fields.keys()):
+            continue  # what lacks the field has its default
         yield from comparison.compare(
             before.fields.get(name, _MISSING), after.fields.get(name, _MISSING), name
         )
@@ -106,7 +124,7 @@ def changes(
 
 @attrs.frozen
 class _FieldComparison:
-    find: Callable[[ConfigReference], RecordedConfig | None]
+    configs: ConfigFinder
 
     def compare(self, before: Any, after: Any, path: str) -> Iterator[FieldChange | ConfigPair]:
         if is_same(before, after):
@@ -141,22 +159,24 @@ class _FieldComparison:
     def _change(self, before: Any, after: Any, path: str) -> FieldChange:
         known = before is not _MISSING and after is not _MISSING
         differs = known and None not in (before, after) and kind_of(before) != kind_of(after)
-        texts = (value_text(before, self.find), value_text(after, self.find))
+        texts = (value_text(before, self.configs.find), value_text(after, self.configs.find))
         return FieldChange(path, *texts, differs, tuple(references_in(after)))
 
     def _are_alike(self, first: ConfigReference, second: ConfigReference) -> bool:
         """Whether two configs are of one class, or of classes with the same fields."""
         if first.class_name == second.class_name:
             return True
-        one, other = self.find(first), self.find(second)
-        return one is not None and other is not None and are_of_one_shape(one, other)
+        one, other = self.configs.find(first), self.configs.find(second)
+        return one is not None and other is not None and are_of_one_shape(one, other, self.configs)
 
 
-def are_of_one_shape(first: RecordedConfig, second: RecordedConfig) -> bool:
-    """Whether two configs of different classes look like those of one that was renamed."""
-    same_fields = first.fields.keys() == second.fields.keys()
-    same_name = first.class_name.rpartition(":")[2] == second.class_name.rpartition(":")[2]
-    return same_fields and (same_name or bool(first.fields))
+def are_of_one_shape(before: RecordedConfig, after: RecordedConfig, configs: ConfigFinder) -> bool:
+    """Whether configs of two classes look like those of one: moved to another module, or renamed and gone."""
+    if before.fields.keys() != after.fields.keys():
+        return False
+    if before.class_name.rpartition(":")[2] == after.class_name.rpartition(":")[2]:
+        return True
+    return bool(before.fields) and configs.is_gone(before.class_name)
 
 
 def is_same(before: Any, after: Any) -> bool:

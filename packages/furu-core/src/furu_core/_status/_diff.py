@@ -11,12 +11,11 @@ from furu_core import _text
 from furu_core._code import _listings, _syntax
 from furu_core._code._listings import ListedModule
 from furu_core._config._grid import named_roots
-from furu_core._config._identity import nested
-from furu_core._forms._pack import shallow_dict
 from furu_core._status import _stored_nodes
 from furu_core._status._columns import BUILTIN, cell_text, result_columns
 from furu_core._status._config_changes import (
     ABSENT_TEXT,
+    ConfigReference,
     FieldChange,
     RecordedConfig,
     changes,
@@ -29,7 +28,8 @@ from furu_core._status._nearest import ConfigReader, node_of_reference
 from furu_core._status._states import NodeState
 from furu_core.errors import FuruFormatError, FuruUsageError
 
-_MOST: Final = 200  # differing leaves, and pairs of configs with code of their own
+_MOST: Final = 200  # differing leaves
+_PAIRS: Final = 2000  # pairs of configs
 _SHOWN: Final = 20  # lines of a part
 _COSTS: Final[Mapping[str, Callable[[float], str]]] = {
     "took": _text.duration,
@@ -131,6 +131,7 @@ class NodeDifference:
         before: the first node.
         after: the second one.
         config: the leaves in which the configs differ, those of nested configs included.
+        is_cut: whether more differ than the 200 that are told.
         costs: what the two took, as far as it is known.
         code: how the code that made them differs.
         code_is_known: whether the code of both was recorded.
@@ -142,6 +143,7 @@ class NodeDifference:
     before: ComparedNode
     after: ComparedNode
     config: tuple[FieldChange, ...]
+    is_cut: bool
     costs: tuple[CostChange, ...]
     code: tuple[CodeChange, ...]
     code_is_known: bool
@@ -170,7 +172,7 @@ class NodeDifference:
         """
         rows = {
             "state": self._state_rows(),
-            "config": [_row_of(one) for one in self.config],
+            "config": [_row_of(one) for one in self.config] + [("", "... and more")] * self.is_cut,
             "cost": self._cost_rows(),
             "code": self._code_rows(),
             "uses": [(one.name, _used_text(one)) for one in self.dependencies],
@@ -284,7 +286,7 @@ class _Differ:
     def difference(self, a: Any, b: Any) -> NodeDifference:
         """How the two differ."""
         (first, one), (second, other) = map(self._read, (a, b))
-        leaves, pairs = self._compared(_Pair("", first, second, one, other))
+        leaves, pairs, is_cut = self._compared(_Pair("", first, second, one, other))
         code: dict[tuple[str, str, tuple[str, ...]], CodeChange] = {}
         used: dict[str, UsedChange] = {}
         is_known = bool(first.code and second.code)
@@ -296,7 +298,8 @@ class _Differ:
         return NodeDifference(
             _compared_node(first),
             _compared_node(second),
-            tuple(leaves),
+            tuple(leaves[:_MOST]),
+            is_cut or len(leaves) > _MOST,
             _cost_changes(first, second),
             tuple(code.values()),
             is_known,
@@ -316,24 +319,24 @@ class _Differ:
                 )
             return facts, self._configs.add_record(facts.config)
         (obj,) = named_roots([given]).items
-        config = self._configs.add_record(shallow_dict(obj))
-        self._configs.add(obj.furu_hash, config)
-        for inner in nested(obj):
-            self._configs.add(inner.furu_hash, self._configs.add_record(shallow_dict(inner)))
-        return self._facts.of(_stored_nodes.node_of(obj)), config
+        self._configs.add(obj)
+        node = _stored_nodes.node_of(obj)
+        config = self._configs.find(ConfigReference(node.hash, node.cls.name))
+        assert config is not None
+        return self._facts.of(node), config
 
-    def _compared(self, top: _Pair) -> tuple[list[FieldChange], list[_Pair]]:
-        """The leaves that differ, and the pairs of nodes in which they were found, the top ones first."""
+    def _compared(self, top: _Pair) -> tuple[list[FieldChange], list[_Pair], bool]:
+        """The leaves that differ, the pairs of nodes they were found in, and whether there are too many."""
         leaves: list[FieldChange] = []
         pairs = [top]
         seen: set[tuple[str, str]] = set()
-        for pair in pairs:  # grows meanwhile
-            if len(leaves) >= _MOST or len(pairs) >= _MOST:
-                break
+        for number, pair in enumerate(pairs):  # which grow meanwhile
+            if len(leaves) > _MOST or number > _PAIRS:
+                return leaves, pairs[:number], True
             if pair.old.class_name != pair.new.class_name:
                 path = _joined(pair.path, "class")
                 leaves.append(FieldChange(path, pair.old.class_name, pair.new.class_name))
-            for change in changes(pair.old, pair.new, self._configs.find):
+            for change in changes(pair.old, pair.new, self._configs):
                 path = _joined(pair.path, change.path)
                 if isinstance(change, FieldChange):
                     leaves.append(attrs.evolve(change, path=path))
@@ -350,7 +353,7 @@ class _Differ:
                     self._facts.of(node_of_reference(one)) for one in (change.before, change.after)
                 )
                 pairs.append(_Pair(path, before, after, old, new))
-        return leaves, pairs
+        return leaves, pairs, False
 
     def _used(self, pair: _Pair) -> Iterator[UsedChange]:
         """What two nodes used differently, where their configs do not tell."""

@@ -13,13 +13,14 @@ from furu_core._status._staleness import StaleNodes
 
 _SHOWN: Final = 8  # causes in the text
 _STALE_SHOWN: Final = 3
+_VALUES: Final = 3  # of a field, beside the first
 
 
 class CauseKind(Enum):
     """Why a node is not there."""
 
     CHANGED = "changed"  # never computed, and a field differs from the nearest result's
-    RENAMED = "renamed"  # never computed, and a class with the same fields has results
+    RENAMED = "renamed"  # never computed, and a class that is gone had the same fields
     FIRST = "first"  # never computed, and there is nothing to compare it with
     FAILED = "failed"
     LOST = "lost"
@@ -63,6 +64,7 @@ class Cause:
         path: the leaf that differs, by dotted names from the first node; else empty.
         before: its value in the nearest result.
         after: its value now.
+        more: further values that it has in further nodes.
         type_differs: whether these are of different types.
         levels: how many nested configs further down it is.
         closest: the short name of the nearest result.
@@ -80,6 +82,7 @@ class Cause:
     path: str = ""
     before: str = ""
     after: str = ""
+    more: tuple[str, ...] = ()
     type_differs: bool = False
     levels: int = 0
     closest: str = ""
@@ -237,10 +240,16 @@ class Explanation:
 def _told(cause: Cause) -> tuple[str, str]:
     """A cause in two cells: where, and what."""
     if cause.path:
-        what = f"{cause.before} -> {cause.after}"
+        others = "".join(f", {value}" for value in cause.more[:_VALUES])
+        if len(cause.more) > _VALUES:
+            others += f" and {len(cause.more) - _VALUES} more"
+        what = f"{cause.before} -> {cause.after}{others}"
         return cause.path, f"{what}  type differs" if cause.type_differs else what
     if cause.kind is CauseKind.RENAMED:
-        return cause.class_name, f"has no results; {cause.before} has the same fields, and has some"
+        return (
+            cause.class_name,
+            f"is new; {cause.before} is gone, had the same fields, and has results",
+        )
     if cause.kind is CauseKind.FIRST:
         return cause.class_name, "has no results yet"
     if cause.kind is CauseKind.NOT_COMPARED:

@@ -1,4 +1,4 @@
-"""The stored result whose config is nearest to another config: that with the fewest differing leaves.
+"""The stored result whose config is nearest to another config: that with the fewest differing fields, then leaves.
 
 Time grows with the number of results and of configs that are compared with them, not with their product. A
 config's fields are numbers, which are added up: a result that differs in one field has the same sum when
@@ -14,7 +14,13 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core._compute._relatives import is_gone
 from furu_core._config._class_names import relpath_of
+from furu_core._config._class_record import Rule
+from furu_core._config._encoding import omitted_default
+from furu_core._config._identity import nested
+from furu_core._config._objects import ConfigObject, config_class
+from furu_core._forms._pack import REFERRING, shallow_dict
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._config_changes import (
@@ -23,6 +29,7 @@ from furu_core._status._config_changes import (
     RecordedConfig,
     are_of_one_shape,
     changes,
+    is_same,
     reference_of,
 )
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in, facts_of
@@ -45,11 +52,13 @@ class ConfigReader:
     def __init__(self, facts: FactReader) -> None:
         self._facts = facts
         self._known: dict[str, RecordedConfig | None] = {}
+        self._objects: dict[str, ConfigObject] = {}
         self._trash = Trash()
+        self._gone: dict[str, bool] = {}
 
-    def add(self, node_hash: str, config: RecordedConfig) -> None:
-        """Give a config that need not be in the store."""
-        self._known[node_hash] = config
+    def add(self, obj: ConfigObject) -> None:
+        """Give an object, which need not be in the store; those nested in it are known as well then."""
+        self._objects.setdefault(obj.furu_hash, obj)
 
     def add_record(self, config: Mapping[str, Any]) -> RecordedConfig:
         """Give a config as a record has it, with those that it holds."""
@@ -60,12 +69,44 @@ class ConfigReader:
     def find(self, reference: ConfigReference) -> RecordedConfig | None:
         """The config of a reference; None where it is not known."""
         if reference.hash not in self._known:
-            config = self._facts.of(node_of_reference(reference)).config
-            if not config:
-                gone = self._trash.folder_of(reference.class_name, reference.hash)
-                config = {} if gone is None else config_in(gone)
-            self._known[reference.hash] = self.add_record(config) if config else None
+            obj = self._objects.get(reference.hash)
+            self._known[reference.hash] = (
+                self._in_a_record(reference) if obj is None else self._of_object(obj)
+            )
         return self._known[reference.hash]
+
+    def is_gone(self, class_name: str) -> bool:
+        """Whether no module has a class of this name any more."""
+        if class_name not in self._gone:
+            self._gone[class_name] = is_gone(class_name)
+        return self._gone[class_name]
+
+    def _of_object(self, obj: ConfigObject) -> RecordedConfig:
+        for inner in nested(obj):
+            self.add(inner)
+        return _config_of(obj)
+
+    def _in_a_record(self, reference: ConfigReference) -> RecordedConfig | None:
+        config = self._facts.of(node_of_reference(reference)).config
+        if not config:
+            gone = self._trash.folder_of(reference.class_name, reference.hash)
+            config = {} if gone is None else config_in(gone)
+        return self.add_record(config) if config else None
+
+
+def _config_of(obj: ConfigObject) -> RecordedConfig:
+    """The config of an object, with what its class tells of the hash."""
+    found = _recorded_config(shallow_dict(obj))
+    compiled = config_class(obj)
+    unhashed = {field.key for field in compiled.fields if field.rule is Rule.EXCLUDED}
+    omitted = set()
+    for field in compiled.fields:
+        if field.rule is Rule.UNLESS_DEFAULT:
+            default, _ = omitted_default(compiled, field)
+            values = obj.__dict__[field.name], default
+            if is_same(*map(REFERRING.write, values)):
+                omitted.add(field.key)
+    return attrs.evolve(found, unhashed=frozenset(unhashed), omitted=frozenset(omitted))
 
 
 def _recorded_config(config: Mapping[str, Any]) -> RecordedConfig:
@@ -89,12 +130,10 @@ class Relative:
     Attributes:
         facts: the result's.
         config: its config.
-        is_renamed: whether it is of another class, which has the same fields.
     """
 
     facts: NodeFacts
     config: RecordedConfig
-    is_renamed: bool = False
 
 
 class RelativeReader:
@@ -131,8 +170,8 @@ class RelativeReader:
             other = self._renamed(next(iter(wanted.values())))
             if other is None:
                 return None
-            return _ClassRelatives(self._results(other), wanted, self._configs, True)
-        return _ClassRelatives(results, wanted, self._configs, False)
+            return _ClassRelatives(self._results(other), wanted, self._configs)
+        return _ClassRelatives(results, wanted, self._configs)
 
     def _results(self, cls: StoredClass) -> FactColumns:
         return next(iter(self._facts.columns([cls])))
@@ -144,7 +183,7 @@ class RelativeReader:
         alike = [
             cls
             for cls, sample in self._samples
-            if cls.name != config.class_name and are_of_one_shape(sample, config)
+            if cls.name != config.class_name and are_of_one_shape(sample, config, self._configs)
         ]
         short = config.class_name.rpartition(":")[2]
         return min(alike, key=lambda cls: (cls.short != short, cls.name), default=None)
@@ -164,7 +203,6 @@ class _ClassRelatives:
         results: of the class, by their places.
         wanted: the configs.
         configs: finds nested configs.
-        is_renamed: whether these are of another class.
     """
 
     def __init__(
@@ -172,26 +210,37 @@ class _ClassRelatives:
         results: FactColumns,
         wanted: Mapping[str, RecordedConfig],
         configs: ConfigReader,
-        is_renamed: bool,
     ) -> None:
         self._cls = results.cls
         self._hashes = results.column("hash")
         self._started = results.column("started")
+        self._defaults = {
+            name: _number(name, config.fields[name])
+            for config in wanted.values()
+            for name in config.omitted
+        }
+        unhashed = frozenset[str]().union(*(config.unhashed for config in wanted.values()))
         self._columns = {
-            name: _column_numbers(name, values)
+            name: self._column(name, values)
             for name, values in results.by_key("config", "fields").items()
+            if name not in unhashed
         }
         self._wanted = wanted
         self._configs = configs
-        self._is_renamed = is_renamed
         self._by_sum = self._found_by_sums()
         self._counted = 0
         self._read: dict[int, Relative | None] = {}
         self._last: Relative | None = None
 
+    def _column(self, name: str, values: list[Any]) -> list[int]:
+        """A number for each value of a field; one that is left out of the hash counts as absent."""
+        numbers = _column_numbers(name, values)
+        default = self._defaults.get(name)
+        return numbers if default is None else [0 if one == default else one for one in numbers]
+
     def _found_by_sums(self) -> dict[int, list[int]]:
         """The latest results by the sums of their fields that the configs have, too; as places."""
-        asked = {one for config in self._wanted.values() for one in _sums(config.fields)}
+        asked = {one for config in self._wanted.values() for one in _sums(config)}
         totals = list(map(sum, zip(*self._columns.values(), strict=True)))
         found: dict[int, list[int]] = {}
         for left_out in [[0] * len(totals), *self._columns.values()]:
@@ -209,7 +258,7 @@ class _ClassRelatives:
     def of(self, node_hash: str) -> Relative | None:
         """The nearest result; None where none can be read."""
         config = self._wanted[node_hash]
-        sums = _sums(config.fields)
+        sums = _sums(config)
         near = {place for number in sums for place in self._by_sum.get(number, ())}
         if not near:
             if self._counted >= _COUNTED and self._last is not None:
@@ -252,7 +301,7 @@ class _ClassRelatives:
             facts = facts_of(StoredNode(self._cls, self._hashes[place]))
             found = None
             if facts.config and self._hashes[place] not in self._wanted:
-                found = Relative(facts, self._configs.add_record(facts.config), self._is_renamed)
+                found = Relative(facts, self._configs.add_record(facts.config))
             self._read[place] = found
         return self._read[place]
 
@@ -262,7 +311,7 @@ class _ClassRelatives:
         seen: set[tuple[str, str]] = set()
         found = 0
         while pending and found < _LEAVES:
-            for change in changes(*pending.pop(), self._configs.find):
+            for change in changes(*pending.pop(), self._configs):
                 if not isinstance(change, ConfigPair):
                     found += 1
                     continue
@@ -297,8 +346,17 @@ def _number(name: str, value: Any) -> int:
     return hash((name, dict, key))
 
 
-def _sums(fields: Mapping[str, Any]) -> set[int]:
+def _numbers(config: RecordedConfig) -> dict[str, int]:
+    """The numbers of the fields that are in the hash."""
+    return {
+        name: _number(name, value)
+        for name, value in config.fields.items()
+        if name not in config.unhashed and name not in config.omitted
+    }
+
+
+def _sums(config: RecordedConfig) -> set[int]:
     """The sum of all fields, and those which leave one out."""
-    numbers = [_number(name, value) for name, value in fields.items()]
+    numbers = _numbers(config).values()
     whole = sum(numbers)
     return {whole, *(whole - number for number in numbers)}

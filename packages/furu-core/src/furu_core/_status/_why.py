@@ -21,12 +21,11 @@ from furu_core._attempts._records import AttemptStatus
 from furu_core._compute._reruns import matches_rerun
 from furu_core._compute._user_methods import dependencies
 from furu_core._config._grid import named_roots
-from furu_core._forms._pack import shallow_dict
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash
 from furu_core._status._causes import GraphComparison
 from furu_core._status._columns import BUILTIN
-from furu_core._status._config_changes import RecordedConfig, value_text
+from furu_core._status._config_changes import ConfigReference, RecordedConfig, value_text
 from furu_core._status._explanations import Cause, CauseKind, Explanation, Forecast, RootState, ago
 from furu_core._status._facts import FactReader, NodeFacts, facts_of
 from furu_core._status._nearest import ConfigReader, Relative, RelativeReader
@@ -37,9 +36,10 @@ from furu_core._status._stored_nodes import StoredNode
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruCycleError, FuruStoreError, FuruUsageError
 
-_CHECKED: Final = 1000  # results whose files are looked for, beside those of the roots
+_CHECKED: Final = 2000  # results whose files are looked for
 _COMPARED: Final = 20_000  # pairs of configs
 _STALE_SECS: Final = 1.0  # for stale results; `furu ls --stale` tells all
+_UNDONE: Final = 5  # removed results that are named one by one
 _DIGITS: Final = 12  # of hashes in commands
 
 
@@ -63,6 +63,7 @@ class _Node:
     kind: CauseKind | None  # None: it is there
     below: tuple[str, ...] = ()
     detail: str = ""
+    age: str = ""
     next: str = ""
     follows: bool = False  # whether that happened because of something below, if there is such
 
@@ -81,6 +82,7 @@ def why(obj: Any, *, workers: int | None = None) -> Explanation:
     Raises:
         FuruUsageError: the store has no node of that name.
         FuruDependencyError: something is no Furu object.
+        FuruCycleError: nodes depend on themselves, by what their `_dependencies` return.
 
     Example:
         >>> from furu_core import use_settings, why
@@ -133,7 +135,7 @@ class _Explainer:
             if removed is None:
                 raise
             node = removed
-        found = self._judged(node, node.info(), None, check=True)
+        found = self._judged(node, node.info(), None)
         config = facts_of(node).config
         if config:
             found.config = self._configs.add_record(config)
@@ -169,12 +171,10 @@ class _Explainer:
                     continue
                 if node_hash in path:
                     raise _cycle(path, node_hash)
-                found = self._node(obj, check=self._is_checked(is_root=len(stack) == 1))
+                found = self._node(obj)
                 if found.kind is None and wanted and matches_rerun(obj, wanted):
-                    found.kind, found.detail = (
-                        CauseKind.RERUN,
-                        "as FURU_ALWAYS_RERUN or --rerun says",
-                    )
+                    found.kind = CauseKind.RERUN
+                    found.detail = "as FURU_ALWAYS_RERUN or --rerun says"
                 looks = found.kind is not None and not found.kind.is_awaited
                 below = dependencies(obj) if looks or (wanted and found.kind is None) else ()
                 found.below = tuple(dict.fromkeys(item.furu_hash for item in below))
@@ -200,49 +200,47 @@ class _Explainer:
                 found.kind, found.detail, found.follows = CauseKind.RERUN, below.detail, True
                 return
 
-    def _is_checked(self, *, is_root: bool) -> bool:
-        if is_root:
-            return True
-        self._checked += 1
-        return self._checked <= _CHECKED
-
-    def _node(self, obj: Any, *, check: bool) -> _Node:
+    def _node(self, obj: Any) -> _Node:
         stored = _stored_nodes.node_of(obj)
         try:
             info = self._states.state(obj)
         except FuruStoreError as error:
             info = NodeInfo(NodeState.UNREADABLE, reason=str(error))
-        return self._judged(stored, info, obj, check=check)
+        return self._judged(stored, info, obj)
 
-    def _judged(self, stored: StoredNode, info: NodeInfo, obj: Any, *, check: bool) -> _Node:
+    def _judged(self, stored: StoredNode, info: NodeInfo, obj: Any) -> _Node:
         """A node and how it stands; its config is known to the reader of configs then."""
         if info.state is NodeState.DONE:
-            damage = _damage(stored) if check else ""
+            self._checked += 1
+            damage = _damage(stored) if self._checked <= _CHECKED else ""
             if not damage:
+                if obj is not None:
+                    self._configs.add(obj)
                 return _Node(stored, None, None)
-            kind, detail = CauseKind.DAMAGED, damage
+            kind, detail, age = CauseKind.DAMAGED, damage, ""
         elif info.state is NodeState.ABSENT:
-            kind, detail = self._absent(stored, info)
+            kind, detail, age = self._absent(stored, info)
         else:
-            kind, detail = _STATES[info.state], _happened(stored, info)
+            kind, (detail, age) = _STATES[info.state], _happened(stored, info)
         config = None
         if obj is not None:
-            config = self._configs.add_record(shallow_dict(obj))
-            self._configs.add(stored.hash, config)
+            self._configs.add(obj)
+            config = self._configs.find(ConfigReference(stored.hash, stored.cls.name))
         follows = info.failure is not None and info.failure.error_type.startswith("Furu")
-        return _Node(stored, config, kind, (), detail, _next_of(kind, stored), follows)
+        return _Node(stored, config, kind, (), detail, age, _next_of(kind, stored), follows)
 
-    def _absent(self, stored: StoredNode, info: NodeInfo) -> tuple[CauseKind, str]:
+    def _absent(self, stored: StoredNode, info: NodeInfo) -> tuple[CauseKind, str, str]:
+        """Why nothing is there, what was said of it, and how long ago that was."""
         removal = self._removed_from(stored)
         if removal is not None:
             age = removal.age_secs
-            return CauseKind.REMOVED, "" if age is None else ago(age)
+            return CauseKind.REMOVED, "", "" if age is None else ago(age)
         if info.attempt is not None:
             records = stored.attempts()
             if records and records[-1].status is AttemptStatus.INVALID:
                 ended = records[-1].ended
-                return CauseKind.INVALID, "" if ended is None else _first_line(ended.message)
-        return CauseKind.FIRST, ""
+                return CauseKind.INVALID, "" if ended is None else _first_line(ended.message), ""
+        return CauseKind.FIRST, "", ""
 
     def _removed_from(self, stored: StoredNode) -> _trash.Removal | None:
         folder = stored.cls.folder
@@ -285,6 +283,10 @@ class _Explainer:
             found = self._causes.get(key)
             if found is None:
                 found = self._cause(node, node.kind)
+            if node.kind is CauseKind.REMOVED and 0 < found.own < _UNDONE:
+                found = attrs.evolve(found, next=f"{found.next} {node_hash[:_DIGITS]}")
+            elif node.kind is CauseKind.REMOVED and found.own:
+                found = attrs.evolve(found, next=f"furu rm --undo {node.stored.cls.name}")
             self._add(node_hash, key, attrs.evolve(found, own=found.own + 1))
 
     def _cause(self, node: _Node, kind: CauseKind) -> Cause:
@@ -298,7 +300,7 @@ class _Explainer:
             stored.cls.name,
             stored.name,
             stored.hash,
-            detail=node.detail,
+            detail=": ".join(filter(None, (node.age, node.detail))),
             config=text,
             next=node.next,
         )
@@ -332,7 +334,7 @@ class _Explainer:
             if node.kind is not None and node.kind.is_new:
                 key = (kind, config.class_name)
                 self._add(node_hash, key, self._causes.get(key) or self._cause(node, kind))
-        self._causes |= comparison.causes
+        self._causes |= comparison.causes()
         for node_hash in wanted:
             keys = comparison.explained.get(node_hash, ())
             self._of_node[node_hash] |= dict.fromkeys(sorted(keys, key=str))
@@ -362,13 +364,14 @@ class _Explainer:
         if node.kind is None:
             return RootState(name, node_hash, "there", True, _computed_by(facts_of(node.stored)))
         state = "never computed" if node.kind.is_new else node.kind.value
+        detail = ": ".join(filter(None, (node.age, node.detail)))
         relative = self._closest.get(node_hash)
         if relative is None:
-            return RootState(name, node_hash, state, False, node.detail)
+            return RootState(name, node_hash, state, False, detail)
         ended = relative.facts.ended
         age = None if ended is None else max(0.0, time.time() - ended)
         closest = relative.facts.node.name
-        return RootState(name, node_hash, state, False, node.detail, closest, age)
+        return RootState(name, node_hash, state, False, detail, closest, age)
 
     def _forecast(self) -> Forecast:
         """Half of the results of a class took longer than what a node of it is reckoned with."""
@@ -402,17 +405,17 @@ def _damage(stored: StoredNode) -> str:
         return _first_line(str(damage))
 
 
-def _happened(stored: StoredNode, info: NodeInfo) -> str:
-    """How an attempt ended, or who computes."""
+def _happened(stored: StoredNode, info: NodeInfo) -> tuple[str, str]:
+    """How an attempt ended, or who computes; and how long ago it ended."""
     if info.failure is not None:
-        facts = facts_of(stored)
-        age = "" if facts.ended is None else f"{ago(max(0.0, time.time() - facts.ended))}: "
-        error = f"{info.failure.error_type}: {_first_line(info.failure.message)}"
-        return f"{age}{error}".rstrip(": ")
+        ended = facts_of(stored).ended
+        error = f"{info.failure.error_type}: {_first_line(info.failure.message)}".rstrip(": ")
+        return error, "" if ended is None else ago(max(0.0, time.time() - ended))
     if info.state is NodeState.UNREADABLE:
-        return _first_line(info.reason)
+        return _first_line(info.reason), ""
     who = "" if info.holder is None else f"by {info.holder}"
-    return f"{who} ({info.reason})" if info.reason and info.state is NodeState.LOST else who
+    is_lost = info.reason and info.state is NodeState.LOST
+    return (f"{who} ({info.reason})" if is_lost else who), ""
 
 
 def _first_line(text: str) -> str:

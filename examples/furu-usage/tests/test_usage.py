@@ -1,4 +1,4 @@
-"""`furu du` in a store of its own."""
+"""`furu usage` in a store of its own."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def store(tmp_path: Path) -> Path:
     return path
 
 
-def du(store: Path, *args: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+def said(store: Path, *args: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
     furu = Path(sys.executable).with_name("furu")
     done = subprocess.run(
-        [furu, "du", *args],
+        [furu, "usage", *args],
         env={**os.environ, "FURU_PATH": str(store)},
         capture_output=True,
         text=True,
@@ -63,7 +63,7 @@ FURUS = ("provenance/", "code/", "output/")  # what furu itself keeps for all no
 
 
 def test_the_largest_come_first_and_the_sum_last(store: Path) -> None:
-    lines = [line for line in du(store).stdout.splitlines() if not line.endswith(FURUS)]
+    lines = [line for line in said(store).stdout.splitlines() if not line.endswith(FURUS)]
     for line, name in zip(lines, ["Large", "raw/", "Fails", "Small", "in all"], strict=True):
         assert name in line
     assert "KiB in attempts" in lines[2]
@@ -75,7 +75,8 @@ def test_the_largest_come_first_and_the_sum_last(store: Path) -> None:
 
 def test_scripts_get_bytes(store: Path) -> None:
     found = {
-        usage["name"].rpartition(":")[2]: usage for usage in json.loads(du(store, "--json").stdout)
+        usage["name"].rpartition(":")[2]: usage
+        for usage in json.loads(said(store, "--json").stdout)
     }
     assert {name for name in found if name not in FURUS} == {"Large", "Small", "Fails", "raw/"}
     assert found["raw/"]["results"] == 100_000
@@ -91,18 +92,18 @@ def test_scripts_get_bytes(store: Path) -> None:
 
 
 def test_one_class_alone(store: Path) -> None:
-    (usage,) = json.loads(du(store, "Small", "--json").stdout)
+    (usage,) = json.loads(said(store, "Small", "--json").stdout)
     assert (usage["nodes"], usage["attempts"]) == (3, 0)
 
 
 def test_a_class_that_is_not_there_is_an_error_of_furu(store: Path) -> None:
-    done = du(store, "Smal", expected=2)
+    done = said(store, "Smal", expected=2)
     assert "has no class 'Smal'; did you mean" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_empty_store_takes_nothing(tmp_path: Path) -> None:
-    assert du(tmp_path / "none").stdout.split() == ["0", "B", "in", "all"]
+    assert said(tmp_path / "none").stdout.split() == ["0", "B", "in", "all"]
 
 
 def test_the_command_stands_in_the_help(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`furu du`: where the space in a store went."""
+"""`furu usage`: where the space in a store went."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import click
 import furu_core
 from furu_core.command import StoredClass, json_option, print_json, size, stored_classes
 
-__all__ = ["du"]
+__all__ = ["usage"]
 
 
-@click.command("du")
+@click.command("usage")
 @click.argument("class_name", metavar="[CLASS]", required=False)
 @json_option
-def du(class_name: str | None, as_json: bool) -> None:
+def usage(class_name: str | None, as_json: bool) -> None:
     """Show the space that results take, and what unfinished attempts left, by class.
 
     CLASS is a class name, with as much of its module as is needed. Without it, the store's other
