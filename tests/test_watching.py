@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ class Project:
             "TERM": "dumb",
             "COLUMNS": "200",
         }
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[subprocess.Popen[Any]] = []
 
     def furu(self, *args: str, status: int = 0, typed: str = "", **env: str) -> str:
         """What a command prints; with what it prints to a terminal, where something is typed."""
@@ -314,6 +315,35 @@ def test_p6_following_a_run_ends_with_it_and_with_its_exit_status(project: Proje
         "Train  3  0  0  0  0",
     ]
     assert json.loads(last.splitlines()[-1])["state"] == "done"
+
+
+def test_on_a_terminal_a_run_is_drawn_anew_until_it_has_ended(project: Project) -> None:
+    process, run = project.slow_run()
+    here, there = os.openpty()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "furu_core", "status", "-f", "--every", "0.05"],
+        cwd=project.folder,
+        env=project.env | {"TERM": "xterm"},
+        stdout=there,
+    )
+    project.started.append(watching)
+    os.close(there)
+    drawn = b""
+
+    def shown() -> bytes:
+        assert select.select([here], [], [], WAIT_SECS)[0], drawn
+        return os.read(here, 4096)
+
+    while drawn.count(b"local  running") < 2:
+        drawn += shown()
+    (project.folder / "go").touch()
+    while b"done in" not in drawn:
+        drawn += shown()
+    process.communicate(timeout=WAIT_SECS)
+    assert watching.wait(timeout=WAIT_SECS) == 0
+    os.close(here)
+    assert b"\x1b[2K" in drawn  # lines were erased, to be drawn anew
+    assert run.encode() in drawn
 
 
 def test_following_a_log_shows_what_a_node_prints_over_its_attempts_and_ends_with_the_node(
