@@ -87,7 +87,9 @@ class Fresh:
 @pytest.fixture(scope="session")
 def fresh() -> Iterator[Fresh]:
     """Runs Python code and the `furu` command in processes that know nothing of the test's."""
-    commands = [f"furu_core._cli.{name}" for name in ("_run", "_nodes", "_verify")]
+    commands = [
+        f"furu_core._cli.{name}" for name in ("_run", "_nodes", "_listing", "_table", "_verify")
+    ]
     with (
         TemporaryDirectory() as folder,
         Host(Path(folder, "store"), modules=["fresh", *commands], sys_path=[NODES]) as host,

@@ -135,6 +135,22 @@ def test_nodes_are_chosen_by_state_run_time_and_name() -> None:
     assert len(rows(names=[failed["node"][:12], "Report"])) == 2
 
 
+class Renamed(Furu[int], formerly="gone.module:Before"):
+    n: int
+
+    def _create(self) -> int:
+        return self.n
+
+
+@pytest.mark.usefixtures("store")
+def test_a_renamed_class_is_chosen_by_both_of_its_names() -> None:
+    Renamed(n=3).get()
+    for name in ("Renamed", "Before", "gone.module:Before"):
+        assert [row["n"] for row in rows(names=[name])] == [3]
+    with pytest.raises(FuruUsageError, match="no class 'Other'"):
+        Selection.of(["Other"])
+
+
 @pytest.mark.parametrize("text", ["", "lr", "=3", "lr~[", "a b"])
 def test_what_is_no_condition_is_refused(text: str) -> None:
     with pytest.raises(FuruUsageError):

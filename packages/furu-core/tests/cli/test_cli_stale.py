@@ -36,6 +36,9 @@ def test_p9_ls_and_show_tell_which_results_are_stale_and_why(outdated: Any) -> N
         f"{one[:12]}  exp.train:Train  used another result of {split}" for one in stale
     )
     assert outdated.furu("ls", "Split", "--stale").out == ""
+    table = outdated.furu("table", "Train")
+    assert table.out.splitlines()[-1].startswith("3 done")
+    assert f"2 results are stale (2 used another {split}): `furu ls --stale`" in table.err
     assert f"  stale      used another result of {split}\n" in outdated.furu("show", stale[0]).out
     assert outdated.json("show", stale[0])["stale"] == [f"used another result of {split}"]
     assert outdated.json("show", outdated.trains[2])["stale"] == []
