@@ -14,8 +14,8 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
-from furu_core._cli._runs import aligned
 from furu_core._cli._selection import selection_options
+from furu_core._cli._tables import lined_up
 from furu_core._status import _runs
 from furu_core._status._failures import FailedNode, FailureGroup, config_text, grouped, place_text
 from furu_core._status._run_status import STAGES, RunningNode, RunReport, RunWatch
@@ -164,7 +164,7 @@ def _table(report: RunReport) -> list[str]:
         for name, counts in report.classes.items()
     ]
     numbers = frozenset(range(1, len(shown) + 1))
-    lines = [f"  {line}" for line in aligned(rows, right=numbers)]
+    lines = [f"  {line}" for line in lined_up(rows, right=numbers)]
     if sum(counts.total() for counts in report.classes.values()) < told.total:
         lines.append(f"  of {_runs.numbers_text(told)}")  # without an outline, not all have a class
     return lines

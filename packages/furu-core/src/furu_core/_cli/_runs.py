@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json
+from furu_core._cli._tables import lined_up
 from furu_core._status import _runs
 from furu_core._status._columns import Condition, check_columns
 from furu_core._status._runs import DIED, RunStanding
@@ -112,7 +113,7 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
         lines.append((told.run.id, told.run.executor, told.state, began, took, *numbers, command))
         said = [f"{name}={value}" for name, value in sorted(row["tags"].items())]
         notes.append("  ".join(part for part in (" ".join(said), row["note"]) if part))
-    shown = aligned(lines, right=frozenset({4, 5, 6, 7}))
+    shown = list(lined_up(lines, right={4, 5, 6, 7}))
     click.echo(shown[0])
     for line, note in zip(shown[1:], notes, strict=True):
         click.echo(f"{line}  [{note}]" if note else line)
@@ -122,21 +123,3 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
             f"{count(len(dead), 'run')} died: `furu status {dead[0]}` says why, and how to go on",
             err=True,
         )
-
-
-def aligned(lines: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows of cells as lines, in columns that are as wide as needed.
-
-    Args:
-        lines: the rows, all of one length.
-        right: the columns whose cells end at the right.
-    """
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    made = []
-    for line in lines:
-        cells = [
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        made.append("  ".join(cells).rstrip())
-    return made
