@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from machine import NOBODY, fill, mounted, nobody
 
 from furu_core import use_settings
+from furu_core._code import _loaded
 from furu_core._status import _collecting, _pins, _stored_nodes, _trash
 from furu_core._status._reach import KeptBy
 from furu_core.errors import FuruStoreError, FuruUsageError
@@ -327,8 +328,10 @@ def done_of(left: dict[Any, str], node: Any) -> Any:
 
 
 def test_p8_on_a_full_disk_collecting_stops_and_the_same_plan_goes_on_later(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The sources of all test modules that this process has loaded would fill the disk.
+    monkeypatch.setattr(_loaded, "code_of", lambda _node: None)
     with (
         mounted(tmp_path / "disk", "size=4m,nr_inodes=120") as disk,
         use_settings(path=disk / "store", log_level="ERROR"),

@@ -25,6 +25,8 @@ def run_dask(
     keep_going: bool = False,
     retry_failed: bool | None = None,
     progress: bool | None = None,
+    tags: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> runs.ControlledRun:
     """Compute roots and everything they depend on, on a Dask cluster, and wait for the end.
 
@@ -39,6 +41,8 @@ def run_dask(
         keep_going: when a node fails for good, go on with what does not depend on it.
         retry_failed: whether nodes that failed are tried again, in place of `FURU_RETRY_FAILED`.
         progress: whether to tell of progress on the console.
+        tags: what the run is called, by name; `furu runs` shows it.
+        note: what there is to say of it.
 
     Returns:
         The run, whose `results()` come in the shape of the roots.
@@ -57,6 +61,8 @@ def run_dask(
         keep_going=keep_going,
         retry_failed=retry_failed,
         progress=progress,
+        tags=tags,
+        note=note,
     )
     return executor.submit(roots).wait()
 
