@@ -282,3 +282,23 @@ def test_a_script_without_a_main_guard_is_told_so_and_runs_once(
     # Once as the program and once by the worker, which stopped at the run.
     assert (tmp_path / "times").read_text() == "xx"
     nothing_left()
+
+
+def test_p6_ctrl_c_while_the_run_is_being_started_cancels_it(
+    program: Scripts, store: Path, nothing_left: Callable[[], None]
+) -> None:
+    code = script(
+        "import os, signal, threading",
+        "start = threading.Thread.start",
+        "def interrupted(self):",
+        "    start(self)",
+        "    if self.name.startswith('furu-run-'):",
+        "        os.kill(os.getpid(), signal.SIGINT)",
+        "threading.Thread.start = interrupted",
+        "nodes = [Step(label=label, waits=True) for label in 'ab']",
+        "print('results', run_local(nodes, max_workers=2).results())",
+    )
+    said = program(code).finish()
+    assert (said.status, said.out) == (130, ""), said
+    assert "cancelled" in said.err
+    nothing_left()

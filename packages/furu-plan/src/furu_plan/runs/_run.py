@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ from furu_plan.runs._controller import Controller, Wish
 
 _log = logging.getLogger("furu.run")
 
+_LOOK_SECS: Final = 0.5  # whether a signal came
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -61,7 +63,10 @@ class ControlledRun(Run):
                 self._run(around)
             return
         # No daemon thread: a program that ends without waiting for its run still gets its results.
-        threading.Thread(target=self._run, args=(around,), name=f"furu-run-{self.id}").start()
+        thread = threading.Thread(target=self._run, args=(around,), name=f"furu-run-{self.id}")
+        # Starting it waits until it runs. Ctrl-C in that time would end the caller, and not the run.
+        with signals_forwarded(self._on_signal):
+            thread.start()
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the run has ended, and return it.
@@ -76,9 +81,12 @@ class ControlledRun(Run):
             FuruRunCancelled: it was cancelled.
             TimeoutError: it has not ended yet.
         """
+        end = math.inf if timeout is None else time.monotonic() + timeout
         with signals_forwarded(self._on_signal):
-            if not self._ended.wait(timeout):
-                raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
+            # Now and then, because Python misses a signal that comes just before it begins to wait.
+            while not self._ended.wait(max(0.0, min(_LOOK_SECS, end - time.monotonic()))):
+                if time.monotonic() >= end:
+                    raise TimeoutError(f"run {self.id} has not ended after {timeout} s")
         controller = self._controller
         if controller.handed_over is not None:
             raise FuruRunError(
