@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,6 +139,24 @@ def assert_recorded(store: Path, text: str, where: Path) -> None:
             assert "late.py" in sources or "/First/" not in str(record)
             for name, source in sources.items():
                 assert "VALUE" not in source or repr(text) in source.replace('"', "'"), name
+            if "/First/" in str(record):
+                assert_computed_again(made.roots, text)
+
+
+def assert_computed_again(roots: Sequence[str], text: str) -> None:
+    """Check that the code of a checkout gives the result of `First` once more."""
+    Path(roots[0], "go-first").touch()
+    paths = os.pathsep.join([*roots, os.environ["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from study import First; print(First().get()[:4])"],
+        cwd=roots[0],
+        env={**os.environ, "PYTHONPATH": paths, "FURU_PATH": f"{roots[0]}/fresh"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == [str([text] * 4)], done.stderr
 
 
 def test_p9_the_jobs_of_a_graph_run_the_code_at_submission_edited_removed_and_requeued(
