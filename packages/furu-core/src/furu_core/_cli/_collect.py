@@ -22,7 +22,7 @@ from furu_core._status._collecting import (
     Proposal,
 )
 from furu_core._status._facts import NodeFacts
-from furu_core._status._reach import KeptBy
+from furu_core._status._keepers import KeptBy
 from furu_core._status._selection import time_of
 from furu_core._status._space import Space
 from furu_core._status._trash import Entry

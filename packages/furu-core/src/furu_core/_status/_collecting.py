@@ -29,7 +29,7 @@ from furu_core._record_format import RecordFormat
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _trash
 from furu_core._status._facts import NodeFacts
-from furu_core._status._reach import Keeper, KeptBy, Survey, recorded_runs
+from furu_core._status._keepers import Keeper, KeptBy, Survey, recorded_runs
 from furu_core._status._space import SizeReader
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
