@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from furu_core.planning import NodePlace
+from furu_core.planning import NodeRef
 from furu_slurm import JobPayload, write_job_environment
 from furu_slurm._job_payload import write_payload
 from furu_slurm_dag._job import FUNCTION
@@ -86,7 +86,7 @@ def test_the_job_of_a_node_has_imported_little_when_it_starts_the_nodes_process(
 ) -> None:
     folder = store / "runs" / "run"
     folder.mkdir(parents=True)
-    node = Assignment(NodePlace("mine/Node", HASH, "Node(000000)"), offset=0)
+    node = Assignment(NodeRef("mine/Node", HASH, "Node"), offset=0)
     batch = Batch("run", "default", (node,))
     has_imported_little(batch.payload(FUNCTION, folder), "furu_slurm_dag._job")
 

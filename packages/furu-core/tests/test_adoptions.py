@@ -19,7 +19,7 @@ from machine import nobody
 from furu_core import Furu, use_settings
 from furu_core._status import _adoptions, _trash, _verify
 from furu_core._store import _record_file
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core.errors import FuruMissingArtifact, FuruUsageError
 from furu_testing import AT_END, Host, KillAtEvent
 
@@ -189,7 +189,7 @@ def test_a_class_adopts_the_results_of_its_own_older_form(store: Path) -> None:
     """As if its field `lr` had been called `rate`, and `dropout` were new."""
     Changed(lr=0.5).put(7)
     Changed(lr=0.75, dropout=0.5).put(8)
-    folder = Path(node_paths(Changed(lr=0.5)).artifact)
+    folder = Path(ref_of(Changed(lr=0.5)).artifact)
     older = folder.with_name("0" * 32)
     os.rename(folder, older)
     record = (older / ".furu.json").read_bytes().replace(b'"dropout":0.0', b'"old":1')
@@ -224,7 +224,7 @@ class Others(Furu[Any]):
 def test_a_default_that_the_hash_left_out_is_still_compared(store: Path) -> None:
     adopted.compute()
     adopted.do()
-    record = _record_file.read(node_paths(New(lr=0.5)).artifact)
+    record = _record_file.read(ref_of(New(lr=0.5)).artifact)
     assert json.loads(record.manifest)["omitted"].keys() == {f"{_name(New)}.tags"}
     assert f"{_name(Old)}.tags".encode() not in record.manifest
 

@@ -301,23 +301,23 @@ def put_file(path: Path) -> None:
     path.write_text("a file where a folder should be")
 
 
-def paths_of(node: Furu[Any]) -> Path:
+def ref_of(node: Furu[Any]) -> Path:
     """The folder of the node's class."""
-    from furu_core._store._layout import node_paths
+    from furu_core._store._layout import ref_of
 
-    return Path(node_paths(node).class_dir)
+    return Path(ref_of(node).class_dir)
 
 
 @pytest.mark.parametrize("name", ["1", "7"])
 def test_a_file_where_an_attempt_should_be_harms_nothing(store: Path, name: str) -> None:
-    put_file(paths_of(Square()) / f".{Square().furu_hash}.{name}")
+    put_file(ref_of(Square()) / f".{Square().furu_hash}.{name}")
     assert Square().status() in (NodeState.ABSENT, NodeState.LOST)
     assert Square().get() == 4
 
 
 @pytest.mark.parametrize("place", ["class", "data", "artifact"])
 def test_a_file_where_a_folder_should_be_is_named(store: Path, session: Any, place: str) -> None:
-    folder = paths_of(Square())
+    folder = ref_of(Square())
     path = {
         "class": folder,
         "data": store / "data",

@@ -26,7 +26,7 @@ import furu_core
 import furu_core.planning
 from furu_core import NodeState, _files
 from furu_core._attempts import _publishing
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core.errors import (
     FuruComputeError,
     FuruDefinitionError,
@@ -330,7 +330,7 @@ def test_p1_a_result_that_is_published_and_cannot_be_synced_is_told_of(
     store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = Square(side=7)
-    folder = node_paths(node).class_dir
+    folder = ref_of(node).class_dir
 
     def sync(path: str) -> None:
         if path == folder:

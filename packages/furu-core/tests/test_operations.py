@@ -16,7 +16,7 @@ SCRIPT = """
 import os, sys
 from get_nodes import Square, Talks
 from furu_core import settings
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core.workers import WorkerContext, run_node, worker_session
 
 store, counting, changed = str(settings().path), False, []
@@ -31,7 +31,7 @@ def hook(event, args):
     elif event in ("os.remove", "os.rmdir") and os.path.lexists(args[0]):
         changed.append(event)
 
-os.makedirs(node_paths(Talks()).class_dir)  # which all nodes of a class share
+os.makedirs(ref_of(Talks()).class_dir)  # which all nodes of a class share
 sys.addaudithook(hook)
 with worker_session(WorkerContext(executor="test", run_id="run-1")):
     for node in (Square(side=1), Talks(), Square(side=2)):

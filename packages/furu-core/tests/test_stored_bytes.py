@@ -22,7 +22,7 @@ from furu_core._attempts._records import (
 from furu_core._process_ids import ProcessId
 from furu_core._provenance import PROVENANCE, Git, Provenance
 from furu_core._store import _manifest, _record_file
-from furu_core._store._layout import NodePaths
+from furu_core._store._layout import NodeRef
 from furu_core._store._manifest import ResultEntry
 
 PROCESS = ProcessId("host", "boot-1", "pid:[4026531836]", 77, "12345")
@@ -124,7 +124,7 @@ def test_the_provenance_in_the_metadata(provenance: Provenance, data: bytes) -> 
 
 
 def test_the_note_of_a_job(tmp_path: Path) -> None:
-    paths = NodePaths(str(tmp_path), "hash")
+    paths = NodeRef(str(tmp_path), "hash")
     job = Submission("slurm-dag", "r\xfcn/token:3", -1)
     assert _submissions.note(paths, job)
     assert (tmp_path / ".hash.job").read_bytes() == (

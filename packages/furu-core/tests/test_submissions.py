@@ -16,7 +16,7 @@ from records import told
 from furu_core import Furu
 from furu_core._attempts import _publishing
 from furu_core._executors import _registry
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core.errors import FuruComputeError, FuruUsageError
 from furu_core.executors import (
     Executor,
@@ -90,7 +90,7 @@ def test_a_note_is_replaced_only_by_whoever_has_seen_it() -> None:
 
 def notes_of(node: Leaf) -> list[str]:
     """What is beside the artifact, without the hash."""
-    beside = Path(node_paths(node).class_dir).glob(f".{node.furu_hash}.*")
+    beside = Path(ref_of(node).class_dir).glob(f".{node.furu_hash}.*")
     return sorted(path.name.removeprefix(f".{node.furu_hash}") for path in beside)
 
 
@@ -140,7 +140,7 @@ def test_what_a_killed_submitter_left_of_a_note_of_a_published_node_goes_after_a
     node = Leaf(x=1)
     node.get()
     for name, age in (("job.1-a.tmp", 2 * DAY), ("job.2-b.tmp", 60)):
-        path = Path(node_paths(node).class_dir, f".{node.furu_hash}.{name}")
+        path = Path(ref_of(node).class_dir, f".{node.furu_hash}.{name}")
         path.touch()
         os.utime(path, (time.time() - age,) * 2)
     monkeypatch.setattr(_publishing, "_swept", set())

@@ -18,7 +18,7 @@ from furu_core._attempts import _attempts, _claims, _liveness
 from furu_core._code import _loaded
 from furu_core._compute import _acquire
 from furu_core._status import _trash
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core.errors import FuruComputeError, FuruStoreError
 from furu_testing import AT_END, Host, KillAtEvent
 
@@ -79,7 +79,7 @@ def test_p4_attempts_are_not_put_back_beside_one_that_runs(store: Path) -> None:
         with pytest.raises(FuruComputeError):
             node.get()
     assert node.delete()
-    paths = node_paths(node)
+    paths = ref_of(node)
     attempt = _acquire.acquire(node, paths)
     assert isinstance(attempt, _attempts.Attempt)
     _liveness.held[attempt.record.token] = 0  # as if another thread computed

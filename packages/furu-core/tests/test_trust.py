@@ -23,7 +23,7 @@ from furu_core._codecs import _load, _pickles
 from furu_core._compute import _hit
 from furu_core._forms import _graph_file
 from furu_core._settings._settings import trust_in
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core._store._manifest import ResultEntry
 from furu_core.codecs import open_trusted
 from furu_core.errors import FuruComputeError, FuruResultError, FuruSettingsError, FuruUntrustedFile
@@ -191,7 +191,7 @@ def test_p1_a_refusal_within_validate_is_no_verdict(number: int) -> None:
         with pytest.raises(FuruResultError, match="FURU_TRUST_PICKLES") as caught:
             node.get()
         assert caught.value.hash == node.furu_hash
-        assert _hit.bad_reason(node, node_paths(node), by_loading=True) is None
+        assert _hit.bad_reason(node, ref_of(node), by_loading=True) is None
     assert inventory(furu_core.settings().path) == before
     assert node.get() == Mark()
     assert not created

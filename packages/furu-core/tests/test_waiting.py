@@ -29,7 +29,7 @@ from furu_core._config._objects import short_name
 from furu_core._output import _console, _spool
 from furu_core._process_ids import ProcessId
 from furu_core._settings import _settings
-from furu_core._store import _layout, _places, _record_file
+from furu_core._store import _layout, _published, _record_file
 from furu_core._store._layout import RECORD_FILE
 from furu_core.errors import FuruComputeError, FuruStoreError, FuruWaitTimeout
 from furu_core.planning import NodeState, StateReader
@@ -74,7 +74,7 @@ def leave_attempt(
     lease_secs: float = 120.0,
 ) -> str:
     """Leave a running attempt as its holder would, with a sign of life some time ago."""
-    paths = _layout.node_paths(node)
+    paths = _layout.ref_of(node)
     folder = paths.attempt(1)
     os.makedirs(folder)
     record = AttemptRecord(
@@ -338,7 +338,7 @@ def test_p6_a_node_that_cannot_show_that_it_lives_is_not_begun_and_the_next_one_
 ) -> None:
     monkeypatch.setattr(_lease, "_keeper", _lease._Keeper())
     node = Leaf()
-    folder = Path(_layout.node_paths(node).attempt(1))
+    folder = Path(_layout.ref_of(node).attempt(1))
     threads_run_out(True)
     with pytest.raises(FuruStoreError) as refused:
         node.get()
@@ -474,7 +474,7 @@ def test_p4_a_number_whose_record_appears_while_it_is_removed_is_not_given_out_a
         return hide(folder)
 
     monkeypatch.setattr(_publishing, "hide", late)
-    _publishing.remove_all(_layout.node_paths(Leaf()))
+    _publishing.remove_all(_layout.ref_of(Leaf()))
     assert os.path.isfile(folder)
 
 
@@ -519,7 +519,7 @@ def test_p6_a_later_attempt_that_is_not_visible_yet_is_waited_for_with_pauses(
     """K4: a dead attempt is seen here, and the one that took over from it is not."""
     node = Leaf()
     leave_attempt(node, age_secs=HOUR)
-    os.mkdir(_layout.node_paths(node).attempt(2))
+    os.mkdir(_layout.ref_of(node).attempt(2))
     monkeypatch.setattr(_attempts, "numbers", lambda paths: [1])
     claims = pauses = 0
     claim, sleep = _claims.claim, time.sleep
@@ -546,7 +546,7 @@ def test_p6_a_later_attempt_that_is_not_visible_yet_is_waited_for_with_pauses(
 def test_p4_a_record_that_a_cache_may_hide_is_waited_for_as_long_as_the_lease(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = _layout.node_paths(Leaf())
+    paths = _layout.ref_of(Leaf())
     os.makedirs(paths.attempt(1))
     touch(paths.attempt(1), time.time() - 10.0)
     newest = _attempts.latest(paths, lease_secs=HOUR)
@@ -563,7 +563,7 @@ def test_off_local_disks_long_listings_take_a_small_share_of_the_time(
     store: Path, monkeypatch: pytest.MonkeyPatch, names: int, most: int
 ) -> None:
     """K5: each computed node listed the folder of its class, however much that held."""
-    monkeypatch.setattr(_places, "is_local_folder", lambda folder: False)
+    monkeypatch.setattr(_published, "is_local_folder", lambda folder: False)
     now, listings = 0.0, 0
 
     def slow_listing(folder: str) -> frozenset[str]:
@@ -572,10 +572,10 @@ def test_off_local_disks_long_listings_take_a_small_share_of_the_time(
         now += 0.050
         return frozenset(map(str, range(names)))
 
-    monkeypatch.setattr(_places, "listed", slow_listing)
+    monkeypatch.setattr(_published, "listed", slow_listing)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for number in range(1000):
-        assert not _places.is_published(_layout.node_paths(Leaf(x=number)))
+        assert not _published.is_published(_layout.ref_of(Leaf(x=number)))
         now += 0.001
     assert 1 <= listings <= most
 
@@ -585,9 +585,9 @@ def test_p7_an_artifact_that_appeared_since_is_seen_once_its_parent_was_opened(
 ) -> None:
     """On NFS opening a folder drops what the cache knew of absent names in it; no listing is needed."""
     Leaf().get()
-    paths = _layout.node_paths(Leaf())
-    monkeypatch.setattr(_places, "is_local_folder", lambda folder: False)
-    monkeypatch.setattr(_places, "listed", lambda folder: pytest.fail("it was listed"))
+    paths = _layout.ref_of(Leaf())
+    monkeypatch.setattr(_published, "is_local_folder", lambda folder: False)
+    monkeypatch.setattr(_published, "listed", lambda folder: pytest.fail("it was listed"))
     opened = False
     open_, isdir = os.open, os.path.isdir
 
@@ -598,7 +598,7 @@ def test_p7_an_artifact_that_appeared_since_is_seen_once_its_parent_was_opened(
 
     monkeypatch.setattr(os, "open", noting_open)
     monkeypatch.setattr(os.path, "isdir", lambda path: opened and isdir(path))
-    assert _places.is_published(paths)
+    assert _published.is_published(paths)
 
 
 @pytest.mark.parametrize("claimed_anew", [False, True])
@@ -606,7 +606,7 @@ def test_p7_an_attempt_that_is_cleaned_up_while_it_is_judged_is_looked_at_again(
     furu_store: Path, monkeypatch: pytest.MonkeyPatch, claimed_anew: bool
 ) -> None:
     """Taken for dead, its number would be counted on and left behind, for numbers begin anew."""
-    paths = _layout.node_paths(Leaf())
+    paths = _layout.ref_of(Leaf())
     leave_attempt(Leaf())
     judge = _liveness.judge
 

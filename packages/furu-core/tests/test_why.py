@@ -16,7 +16,7 @@ from furu_core._status import _nearest, _trash
 from furu_core._status._explanations import Cause, CauseKind, Explanation
 from furu_core._status._facts import NodeFacts, facts_of
 from furu_core._status._stored_nodes import StoredNode
-from furu_core._store._layout import node_paths
+from furu_core._store._layout import ref_of
 from furu_core.errors import FuruComputeError
 from furu_core.executors import Submission, note_submission
 from furu_core.planning import invalidate_if_bad, short_name, state_at
@@ -436,9 +436,9 @@ def test_a_queued_job_and_a_record_of_a_newer_furu_are_told(store: Path) -> None
     failing = Model(data=Split(), lr=9.0)
     with pytest.raises(FuruComputeError):
         failing.get()
-    attempt = node_paths(failing).attempt(1)
+    attempt = ref_of(failing).attempt(1)
     newer_furu = Path(attempt, ".furu.json").read_bytes().replace(b'"furu":2', b'"furu":99')
-    folder = Path(node_paths(newer).attempt(1))
+    folder = Path(ref_of(newer).attempt(1))
     folder.mkdir(parents=True)
     (folder / ".furu.json").write_bytes(newer_furu)
     found = why(above)

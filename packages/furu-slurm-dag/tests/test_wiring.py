@@ -35,7 +35,7 @@ from furu_core.executors import (
     note_submission,
     remove_submission,
 )
-from furu_core.planning import NodePlace, NodeState
+from furu_core.planning import NodeState, from_portable
 from furu_plan import Frontier, Spent, build_plan
 from furu_plan.runs import RunJournal
 from furu_slurm import (
@@ -98,8 +98,8 @@ def test_a_whole_array_is_waited_for_by_its_number_and_a_part_of_it_by_its_eleme
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
-    place = NodePlace("a/B", "12ab", "B(12ab)")
-    batch = files.Batch("run", "gpu", (files.Assignment(place, 17, True),), (place, place))
+    ref = from_portable("a/B", "12ab", "B")
+    batch = files.Batch("run", "gpu", (files.Assignment(ref, 17, True),), (ref, ref))
     payload = attrs.evolve(batch.payload("module:function", tmp_path), token="tok")
     write_payload(payload)
     assert files.Batch.of(read_payload(payload.path)) == batch

@@ -15,8 +15,8 @@ from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
-from furu_core._store import _places
-from furu_core._store._layout import CHECKPOINT, node_paths
+from furu_core._store import _published
+from furu_core._store._layout import CHECKPOINT, ref_of
 from furu_core.errors import FuruDefinitionError, FuruNodeError, FuruNoFolder, FuruUsageError
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Furu(Generic[T_co]):
 
     def exists(self) -> bool:
         """Whether the result is there."""
-        return _places.is_published(node_paths(self))
+        return _published.is_published(ref_of(self))
 
     def status(self) -> NodeState:
         """The node's state: done, running, queued, lost, failed, cancelled or absent."""
@@ -259,7 +259,7 @@ class Furu(Generic[T_co]):
         from furu_core._status import _deleting, _pins, _stored_nodes
 
         _pins.refuse_pinned([_stored_nodes.node_of(self)])
-        return _deleting.delete(short_name(self), node_paths(self))
+        return _deleting.delete(ref_of(self))
 
     @property
     def furu_hash(self) -> str:
@@ -284,7 +284,7 @@ class Furu(Generic[T_co]):
         active = _context.active(self.furu_hash)
         if active is not None:
             return Path(active.folder)
-        folder = _hit.folder_of(self, node_paths(self))
+        folder = _hit.folder_of(self, ref_of(self))
         if folder is not None:
             return Path(folder)
         raise FuruNoFolder(

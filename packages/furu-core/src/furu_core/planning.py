@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from furu_core._status._state_reader import state_at as state_at
     from furu_core._status._states import NodeInfo as NodeInfo
     from furu_core._status._states import NodeState as NodeState
-    from furu_core._store._places import NodePlace as NodePlace
-    from furu_core._store._places import absent as absent
-    from furu_core._store._places import place_of as place_of
+    from furu_core._store._layout import NodeRef as NodeRef
+    from furu_core._store._layout import from_portable as from_portable
+    from furu_core._store._layout import portable as portable
+    from furu_core._store._layout import ref_of as ref_of
+    from furu_core._store._published import absent as absent
     from furu_core._workers._judging import has_validator as has_validator
     from furu_core._workers._judging import invalidate_if_bad as invalidate_if_bad
 else:
@@ -39,7 +41,8 @@ else:
             "._status._staleness": "Staleness StaleNodes stale_results",
             "._status._state_reader": "StateReader state_at",
             "._status._states": "NodeInfo NodeState",
-            "._store._places": "NodePlace absent place_of",
+            "._store._layout": "NodeRef from_portable portable ref_of",
+            "._store._published": "absent",
             "._workers._judging": "has_validator invalidate_if_bad",
         },
     )

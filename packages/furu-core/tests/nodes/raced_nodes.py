@@ -210,7 +210,7 @@ def states(outside: str, numbers: list[int]) -> list[str]:
 
 def attempts(outside: str) -> int:
     """How many attempts at the gate are on disk."""
-    return len(_attempts.numbers(_layout.node_paths(Gate(outside=outside))))
+    return len(_attempts.numbers(_layout.ref_of(Gate(outside=outside))))
 
 
 def get_gate_and_measure(outside: str, who: str) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def become_zombie_with_gate(outside: str) -> None:
     pid = os.fork()
     if pid == 0:
         node = Gate(outside=outside)
-        _acquire.acquire(node, _layout.node_paths(node))
+        _acquire.acquire(node, _layout.ref_of(node))
         os._exit(0)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     note(outside, "zombie")

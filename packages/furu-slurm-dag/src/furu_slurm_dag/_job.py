@@ -27,7 +27,7 @@ import furu_core.workers
 import furu_slurm
 from furu_core.errors import FuruError
 from furu_core.executors import Failure, FailureKind, Waker, is_local_folder
-from furu_core.planning import NodeInfo, NodePlace, NodeState, absent
+from furu_core.planning import NodeInfo, NodeRef, NodeState, absent
 from furu_core.workers import NodeProcess, NodeResult, Outcome, WorkerContext, worker_session
 from furu_plan import Decision, NextStep, RetryLedger, Spent, failure_of
 from furu_slurm import JobEnvironment, JobPayload, this_job
@@ -121,9 +121,9 @@ def _caught_signals() -> Iterator[_Signals]:
 class _Blocked(Exception):
     """The node cannot begin, because a dependency has no artifact."""
 
-    def __init__(self, place: NodePlace, reason: str) -> None:
+    def __init__(self, ref: NodeRef, reason: str) -> None:
         super().__init__(reason)
-        self.place = place
+        self.ref = ref
 
 
 class _Interrupted(Exception):
@@ -139,7 +139,7 @@ class _Job:
         self._folder = folder
         self._batch = batch
         self._assignment = assignment
-        self._place = assignment.place
+        self._ref = assignment.ref
         self._name = name
         self._job = job
         self._settings = furu_core.settings()
@@ -183,7 +183,7 @@ class _Job:
 
     def _take_up(self) -> Failure | None:
         """Continue the counts of earlier starts of this job, and of earlier jobs of this run."""
-        before = read_job_record(self._folder, self._place.hash)
+        before = read_job_record(self._folder, self._ref.hash)
         self._record = JobRecord(
             spent=Spent() if before is None else before.spent,
             token=self._name.token,
@@ -191,7 +191,7 @@ class _Job:
             retries=() if before is None else before.retries,
         )
         self._retries = RetryLedger(
-            self._settings, keep_going=True, spent={self._place.hash: self._record.spent}
+            self._settings, keep_going=True, spent={self._ref.hash: self._record.spent}
         )
         if before is not None and not before.ended and not self._is_finished():
             # The start that wrote the record was killed before it could report why.
@@ -214,23 +214,23 @@ class _Job:
         said = 0.0
         pause = 0.05
         while missing := absent(self._batch.dependencies):
-            place = missing[0]
-            info = furu_core.planning.state_at(place)
+            ref = missing[0]
+            info = furu_core.planning.state_at(ref)
             now = time.monotonic()
             limit = self._settings.max_wait_secs
             match info.state:
                 case NodeState.FAILED:
-                    raise _Blocked(place, f"it failed: {info.failure}")
+                    raise _Blocked(ref, f"it failed: {info.failure}")
                 case NodeState.RUNNING | NodeState.QUEUED | NodeState.DONE:
                     unseen_since = now
                     if limit is not None and now - began > limit:
-                        raise _Blocked(place, f"after {limit:g} s it is {info.state.value}")
+                        raise _Blocked(ref, f"after {limit:g} s it is {info.state.value}")
                 case NodeState.ABSENT | NodeState.LOST | NodeState.CANCELLED | NodeState.UNREADABLE:
                     if now - unseen_since > self._visible_secs():
-                        raise _Blocked(place, f"nobody computes it, it is {info.state.value}")
+                        raise _Blocked(ref, f"nobody computes it, it is {info.state.value}")
             if now - said > _WORD_SECS:
                 said = now
-                self._say(f"waiting for {_state_text(place, info)}")
+                self._say(f"waiting for {_state_text(ref, info)}")
             signals.wait(timeout=pause)
             pause = min(2 * pause, self._settings.poll_interval_secs)
             if signals:
@@ -240,7 +240,7 @@ class _Job:
 
     def _compute(self, process: NodeProcess, context: WorkerContext, signals: _Signals) -> int:
         while True:
-            self._say(f"computing {self._place.name}")
+            self._say(f"computing {self._ref.name}")
             process.assign(self._assignment.offset, context, rerun=self._assignment.rerun)
             process.flush()
             result = None
@@ -263,7 +263,7 @@ class _Job:
                     return self._done(f"{result.outcome.value} in {result.seconds:.1f} s")
                 failure = self._failure(FailureKind.LOST, message="its artifact is gone again")
             case Outcome.BUSY:
-                self._say(f"{result.holder} computes {self._place.name}; waiting for it")
+                self._say(f"{result.holder} computes {self._ref.name}; waiting for it")
                 return self._await_other(signals)
             case Outcome.INVALID_DEPENDENCY:
                 return self._give_up(self._known(result, FailureKind.COMPUTE))
@@ -283,7 +283,7 @@ class _Job:
         began = time.monotonic()
         pause = 0.05
         while True:
-            info = furu_core.planning.state_at(self._place)
+            info = furu_core.planning.state_at(self._ref)
             if info.state is NodeState.DONE or self._is_there():
                 return self._done("computed by somebody else")
             if info.state is not NodeState.RUNNING:
@@ -308,7 +308,7 @@ class _Job:
         else:
             reason = "its job runs out of walltime"
             grace = _TERM_GRACE_SECS if left is None else left - _MARGIN_SECS
-        self._say(f"{reason}: {self._place.name} is interrupted")
+        self._say(f"{reason}: {self._ref.name} is interrupted")
         process.interrupt(reason, lost=True)
         deadline = time.monotonic() + max(_SHORTEST_GRACE_SECS, grace)
         late = signals.terminated
@@ -364,7 +364,7 @@ class _Job:
 
     def _done(self, how: str) -> int:
         self._write(ended=True)
-        self._say(f"{self._place.name} is there: {how}")
+        self._say(f"{self._ref.name} is there: {how}")
         return ExitStatus.DONE
 
     def _give_up(self, failure: Failure) -> int:
@@ -374,10 +374,10 @@ class _Job:
         return ExitStatus.FAILED
 
     def _blocked(self, blocked: _Blocked) -> int:
-        self._record = attrs.evolve(self._record, blocked_by=blocked.place.name)
+        self._record = attrs.evolve(self._record, blocked_by=blocked.ref.name)
         self._write(ended=True)
         self._say(
-            f"{self._place.name} cannot begin: its dependency {blocked.place.name} is not there, "
+            f"{self._ref.name} cannot begin: its dependency {blocked.ref.name} is not there, "
             f"{blocked}; mend that and run the same command again"
         )
         return ExitStatus.BLOCKED
@@ -386,8 +386,8 @@ class _Job:
 
     def _decide(self, failure: Failure) -> Decision:
         lost = failure.kind is FailureKind.LOST
-        progress = lost and furu_core.workers.made_progress(self._place)
-        decision = self._retries.decide(self._place.hash, failure.kind, progress=progress)
+        progress = lost and furu_core.workers.made_progress(self._ref)
+        decision = self._retries.decide(self._ref.hash, failure.kind, progress=progress)
         self._record = attrs.evolve(self._record, spent=decision.spent)
         if decision.next_step in (NextStep.RETRY, NextStep.FREE):
             self._record = self._record.tried_again(f"{decision.reason}: {failure}")
@@ -396,12 +396,12 @@ class _Job:
     def _write(self, *, ended: bool = False) -> None:
         self._record = attrs.evolve(self._record, ended=ended)
         try:
-            write_job_record(self._folder, self._place.hash, self._record)
+            write_job_record(self._folder, self._ref.hash, self._record)
         except FuruError as error:  # then the counts are lost, but not the node's result
             self._say(str(error))
 
     def _is_there(self) -> bool:
-        return not absent([self._place])
+        return not absent([self._ref])
 
     def _is_finished(self) -> bool:
         return self._is_there() and not self._assignment.rerun
@@ -416,13 +416,13 @@ class _Job:
 
     def _known(self, result: NodeResult, kind: FailureKind | None = None) -> Failure:
         """The failure of a result, with the node's name, which the failure of an unreadable node lacks."""
-        failure = failure_of(result, node=self._place.name, node_hash=self._place.hash)
+        failure = failure_of(result, node=self._ref.name, node_hash=self._ref.hash)
         return attrs.evolve(failure, kind=kind or failure.kind)
 
     def _failure(
         self, kind: FailureKind, error: BaseException | None = None, *, message: str = ""
     ) -> Failure:
-        node, node_hash = self._place.name, self._place.hash
+        node, node_hash = self._ref.name, self._ref.hash
         if error is not None:
             return Failure.of(kind, error, node=node, hash=node_hash)
         return Failure(kind, "", message, node, node_hash)
@@ -437,6 +437,6 @@ def _result(process: NodeProcess) -> NodeResult | None:
     return reports[0].result if reports else None
 
 
-def _state_text(place: NodePlace, info: NodeInfo) -> str:
+def _state_text(ref: NodeRef, info: NodeInfo) -> str:
     by = f", computed by {info.holder}" if info.holder is not None else ""
-    return f"{place.name}, which is {info.state.value}{by}"
+    return f"{ref.name}, which is {info.state.value}{by}"

@@ -355,7 +355,7 @@ class SlurmDagSubmission(Run):
 
     def _submit_group(self, group: Group, jobs: Mapping[str, Job]) -> None:
         """Submit a group in as many arrays as it needs, as far as Slurm has room for them."""
-        places = [self._tracker[one].place for one in group.waits_for]
+        dependencies = [self._tracker[one].ref for one in group.waits_for]
         nodes = list(group.nodes)
         key = nodes[0].spec_key
         while nodes:
@@ -366,7 +366,7 @@ class SlurmDagSubmission(Run):
             self._break_off_if_wanted()
             try:
                 with self._breaking_off():
-                    found = self._submitter.submit(part, jobs, places)
+                    found = self._submitter.submit(part, jobs, dependencies)
             except TooMany as error:
                 if time.monotonic() - self._many_said > _WORD_SECS:
                     self._many_said = time.monotonic()

@@ -27,7 +27,7 @@ import attrs
 import furu_core
 from furu_core.errors import FuruDamagedRecord, FuruStoreError
 from furu_core.executors import Failure, RecordFormat, Submission, replace_file, store_errors
-from furu_core.planning import NodePlace
+from furu_core.planning import NodeRef, from_portable, portable
 from furu_plan import Spent
 from furu_slurm import ANY_RESTART, JobPayload
 
@@ -82,12 +82,12 @@ class Assignment:
     """The node that a job is to compute.
 
     Attributes:
-        place: its place in the store.
+        ref: where it is in the store.
         offset: its place in the run's graph.
         rerun: compute it although it has an artifact.
     """
 
-    place: NodePlace
+    ref: NodeRef
     offset: int
     rerun: bool = False
 
@@ -106,7 +106,7 @@ class Batch:
     run_id: str
     spec_key: str
     assignments: tuple[Assignment, ...]
-    dependencies: tuple[NodePlace, ...] = ()
+    dependencies: tuple[NodeRef, ...] = ()
 
     def payload(self, function: str, folder: Path) -> JobPayload:
         """The batch as a payload for the jobs.
@@ -118,11 +118,11 @@ class Batch:
         return JobPayload(
             function,
             folder,
-            jobs=[[*attrs.astuple(one.place), one.offset, one.rerun] for one in self.assignments],
+            jobs=[[*portable(one.ref), one.offset, one.rerun] for one in self.assignments],
             shared={
                 "run": self.run_id,
                 "spec_key": self.spec_key,
-                "dependencies": [attrs.astuple(place) for place in self.dependencies],
+                "dependencies": [portable(ref) for ref in self.dependencies],
             },
         )
 
@@ -135,12 +135,12 @@ class Batch:
         """
         try:
             assignments = [
-                Assignment(NodePlace(class_folder, node_hash, name), offset, rerun)
+                Assignment(from_portable(class_folder, node_hash, name), offset, rerun)
                 for class_folder, node_hash, name, offset, rerun in payload.jobs
             ]
-            places = tuple(NodePlace(*place) for place in payload.shared["dependencies"])
+            dependencies = tuple(from_portable(*one) for one in payload.shared["dependencies"])
             shared = payload.shared
-            return cls(shared["run"], shared["spec_key"], tuple(assignments), places)
+            return cls(shared["run"], shared["spec_key"], tuple(assignments), dependencies)
         except (KeyError, TypeError, ValueError) as error:
             raise FuruDamagedRecord(
                 f"{payload.path}, which says what jobs are to do, is damaged: {error!r}",

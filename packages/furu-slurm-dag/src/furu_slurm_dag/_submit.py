@@ -19,7 +19,7 @@ from furu_core.executors import (
     remove_submission,
     submission_of,
 )
-from furu_core.planning import Holder, NodePlace, NodeState, place_of, state_at
+from furu_core.planning import Holder, NodeRef, NodeState, ref_of, state_at
 from furu_core.workers import GraphWriter
 from furu_plan import PlanNode
 from furu_slurm import (
@@ -133,14 +133,14 @@ class Submitter:
             self._graph = None
 
     def submit(
-        self, group: Group, jobs: Mapping[str, Job], places: Sequence[NodePlace]
+        self, group: Group, jobs: Mapping[str, Job], dependencies: Sequence[NodeRef]
     ) -> dict[str, Job]:
         """Submit jobs for a group's nodes, or adopt those that other runs submitted meanwhile.
 
         Args:
             group: at most `largest` nodes.
             jobs: of the nodes that the group waits for, by hash.
-            places: of those nodes in the store.
+            dependencies: those nodes.
 
         Returns:
             The nodes' jobs, by hash; none for nodes that another process computes without a job.
@@ -160,7 +160,7 @@ class Submitter:
         found: dict[str, Job] = {}
         if ours:
             try:
-                found = self._submit(ours, token, dependency, places)
+                found = self._submit(ours, token, dependency, dependencies)
             except FuruError as error:
                 # After any other exception, such as that of Ctrl-C, the jobs may be in the queue.
                 if not getattr(error, "maybe_submitted", False):
@@ -187,7 +187,7 @@ class Submitter:
         nodes: Sequence[PlanNode],
         token: str,
         dependency: str,
-        places: Sequence[NodePlace],
+        dependencies: Sequence[NodeRef],
     ) -> dict[str, Job]:
         key = nodes[0].spec_key
         if self._graph is None:
@@ -195,10 +195,10 @@ class Submitter:
         offsets = [self._graph.add(node.obj) for node in nodes]
         self._graph.flush()
         assignments = [
-            Assignment(place_of(node.obj), offset, node.rerun)
+            Assignment(ref_of(node.obj), offset, node.rerun)
             for node, offset in zip(nodes, offsets, strict=True)
         ]
-        batch = Batch(self.run_id, key, tuple(assignments), tuple(places))
+        batch = Batch(self.run_id, key, tuple(assignments), tuple(dependencies))
         spec = self._specs[key]
         ids = self._cluster.submit(
             spec=spec,
@@ -313,7 +313,7 @@ def _holds(node: PlanNode, submission: Submission) -> bool:
         case Liveness.GONE:
             return False
         case Liveness.UNKNOWN:
-            return state_at(place_of(node.obj)).state in (NodeState.QUEUED, NodeState.RUNNING)
+            return state_at(node.obj).state in (NodeState.QUEUED, NodeState.RUNNING)
 
 
 def _forget(nodes: Iterable[PlanNode]) -> None:

@@ -13,7 +13,7 @@ import attrs
 
 from furu_core import NodeState, Settings
 from furu_core.executors import EventKind, Failure, FailureKind
-from furu_core.planning import NodeInfo, NodePlace, StateReader, place_of
+from furu_core.planning import NodeInfo, NodeRef, StateReader, ref_of
 from furu_core.workers import made_progress
 from furu_plan import Frontier, NextStep, PlanNode, Reconciled, RetryLedger, Stage, Status
 from furu_plan.runs import RunJournal
@@ -37,7 +37,7 @@ class TrackedNode:
 
     Attributes:
         node: as it was planned; the frontier knows its current dependencies.
-        place: its place in the store.
+        ref: where it is in the store.
         job: the job that computes it.
         running: whether that job has begun.
         waits_for: the jobs that it depends on, by the hashes of their nodes.
@@ -50,7 +50,7 @@ class TrackedNode:
     """
 
     node: PlanNode
-    place: NodePlace
+    ref: NodeRef
     job: Job | None = None
     running: bool = False
     waits_for: Mapping[str, str] = attrs.field(factory=dict)
@@ -351,7 +351,7 @@ class Tracker:
             self._fail(one, failure)
             return
         # Jobs that began count their losses themselves; but they may be unable to write them down.
-        progress = made_progress(one.place)
+        progress = made_progress(one.ref)
         decision = self._losses.decide(one.hash, FailureKind.LOST, progress=progress)
         if decision.next_step is not NextStep.RETRY:
             self._fail(one, self._failure(one, FailureKind.LOST, how))
@@ -386,7 +386,7 @@ class Tracker:
             late: they are from below adopted jobs that are gone.
         """
         new = [
-            TrackedNode(node, place_of(node.obj))
+            TrackedNode(node, ref_of(node.obj))
             for node in self._frontier.in_stage(*Stage)
             if node.hash not in self._nodes and node.status is not Status.DONE
         ]

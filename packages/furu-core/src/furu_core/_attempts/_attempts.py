@@ -35,7 +35,7 @@ from furu_core._attempts._records import AttemptRecord, AttemptStatus
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
-from furu_core._store._layout import LOG_FILE, NodePaths
+from furu_core._store._layout import LOG_FILE, NodeRef
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 UNREADABLE: Final = (OSError, FuruDamagedRecord, FuruFormatError)
@@ -49,7 +49,7 @@ class Attempt:
     """An attempt that this process holds.
 
     Attributes:
-        paths: the node's folders.
+        ref: the node.
         record: as written when the attempt was claimed.
         lease: shows other processes that this one lives.
         claim: the line of the record file that was written then.
@@ -57,7 +57,7 @@ class Attempt:
         kinds_beside: kinds of folders that may be beside the attempt's, as far as this process knows.
     """
 
-    paths: NodePaths
+    ref: NodeRef
     record: AttemptRecord
     lease: Lease
     claim: bytes
@@ -98,7 +98,7 @@ class LatestAttempt:
         return "a process whose record is damaged"
 
 
-def numbers(paths: NodePaths) -> list[int]:
+def numbers(ref: NodeRef) -> list[int]:
     """The numbers of the node's attempts on disk, ascending from 1.
 
     Raises:
@@ -106,44 +106,44 @@ def numbers(paths: NodePaths) -> list[int]:
     """
     number = 1
     try:
-        while os.lstat(paths.attempt(number)):
+        while os.lstat(ref.attempt(number)):
             number += 1
     except (FileNotFoundError, NotADirectoryError):
         return list(range(1, number))
     except OSError as error:
-        raise store_error(error, paths.attempt(number), doing="read") from error
+        raise store_error(error, ref.attempt(number), doing="read") from error
 
 
-def latest(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
+def latest(ref: NodeRef, *, lease_secs: float) -> LatestAttempt | None:
     """The newest attempt of a node, its holder judged; None when there is none.
 
     Args:
-        paths: the node's folders.
+        ref: the node.
         lease_secs: the lease to assume where a damaged record does not tell.
 
     Raises:
         FuruFormatError: a newer furu wrote its record.
     """
     for _ in range(_LOOKS):
-        known = numbers(paths)
+        known = numbers(ref)
         if not known:
             return None
-        found = _look_at(paths, known[-1], lease_secs)
+        found = _look_at(ref, known[-1], lease_secs)
         # An attempt that was published and cleaned up while it was judged looks dead. Claiming the
         # number after it would leave a gap, because by then the numbers start again at 1.
         if found is not None and not (_is_dead(found) and _changed_hands(found)):
             return found
-    return unseen(paths, known[-1])
+    return unseen(ref, known[-1])
 
 
-def unseen(paths: NodePaths, number: int) -> LatestAttempt:
+def unseen(ref: NodeRef, number: int) -> LatestAttempt:
     """An attempt that another host claimed, and that this host's caches do not show yet."""
-    return LatestAttempt(number, paths.attempt(number), None, _UNSEEN)
+    return LatestAttempt(number, ref.attempt(number), None, _UNSEEN)
 
 
-def _look_at(paths: NodePaths, number: int, lease_secs: float) -> LatestAttempt | None:
+def _look_at(ref: NodeRef, number: int, lease_secs: float) -> LatestAttempt | None:
     """An attempt, its holder judged; None when it was published and cleaned up in this moment."""
-    folder = paths.attempt(number)
+    folder = ref.attempt(number)
     try:
         record = _records.read(folder)
     except FileNotFoundError:
@@ -175,13 +175,13 @@ def _changed_hands(found: LatestAttempt) -> bool:
         return False
 
 
-def latest_of_any_furu(paths: NodePaths, *, lease_secs: float) -> LatestAttempt | None:
+def latest_of_any_furu(ref: NodeRef, *, lease_secs: float) -> LatestAttempt | None:
     """As `latest`, but a record of a newer furu is judged by its lease alone."""
     try:
-        return latest(paths, lease_secs=lease_secs)
+        return latest(ref, lease_secs=lease_secs)
     except FuruFormatError:
-        number = numbers(paths)[-1]
-        folder = paths.attempt(number)
+        number = numbers(ref)[-1]
+        folder = ref.attempt(number)
         return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
 
 
@@ -200,7 +200,7 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
     records = []
     for number in range(1, attempt.record.number):
         with suppress(*UNREADABLE):
-            record = _records.read(attempt.paths.attempt(number))
+            record = _records.read(attempt.ref.attempt(number))
             if record.ended is None:  # it died, and this could not be written or was not yet
                 record = attrs.evolve(record, status=AttemptStatus.LOST)
             records.append(record)

@@ -18,7 +18,7 @@ from furu_core._attempts import _records
 from furu_core._attempts._attempts import UNREADABLE
 from furu_core._store._layout import (
     CHECKPOINT,
-    NodePaths,
+    NodeRef,
 )
 
 _BLOCK: Final = 1 << 14
@@ -26,40 +26,40 @@ _BLOCKS: Final = 1 << 12
 _BLOCKS_OF_ONE: Final = 64
 
 
-def made_progress(paths: NodePaths, number: int) -> bool:
+def made_progress(ref: NodeRef, number: int) -> bool:
     """Whether an attempt changed its checkpoint folder since it started."""
     try:
-        started_with = _records.read(paths.attempt(number)).checkpoint
+        started_with = _records.read(ref.attempt(number)).checkpoint
     except UNREADABLE:
         return False
-    return fingerprint(paths.beside(number, CHECKPOINT)) != started_with
+    return fingerprint(ref.beside(number, CHECKPOINT)) != started_with
 
 
-def fingerprint_before(paths: NodePaths, number: int) -> str:
+def fingerprint_before(ref: NodeRef, number: int) -> str:
     """The fingerprint of the checkpoint that attempt `number` gets; empty where there is none."""
-    folder = checkpoint_before(paths, number)
+    folder = checkpoint_before(ref, number)
     if folder is None:
         return ""
     return fingerprint(folder)
 
 
-def checkpoint_before(paths: NodePaths, number: int) -> str | None:
+def checkpoint_before(ref: NodeRef, number: int) -> str | None:
     """The newest checkpoint folder of the attempts before `number`."""
     for earlier in range(number - 1, 0, -1):
-        folder = paths.beside(earlier, CHECKPOINT)
+        folder = ref.beside(earlier, CHECKPOINT)
         if os.path.isdir(folder):
             return folder
     return None
 
 
-def hand_over(paths: NodePaths, number: int) -> None:
+def hand_over(ref: NodeRef, number: int) -> None:
     """Move the newest checkpoint of earlier attempts into attempt `number`."""
-    folder = checkpoint_before(paths, number)
+    folder = checkpoint_before(ref, number)
     if folder is not None:
-        os.rename(folder, paths.beside(number, CHECKPOINT))
+        os.rename(folder, ref.beside(number, CHECKPOINT))
 
 
-def hand_back(paths: NodePaths, number: int) -> None:
+def hand_back(ref: NodeRef, number: int) -> None:
     """Move the checkpoint of an attempt that did not use it to the attempt before, if there is one.
 
     Raises:
@@ -67,7 +67,7 @@ def hand_back(paths: NodePaths, number: int) -> None:
     """
     if number > 1:
         with suppress(FileNotFoundError):
-            os.rename(paths.beside(number, CHECKPOINT), paths.beside(number - 1, CHECKPOINT))
+            os.rename(ref.beside(number, CHECKPOINT), ref.beside(number - 1, CHECKPOINT))
 
 
 def fingerprint(folder: str) -> str:

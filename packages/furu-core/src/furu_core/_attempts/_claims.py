@@ -25,7 +25,7 @@ from furu_core._context._context import ExecContext
 from furu_core._files import discard, remove_tree, store_error
 from furu_core._output import _logging, _spool
 from furu_core._store import _format, _record_file
-from furu_core._store._layout import CHECKPOINT, LOG_FILE, RECORD_FILE, NodePaths
+from furu_core._store._layout import CHECKPOINT, LOG_FILE, RECORD_FILE, NodeRef
 
 _log = _logging.log.getChild("attempts")
 _secret = os.urandom(8).hex()
@@ -33,7 +33,7 @@ _claims: Final = itertools.count(1)
 
 
 def claim(
-    paths: NodePaths,
+    ref: NodeRef,
     number: int,
     *,
     node: str,
@@ -46,7 +46,7 @@ def claim(
     """Claim attempt `number` of a node; None when another process claimed it first.
 
     Args:
-        paths: the node's folders.
+        ref: the node.
         number: one more than the newest attempt's.
         node: the node's short name.
         context: for which executor, run and spec key the attempt is made.
@@ -58,12 +58,12 @@ def claim(
     Raises:
         FuruStoreError: the store cannot be written.
     """
-    folder = paths.attempt(number)
+    folder = ref.attempt(number)
     try:
         _format.enter()
         if not _make_folder(folder):
             return None
-        checkpoint = _checkpoints.fingerprint_before(paths, number)
+        checkpoint = _checkpoints.fingerprint_before(ref, number)
     except OSError as error:
         raise store_error(error, folder) from error
     record = AttemptRecord(
@@ -71,7 +71,7 @@ def claim(
         token=f"{_secret}-{next(_claims)}",
         node=node,
         class_name=class_name,
-        hash=paths.hash,
+        hash=ref.hash,
         holder=_process_ids.this_process(),
         started=time.time(),
         lease_secs=lease_secs,
@@ -90,12 +90,12 @@ def claim(
             _liveness.held.pop(record.token, None)
             return None  # this process slept for so long that another one took the folder
         try:
-            _checkpoints.hand_over(paths, number)
+            _checkpoints.hand_over(ref, number)
             lease = _lease.hold(folder, record.token, lease_secs)
-            return Attempt(paths, record, lease, line, folder)
+            return Attempt(ref, record, lease, line, folder)
         except BaseException:
             # Other processes would take the claimed attempt for running while this process lives.
-            if not os.path.isdir(paths.beside(number, CHECKPOINT)):
+            if not os.path.isdir(ref.beside(number, CHECKPOINT)):
                 discard(folder)
             raise
     except OSError as error:
@@ -125,7 +125,7 @@ def _make_folder(folder: str) -> bool:
 
 def is_superseded(attempt: Attempt) -> bool:
     """Whether another attempt took over from `attempt`, or its folder was removed."""
-    after = attempt.paths.attempt(attempt.record.number + 1)
+    after = attempt.ref.attempt(attempt.record.number + 1)
     return os.path.lexists(after) or not is_still_ours(attempt)
 
 
@@ -199,7 +199,7 @@ def release(attempt: Attempt) -> None:
 
 def withdraw(attempt: Attempt) -> None:
     """Give an attempt back as if it had never been claimed."""
-    if os.path.isdir(attempt.paths.beside(attempt.record.number, CHECKPOINT)):
+    if os.path.isdir(attempt.ref.beside(attempt.record.number, CHECKPOINT)):
         # The next attempt goes on from the checkpoint.
         ended = AttemptEnd(
             time.time(), FailureKind.CANCELLED, "", "it was interrupted before it began"
@@ -211,14 +211,14 @@ def withdraw(attempt: Attempt) -> None:
         discard(attempt.folder)
 
 
-def record_end(paths: NodePaths, number: int, status: AttemptStatus, ended: AttemptEnd) -> None:
+def record_end(ref: NodeRef, number: int, status: AttemptStatus, ended: AttemptEnd) -> None:
     """Record the end of another process's attempt, after seeing that process die.
 
     An attempt that has ended already, or is gone, stays as it is. A holder that may wake after all
     keeps its files, and finds in its record that it must not publish; one that was about to is not
     disturbed.
     """
-    folder = paths.attempt(number)
+    folder = ref.attempt(number)
     ended = attrs.evolve(ended, noticed=True)
     with suppress(*UNREADABLE):
         record = _records.read(folder)
@@ -236,11 +236,11 @@ def record_end(paths: NodePaths, number: int, status: AttemptStatus, ended: Atte
             _record_file.append(folder, record.token, b"", story)
 
 
-def set_aside_dead(paths: NodePaths, attempt: LatestAttempt) -> None:
+def set_aside_dead(ref: NodeRef, attempt: LatestAttempt) -> None:
     """Record that an attempt died, once its successor is claimed.
 
     Args:
-        paths: the node's folders.
+        ref: the node.
         attempt: the attempt, as it was judged. One that has ended stays as it is; so does one whose
             record is damaged, as its holder may be anybody.
     """
@@ -248,7 +248,7 @@ def set_aside_dead(paths: NodePaths, attempt: LatestAttempt) -> None:
         return
     why = attempt.judgement.reason if attempt.judgement and not attempt.alive else "its job is gone"
     ended = AttemptEnd(time.time(), FailureKind.LOST, "", f"it was taken for dead: {why}")
-    record_end(paths, attempt.number, AttemptStatus.LOST, ended)
+    record_end(ref, attempt.number, AttemptStatus.LOST, ended)
 
 
 def keep_output(folder: str, record: AttemptRecord) -> None:

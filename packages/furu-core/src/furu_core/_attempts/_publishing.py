@@ -21,13 +21,13 @@ from furu_core._store._layout import (
     CHECKPOINT,
     INVALID,
     REPLACED,
-    NodePaths,
+    NodeRef,
     attempted_in,
     beside_of,
     is_half_a_note,
     is_hash,
 )
-from furu_core._store._places import is_published
+from furu_core._store._published import is_published
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
 # Preparing a folder takes milliseconds, but the machine may be suspended for hours meanwhile.
@@ -43,59 +43,59 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
         attempt: the attempt; its folder is complete.
         replace: move an artifact that is there aside first.
     """
-    paths, number = attempt.paths, attempt.record.number
+    ref, number = attempt.ref, attempt.record.number
     if replace:
         attempt.kinds_beside.add(REPLACED)
         with suppress(FileNotFoundError):
-            os.rename(paths.artifact, paths.beside(number, REPLACED))
+            os.rename(ref.artifact, ref.beside(number, REPLACED))
     try:
         # The slashes keep it from renaming a file: another process may have put one in its place.
-        os.rename(f"{attempt.folder}/", f"{paths.artifact}/")
+        os.rename(f"{attempt.folder}/", f"{ref.artifact}/")
     except OSError as error:
         if replace:
-            put_back_replaced(paths)
+            put_back_replaced(ref)
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
-        if error.errno == errno.ENOTDIR and os.path.isfile(paths.artifact):
+        if error.errno == errno.ENOTDIR and os.path.isfile(ref.artifact):
             raise  # nothing of furu's stands where the artifact should
         # Over a network the rename may be done and its reply lost: then its repetition fails.
-        if os.path.isdir(attempt.folder) or not is_published(paths):
+        if os.path.isdir(attempt.folder) or not is_published(ref):
             raise
         with suppress(*UNREADABLE):
-            return _records.holds(paths.artifact, attempt.record.token)
+            return _records.holds(ref.artifact, attempt.record.token)
         return False
     return True
 
 
-def put_back_replaced(paths: NodePaths) -> None:
+def put_back_replaced(ref: NodeRef) -> None:
     """Put back an artifact that was moved away by a holder that died before publishing its own."""
-    for folder in _replaced(paths):
+    for folder in _replaced(ref):
         with suppress(OSError):  # another artifact is there, or another process put this one back
-            os.rename(folder, paths.artifact)
+            os.rename(folder, ref.artifact)
 
 
-def is_being_replaced(paths: NodePaths) -> bool:
+def is_being_replaced(ref: NodeRef) -> bool:
     """Whether an attempt is replacing the artifact, which is absent for a moment meanwhile."""
-    return bool(_replaced(paths))
+    return bool(_replaced(ref))
 
 
-def _replaced(paths: NodePaths) -> list[str]:
-    folders = [paths.beside(n, REPLACED) for n in _attempts.numbers(paths)]
+def _replaced(ref: NodeRef) -> list[str]:
+    folders = [ref.beside(n, REPLACED) for n in _attempts.numbers(ref)]
     return [folder for folder in reversed(folders) if os.path.isdir(folder)]
 
 
 def move_aside(attempt: Attempt) -> None:
     """Move the artifact of a node beside an attempt at it."""
-    aside = attempt.paths.beside(attempt.record.number, INVALID)
+    aside = attempt.ref.beside(attempt.record.number, INVALID)
     attempt.kinds_beside.add(INVALID)
     with suppress(FileNotFoundError):
         try:
-            os.rename(attempt.paths.artifact, aside)
+            os.rename(attempt.ref.artifact, aside)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             discard(aside)  # of an earlier attempt with this number
-            os.rename(attempt.paths.artifact, aside)
+            os.rename(attempt.ref.artifact, aside)
 
 
 # Removing ended attempts
@@ -120,34 +120,34 @@ def clean_up(
         OSError: from `keep`.
     """
     release(attempt)
-    paths, number = attempt.paths, attempt.record.number
+    ref, number = attempt.ref, attempt.record.number
     if keep is not None:
-        _checkpoints.hand_back(paths, number)
+        _checkpoints.hand_back(ref, number)
     if not published:
         attempt.kinds_beside.add(CHECKPOINT)
         with suppress(OSError):  # its folder is gone, or is another's by now
             if _records.holds(attempt.folder, attempt.record.token):
                 discard(attempt.folder)
     for kind in attempt.kinds_beside:
-        discard(paths.beside(number, kind))
+        discard(ref.beside(number, kind))
     if number > 1:
-        _remove(paths, number - 1, keep)
+        _remove(ref, number - 1, keep)
     try:
-        os.unlink(paths.submission)  # obsolete now
+        os.unlink(ref.submission)  # obsolete now
     except OSError:
         pass  # nearly always, and `suppress` would take as long as the call itself
 
 
-def remove_all(paths: NodePaths) -> None:
+def remove_all(ref: NodeRef) -> None:
     """Remove all attempts of a node, of which none has a living holder."""
-    known = _attempts.numbers(paths)
+    known = _attempts.numbers(ref)
     if known:
-        _remove(paths, known[-1])
+        _remove(ref, known[-1])
     with suppress(OSError):
-        os.unlink(paths.submission)
+        os.unlink(ref.submission)
 
 
-def _remove(paths: NodePaths, last: int, keep: Callable[[str], str | None] | None = None) -> None:
+def _remove(ref: NodeRef, last: int, keep: Callable[[str], str | None] | None = None) -> None:
     """Remove the attempts up to a number, from the highest down; keep numbers that may be needed.
 
     Below a number that is kept all are, because those in use must have no gap.
@@ -157,9 +157,9 @@ def _remove(paths: NodePaths, last: int, keep: Callable[[str], str | None] | Non
     """
     kept = False
     for number in range(last, 0, -1):
-        folder = paths.attempt(number)
+        folder = ref.attempt(number)
         for kind in (CHECKPOINT, INVALID, REPLACED):
-            beside = paths.beside(number, kind)
+            beside = ref.beside(number, kind)
             if keep is not None and kind == CHECKPOINT and os.path.isdir(beside):
                 keep(beside)
             discard(beside)
@@ -191,13 +191,13 @@ def _may_wake(folder: str) -> bool:
         return True
 
 
-def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
+def sweep_once(ref: NodeRef, *, lease_secs: float) -> None:
     """Remove old leftovers in the class folder of a node, once per process and class.
 
     Leftovers are what was being removed a day ago, and attempts at published nodes whose holder is
     dead.
     """
-    folder = paths.class_dir
+    folder = ref.class_dir
     if folder in _swept:
         return
     _swept.add(folder)
@@ -212,9 +212,9 @@ def sweep_once(paths: NodePaths, *, lease_secs: float) -> None:
             with suppress(OSError):
                 os.unlink(left)
     published = {name for name in names if is_hash(name)}
-    attempted = attempted_in(names) - {paths.hash}
+    attempted = attempted_in(names) - {ref.hash}
     for name in attempted & published:
-        _clean_up_dead(NodePaths(folder, name), lease_secs=lease_secs)
+        _clean_up_dead(NodeRef(folder, name), lease_secs=lease_secs)
 
 
 def leftovers(folder: str, names: Collection[str]) -> Iterator[str]:
@@ -237,26 +237,26 @@ def leftovers(folder: str, names: Collection[str]) -> Iterator[str]:
             yield f"{folder}/{name}"
 
 
-def _clean_up_dead(paths: NodePaths, *, lease_secs: float) -> None:
+def _clean_up_dead(ref: NodeRef, *, lease_secs: float) -> None:
     """Remove the attempts of a published node whose holder died and will not come back.
 
     The holder died between publishing and cleaning up; or while it computed the node once more, and
     then the attempt is kept for a day, and for good where it left a checkpoint to go on from.
     """
     try:
-        newest = _attempts.latest(paths, lease_secs=lease_secs)
+        newest = _attempts.latest(ref, lease_secs=lease_secs)
     except FuruFormatError:
         return  # only the furu that wrote the record can judge it
     if newest is None:
-        if _is_old(paths.submission):
-            remove_all(paths)
+        if _is_old(ref.submission):
+            remove_all(ref)
         return
     if newest.alive or newest.is_kept_number or (newest.record and newest.record.ended):
         return  # its record and log may still be worth reading
     if _may_wake(newest.folder) or not _is_old(newest.folder):
         return
-    if _checkpoints.checkpoint_before(paths, newest.number + 1) is None:
-        remove_all(paths)
+    if _checkpoints.checkpoint_before(ref, newest.number + 1) is None:
+        remove_all(ref)
 
 
 def _is_old(path: str) -> bool:

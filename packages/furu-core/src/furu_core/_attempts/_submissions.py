@@ -15,7 +15,7 @@ from furu_core._context._submission import Submission
 from furu_core._files import link_file, move_file, store_error, write_file
 from furu_core._record_format import RecordFormat
 from furu_core._store import _format
-from furu_core._store._layout import NodePaths, node_paths
+from furu_core._store._layout import NodeRef, ref_of
 from furu_core.errors import FuruDamagedRecord
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 NOTE: Final = RecordFormat(Submission, "the note of a job", version=1, dumps=json.dumps)
 
 
-def queued(paths: NodePaths) -> Submission | None:
+def queued(ref: NodeRef) -> Submission | None:
     """The note of a node's job, or None; a damaged note counts as none."""
-    return _read(paths.submission)
+    return _read(ref.submission)
 
 
 def _read(path: str) -> Submission | None:
@@ -37,11 +37,11 @@ def _read(path: str) -> Submission | None:
         return None
 
 
-def note(paths: NodePaths, submission: Submission, *, over: Submission | None = None) -> bool:
+def note(ref: NodeRef, submission: Submission, *, over: Submission | None = None) -> bool:
     """Write the note of a node's job; of several that do so at once, one succeeds.
 
     Args:
-        paths: the node.
+        ref: the node.
         submission: the job.
         over: the note that it replaces, as it was read; None for a node without one.
 
@@ -51,14 +51,14 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
     Raises:
         FuruStoreError: the store cannot be written.
     """
-    path = paths.submission
+    path = ref.submission
     unique = f"{path}.{os.getpid()}-{os.urandom(3).hex()}"
     data = NOTE.to_bytes(submission)
     try:
         _format.enter()
-        os.makedirs(paths.class_dir, exist_ok=True)
+        os.makedirs(ref.class_dir, exist_ok=True)
         write_file(f"{unique}.tmp", data)
-        if not _set_aside(paths, path, f"{unique}.old", over):
+        if not _set_aside(ref, path, f"{unique}.old", over):
             return False
         return link_file(f"{unique}.tmp", path)
     except OSError as error:
@@ -69,9 +69,9 @@ def note(paths: NodePaths, submission: Submission, *, over: Submission | None = 
                 os.unlink(name)
 
 
-def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | None) -> bool:
+def _set_aside(ref: NodeRef, path: str, aside: str, expected: Submission | None) -> bool:
     """Move the note away if it is the expected one, or so damaged that it says nothing."""
-    found = queued(paths)
+    found = queued(ref)
     if found != expected:
         return False
     if not move_file(path, aside):
@@ -82,13 +82,13 @@ def _set_aside(paths: NodePaths, path: str, aside: str, expected: Submission | N
     return False
 
 
-def remove(paths: NodePaths) -> None:
+def remove(ref: NodeRef) -> None:
     """Remove the note of a node's job, if there is one."""
     with suppress(OSError):
-        os.unlink(paths.submission)
+        os.unlink(ref.submission)
 
 
-# The functions below are for executors, which know objects and no paths.
+# The functions below are for executors, which know objects and no ref.
 
 
 def note_submission(
@@ -109,14 +109,14 @@ def note_submission(
     Raises:
         FuruStoreError: the store cannot be written.
     """
-    return note(node_paths(obj), submission, over=over)
+    return note(ref_of(obj), submission, over=over)
 
 
 def submission_of(obj: ConfigObject) -> Submission | None:
     """The job that was submitted last for a node, dead or alive; None without a readable note."""
-    return queued(node_paths(obj))
+    return queued(ref_of(obj))
 
 
 def remove_submission(obj: ConfigObject) -> None:
     """Forget the job that was to compute a node; call it when it could not be submitted."""
-    remove(node_paths(obj))
+    remove(ref_of(obj))

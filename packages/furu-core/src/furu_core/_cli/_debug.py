@@ -57,7 +57,7 @@ def debug(name: str, from_the_start: bool) -> int:
         return _post_mortem(node, error)
     finally:
         sys.settrace(None)
-    click.echo(f"{node.name} has its result now: {node.paths.artifact}")
+    click.echo(f"{node.name} has its result now: {node.artifact}")
     return 0
 
 

@@ -61,11 +61,11 @@ def follow(node: StoredNode) -> int:
 
 
 def _is_done(node: StoredNode) -> bool:
-    return os.path.isdir(node.paths.artifact)
+    return os.path.isdir(node.artifact)
 
 
 def _newest(node: StoredNode) -> int | None:
-    return max(_attempts.numbers(node.paths), default=None)
+    return max(_attempts.numbers(node), default=None)
 
 
 def _published(node: StoredNode) -> int:
@@ -80,7 +80,7 @@ class _Attempt:
     def __init__(self, node: StoredNode, number: int) -> None:
         self._node = node
         self._number = number
-        self._folder = node.paths.attempt(number)
+        self._folder = node.attempt(number)
         self._printed = 0
 
     def follow(self) -> None:
@@ -105,7 +105,7 @@ class _Attempt:
         path = Path(self._folder) / LOG_FILE
         if path.exists():
             return path
-        path = Path(self._node.paths.artifact) / LOG_FILE
+        path = Path(self._node.artifact) / LOG_FILE
         return path if path.exists() and _published(self._node) == self._number else None
 
     def _from_spool(self) -> bytes:

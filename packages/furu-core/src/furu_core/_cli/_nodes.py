@@ -305,13 +305,13 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
     Raises:
         FuruUsageError: there is none.
     """
-    numbers = _attempts.numbers(node.paths)
-    artifact = Path(node.paths.artifact)
+    numbers = _attempts.numbers(node)
+    artifact = Path(node.artifact)
     published = artifact / LOG_FILE
     if not published.exists() and (artifact / _format1.LOG_FILE).exists():
         published = artifact / _format1.LOG_FILE
     if attempt is not None:
-        found = _attempts.log_of(node.paths.attempt(attempt))
+        found = _attempts.log_of(node.attempt(attempt))
         number = _published_number(node)
         if not found.exists() and number == attempt:
             found = published
@@ -325,7 +325,7 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
             )
         return found
     candidates = [published]
-    candidates += [_attempts.log_of(node.paths.attempt(n)) for n in reversed(numbers)]
+    candidates += [_attempts.log_of(node.attempt(n)) for n in reversed(numbers)]
     for candidate in candidates:
         if os.path.exists(candidate):
             return candidate
@@ -340,7 +340,7 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
 
 
 def _published_number(node: StoredNode) -> int | None:
-    if not os.path.isdir(node.paths.artifact):
+    if not os.path.isdir(node.artifact):
         return None
     number = node.record().get("number")
     return number if isinstance(number, int) else None

@@ -99,10 +99,10 @@ def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool)
         return 0
     _pins.refuse_pinned(found)
     for node in found:
-        _deleting.refuse_held(node.name, node.paths)
+        _deleting.refuse_held(node)
     if not yes:
         for node in found[:_SHOWN]:
-            click.echo(f"{node.name}  {node.info().told.value}  {node.paths.artifact}", err=True)
+            click.echo(f"{node.name}  {node.info().told.value}  {node.artifact}", err=True)
         if found[_SHOWN:]:
             click.echo(f"and {count(len(found) - _SHOWN, 'more node')}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
@@ -111,7 +111,7 @@ def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool)
             click.echo("nothing was deleted", err=True)
             return FAILED
     for number, node in enumerate(found):
-        _deleting.delete(node.name, node.paths, for_good=forever)
+        _deleting.delete(node, for_good=forever)
         if not as_json and number < _SHOWN:
             click.echo(f"deleted {node.name}")
     days = _settings.settings().trash_days

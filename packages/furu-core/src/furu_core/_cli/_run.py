@@ -145,7 +145,7 @@ def _options(
 def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any]:
     from furu_core._config._objects import short_name
     from furu_core._status._state_reader import StateReader
-    from furu_core._store._layout import node_paths
+    from furu_core._store._layout import ref_of
 
     status = run.status()
     reader = StateReader()
@@ -161,7 +161,7 @@ def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any
                 "name": short_name(root),
                 "hash": root.furu_hash,
                 "done": reader.done(root),
-                "path": node_paths(root).artifact,
+                "path": ref_of(root).artifact,
             }
             for name, root in zip(roots.names, roots.items, strict=True)
         ],

@@ -16,8 +16,8 @@ from furu_core._files import store_errors
 from furu_core._forms import _pack
 from furu_core._output import _spool
 from furu_core._settings import _settings
-from furu_core._store import _places
-from furu_core._store._layout import NodePaths
+from furu_core._store import _published
+from furu_core._store._layout import NodeRef
 from furu_core.errors import FuruComputeError
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def acquire(
-    obj: ConfigObject, paths: NodePaths, *, suspect: bool = False, rerun: bool = False
+    obj: ConfigObject, ref: NodeRef, *, suspect: bool = False, rerun: bool = False
 ) -> Attempt | LatestAttempt | None:
     """Claim the next attempt at `obj`, unless it is computed now or there already.
 
     Args:
         obj: the node.
-        paths: its folders.
+        ref: the node in the store.
         suspect: the artifact that is there was found bad. It is checked once more under the claim:
             another process that found it bad too may have replaced it, and the new one must stay.
         rerun: compute although there is an artifact; it stays until the new one replaces it.
@@ -53,13 +53,13 @@ def acquire(
     newest: LatestAttempt | None = None
     misses = 0
     while True:
-        with store_errors(paths.class_dir):
+        with store_errors(ref.class_dir):
             output = _spool.take()
         attempt = None
         number = 1 if newest is None else newest.number + 1
         try:
             attempt = _claims.claim(
-                paths,
+                ref,
                 number,
                 node=short_name(obj),
                 context=context,
@@ -72,12 +72,12 @@ def acquire(
             if attempt is None:
                 _spool.give_back(output.name)
         if attempt is None:
-            newest = _attempts.latest(paths, lease_secs=settings.lease_secs)
+            newest = _attempts.latest(ref, lease_secs=settings.lease_secs)
             if newest is None or newest.number < number:
                 # Published and cleaned up in this moment; or this host's caches do not show it.
                 misses += 1
                 if misses > _MISSES:
-                    return _attempts.unseen(paths, number)
+                    return _attempts.unseen(ref, number)
                 if newest is None:
                     continue
             if newest.alive and not _job_is_gone(newest):
@@ -88,14 +88,14 @@ def acquire(
         try:
             # Each job of a large run would list the whole class.
             if newest is not None or not context.strict:
-                _publishing.sweep_once(paths, lease_secs=settings.lease_secs)
+                _publishing.sweep_once(ref, lease_secs=settings.lease_secs)
             if newest is not None:
-                _claims.set_aside_dead(paths, newest)
-                _publishing.put_back_replaced(paths)
+                _claims.set_aside_dead(ref, newest)
+                _publishing.put_back_replaced(ref)
             # Looked at only now: the holder of the last attempt may have published in between.
-            if rerun or not _places.is_published(paths):
+            if rerun or not _published.is_published(ref):
                 return attempt
-            if suspect and _hit.bad_reason(obj, paths, by_loading=True) is not None:
+            if suspect and _hit.bad_reason(obj, ref, by_loading=True) is not None:
                 _publishing.move_aside(attempt)
                 return attempt
         except BaseException:

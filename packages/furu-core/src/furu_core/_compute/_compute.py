@@ -25,7 +25,7 @@ from furu_core._context import _context
 from furu_core._forms import _python_text
 from furu_core._output import _capture, _logging, _spool
 from furu_core._settings import _settings
-from furu_core._store import _manifest, _places, _record_file
+from furu_core._store import _manifest, _published, _record_file
 from furu_core._store._layout import CHECKPOINT, LOG_FILE, RESULT_PREFIX, USED, VIOLATIONS
 from furu_core.errors import (
     FuruComputeError,
@@ -203,7 +203,7 @@ def _run_code(
     with _files.store_errors(folder):
         found = _contents(attempt)
         if not _hit.overrides(type(obj), "_load"):
-            checkpoint = attempt.paths.beside(attempt.record.number, CHECKPOINT)
+            checkpoint = attempt.ref.beside(attempt.record.number, CHECKPOINT)
             stored = _store.store(value, f"{folder}/{RESULT_PREFIX}", folder, checkpoint)
             if not stored.value or stored.has_parts:
                 found = _contents(attempt)
@@ -380,21 +380,21 @@ def _publish(
     ours = _claims.append(attempt, manifest, story)
     if durable:
         _files.sync_tree(attempt.folder)
-    after = attempt.paths.attempt(attempt.record.number + 1)
+    after = attempt.ref.attempt(attempt.record.number + 1)
     if not ours or os.path.lexists(after):
-        if _places.is_published(attempt.paths):
+        if _published.is_published(attempt.ref):
             return False
         raise _superseded(obj, attempt)
     published = _publishing.publish(attempt, replace=rerun)
     if durable:
         try:
-            _files.sync_path(attempt.paths.class_dir)
+            _files.sync_path(attempt.ref.class_dir)
         except OSError as error:  # too late to take the artifact back: others may have loaded it
             _logging.log.warning(
                 "%s is published, but may be gone after a power loss: its folder %s cannot be "
                 "synced: %s",
                 short_name(obj),
-                attempt.paths.class_dir,
+                attempt.ref.class_dir,
                 error,
             )
     return published
@@ -427,9 +427,9 @@ def _finished_elsewhere(attempt: Attempt, error: BaseException) -> bool:
     """
     if not isinstance(error, Exception):
         gone = not os.path.isdir(attempt.folder)
-        return gone and _places.is_published(attempt.paths)
+        return gone and _published.is_published(attempt.ref)
     broke_a_rule = isinstance(error, FuruProtocolError | FuruInvalidDependency)
-    return not broke_a_rule and _places.is_published(attempt.paths)
+    return not broke_a_rule and _published.is_published(attempt.ref)
 
 
 def _end_failed(

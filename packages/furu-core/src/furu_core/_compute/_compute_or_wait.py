@@ -17,8 +17,8 @@ from furu_core._context._context import ExecContext
 from furu_core._files import is_local_folder
 from furu_core._output import _logging
 from furu_core._settings import _settings
-from furu_core._store import _places
-from furu_core._store._layout import NodePaths, node_paths
+from furu_core._store import _published
+from furu_core._store._layout import NodeRef, ref_of
 from furu_core.errors import (
     FuruInvalidDependency,
     FuruMissingArtifact,
@@ -46,11 +46,11 @@ def compute_or_wait(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
         miss: what `hit` found.
         force: as for `Furu.get`.
     """
-    paths, bad = miss.paths, miss.bad
+    ref, bad = miss.ref, miss.bad
     context = _context.exec_context()
     if bad is not None:
         if context.strict and not force:
-            raise _give_up_invalid(obj, paths, context, bad)
+            raise _give_up_invalid(obj, ref, context, bad)
         _logging.log.warning("%s is invalid: %s", short_name(obj), bad)
     if _context.is_waiting_for_itself(obj.furu_hash):
         name = short_name(obj)
@@ -62,20 +62,20 @@ def compute_or_wait(obj: ConfigObject, miss: Miss, *, force: bool) -> Any:
         )
     if context.strict:
         if not force:
-            return _load_late_or_refuse(obj, paths, context)
+            return _load_late_or_refuse(obj, ref, context)
         _require_same_spec_key(obj, context)
-    return _compute_when_free(obj, paths, suspect=bad is not None, rerun=miss.rerun)
+    return _compute_when_free(obj, ref, suspect=bad is not None, rerun=miss.rerun)
 
 
-def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, rerun: bool) -> Any:
+def _compute_when_free(obj: ConfigObject, ref: NodeRef, *, suspect: bool, rerun: bool) -> Any:
     wait = _Wait(obj)
     vanished = False
     while True:
         # Then only this host's caches are waited for, and a claim each time would disturb others.
-        unseen = wait.has_begun and not suspect and _places.is_published(paths)
+        unseen = wait.has_begun and not suspect and _published.is_published(ref)
         found = None
         if not unseen:
-            found = _acquire.acquire(obj, paths, suspect=suspect, rerun=rerun)
+            found = _acquire.acquire(obj, ref, suspect=suspect, rerun=rerun)
         match found:
             case Attempt() as attempt:
                 state = "invalid" if suspect else "missing"
@@ -93,16 +93,16 @@ def _compute_when_free(obj: ConfigObject, paths: NodePaths, *, suspect: bool, re
                 if rerun:
                     _reruns.note_rerun(obj.furu_hash)
                     rerun = False
-                value = _load_fresh(obj, paths)
+                value = _load_fresh(obj, ref)
                 if value is not MISSING:
                     return value
                 continue  # deleted already, so compute it once more
             case LatestAttempt() as other:
                 wait.for_holder(other)
             case None:
-                wait.for_visibility(paths)
+                wait.for_visibility(ref)
         try:
-            value = _hit.load(obj, paths)
+            value = _hit.load(obj, ref)
         except BadArtifact:
             suspect = True
             continue
@@ -137,7 +137,7 @@ def put(obj: ConfigObject, value: object) -> None:
             f"the class of {name} has a _load of its own, so its result is files and no value",
             hint="write the files in _create",
         )
-    match _acquire.acquire(obj, node_paths(obj)):
+    match _acquire.acquire(obj, ref_of(obj)):
         case Attempt() as attempt:
             _compute.compute(obj, attempt, given=(value,))
         case LatestAttempt() as other:
@@ -151,7 +151,7 @@ def put(obj: ConfigObject, value: object) -> None:
             )
 
 
-def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
+def _load_fresh(obj: ConfigObject, ref: NodeRef) -> Any:
     """Load what was just computed, so that the first `get()` returns what every later one does.
 
     Returns `MISSING` when the artifact was deleted meanwhile.
@@ -160,12 +160,12 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
     began = time.monotonic()
     while True:
         try:
-            value = _hit.load(obj, paths)
+            value = _hit.load(obj, ref)
         except BadArtifact as bad:
             waited = time.monotonic() - began
-            if not is_local_folder(paths.class_dir) and waited < _visibility_secs():
+            if not is_local_folder(ref.class_dir) and waited < _visibility_secs():
                 # Another host, whose caches still show the bad artifact, may move this one aside.
-                wait.for_visibility(paths)
+                wait.for_visibility(ref)
                 continue
             # Computing the node once more would end here again, for ever.
             raise FuruValidationError(
@@ -174,26 +174,26 @@ def _load_fresh(obj: ConfigObject, paths: NodePaths) -> Any:
                 hash=obj.furu_hash,
                 hint="_validate must judge the published files as it judged the fresh ones",
             ) from None
-        if value is not MISSING or not _places.is_published(paths):
+        if value is not MISSING or not _published.is_published(ref):
             return value
-        wait.for_visibility(paths)
+        wait.for_visibility(ref)
 
 
-def _load_late_or_refuse(obj: ConfigObject, paths: NodePaths, context: ExecContext) -> Any:
+def _load_late_or_refuse(obj: ConfigObject, ref: NodeRef, context: ExecContext) -> Any:
     """Load an artifact that this host's caches hid at first; raise an error if there is none."""
     began = time.monotonic()
     deadline = began + context.known_done_wait_secs
     pauses = _Pauses()
     while True:
-        if _places.is_listed(paths):
+        if _published.is_listed(ref):
             try:
-                value = _hit.load(obj, paths)
+                value = _hit.load(obj, ref)
             except BadArtifact as bad:
-                raise _give_up_invalid(obj, paths, context, str(bad)) from None
+                raise _give_up_invalid(obj, ref, context, str(bad)) from None
             if value is not MISSING:
                 return value
             deadline = began + _visibility_secs()
-        elif _publishing.is_being_replaced(paths):
+        elif _publishing.is_being_replaced(ref):
             deadline = began + _visibility_secs()
         if time.monotonic() >= deadline:
             break
@@ -241,10 +241,10 @@ def _require_same_spec_key(obj: ConfigObject, context: ExecContext) -> None:
 
 
 def _give_up_invalid(
-    obj: ConfigObject, paths: NodePaths, context: ExecContext, reason: str
+    obj: ConfigObject, ref: NodeRef, context: ExecContext, reason: str
 ) -> FuruInvalidDependency:
     """Move a bad artifact aside, note that the calling node cannot go on; return what to raise."""
-    _invalid.invalidate(obj, paths, reason)
+    _invalid.invalidate(obj, ref, reason)
     name = short_name(obj)
     error = FuruInvalidDependency(
         f"{context.who} asked for {name}, whose artifact is bad: {reason}",
@@ -324,7 +324,7 @@ class _Wait:
             self._announce = now + _ANNOUNCE_SECS
         self._sleep()
 
-    def for_visibility(self, paths: NodePaths) -> None:
+    def for_visibility(self, ref: NodeRef) -> None:
         """Let a moment pass until a published artifact becomes visible here.
 
         Raises:
@@ -336,10 +336,10 @@ class _Wait:
             self.has_begun = True
             return
         limit = _visibility_secs()
-        if now - self._unseen_since > limit and _places.is_listed(paths):
+        if now - self._unseen_since > limit and _published.is_listed(ref):
             raise FuruStoreError(
-                f"{paths.artifact} is listed but could not be opened for {limit:.0f} s",
-                path=paths.artifact,
+                f"{ref.artifact} is listed but could not be opened for {limit:.0f} s",
+                path=ref.artifact,
                 hint="check the network filesystem and its caches",
             )
         self._sleep()

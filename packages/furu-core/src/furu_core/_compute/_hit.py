@@ -20,8 +20,8 @@ from furu_core._context import _context
 from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _manifest
-from furu_core._store._layout import RECORD_FILE, RESULT_PREFIX, NodePaths, node_paths
-from furu_core._store._places import is_published
+from furu_core._store._layout import RECORD_FILE, RESULT_PREFIX, NodeRef, ref_of
+from furu_core._store._published import is_published
 from furu_core._text import error_text
 from furu_core.errors import (
     FuruInvalidDependency,
@@ -42,35 +42,35 @@ class Miss:
     """What `hit` found for a node whose result it could not load.
 
     Attributes:
-        paths: the node's folders.
+        ref: the node.
         bad: what is wrong with the artifact that is there; None where there is none.
         rerun: whether it is computed again although there may be an artifact.
     """
 
-    __slots__ = ("bad", "paths", "rerun")
+    __slots__ = ("bad", "ref", "rerun")
 
-    def __init__(self, paths: NodePaths, bad: str | None, *, rerun: bool) -> None:
-        self.paths = paths
+    def __init__(self, ref: NodeRef, bad: str | None, *, rerun: bool) -> None:
+        self.ref = ref
         self.bad = bad
         self.rerun = rerun
 
 
 def hit(obj: ConfigObject) -> Any:
     """The result of `obj`, or a `Miss` where it cannot be loaded."""
-    paths = node_paths(obj)
+    ref = ref_of(obj)
     settings = _settings.settings()
     if obj.furu_hash in _context.being_validated.get():
-        value = load_unvalidated(obj, paths)
+        value = load_unvalidated(obj, ref)
         if value is not MISSING:
             return value
     if settings.always_rerun and _is_due(obj):
-        return Miss(paths, None, rerun=True)
+        return Miss(ref, None, rerun=True)
     try:
-        value = load(obj, paths)
+        value = load(obj, ref)
     except BadArtifact as found:
-        return Miss(paths, str(found), rerun=False)
+        return Miss(ref, str(found), rerun=False)
     if value is MISSING:
-        return Miss(paths, None, rerun=False)
+        return Miss(ref, None, rerun=False)
     if "logging" in sys.modules or settings.log_level == "DEBUG":
         _say_hit(obj)  # only when hits are logged
     return value
@@ -95,14 +95,14 @@ class BadArtifact(Exception):
     """An artifact that is there but damaged or invalid."""
 
 
-def load(obj: ConfigObject, paths: NodePaths) -> Any:
+def load(obj: ConfigObject, ref: NodeRef) -> Any:
     """The result of `obj`, or `MISSING`.
 
     Raises:
         BadArtifact: the files do not match their manifest, or `_validate` refuses them.
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
-    manifest = _manifest_of(paths.artifact)
+    manifest = _manifest_of(ref.artifact)
     if manifest is None:
         return MISSING
     if manifest.omitted:
@@ -111,10 +111,10 @@ def load(obj: ConfigObject, paths: NodePaths) -> Any:
     if reason is not None:
         raise BadArtifact(reason)
     try:
-        value = _value(obj, manifest, paths.artifact)
+        value = _value(obj, manifest, ref.artifact)
     except BadArtifact:
-        if manifest.prefix != RESULT_PREFIX and os.path.exists(f"{paths.artifact}/{RECORD_FILE}"):
-            return load(obj, paths)  # it was upgraded in this moment
+        if manifest.prefix != RESULT_PREFIX and os.path.exists(f"{ref.artifact}/{RECORD_FILE}"):
+            return load(obj, ref)  # it was upgraded in this moment
         raise
     if _context.exec_context().hash:
         _context.note_used(obj.furu_hash, manifest.digest or manifest.stand_in)
@@ -127,10 +127,10 @@ def load_existing(obj: ConfigObject) -> Any:
     Raises:
         FuruMissingArtifact: it is not there, or damaged or invalid.
     """
-    paths = node_paths(obj)
+    ref = ref_of(obj)
     why = "is not there"
     try:
-        value = load(obj, paths)
+        value = load(obj, ref)
     except BadArtifact as bad:
         value, why = MISSING, f"is there, but bad: {bad}"
     if value is not MISSING:
@@ -161,10 +161,10 @@ def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
             )
 
 
-def load_unvalidated(obj: ConfigObject, paths: NodePaths) -> Any:
+def load_unvalidated(obj: ConfigObject, ref: NodeRef) -> Any:
     """The result in `furu_dir`, for `_validate` itself to load: not validated."""
     active = _context.active(obj.furu_hash)
-    folder = paths.artifact if active is None else active.folder
+    folder = ref.artifact if active is None else active.folder
     manifest = fresh.get(folder) or _manifest_of(folder)
     return MISSING if manifest is None else _value(obj, manifest, folder)
 
@@ -199,12 +199,12 @@ def _value(obj: ConfigObject, manifest: _manifest.Manifest, folder: str) -> Any:
         raise
 
 
-def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False) -> str | None:
+def bad_reason(obj: ConfigObject, ref: NodeRef, *, by_loading: bool = False) -> str | None:
     """What is wrong with the artifact of `obj`; None when nothing is.
 
     Args:
         obj: the node.
-        paths: its folders.
+        ref: the node in the store.
         by_loading: also load the stored value, beside asking the manifest and `_validate`: damage
             that did not change a file's size shows in no other way.
 
@@ -212,7 +212,7 @@ def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False)
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
     try:
-        manifest = _manifest_of(paths.artifact)
+        manifest = _manifest_of(ref.artifact)
     except BadArtifact as bad:
         return str(bad)
     if manifest is None:
@@ -221,7 +221,7 @@ def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False)
     try:
         reason = invalid_reason(obj)
         if reason is None and by_loading and not overrides(type(obj), "_load"):
-            _value(obj, manifest, paths.artifact)
+            _value(obj, manifest, ref.artifact)
         return reason
     except BadArtifact as bad:
         return str(bad)
@@ -229,17 +229,17 @@ def bad_reason(obj: ConfigObject, paths: NodePaths, *, by_loading: bool = False)
         return None  # an artifact that cannot be loaded here may still be good
 
 
-def folder_of(obj: ConfigObject, paths: NodePaths) -> str | None:
+def folder_of(obj: ConfigObject, ref: NodeRef) -> str | None:
     """The folder of the artifact, or None where there is none.
 
     Raises:
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
-    if not is_published(paths):
+    if not is_published(ref):
         return None
     if _identity.omitted_defaults(obj):
-        _refuse_other_artifact(obj, paths.artifact)
-    return paths.artifact
+        _refuse_other_artifact(obj, ref.artifact)
+    return ref.artifact
 
 
 def _refuse_other_artifact(obj: ConfigObject, folder: str) -> None:

@@ -11,15 +11,15 @@ from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._compute import _acquire
 from furu_core._config._objects import short_name
 from furu_core._output import _logging
-from furu_core._store._layout import NodePaths
+from furu_core._store._layout import NodeRef
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
 
 
-def invalidate(obj: ConfigObject, paths: NodePaths, reason: str) -> None:
+def invalidate(obj: ConfigObject, ref: NodeRef, reason: str) -> None:
     """Move the bad artifact of `obj` aside, unless another process does so or has replaced it."""
-    claimed = _acquire.acquire(obj, paths, suspect=True)
+    claimed = _acquire.acquire(obj, ref, suspect=True)
     if isinstance(claimed, Attempt):
         _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
         ended = AttemptEnd(time.time(), None, "InvalidArtifact", reason)

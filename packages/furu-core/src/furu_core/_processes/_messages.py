@@ -12,7 +12,7 @@ from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from furu_core._attempts._outcomes import NodeResult, Outcome
-from furu_core._store._places import NodePlace
+from furu_core._store._layout import NodeRef
 from furu_core._workers._worker_session import WorkerContext
 
 _LENGTH: Final = struct.Struct(">Q")
@@ -62,7 +62,7 @@ class Identified(NamedTuple):
     """A node was read from the graph's file, which the parent cannot do."""
 
     number: int
-    place: NodePlace
+    ref: NodeRef
 
 
 class Finished(NamedTuple):

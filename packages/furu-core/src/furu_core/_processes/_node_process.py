@@ -48,7 +48,7 @@ from furu_core._processes._messages import (
 )
 from furu_core._processes._watchdog import Watchdog
 from furu_core._processes._watchdog_main import kill_sessions
-from furu_core._store._places import Placed, name_of
+from furu_core._store._layout import Node, ref_of
 from furu_core._workers._worker_session import WorkerContext
 from furu_core.errors import FuruExecutorError
 
@@ -93,7 +93,7 @@ class NodeReport:
 class _Pending:
     """An order that the process has and that is not reported yet."""
 
-    def __init__(self, node: Placed | None, hash: str, *, rerun: bool) -> None:
+    def __init__(self, node: Node | None, hash: str, *, rerun: bool) -> None:
         self.node = node  # None while only the process knows it
         self.hash = hash
         self.rerun = rerun
@@ -564,7 +564,7 @@ class NodeProcess:
             return result
         failure = result.failure
         if failure is not None:
-            name = "" if pending.node is None else name_of(pending.node)
+            name = "" if pending.node is None else ref_of(pending.node).name
             failure = attrs.evolve(
                 failure, node=name, hash=pending.hash, log=failure.log or self._log
             )

@@ -47,7 +47,7 @@ from furu_core._processes._messages import (
     Unreadable,
     encode,
 )
-from furu_core._store._places import NodePlace, place_of
+from furu_core._store._layout import NodeRef, ref_of
 from furu_core._workers._worker import run_node
 from furu_core._workers._worker_session import WorkerContext, importing_user_code, worker_session
 from furu_core.errors import NodeCancelled, NodeLost
@@ -265,7 +265,7 @@ class _Server:
         self._worker: WorkerContext | None = None
         self._entered: WorkerContext | None = None
         self._session = ExitStack()
-        self._place: NodePlace | None = None
+        self._ref: NodeRef | None = None
         self._interruptible = False
         self._leaving = False
         self._told_to_end = -_TOLD_SECS
@@ -313,7 +313,7 @@ class _Server:
         order = entry.order
         answer: Finished | Unreadable | None = None
         told: NodeResult | None = None
-        self._place = None
+        self._ref = None
         reading = True
         try:
             try:
@@ -336,8 +336,8 @@ class _Server:
                     # An order that was called back is only read.
                     if not entry.recalled:
                         if isinstance(order.node, int):
-                            self._place = place_of(obj)
-                            self._connection.send(Identified(order.number, self._place))
+                            self._ref = ref_of(obj)
+                            self._connection.send(Identified(order.number, self._ref))
                         answer = Finished(order.number, self._run(obj, rerun=order.rerun))
             finally:
                 self._interruptible = False
@@ -377,11 +377,11 @@ class _Server:
         return run_node(obj, rerun=rerun, ending=self._ending if self._in_job else None)
 
     def _result(self, kind: FailureKind, error: BaseException) -> NodeResult:
-        place = self._place or NodePlace("", "", "")
-        failure = Failure.of(kind, error, node=place.name, hash=place.hash)
+        name, node_hash = ("", "") if self._ref is None else (self._ref.name, self._ref.hash)
+        failure = Failure.of(kind, error, node=name, hash=node_hash)
         cancelled = kind is FailureKind.CANCELLED
         outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED
-        return NodeResult(place.hash, outcome, failure=failure)
+        return NodeResult(node_hash, outcome, failure=failure)
 
     def _ending(self) -> NodeCancelled | None:
         """Why this process is about to end, if it is; the processes of a job are told in turn."""

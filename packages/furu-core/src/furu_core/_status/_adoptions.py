@@ -24,9 +24,9 @@ from furu_core import _text, _trust
 from furu_core._attempts import _attempts, _claims, _liveness, _publishing, _records
 from furu_core._attempts._attempts import Attempt, LatestAttempt
 from furu_core._compute import _acquire
-from furu_core._config._class_names import name_of, relpath_of
+from furu_core._config._class_names import name_of
 from furu_core._config._identity import furu_hash
-from furu_core._config._objects import config_class, short_name, short_name_of
+from furu_core._config._objects import config_class, short_name
 from furu_core._context import _context
 from furu_core._files import discard, list_folder, store_error, store_errors, sync_tree
 from furu_core._forms import _python_text
@@ -34,11 +34,12 @@ from furu_core._locks import excluding
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _stored_nodes
 from furu_core._status._adopted import AdoptedObjects
+from furu_core._status._stored_nodes import class_named, node_called
 from furu_core._status._stored_objects import NotMade, records_in, refs_in
 from furu_core._status._trash import ANOTHER_RESULT
 from furu_core._store import _adoption_records, _manifest, _record_file
 from furu_core._store._adoption_records import Adoption, Alias, adoptions
-from furu_core._store._layout import RECORD_FILE, VIOLATIONS, NodePaths, node_paths
+from furu_core._store._layout import RECORD_FILE, VIOLATIONS, NodeRef, ref_of
 from furu_core.errors import FuruError, FuruStoreError, FuruUsageError
 
 MADE_BY: Final = "adopted"
@@ -144,7 +145,7 @@ def plan(adoption: Adoption) -> Plan:
     objects = AdoptedObjects([*(one for one in before if one is not same), found.adoption])
     taken: dict[str, str] = {}
     for class_name, node_hash in _affected(adoption.old):
-        name = _short(class_name, node_hash)
+        name = node_called(class_name, node_hash).name
         try:
             obj = objects.make(class_name, node_hash)
         except NotMade as error:
@@ -153,13 +154,13 @@ def plan(adoption: Adoption) -> Plan:
         alias = Alias(name_of(type(obj)).identity, furu_hash(obj), class_name, node_hash)
         if alias.hash == node_hash:
             continue  # it is of today's class already
-        paths = node_paths(obj)
-        if not os.path.exists(f"{_artifact(class_name, node_hash)}/{RECORD_FILE}"):
+        ref = ref_of(obj)
+        if not os.path.exists(f"{node_called(class_name, node_hash).artifact}/{RECORD_FILE}"):
             found.refused[name] = "its record has format 1: run `furu upgrade` first"
         elif alias.hash in taken:
             found.refused[name] = f"{taken[alias.hash]} would have the same hash"
-        elif os.path.isdir(paths.artifact):
-            known = _adopted_from(paths).get("hash") == node_hash
+        elif os.path.isdir(ref.artifact):
+            known = _adopted_from(ref).get("hash") == node_hash
             (found.made if known else found.there).append(alias)
         else:
             found.aliases.append(Planned(alias, obj, class_name != adoption.old, objects))
@@ -204,22 +205,10 @@ def _defaults(obj: Any, given: frozenset[str]) -> dict[str, str]:
     }
 
 
-def _short(class_name: str, node_hash: str) -> str:
-    return short_name_of(class_name.rpartition(":")[2], node_hash)
-
-
-def _paths(class_name: str, node_hash: str) -> NodePaths:
-    return NodePaths(f"{_settings.settings().path}/data/{relpath_of(class_name)}", node_hash)
-
-
-def _artifact(class_name: str, node_hash: str) -> str:
-    return _paths(class_name, node_hash).artifact
-
-
-def _adopted_from(paths: NodePaths) -> dict[str, Any]:
+def _adopted_from(ref: NodeRef) -> dict[str, Any]:
     """What the record of an artifact tells of the result that it is an alias of; empty for others."""
     with suppress(OSError, ValueError):
-        told = _records.raw(paths.artifact)[1].get("adopted_from")
+        told = _records.raw(ref.artifact)[1].get("adopted_from")
         if isinstance(told, dict):
             return told
     return {}
@@ -270,7 +259,9 @@ def adopt(adoption: Adoption, found: Callable[[Plan], object]) -> Done:
                 if _make(one, planned.adoption.id):
                     done.aliases.append(one.alias)
             except FuruError as error:
-                done.failed[_short(one.alias.from_class, one.alias.from_hash)] = str(error)
+                done.failed[node_called(one.alias.from_class, one.alias.from_hash).name] = str(
+                    error
+                )
     return done
 
 
@@ -288,7 +279,7 @@ def _alone() -> Iterator[None]:
 def _make(planned: Planned, adoption_id: str) -> bool:
     """Make one alias; False where a result is there by now."""
     obj = planned.obj
-    match _acquire.acquire(obj, node_paths(obj)):
+    match _acquire.acquire(obj, ref_of(obj)):
         case None:
             return False
         case LatestAttempt() as other:
@@ -309,7 +300,7 @@ def _make(planned: Planned, adoption_id: str) -> bool:
 
 def _publish(planned: Planned, attempt: Attempt, adoption_id: str) -> bool:
     alias = planned.alias
-    source = _artifact(alias.from_class, alias.from_hash)
+    source = node_called(alias.from_class, alias.from_hash).artifact
     try:
         if _manifest.check(source) is None:
             raise FuruUsageError("it was removed in this moment", hint="do the same again")
@@ -430,8 +421,8 @@ def undo(old: str, new: str) -> Done:
             try:
                 _take_back(alias, adoption, done)
             except FuruError as error:
-                done.failed[_short(alias.class_name, alias.hash)] = str(error)
-        for folder in {_paths(alias.class_name, "").class_dir for alias in adoption.aliases}:
+                done.failed[node_called(alias.class_name, alias.hash).name] = str(error)
+        for folder in {class_named(alias.class_name).folder for alias in adoption.aliases}:
             _prune(folder)
         only = tuple(alias for alias, why in done.left.items() if why != ANOTHER_RESULT)
         if only and not done.failed:
@@ -445,27 +436,26 @@ def undo(old: str, new: str) -> Done:
 
 
 def _take_back(alias: Alias, adoption: Adoption, done: Done) -> None:
-    paths = _paths(alias.class_name, alias.hash)
-    name = _short(alias.class_name, alias.hash)
+    ref = node_called(alias.class_name, alias.hash)
 
     def is_ours() -> bool:
-        return _adopted_from(paths).get("adoption") == adoption.id
+        return _adopted_from(ref).get("adoption") == adoption.id
 
-    if not os.path.isdir(paths.artifact):
-        _remove_attempts(paths)
+    if not os.path.isdir(ref.artifact):
+        _remove_attempts(ref)
     elif not is_ours():
         done.left[alias] = ANOTHER_RESULT
-    elif not os.path.isdir(_artifact(alias.from_class, alias.from_hash)):
+    elif not os.path.isdir(node_called(alias.from_class, alias.from_hash).artifact):
         done.left[alias] = (
             "the result that it is a second name of was removed, so it is the only one"
         )
-    elif _deleting.delete(name, paths, still=is_ours):
+    elif _deleting.delete(ref, still=is_ours):
         done.aliases.append(alias)
 
 
-def _remove_attempts(paths: NodePaths) -> None:
+def _remove_attempts(ref: NodeRef) -> None:
     """Remove what a process left behind that was killed while it made an alias."""
-    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.settings().lease_secs)
+    newest = _attempts.latest_of_any_furu(ref, lease_secs=_settings.settings().lease_secs)
     if newest is None or newest.alive:
         return
     record = newest.record
@@ -473,7 +463,7 @@ def _remove_attempts(paths: NodePaths) -> None:
     # killed before they had a record.
     ours = record is None or record.executor == EXECUTOR or not record.class_name
     if ours and not (record and _liveness.may_wake(record)):
-        _publishing.remove_all(paths)
+        _publishing.remove_all(ref)
 
 
 def _prune(folder: str) -> None:

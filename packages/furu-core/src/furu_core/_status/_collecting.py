@@ -515,7 +515,7 @@ def _take(one: Doomed) -> str | None:
             is_same.append(_was(node, one.state))
         return is_same == [True]
 
-    if _deleting.delete(node.name, node.paths, still=is_as_planned):
+    if _deleting.delete(node, still=is_as_planned):
         return None
     return "it changed in this moment" if is_same == [False] else ""
 
@@ -538,7 +538,7 @@ def _take_folder(one: DoomedFolder, done: Collected) -> None:
 
 def _was(node: StoredNode, state: str) -> bool:
     """Whether a node that this process holds an attempt of has the folder that was planned."""
-    folder = node.paths.artifact
+    folder = node.artifact
     if not os.path.isdir(folder):
         # The newest attempt is this process's own; the one before it was planned.
         begins = f"{os.path.basename(folder)}"
@@ -547,7 +547,7 @@ def _was(node: StoredNode, state: str) -> bool:
             for name in list_folder(node.cls.folder)
             if name.startswith(f".{begins}.") and name.rpartition(".")[2].isdecimal()
         ]
-        folder = node.paths.attempt(max(numbers, default=1) - 1)
+        folder = node.attempt(max(numbers, default=1) - 1)
     status = os.stat(folder)
     return f"{status.st_ino}-{status.st_mtime_ns}" == state
 

@@ -13,15 +13,14 @@ from furu_core._files import discard_or_raise, store_error
 from furu_core._settings import _settings
 from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeState
-from furu_core._store._layout import NodePaths
+from furu_core._store._layout import NodeRef
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def delete(
-    name: str,
-    paths: NodePaths,
+    ref: NodeRef,
     *,
     for_good: bool = False,
     still: Callable[[], bool] | None = None,
@@ -31,8 +30,7 @@ def delete(
     It claims an attempt first, so that no other process computes the node meanwhile.
 
     Args:
-        name: the node's short name.
-        paths: its folders.
+        ref: the node.
         for_good: remove them instead, which needs no room: on a full disk an artifact is removed
             even where no attempt can be claimed.
         still: asked once nobody else computes the node: whether it is what shall be deleted.
@@ -43,12 +41,12 @@ def delete(
     """
     for_good = for_good or not _settings.settings().trash_days
     while True:
-        there = os.path.isdir(paths.artifact)
-        if not there and not _attempts.numbers(paths) and _submissions.queued(paths) is None:
+        there = os.path.isdir(ref.artifact)
+        if not there and not _attempts.numbers(ref) and _submissions.queued(ref) is None:
             return False
-        refuse_held(name, paths)
+        refuse_held(ref)
         try:
-            attempt, kept_number = _claim(name, paths)
+            attempt, kept_number = _claim(ref)
         except FuruStoreError as error:
             if not _is_full(error):
                 raise
@@ -57,7 +55,7 @@ def delete(
             if not there:
                 raise  # what attempts left needs a claim to be removed; the error says to make room
             # Its attempts stay: without a claim they may get a successor in this moment.
-            _take(paths.artifact, for_good=True)
+            _take(ref.artifact, for_good=True)
             return True
         if attempt is not None:
             break
@@ -66,7 +64,7 @@ def delete(
         return False
     try:
         # What is there afterwards proves nothing: another process may have published again.
-        _take(paths.artifact, for_good=for_good)
+        _take(ref.artifact, for_good=for_good)
     except BaseException:
         _claims.withdraw(attempt)
         raise
@@ -113,19 +111,19 @@ def _full(error: FuruStoreError) -> FuruStoreError:
     return error
 
 
-def refuse_held(name: str, paths: NodePaths) -> None:
+def refuse_held(ref: NodeRef) -> None:
     """Refuse a node that is being computed, or for which a scheduler's job is queued.
 
     Raises:
         FuruUsageError: it is such a node; the message names the holder or the job.
     """
-    held = _state_reader.held(paths)
+    held = _state_reader.held(ref)
     if held is None:
         return
     queued = held.state is NodeState.QUEUED
     reason = f" ({held.reason})" if held.reason else ""
     raise FuruUsageError(
-        f"{name} is {'queued for' if queued else 'being computed by'} "
+        f"{ref.name} is {'queued for' if queued else 'being computed by'} "
         f"{held.holder or 'an unknown process'}{reason}",
         hint="cancel that job first, or wait until it has ended"
         if queued
@@ -133,14 +131,14 @@ def refuse_held(name: str, paths: NodePaths) -> None:
     )
 
 
-def _claim(name: str, paths: NodePaths) -> tuple[Attempt | None, bool]:
+def _claim(ref: NodeRef) -> tuple[Attempt | None, bool]:
     """The next attempt, None if another process was faster; whether the last was a kept number."""
     lease_secs = _settings.settings().lease_secs
-    newest = _attempts.latest_of_any_furu(paths, lease_secs=lease_secs)
+    newest = _attempts.latest_of_any_furu(ref, lease_secs=lease_secs)
     attempt = _claims.claim(
-        paths,
+        ref,
         1 if newest is None else newest.number + 1,
-        node=name,
+        node=ref.name,
         context=ExecContext(),
         lease_secs=lease_secs,
     )

@@ -257,7 +257,7 @@ class FactReader:
 
 def facts_of(node: StoredNode) -> NodeFacts:
     """The facts of a node, from its record."""
-    folder = node.paths.artifact
+    folder = node.artifact
     with suppress(OSError):
         return _of_result(node, os.stat(folder).st_uid)
     info = node.info()
@@ -294,7 +294,7 @@ def _of_result(node: StoredNode, owner: int) -> NodeFacts:
     Raises:
         FileNotFoundError: it is gone.
     """
-    folder = node.paths.artifact
+    folder = node.artifact
     facts = NodeFacts(node, NodeState.DONE, owner=owner)
     try:
         found = _record_file.read(folder)
@@ -315,7 +315,7 @@ def _of_result(node: StoredNode, owner: int) -> NodeFacts:
 
 
 def _of_format1(facts: NodeFacts) -> NodeFacts:
-    folder = facts.node.paths.artifact
+    folder = facts.node.artifact
     record = _format1.read_record(folder)
     with suppress(FuruError, OSError, _manifest.DamagedArtifact, ValueError, TypeError):
         manifest = _manifest.read(folder)

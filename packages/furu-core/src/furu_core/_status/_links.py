@@ -13,10 +13,8 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._config._class_names import relpath_of
-from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
-from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._stored_nodes import StoredClass, StoredNode, class_named
 from furu_core._store import _manifest, _record_file
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruFormatError
@@ -121,7 +119,7 @@ class LinkReader:
         return found
 
     def _links(self, node: StoredNode) -> Links | None:
-        folder = node.paths.artifact
+        folder = node.artifact
         try:
             found = _record_file.read(folder)
         except OSError:
@@ -159,15 +157,14 @@ class LinkReader:
     def _class(self, name: str) -> StoredClass:
         found = self._classes.get(name)
         if found is None:
-            folder = f"{_settings.settings().path}/data/{relpath_of(name)}"
-            found = self._classes[name] = StoredClass(name, folder)
+            found = self._classes[name] = class_named(name)
         return found
 
 
 def _links_of_format1(node: StoredNode) -> Links | None:
     """The links of a result of format 1, which names no dependencies, or of one that is shown late."""
     try:
-        manifest = _manifest.read(node.paths.artifact)
+        manifest = _manifest.read(node.artifact)
     except (DamagedArtifact, FuruFormatError, OSError):
         return None
     return None if manifest is None else Links(node, manifest.digest or manifest.stand_in)

@@ -15,13 +15,11 @@ from typing import Any, Final
 import attrs
 
 from furu_core._compute._relatives import is_gone
-from furu_core._config._class_names import relpath_of
 from furu_core._config._class_record import Rule
 from furu_core._config._encoding import omitted_default
 from furu_core._config._identity import nested
 from furu_core._config._objects import ConfigObject, config_class
 from furu_core._forms._pack import REFERRING, shallow_dict
-from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._config_changes import (
     ConfigPair,
@@ -35,7 +33,7 @@ from furu_core._status._config_changes import (
 from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in, facts_of
 from furu_core._status._gone_configs import Trash
 from furu_core._status._packed import ABSENT
-from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._stored_nodes import StoredClass, StoredNode, class_named, node_called
 
 _COUNTED: Final = 8  # configs of a class for which all results are counted through
 _COMPARED: Final = 16  # results that are equally near, of which nested configs are compared
@@ -113,14 +111,9 @@ def _recorded_config(config: Mapping[str, Any]) -> RecordedConfig:
     return RecordedConfig(str(config.get("class", "")), config.get("fields") or {})
 
 
-def stored_class(name: str) -> StoredClass:
-    """The class of a name in hashes, as the store would have it."""
-    return StoredClass(name, f"{_settings.settings().path}/data/{relpath_of(name)}")
-
-
 def node_of_reference(reference: ConfigReference) -> StoredNode:
     """The node of a nested config, as the store would have it."""
-    return StoredNode(stored_class(reference.class_name), reference.hash)
+    return node_called(reference.class_name, reference.hash)
 
 
 @attrs.frozen
@@ -165,7 +158,7 @@ class RelativeReader:
 
     def _found(self, class_name: str) -> _ClassRelatives | None:
         wanted = self._wanted[class_name]
-        results = self._results(stored_class(class_name))
+        results = self._results(class_named(class_name))
         if wanted.keys() >= set(results.column("hash")):
             other = self._renamed(next(iter(wanted.values())))
             if other is None:

@@ -18,18 +18,16 @@ from typing import Any, Final
 import attrs
 
 from furu_core._attempts import _attempts, _records
-from furu_core._config._class_names import relpath_of
 from furu_core._executors._outline import Prospect, RunOutline, read_outline
 from furu_core._executors._run import EventKind
-from furu_core._settings import _settings
 from furu_core._status import _runs
 from furu_core._status._facts import facts_of
 from furu_core._status._failures import FailedNode, FailureGroup, grouped
 from furu_core._status._runs import DIED, RUNNING, EventReader, RunStanding, StoredRun
 from furu_core._status._states import NodeState
-from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._stored_nodes import StoredNode, class_named, node_called
 from furu_core._store._layout import attempted_in
-from furu_core._store._places import listed
+from furu_core._store._published import listed
 
 STAGES: Final = ("done", "running", "ready", "waiting", "failed", "blocked", "elsewhere")
 _SLOWEST: Final = 3
@@ -215,7 +213,7 @@ class RunWatch:
         """The stages of nodes that were attempted, by their records; of so many that it does not take long."""
         found = {}
         for node_hash in islice(attempted & self._class_by_hash.keys(), _LOOKS):
-            info = _node(self._class_of(node_hash), node_hash).info()
+            info = node_called(self._class_of(node_hash), node_hash).info()
             if info.state is NodeState.RUNNING:
                 found[node_hash] = "running"
             elif info.state in (NodeState.FAILED, NodeState.UNREADABLE):
@@ -315,7 +313,7 @@ class RunWatch:
                     ended=story.time,
                 )
             else:
-                yield FailedNode.of(facts_of(_node(name, node_hash)), {})
+                yield FailedNode.of(facts_of(node_called(name, node_hash)), {})
 
 
 def _in_store(outline: RunOutline) -> tuple[set[str], set[str]]:
@@ -323,23 +321,15 @@ def _in_store(outline: RunOutline) -> tuple[set[str], set[str]]:
     there: set[str] = set()
     attempted: set[str] = set()
     for place in set(outline.places):
-        names = listed(_class_of(outline.classes[place]).folder)
+        names = listed(class_named(outline.classes[place]).folder)
         there |= names
         attempted |= attempted_in(names)
     return there, attempted
 
 
-def _class_of(name: str) -> StoredClass:
-    return StoredClass(name, f"{_settings.settings().path}/data/{relpath_of(name)}")
-
-
-def _node(class_name: str, node_hash: str) -> StoredNode:
-    return StoredNode(_class_of(class_name), node_hash)
-
-
 def _sampled(class_name: str) -> float | None:
     """How long some results of a class took, by their records; None where too few tell."""
-    cls = _class_of(class_name)
+    cls = class_named(class_name)
     hashes = cls.published()
     took = []
     for node_hash in hashes[:: max(1, len(hashes) // _SAMPLE)][:_SAMPLE]:
@@ -351,7 +341,7 @@ def _sampled(class_name: str) -> float | None:
 
 def _silence(class_name: str, node_hash: str) -> tuple[float | None, str]:
     """For how long a running node has printed nothing, and where it is computed."""
-    node = _node(class_name, node_hash)
+    node = node_called(class_name, node_hash)
     with suppress(OSError, ValueError):
         record = _records.read(node.folder)
         host = record.holder.host

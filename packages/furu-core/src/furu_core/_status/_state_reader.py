@@ -14,12 +14,11 @@ from furu_core._attempts import _attempts, _submissions
 from furu_core._attempts._attempts import LatestAttempt, holder_of
 from furu_core._attempts._outcomes import Failure, Holder
 from furu_core._attempts._records import AttemptStatus
-from furu_core._config._objects import short_name
 from furu_core._executors._executor import Liveness
 from furu_core._settings import _settings
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store._layout import NodePaths, attempted_in, class_dir
-from furu_core._store._places import Placed, listed, name_of, paths_of
+from furu_core._store._layout import Node, NodeRef, attempted_in, class_dir, ref_of
+from furu_core._store._published import listed
 
 if TYPE_CHECKING:
     from furu_core._config._objects import ConfigObject
@@ -76,28 +75,28 @@ class StateReader:
             return _DONE
         if node_hash not in self._attempted[cls]:
             return _ABSENT
-        return look(NodePaths(class_dir(cls), node_hash), short_name(obj))
+        return look(ref_of(obj))
 
 
-def state_at(node: Placed) -> NodeInfo:
+def state_at(node: Node) -> NodeInfo:
     """The present state of a node, without listing its whole class.
 
     Args:
-        node: the node, or its place.
+        node: its object, or a reference to it.
 
     Raises:
         FuruFormatError: a newer furu wrote its record.
     """
-    paths = paths_of(node)
-    return _DONE if os.path.isdir(paths.artifact) else look(paths, name_of(node))
+    ref = ref_of(node)
+    return _DONE if os.path.isdir(ref.artifact) else look(ref)
 
 
-def look(paths: NodePaths, name: str) -> NodeInfo:
+def look(ref: NodeRef) -> NodeInfo:
     """The state of a node without an artifact, by its newest attempt and its submitted job."""
-    newest = _attempts.latest(paths, lease_secs=_settings.settings().lease_secs)
+    newest = _attempts.latest(ref, lease_secs=_settings.settings().lease_secs)
     running = newest is not None and _runs(newest)
     if not running:
-        queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
+        queued = _queued(ref, attempted=newest is not None and not newest.is_kept_number)
         if queued is not None:
             return queued
     if newest is None:
@@ -108,21 +107,21 @@ def look(paths: NodePaths, name: str) -> NodeInfo:
         return NodeInfo(state, newest.number, holder, reason=newest.judgement.reason)
     if newest.record is None:  # a number that is kept
         return _ABSENT
-    failure = _failure(newest, paths.hash, name)
+    failure = _failure(newest, ref)
     return NodeInfo(_ENDED_STATES[newest.record.status], newest.number, holder, failure)
 
 
-def held(paths: NodePaths) -> NodeInfo | None:
+def held(ref: NodeRef) -> NodeInfo | None:
     """The state of a node that is computed now or has a queued job, also with an artifact; or None.
 
     A record that only a newer furu can read is judged by its lease.
     """
-    newest = _attempts.latest_of_any_furu(paths, lease_secs=_settings.settings().lease_secs)
+    newest = _attempts.latest_of_any_furu(ref, lease_secs=_settings.settings().lease_secs)
     if newest is not None and _runs(newest):
         assert newest.judgement is not None
         reason = newest.judgement.reason
         return NodeInfo(NodeState.RUNNING, newest.number, holder_of(newest), reason=reason)
-    queued = _queued(paths, attempted=newest is not None and not newest.is_kept_number)
+    queued = _queued(ref, attempted=newest is not None and not newest.is_kept_number)
     return queued if queued is not None and queued.state is NodeState.QUEUED else None
 
 
@@ -136,15 +135,15 @@ def _runs(attempt: LatestAttempt) -> bool:
     return not _registry.is_gone(submission)
 
 
-def _queued(paths: NodePaths, *, attempted: bool) -> NodeInfo | None:
+def _queued(ref: NodeRef, *, attempted: bool) -> NodeInfo | None:
     """The state of a node without a living attempt, if a job was submitted for it; else None.
 
     Args:
-        paths: the node's folders.
+        ref: the node.
         attempted: whether there was an attempt. Then a job that is not known to live is most likely
             the one that made it, and the attempt tells the node's state.
     """
-    submission = _submissions.queued(paths)
+    submission = _submissions.queued(ref)
     if submission is None:
         return None
     from furu_core._executors import _registry
@@ -169,7 +168,7 @@ _ENDED_STATES = {
 }
 
 
-def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None:
+def _failure(newest: LatestAttempt, ref: NodeRef) -> Failure | None:
     assert newest.record is not None
     ended = newest.record.ended
     if ended is None or ended.kind is None:
@@ -178,8 +177,8 @@ def _failure(newest: LatestAttempt, node_hash: str, name: str) -> Failure | None
         kind=ended.kind,
         error_type=ended.error_type,
         message=ended.message,
-        node=name,
-        hash=node_hash,
+        node=ref.name,
+        hash=ref.hash,
         log=_attempts.kept_log(newest.folder),
         at=ended.at,
     )

@@ -21,7 +21,7 @@ from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._code import _listings
 from furu_core._config._class_names import relpath_of
-from furu_core._config._objects import ConfigObject, config_class, short_name, short_name_of
+from furu_core._config._objects import ConfigObject, config_class, short_name
 from furu_core._context._context import exec_context
 from furu_core._files import store_error
 from furu_core._output import _logging
@@ -29,8 +29,8 @@ from furu_core._settings import _settings
 from furu_core._status import _state_reader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _format1, _manifest, _successors
-from furu_core._store._layout import NodePaths, attempted_in, is_hash, node_paths
-from furu_core._store._places import is_published
+from furu_core._store._layout import NodeRef, attempted_in, is_hash, ref_of
+from furu_core._store._published import is_published
 from furu_core.errors import (
     FuruDamagedRecord,
     FuruFormatError,
@@ -69,34 +69,26 @@ class StoredClass:
         return sorted(attempted_in(_names(self.folder)))
 
 
-@attrs.frozen
-class StoredNode:
-    """A node of the store.
+@attrs.frozen(init=False)
+class StoredNode(NodeRef):
+    """A node of the store, whose records can be read.
 
-    Attributes:
+    Args:
         cls: its class.
         hash: its hash.
     """
 
-    cls: StoredClass
-    hash: str
+    cls: StoredClass = attrs.field(kw_only=True, eq=False)
 
-    @property
-    def paths(self) -> NodePaths:
-        """The node's folders."""
-        return NodePaths(self.cls.folder, self.hash)
-
-    @property
-    def name(self) -> str:
-        """The short name, such as ``Train(3fa9c1)``."""
-        return short_name_of(self.cls.short, self.hash)
+    def __init__(self, cls: StoredClass, hash: str) -> None:
+        self.__attrs_init__(cls.folder, hash, cls.short, cls=cls)
 
     def info(self) -> NodeInfo:
         """The node's state; UNREADABLE if its record is damaged or of a newer furu."""
-        if os.path.isdir(self.paths.artifact):
+        if os.path.isdir(self.artifact):
             return NodeInfo(NodeState.DONE)
         try:
-            return _state_reader.look(self.paths, self.name)
+            return _state_reader.look(self)
         except FuruStoreError as error:
             return NodeInfo(NodeState.UNREADABLE, reason=str(error))
 
@@ -105,7 +97,7 @@ class StoredNode:
 
         It is empty where there is none, or it is damaged.
         """
-        folder = self.paths.artifact
+        folder = self.artifact
         if not os.path.isdir(folder):
             folder = self.folder
         with suppress(OSError, ValueError):
@@ -116,9 +108,9 @@ class StoredNode:
     @property
     def folder(self) -> str:
         """The folder of the artifact, or else of the newest attempt."""
-        if os.path.isdir(self.paths.artifact):
-            return self.paths.artifact
-        return self.paths.attempt(max(_attempts.numbers(self.paths), default=1))
+        if os.path.isdir(self.artifact):
+            return self.artifact
+        return self.attempt(max(_attempts.numbers(self), default=1))
 
     def manifest(self) -> _manifest.Manifest | None:
         """The manifest of the artifact; None where there is none.
@@ -127,14 +119,14 @@ class StoredNode:
             DamagedArtifact: its files do not match.
             FuruStoreError: it cannot be read, or only by a newer furu.
         """
-        return _manifest.check(self.paths.artifact)
+        return _manifest.check(self.artifact)
 
     def attempts(self) -> list[AttemptRecord]:
         """The records of the attempts on disk, without those that cannot be read."""
         found = []
-        for number in _attempts.numbers(self.paths):
+        for number in _attempts.numbers(self):
             with suppress(OSError, FuruDamagedRecord, FuruFormatError):
-                found.append(_records.read(self.paths.attempt(number)))
+                found.append(_records.read(self.attempt(number)))
         return found
 
     def __repr__(self) -> str:
@@ -143,14 +135,18 @@ class StoredNode:
 
 def node_of(obj: ConfigObject) -> StoredNode:
     """The node of an object, as listings have it."""
-    paths = node_paths(obj)
-    return StoredNode(StoredClass(config_class(obj).identity_name, paths.class_dir), paths.hash)
+    ref = ref_of(obj)
+    return StoredNode(StoredClass(config_class(obj).identity_name, ref.class_dir), ref.hash)
+
+
+def class_named(name: str) -> StoredClass:
+    """The class of a name in hashes, as the current store has it or would have it."""
+    return StoredClass(name, f"{_settings.settings().path}/data/{relpath_of(name)}")
 
 
 def node_called(class_name: str, node_hash: str) -> StoredNode:
     """The node of a class's full name and a whole hash, whether there is one or not."""
-    folder = f"{_settings.settings().path}/data/{relpath_of(class_name)}"
-    return StoredNode(StoredClass(class_name, folder), node_hash)
+    return StoredNode(class_named(class_name), node_hash)
 
 
 def record_of(obj: ConfigObject) -> dict[str, Any]:
@@ -160,7 +156,7 @@ def record_of(obj: ConfigObject) -> dict[str, Any]:
         FuruMissingArtifact: there is no artifact.
     """
     node = node_of(obj)
-    record = node.record() if is_published(node.paths) else {}
+    record = node.record() if is_published(node) else {}
     if not record:
         name = short_name(obj)
         raise FuruMissingArtifact(

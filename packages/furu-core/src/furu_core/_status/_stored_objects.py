@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._config._class_names import relpath_of, resolve
+from furu_core._config._class_names import resolve
 from furu_core._config._objects import config_class, short_name_of
 from furu_core._forms._pack import build, read_fields
 from furu_core._output import _logging
-from furu_core._settings import _settings
-from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._status._stored_nodes import class_named, node_called
 from furu_core._store import _record_file
 from furu_core._text import count
 from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
@@ -170,12 +169,12 @@ def built_as_recorded(cls: type, fields: Mapping[str, Any], node_hash: str) -> A
 
 def config_of(class_name: str, node_hash: str) -> dict[str, Any] | None:
     """The config in the record of a node's artifact, or else of its newest attempt; or None."""
-    folder = f"{_settings.settings().path}/data/{relpath_of(class_name)}"
+    node = node_called(class_name, node_hash)
     found: Any = None
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(_record_file.read(f"{folder}/{node_hash}").claim)["config"]
+        found = json.loads(_record_file.read(node.artifact).claim)["config"]
     if found is None:
-        found = StoredNode(StoredClass(class_name, folder), node_hash).record().get("config")
+        found = node.record().get("config")
     if isinstance(found, dict) and isinstance(found.get("fields"), dict) and "class" in found:
         return found
     return None
@@ -213,8 +212,7 @@ def _short(class_name: str, node_hash: str) -> str:
 def stored(cls: type) -> list[Any]:
     """The objects of a class that have results; see `Furu.stored`."""
     compiled = config_class(cls)
-    folder = f"{_settings.settings().path}/data/{compiled.relpath}"
-    hashes = StoredClass(compiled.identity_name, folder).published()
+    hashes = class_named(compiled.identity_name).published()
     objects = StoredObjects()
     reasons: Counter[str] = Counter()
     found = list(_made(objects, compiled.identity_name, hashes, reasons))

@@ -27,7 +27,7 @@ import attrs
 from furu_core._attempts import _attempts, _liveness
 from furu_core._files import HIDDEN, discard, hide, list_folder, remove_tree, store_errors
 from furu_core._settings import _settings
-from furu_core._store._layout import NodePaths, attempt_of, beside_of, is_hash
+from furu_core._store._layout import NodeRef, attempt_of, beside_of, is_hash
 from furu_core._text import writable
 
 FOLDER: Final = "trash"
@@ -275,7 +275,7 @@ def undo(
     data = f"{_settings.settings().path}/data"
     for entry in removal.entries() if entries is None else entries:
         target = f"{data}/{entry.below}"
-        if entry.attempt and not _is_next(entry, NodePaths(os.path.dirname(target), entry.hash)):
+        if entry.attempt and not _is_next(entry, NodeRef(os.path.dirname(target), entry.hash)):
             done.refused.append((entry, _LATER))
             continue
         try:
@@ -310,7 +310,7 @@ def _put_folder_back(removal: Removal, path: str, done: Undone) -> None:
         done.folders.append(path)
 
 
-def _is_next(entry: Entry, paths: NodePaths) -> bool:
+def _is_next(entry: Entry, paths: NodeRef) -> bool:
     """Whether an attempt has the number that is next, or what lies beside one has the newest.
 
     One that runs now would take the attempt for its successor. One that begins in this moment does

@@ -30,7 +30,7 @@ from furu_core._store._layout import (
     LOG_FILE,
     RECORD_FILE,
     RESULT_PREFIX,
-    NodePaths,
+    NodeRef,
     is_hash,
 )
 from furu_core._store._manifest import Contents, ResultEntry
@@ -78,7 +78,7 @@ def upgrade(progress: Callable[[Upgraded], object] | None = None) -> Upgraded:
         _format.enter()
         for cls in _stored_nodes.classes():
             for name in _hashes(cls.folder):
-                _upgrade_artifact(cls, NodePaths(cls.folder, name), done)
+                _upgrade_artifact(cls, NodeRef(cls.folder, name), done)
             _upgrade_attempts(cls, done)
             if progress is not None:
                 progress(done)
@@ -92,8 +92,8 @@ def _hashes(folder: str) -> list[str]:
 # Artifacts
 
 
-def _upgrade_artifact(cls: StoredClass, paths: NodePaths, done: Upgraded) -> None:
-    folder = paths.artifact
+def _upgrade_artifact(cls: StoredClass, ref: NodeRef, done: Upgraded) -> None:
+    folder = ref.artifact
     if os.path.exists(f"{folder}/{RECORD_FILE}"):
         done.new += 1
         _remove_old(folder)  # where an upgrade was killed between its last two steps
@@ -111,14 +111,14 @@ def _upgrade_artifact(cls: StoredClass, paths: NodePaths, done: Upgraded) -> Non
     with suppress(FileExistsError, FileNotFoundError):
         if os.path.getsize(f"{folder}/{_format1.LOG_FILE}"):
             os.link(f"{folder}/{_format1.LOG_FILE}", f"{folder}/{LOG_FILE}")
-    claim, story = _record_of(cls, paths)
+    claim, story = _record_of(cls, ref)
     found = _contents_after(folder)
     limit = _settings.settings().digest_limit
     manifest = _manifest.manifest_bytes(
         folder, found, entry, value, old.omitted, digest_limit=limit
     )
     # Written beside the artifact: a process that is killed would leave half of it among the user's files.
-    made = _passing_name(cls, paths)
+    made = _passing_name(cls, ref)
     _files.write_file(
         made, _record_file.whole(claim, manifest, story), sync=_settings.settings().durable
     )
@@ -128,9 +128,9 @@ def _upgrade_artifact(cls: StoredClass, paths: NodePaths, done: Upgraded) -> Non
     _remove_old(folder)
 
 
-def _passing_name(cls: StoredClass, paths: NodePaths) -> str:
+def _passing_name(cls: StoredClass, ref: NodeRef) -> str:
     """A name for what is not yet whole; what has one for a day is removed."""
-    return f"{cls.folder}/{_files.HIDDEN}upgrade-{paths.hash}-{os.urandom(4).hex()}"
+    return f"{cls.folder}/{_files.HIDDEN}upgrade-{ref.hash}-{os.urandom(4).hex()}"
 
 
 def _moved_result(folder: str, old: Manifest1) -> tuple[ResultEntry | None, str]:
@@ -164,10 +164,10 @@ def _contents_after(folder: str) -> Contents:
     return found
 
 
-def _record_of(cls: StoredClass, paths: NodePaths) -> tuple[bytes, bytes]:
-    told = _format1.read_record(paths.artifact)
+def _record_of(cls: StoredClass, ref: NodeRef) -> tuple[bytes, bytes]:
+    told = _format1.read_record(ref.artifact)
     config = told.get("config") or None
-    began = _began(cls, paths, told) | {"config": config}
+    began = _began(cls, ref, told) | {"config": config}
     story: dict[str, Any] = {"status": "published", "ended": told.get("ended") or {"time": 0.0}}
     story["costs"] = told.get("costs", {})
     declared = sorted(_referred(config))
@@ -185,14 +185,14 @@ def _record_of(cls: StoredClass, paths: NodePaths) -> tuple[bytes, bytes]:
     return claim, _compact(story).encode("ascii")
 
 
-def _began(cls: StoredClass, paths: NodePaths, told: dict[str, Any]) -> dict[str, Any]:
+def _began(cls: StoredClass, ref: NodeRef, told: dict[str, Any]) -> dict[str, Any]:
     names = ("holder", "started", "lease_secs", "checkpoint", "executor", "run_id", "spec_key")
     return {
         "number": told.get("number", 1),
-        "token": told.get("token") or f"format1-{paths.hash}",
-        "node": told.get("node") or f"{cls.short}({paths.hash[:6]})",
+        "token": told.get("token") or f"format1-{ref.hash}",
+        "node": told.get("node") or f"{cls.short}({ref.hash[:6]})",
         "class_name": told.get("class_name") or cls.name,
-        "hash": paths.hash,
+        "hash": ref.hash,
         "holder": {"host": "", "boot": "", "pid_namespace": "", "pid": 0, "start": ""},
         "started": 0.0,
         "lease_secs": 0.0,
@@ -226,17 +226,17 @@ def _remove_old(folder: str) -> None:
 def _upgrade_attempts(cls: StoredClass, done: Upgraded) -> None:
     old = f"{cls.folder}/{_format1.ATTEMPTS}"
     for name in _hashes(old):
-        paths = NodePaths(cls.folder, name)
+        ref = NodeRef(cls.folder, name)
         folder = f"{old}/{name}"
         known = sorted(int(n) for n in _files.list_folder(folder) if n.isdecimal())
         if known and _is_alive(f"{folder}/{known[-1]}"):
             done.alive.append(f"{folder}/{known[-1]}")
             continue
-        if not os.path.isdir(paths.artifact):
+        if not os.path.isdir(ref.artifact):
             for number in known:
-                done.attempts += _upgrade_attempt(cls, paths, number, f"{folder}/{number}")
+                done.attempts += _upgrade_attempt(cls, ref, number, f"{folder}/{number}")
             with suppress(FileNotFoundError):
-                _files.link_file(f"{folder}/submission.json", paths.submission)
+                _files.link_file(f"{folder}/submission.json", ref.submission)
         _files.discard(folder, cls.folder)
     with suppress(OSError):
         for name in os.listdir(old):
@@ -245,26 +245,26 @@ def _upgrade_attempts(cls: StoredClass, done: Upgraded) -> None:
         os.rmdir(old)
 
 
-def _upgrade_attempt(cls: StoredClass, paths: NodePaths, number: int, old: str) -> bool:
+def _upgrade_attempt(cls: StoredClass, ref: NodeRef, number: int, old: str) -> bool:
     """Give an ended attempt its folder of format 2, unless there is one; whether it did."""
-    target = paths.attempt(number)
+    target = ref.attempt(number)
     if os.path.lexists(target):
         return False
     told = _attempt_record(old)
     ended = told.get("ended") or {"time": 0.0, "kind": "lost", "message": "its process died"}
     status = told.get("status")
     status = "lost" if status in (None, "running", "published") else status
-    made = _passing_name(cls, paths)
+    made = _passing_name(cls, ref)
     os.mkdir(made)
     story = _compact({"status": status, "ended": ended, "upgraded_from": 1}).encode("ascii")
-    began = _began(cls, paths, told | {"number": number}) | {"config": None}
+    began = _began(cls, ref, told | {"number": number}) | {"config": None}
     whole = _record_file.whole(_line(began), b"", story)
     _files.write_file(f"{made}/{RECORD_FILE}", whole)
     with suppress(OSError):
         os.link(f"{old}/furu.log", f"{made}/{LOG_FILE}")
     checkpoint = f"{old}/{CHECKPOINT}"
-    if os.path.isdir(checkpoint) and not os.path.lexists(paths.beside(number, CHECKPOINT)):
-        os.rename(checkpoint, paths.beside(number, CHECKPOINT))
+    if os.path.isdir(checkpoint) and not os.path.lexists(ref.beside(number, CHECKPOINT)):
+        os.rename(checkpoint, ref.beside(number, CHECKPOINT))
     try:
         os.rename(made, target)
     except OSError:  # another upgrade, or an attempt of this furu, was faster

@@ -167,7 +167,7 @@ class _StoreWalk:
 
     def _look_at(self, node: StoredNode) -> _Looked | None:
         looked = _look_once(node, deep=self._deep)
-        folder = node.paths.artifact
+        folder = node.artifact
         for _ in range(_LOOKS):
             if looked is None or not (looked.found.damage or looked.found.unreadable):
                 return looked
@@ -183,12 +183,12 @@ class _StoreWalk:
 
     def _look_at_attempts(self, node: StoredNode) -> None:
         try:
-            numbers = _attempts.numbers(node.paths)
+            numbers = _attempts.numbers(node)
         except FuruStoreError as error:
             self._note_refused(error, node.cls)
             return
         for number in numbers:
-            folder = node.paths.attempt(number)
+            folder = node.attempt(number)
             try:
                 _records.read_any(folder)
             except FuruDamagedRecord as damage:
@@ -227,7 +227,7 @@ class _StoreWalk:
         done.damaged_artifacts += bool(found.damage)
         done.unreadable += [_unread(node, unread) for unread in found.unreadable]
         if found.upgrade_left:
-            self._note(node, node.paths.artifact, "an upgrade has not ended here", "furu upgrade")
+            self._note(node, node.artifact, "an upgrade has not ended here", "furu upgrade")
         for key, (folder, _) in _NAMED.items():
             if isinstance(digest := looked.told.get(key), str):
                 self._shared[folder, digest] = self._shared.get((folder, digest), 0) + 1
@@ -288,11 +288,11 @@ class _StoreWalk:
                 what = (
                     f"used a result of {dependency} from before it was computed again; not compared"
                 )
-            self._note(node, node.paths.artifact, what)
+            self._note(node, node.artifact, what)
 
 
 def _look_once(node: StoredNode, *, deep: bool) -> _Looked | None:
-    folder = node.paths.artifact
+    folder = node.artifact
     found = _examining.examine(folder, deep=deep)
     if found is None:
         return None
@@ -335,7 +335,7 @@ def _used(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _finding(node: StoredNode, damage: DamagedArtifact) -> Finding:
-    no_folder = damage.path == node.paths.artifact
+    no_folder = damage.path == node.artifact
     step = "move it away" if no_folder else _remove(node)
     return Finding(node.hash, node.cls.name, damage.path, damage.reason, step)
 

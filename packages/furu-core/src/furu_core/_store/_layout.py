@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from furu_core._config._objects import config_class
+from furu_core._config._objects import config_class, short_name_of
 from furu_core._context._context import USED as USED
 from furu_core._settings import _settings
 
@@ -51,16 +51,32 @@ _BESIDE: Final = re.compile(r"\.([0-9a-f]{32})\.")
 
 
 @attrs.frozen(slots=True)
-class NodePaths:
-    """The folders of one node.
+class NodeRef:
+    """A node without its object: where it is in a store, and what messages call it.
+
+    A scheduler's job has a small process that watches over the one with the user's code, and
+    imports none of that code. It finds out and records what happened to a node by such a reference.
 
     Attributes:
         class_dir: the folder of the node's class.
         hash: the node's hash.
+        class_name: the class's name in messages, without its module.
+
+    Example:
+        >>> from furu_core.planning import ref_of
+        >>> from furu_testing.nodes import Leaf
+        >>> ref_of(Leaf()).name == f"Leaf({Leaf().furu_hash[:6]})"
+        True
     """
 
     class_dir: str
     hash: str
+    class_name: str = attrs.field(default="", eq=False)
+
+    @property
+    def name(self) -> str:
+        """The short name, such as ``Train(3fa9c1)``."""
+        return short_name_of(self.class_name, self.hash)
 
     @property
     def artifact(self) -> str:
@@ -86,10 +102,26 @@ class NodePaths:
         return f"{self.class_dir}/.{self.hash}.{number}.{kind}"
 
 
-def node_paths(obj: ConfigObject) -> NodePaths:
-    """The folders of `obj` in the current store."""
-    folder = f"{_settings.settings().path}/data/{obj.__furu_class__.relpath}"
-    return NodePaths(folder, obj.furu_hash)
+Node: TypeAlias = "ConfigObject | NodeRef"
+
+
+def ref_of(node: Node) -> NodeRef:
+    """The reference to an object's node in the current store."""
+    if isinstance(node, NodeRef):
+        return node
+    folder = f"{_settings.settings().path}/data/{node.__furu_class__.relpath}"
+    return NodeRef(folder, node.furu_hash, type(node).__qualname__)
+
+
+def portable(ref: NodeRef) -> tuple[str, str, str]:
+    """A reference in a form that is the same in any store: class's folder below `data`, hash, class's name."""
+    data = f"{_settings.settings().path}/data/"
+    return ref.class_dir.removeprefix(data), ref.hash, ref.class_name
+
+
+def from_portable(folder: str, node_hash: str, class_name: str) -> NodeRef:
+    """The reference of which `portable` made these, in the current store."""
+    return NodeRef(f"{_settings.settings().path}/data/{folder}", node_hash, class_name)
 
 
 def class_dir(cls: type) -> str:

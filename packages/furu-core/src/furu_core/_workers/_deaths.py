@@ -14,8 +14,8 @@ from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._process_ids import ProcessId, this_process
 from furu_core._status._state_reader import state_at
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store import _places
-from furu_core._store._places import Placed, name_of, paths_of
+from furu_core._store import _published
+from furu_core._store._layout import Node, ref_of
 
 
 def exit_text(code: int) -> str:
@@ -40,7 +40,7 @@ def exit_text(code: int) -> str:
 
 
 def death_result(
-    node: Placed, pid: int, kind: FailureKind, message: str, *, rerun: bool = False
+    node: Node, pid: int, kind: FailureKind, message: str, *, rerun: bool = False
 ) -> NodeResult:
     """Record the death of a process of this host in its node's attempt; the node's result.
 
@@ -59,7 +59,7 @@ def death_result(
 
 
 def lost_result(
-    node: Placed, run_id: str, kind: FailureKind, message: str, *, rerun: bool = False
+    node: Node, run_id: str, kind: FailureKind, message: str, *, rerun: bool = False
 ) -> NodeResult:
     """As `death_result`, for a process of a run that may have been on another host, or never began.
 
@@ -82,12 +82,12 @@ def lost_result(
 
 
 def record_death(
-    node: Placed, attempt: int | None, kind: FailureKind, message: str
+    node: Node, attempt: int | None, kind: FailureKind, message: str
 ) -> Failure | None:
     """Record that the worker of a node died, in a process that noticed it.
 
     Args:
-        node: the node that the worker computed, or its place.
+        node: what the worker computed: the object, or a reference.
         attempt: the attempt's number; None for the newest that is still on disk.
         kind: `LOST`, or `CANCELLED` where the executor itself killed the worker.
         message: what was seen, for instance the signal.
@@ -95,31 +95,31 @@ def record_death(
     Returns:
         The failure to count; None when the node's artifact was published before the worker died.
     """
-    paths = paths_of(node)
-    if _places.is_published(paths):
+    ref = ref_of(node)
+    if _published.is_published(ref):
         return None
     number = attempt
     if number is None:
-        known = _attempts.numbers(paths)
+        known = _attempts.numbers(ref)
         number = known[-1] if known else None
     log = None
     if number is not None:
         status = AttemptStatus.CANCELLED if kind is FailureKind.CANCELLED else AttemptStatus.LOST
         ended = AttemptEnd(time.time(), kind, "", message)
-        _claims.record_end(paths, number, status, ended)
-        log = _attempts.kept_log(paths.attempt(number))
+        _claims.record_end(ref, number, status, ended)
+        log = _attempts.kept_log(ref.attempt(number))
     return Failure(
         kind=kind,
         error_type="",
         message=message,
-        node=name_of(node),
-        hash=paths.hash,
+        node=ref.name,
+        hash=ref.hash,
         log=log,
     )
 
 
 def _dead(
-    node: Placed,
+    node: Node,
     is_its: Callable[[NodeInfo], bool],
     kind: FailureKind,
     message: str,
@@ -127,9 +127,9 @@ def _dead(
     rerun: bool,
 ) -> NodeResult:
     info = state_at(node)
-    node_hash = paths_of(node).hash
+    ref = ref_of(node)
     if info.state is NodeState.DONE and not rerun:
-        return NodeResult(node_hash, Outcome.COMPUTED)  # the process died right after publishing
+        return NodeResult(ref.hash, Outcome.COMPUTED)  # the process died right after publishing
     failure = None
     attempt = None
     # An attempt of another run at the same node must not be ended here.
@@ -137,11 +137,11 @@ def _dead(
         attempt = info.attempt
         failure = record_death(node, attempt, kind, message)
         if failure is None and not rerun:
-            return NodeResult(node_hash, Outcome.COMPUTED)
+            return NodeResult(ref.hash, Outcome.COMPUTED)
     if failure is None:
-        failure = Failure(kind, "", message, name_of(node), node_hash)
+        failure = Failure(kind, "", message, ref.name, ref.hash)
     outcome = Outcome.CANCELLED if kind is FailureKind.CANCELLED else Outcome.FAILED
-    return NodeResult(node_hash, outcome, attempt, failure)
+    return NodeResult(ref.hash, outcome, attempt, failure)
 
 
 def _is(process: ProcessId | None, pid: int) -> bool:

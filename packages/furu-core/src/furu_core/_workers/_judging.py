@@ -13,22 +13,21 @@ from furu_core._compute import _hit, _invalid
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._output import _logging
-from furu_core._store import _places
-from furu_core._store._layout import node_paths
-from furu_core._store._places import Placed, paths_of
+from furu_core._store import _published
+from furu_core._store._layout import Node, ref_of
 from furu_core.errors import FuruInvalidDependency, FuruProtocolError
 
 if TYPE_CHECKING:
     from furu_core._furu import Furu
 
 
-def made_progress(node: Placed, attempt: int | None = None) -> bool:
+def made_progress(node: Node, attempt: int | None = None) -> bool:
     """Whether an ended attempt, by default the newest, changed the node's checkpoint folder."""
-    paths = paths_of(node)
-    known = _attempts.numbers(paths)
+    ref = ref_of(node)
+    known = _attempts.numbers(ref)
     if attempt is None and not known:
         return False
-    return _checkpoints.made_progress(paths, known[-1] if attempt is None else attempt)
+    return _checkpoints.made_progress(ref, known[-1] if attempt is None else attempt)
 
 
 def invalidate_if_bad(obj: Furu[Any]) -> bool:
@@ -43,17 +42,17 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
     Raises:
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
-    paths = node_paths(obj)
+    ref = ref_of(obj)
     try:
         with _strictly(obj):
-            reason = _hit.bad_reason(obj, paths)
+            reason = _hit.bad_reason(obj, ref)
     except (FuruProtocolError, FuruInvalidDependency) as error:
         _logging.log.warning("%s cannot be validated: %s", short_name(obj), error)
         return False
     if reason is None:
         return False
-    _invalid.invalidate(obj, paths, reason)
-    return not _places.is_published(paths)  # another process may have just replaced it
+    _invalid.invalidate(obj, ref, reason)
+    return not _published.is_published(ref)  # another process may have just replaced it
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from furu_core._code import _loaded
 from furu_core._compute import _acquire, _compute, _reruns
 from furu_core._config._objects import short_name
 from furu_core._output import _logging
-from furu_core._store._layout import NodePaths, node_paths
+from furu_core._store._layout import NodeRef, ref_of
 from furu_core.errors import (
     FuruComputeError,
     FuruInvalidDependency,
@@ -46,13 +46,13 @@ def run_node(
             ended, which then explains the failure.
     """
     began = time.monotonic()
-    paths = node_paths(obj)
+    ref = ref_of(obj)
     attempt: int | None = None
     failure: Failure | None = None
     culprit: str | None = None
     holder: Holder | None = None
     try:
-        claimed = _acquire.acquire(obj, paths, suspect=True, rerun=rerun)
+        claimed = _acquire.acquire(obj, ref, suspect=True, rerun=rerun)
         if isinstance(claimed, Attempt):
             attempt = claimed.record.number
             # The run's events tell it as well, but whoever looks after a job reads the job's log.
@@ -67,20 +67,20 @@ def run_node(
         else:
             outcome, holder = Outcome.BUSY, holder_of(claimed)
     except FuruSuperseded:
-        newest = _attempts.latest(paths, lease_secs=0.0)
+        newest = _attempts.latest(ref, lease_secs=0.0)
         outcome = Outcome.BUSY
         holder = None if newest is None else holder_of(newest)
     except FuruInvalidDependency as error:
         outcome, culprit = Outcome.INVALID_DEPENDENCY, error.hash
-        failure = _failure(obj, paths, error, attempt)
+        failure = _failure(obj, ref, error, attempt)
     except NodeCancelled as error:
         outcome = Outcome.FAILED if isinstance(error, NodeLost) else Outcome.CANCELLED
-        failure = _failure(obj, paths, error, attempt)
+        failure = _failure(obj, ref, error, attempt)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever the node's code raised, the worker goes on
         outcome = Outcome.FAILED
-        failure = _failure(obj, paths, error, attempt)
+        failure = _failure(obj, ref, error, attempt)
     return NodeResult(
         hash=obj.furu_hash,
         outcome=outcome,
@@ -93,14 +93,12 @@ def run_node(
     )
 
 
-def _failure(
-    obj: Furu[Any], paths: NodePaths, error: BaseException, attempt: int | None
-) -> Failure:
+def _failure(obj: Furu[Any], ref: NodeRef, error: BaseException, attempt: int | None) -> Failure:
     kind = _compute.classify(error)[1] or FailureKind.COMPUTE
     told = error
     if isinstance(error, FuruComputeError) and error.__cause__ is not None:
         told = error.__cause__  # the summary names what the node's code raised
-    log = None if attempt is None else _attempts.kept_log(paths.attempt(attempt))
+    log = None if attempt is None else _attempts.kept_log(ref.attempt(attempt))
     return Failure.of(
         kind,
         told,

@@ -16,7 +16,7 @@ import attrs
 from furu_core import NodeState
 from furu_core.errors import FuruExecutorError
 from furu_core.executors import COUNT, Executor, Failure, FailureKind, OptionKind, option
-from furu_core.planning import place_of, state_at
+from furu_core.planning import state_at
 from furu_core.workers import Died, NodeResult, Outcome, lost_result
 from furu_plan._node import PlanNode
 from furu_plan.runs._options import ControlledRunOptions
@@ -182,7 +182,7 @@ class BackendPool:
         if not isinstance(out.answer, Died) or out.answer.kind is not FailureKind.CANCELLED:
             return out.answer is not None
         # Most backends forget a task before its process has ended.
-        info = state_at(place_of(out.task.node.obj))
+        info = state_at(out.task.node.obj)
         its = info.holder is not None and info.holder.run_id == self._run_id
         return not (its and info.state is NodeState.RUNNING)
 
