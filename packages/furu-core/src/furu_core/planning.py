@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from furu_core._compute._relatives import note_relatives as note_relatives
     from furu_core._compute._reruns import matches_rerun as matches_rerun
     from furu_core._compute._reruns import note_rerun as note_rerun
-    from furu_core._compute._user_methods import dependencies as dependencies
-    from furu_core._compute._user_methods import spec_key as spec_key
+    from furu_core._config._dependencies import dependencies as dependencies
+    from furu_core._config._dependencies import spec_key as spec_key
     from furu_core._config._objects import short_name as short_name
     from furu_core._config._objects import short_name_of as short_name_of
     from furu_core._status._run_end import tell_run_end as tell_run_end
@@ -35,7 +35,7 @@ else:
             "._attempts._outcomes": "Holder",
             "._compute._relatives": "note_relatives",
             "._compute._reruns": "matches_rerun note_rerun",
-            "._compute._user_methods": "dependencies spec_key",
+            "._config._dependencies": "dependencies spec_key",
             "._config._objects": "short_name short_name_of",
             "._status._run_end": "tell_run_end",
             "._status._staleness": "Staleness StaleNodes stale_results",

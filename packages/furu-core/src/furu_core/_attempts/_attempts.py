@@ -195,8 +195,6 @@ def holder_of(attempt: LatestAttempt) -> Holder:
 
 def earlier(attempt: Attempt) -> list[AttemptRecord]:
     """The records of the attempts before `attempt`, damaged ones left out."""
-    if attempt.record.number == 1:
-        return []
     records = []
     for number in range(1, attempt.record.number):
         with suppress(*UNREADABLE):

@@ -18,8 +18,9 @@ from furu_core._attempts._outcomes import FailureKind
 from furu_core._attempts._records import AttemptEnd, AttemptStatus
 from furu_core._code import _loaded
 from furu_core._codecs import _store
-from furu_core._compute import _debuggers, _hit, _open_files, _process_state, _user_methods
+from furu_core._compute import _debuggers, _hit, _open_files, _process_state
 from furu_core._config import _identity
+from furu_core._config._dependencies import dependencies, spec_key
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._forms import _python_text
@@ -251,7 +252,7 @@ def _validate_fresh(
 def _refuse_other_spec_key(obj: ConfigObject) -> None:
     """Refuse a node whose spec key, computed in this worker, is not the worker's."""
     context = _context.exec_context()
-    if not context.strict or (key := _user_methods.spec_key(obj)) == context.spec_key:
+    if not context.strict or (key := spec_key(obj)) == context.spec_key:
         return
     name = short_name(obj)
     raise FuruSpecMismatch(
@@ -295,7 +296,7 @@ def _violation(obj: ConfigObject, attempt: Attempt) -> FuruError | None:
         return found
     declared: set[str] = set()
     with suppress(Exception):  # `_dependencies` is the user's code, and was asked before
-        declared = {dependency.furu_hash for dependency in _user_methods.dependencies(obj)}
+        declared = {dependency.furu_hash for dependency in dependencies(obj)}
     if found.hash not in declared:
         return found
     return FuruInvalidDependency(
@@ -340,7 +341,7 @@ def _story(
     more: dict[str, Any] = {"costs": active.timer.stop()}
     if given is not None:
         more["made_by"] = "put"
-    declared = _user_methods.dependencies(obj)
+    declared = dependencies(obj)
     used = _used(attempt, active) if USED in found.own else active.used
     if declared or used:
         more["dependencies"] = {
@@ -350,8 +351,8 @@ def _story(
     more["to_python"] = _python_text.python_text(
         obj, limit_chars=_python_text.LIMIT_CHARS
     ).expression
-    earlier = _attempts.earlier(attempt)
-    if earlier:
+    if attempt.record.number > 1:
+        earlier = _attempts.earlier(attempt)
         more["earlier"] = [_records.RECORD.to_json(past) for past in earlier]
     more["provenance"] = _provenance.stored_digest()
     if given is None and (code := _loaded.code_of(obj)) is not None:

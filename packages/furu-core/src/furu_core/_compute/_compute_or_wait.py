@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from furu_core import _costs
 from furu_core._attempts import _attempts, _publishing, _violations
 from furu_core._attempts._attempts import Attempt, LatestAttempt
-from furu_core._compute import _acquire, _compute, _hit, _invalid, _reruns, _user_methods
+from furu_core._compute import _acquire, _compute, _hit, _invalid, _reruns
 from furu_core._compute._hit import MISSING, BadArtifact, Miss
+from furu_core._config._dependencies import spec_key
 from furu_core._config._objects import short_name
 from furu_core._context import _context
 from furu_core._context._context import ExecContext
@@ -224,7 +225,7 @@ def _load_late_or_refuse(obj: ConfigObject, ref: NodeRef, context: ExecContext) 
 
 
 def _require_same_spec_key(obj: ConfigObject, context: ExecContext) -> None:
-    key = _user_methods.spec_key(obj)
+    key = spec_key(obj)
     if key == context.spec_key:
         return
     name = short_name(obj)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from furu_core import _text
-from furu_core._compute._user_methods import dependencies
 from furu_core._config import _class_names
+from furu_core._config._dependencies import dependencies
 from furu_core._context import _context
 from furu_core._settings import _settings
 

@@ -19,7 +19,7 @@ import attrs
 from furu_core import _text
 from furu_core._attempts._records import AttemptStatus
 from furu_core._compute._reruns import matches_rerun
-from furu_core._compute._user_methods import dependencies
+from furu_core._config._dependencies import dependencies
 from furu_core._config._grid import named_roots
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash

@@ -1,4 +1,4 @@
-"""Calling the optional methods that users write, and checking what they return."""
+"""What an object says that it needs: the nodes that it depends on, and the executor spec that computes it."""
 
 from __future__ import annotations
 
