@@ -7,6 +7,7 @@ import importlib
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -136,15 +137,17 @@ def test_core_knows_no_backend() -> None:
     assert not wrong
 
 
-def public_modules() -> list[str]:
-    return [
-        module_name(package, file)
-        for package in SOURCES
-        for file in python_files(package)
-        if not any(is_private(part) for part in module_name(package, file).split("."))
+@cache
+def public_modules() -> dict[str, Path]:
+    """The files of all public modules, by name."""
+    files = {module_name(package, one): one for package in SOURCES for one in python_files(package)}
+    return {
+        name: file
+        for name, file in files.items()
+        if not any(map(is_private, name.split(".")))
         and file.name != "__main__.py"
-        and module_name(package, file) != "furu_core.testing"  # it only says where its names went
-    ]
+        and name != "furu_core.testing"  # it only says where its names went
+    }
 
 
 @pytest.mark.parametrize("name", public_modules())
@@ -159,12 +162,10 @@ def test_all_names_what_a_public_module_exports(name: str) -> None:
 
 def late_modules() -> dict[str, Path]:
     """The public modules that import late what they export, whose names stand there twice."""
-    files = [(package, file) for package in SOURCES for file in python_files(package)]
     return {
         name: file
-        for package, file in files
-        if (name := module_name(package, file)) in public_modules()
-        and "__getattr__, __dir__ = " in file.read_text(encoding="utf-8")
+        for name, file in public_modules().items()
+        if "__getattr__, __dir__ = " in file.read_text(encoding="utf-8")
     }
 
 
