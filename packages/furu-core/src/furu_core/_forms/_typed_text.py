@@ -5,9 +5,18 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import json
+import re
 import types
-from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
+from collections.abc import (
+    Callable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+)
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum, Flag
 from fractions import Fraction
@@ -25,6 +34,7 @@ _FLAG_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True}
 _FLAG_WORDS.update({"false": False, "no": False, "off": False, "0": False})
 _BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
 _QUOTES: Final = "'\""
+_SWEEP: Final = re.compile(r"(?P<what>choice|range)\((?P<inner>.*)\)", re.DOTALL)
 
 
 def convert(text: str, shape: Shape) -> Any:
@@ -50,6 +60,86 @@ def convert(text: str, shape: Shape) -> Any:
         (0.001, ('a', 'b'))
     """
     return _convert(_Piece(text), shape)
+
+
+def convert_item(text: str, shape: Shape) -> Any:
+    """The value that an item of a list means, which may be quoted, where `shape` is asked for.
+
+    Raises:
+        ValueError: it means no such value.
+    """
+    return _convert(_unquoted(text), shape)
+
+
+def is_scalar(shape: Shape) -> bool:
+    """Whether all values of a shape are numbers, truth values, members of enums and the like.
+
+    A text with a comma outside of brackets and quotes then means no single value, unless an option of the shape
+    has one.
+    """
+    match shape.form:
+        case Form.CHOICE:
+            return True
+        case Form.UNION:
+            return all(map(is_scalar, shape.inner))
+        case Form.NAMED:
+            return shape.target is not None and is_scalar(shape.target())
+        case Form.INSTANCE:
+            readable = any(issubclass(shape.cls, base) for base in _READERS)
+            return (readable or shape.cls.__module__ == "numpy") and not (
+                issubclass(shape.cls, _TAKE_ANY_TEXT) and not issubclass(shape.cls, Enum)
+            )
+        case _:
+            return False
+
+
+def sweep_in(text: str, shape: Shape) -> Sequence[str | int] | None:
+    """The texts of several values, one after the other, where `shape` is asked for; None if it means one value.
+
+    ``0.1,0.2`` and ``range(3)`` are several for a scalar, ``choice(a,b)`` for any shape.
+
+    Args:
+        text: what the user typed.
+        shape: what is asked for.
+
+    Raises:
+        ValueError: the range or choice makes no sense.
+
+    Example:
+        >>> from furu_core._config._annotations import Annotations
+        >>> def train(lr: float, names: tuple[str, ...]) -> None: ...
+        >>> asked = Annotations(train).shape
+        >>> sweep_in("0.1,0.2", asked("lr")), sweep_in("a,b", asked("names"))
+        (['0.1', '0.2'], None)
+        >>> sweep_in("choice([a,b],[c])", asked("names"))
+        ['[a,b]', '[c]']
+    """
+    call = _SWEEP.fullmatch(text.strip())
+    if call is not None and call["what"] == "choice":
+        if not call["inner"].strip():
+            raise ValueError("choice() gives no value")
+        return _stripped(call["inner"])
+    if not is_scalar(shape):
+        return None
+    with suppress(ValueError):
+        convert(text, shape)
+        return None
+    if call is not None:
+        try:
+            numbers = range(*map(int, call["inner"].split(",")))
+        except (ValueError, TypeError):
+            raise ValueError(
+                "a range is range(STOP), range(START,STOP) or range(START,STOP,STEP) of whole numbers"
+            ) from None
+        if not numbers:
+            raise ValueError("the range is empty")
+        return numbers
+    parts = _stripped(text)
+    return parts if len(parts) > 1 else None
+
+
+def _stripped(text: str) -> list[str]:
+    return [part.strip() for part in _split(text, ",")]
 
 
 @attrs.frozen
@@ -188,8 +278,9 @@ def _by_constructor(piece: _Piece, shape: Shape) -> Any:
 
 
 def _numpy(piece: _Piece, shape: Shape) -> Any:
-    made: Any = shape.cls
-    return made(piece.read())
+    made = shape.cls(piece.read())
+    # Of several numbers, NumPy makes an array.
+    return made if isinstance(made, shape.cls) else _refuse(piece, shape)
 
 
 # The first class here that is the class asked for, or a base class of it, has the reader.
