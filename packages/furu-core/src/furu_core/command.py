@@ -5,8 +5,8 @@ and whose object is a click command. A `FuruError` that it raises is shown as fo
 
 Example:
     >>> import click
-    >>> from furu_core.command import resolve_roots, target_options
-    >>> @click.command()
+    >>> from furu_core.command import TargetCommand, resolve_roots, target_options
+    >>> @click.command(cls=TargetCommand)
     ... @target_options
     ... def count(target, assignments):
     ...     click.echo(len(resolve_roots(target, assignments).items))
@@ -21,6 +21,7 @@ import click
 
 from furu_core._cli._output import json_option, only_json, print_json, rerun_option
 from furu_core._cli._target import rerunning, resolve_roots
+from furu_core._cli._target_command import TargetCommand, set_option
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._text import duration, size
@@ -30,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 __all__ = [
     "StoredClass",
     "StoredNode",
+    "TargetCommand",
     "duration",
     "json_option",
     "only_json",
@@ -75,10 +77,9 @@ def stored_node(name: str) -> StoredNode:
 def target_options(command: F) -> F:
     """Give a command the argument ``MODULE:TARGET`` and the option ``--set FIELD=VALUE``.
 
+    With ``click.command(cls=TargetCommand)`` its ``--help`` tells of the target that stands before it.
+
     Args:
         command: gets them as `target` and `assignments`, and passes them to `resolve_roots`.
     """
-    with_set = click.option(
-        "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="May be repeated."
-    )(command)
-    return click.argument("target", metavar="MODULE:TARGET")(with_set)
+    return click.argument("target", metavar="MODULE:TARGET")(set_option(command))

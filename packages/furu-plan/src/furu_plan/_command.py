@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from furu_core.command import (
+    TargetCommand,
     json_option,
     only_json,
     print_json,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5
 
 
-@click.command("plan")
+@click.command("plan", cls=TargetCommand)
 @target_options
 @click.option("--tree", "as_tree", is_flag=True, help="Draw what depends on what.")
 @click.option(

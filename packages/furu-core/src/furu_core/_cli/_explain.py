@@ -9,6 +9,7 @@ import attrs
 import click
 
 from furu_core._cli._output import INCOMPLETE, json_option, only_json, print_json, rerun_option
+from furu_core._cli._target_command import TargetCommand, set_option
 from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 _SHORT_NAME: Final = re.compile(r"\([0-9a-fA-F]+…?\)\s*$")
 
 
-@click.command("why")
+@click.command("why", cls=TargetCommand)
 @click.argument("name", metavar="MODULE:TARGET|HASH")
-@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
+@set_option
 @click.option(
     "-j", "--max-workers", type=click.IntRange(min=1), metavar="N",
     help="Nodes at once, to reckon the time with; default: the processors here.",

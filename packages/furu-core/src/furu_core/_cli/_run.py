@@ -14,6 +14,7 @@ from furu_core._cli._output import (
     print_json,
     rerun_option,
 )
+from furu_core._cli._target_command import TargetCommand, set_option
 from furu_core._text import count
 from furu_core.errors import FuruRunCancelled, FuruRunError, FuruUsageError
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 _SHOWN_ROOTS: Final = 20
 
 
-@click.command("run")
+@click.command("run", cls=TargetCommand)
 @click.argument("target", metavar="MODULE:TARGET")
 @click.option("--executor", default="local", show_default=True, help="`furu executors` lists them.")
 @click.option("-j", "--max-workers", metavar="N", help="Nodes to compute at once.")
-@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="May be repeated.")
+@set_option
 @click.option(
     "--keep-going", is_flag=True, help="When a node fails, compute what does not need it."
 )
@@ -55,7 +56,7 @@ def run(
 
     MODULE is a module, or a path such as exp/train.py. TARGET in it is a Furu object, a Furu class
     (with --set for its fields), a list or dict of objects, or a function that returns any of these
-    (with --set for its arguments).
+    (with --set for its arguments). `furu run MODULE:TARGET --help` tells of these.
     """
     options = _options(max_workers, keep_going, window, pairs) | _labels(tags, note)
     with only_json(as_json):

@@ -37,16 +37,24 @@ def resolve_roots(target: str, assignments: Sequence[str]) -> Roots:
         FuruUsageError: there is no such module, target or field, or a value does not fit.
         UserCodeError: the user's code raised.
     """
+    given = Assignments(assignments, target)
+    return roots_of(value_called(target), given, target)
+
+
+def value_called(target: str) -> Any:
+    """What a target on the command line is, in its module.
+
+    Raises:
+        FuruUsageError: there is no such module or target.
+        UserCodeError: the user's code raised.
+    """
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path:
         raise FuruUsageError(
             f"{target!r} is no MODULE:TARGET",
             hint="write for example exp.train:Train or exp/train.py:roots",
         )
-    given = Assignments(assignments, target)
-    module = import_module(module_name)
-    value = _attribute(module, path, module_name)
-    return roots_of(value, given, target)
+    return _attribute(import_module(module_name), path, module_name)
 
 
 def class_called(target: str) -> type:

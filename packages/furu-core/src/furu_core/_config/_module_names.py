@@ -202,11 +202,11 @@ def _find_import_name(
 
 def _resolves(name: str, file: str, path: list[str]) -> bool:
     """Whether importing `name` would execute `file`; nothing is imported to find out."""
-    found = _file_of(name, path)
+    found = file_of(name, path)
     return found is not None and _same_file(found, file)
 
 
-def _file_of(name: str, path: list[str]) -> str | None:
+def file_of(name: str, path: list[str]) -> str | None:
     """The file that importing `name` would execute; nothing is imported to find out."""
     parts = name.split(".")
     if parts[0] in sys.builtin_module_names:
@@ -231,7 +231,7 @@ def file_with_class(identity: str, qualname: str) -> str | None:
     """
     import ast  # only where a class was renamed
 
-    file = _file_of(identity, sys.path)
+    file = file_of(identity, sys.path)
     try:
         if file is None or not file.endswith(".py") or file_identity(file)[0] != identity:
             return None
