@@ -174,4 +174,4 @@ def _listed(title: str, nodes: list[PlanNode], tell: Any) -> list[str]:
 
 
 def _failure(failure: Any) -> str:
-    return f"{failure.error_type}: {failure.message}" + (f"  {failure.log}" if failure.log else "")
+    return f"{failure.reason}" + (f"  {failure.log}" if failure.log else "")

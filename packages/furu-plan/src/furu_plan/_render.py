@@ -36,7 +36,7 @@ def _node_to_json(node: PlanNode) -> dict[str, Any]:
         "name": node.name,
         "class": f"{type(node.obj).__module__}:{node.class_name}",
         "status": node.status.words,
-        "state": node.info.state.value,
+        "state": node.info.told.value,
         "spec_key": node.spec_key,
         "dependencies": list(node.dependencies),
     }
@@ -103,7 +103,7 @@ def _line(node: PlanNode) -> str:
     if node.status is Status.IN_PROGRESS and node.holder is not None:
         text += f" ({node.holder})"
     elif node.failure is not None:
-        text += f" (last time: {node.failure.error_type}: {node.failure.message})"
+        text += f" (last time: {node.failure.reason})"
     elif node.rerun:
         text += " (again)"
     return text

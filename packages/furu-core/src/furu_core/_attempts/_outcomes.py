@@ -97,8 +97,13 @@ class Failure:
         at = _text.error_place(error)
         return cls(kind, type(error).__name__, say(error), node, hash, log, at)
 
+    @property
+    def reason(self) -> str:
+        """The error in a line, without the node and the place."""
+        return f"{self.error_type}: {self.message}" if self.error_type else self.message
+
     def __str__(self) -> str:
-        reason = f"{self.error_type}: {self.message}" if self.error_type else self.message
+        reason = self.reason
         if self.at:
             reason += f" at {self.at}"
         return f"{self.node} {reason}" + (f" (log: {self.log})" if self.log else "")

@@ -213,6 +213,9 @@ def _example(facts: NodeFacts) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, dict) and isinstance(value.get("class"), str):
         return f"{value['class'].rpartition(':')[2]}(…)"
+    if isinstance(value, list) and any(isinstance(one, dict) and "$ref" in one for one in value):
+        more = ", …" if len(value) > 1 else ""
+        return f"[{_value(value[0])}{more}]"
     return shown(value, 20)
 
 

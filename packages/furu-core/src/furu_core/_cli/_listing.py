@@ -172,7 +172,7 @@ def _json_line(node: StoredNode, state: str, **more: object) -> str:
         "class": node.cls.name,
         "name": node.name,
         "state": state,
-        "path": node.artifact,
+        "path": node.artifact if state == _DONE else node.folder,
         **more,
     }
     return json.dumps(record, ensure_ascii=False)

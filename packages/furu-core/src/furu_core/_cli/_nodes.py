@@ -30,6 +30,7 @@ _TOLD = (
     *("made_by", "adopted_from", "submission", "job_times", "started", "ended", "costs"),
     *("dependencies", "to_python", "code_edited"),
 )
+_ENDED = (NodeState.FAILED.value, NodeState.CANCELLED.value)  # nobody holds such a node
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
 
 
@@ -105,7 +106,7 @@ def _attempts_of(node: StoredNode, record: dict[str, Any], *, done: bool) -> lis
     """The attempts at a node, in the form of `AttemptRecord`: earlier ones, then those on disk."""
     found = list(record.get("earlier", ()))
     if done and record:
-        found.append({key: record[key] for key in _ATTEMPT if key in record})
+        found.append({key: record[key] for key in record if key in _ATTEMPT})
     return found + [_records.RECORD.to_json(attempt) for attempt in node.attempts()]
 
 
@@ -116,7 +117,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(_row("damaged", f"{facts['damage']}; it is computed anew when asked for"))
     if facts["state"] == NodeState.UNREADABLE.value:
         lines.append(_row("because", facts["reason"]))
-    if facts.get("holder"):
+    if facts.get("holder") and facts["state"] not in _ENDED:
         lines.append(_row("holder", f"{facts['holder']} ({facts['reason'] or 'not judged'})"))
     lines.append(_row("path", facts["path"]))
     if facts.get("to_python"):
@@ -207,17 +208,21 @@ def _file_lines(facts: dict[str, Any]) -> list[str]:
 def _attempt_lines(facts: dict[str, Any]) -> list[str]:
     if not facts["attempts"]:
         return []
-    return ["attempts", *(_attempt_line(record) for record in facts["attempts"])]
+    lines = [_attempt_line(record, facts["state"]) for record in facts["attempts"]]
+    return ["attempts", *lines]
 
 
-def _attempt_line(record: dict[str, Any]) -> str:
+def _attempt_line(record: dict[str, Any], state: str) -> str:
     holder = record.get("holder") or {}
     who = f"process {holder.get('pid')} on {holder.get('host')}"
     if record.get("run_id"):
         who += f", run {record['run_id']}"
     ended = record.get("ended") or {}
     said = f"{ended.get('error_type') or ''}: {ended.get('message') or ''}".strip(": ")
-    line = f"  {record['number']:>3} {record['status']:<10} {when(record['started'])}  {who}"
+    # Whoever died did not write down that it did.
+    is_lost = (record["status"], state) == ("running", NodeState.LOST.value)
+    status = state if is_lost else record["status"]
+    line = f"  {record['number']:>3} {status:<10} {when(record['started'])}  {who}"
     return f"{line}  {said}" if said else line
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -74,6 +75,8 @@ def du(by: str, as_json: bool, **selection: Any) -> int:
         )
         return 0
     _print(by, rows, total, rest, biggest)
+    others = any(given for name, given in selection.items() if name != "names")
+    _print_next(() if others else selection["names"], total, rest)
     return 0
 
 
@@ -96,11 +99,22 @@ def _print(
         for number, _, one in largest:
             if number:
                 click.echo(f"  {size(number)}  {one.node.hash[:12]}  {one.node.cls.name}")
+
+
+def _print_next(names: tuple[str, ...], total: Space, rest: dict[str, Space]) -> None:
     trash = rest.get("trash", Space())
     if trash.bytes > total.bytes:
         click.echo("`furu rm --empty` frees what is in the trash", err=True)
-    elif total.nodes:
-        click.echo("`furu gc` tells what of it nothing needs any more", err=True)
+        return
+    if not total.nodes:
+        return
+    click.echo("`furu gc` tells what of it nothing needs any more", err=True)
+    if names and not any(name.startswith("run:") for name in names):
+        asked = shlex.join(names)
+        click.echo(
+            f"`furu rm {asked}` moves all of it to the trash, `furu rm --empty` then frees the room",
+            err=True,
+        )
 
 
 def _cells(space: Space) -> list[str]:

@@ -315,7 +315,9 @@ def known_identities() -> set[str]:
             found |= names_to_call(cls)
     for cls in _unnamed.copy():  # another thread may define more
         with suppress(FuruImportNameError):
-            found.add(_identity(cls))
+            found |= {_identity(cls)} | (
+                {_own_identity(cls)} if FORMERLY in cls.__dict__ else set()
+            )
     return found
 
 

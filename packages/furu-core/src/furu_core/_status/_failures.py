@@ -13,6 +13,7 @@ import attrs
 from furu_core._attempts import _attempts
 from furu_core._status._columns import BUILTIN, cell_text
 from furu_core._status._facts import NodeFacts
+from furu_core._status._states import NodeState
 
 _NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{12,}|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _SHOWN: Final = 4  # columns of a config
@@ -74,7 +75,7 @@ class FailedNode:
             node.cls.name,
             facts.kind or facts.state.value,
             facts.error_type,
-            facts.message,
+            facts.message or _death(facts),
             facts.at,
             "" if log is None else str(log),
             facts.host,
@@ -93,6 +94,14 @@ class FailedNode:
             "host": self.host,
             "ended": self.ended,
         }
+
+
+def _death(facts: NodeFacts) -> str:
+    """Why a node counts as lost whose process did not come to write anything down."""
+    if facts.state is not NodeState.LOST:
+        return ""
+    reason = facts.node.info().reason
+    return f"lost: {reason}" if reason else ""
 
 
 @attrs.frozen

@@ -253,6 +253,8 @@ class _ClassRelatives:
         config = self._wanted[node_hash]
         sums = _sums(config)
         near = {place for number in sums for place in self._by_sum.get(number, ())}
+        if self._cls.name != config.class_name:  # which may have a result with the same fields
+            near = set(self._by_sum.get(sum(_numbers(config).values()), ())) or near
         if not near:
             if self._counted >= _COUNTED and self._last is not None:
                 return self._last
@@ -275,6 +277,7 @@ class _ClassRelatives:
 
     def _nearest(self, config: RecordedConfig, places: Iterable[int]) -> Relative | None:
         """Of results in the order of their age the one with the fewest differing leaves."""
+        fewest = int(self._cls.name == config.class_name)
         best: int | None = None
         nearest: Relative | None = None
         for place in places:
@@ -284,7 +287,7 @@ class _ClassRelatives:
             apart = self._leaves(relative.config, config)
             if best is None or apart < best:
                 best, nearest = apart, relative
-            if best == 1:
+            if best <= fewest:
                 break
         return nearest
 

@@ -26,7 +26,7 @@ from furu_core._context._context import exec_context
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
-from furu_core._status import _state_reader
+from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _format1, _manifest, _successors
 from furu_core._store._layout import NodeRef, attempted_in, is_hash, ref_of
@@ -286,6 +286,11 @@ def find(name: str) -> StoredNode:
         raise FuruUsageError(
             f"{name!r} means {len(found)} nodes: {_listed(found, len(prefix) + 4)}",
             hint="give more digits, or the class as well: `Class(digits)`",
+        )
+    if gone := _trash.results_called(prefix):
+        raise FuruUsageError(
+            f"{name!r} was removed, and is in the trash",
+            hint=f"`furu rm --undo {min(gone)[0][:12]}` puts it back",
         )
     similar = sorted(known, key=lambda node: -_common(node.hash, prefix))[:5]
     of_class = match is not None and match["cls"]

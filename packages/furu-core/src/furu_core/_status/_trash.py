@@ -33,6 +33,7 @@ from furu_core._text import writable
 FOLDER: Final = "trash"
 _STORE: Final = ".store"  # in a removal: what was not below `data`, at its path in the store
 _PLACES: Final = ("runs", "code/snapshots")  # of which single folders are removed
+_FEWEST_DIGITS: Final = 4  # of a hash: fewer would mean another one by accident
 DAY_SECS: Final = 24 * 3600.0
 _ONE_REMOVAL_SECS: Final = 3600.0
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -219,6 +220,22 @@ def removals() -> list[Removal]:
                         Removal(name, f"{where}/{name}", os.stat(f"{where}/{name}").st_uid)
                     )
     return found
+
+
+def results_called(digits: str) -> set[tuple[str, str]]:
+    """The removed results whose hashes begin so, each with the path of its class; none for fewer than four digits.
+
+    Args:
+        digits: the beginning of a hash.
+    """
+    if len(digits) < _FEWEST_DIGITS:
+        return set()
+    return {
+        (entry.hash, entry.class_path)
+        for removal in removals()
+        for entry in removal.entries()
+        if not entry.attempt and entry.hash.startswith(digits)
+    }
 
 
 def results_of(class_path: str) -> dict[str, Removal]:

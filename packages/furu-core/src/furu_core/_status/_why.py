@@ -143,16 +143,8 @@ class _Explainer:
         return self._explained([node.hash])
 
     def _in_trash(self, name: str) -> StoredNode | None:
-        digits = name.strip().rpartition("(")[2].rstrip(")…")
-        if len(digits) < 4:
-            return None
+        found = _trash.results_called(name.strip().rpartition("(")[2].rstrip(")…"))
         data = f"{_settings.settings().path}/data"
-        found = {
-            (entry.hash, entry.class_path)
-            for removal in _trash.removals()
-            for entry in removal.entries()
-            if not entry.attempt and entry.hash.startswith(digits)
-        }
         if len(found) != 1:
             return None
         ((node_hash, below),) = found
@@ -409,7 +401,7 @@ def _happened(stored: StoredNode, info: NodeInfo) -> tuple[str, str]:
     """How an attempt ended, or who computes; and how long ago it ended."""
     if info.failure is not None:
         ended = facts_of(stored).ended
-        error = f"{info.failure.error_type}: {_first_line(info.failure.message)}".rstrip(": ")
+        error = _first_line(info.failure.reason)
         return error, "" if ended is None else ago(max(0.0, time.time() - ended))
     if info.state is NodeState.UNREADABLE:
         return _first_line(info.reason), ""

@@ -310,7 +310,7 @@ class Controller:
                 self._look_soon()
             case Outcome.INVALID_DEPENDENCY:
                 self._reopen(node, result)
-            case Outcome.CANCELLED if self._obeyed is not Wish.GO_ON or self._kill_at is not None:
+            case Outcome.CANCELLED if self._wish is not Wish.GO_ON or self._kill_at is not None:
                 self._journal.note(EventKind.NODE_CANCELLED, node)
                 self._frontier.retry(node.hash)
             case Outcome.CANCELLED | Outcome.FAILED:
