@@ -64,7 +64,7 @@ def test_commands_answer_what_is_true_of_the_known_store(
         tuple(args): said for args, said in json.loads((original.parent / "asked.json").read_text())
     }
     for number, question in enumerate(asked):
-        args = normal.run_ids_in(question.args)
+        args = normal.typed(question)
         said = Said(*told[tuple(args)]) if file.stem == "meanwhile" else known.furu(*args)
         answer = normal.answer(said, question)
         if WRITES:

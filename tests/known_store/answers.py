@@ -77,11 +77,17 @@ _PATTERNS: Final = [
         (r"output/HOST-\w+-\w+", "output/LOG"),
         (r"\b\d{8}-\d{6}\.\d{6}-[0-9a-f]{6}", "PIN"),
         (r"\b\d{8}T\d{6}(\.\d+Z-[0-9a-f]{6})?", "REMOVAL"),
-        (r"(?<=gc --do )[0-9a-f]{12}", "PLAN"),
+        (
+            r"(?<=gc --do )[0-9a-f]{12}|(?<=gc --undo )[0-9a-f]{12}|(?<=gc --empty )[0-9a-f]{12}",
+            "PLAN",
+        ),
+        (r"(?<=of plan )[0-9a-f]{12}", "PLAN"),
+        (r'(?<="removed": \[")[0-9a-f]{12}', "PLAN"),
+        (re.escape(sys.executable), "PYTHON"),
+        (rf"{re.escape(sys.prefix)}(/lib/python3\.\d+)?", "VENV"),
         (r'(?<="plan": ")[0-9a-f]{12}', "PLAN"),
         (rf"(?<=pinned by ){_USER}\b|(?<=\(){_USER}(?=\))|(?<=  ){_USER}(?=  )", "USER"),
         (r"\b\d{8}-\d{6}-[0-9a-f]{6}\b", "RUN"),
-        (rf"{re.escape(sys.executable)}", "PYTHON"),
         (r"(?m)^provenance\n(?:  .*\n)*", "provenance\n  ...\n"),
     )
 ]
@@ -134,18 +140,23 @@ class Normal:
             record = json.loads((folder / "run.json").read_text())
             runs.append((record["started"], folder.name))
         self._run_ids = [name for _, name in sorted(runs)]
+        self._plan = ""
         self._folders = [str(known.folder), str(original)]
 
-    def run_ids_in(self, args: list[str]) -> list[str]:
-        """Arguments with the ids of runs in place of RUN-1, RUN-2 and so on."""
-        return [
-            re.sub(r"RUN-(\d+)", lambda one: self._run_ids[int(one[1]) - 1], arg) for arg in args
+    def typed(self, question: Question) -> list[str]:
+        """The arguments of a question, with ids in place of RUN-1, RUN-2 and so on, and the last one in place of PLAN."""
+        runs = [
+            re.sub(r"RUN-(\d+)", lambda one: self._run_ids[int(one[1]) - 1], arg)
+            for arg in question.args
         ]
+        return [self._plan if arg == "PLAN" else arg for arg in runs]
 
     def answer(self, said: Said, question: Question) -> str:
         """What a command said, without what differs."""
         is_json = "--json" in question.args
         out = said.out
+        if plan := re.search(r"gc --do ([0-9a-f]{12})", out):
+            self._plan = plan[1]
         for number, name in enumerate(self._run_ids, 1):
             out = out.replace(name, f"RUN-{number}")
         if is_json and out:

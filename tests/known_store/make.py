@@ -112,7 +112,7 @@ def make(folder: Path, forks: Host) -> KnownProject:
         "run",
         "exp.report:study",
         "-j",
-        "2",
+        "1",
         "--tag",
         "sweep=models",
         "--note",
@@ -135,7 +135,7 @@ def make(folder: Path, forks: Host) -> KnownProject:
     # The second run of the study, of which 41 nodes are new.
     known.ask("why", "exp.report:study", "--set", "seed=1", "-j", "2")
     known.ask("plan", "exp.report:study", "--set", "seed=1")
-    furu("run", "exp.report:study", "--set", "seed=1", "-j", "2", "--tag", "sweep=models", status=0)
+    furu("run", "exp.report:study", "--set", "seed=1", "-j", "1", "--tag", "sweep=models", status=0)
 
     # The five slowest nodes; then their code is edited, and a sixth one is by the new code.
     furu("run", "exp.train:pretraining", "-j", "5", "-o", "worker=thread", status=0)

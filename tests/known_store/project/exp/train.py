@@ -3,12 +3,13 @@
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from exp.data import NAMES, Split, split
 from furu_core import Furu, grid
 
-SIZES = {"linear": 1_000, "tree": 5_000, "net": 20_000}
+SIZES = {"linear": 1_000, "tree": 5_000, "net": 20_000, "patient": 1}
 
 
 class Train(Furu[dict[str, float]]):
@@ -26,10 +27,12 @@ class Train(Furu[dict[str, float]]):
             return {"accuracy": (number / 10 for number in range(3))}  # which nobody can store
         if self.model == "endless":
             signal.raise_signal(signal.SIGINT)  # as Ctrl-C does
-        print(f"training {self.model}")
+        print(f"training {self.model}", flush=True)
+        while self.model == "patient" and not Path("go").exists():
+            time.sleep(0.02)
         (self.furu_dir / "weights.bin").write_bytes(bytes(SIZES[self.model]))
         data = self.data.get()
-        skill = {"linear": 50, "tree": 60, "net": 70}[self.model] + sum(data["test"])
+        skill = {"linear": 50, "tree": 60, "net": 70, "patient": 80}[self.model] + sum(data["test"])
         return {"accuracy": round(skill / 100 + self.lr / 4, 4), "loss": round(1 - self.lr, 4)}
 
 
@@ -43,7 +46,7 @@ class Pretrain(Furu[int]):
 
 def models(seed: int = 0) -> list[Train]:
     data = [split(name, seed) for name in NAMES]
-    return grid(Train, data=data, model=list(SIZES), lr=[0.01, 0.1, 0.2])
+    return grid(Train, data=data, model=["linear", "tree", "net"], lr=[0.01, 0.1, 0.2])
 
 
 def pretraining(epochs: tuple[int, ...] = (1, 2, 3, 4, 5)) -> list[Pretrain]:
