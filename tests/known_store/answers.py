@@ -136,7 +136,7 @@ class Normal:
 
     def __init__(self, known: KnownProject, original: Path) -> None:
         runs = []
-        for folder in (known.store / "runs").iterdir():
+        for folder in (known.store / "runs").glob("2*"):
             record = json.loads((folder / "run.json").read_text())
             runs.append((record["started"], folder.name))
         self._run_ids = [name for _, name in sorted(runs)]

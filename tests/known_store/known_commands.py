@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import sys
 
+import click
 import fresh
+
+from furu_core._cli._main import furu as group
+
+# Imported once, before processes are forked.
+CONTEXT = click.Context(group)
+COMMANDS = [group.get_command(CONTEXT, name) for name in group.list_commands(CONTEXT)]
 
 
 def furu(args: list[str], cwd: str, env: dict[str, str], streams: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from furu_core.command import json_option, print_json
+from furu_core.executors import count
 
 if TYPE_CHECKING:
     from furu_slurm_pool._observer._status import PoolStatus
@@ -80,7 +81,7 @@ def _numbers(sight: PoolStatus) -> str:
     now = sight.status
     parts = [
         sight.word,
-        f"{now.total} nodes",
+        count(now.total, "node"),
         f"{now.computed} computed",
         f"{now.loaded} loaded",
         f"{now.running} with workers",

@@ -105,7 +105,7 @@ def _shares(record: dict[str, Any]) -> dict[str, float]:
 def _attempts_of(node: StoredNode, record: dict[str, Any], *, done: bool) -> list[dict[str, Any]]:
     """The attempts at a node, in the form of `AttemptRecord`: earlier ones, then those on disk."""
     found = list(record.get("earlier", ()))
-    if done and record:
+    if done and "number" in record:
         found.append({key: record[key] for key in record if key in _ATTEMPT})
     return found + [_records.RECORD.to_json(attempt) for attempt in node.attempts()]
 
