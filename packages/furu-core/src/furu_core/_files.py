@@ -316,17 +316,34 @@ _local_folders: Final[set[str | os.PathLike[str]]] = (
 
 @lru_cache(maxsize=64)
 def _is_local_device(device: int) -> bool:
+    fields = _mount_of(device)
+    return fields is not None and fields[2] in _LOCAL
+
+
+def mount_of(folder: str | os.PathLike[str]) -> tuple[str, str, str, str] | None:
+    """The mount on which a folder is: where, its options, its type, and what is mounted.
+
+    None where the system does not tell, as for a subvolume of btrfs, or has no such listing.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    return _mount_of(os.stat(folder).st_dev)
+
+
+def _mount_of(device: int) -> tuple[str, str, str, str] | None:
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
-                fields = line.split(" ")
+                fields = line.rstrip("\n").split(" ")
                 if fields[2] == number:
                     # Optional fields end with a dash, and the type comes after it.
-                    return fields[fields.index("-", 6) + 1] in _LOCAL
+                    kind, source, options = fields[fields.index("-", 6) + 1 :]
+                    return fields[4], f"{fields[5]},{options}", kind, source
     except (OSError, ValueError, IndexError):
-        return False
-    return False  # for instance a btrfs subvolume, whose device number is not listed
+        return None
+    return None  # for instance a btrfs subvolume, whose device number is not listed
 
 
 PROBE: Final = ".probe-"  # prefix of files that are made only to read the filesystem's clock
@@ -349,12 +366,13 @@ def filesystem_time(folder: str | os.PathLike[str]) -> float:
         _unlink(path)
 
 
-def once_visible(read: Callable[[], T], wait_secs: float) -> T:
+def once_visible(read: Callable[[], T], wait_secs: float, *, pause_secs: float = 1.0) -> T:
     """Read a file that was written before, waiting while a network filesystem does not show it yet.
 
     Args:
         read: reads it; raises an OSError while it is not visible.
         wait_secs: seconds after which a file that is not visible counts as missing.
+        pause_secs: the longest pause between two looks.
 
     Raises:
         OSError: it cannot be read, or is not there in time.
@@ -367,7 +385,7 @@ def once_visible(read: Callable[[], T], wait_secs: float) -> T:
             left = deadline - time.monotonic()
             if error.errno not in {errno.ENOENT, errno.ESTALE} or left <= 0.0:
                 raise
-        time.sleep(min(1.0, max(0.02, wait_secs / 20), left))
+        time.sleep(min(pause_secs, max(0.02, wait_secs / 20), left))
 
 
 # Removing folders

@@ -92,7 +92,8 @@ def _acquire(lock: UnixFileLock, path: str, what: str, wait_secs: float) -> None
     with suppress(Timeout):
         lock.acquire(timeout=min(_SILENT_SECS, wait_secs))
         return
-    _log.info("%s: waiting for %s, which does the same", what, _holder(path))
+    if wait_secs > _SILENT_SECS:
+        _log.info("%s: waiting for %s, which does the same", what, _holder(path))
     try:
         lock.acquire(timeout=max(0.0, wait_secs - _SILENT_SECS))
     except Timeout:

@@ -36,6 +36,7 @@ class EntryPointGroup(Enum):
     CODECS = "furu.codecs"
     COMMANDS = "furu.commands"
     SETTINGS = "furu.settings"
+    CHECKS = "furu.checks"
 
     @property
     def one(self) -> str:
@@ -119,7 +120,7 @@ class Plugin:
     def _refuse_other_furu(self) -> None:
         asked = [text for text in self.requires if canonical_name(text) in _INTERFACES]
         here = _version_of_furu()
-        refused = [wanted for text in asked if (wanted := _refused(text, here))]
+        refused = [wanted for text in asked if (wanted := unmet(text, here))]
         if refused:
             names = {"furu-core", *map(canonical_name, asked)}
             raise BrokenPlugin(
@@ -127,7 +128,7 @@ class Plugin:
                 f"was made for another furu: it requires {' and '.join(refused)}, but furu-core "
                 f"{here} is installed",
                 hint="install versions that fit together: "
-                + _upgrade([self.distribution, *sorted(names)]),
+                + upgrade_command([self.distribution, *sorted(names)]),
             )
 
     def _import_failure(self, error: BaseException, holder: Any) -> BrokenPlugin:
@@ -145,7 +146,7 @@ class Plugin:
             likely = f" (it has {near[0]})" if near else ""
             reason = f"is registered as {self.target}, but {said}{likely}"
             return BrokenPlugin(self, reason, hint=_report(self))
-        newer = _upgrade([self.distribution])  # this installs its requirements as well
+        newer = upgrade_command([self.distribution])  # this installs its requirements as well
         return BrokenPlugin(self, reason, hint=f"{newer}; if that does not help, {_report(self)}")
 
 
@@ -307,7 +308,7 @@ def _plugins_of(dist: Distribution, group: EntryPointGroup) -> list[Plugin]:
     if "furu." not in (dist.read_text("entry_points.txt") or ""):
         return []
     folder = str(dist.locate_file(""))
-    name, version = _about(dist, "Name"), _about(dist, "Version")
+    name, version = about(dist, "Name"), about(dist, "Version")
     if _is_hidden(name, folder):
         return []
     requires = tuple(dist.requires or ())
@@ -336,7 +337,7 @@ def _warn_of(dist: Distribution, error: Exception) -> None:
     if folder not in _unreadable:  # each group is read on its own, so this is reached several times
         _unreadable.add(folder)
         try:
-            who = f"{_about(dist, 'Name')} {_about(dist, 'Version')}"
+            who = f"{about(dist, 'Name')} {about(dist, 'Version')}"
         except Exception:  # noqa: BLE001 - the folder's name tells as much
             who = "a distribution"
         _log.warning(
@@ -345,7 +346,8 @@ def _warn_of(dist: Distribution, error: Exception) -> None:
         )
 
 
-def _about(dist: Distribution, key: str) -> str:
+def about(dist: Distribution, key: str) -> str:
+    """What a distribution's metadata has under a key; empty for nothing."""
     values = dist.metadata.get_all(key)  # a partly removed distribution may have no metadata
     return str(values[0]) if values else ""
 
@@ -360,11 +362,11 @@ def _version_of_furu() -> str:
     return version("furu-core")
 
 
-def _refused(requirement: str, here: str) -> str:
-    """A requirement, without its marker, if a version of furu does not meet it; else nothing.
+def unmet(requirement: str, here: str) -> str:
+    """A requirement, without its marker, if a version does not meet it; else nothing.
 
     Example:
-        >>> _refused("furu-core <0.2,>=0.1; python_version > '3'", "0.2.0")
+        >>> unmet("furu-core <0.2,>=0.1; python_version > '3'", "0.2.0")
         'furu-core<0.2,>=0.1'
     """
     # The usual case; else `packaging` is imported, which takes as long as loading a small result.
@@ -388,7 +390,8 @@ def canonical_name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
-def _upgrade(distributions: Iterable[str]) -> str:
+def upgrade_command(distributions: Iterable[str]) -> str:
+    """The command that installs the newest versions of some distributions which fit together."""
     import shlex  # most plugins are well
 
     return shlex.join(["pip", "install", "--upgrade", *distributions])

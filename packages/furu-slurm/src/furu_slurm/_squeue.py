@@ -48,7 +48,7 @@ _SACCT: Final = (
 )
 _SCONTROL: Final = ("scontrol", "--oneliner", "--all", "show")
 _NO_SUCH_JOB: Final = "Invalid job id"
-_NO_ACCOUNTING: Final = ("accounting storage is disabled", "cannot be started")
+NO_ACCOUNTING: Final = ("accounting storage is disabled", "cannot be started")
 
 
 @attrs.define
@@ -262,7 +262,7 @@ class Queue:
         reply = call((*_SACCT, *which), timeout=timeout, environ=query_environ())
         self._sacct.fails = False
         if not reply.ok:
-            never = any(words in reply.err for words in _NO_ACCOUNTING)
+            never = any(words in reply.err for words in NO_ACCOUNTING)
             pause = _SACCT_AGAIN_SECS if never else _SACCT_FAILED_SECS
             self._sacct.next = time.monotonic() + pause
             self._sacct.fails = not never

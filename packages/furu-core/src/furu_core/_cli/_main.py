@@ -112,6 +112,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "code": "_code",
         "debug": "_debug",
         "diff": "_explain",
+        "doctor": "_doctor",
         "du": "_space",
         "executors": "_plugins",
         "failures": "_run_status",

@@ -114,24 +114,33 @@ def plugins(context: click.Context, as_json: bool) -> None:
     Executors, codecs for results, commands, settings: each with the distribution that brings it,
     and with what to do where it cannot be used. Each one is imported to see whether it can.
     """
-    from furu_core._codecs import _registry as _codec_registry
-    from furu_core._executors import _registry
-    from furu_core._settings import _settings
-
-    furu: Any = context.find_root().command  # a LazyGroup
     with only_json(active=True):
-        found = [
-            *_registry.installed_executors(),
-            *_codec_registry.examined(),
-            *furu.plugins.examined(),
-            *_settings.examined_plugins(),
-        ]
+        found = all_plugins(context.find_root().command)
     if as_json:
         print_json(_records(found))
     elif found:
         _show_by_group(found)
     else:
         click.echo("no plugin is installed", err=True)
+
+
+def all_plugins(furu: Any) -> list[InstalledPlugin]:
+    """All that installed distributions add to furu, each imported to see whether it can be used.
+
+    Args:
+        furu: the command group, a `LazyGroup`.
+    """
+    from furu_core._codecs import _registry as _codec_registry
+    from furu_core._executors import _registry
+    from furu_core._settings import _settings
+
+    return [
+        *_registry.installed_executors(),
+        *_codec_registry.examined(),
+        *furu.plugins.examined(),
+        *_settings.examined_plugins(),
+        *_plugins.examined(EntryPointGroup.CHECKS, Plugin.load),
+    ]
 
 
 def _records(plugins: Sequence[InstalledPlugin]) -> list[dict[str, Any]]:

@@ -381,22 +381,50 @@ def settings_to_env(settings: Settings) -> dict[str, str]:
     return {**env, **settings.extra, COMPLETE: _seal(settings.extra)}
 
 
+@attrs.define
+class _Found:
+    """What was read so far.
+
+    Attributes:
+        values: settings of furu's own, by field.
+        extra: those of other distributions, by variable.
+        origins: of each of both, by variable, what gave it.
+    """
+
+    values: dict[str, Any]
+    extra: dict[str, str] = attrs.field(factory=dict)
+    origins: dict[str, str] = attrs.field(factory=dict)
+
+
 def read(environ: Mapping[str, str], cwd: Path) -> Settings:
     """The settings that an environment and a working directory give.
 
     Raises:
         FuruSettingsError: a value is bad, or a name is nearly that of a setting.
     """
+    found = _read(environ, cwd)
+    return Settings(**found.values, extra=found.extra)
+
+
+def origins(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """What gives each setting, by its variable; those that have their default are left out.
+
+    Raises:
+        FuruSettingsError: as for `read`.
+    """
+    return _read(environ, cwd).origins
+
+
+def _read(environ: Mapping[str, str], cwd: Path) -> _Found:
     project, marker = _find_project(cwd)
-    values: dict[str, Any] = {"path": project / _STORE}
-    extra: dict[str, str] = {}
+    found = _Found({"path": project / _STORE})
     if not project.is_absolute() and "FURU_PATH" not in environ:
         raise FuruSettingsError(
             "the working directory was removed, so nothing tells where the store is",
             hint="go to a folder that is there, or set FURU_PATH to an absolute path",
         )
     if marker is not None and COMPLETE not in environ:
-        _read_pyproject(marker, values, extra)
+        _read_pyproject(marker, found)
     # Settings are in capitals; any other spelling is only nearly a setting.
     given = {
         name: key.lower() if (key := name[len(PREFIX) :]).isupper() else name
@@ -407,11 +435,11 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
     # Values from `settings_to_env` need no plugin to normalise them: looking for the plugins takes
     # a job half as long as all that it imports.
     written = strangers if environ.get(COMPLETE) == _seal(strangers) else {}
-    extra |= written
+    found.extra |= written
     for name, key in given.items():
         if name not in written:
-            _read_one(name, environ[name], key, cwd, values, extra)
-    return Settings(**values, extra=extra)
+            _read_one(name, environ[name], key, cwd, found)
+    return found
 
 
 def _seal(extra: Mapping[str, str]) -> str:
@@ -493,7 +521,7 @@ def refuse_other_store(file: str, store_of: Settings | None = None) -> None:
     )
 
 
-def _read_pyproject(marker: Path, values: dict[str, Any], extra: dict[str, str]) -> None:
+def _read_pyproject(marker: Path, found: _Found) -> None:
     try:
         text = marker.read_bytes()
     except OSError:
@@ -509,16 +537,15 @@ def _read_pyproject(marker: Path, values: dict[str, Any], extra: dict[str, str])
             f"{marker} cannot be read: {error}", hint="correct that file"
         ) from None
     for key, raw in table.items():
-        _read_one(f"{key} in [tool.furu] of {marker}", raw, key, marker.parent, values, extra)
+        _read_one(f"{key} in [tool.furu] of {marker}", raw, key, marker.parent, found)
 
 
-def _read_one(
-    said: str, raw: Any, key: str, base: Path, values: dict[str, Any], extra: dict[str, str]
-) -> None:
-    if key in _KNOWN:
-        values[key] = _parse(said, raw, key, base)
-        return
+def _read_one(said: str, raw: Any, key: str, base: Path, found: _Found) -> None:
     variable = PREFIX + key.upper()
+    if key in _KNOWN:
+        found.values[key] = _parse(said, raw, key, base)
+        found.origins[variable] = said
+        return
     from furu_core._settings import (
         _plugin_settings,  # most projects have no settings but furu's own
     )
@@ -528,7 +555,8 @@ def _read_one(
         _unknown(said, key, is_table=isinstance(raw, Mapping))
     elif not plugin.broken:
         text = json.dumps(raw) if isinstance(raw, Mapping | list) else str(raw)
-        extra[variable] = plugin.normalised(f"{said} is {raw!r}", text, base)
+        found.extra[variable] = plugin.normalised(f"{said} is {raw!r}", text, base)
+        found.origins[variable] = said
 
 
 def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
