@@ -35,7 +35,7 @@ from furu_core.executors import (
     note_submission,
     remove_submission,
 )
-from furu_core.planning import NodeState, from_portable
+from furu_core.planning import NodeState, from_portable, ref_of
 from furu_plan import Frontier, Spent, build_plan
 from furu_plan.runs import RunJournal
 from furu_slurm import (
@@ -441,7 +441,10 @@ def test_what_is_told_of_a_run_without_its_submitter_is_what_slurm_says_of_its_j
     told = outlook(folder, Queue(INFO, waits))
     assert (told.goes_on, told.lines) == (
         True,
-        ("jobs: 1 running, 1 pending", "pending: 1 job, Slurm says Priority (1)"),
+        (
+            "jobs: 1 running, 1 pending",
+            "pending: 1 job, Slurm says Priority (1)  squeue --jobs=7_0",
+        ),
     )
     assert told.why == "2 jobs of it live, though no program waits for them"
     assert outlook(folder, Queue(attrs.evolve(INFO, state=JobState.FAILED))).goes_on is None
@@ -449,3 +452,29 @@ def test_what_is_told_of_a_run_without_its_submitter_is_what_slurm_says_of_its_j
     silent = outlook(folder, Queue(known=False))
     assert (silent.goes_on, len(silent.lines)) == (None, 1)
     assert outlook(store / "runs" / "another", Queue(INFO)).goes_on is None
+
+
+def test_jobs_are_told_of_by_their_home_and_only_those_whose_nodes_have_no_result(
+    store: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.command(
+        "scontrol",
+        f'case "$*" in "show config") echo "ClusterName = alpha";; *) {fake.NO_JOB};; esac',
+    )
+    begun(500, queued=True, home=f"alpha:{os.getuid()}")
+    folder = files.run_folder("run")
+    fake.queue("7_0|PENDING|0|0|Priority|Step.tok|", "7_1|FAILED|0|1|None|Step.tok|")
+    told = outlook(folder)
+    assert (told.goes_on, told.lines[0]) == (True, "jobs: 0 running, 1 pending")
+    steps = [Step(label="first"), Step(label="second")]
+    batch = files.Batch(
+        "run", "default", tuple(files.Assignment(ref_of(one), 0) for one in steps)
+    )
+    write_payload(attrs.evolve(batch.payload("module:function", folder), token="tok"))
+    steps[0].get()
+    assert outlook(folder).goes_on is None
+    fake.command("scontrol", 'echo "ClusterName = beta"')
+    monkeypatch.setenv("SLURM_CLUSTERS", "beta")
+    elsewhere = outlook(folder)
+    assert elsewhere.goes_on is None
+    assert "a job of the cluster alpha" in elsewhere.lines[1]

@@ -6,9 +6,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from furu_core.errors import FuruStoreError
 from furu_core.executors import RunOutlook, count
-from furu_slurm import Cluster, SlurmCluster, reasons, reasons_text
-from furu_slurm_dag._run_folder import job_ids
+from furu_core.planning import absent
+from furu_slurm import Cluster, SlurmCluster, payload_file, read_payload, standing_lines
+from furu_slurm_dag._run_folder import Batch, job_ids
 
 
 def outlook(folder: Path, cluster: Cluster | None = None) -> RunOutlook:
@@ -22,24 +24,37 @@ def outlook(folder: Path, cluster: Cluster | None = None) -> RunOutlook:
     with suppress(OSError):
         names = sorted(os.listdir(folder / "jobs"))
     tokens = [name.removesuffix(".ids") for name in names if name.endswith(".ids")]
-    ids = [job_id for token in tokens for job_id in job_ids(folder, token)]
+    ids = [job_id for token in tokens for job_id in _unfinished(folder, token)]
     if not ids:
         return RunOutlook()
-    snapshot = (SlurmCluster() if cluster is None else cluster).jobs()
+    # By their ids, which name the cluster: no other cluster's jobs are taken for them.
+    snapshot = (SlurmCluster() if cluster is None else cluster).jobs(ids)
     if not snapshot.known:
         return RunOutlook(lines=(f"its jobs: Slurm does not answer ({snapshot.problem})",))
     found = [info for one in ids if (info := snapshot.job(one)) is not None and info.state.live]
     if not found:
         return RunOutlook()
-    waiting = [info for info in found if info.state.waiting]
-    lines = [f"jobs: {len(found) - len(waiting)} running, {len(waiting)} pending"]
-    if waiting:
-        said = reasons_text(reasons(waiting))
-        lines.append(
-            f"pending: {count(len(waiting), 'job')}" + (f", Slurm says {said}" if said else "")
-        )
+    lines = tuple(standing_lines(found, "job"))
+    if all(info.elsewhere for info in found):
+        return RunOutlook(lines=lines)
     return RunOutlook(
         True,
         f"{count(len(found), 'job')} of it live, though no program waits for them",
-        tuple(lines),
+        lines,
     )
+
+
+def _unfinished(folder: Path, token: str) -> list[str]:
+    """The ids of a submission's jobs whose nodes have no result, as far as that is known."""
+    ids = job_ids(folder, token)
+    try:
+        batch = Batch.of(read_payload(payload_file(folder, token)))
+    except (OSError, FuruStoreError):
+        return list(ids)
+    # Slurm is not asked about thousands of jobs that did what they were to do.
+    missing = {place.hash for place in absent([one.place for one in batch.assignments])}
+    return [
+        job_id
+        for job_id, one in zip(ids, batch.assignments, strict=False)
+        if one.rerun or one.place.hash in missing
+    ]

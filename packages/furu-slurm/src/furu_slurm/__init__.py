@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from furu_slurm._states import Snapshot as Snapshot
     from furu_slurm._states import reasons as reasons
     from furu_slurm._states import reasons_text as reasons_text
+    from furu_slurm._states import standing_lines as standing_lines
     from furu_slurm._submit_limit import SubmitLimit as SubmitLimit
 else:
     from furu_core.executors import late_imports
@@ -78,7 +79,7 @@ else:
             "._slurm": "SlurmCluster with_current_end",
             "._specs": "SPECS_KIND GivenSpecs SlurmSpec Specs check_spec_keys configured_specs "
             "resolve_specs",
-            "._states": "JobInfo JobState Snapshot reasons reasons_text",
+            "._states": "JobInfo JobState Snapshot reasons reasons_text standing_lines",
             "._submit_limit": "SubmitLimit",
         },
     )

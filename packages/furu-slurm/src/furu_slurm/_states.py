@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import attrs
 
+from furu_core.executors import count
 from furu_slurm._job_names import Home, bare_id, home_of, token_of
 
 
@@ -285,6 +286,38 @@ def reasons_text(found: Iterable[tuple[str, int]]) -> str:
     texts = [f"{reason} ({number})" for reason, number in found]
     more = ["..."] if len(texts) > _REASONS_SHOWN else []
     return ", ".join(texts[:_REASONS_SHOWN] + more)
+
+
+def standing_lines(found: Iterable[JobInfo], word: str) -> list[str]:
+    """How the live jobs among some stand, and why they wait, in lines for people.
+
+    Args:
+        found: the jobs.
+        word: what they are called, such as ``worker``.
+
+    Example:
+        >>> from furu_slurm import JobInfo, JobState, standing_lines
+        >>> waits = JobInfo("7", "x", JobState.PENDING, reason="Priority")
+        >>> standing_lines([JobInfo("6", "x", JobState.RUNNING), waits], "job")
+        ['jobs: 1 running, 1 pending', 'pending: 1 job, Slurm says Priority (1)  squeue --jobs=7']
+    """
+    live = [info for info in found if info.state.live]
+    waiting = [info for info in live if info.state.waiting]
+    elsewhere = [info for info in live if info.elsewhere]
+    running = len(live) - len(waiting) - len(elsewhere)
+    lines = [f"{word}s: {running} running, {len(waiting)} pending"]
+    if elsewhere:
+        lines.append(
+            f"of {count(len(elsewhere), word)} nothing is known here: {elsewhere[0].reason}"
+        )
+    if waiting:
+        said = reasons_text(reasons(waiting))
+        shown = ",".join(info.job_id for info in waiting[:_REASONS_SHOWN])
+        lines.append(
+            f"pending: {count(len(waiting), word)}{f', Slurm says {said}' if said else ''}  "
+            f"squeue --jobs={shown}"
+        )
+    return lines
 
 
 def job_elsewhere(job_id: str, reason: str) -> JobInfo:

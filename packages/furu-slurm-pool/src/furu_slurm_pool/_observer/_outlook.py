@@ -6,8 +6,8 @@ from pathlib import Path
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruStoreError
-from furu_core.executors import Liveness, RunOutlook, count
-from furu_slurm import reasons, reasons_text
+from furu_core.executors import Liveness, RunOutlook
+from furu_slurm import standing_lines
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._request import read_options
 from furu_slurm_pool._controller._terms import Leader, current_leader
@@ -41,20 +41,13 @@ def _about_workers(folder: Path) -> list[str]:
     workers = _workers.noted(str(folder))
     if not workers:
         return []
+    ids = [worker.full_id for worker in workers if worker.full_id is not None]
     try:
-        snapshot = read_options(folder).scheduler().jobs()
+        # Without the ids, which name the cluster, it would be any cluster's jobs that they are compared with.
+        snapshot = read_options(folder).scheduler().jobs(ids)
     except (FuruExecutorError, FuruStoreError) as error:
         return [f"its workers: {error}"]
     if not snapshot.known:
         return [f"its workers: Slurm does not answer ({snapshot.problem})"]
-    infos = [snapshot.job(worker.full_id) for worker in workers if worker.full_id is not None]
-    found = [info for info in infos if info is not None]
-    waiting = [info for info in found if info.state.waiting]
-    running = sum(info.state.live for info in found) - len(waiting)
-    lines = [f"workers: {running} running, {len(waiting)} pending"]
-    if waiting:
-        said = reasons_text(reasons(waiting))
-        lines.append(
-            f"pending: {count(len(waiting), 'worker')}" + (f", Slurm says {said}" if said else "")
-        )
-    return lines
+    found = [info for one in ids if (info := snapshot.job(one)) is not None]
+    return standing_lines(found, "worker")
