@@ -88,7 +88,8 @@ class Fresh:
 def fresh() -> Iterator[Fresh]:
     """Runs Python code and the `furu` command in processes that know nothing of the test's."""
     commands = [
-        f"furu_core._cli.{name}" for name in ("_run", "_nodes", "_listing", "_table", "_verify")
+        f"furu_core._cli.{name}"
+        for name in ("_run", "_nodes", "_listing", "_table", "_verify", "_doctor")
     ]
     with (
         TemporaryDirectory() as folder,

@@ -286,7 +286,7 @@ def sync_tree(folder: str) -> None:
 
 
 # Filesystems on which every process sees every change at once. All others are assumed to cache.
-_LOCAL: Final = frozenset(
+LOCAL: Final = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"}
 )
 
@@ -317,7 +317,7 @@ _local_folders: Final[set[str | os.PathLike[str]]] = (
 @lru_cache(maxsize=64)
 def _is_local_device(device: int) -> bool:
     fields = _mount_of(device)
-    return fields is not None and fields[2] in _LOCAL
+    return fields is not None and fields[2] in LOCAL
 
 
 def mount_of(folder: str | os.PathLike[str]) -> tuple[str, str, str, str] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -23,23 +25,56 @@ from furu_core.errors import FuruSettingsError, FuruUsageError
 if TYPE_CHECKING:
     from furu_core._cli._main import LazyGroup
 
+FurtherChecks: TypeAlias = Callable[[float], Iterator[CheckResult]]
+
 _COLOURS: Final = {CheckLevel.WARNING: "yellow", CheckLevel.PROBLEM: "red"}
 _WAIT_SECS: Final = 300.0
-_SLURM: Final = "slurm"
+_CHOSEN: Final = "further_"  # begins the names under which the command gets the further checks
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
-@click.command("doctor")
-@click.option(
-    "--slurm", is_flag=True,
-    help="Check Slurm, and the store from a node, by one small job; furu-slurm brings it.",
-)  # fmt: skip
+class _DoctorCommand(click.Command):
+    """A command that has an option for each further check that a distribution brings."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own options, and one for each further check."""
+        return [*super().get_params(ctx), *self._further]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; for an option that is like none, the error says that it may be installed."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.removeprefix("--")
+            if error.possibilities or not _NAME.fullmatch(name):
+                raise
+            raise FuruUsageError(
+                f"furu doctor has no option --{name}, and nothing that is installed in this Python brings one",
+                hint=f"pip install furu-{name}, if there is such a distribution; furu plugins lists what is installed",
+            ) from None
+
+    @cached_property
+    def _further(self) -> list[click.Option]:
+        found = _plugins.registered(EntryPointGroup.CHECKS)
+        return [
+            click.Option(
+                [f"--{plugin.name}", f"{_CHOSEN}{number}"],
+                is_flag=True,
+                help=f"Check that as well, by {plugin.origin}.",
+            )
+            for number, plugin in enumerate(found)
+            if _NAME.fullmatch(plugin.name)
+        ]
+
+
+@click.command("doctor", cls=_DoctorCommand)
 @click.option(
     "--wait", "wait_secs", type=click.FloatRange(min=1), default=_WAIT_SECS, show_default=True,
-    metavar="SECS", help="With --slurm: how long to wait for the job.",
+    metavar="SECS", help="How long the checks of other distributions may wait, such as for a job.",
 )  # fmt: skip
 @json_option
 @click.pass_context
-def doctor(context: click.Context, slurm: bool, wait_secs: float, as_json: bool) -> int:
+def doctor(context: click.Context, /, wait_secs: float, as_json: bool, **chosen: bool) -> int:
     """Say whether this place is fit for furu, and what is wrong with it.
 
     Each line is `ok`, a `note`, a `warning` or a `problem`; below what is not ok stands what to do. It tries out
@@ -47,9 +82,15 @@ def doctor(context: click.Context, slurm: bool, wait_secs: float, as_json: bool)
     problem.
     """
     group: Any = context.find_root().command
+    names = [
+        option.opts[0].removeprefix("--")
+        for option in context.command.get_params(context)
+        if chosen.get(str(option.name))
+    ]
+    further = [_load(name) for name in names]  # before it takes time
     results: list[CheckResult] = []
     origins: list[SettingOrigin] = []
-    with only_json(active=as_json), closing(_results(group, origins, slurm, wait_secs)) as found:
+    with only_json(active=as_json), closing(_results(group, origins, further, wait_secs)) as found:
         for result in found:
             results.append(result)
             if not as_json:
@@ -71,14 +112,13 @@ def doctor(context: click.Context, slurm: bool, wait_secs: float, as_json: bool)
 
 
 def _results(
-    group: LazyGroup, origins: list[SettingOrigin], slurm: bool, wait_secs: float
+    group: LazyGroup, origins: list[SettingOrigin], further: list[FurtherChecks], wait_secs: float
 ) -> Generator[CheckResult, None, None]:
     def plugins() -> list[InstalledPlugin]:
         from furu_core._cli._plugins import all_plugins
 
         return all_plugins(group)
 
-    further = _further(_SLURM, "furu-slurm") if slurm else None  # before it takes time
     try:
         origins += _installation.setting_origins()
     except FuruSettingsError as error:
@@ -87,22 +127,23 @@ def _results(
         yield problem("settings", error.message, error.hint)
         return
     yield from _checkup.all_checks(plugins, origins)
-    if further is not None:
-        yield from further(wait_secs)
+    for checks in further:
+        yield from checks(wait_secs)
 
 
-def _further(name: str, distribution: str) -> Any:
-    """The checks that another distribution brings."""
+def _load(name: str) -> FurtherChecks:
+    """The further checks of a name.
+
+    Raises:
+        FuruUsageError: they cannot be used.
+    """
     try:
         plugin = _plugins.find(EntryPointGroup.CHECKS, name)
-        if plugin is not None:
-            return plugin.load()
+        assert plugin is not None
+        found: FurtherChecks = plugin.load()
     except BrokenPlugin as error:
         raise FuruUsageError(error.message, hint=error.hint) from error.__cause__
-    raise FuruUsageError(
-        f"--{name} is brought by {distribution}, which is not installed in this Python",
-        hint=f"pip install {distribution}",
-    )
+    return found
 
 
 def _line(result: CheckResult) -> str:

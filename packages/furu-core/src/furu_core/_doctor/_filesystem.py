@@ -12,9 +12,9 @@ from typing import Final
 from furu_core import _locks
 from furu_core._doctor._results import CheckLevel, CheckResult, note, ok, problem, warning
 from furu_core._files import (
+    LOCAL,
     create_file,
     filesystem_time,
-    is_local_folder,
     link_file,
     list_folder,
     mount_of,
@@ -241,7 +241,7 @@ def mount(folder: str) -> Iterator[CheckResult]:
         return
     where, options, kind, source = found
     about = f"{kind} from {source} at {where}"
-    if is_local_folder(folder):
+    if kind in LOCAL:
         yield ok(
             "mount", f"{about}: a disk of this host, which no other one sees unless it is exported"
         )

@@ -73,8 +73,8 @@ def attempts() -> Iterator[CheckResult]:
         names += ", ..." if len(lost) > _SHOWN else ""
         yield note(
             "attempts",
-            f"{count(len(lost), 'node')} {'was' if len(lost) == 1 else 'were'} being computed by a process that is "
-            f"gone{more}: {names}; whoever needs them goes on",
+            f"{count(len(lost), 'node')} {'has' if len(lost) == 1 else 'have'} attempts or jobs that are gone{more}: "
+            f"{names}; whoever needs them computes them",
             "furu ls --state lost",
         )
     rest = {
@@ -107,7 +107,7 @@ def passing_files() -> Iterator[CheckResult]:
     more = f" (and {len(left) - _SHOWN} more)" if len(left) > _SHOWN else ""
     yield note(
         "leftovers",
-        f"{count(len(left), 'file or folder').replace('folders', 'folders')} of processes that were killed, "
+        f"{count(len(left), 'leftover')} of processes that were killed, "
         f"{size(bytes_left)}, which nothing needs",
         f"rm -r {shown}{more}",
     )
