@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from furu_core._config._grid import named_roots as named_roots
     from furu_core._context._submission import JobTimes as JobTimes
     from furu_core._context._submission import Submission as Submission
-    from furu_core._doctor._checkup import store_checks as store_checks
-    from furu_core._doctor._filesystem import clock_offsets as clock_offsets
-    from furu_core._doctor._installation import installed_packages as installed_packages
-    from furu_core._doctor._probe_folder import probe_folder as probe_folder
-    from furu_core._doctor._results import CheckLevel as CheckLevel
-    from furu_core._doctor._results import CheckResult as CheckResult
     from furu_core._executors._executor import Executor as Executor
     from furu_core._executors._executor import Liveness as Liveness
     from furu_core._executors._executor import RunOutlook as RunOutlook
@@ -87,11 +81,6 @@ else:
             "._attempts._submissions": "note_submission remove_submission submission_of",
             "._config._grid": "Roots named_roots",
             "._context._submission": "JobTimes Submission",
-            "._doctor._checkup": "store_checks",
-            "._doctor._filesystem": "clock_offsets",
-            "._doctor._installation": "installed_packages",
-            "._doctor._probe_folder": "probe_folder",
-            "._doctor._results": "CheckLevel CheckResult",
             "._executors._executor": "Executor Liveness RunOutlook",
             "._executors._options": "COUNT FLAG SECONDS TEXT OptionKind one_of option parse_pairs",
             "._executors._outline": "Prospect write_outline",

@@ -12,7 +12,7 @@ from furu_core._cli._main import run_and_report
 
 METADATA = "Metadata-Version: 2.1\nName: furu-mine\nVersion: 2.0\nRequires-Dist: furu-core>=2\n"
 FURTHER = """
-from furu_core.executors import CheckLevel, CheckResult
+from furu_core.checks import CheckLevel, CheckResult
 
 def checks(wait_secs):
     yield CheckResult("cluster", CheckLevel.WARNING, f"waited {wait_secs:g} s", "wait longer", "n1")

@@ -17,15 +17,13 @@ from typing import Any, Final
 import attrs
 
 import furu_core
+from furu_core.checks import CheckLevel, CheckResult, probe_folder
 from furu_core.errors import FuruError
 from furu_core.executors import (
-    CheckLevel,
-    CheckResult,
     duration,
     excluding,
     list_folder,
     once_visible,
-    probe_folder,
     read_file,
     replace_file,
 )

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from furu_core.executors import CheckLevel, CheckResult, count
+from furu_core.checks import CheckLevel, CheckResult
+from furu_core.executors import count
 from furu_slurm._commands import Reply, call, configuration, installed, query_environ
 from furu_slurm._sbatch_errors import Complaint, complaint_of
 from furu_slurm._squeue import NO_ACCOUNTING

@@ -18,18 +18,15 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core.errors import FuruStoreError
-from furu_core.executors import (
+from furu_core.checks import (
     CheckLevel,
     CheckResult,
     clock_offsets,
-    excluding,
     installed_packages,
-    once_visible,
-    read_file,
-    replace_file,
     store_checks,
 )
+from furu_core.errors import FuruStoreError
+from furu_core.executors import excluding, once_visible, read_file, replace_file
 from furu_core.workers import this_process
 from furu_slurm import _doctor_commands
 from furu_slurm._environment import VISIBLE_SECS

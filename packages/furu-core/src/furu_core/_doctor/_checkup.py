@@ -32,7 +32,7 @@ def store_checks(*, now: Callable[[], float] = time.time) -> Iterator[CheckResul
         now: this host's clock.
 
     Example:
-        >>> from furu_core.executors import store_checks
+        >>> from furu_core.checks import store_checks
         >>> {result.check for result in store_checks()} >= {"store", "files", "clock"}
         True
     """

@@ -33,7 +33,7 @@ class CheckResult:
         host: the host on which it was checked; empty for this one.
 
     Example:
-        >>> from furu_core.executors import CheckLevel, CheckResult
+        >>> from furu_core.checks import CheckLevel, CheckResult
         >>> CheckResult("space", CheckLevel.OK, "3.1 GiB are free").to_json()["level"]
         'ok'
     """
