@@ -80,14 +80,14 @@ def _job_rows(folder: Path) -> Iterator[Row]:
 
 def _dag_job(run: Path, number: int) -> str:
     """The payload file of a job that computes a node of its own."""
-    from furu_core.planning import place_of
+    from furu_core.planning import ref_of
     from furu_slurm_dag._job import FUNCTION
     from furu_slurm_dag._run_folder import GRAPH, Assignment, Batch
 
     node = Started(number=number)
     token = f"token{number}"
     run.mkdir(parents=True, exist_ok=True)
-    assignment = Assignment(place_of(node), _written(run / GRAPH, node))
+    assignment = Assignment(ref_of(node), _written(run / GRAPH, node))
     batch = Batch(run.name, "default", (assignment,))
     return _written_payload(batch.payload(FUNCTION, run), token)
 

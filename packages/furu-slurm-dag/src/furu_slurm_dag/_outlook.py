@@ -52,9 +52,9 @@ def _unfinished(folder: Path, token: str) -> list[str]:
     except (OSError, FuruStoreError):
         return list(ids)
     # Slurm is not asked about thousands of jobs that did what they were to do.
-    missing = {place.hash for place in absent([one.place for one in batch.assignments])}
+    missing = {place.hash for place in absent([one.ref for one in batch.assignments])}
     return [
         job_id
         for job_id, one in zip(ids, batch.assignments, strict=False)
-        if one.rerun or one.place.hash in missing
+        if one.rerun or one.ref.hash in missing
     ]
