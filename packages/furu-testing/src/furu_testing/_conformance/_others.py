@@ -137,7 +137,9 @@ class OtherTests(ConformanceKit):
 
     @depends_on("cluster")
     def test_liveness_of_what_it_never_submitted_is_not_alive(self) -> None:
-        unknown = [Submission(self.name, name) for name in ("no-such-job", "", "1", "a/b c:7")]
+        # A number that a cluster may give, and that one which was just started has not given yet.
+        names = ("no-such-job", "", "4000000", "a/b c:7")
+        unknown = [Submission(self.name, name) for name in names]
         told = self._liveness(*unknown)
         wrong = [one.id for one, answer in told.items() if answer is Liveness.ALIVE]
         promise(not wrong, f"{_TOLD}; it says alive of jobs that never were: {wrong}")
