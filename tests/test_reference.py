@@ -15,7 +15,7 @@ import pytest
 import furu_local
 import furu_slurm_dag
 import furu_slurm_pool
-from furu_core import Furu, Settings, command, errors
+from furu_core import Furu, Settings, checks, command, errors
 from furu_core._cli._main import furu as group
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -64,7 +64,9 @@ def test_everything_public_on_an_object_is_named() -> None:
     assert {name for name in public if f"`{name}" not in text} == set()
 
 
-def test_everything_that_commands_of_others_build_on_is_named() -> None:
+def test_everything_that_commands_and_checks_of_others_build_on_is_named() -> None:
     page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
     table = page.partition("## A command\n")[2].partition("## ")[0]
     assert {name for name in command.__all__ if f"`{name}`" not in table} == set()
+    section = page.partition("## A check\n")[2].partition("\n## ")[0]
+    assert {name for name in checks.__all__ if f"`{name}`" not in section} == set()

@@ -68,7 +68,7 @@ def test_every_public_module_says_what_is_public() -> None:
     modules += ["furu_slurm_dag", "furu_slurm_pool"]
     modules += [
         f"furu_core.{name}"
-        for name in ("codecs", "command", "errors", "executors", "planning", "workers")
+        for name in ("checks", "codecs", "command", "errors", "executors", "planning", "workers")
     ]
     modules += ["furu_testing", "furu_testing.nodes", "furu_testing.plugin", "furu_testing.slurm"]
     for name in modules:
@@ -91,7 +91,7 @@ def test_no_module_is_public_by_accident() -> None:
     }  # fmt: skip
     named |= {
         f"furu_core.{name}"
-        for name in ("codecs", "command", "errors", "executors", "planning", "workers")
+        for name in ("checks", "codecs", "command", "errors", "executors", "planning", "workers")
     }
     # `furu_core.testing` only says where its names went.
     named |= {"furu_core.testing", "furu_testing", "furu_testing.nodes", "furu_testing.plugin"}
