@@ -316,14 +316,14 @@ def test_modules_that_cannot_be_imported_or_hide_others_are_named(
     (project / "data" / "exp" / "Old").mkdir(parents=True)
     (project / "exp").mkdir()
     (project / "exp" / "__init__.py").touch()
-    assert told(_project.project(str(project))) == {}
+    assert {**told(_project.project()), **told(_project.classes())} == {}
     for name in ("train/Known", "exp/gone/Train", "other/Lost"):
         (furu_store / "data" / name / ("0" * 32)).mkdir(parents=True)
-    level, what = told(_project.project(str(project)))["classes"]
+    level, what = {**told(_project.project()), **told(_project.classes())}["classes"]
     assert (level, what.partition("(")[2].partition(")")[0]) == (NOTE, "modules exp.gone, other")
     (project / "random.py").write_text("")
     (project / "model.py").write_text("class Model(:\n")
-    results = [one for one in _project.project(str(project)) if one.check == "project"]
+    results = [*_project.project()]
     assert [(one.level, one.what) for one in results] == [
         (PROBLEM, "model.py cannot be imported: line 1: invalid syntax"),
         (

@@ -11,6 +11,7 @@ import attrs
 import pytest
 from fake_slurm import FakeSlurm
 
+import furu_core
 from furu_core.checks import CheckLevel, CheckResult
 from furu_core.executors import replace_file
 from furu_slurm import _doctor, _doctor_commands, _doctor_node
@@ -94,6 +95,20 @@ def test_p8_the_wait_for_a_job_ends_says_what_it_waited_for_and_cancels_it(
     assert not list(furu_store.iterdir())
     fake.command("squeue", 'echo "7|PENDING|0|0|PartitionTimeLimit|x.y|"')
     assert "does not pass by itself" in told()["job"].what
+
+
+def test_the_job_has_its_log_where_all_jobs_have_theirs_and_nothing_of_it_is_left(
+    fake: FakeSlurm, furu_store: Path, tmp_path: Path
+) -> None:
+    fake.command("squeue", 'echo "7|PENDING|0|0|Priority|x.y|"')
+    logs = tmp_path / "logs"
+    (logs / ".furu-doctor-killed").mkdir(parents=True)
+    (logs / "nodes").mkdir()
+    with furu_core.use_settings(extra={"FURU_SUBMITIT_PATH": str(logs)}):
+        told(wait_secs=0.1)
+    assert f"--output={logs}/.furu-doctor-" in fake.calls("sbatch")[-1]
+    assert list(logs.iterdir()) == [logs / "nodes"]
+    assert not list(furu_store.iterdir())
 
 
 def test_p7_an_interrupted_doctor_cancels_its_job_and_leaves_nothing(

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 import time
 import zlib
@@ -43,7 +44,7 @@ from furu_slurm._doctor_node import (
 from furu_slurm._environment import VISIBLE_SECS, write_job_environment
 from furu_slurm._job_names import new_token
 from furu_slurm._job_payload import JobPayload
-from furu_slurm._settings import job_log, last_word
+from furu_slurm._settings import job_log, last_word, submitit_root
 from furu_slurm._slurm import SlurmCluster
 from furu_slurm._specs import SlurmSpec, configured_specs
 from furu_slurm._states import JobInfo, Snapshot, reasons, reasons_text
@@ -51,6 +52,7 @@ from furu_slurm.errors import FuruSlurmUnavailable
 
 _log = logging.getLogger("furu.slurm")
 
+_PREFIX: Final = ".furu-doctor-"  # begins the names of doctors' folders
 _CLOCK_SECS: Final = 2.0
 _LOOK_SECS: Final = 0.5
 _END_SECS: Final = 20.0  # how long a job may take to end that has done all it was to do
@@ -142,7 +144,7 @@ def _of_gone_doctors(snapshot: Snapshot) -> list[JobInfo]:
 
 
 def _folders(where: str) -> list[str]:
-    return [f"{where}/{name}" for name in list_folder(where) if name.startswith(".furu-doctor-")]
+    return [f"{where}/{name}" for name in list_folder(where) if name.startswith(_PREFIX)]
 
 
 # A node
@@ -159,12 +161,13 @@ def _from_a_node(
         # The doctor leaves no snapshot of code behind.
         with furu_core.use_settings(code="live", path=store):
             write_job_environment(folder)
+            logs = _log_folder(folder)
         inner = folder / "login"
         inner.mkdir()
         here = Surroundings.here(inner)
-        with _submitted(cluster, spec, folder) as job_id:
+        with _submitted(cluster, spec, folder, logs) as job_id:
             began = time.monotonic()
-            answer = _answer(cluster, job_id, folder, wait_secs)
+            answer = _answer(cluster, job_id, folder / NODE, job_log(logs, job_id), wait_secs)
             if isinstance(answer, CheckResult):
                 yield answer
                 return
@@ -178,15 +181,13 @@ def _from_a_node(
 
 
 @contextmanager
-def _submitted(cluster: Cluster, spec: SlurmSpec, folder: Path) -> Iterator[str]:
-    """Submit the job; it is cancelled however this ends."""
+def _submitted(cluster: Cluster, spec: SlurmSpec, folder: Path, logs: Path) -> Iterator[str]:
+    """Submit the job; it is cancelled however this ends, and its logs are removed."""
     token = new_token()
     payload = JobPayload(FUNCTION, folder, [None])
     ids: list[str] = []
     try:
-        ids += cluster.submit(
-            spec=spec, token=token, name=_name(), folder=folder / "log", payload=payload
-        )
+        ids += cluster.submit(spec=spec, token=token, name=_name(), folder=logs, payload=payload)
         yield ids[0]
     finally:
         try:
@@ -195,19 +196,31 @@ def _submitted(cluster: Cluster, spec: SlurmSpec, folder: Path) -> Iterator[str]
             cluster.cancel(ids)
         except FuruSlurmUnavailable as error:
             _log.warning("%s", error)
+        shutil.rmtree(logs, ignore_errors=True)
+
+
+def _log_folder(folder: Path) -> Path:
+    """Where the job has its log: where all jobs have theirs, since nodes must see that as well."""
+    root, store = submitit_root(), furu_core.settings().path
+    if root.is_relative_to(store):
+        return folder / "log"
+    for name in list_folder(root):  # of doctors that were killed
+        if name.startswith(_PREFIX) and not (folder.parent / name).exists():
+            shutil.rmtree(root / name, ignore_errors=True)
+    return root / folder.name
 
 
 def _answer(
-    cluster: Cluster, job_id: str, folder: Path, wait_secs: float
+    cluster: Cluster, job_id: str, path: Path, log: Path, wait_secs: float
 ) -> dict[str, Any] | CheckResult:
-    """What the node writes; or why it does not."""
+    """What the node writes to a file; or why it does not, by its job's log."""
     deadline = time.monotonic() + wait_secs
     said = ""
     ended_at: float | None = None
     while True:
         with suppress(FileNotFoundError):
             answer: dict[str, Any] = json.loads(
-                once_visible(lambda: read_file(folder / NODE), _LOOK_SECS, pause_secs=PAUSE_SECS)
+                once_visible(lambda: read_file(path), _LOOK_SECS, pause_secs=PAUSE_SECS)
             )
             return answer
         snapshot = cluster.jobs([job_id])
@@ -221,7 +234,7 @@ def _answer(
             _log.info("%s; waiting for its answer for %s at most", words, duration(deadline - now))
         if snapshot.gone(job_id):
             ended_at = now if ended_at is None else ended_at
-            word = last_word(job_log(folder / "log", job_id))
+            word = last_word(log)
             # Files of its machine may be seen late.
             if word or now - ended_at > min(VISIBLE_SECS, wait_secs):
                 return _died(words, word)
@@ -235,7 +248,7 @@ def _answer(
             return _problem(
                 "job",
                 f"waited {duration(wait_secs)} for an answer, and {words}; it was cancelled",
-                f"furu doctor --slurm --wait {2 * wait_secs:.0f} (squeue --me --start tells when jobs may begin)",
+                f"furu doctor --slurm --wait {max(600, 2 * wait_secs):.0f} (squeue --me --start tells when jobs may begin)",
             )
 
 

@@ -62,7 +62,7 @@ def store_checks(*, now: Callable[[], float] = time.time) -> Iterator[CheckResul
             if where == store:
                 yield from caught("sharing", _room.access(store, folder))
     except OSError as error:
-        told = store_error(error, where)
+        told = store_error(OSError(error.errno, error.strerror), where)
         if error.errno in _READ_ONLY:
             yield problem("store", f"it can only be read: {told.message}", told.hint)
         else:
@@ -83,11 +83,22 @@ def all_checks(
     yield from installation_checks(plugins)
     yield from _installation.settings(settings)
     yield from caught("store", store_checks())
-    yield from caught("project", _project.project(os.getcwd()))
+    yield from caught("project", _project.project())
+    if not _can_be_read():
+        return  # which was told
+    yield from caught("classes", _project.classes())
     yield from caught("runs", _remains.runs())
     yield from caught("attempts", _remains.attempts())
     yield from caught("leftovers", _remains.passing_files())
     yield from caught("trash", _remains.trash())
+
+
+def _can_be_read() -> bool:
+    try:
+        os.listdir(_probe_folder.place())
+    except OSError:
+        return False
+    return True
 
 
 def installation_checks(plugins: Callable[[], list[InstalledPlugin]]) -> Iterator[CheckResult]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -120,7 +118,7 @@ def setting_origins() -> list[SettingOrigin]:
     Raises:
         FuruSettingsError: a value is bad, or a name is nearly that of a setting.
     """
-    given = _settings.origins(os.environ, Path.cwd())
+    given = _settings.origins()
     told = _settings.settings_to_env(_settings.settings())
     del told[_settings.COMPLETE]
     return [

@@ -33,12 +33,20 @@ def place() -> str:
     """The store, or where there is none yet, the folder in which it would be made.
 
     Raises:
-        OSError: something that is no folder stands in the way.
+        OSError: it may not be looked at, or something that is no folder stands in the way.
     """
     folder = str(_settings.settings().path)
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    os.stat(f"{folder}/.")  # a file, or a link that leads nowhere
+    while True:
+        try:
+            os.lstat(folder)
+        except FileNotFoundError:
+            folder = os.path.dirname(folder)
+        else:
+            break
+    try:
+        os.stat(f"{folder}/.")  # which fails for a file, and a link that leads nowhere
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder) from None
     return folder
 
 

@@ -20,12 +20,16 @@ _MOST: Final = 500  # files that are parsed
 _SHOWN: Final = 3
 
 
-def project(folder: str) -> Iterator[CheckResult]:
-    """Files of a folder that hide modules of Python, or cannot be parsed; and classes of the store found from it.
+def project() -> Iterator[CheckResult]:
+    """Files of the working directory, from which `furu run` imports, that hide modules of Python or cannot be parsed.
 
-    Args:
-        folder: the working directory, from which `furu run` imports.
+    Raises:
+        OSError: it may not be read.
     """
+    folder = _here()
+    if folder is None:
+        yield problem("project", "the working directory was removed", 'cd "$HOME"')
+        return
     files = _modules(folder)
     found = 0
     for name, path in files.items():
@@ -44,7 +48,13 @@ def project(folder: str) -> Iterator[CheckResult]:
         yield ok(
             "project", f"{count(len(files), 'module')} in {folder} can be imported, by their syntax"
         )
-    yield from _classes(folder)
+
+
+def _here() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def _modules(folder: str) -> dict[str, str]:
@@ -74,13 +84,15 @@ def _wrong(path: str) -> str:
     return ""
 
 
-def _classes(folder: str) -> Iterator[CheckResult]:
-    """Which classes that have results in the store this folder knows."""
+def classes() -> Iterator[CheckResult]:
+    """Which classes that have results in the store can be imported from the working directory."""
+    folder = _here()
+    path = [*([] if folder is None else [folder]), *sys.path]
     missing: dict[str, list[str]] = {}
     known = 0
     for cls in _stored_nodes.classes():
         module = cls.name.partition(":")[0]
-        if _is_found(module, [folder, *sys.path]):
+        if _is_found(module, path):
             known += 1
         else:
             missing.setdefault(module, []).append(cls.name)

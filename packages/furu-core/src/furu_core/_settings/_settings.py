@@ -406,13 +406,13 @@ def read(environ: Mapping[str, str], cwd: Path) -> Settings:
     return Settings(**found.values, extra=found.extra)
 
 
-def origins(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
-    """What gives each setting, by its variable; those that have their default are left out.
+def origins() -> dict[str, str]:
+    """What gives each setting here, by its variable; those that have their default are left out.
 
     Raises:
         FuruSettingsError: as for `read`.
     """
-    return _read(environ, cwd).origins
+    return _read(os.environ, _here()).origins
 
 
 def _read(environ: Mapping[str, str], cwd: Path) -> _Found:
