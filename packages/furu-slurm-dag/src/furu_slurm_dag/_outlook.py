@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from furu_core.errors import FuruStoreError
 from furu_core.executors import RunOutlook, count
 from furu_core.planning import absent
 from furu_slurm import Cluster, SlurmCluster, payload_file, read_payload, standing_lines
 from furu_slurm_dag._run_folder import Batch, job_ids
+
+_ASKED: Final = 20
 
 
 def outlook(folder: Path, cluster: Cluster | None = None) -> RunOutlook:
@@ -27,8 +30,9 @@ def outlook(folder: Path, cluster: Cluster | None = None) -> RunOutlook:
     ids = [job_id for token in tokens for job_id in _unfinished(folder, token)]
     if not ids:
         return RunOutlook()
-    # By their ids, which name the cluster: no other cluster's jobs are taken for them.
-    snapshot = (SlurmCluster() if cluster is None else cluster).jobs(ids)
+    # One listing tells of them all. Only some are asked for by their ids, in case it does not show them: of a large
+    # run each look would take long. That also has the cluster's name, without which no id is one of its jobs.
+    snapshot = (SlurmCluster() if cluster is None else cluster).jobs(ids[:_ASKED])
     if not snapshot.known:
         return RunOutlook(lines=(f"its jobs: Slurm does not answer ({snapshot.problem})",))
     found = [info for one in ids if (info := snapshot.job(one)) is not None and info.state.live]

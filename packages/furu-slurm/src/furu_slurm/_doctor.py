@@ -21,6 +21,7 @@ import furu_core
 from furu_core.checks import CheckLevel, CheckResult, probe_folder
 from furu_core.errors import FuruError
 from furu_core.executors import (
+    count,
     duration,
     excluding,
     list_folder,
@@ -30,7 +31,6 @@ from furu_core.executors import (
 )
 from furu_slurm import _doctor_commands
 from furu_slurm._cluster import Cluster
-from furu_slurm._doctor_commands import number_of_jobs
 from furu_slurm._doctor_node import (
     FUNCTION,
     HERE,
@@ -110,7 +110,7 @@ def _own_jobs(cluster: Cluster) -> Iterator[CheckResult]:
     live = [one for one in snapshot.found.values() if one.state.live and one not in left]
     waiting = [one for one in live if one.state.waiting]
     said = reasons_text(reasons(waiting))
-    text = f"you have {number_of_jobs(len(live))}: {len(live) - len(waiting)} running, {len(waiting)} pending"
+    text = f"you have {count(len(live), 'job')}: {len(live) - len(waiting)} running, {len(waiting)} pending"
     text += f", Slurm says {said}" if said else ""
     stuck = [one for one in waiting if one.unschedulable or one.held]
     if stuck:

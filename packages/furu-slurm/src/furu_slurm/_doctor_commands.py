@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from furu_core.checks import CheckLevel, CheckResult
-from furu_core.executors import count
 from furu_slurm._commands import Reply, call, configuration, installed, query_environ
 from furu_slurm._sbatch_errors import Complaint, complaint_of
 from furu_slurm._squeue import NO_ACCOUNTING
@@ -115,8 +114,3 @@ def _words(reply: Reply) -> str:
 
 def _ask(*command: str) -> Reply:
     return call(command, timeout=_SECS, environ=query_environ())
-
-
-def number_of_jobs(number: int) -> str:
-    """A number of jobs, in words."""
-    return count(number, "job")

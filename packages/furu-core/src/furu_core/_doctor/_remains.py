@@ -25,6 +25,16 @@ _OLD_SECS: Final = 24 * 3600.0
 _MOST: Final = 200_000  # files of the trash that are counted
 # What is written under such a name is renamed at once.
 _PASSING: Final = (_files.HIDDEN, _files.PROBE, ".new-")
+_FOLDERS: Final = (
+    "adoptions",
+    "code",
+    "code/snapshots",
+    "gc",
+    "pins",
+    "provenance",
+    "runs",
+    "trash",
+)
 
 
 def runs() -> Iterator[CheckResult]:
@@ -104,12 +114,12 @@ def passing_files() -> Iterator[CheckResult]:
         return
     bytes_left = sum((_space.below(path).bytes for path in left), 0)
     shown = " ".join(shlex.quote(path) for path in left[:_SHOWN])
-    more = f" (and {len(left) - _SHOWN} more)" if len(left) > _SHOWN else ""
+    more = f", of which the first {_SHOWN} stand below" if len(left) > _SHOWN else ""
     yield note(
         "leftovers",
         f"{count(len(left), 'leftover')} of processes that were killed, "
-        f"{size(bytes_left)}, which nothing needs",
-        f"rm -r {shown}{more}",
+        f"{size(bytes_left)}, which nothing needs{more}",
+        f"rm -r {shown}",
     )
 
 
@@ -123,19 +133,7 @@ def _passing() -> Iterator[str]:
     store = str(_settings.settings().path)
     folders: Iterable[str] = (
         store,
-        *(
-            f"{store}/{name}"
-            for name in (
-                "code",
-                "code/snapshots",
-                "runs",
-                "trash",
-                "pins",
-                "gc",
-                "adoptions",
-                "provenance",
-            )
-        ),
+        *(f"{store}/{name}" for name in _FOLDERS),
         *(cls.folder for cls in _stored_nodes.classes()),
     )
     for folder in folders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import furu_core
 from furu_core.errors import FuruExecutorError, FuruStoreError
@@ -11,6 +12,8 @@ from furu_slurm import standing_lines
 from furu_slurm_pool._controller import _workers
 from furu_slurm_pool._controller._request import read_options
 from furu_slurm_pool._controller._terms import Leader, current_leader
+
+_ASKED: Final = 20
 
 
 def outlook(folder: Path) -> RunOutlook:
@@ -43,8 +46,9 @@ def _about_workers(folder: Path) -> list[str]:
         return []
     ids = [worker.full_id for worker in workers if worker.full_id is not None]
     try:
-        # Without the ids, which name the cluster, it would be any cluster's jobs that they are compared with.
-        snapshot = read_options(folder).scheduler().jobs(ids)
+        # The newest are asked for by their ids, in case a listing does not show them; which also has the cluster's
+        # name, without which no id is one of its jobs.
+        snapshot = read_options(folder).scheduler().jobs(ids[-_ASKED:])
     except (FuruExecutorError, FuruStoreError) as error:
         return [f"its workers: {error}"]
     if not snapshot.known:
