@@ -405,7 +405,9 @@ def test_p9_a_spawned_child_of_the_jobs_code_imports_from_the_snapshot(project: 
     assert "/code/snapshots/" in file
 
 
-def test_a_traceback_names_the_file_in_the_snapshot_and_shows_its_line(project: Project) -> None:
+def test_a_traceback_names_the_file_in_the_snapshot_and_a_failure_that_of_the_project(
+    project: Project,
+) -> None:
     project.write("pyproject.toml")
     project.write("exp/train.py", "def fail():\n    raise ValueError('why')  # at submission\n")
     project.submit()
@@ -414,13 +416,17 @@ def test_a_traceback_names_the_file_in_the_snapshot_and_shows_its_line(project: 
         """
         import traceback
         from exp import train
+        from furu_core.executors import Failure, FailureKind
         try:
             train.fail()
-        except ValueError:
+        except ValueError as error:
             print(traceback.format_exc())
+            print("at", Failure.of(FailureKind.COMPUTE, error).at)
         """
     )
     assert '/project/exp/train.py", line 2, in fail' in shown
+    assert "/code/snapshots/" in shown.partition("\nat ")[0]
+    assert shown.partition("\nat ")[2] == f"{project.folder}/exp/train.py:2"
     assert "raise ValueError('why')  # at submission" in shown
 
 

@@ -467,9 +467,7 @@ def test_jobs_are_told_of_by_their_home_and_only_those_whose_nodes_have_no_resul
     told = outlook(folder)
     assert (told.goes_on, told.lines[0]) == (True, "jobs: 0 running, 1 pending")
     steps = [Step(label="first"), Step(label="second")]
-    batch = files.Batch(
-        "run", "default", tuple(files.Assignment(ref_of(one), 0) for one in steps)
-    )
+    batch = files.Batch("run", "default", tuple(files.Assignment(ref_of(one), 0) for one in steps))
     write_payload(attrs.evolve(batch.payload("module:function", folder), token="tok"))
     steps[0].get()
     assert outlook(folder).goes_on is None

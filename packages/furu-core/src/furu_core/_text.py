@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -231,6 +231,19 @@ def without_own_frames(error: BaseException) -> TracebackType | None:
     return trace
 
 
+# Folders of copies that code is imported from, and the folders that users know instead.
+_copies: dict[str, str] = {}
+
+
+def name_files_of(copies: Mapping[str, str]) -> None:
+    """Name the files of copies by what they are copies of, from now on and in this process.
+
+    Args:
+        copies: the folder of a copy to the folder that it was made from.
+    """
+    _copies.update({f"{copy}{os.sep}": f"{origin}{os.sep}" for copy, origin in copies.items()})
+
+
 def error_place(error: BaseException) -> str:
     """File and line of the user's code that raised an exception; empty where there is none."""
     place = fallback = ""
@@ -242,7 +255,11 @@ def error_place(error: BaseException) -> str:
         if not packaged and not file.startswith((_PYTHON, "<")):
             place = fallback
         trace = trace.tb_next
-    return place or fallback
+    place = place or fallback
+    for copy, origin in _copies.items():
+        if place.startswith(copy):
+            return origin + place.removeprefix(copy)
+    return place
 
 
 def _is_own(trace: TracebackType) -> bool:

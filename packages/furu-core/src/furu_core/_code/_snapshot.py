@@ -19,6 +19,7 @@ from typing import Final
 
 import attrs
 
+from furu_core import _text
 from furu_core._code._project import is_project_folder
 from furu_core._files import once_visible
 from furu_core._record_format import RecordFormat
@@ -112,6 +113,7 @@ def enter_snapshot(snapshot: CodeSnapshot, *, wait_secs: float = 0.0) -> None:
             hint="was it removed? Run the same command again, which makes a new one",
         ) from error
     _entered = snapshot
+    _text.name_files_of({copy: origin for origin, copy in snapshot.trees.items()})
     finder = _SnapshotFinder(snapshot)
     sys.path[:] = finder.search(sys.path)
     # Behind a finder of furu's own that observes what the others find.
