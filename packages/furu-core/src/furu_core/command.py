@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import click
 
+from furu_core._cli._completing import a_class, a_node, a_run, a_target
 from furu_core._cli._output import json_option, only_json, print_json, rerun_option
 from furu_core._cli._target import rerunning, resolve_roots
 from furu_core._cli._target_command import TargetCommand, set_option
@@ -32,6 +33,9 @@ __all__ = [
     "StoredClass",
     "StoredNode",
     "TargetCommand",
+    "a_class",
+    "a_node",
+    "a_run",
     "duration",
     "json_option",
     "only_json",
@@ -82,4 +86,6 @@ def target_options(command: F) -> F:
     Args:
         command: gets them as `target` and `assignments`, and passes them to `resolve_roots`.
     """
-    return click.argument("target", metavar="MODULE:TARGET")(set_option(command))
+    return click.argument("target", metavar="MODULE:TARGET", shell_complete=a_target)(
+        set_option(command)
+    )

@@ -281,14 +281,14 @@ def test_a_record_of_a_newer_furu_ends_no_listing_and_its_node_can_be_shown_and_
 def test_a_folder_that_cannot_be_read_ends_no_listing_and_an_unreadable_store_is_one_error(
     filled: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, hidden = os.scandir, ["Train"]
+    real, hidden = os.listdir, ["Train"]
 
-    def scandir(path: str) -> Any:  # the tests may run as root, who may read everything
+    def listdir(path: str) -> Any:  # the tests may run as root, who may read everything
         if path.rstrip("/").endswith(tuple(hidden)):
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return real(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "listdir", listdir)
     with use_settings(path=filled.store):
         assert [cls.short for cls in _stored_nodes.classes()] == ["Broken", "Split"]
         assert f"cannot read the store at {filled.store}/data/exp/train/Train" in caplog.text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from furu_core.command import json_option, print_json
+from furu_core.command import a_run, json_option, print_json
 from furu_core.executors import count
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def pool() -> None:
 
 
 @pool.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=a_run)
 @json_option
 def status(run: str | None, as_json: bool) -> None:
     """Say how a run stands, or list all runs."""
@@ -52,7 +52,7 @@ def status(run: str | None, as_json: bool) -> None:
 
 
 @pool.command()
-@click.argument("run")
+@click.argument("run", shell_complete=a_run)
 @click.option("--detach", is_flag=True, help="Let a job of its own control the run.")
 def resume(run: str, detach: bool) -> None:
     """Go on with a run whose controller was cancelled or died."""
@@ -67,7 +67,7 @@ def resume(run: str, detach: bool) -> None:
 
 
 @pool.command()
-@click.argument("run")
+@click.argument("run", shell_complete=a_run)
 def stop(run: str) -> None:
     """Cancel a run and its workers; it can be resumed."""
     from furu_slurm_pool._observer._status import find_run

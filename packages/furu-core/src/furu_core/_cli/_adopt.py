@@ -11,7 +11,7 @@ import attrs
 import click
 
 from furu_core import _text
-from furu_core._cli import _target
+from furu_core._cli import _completing, _target
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import config_class
 from furu_core._forms._typed_text import convert
@@ -26,8 +26,8 @@ _SHOWN: Final = 10
 
 
 @click.command("adopt")
-@click.argument("old", metavar="OLD")
-@click.argument("new", metavar="NEW")
+@click.argument("old", metavar="OLD", shell_complete=_completing.a_class)
+@click.argument("new", metavar="NEW", shell_complete=_completing.a_target)
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="A field that was renamed.")
 @click.option("--set", "sets", metavar="FIELD=VALUE", multiple=True, help="A field that is new.")
 @click.option("--drop", "drops", metavar="FIELD=VALUE", multiple=True, help="A field that is gone.")

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._code import _acceptances, _listings
 from furu_core._code._acceptances import Acceptance, AcceptedChange
@@ -30,7 +31,9 @@ _SHOWN: Final = 5  # reasons of a class
 
 
 @click.command("code")
-@click.argument("names", metavar="[CLASS|HASH]...", nargs=-1)
+@click.argument(
+    "names", metavar="[CLASS|HASH]...", nargs=-1, shell_complete=_completing.a_class_or_node
+)
 @click.option("--diff", is_flag=True, help="HASH [HASH]: how the code of a result differs.")
 @click.option(
     "--checkout", "writes", is_flag=True, help="HASH|DIGEST DIR: write the code of a result there."
@@ -72,7 +75,7 @@ def code(names: tuple[str, ...], diff: bool, writes: bool, as_json: bool) -> int
 
 
 @click.command("accept")
-@click.argument("class_name", metavar="CLASS")
+@click.argument("class_name", metavar="CLASS", shell_complete=_completing.a_class)
 @click.argument("reason", required=False)
 @click.option("--undo", is_flag=True, help="Take back the last acceptance of the class.")
 @json_option

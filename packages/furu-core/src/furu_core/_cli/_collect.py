@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
@@ -35,7 +36,9 @@ _WIDE: Final = 60
 
 
 @click.command("gc")
-@click.argument("plan_id", metavar="[ID]", required=False, default="")
+@click.argument(
+    "plan_id", metavar="[ID]", required=False, default="", shell_complete=_completing.a_plan
+)
 @click.option("--keep", metavar="TIME", help="What is needed since then stays: 90d, 2026-09-01.")
 @click.option("--all-users", is_flag=True, help="Plan for the nodes of others, too.")
 @click.option(
@@ -45,6 +48,7 @@ _WIDE: Final = 60
     "--intermediate",
     multiple=True,
     metavar="CLASS",
+    shell_complete=_completing.a_class,
     help="Plan for its results, too, where all that was made of them is there; may be repeated.",
 )
 @click.option("--do", "doing", is_flag=True, help="Move exactly what plan ID tells to the trash.")

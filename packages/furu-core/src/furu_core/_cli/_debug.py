@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from furu_core._cli import _target
+from furu_core._cli import _completing, _target
 from furu_core._cli._output import FAILED
 from furu_core._settings._settings import use_settings
 from furu_core._status import _runs, _stored_nodes
@@ -28,7 +28,7 @@ _COMPUTED: Final = (NodeState.RUNNING, NodeState.QUEUED)
 
 
 @click.command("debug")
-@click.argument("name", metavar="HASH")
+@click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
 @click.option("--pdb", "from_the_start", is_flag=True, help="Stop at the first line of `_create`.")
 def debug(name: str, from_the_start: bool) -> int:
     """Compute a node here, in this process, and stop in pdb where it fails.

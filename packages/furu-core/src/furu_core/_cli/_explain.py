@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import INCOMPLETE, json_option, only_json, print_json, rerun_option
 from furu_core._cli._target_command import TargetCommand, set_option
 from furu_core.errors import FuruUsageError
@@ -20,7 +21,7 @@ _SHORT_NAME: Final = re.compile(r"\([0-9a-fA-F]+…?\)\s*$")
 
 
 @click.command("why", cls=TargetCommand)
-@click.argument("name", metavar="MODULE:TARGET|HASH")
+@click.argument("name", metavar="MODULE:TARGET|HASH", shell_complete=_completing.a_target_or_node)
 @set_option
 @click.option(
     "-j", "--max-workers", type=click.IntRange(min=1), metavar="N",
@@ -67,8 +68,8 @@ def _explanation(
 
 
 @click.command("diff")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=_completing.a_target_or_node)
+@click.argument("second", metavar="B", shell_complete=_completing.a_target_or_node)
 @click.option("--cost", "only_cost", is_flag=True, help="Only what they took.")
 @click.option(
     "--code", "only_code", is_flag=True, help="Only the code, with the lines that differ."

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json
-from furu_core._cli._selection import STATES, selection_options
+from furu_core._cli._selection import STATES, selection_options, sort_option
 from furu_core._status import _stored_nodes
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
@@ -26,7 +26,7 @@ _LONG: Final = ("took", "peak", "size", "ended", "host", "run")
 @click.command("ls")
 @selection_options
 @click.option("-l", "--long", is_flag=True, help="Also time, memory, size, end, host and run.")
-@click.option("--sort", multiple=True, metavar="COLUMN", help="Sort by it; -COLUMN: highest first.")
+@sort_option
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N.")
 @click.option("--paths", is_flag=True, help="Show the artifacts' folders.")
 @click.option("--count", is_flag=True, help="Only count nodes, by class and state.")

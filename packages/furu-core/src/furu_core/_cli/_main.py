@@ -28,6 +28,8 @@ from furu_core.errors import (
 )
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from furu_core._cli._plugins import Commands
 
 _OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -58,6 +60,16 @@ class LazyGroup(click.Group):
             return command
         return self.plugins.command(cmd_name)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """As click does, but where the shell shows no descriptions, no command is imported for them."""
+        if incomplete.startswith("-") or not os.environ.get("_FURU_COMPLETE", "").startswith(
+            "bash"
+        ):
+            return super().shell_complete(ctx, incomplete)
+        from furu_core._cli._completing import item
+
+        return [item(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
+
     def invoke(self, ctx: click.Context) -> Any:
         """As click does, but a closed pipe ends the command as SIGPIPE would."""
         try:
@@ -80,7 +92,12 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; for an unknown command the error suggests a similar one."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        if (
+            args
+            and not ctx.resilient_parsing
+            and self.get_command(ctx, args[0]) is None
+            and not args[0].startswith("-")
+        ):
             likely = _text.nearest(args[0], self.list_commands(ctx))
             ctx.fail(
                 f"No such command {args[0]!r}."
@@ -110,6 +127,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "accept": "_code",
         "adopt": "_adopt",
         "code": "_code",
+        "completion": "_completion",
         "debug": "_debug",
         "diff": "_explain",
         "doctor": "_doctor",
@@ -157,6 +175,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def run_and_report(args: Sequence[str] | None = None) -> int:
     """Run the command line, report any error on stderr, and return the exit status."""
+    if "_FURU_COMPLETE" in os.environ:  # set by the scripts of `furu completion`
+        from furu_core._cli import _shells
+
+        return _shells.answer(furu)
     try:
         status = furu.main(
             None if args is None else list(args), prog_name="furu", standalone_mode=False

@@ -13,6 +13,7 @@ import click
 
 from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
+from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._code import _listings
 from furu_core._status import _stored_nodes, _upgrade
@@ -35,7 +36,7 @@ _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord
 
 
 @click.command("show")
-@click.argument("name", metavar="HASH")
+@click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one node: config, state, timings, files, attempts, provenance."""
@@ -267,7 +268,7 @@ def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
 
 
 @click.command("log")
-@click.argument("name", metavar="HASH")
+@click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
 @click.option("--attempt", type=int, help="The log of this attempt instead of the newest.")
 @click.option("--path", "only_path", is_flag=True, help="Print where the log is.")
 @click.option(

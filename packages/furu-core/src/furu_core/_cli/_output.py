@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import click
 
+from furu_core._cli import _completing
+
 FAILED: Final = 1  # the run, or what was asked for, failed
 USAGE: Final = 2  # the command line or a setting is wrong
 INCOMPLETE: Final = 3  # of `furu why`: something would be computed
@@ -24,6 +26,7 @@ rerun_option = click.option(
     "--rerun",
     multiple=True,
     metavar="CLASS",
+    shell_complete=_completing.a_class,
     help="Compute its nodes again, and what depends on them; may be repeated.",
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import json_option, print_json
 from furu_core._cli._tables import lined_up
 from furu_core._status import _pins
@@ -14,7 +15,9 @@ from furu_core._text import when
 
 
 @click.command("pin")
-@click.argument("name", metavar="HASH|CLASS|run:ID", required=False)
+@click.argument(
+    "name", metavar="HASH|CLASS|run:ID", required=False, shell_complete=_completing.a_selection
+)
 @click.argument("reason", required=False, default="")
 @click.option("--list", "listing", is_flag=True, help="List what is pinned.")
 @json_option
@@ -43,7 +46,7 @@ def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
 
 
 @click.command("unpin")
-@click.argument("name", metavar="HASH|CLASS|run:ID")
+@click.argument("name", metavar="HASH|CLASS|run:ID", shell_complete=_completing.a_selection)
 @json_option
 def unpin(name: str, as_json: bool) -> int:
     """Take back what `furu pin` said of a node, a class or a run."""

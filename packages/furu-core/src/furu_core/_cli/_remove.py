@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from furu_core import _text, _trust
+from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
@@ -17,6 +18,7 @@ from furu_core._status._links import LinkReader
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._trash import Entry, Removal
+from furu_core._store._folders import class_in
 from furu_core._text import count
 from furu_core.errors import FuruUsageError
 
@@ -24,7 +26,9 @@ _SHOWN: Final = 20
 
 
 @click.command("rm")
-@click.argument("names", metavar="[HASH|CLASS]...", nargs=-1)
+@click.argument(
+    "names", metavar="[HASH|CLASS]...", nargs=-1, shell_complete=_completing.a_class_or_node
+)
 @click.option("--dependents", is_flag=True, help="Also all results that were made of these.")
 @click.option("--stale", is_flag=True, help="Only those that are stale; without names, of all.")
 @click.option("--older-code", is_flag=True, help="Only those by other code than is there now.")
@@ -217,7 +221,7 @@ def _means(name: str, entry: Entry) -> bool:
 
 
 def _class_name(entry: Entry) -> str:
-    return _stored_nodes.class_in(entry.class_path)
+    return class_in(entry.class_path)
 
 
 def _name(entry: Entry) -> str:

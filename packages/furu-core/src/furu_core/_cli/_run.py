@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import (
     FAILED,
     INTERRUPTED,
@@ -26,8 +27,14 @@ _SHOWN_ROOTS: Final = 20
 
 
 @click.command("run", cls=TargetCommand)
-@click.argument("target", metavar="MODULE:TARGET")
-@click.option("--executor", default="local", show_default=True, help="`furu executors` lists them.")
+@click.argument("target", metavar="MODULE:TARGET", shell_complete=_completing.a_target)
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    help="`furu executors` lists them.",
+    shell_complete=_completing.an_executor,
+)
 @click.option("-j", "--max-workers", metavar="N", help="Nodes to compute at once.")
 @set_option
 @click.option(

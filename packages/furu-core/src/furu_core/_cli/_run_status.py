@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
@@ -31,7 +32,7 @@ _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
 
 
 @click.command("status")
-@click.argument("run", metavar="[RUN]", required=False)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=_completing.a_run)
 @click.option("-f", "--follow", is_flag=True, help="Show it until the run has ended.")
 @click.option(
     "--every", type=click.FloatRange(min=0.05), default=_LOOK_SECS, show_default=True, metavar="SECS",

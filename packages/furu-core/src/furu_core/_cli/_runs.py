@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, Final
 
 import click
 
+from furu_core._cli import _completing
 from furu_core._cli._output import json_option, print_json
 from furu_core._cli._tables import lined_up
 from furu_core._status import _runs
@@ -18,6 +20,14 @@ from furu_core.errors import FuruUsageError
 
 RUN_STATES: Final = ("running", "done", "failed", "cancelled", DIED)
 _TAG: Final = "tags."
+_SAMPLES: Final = 3  # runs whose columns completion offers
+
+
+def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _completing.Items:
+    """Columns of runs, as a few runs have them, to be followed by an operator and a value."""
+    some = islice(_runs.stored_runs(), _SAMPLES)
+    names = dict.fromkeys(chain(*(run_columns(_runs.standing(run).to_json()) for run in some)))
+    return [_completing.item(f"{name}=", is_open=True) for name in names if name.startswith(word)]
 
 
 @click.command("runs")
@@ -37,6 +47,7 @@ _TAG: Final = "tags."
     multiple=True,
     metavar="COLUMN=VALUE",
     help="Only runs that fulfil it, such as executor=local, failed>0, command~train or tags.NAME=VALUE.",
+    shell_complete=_a_condition,
 )
 @json_option
 def runs(

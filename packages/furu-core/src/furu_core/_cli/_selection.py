@@ -8,11 +8,21 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from furu_core._cli import _completing
 from furu_core._status._states import NodeState
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STATES: Final = tuple(state.value for state in NodeState if state is not NodeState.ABSENT)
+
+
+sort_option = click.option(
+    "--sort",
+    multiple=True,
+    metavar="COLUMN",
+    help="Sort by it; -COLUMN: highest first.",
+    shell_complete=_completing.a_column,
+)
 
 
 def selection_options(command: F) -> F:
@@ -21,12 +31,18 @@ def selection_options(command: F) -> F:
     These are `names`, `where`, `states`, `class_names`, `runs` and `since`.
     """
     options = [
-        click.argument("names", metavar="[CLASS|HASH|run:ID]...", nargs=-1),
+        click.argument(
+            "names",
+            metavar="[CLASS|HASH|run:ID]...",
+            nargs=-1,
+            shell_complete=_completing.a_run_or_selection,
+        ),
         click.option(
             "--where",
             multiple=True,
             metavar="COLUMN=VALUE",
             help="Only nodes that fulfil it; also != < <= > >= and ~ (a regular expression).",
+            shell_complete=_completing.a_condition,
         ),
         click.option(
             "--state",
@@ -36,10 +52,20 @@ def selection_options(command: F) -> F:
             help="Only nodes in this state; may be repeated.",
         ),
         click.option(
-            "--class", "class_names", multiple=True, metavar="CLASS", help="Only nodes of it."
+            "--class",
+            "class_names",
+            multiple=True,
+            metavar="CLASS",
+            help="Only nodes of it.",
+            shell_complete=_completing.a_class,
         ),
         click.option(
-            "--run", "runs", multiple=True, metavar="ID", help="Only nodes that it computed."
+            "--run",
+            "runs",
+            multiple=True,
+            metavar="ID",
+            help="Only nodes that it computed.",
+            shell_complete=_completing.a_run,
         ),
         click.option(
             "--since", metavar="TIME", help="Only what ended since: 2h, 3d, 2026-11-28 15:30."

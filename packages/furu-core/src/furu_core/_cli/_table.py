@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import click
 
-from furu_core._cli import _aligned
+from furu_core._cli import _aligned, _completing
 from furu_core._cli._output import json_option, print_json
-from furu_core._cli._selection import selection_options
+from furu_core._cli._selection import selection_options, sort_option
 from furu_core._status import _stored_nodes
 from furu_core._status._selection import Selection
 from furu_core._status._staleness import StalenessReader
@@ -25,10 +25,21 @@ _LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
 
 @click.command("table")
 @selection_options
-@click.option("--columns", metavar="A,B", help="These columns, in place of those that vary.")
-@click.option("--sort", multiple=True, metavar="COLUMN", help="Sort by it; -COLUMN: highest first.")
+@click.option(
+    "--columns",
+    metavar="A,B",
+    help="These columns, in place of those that vary.",
+    shell_complete=_completing.a_column,
+)
+@sort_option
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
-@click.option("--mean-over", multiple=True, metavar="FIELD", help="Average results over a field.")
+@click.option(
+    "--mean-over",
+    multiple=True,
+    metavar="FIELD",
+    help="Average results over a field.",
+    shell_complete=_completing.a_column,
+)
 @click.option("--all", "everything", is_flag=True, help="Also what is the same in all rows.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: seconds, bytes, whole hashes.")
 @json_option

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from furu_core._cli import _completing
+
 _ARGS = "furu_core.args"
 
 set_option = click.option(
@@ -13,6 +15,7 @@ set_option = click.option(
     "assignments",
     multiple=True,
     metavar="FIELD=VALUE",
+    shell_complete=_completing.an_assignment,
     help="May be repeated; FIELD=A,B is a sweep over numbers and choices.",
 )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from furu_core import _text
+from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _verify
@@ -22,7 +23,9 @@ _SHALLOW: Final = "; contents are compared with --deep"
 
 
 @click.command("verify")
-@click.argument("names", metavar="[HASH|CLASS]...", nargs=-1)
+@click.argument(
+    "names", metavar="[HASH|CLASS]...", nargs=-1, shell_complete=_completing.a_class_or_node
+)
 @click.option("--deep", is_flag=True, help="Read all files, and compare their digests.")
 @json_option
 def verify(names: tuple[str, ...], deep: bool, as_json: bool) -> int:

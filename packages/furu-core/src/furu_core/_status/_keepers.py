@@ -24,6 +24,7 @@ from furu_core._status import _pins, _stored_nodes, _trash
 from furu_core._status._facts import FactReader, NodeFacts, facts_of
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._store._folders import class_in
 from furu_core.errors import FuruDamagedRecord
 
 _LIVING: Final = frozenset({NodeState.RUNNING, NodeState.QUEUED})
@@ -344,7 +345,7 @@ class Survey:
             self._trash = {}
             for removal in _trash.removals():
                 for entry in removal.entries():
-                    name = _stored_nodes.class_in(entry.class_path)
+                    name = class_in(entry.class_path)
                     cls = StoredClass(name, f"{removal.folder}/{entry.class_path}")
                     self._trash.setdefault(entry.hash, StoredNode(cls, entry.hash))
         node = self._trash.get(node_hash)

@@ -28,6 +28,7 @@ from furu_core._executors._run import EVENTS_FILE, RUN_FILE, RUN_RECORD, EventKi
 from furu_core._process_ids import ProcessId, process_is_gone
 from furu_core._record_format import from_json
 from furu_core._settings import _settings
+from furu_core._store._folders import run_ids
 from furu_core._text import count, did_you_mean, duration
 from furu_core._trust import user_name
 from furu_core.errors import FuruDamagedRecord, FuruError, FuruFormatError, FuruUsageError
@@ -130,15 +131,6 @@ def run_at(folder: Path) -> StoredRun | None:
         return StoredRun(folder, None)
     except OSError:
         return None
-
-
-def run_ids() -> list[str]:
-    """The ids of the runs in the current store, the newest first."""
-    try:
-        names = os.listdir(_run.runs_folder())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
 
 def stored_runs() -> Iterator[StoredRun]:

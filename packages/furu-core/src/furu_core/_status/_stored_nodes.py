@@ -29,6 +29,7 @@ from furu_core._settings import _settings
 from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _format1, _manifest, _successors
+from furu_core._store._folders import class_folders
 from furu_core._store._layout import NodeRef, attempted_in, is_hash, ref_of
 from furu_core._store._published import is_published
 from furu_core.errors import (
@@ -187,35 +188,8 @@ def classes(
     Raises:
         FuruStoreError: the store cannot be read.
     """
-    root = f"{_settings.settings().path}/data"
-    pending = [""]
-    while pending:
-        below = pending.pop()
-        holds_nodes = False
-        inner = []
-        try:
-            scan = os.scandir(f"{root}/{below}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            unreadable = store_error(error, f"{root}/{below}", doing="read")
-            if not below:
-                raise unreadable from error
-            refused(unreadable)
-            continue
-        with scan:
-            for entry in scan:
-                if (
-                    is_hash(entry.name)
-                    or attempted_in([entry.name])
-                    or entry.name == _format1.ATTEMPTS
-                ):
-                    holds_nodes = True
-                elif not entry.name.startswith(".") and entry.is_dir():
-                    inner.append(f"{below}{entry.name}/")
-        if holds_nodes:
-            yield StoredClass(class_in(below), f"{root}/{below.rstrip('/')}")
-        pending.extend(sorted(inner, reverse=True))
+    for folder in class_folders(refused):
+        yield StoredClass(folder.name, folder.path)
 
 
 def classes_called(name: str) -> list[StoredClass]:
@@ -361,12 +335,3 @@ def _names(folder: str) -> list[str]:
     except OSError as error:
         _logging.log.warning("%s", store_error(error, folder, doing="read"))
         return []
-
-
-def class_in(below: str) -> str:
-    """The name of a class by its folder below `data`, such as ``exp/train/Train/``."""
-    *modules, qualname = (
-        re.sub("%([0-9A-F]{2,})", lambda match: chr(int(match[1], 16)), part)
-        for part in below.rstrip("/").split("/")
-    )
-    return f"{'.'.join(modules)}:{qualname}"

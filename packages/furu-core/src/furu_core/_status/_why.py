@@ -33,6 +33,7 @@ from furu_core._status._staleness import StalenessReader
 from furu_core._status._state_reader import StateReader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._status._stored_nodes import StoredNode
+from furu_core._store._folders import class_in
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruCycleError, FuruStoreError, FuruUsageError
 
@@ -148,7 +149,7 @@ class _Explainer:
         if len(found) != 1:
             return None
         ((node_hash, below),) = found
-        cls = _stored_nodes.StoredClass(_stored_nodes.class_in(below), f"{data}/{below}")
+        cls = _stored_nodes.StoredClass(class_in(below), f"{data}/{below}")
         return StoredNode(cls, node_hash)
 
     def _walk(self, objects: Iterable[Any]) -> None:

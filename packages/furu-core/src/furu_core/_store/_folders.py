@@ -1,0 +1,89 @@
+"""Which classes, nodes and runs the store has, by the names of folders alone.
+
+Listing costs one listing for each folder, and no `stat` for a node.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from furu_core._files import store_error
+from furu_core._settings import _settings
+from furu_core._store import _format1
+from furu_core._store._layout import attempted_in, runs_dir, without_hashes
+from furu_core.errors import FuruStoreError
+
+
+@attrs.frozen
+class ClassFolder:
+    """The folder of a class that has nodes.
+
+    Attributes:
+        name: the name of the class in hashes: ``exp.train:Train``.
+        path: the folder.
+        names: what is in it.
+    """
+
+    name: str
+    path: str
+    names: list[str] = attrs.field(repr=False)
+
+
+def class_folders(refused: Callable[[FuruStoreError], object]) -> Iterator[ClassFolder]:
+    """The folders of all classes that have nodes in the current store, by name.
+
+    Args:
+        refused: called with the error for a folder within the store that cannot be read.
+
+    Raises:
+        FuruStoreError: the store cannot be read.
+    """
+    root = f"{_settings.settings().path}/data"
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        try:
+            names = os.listdir(f"{root}/{below}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            unreadable = store_error(error, f"{root}/{below}", doing="read")
+            if not below:
+                raise unreadable from error
+            refused(unreadable)
+            continue
+        others = without_hashes(names)
+        if (
+            len(others) < len(names)
+            or _format1.ATTEMPTS in others
+            or any(name.startswith(".") and attempted_in([name]) for name in others)
+        ):
+            yield ClassFolder(class_in(below), f"{root}/{below.rstrip('/')}", names)
+        inner = [
+            f"{below}{name}/"
+            for name in others
+            if not name.startswith(".") and os.path.isdir(f"{root}/{below}{name}")
+        ]
+        pending.extend(sorted(inner, reverse=True))
+
+
+def class_in(below: str) -> str:
+    """The name of a class by its folder below `data`, such as ``exp/train/Train/``."""
+    *modules, qualname = (
+        re.sub("%([0-9A-F]{2,})", lambda match: chr(int(match[1], 16)), part)
+        for part in below.rstrip("/").split("/")
+    )
+    return f"{'.'.join(modules)}:{qualname}"
+
+
+def run_ids() -> list[str]:
+    """The ids of the runs in the current store, the newest first."""
+    try:
+        names = os.listdir(runs_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted((name for name in names if not name.startswith(".")), reverse=True)
