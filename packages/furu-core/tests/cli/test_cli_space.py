@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from furu_core._executors._run import EventKind, EventLog
+
 COMPUTE = """
 from exp.train import *
 one.get(), Train(data=Split(seed=4), lr=0.5).get()
@@ -115,9 +117,36 @@ def test_a_pin_keeps_a_node_with_what_it_was_made_of_from_gc_and_rm(filled: Any)
     assert filled.furu("rm", "--yes", "Split").status == 0
 
 
+def test_runs_prune_plans_for_runs_alone_and_brings_them_back(filled: Any) -> None:
+    run = filled.json("run", "--executor", "inline", "exp.train:one")["run"]
+    log = EventLog(filled.store / "runs" / run)
+    log.write(EventKind.RUN_ENDED)
+    log.close()
+    assert filled.json("runs", "--prune")["folders"] == []
+    assert "nothing would go" in filled.furu("runs", "--prune").out
+    before = tree(filled.store)
+    told = filled.json("runs", "--prune", "--keep", "0d")
+    assert (told["nodes"], told["folders"]) == (0, [f"runs/{run}"])
+    printed = filled.furu("runs", "--prune", "--keep", "0d").out
+    assert f"`furu runs --prune --do {told['plan']}` moves exactly this to the trash" in printed
+    assert [one["run"] for one in filled.json("runs")] == [run]
+    done = filled.furu("runs", "--prune", "--do", told["plan"])
+    assert (done.status, done.out.splitlines()[0]) == (0, "moved 1 folder to the trash")
+    assert (filled.json("runs"), tree(filled.store)) == ([], before)
+    assert "put back 1 folder" in filled.furu("gc", "--undo").out
+    assert [one["run"] for one in filled.json("runs")] == [run]
+    both = filled.json("gc", "--runs", "--keep", "0d")["plan"]
+    refused = filled.furu("runs", "--prune", "--do", both)
+    assert (refused.status, "takes nodes as well" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
+        (("runs", "--prune", "--since", "3d"), "--since lists runs, and --prune plans by age"),
+        (("runs", "--keep", "3d"), "--keep goes with --prune"),
+        (("runs", "--prune", "--do", "abc"), "there is no plan 'abc'"),
+        (("runs", "--prune", "--do", "abc", "--keep", "3d"), "--keep belongs to the plan"),
         (("gc", "--do"), "--do takes the id of a plan"),
         (("gc", "abc"), "what shall become of that plan?"),
         (("gc", "--do", "abc"), "there is no plan 'abc'"),

@@ -20,6 +20,7 @@ from furu_core._status._collecting import (
     Doomed,
     DoomedClass,
     DoomedFolder,
+    GcPlan,
     Proposal,
 )
 from furu_core._status._facts import NodeFacts
@@ -84,7 +85,7 @@ def gc(
     if doing:
         if not plan_id:
             raise click.UsageError("--do takes the id of a plan, which `furu gc` tells")
-        return _do(plan_id, as_json=as_json)
+        return carry_out(_collecting.planned(plan_id), as_json=as_json)
     if undo:
         return _undo(plan_id, as_json=as_json)
     if empty:
@@ -107,14 +108,12 @@ def _propose(
     keep: str | None, *, all_users: bool, with_runs: bool, intermediate: list[str], as_json: bool
 ) -> int:
     now = time.time()
-    if keep is None:
-        keep_secs = _settings.settings().keep_days * _DAY_SECS
-    else:
-        keep_secs = now - time_of(keep, now)
-        if keep_secs < 0:
-            raise FuruUsageError(f"{keep!r} has not come yet", hint="give a time of the past")
     found = _collecting.propose(
-        keep_secs, everybody=all_users, with_runs=with_runs, intermediate=intermediate, now=now
+        _keep_secs(keep, now),
+        everybody=all_users,
+        with_runs=with_runs,
+        intermediate=intermediate,
+        now=now,
     )
     if as_json:
         print_json(_proposed(found))
@@ -131,17 +130,53 @@ def _propose(
         click.echo(line)
     for line in _folder_lines(found.plan.folders):
         click.echo(f"  {line}")
+    room = size(sum(one.size for one in found.classes))
+    what = count(len(found.plan.nodes), "node")
+    if found.plan.folders:
+        what += f" and {count(len(found.plan.folders), 'folder')}"
+    _say_how(found, "furu gc", f"{what}, {room}")
+    return 0
+
+
+def _keep_secs(keep: str | None, now: float) -> float:
+    """For how long things are kept: as the option says, else as the setting does."""
+    if keep is None:
+        return _settings.settings().keep_days * _DAY_SECS
+    seconds = now - time_of(keep, now)
+    if seconds < 0:
+        raise FuruUsageError(f"{keep!r} has not come yet", hint="give a time of the past")
+    return seconds
+
+
+def propose_runs(keep: str | None, *, all_users: bool, as_json: bool) -> int:
+    """Plan for the folders of old runs and unused snapshots of code, for `furu runs --prune`."""
+    now = time.time()
+    found = _collecting.propose(
+        _keep_secs(keep, now), everybody=all_users, with_nodes=False, with_runs=True, now=now
+    )
+    if as_json:
+        print_json(_proposed(found))
+        return 0
+    since = when(found.plan.cutoff)
+    kept = len(found.survey.kept_runs)
+    if kept:
+        click.echo(f"keeps {count(kept, 'run')} since {since}, or still going, or pinned")
+    if not found.plan.folders:
+        click.echo(f"nothing would go; --keep 30d keeps less than since {since}")
+        return 0
+    click.echo("would go to the trash:")
+    for line in _folder_lines(found.plan.folders):
+        click.echo(f"  {line}")
+    click.echo("their results stay; `furu gc` counts them as needed by these runs no more")
+    _say_how(found, "furu runs --prune", count(len(found.plan.folders), "folder"))
+    return 0
+
+
+def _say_how(found: Proposal, command: str, what: str) -> None:
     if found.is_noted:
-        room = size(sum(one.size for one in found.classes))
-        what = count(len(found.plan.nodes), "node")
-        if found.plan.folders:
-            what += f" and {count(len(found.plan.folders), 'folder')}"
-        click.echo(
-            f"`furu gc --do {found.plan.id}` moves exactly this to the trash: {what}, {room}"
-        )
+        click.echo(f"`{command} --do {found.plan.id}` moves exactly this to the trash: {what}")
     else:
         click.echo("the plan cannot be written to the store, so it cannot be carried out from here")
-    return 0
 
 
 def _kept_lines(found: Proposal) -> list[str]:
@@ -252,8 +287,8 @@ def _proposed(found: Proposal) -> dict[str, Any]:
 # Doing it, and back
 
 
-def _do(plan_id: str, *, as_json: bool) -> int:
-    plan = _collecting.planned(plan_id)
+def carry_out(plan: GcPlan, *, as_json: bool) -> int:
+    """Move exactly what a plan tells to the trash, and say what became of it; an exit status."""
     done = _collecting.collect(plan)
     if as_json:
         print_json(
@@ -273,7 +308,10 @@ def _do(plan_id: str, *, as_json: bool) -> int:
 
 def _print_done(plan_id: str, done: Collected) -> None:
     also = f" and {count(len(done.folders), 'folder')}" if done.folders else ""
-    click.echo(f"moved {count(len(done.taken), 'node')}{also} to the trash")
+    taken = count(len(done.taken), "node")
+    if done.folders and not (done.taken or done.gone or done.left):
+        taken, also = count(len(done.folders), "folder"), ""
+    click.echo(f"moved {taken}{also} to the trash")
     if done.gone:
         click.echo(f"{count(len(done.gone), 'node')} of the plan had gone before")
     for one, reason in list(done.left.items())[:_SHOWN]:
@@ -312,8 +350,9 @@ def _undo(plan_id: str, *, as_json: bool) -> int:
             }
         )
     else:
-        also = f" and {count(len(done.folders), 'folder')}" if done.folders else ""
-        click.echo(f"put back {count(len(put_back), 'node')}{also} of plan {meant}")
+        parts = [count(len(put_back), "node")] if put_back or not done.folders else []
+        parts += [count(len(done.folders), "folder")] if done.folders else []
+        click.echo(f"put back {' and '.join(parts)} of plan {meant}")
         for path, why in done.refused_folders:
             click.echo(f"left in the trash: {path}: {why}")
         for entry, why in done.refused[:_SHOWN]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -49,15 +49,44 @@ def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _co
     help="Only runs that fulfil it, such as executor=local, failed>0, command~train or tags.NAME=VALUE.",
     shell_complete=_a_condition,
 )
+@click.option(
+    "--prune", is_flag=True, help="Plan which folders of old runs go to the trash; changes nothing."
+)
+@click.option(
+    "--keep", metavar="TIME", help="With --prune: what ended since then stays: 90d, 2026-09-01."
+)
+@click.option("--all-users", is_flag=True, help="With --prune: also runs of others.")
+@click.option(
+    "--do",
+    "plan_id",
+    metavar="ID",
+    help="With --prune: move exactly what that plan told to the trash.",
+    shell_complete=_completing.a_plan,
+)
 @json_option
 def runs(
     since: str | None,
     states: tuple[str, ...],
     tags: tuple[str, ...],
     where: tuple[str, ...],
+    prune: bool,
+    keep: str | None,
+    all_users: bool,
+    plan_id: str | None,
     as_json: bool,
-) -> None:
-    """List the runs in the store, the newest first: how each stands, and what began it."""
+) -> int:
+    """List the runs in the store, the newest first: how each stands, and what began it.
+
+    With --prune, say which of them are old: as `furu gc --runs` does, for folders of runs and snapshots of code alone.
+    """
+    pruning = {"--keep": keep, "--all-users": all_users, "--do": plan_id}
+    if prune:
+        choosing = {"--since": since, "--state": states, "--tag": tags, "--where": where}
+        _refuse(choosing, "lists runs, and --prune plans by age: --keep TIME")
+        if plan_id is not None:
+            _refuse({**pruning, "--do": None}, "belongs to the plan, which --do carries out")
+        return _prune(plan_id, keep, all_users=all_users, as_json=as_json)
+    _refuse(pruning, "goes with --prune")
     conditions = [*map(Condition.of, where), *map(_tag_condition, tags)]
     rows = []
     found: list[tuple[RunStanding, dict[str, Any]]] = []
@@ -71,12 +100,33 @@ def runs(
     check_columns((name for name in named if not name.startswith(_TAG)), rows)
     if as_json:
         print_json([row for _, row in found])
-        return
+        return 0
     if not found:
         what = "no run that fulfils this" if rows or since or states else "no run yet"
         click.echo(f"the store has {what}", err=True)
-        return
+        return 0
     _print(found)
+    return 0
+
+
+def _refuse(given: Mapping[str, Any], why: str) -> None:
+    for option, value in given.items():
+        if value:
+            raise click.UsageError(f"{option} {why}")
+
+
+def _prune(plan_id: str | None, keep: str | None, *, all_users: bool, as_json: bool) -> int:
+    from furu_core._cli import _collect  # reads all records, which a listing does not
+    from furu_core._status import _collecting
+
+    if plan_id is None:
+        return _collect.propose_runs(keep, all_users=all_users, as_json=as_json)
+    plan = _collecting.planned(plan_id)
+    if plan.nodes:
+        raise FuruUsageError(
+            f"plan {plan.id} takes nodes as well", hint=f"`furu gc --do {plan.id}` carries it out"
+        )
+    return _collect.carry_out(plan, as_json=as_json)
 
 
 def chosen_runs(since: str | None, states: Sequence[str]) -> Iterator[RunStanding]:

@@ -156,6 +156,7 @@ def propose(
     keep_secs: float,
     *,
     everybody: bool = False,
+    with_nodes: bool = True,
     with_runs: bool = False,
     intermediate: Iterable[str] = (),
     now: float | None = None,
@@ -165,6 +166,7 @@ def propose(
     Args:
         keep_secs: for how long what was made, or needed by a run, is kept.
         everybody: plan for the nodes of all users, and not only for one's own.
+        with_nodes: plan for nodes.
         with_runs: plan for the folders of runs as well, and for snapshots of code that no other run names.
         intermediate: names of classes whose results go, too, once all that was made of them is there.
         now: the present, in seconds since 1970; default: by the clock.
@@ -180,7 +182,7 @@ def propose(
     me = os.geteuid()
     of_others = 0
     chosen = []
-    for node_hash, facts in survey.facts.items():
+    for node_hash, facts in survey.facts.items() if with_nodes else ():
         if node_hash in keepers or facts.state in _NEVER:
             continue
         if everybody or facts.owner == me:
