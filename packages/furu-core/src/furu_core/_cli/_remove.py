@@ -16,6 +16,7 @@ from furu_core._settings import _settings
 from furu_core._status import _deleting, _pins, _stored_nodes, _trash
 from furu_core._status._links import LinkReader
 from furu_core._status._staleness import StalenessReader
+from furu_core._status._states import NodeInfo, NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._trash import Entry, Removal
 from furu_core._store._folders import class_in
@@ -23,6 +24,7 @@ from furu_core._text import count
 from furu_core.errors import FuruUsageError
 
 _SHOWN: Final = 20
+_FAILED: Final = (NodeState.FAILED, NodeState.LOST)
 
 
 @click.command("rm")
@@ -31,6 +33,7 @@ _SHOWN: Final = 20
 )
 @click.option("--dependents", is_flag=True, help="Also all results that were made of these.")
 @click.option("--stale", is_flag=True, help="Only those that are stale; without names, of all.")
+@click.option("--failed", is_flag=True, help="Only those that failed and have no result.")
 @click.option("--older-code", is_flag=True, help="Only those by other code than is there now.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--forever", is_flag=True, help="Remove at once, and not to the trash.")
@@ -42,6 +45,7 @@ def rm(
     names: tuple[str, ...],
     dependents: bool,
     stale: bool,
+    failed: bool,
     older_code: bool,
     yes: bool,
     forever: bool,
@@ -59,7 +63,12 @@ def rm(
     chosen = [flag for flag, given in flags.items() if given]
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} exclude each other")
-    choosing = {"--dependents": dependents, "--stale": stale, "--older-code": older_code}
+    choosing = {
+        "--dependents": dependents,
+        "--stale": stale,
+        "--failed": failed,
+        "--older-code": older_code,
+    }
     for flag, given in choosing.items():
         if given and chosen and chosen != ["--forever"]:
             raise click.UsageError(f"{flag} and {chosen[0]} exclude each other")
@@ -71,9 +80,14 @@ def rm(
         return _list(as_json=as_json)
     if empty:
         return _empty(yes=yes, as_json=as_json)
-    if not names and not stale:
+    if failed and (dependents or stale or older_code):
+        raise click.UsageError("--failed chooses what has no result, and the others what has one")
+    if not names and not stale and not failed:
         raise click.UsageError("Missing argument: the nodes to remove, or --undo")
-    found = _chosen_nodes(names, dependents=dependents, stale=stale, older_code=older_code)
+    if failed:
+        found = [node for node, info in _nodes_and_states(names) if info.told in _FAILED]
+    else:
+        found = _chosen_nodes(names, dependents=dependents, stale=stale, older_code=older_code)
     return _remove(found, yes=yes, forever=forever, as_json=as_json)
 
 
@@ -92,6 +106,12 @@ def _chosen_nodes(
     if dependents:
         found += links.dependents(found)
     return found
+
+
+def _nodes_and_states(names: tuple[str, ...]) -> Iterable[tuple[StoredNode, NodeInfo]]:
+    if names:
+        return ((node, node.info()) for node in _nodes_called(names))
+    return _stored_nodes.nodes(_stored_nodes.classes())
 
 
 def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool) -> int:

@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -17,15 +18,25 @@ from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
+from furu_core._settings import _settings
 from furu_core._status import _runs
-from furu_core._status._failures import FailedNode, FailureGroup, config_text, grouped, place_text
+from furu_core._status._failures import (
+    FailedNode,
+    FailureGroup,
+    config_text,
+    forget_command,
+    grouped,
+    place_text,
+)
 from furu_core._status._run_status import STAGES, RunningNode, RunReport, RunWatch
 from furu_core._status._runs import DIED, RUNNING, StoredRun
 from furu_core._status._selection import Selection
 from furu_core._text import count, duration, when
+from furu_core.errors import FuruUsageError
 
 _LOOK_SECS: Final = 1.0
 _SHOWN: Final = 8  # groups of failures
+_COMMANDS: Final = 3  # to try again what failed
 _WIDE: Final = 160  # characters of an error
 _RUN_ID: Final = re.compile(r"\d{8}-\d{4,6}(-[0-9a-f]*)?")
 _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
@@ -258,7 +269,29 @@ def failures(
         if number:
             click.echo()
         click.echo("\n".join(_group_lines(group)))
+    click.echo()
+    for line in _next_lines(groups):
+        click.echo(line)
     return 0
+
+
+def _next_lines(groups: Sequence[FailureGroup]) -> Iterator[str]:
+    """How what failed is tried again, and how that is forgotten."""
+    ids = dict.fromkeys(one for group in groups for one in group.runs)
+    commands: dict[str, None] = {}
+    for run_id in sorted(ids, reverse=True):
+        with suppress(FuruUsageError):  # the folder of the run was removed
+            commands[_runs.find_run(run_id).again] = None
+    commands.pop("", None)
+    off = "" if _settings.settings().retry_failed else " (with FURU_RETRY_FAILED=1)"
+    for command in list(commands)[:_COMMANDS]:
+        yield f"try again, computing only what is not there{off}: {command}"
+    if len(commands) > _COMMANDS:
+        yield f"and the commands of {count(len(commands) - _COMMANDS, 'more run')}: furu runs --state failed"
+    if not commands:
+        yield f"tried again by the next get() or run that needs them{off}"
+    forget = forget_command([node for group in groups for node in group.nodes])
+    yield f"forget that they failed, with their logs and checkpoints: {forget}"
 
 
 def _group_lines(group: FailureGroup) -> Iterator[str]:

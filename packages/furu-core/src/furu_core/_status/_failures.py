@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from furu_core._status._states import NodeState
 
 _NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{12,}|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _SHOWN: Final = 4  # columns of a config
+_FEW: Final = 6  # nodes that a command names one by one
 _WIDE: Final = 60  # characters of a cell
 
 
@@ -35,6 +36,7 @@ class FailedNode:
         host: where it was computed.
         ended: when it failed, in seconds since 1970.
         columns: the columns of its config.
+        run: the id of the run that computed it; empty where there was none, or it is not told.
     """
 
     hash: str
@@ -47,6 +49,7 @@ class FailedNode:
     host: str = ""
     ended: float | None = None
     columns: Mapping[str, Any] = attrs.field(factory=dict)
+    run: str = ""
 
     @property
     def short_class(self) -> str:
@@ -81,6 +84,7 @@ class FailedNode:
             facts.host,
             facts.ended,
             fields,
+            facts.run_id or "",
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +138,11 @@ class FailureGroup:
         short = self.first.hash[:6]
         return f"furu log {short}" if self.first.log else f"furu show {short}"
 
+    @property
+    def runs(self) -> list[str]:
+        """The ids of the runs that computed its nodes, the newest first."""
+        return sorted({node.run for node in self.nodes if node.run}, reverse=True)
+
     def to_json(self) -> dict[str, Any]:
         """It as JSON."""
         first = self.first
@@ -147,6 +156,8 @@ class FailureGroup:
             "differing": self.differing,
             "nodes": [node.to_json() for node in self.nodes],
             "next": self.next_command,
+            "runs": self.runs,
+            "forget": forget_command(self.nodes),
         }
 
 
@@ -160,6 +171,14 @@ def grouped(failed: Iterable[FailedNode]) -> list[FailureGroup]:
         groups.setdefault(key, []).append(node)
     made = [FailureGroup(tuple(nodes)) for nodes in groups.values()]
     return sorted(made, key=lambda group: -len(group.nodes))
+
+
+def forget_command(nodes: Sequence[FailedNode]) -> str:
+    """What moves what failed attempts at some nodes left to the trash; of many nodes, of all of their classes."""
+    names = [node.hash[:12] for node in nodes]
+    if len(names) > _FEW:
+        names = list(dict.fromkeys(node.class_name for node in nodes))
+    return f"furu rm --failed {' '.join(names)}"
 
 
 def config_text(node: FailedNode, names: Iterable[str]) -> str:

@@ -311,6 +311,7 @@ class RunWatch:
                     facts.get("at", ""),
                     facts.get("log", ""),
                     ended=story.time,
+                    run=self._run.id,
                 )
             else:
                 yield FailedNode.of(facts_of(node_called(name, node_hash)), {})
