@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import click
 
 from furu_core._cli._completing import a_class, a_node, a_run, a_target
-from furu_core._cli._output import json_option, only_json, print_json, rerun_option
+from furu_core._cli._output import json_option, only_json, print_json, rerun_option, say_next
 from furu_core._cli._target import rerunning, resolve_roots
-from furu_core._cli._target_command import TargetCommand, set_option
+from furu_core._cli._target_command import TargetCommand, command_with, set_option
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._text import duration, size
@@ -36,6 +36,7 @@ __all__ = [
     "a_class",
     "a_node",
     "a_run",
+    "command_with",
     "duration",
     "json_option",
     "only_json",
@@ -43,6 +44,7 @@ __all__ = [
     "rerun_option",
     "rerunning",
     "resolve_roots",
+    "say_next",
     "size",
     "stored_classes",
     "stored_node",

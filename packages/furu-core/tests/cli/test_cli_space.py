@@ -113,7 +113,7 @@ def test_a_pin_keeps_a_node_with_what_it_was_made_of_from_gc_and_rm(filled: Any)
     assert "kept by a pin, exp.train:Train, pinned by" in refused.err
     assert f"furu unpin {pinned['id']}" in refused.err
     assert filled.furu("unpin", pinned["id"]).out == "no longer pinned: exp.train:Train\n"
-    assert filled.furu("pin", "--list").err == "nothing is pinned\n"
+    assert filled.furu("pin", "--list").err.startswith("nothing is pinned; `furu pin ")
     assert filled.furu("rm", "--yes", "Split").status == 0
 
 

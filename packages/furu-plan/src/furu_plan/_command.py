@@ -9,12 +9,14 @@ import click
 
 from furu_core.command import (
     TargetCommand,
+    command_with,
     json_option,
     only_json,
     print_json,
     rerun_option,
     rerunning,
     resolve_roots,
+    say_next,
     target_options,
 )
 from furu_core.errors import FuruUsageError
@@ -78,6 +80,10 @@ def plan(
         click.echo()
         for line in [*_sentences(made, validated=validate), *_stale_lines(stale)]:
             click.echo(line)
+        if _forecast(made)["compute"]:
+            why = command_with("furu why", target, assignments)
+            run = command_with("furu run", target, assignments)
+            say_next(f"`{why}` says why, `{run}` computes it")
 
 
 def _stale_lines(found: StaleNodes) -> list[str]:

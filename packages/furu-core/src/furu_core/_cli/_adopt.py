@@ -12,7 +12,7 @@ import click
 
 from furu_core import _text
 from furu_core._cli import _completing, _target
-from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._config._objects import config_class
 from furu_core._forms._typed_text import convert
 from furu_core._forms._values import dumps
@@ -230,6 +230,8 @@ def _undo(old: str, new: str, *, as_json: bool) -> int:
         click.echo(f"left {count(many, 'result')}: {why}")
     for name, why in done.failed.items():
         click.echo(f"not taken back: {name}: {why}")
+    if done.aliases and not done.more:
+        say_next(f"`furu adopt {old} {new}` shows what doing it again would do")
     if done.more:
         click.echo(
             "an earlier adoption with other options is still there; --undo again takes it back"

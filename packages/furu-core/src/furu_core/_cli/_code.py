@@ -11,7 +11,7 @@ import attrs
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._code import _acceptances, _listings
 from furu_core._code._acceptances import Acceptance, AcceptedChange
 from furu_core._code._checkout import checkout
@@ -63,7 +63,7 @@ def code(names: tuple[str, ...], diff: bool, writes: bool, as_json: bool) -> int
         for line in one.lines():
             click.echo(line)
     if not found:
-        click.echo("the store has no results", err=True)
+        say_next("the store has no results; `furu run MODULE:TARGET` computes some")
     changed = next((one for one in found if one.changed), None)
     if changed is not None:
         click.echo(
@@ -96,6 +96,7 @@ def accept(class_name: str, reason: str | None, undo: bool, as_json: bool) -> in
             print_json(attrs.asdict(taken_back))
         else:
             click.echo(f"taken back: {taken_back.reason} ({when(taken_back.time)})")
+            say_next(f"`furu code {cls.short}` tells how its results stand")
         return 0
     assert reason is not None
     states = CodeStates()
@@ -267,6 +268,10 @@ def _print_diff(name: str, other: str | None = None, *, as_json: bool) -> int:
         if not told:
             what = f"{name} and {other} are by the same code" if other else "nothing changed since"
             click.echo(what, err=True)
+        elif other is None:
+            say_next(
+                f'`furu rm {name}` has it computed anew; `furu accept CLASS "why it does not matter"` keeps it'
+            )
     return 0
 
 

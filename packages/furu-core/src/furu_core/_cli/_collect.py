@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
@@ -122,6 +122,7 @@ def _propose(
         click.echo(line)
     if not found.classes and not found.plan.folders:
         click.echo("nothing would go")
+        say_next("`furu gc --keep 30d` keeps less; `furu du` tells what takes up room")
         return 0
     click.echo("would go to the trash:")
     rows = [["class", "nodes", "size", "last used", "example"]] if found.classes else []

@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing, _target
-from furu_core._cli._output import FAILED
+from furu_core._cli._output import FAILED, say_next
 from furu_core._settings._settings import use_settings
 from furu_core._status import _runs, _stored_nodes
 from furu_core._status._states import NodeState
@@ -58,6 +58,7 @@ def debug(name: str, from_the_start: bool) -> int:
     finally:
         sys.settrace(None)
     click.echo(f"{node.name} has its result now: {node.artifact}")
+    say_next(f"`furu show {node.hash[:12]}` tells of it")
     return 0
 
 
@@ -129,4 +130,5 @@ def _post_mortem(node: StoredNode, error: BaseException) -> int:
     )
     if trace is not None:
         pdb.post_mortem(trace)
+    say_next(f"when it is mended: `furu debug {node.hash[:12]}` again, or the run that needs it")
     return FAILED

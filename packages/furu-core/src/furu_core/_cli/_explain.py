@@ -9,8 +9,15 @@ import attrs
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import INCOMPLETE, json_option, only_json, print_json, rerun_option
-from furu_core._cli._target_command import TargetCommand, set_option
+from furu_core._cli._output import (
+    INCOMPLETE,
+    json_option,
+    only_json,
+    print_json,
+    rerun_option,
+    say_next,
+)
+from furu_core._cli._target_command import TargetCommand, command_with, set_option
 from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
@@ -48,6 +55,8 @@ def why(
         print_json(found.to_json())
     else:
         click.echo(str(found))
+        if not found.is_complete and is_target(name):
+            say_next(f"`{command_with('furu run', name, assignments)}` computes what is not there")
     return 0 if found.is_complete else INCOMPLETE
 
 

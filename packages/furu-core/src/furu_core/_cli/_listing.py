@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from furu_core._cli._output import json_option, print_json
+from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import STATES, selection_options, sort_option
 from furu_core._status import _stored_nodes
 from furu_core._status._staleness import StalenessReader
@@ -94,8 +94,10 @@ def _chosen(
 def _print_all(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json: bool) -> None:
     lines: list[str] = []
     done: list[StoredNode] = []
+    states: Counter[str] = Counter()
     for node, state in nodes:
         lines.append(_line(node, state, paths=paths, as_json=as_json))
+        states[state] += 1
         if state == _DONE:
             done.append(node)
         if len(lines) >= _AT_ONCE:
@@ -107,6 +109,20 @@ def _print_all(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json:
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
             click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
+        _say_next(states)
+
+
+def _say_next(states: Mapping[str, int]) -> None:
+    """What to type next after a listing with so many nodes in each state."""
+    failed = states.get(NodeState.FAILED.value, 0) + states.get(NodeState.LOST.value, 0)
+    if not sum(states.values()):
+        say_next(
+            "no such node is in the store; `furu ls --count` counts what is, `furu run` adds to it"
+        )
+    elif failed:
+        say_next(f"{failed} failed: `furu failures` says why")
+    else:
+        say_next("`furu show HASH` tells of one, `furu table` shows results beside each other")
 
 
 def _line(node: StoredNode, state: str, *, paths: bool, as_json: bool) -> str:
@@ -146,12 +162,14 @@ def _print_sorted(
         )
         for (node, state), row in zip(nodes, cells, strict=True):
             click.echo(_json_line(node, state, **dict(zip(names[3:], row, strict=True))))
-    elif not long:
+        return
+    if not long:
         for node, state in nodes:
             click.echo(_line(node, state, paths=paths, as_json=False))
     elif nodes:
         more = {"path": [node.folder for node, _ in nodes]} if paths else {}
         _aligned.print_table({**columns, **more})
+    _say_next(Counter(state for _, state in nodes))
 
 
 def _print_stale(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json: bool) -> None:
@@ -164,6 +182,8 @@ def _print_stale(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_jso
         click.echo(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
     if not as_json and found.stale:
         click.echo("`furu rm --stale` removes those that are stale", err=True)
+    elif not as_json and not found.resting:
+        say_next("nothing is stale")
 
 
 def _json_line(node: StoredNode, state: str, **more: object) -> str:
@@ -185,3 +205,7 @@ def _print_counts(nodes: Iterable[tuple[StoredNode, str]], *, as_json: bool) -> 
         return
     for (name, state), number in sorted(counts.items()):
         click.echo(f"{number:>8}  {state:<9} {name}")
+    sums: Counter[str] = Counter()
+    for (_, state), number in counts.items():
+        sums[state] += number
+    _say_next(sums)

@@ -14,7 +14,7 @@ import click
 from furu_core import _provenance
 from furu_core._attempts import _attempts, _records
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._code import _listings
 from furu_core._status import _stored_nodes, _upgrade
 from furu_core._status._staleness import StalenessReader
@@ -45,6 +45,23 @@ def show(name: str, as_json: bool) -> None:
         print_json(facts)
     else:
         click.echo("\n".join(_lines(facts)))
+        say_next(_after_show(facts))
+
+
+def _after_show(facts: dict[str, Any]) -> str:
+    """What to type next when a node was shown."""
+    short = facts["hash"][:12]
+    if facts["damage"]:
+        return f"`furu rm {short}` has it computed anew by whatever needs it"
+    if facts["stale"]:
+        return f"`furu code --diff {short}` shows how its code differs; `furu rm {short}` has it computed anew"
+    match facts["state"]:
+        case NodeState.RUNNING.value | NodeState.QUEUED.value:
+            return f"`furu log -f {short}` shows what it prints"
+        case NodeState.FAILED.value | NodeState.LOST.value | NodeState.CANCELLED.value:
+            return f"`furu log {short}` shows what it printed, `furu debug {short}` runs it here, under pdb"
+        case _:
+            return f"`furu log {short}` shows what it printed, `furu diff {short} HASH` how another differs"
 
 
 def _facts(node: StoredNode) -> dict[str, Any]:
@@ -302,6 +319,9 @@ def log(name: str, attempt: int | None, only_path: bool, follows: bool) -> int:
         with path.open("rb") as file:  # as bytes: a node may have printed anything
             while chunk := file.read(1 << 16):
                 sys.stdout.buffer.write(chunk)
+        sys.stdout.flush()
+    if attempt is None and node.info().told in (NodeState.FAILED, NodeState.LOST):
+        say_next(f"it failed; `furu debug {node.hash[:12]}` runs it here, under pdb")
     return 0
 
 

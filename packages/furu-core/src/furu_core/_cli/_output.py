@@ -36,6 +36,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def say_next(text: str) -> None:
+    """Say what to type next, on stderr, where it is in nobody's way who reads the answer."""
+    click.echo(text, err=True)
+
+
 @contextmanager
 def only_json(active: bool) -> Iterator[None]:
     """Send all other output to stderr, child processes' too, so that stdout has only JSON."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import json_option, print_json
+from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._status import _pins
 from furu_core._status._pins import Pin
@@ -38,10 +38,13 @@ def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
         for line in lined_up(rows):
             click.echo(line)
         if not found:
-            click.echo("nothing is pinned", err=True)
+            say_next('nothing is pinned; `furu pin HASH "why"` keeps a node')
+        else:
+            say_next("`furu unpin NAME` takes one back")
     else:
         for one in found:
             click.echo(f"pinned {one.shown}")
+        say_next("`furu unpin` takes it back, `furu pin --list` tells what is pinned")
     return 0
 
 
@@ -56,6 +59,7 @@ def unpin(name: str, as_json: bool) -> int:
     else:
         for one in found:
             click.echo(f"no longer pinned: {one.shown}")
+        say_next("`furu gc` tells what nothing needs any more")
     return 0
 
 

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from furu_core import _plugins
-from furu_core._cli._output import json_option, only_json, print_json
+from furu_core._cli._output import json_option, only_json, print_json, say_next
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruUsageError
 
@@ -101,8 +101,9 @@ def executors(as_json: bool) -> None:
         print_json(_records(found))
     elif found:
         _show(found)
+        say_next("`furu run MODULE:TARGET --executor NAME` has one compute")
     else:
-        click.echo("no executor is installed; furu-local brings one for this machine", err=True)
+        say_next("no executor is installed; `pip install furu-local` brings one for this machine")
 
 
 @click.command("plugins")

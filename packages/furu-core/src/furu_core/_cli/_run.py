@@ -14,6 +14,7 @@ from furu_core._cli._output import (
     only_json,
     print_json,
     rerun_option,
+    say_next,
 )
 from furu_core._cli._target_command import TargetCommand, set_option
 from furu_core._text import count
@@ -73,6 +74,8 @@ def run(
         print_json(report)
     else:
         _print(report)
+        if report["ok"] and report["roots"]:
+            say_next(_after(report))
     if error is not None:
         # A `SystemExit` means that only the waiting was interrupted, not the run.
         interrupted = isinstance(error, FuruRunCancelled | SystemExit)
@@ -193,6 +196,14 @@ def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any
         "error": None if error is None else error.message,
         "hint": None if error is None else error.hint,
     }
+
+
+def _after(report: dict[str, Any]) -> str:
+    """What to type next when all is there."""
+    if len(report["roots"]) == 1:
+        return f"`furu show {report['roots'][0]['hash'][:12]}` tells of it"
+    classes = sorted({root["name"].rpartition("(")[0] for root in report["roots"]})
+    return f"`furu table {' '.join(classes)}` shows results beside each other"
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -224,9 +224,10 @@ def _ending(report: RunReport) -> list[str]:
     """Why a run ended so, and the next command."""
     told = report.standing
     if told.state == RUNNING:
-        return [f"it goes on: {told.why}"] if told.why else []
+        why = [f"it goes on: {told.why}"] if told.why else []
+        return [*why, f"follow it: furu status -f {told.run.id}"]
     if told.state == "done":
-        return []
+        return [f"its results: furu table run:{told.run.id}"]
     lines = [f"it died: {told.why}"] if told.state == DIED else []
     if report.failures:
         lines.append(f"what failed, and with which parameters: furu failures {told.run.id}")

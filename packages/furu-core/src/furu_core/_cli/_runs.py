@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import json_option, print_json
+from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._status import _runs
 from furu_core._status._columns import Condition, check_columns
@@ -102,8 +102,10 @@ def runs(
         print_json([row for _, row in found])
         return 0
     if not found:
-        what = "no run that fulfils this" if rows or since or states else "no run yet"
-        click.echo(f"the store has {what}", err=True)
+        if rows or since or states:
+            say_next("the store has no run that fulfils this; `furu runs` lists all")
+        else:
+            say_next("the store has no run yet; `furu run MODULE:TARGET` begins one")
         return 0
     _print(found)
     return 0
@@ -184,3 +186,9 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
             f"{count(len(dead), 'run')} died: `furu status {dead[0]}` says why, and how to go on",
             err=True,
         )
+        return
+    failed = [told.run.id for told, _ in found if told.failed]
+    if failed:
+        say_next(f"`furu failures {failed[0]}` says what failed")
+    else:
+        say_next(f"`furu status {found[0][0].run.id}` tells how one stands")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from furu_core._cli._output import json_option, print_json
+from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
 from furu_core._status import _space
@@ -107,6 +107,7 @@ def _print_next(names: tuple[str, ...], total: Space, rest: dict[str, Space]) ->
         click.echo("`furu rm --empty` frees what is in the trash", err=True)
         return
     if not total.nodes:
+        say_next("no such node is in the store; `furu ls --count` counts what is")
         return
     click.echo("`furu gc` tells what of it nothing needs any more", err=True)
     if names and not any(name.startswith("run:") for name in names):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _aligned, _completing
-from furu_core._cli._output import json_option, print_json
+from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import selection_options, sort_option
 from furu_core._status import _stored_nodes
 from furu_core._status._selection import Selection
@@ -88,6 +88,10 @@ def table(
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
             click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
+        if found.rows:
+            say_next("`furu show HASH` tells of one of them")
+        else:
+            say_next("no such result is in the store; `furu ls --count` counts what is")
 
 
 def _print_csv(found: NodeTable) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -18,6 +20,12 @@ set_option = click.option(
     shell_complete=_completing.an_assignment,
     help="May be repeated; FIELD=A,B is a sweep over numbers and choices.",
 )
+
+
+def command_with(command: str, target: str, assignments: Sequence[str]) -> str:
+    """A command for a target with its ``--set``, as one types it."""
+    given = [part for one in assignments for part in ("--set", one)]
+    return f"{command} {shlex.join([target, *given])}"
 
 
 class TargetCommand(click.Command):
