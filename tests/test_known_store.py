@@ -14,15 +14,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import click
 import pytest
 
+from furu_core._cli._main import furu as group
 from furu_testing import Host, Said
-from known_store import answers, make
+from known_store import answers, make, schemas
 
 WRITES: Final = bool(os.environ.get("TEST_WRITE_ANSWERS"))
+# What needs an edit in the middle of a run; test_code_that_ran.py has that.
+ELSEWHERE: Final = {"furu show": {"code_edited"}}
+SCHEMAS: Final = schemas.read()
 FILES: Final = sorted(answers.FOLDER.glob("*.txt"))
 
 
@@ -77,4 +82,66 @@ def told(
     before = json.loads((original.parent / "asked.json").read_text())
     for question in asked:
         said = Said(*before[question.line]) if meanwhile else known.furu(*normal.typed(question))
+        if "--json" in question.args and said.out:
+            assert not (wrong := faults(question, said.out)), f"$ furu {question.line}: {wrong}"
         yield attrs.evolve(question, answer=normal.answer(said, question))
+
+
+def faults(question: answers.Question, out: str) -> list[str]:
+    """In what a document is not as docs/json.md says."""
+    form = schemas.form_of(question.args, SCHEMAS)
+    assert form, f"docs/json.md has nothing on `furu {question.line}`"
+    documents = answers.documents_in(out)
+    return [fault for one in documents for fault in schemas.faults(one, SCHEMAS[form], SCHEMAS)]
+
+
+def test_all_that_is_documented_of_json_occurs() -> None:
+    """Of the known store; that nothing else occurs is tested with each answer."""
+    found: dict[str, set[str]] = {form: set() for form in SCHEMAS}
+    for file in FILES:
+        for question in answers.questions_in(file.read_text()):
+            if "--json" in question.args:
+                form = schemas.form_of(question.args, SCHEMAS)
+                out = "".join(
+                    line
+                    for line in question.answer.splitlines(keepends=True)
+                    if not line.startswith(("! ", "[exit"))
+                )
+                for one in answers.documents_in(out):
+                    found[form] |= set(schemas.seen(one, SCHEMAS[form], SCHEMAS))
+    never = {
+        form: sorted(set(schemas.places(schema)) - found[form] - ELSEWHERE.get(form, set()))
+        for form, schema in SCHEMAS.items()
+    }
+    assert not {form: places for form, places in never.items() if places}
+
+
+def test_each_command_with_json_is_documented() -> None:
+    context = click.Context(group)
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    with_json = {
+        f"furu {name}"
+        for name, command in commands.items()
+        if command is not None and any("--json" in option.opts for option in command.params)
+    }
+    assert with_json == {form for form in SCHEMAS if len(form.split()) == 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ({"hash": "a", "sizes": {"x": 1}, "rows": [{"n": 1.5}]}, None),
+        ({"hash": "a", "sizes": {"x": 1}, "rows": [{"n": None}, {"n": 2, "m": True}]}, None),
+        ({"hash": 1, "sizes": {}, "rows": []}, "hash is 1, no text"),
+        ({"sizes": {}, "rows": []}, "hash is absent"),
+        ({"hash": "a", "sizes": {"x": True}, "rows": []}, "sizes.x is True, no int"),
+        ({"hash": "a", "sizes": {}, "rows": [{"n": 1, "k": 1}]}, "rows[].k has no row"),
+        ([], "the document is [], no object"),
+    ],
+)
+def test_what_is_not_as_documented_is_found(value: Any, fault: str | None) -> None:
+    rows = {"hash": "text", "sizes": "object of int", "rows": "list of objects"}
+    rows |= {"rows[].n": "number or null", "rows[].m": "bool, may be absent"}
+    schema = schemas.schema_of("".join(f"| `{key}` | {kind} | x |\n" for key, kind in rows.items()))
+    schema.kinds = ("object",)
+    assert list(schemas.faults(value, schema, {})) == ([] if fault is None else [fault])

@@ -52,6 +52,7 @@ _TIMES: Final = frozenset(
 _BYTES: Final = frozenset({"peak", "peak_bytes", "process_peak_bytes"})
 _OTHERS: Final = frozenset(
     {
+        "adoption",
         "host",
         "user",
         "owner",
@@ -186,11 +187,17 @@ class Normal:
         return text
 
     def _json(self, out: str) -> str:
-        try:
-            documents = [json.loads(out)]
-        except ValueError:
-            documents = [json.loads(line) for line in out.splitlines()]
-        return "".join(f"{_laid_out(_without_times(one))}\n" for one in documents)
+        return "".join(f"{_laid_out(_without_times(one))}\n" for one in documents_in(out))
+
+
+def documents_in(text: str) -> list[Any]:
+    """The JSON documents in a text, one after the other."""
+    found, place = [], 0
+    while place < len(text):
+        value, place = json.JSONDecoder().raw_decode(text, place)
+        found.append(value)
+        place += len(text[place:]) - len(text[place:].lstrip())
+    return found
 
 
 def _without_times(value: Any, key: str = "") -> Any:

@@ -76,6 +76,7 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         "state": info.told.value,
         "path": node.folder,
         "damage": None,
+        "reason": "",
         "config": record.get("config"),
         "files": {},
         "links": {},
@@ -99,8 +100,10 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         }
     try:
         manifest = node.manifest()
-    except (DamagedArtifact, FuruStoreError) as damage:
+    except DamagedArtifact as damage:
         facts["damage"] = str(damage)
+    except FuruStoreError as error:
+        facts["reason"] = str(error)
     else:
         if manifest is not None:
             facts["files"] = {name: size for name, (size, _) in manifest.files.items()}
@@ -133,7 +136,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines += [_row("stale", reason) for reason in facts["stale"]]
     if facts["damage"]:
         lines.append(_row("damaged", f"{facts['damage']}; it is computed anew when asked for"))
-    if facts["state"] == NodeState.UNREADABLE.value:
+    if facts["reason"] and not facts.get("holder"):
         lines.append(_row("because", facts["reason"]))
     if facts.get("holder") and facts["state"] not in _ENDED:
         lines.append(_row("holder", f"{facts['holder']} ({facts['reason'] or 'not judged'})"))
