@@ -20,6 +20,7 @@ import attrs
 import click
 import pytest
 
+import furu_core
 from furu_core._cli._main import furu as group
 from furu_testing import Host, Said
 from known_store import answers, make, schemas
@@ -93,6 +94,17 @@ def faults(question: answers.Question, out: str) -> list[str]:
     assert form, f"docs/json.md has nothing on `furu {question.line}`"
     documents = answers.documents_in(out)
     return [fault for one in documents for fault in schemas.faults(one, SCHEMAS[form], SCHEMAS)]
+
+
+def test_the_best_accuracy_of_each_model_as_a_frame(known: make.KnownProject) -> None:
+    """By hand: the skill of the model, the sum of the test data of digits, 6, and a quarter of lr."""
+    with furu_core.use_settings(path=known.store):
+        rows = furu_core.frame("Train", as_="dicts")
+        best = furu_core.frame("Train").groupby("model")["result.accuracy"].max()
+    assert best.to_dict() == pytest.approx({"linear": 0.61, "tree": 0.71, "net": 0.81})
+    winner = max(rows, key=lambda row: row["result.accuracy"])
+    told = {name: winner[name] for name in ("data.raw.name", "data.seed", "model", "lr")}
+    assert told == {"data.raw.name": "digits", "data.seed": 0, "model": "net", "lr": 0.2}
 
 
 def test_all_that_is_documented_of_json_occurs() -> None:

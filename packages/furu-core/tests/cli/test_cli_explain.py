@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,26 +210,14 @@ def test_several_roots_and_reruns(study: Any) -> None:
     assert study.furu("why", "ffffffff").status == 2
 
 
-def documented(table: str) -> set[str]:
-    """The keys in the first table after a line of the reference."""
-    page = (Path(__file__).parents[4] / "docs/reference.md").read_text(encoding="utf-8")
-    rows = page.partition(table)[2].partition("\n\n")[2].partition("\n\n")[0]
-    cells = [row.split("|")[1] for row in rows.splitlines() if row.startswith("| `")]
-    return {key.strip(" `") for cell in cells for key in cell.split(",")}
-
-
-def test_the_json_of_why_is_what_the_reference_says(study: Any) -> None:
+def test_why_tells_as_json_how_much_there_is_to_compute(study: Any) -> None:
     document = study.json("why", "exp.study:sweep")
-    assert document.keys() == documented("`furu why --json` prints one document:")
-    assert document["causes"][0].keys() == documented("Each of `causes` has:")
-    assert document["roots"][0].keys() == documented("Each of `roots` has:")
     assert (document["complete"], document["target"]) == (False, "exp.study:sweep")
     assert document["nodes"] == {"compute": 10, "load": 1, "wait": 0}
 
 
-def test_the_json_of_diff_is_what_the_reference_says(study: Any) -> None:
+def test_diff_tells_as_json_what_differs(study: Any) -> None:
     document = study.json("diff", study.hashes["first"], study.hashes["second"])
-    assert document.keys() == documented("`furu diff --json` prints one document:")
     assert [(one["path"], one["before"], one["after"]) for one in document["config"]] == [
         ("lr", "0.1", "0.2")
     ]

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5
 
 
-@click.command("plan", cls=TargetCommand)
+@click.command(
+    "plan", cls=TargetCommand, short_help="Say what a run would compute and what it would load."
+)
 @target_options
 @click.option("--tree", "as_tree", is_flag=True, help="Draw what depends on what.")
 @click.option(

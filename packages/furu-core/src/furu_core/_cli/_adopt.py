@@ -25,7 +25,7 @@ from furu_core.errors import FuruError, FuruUsageError
 _SHOWN: Final = 10
 
 
-@click.command("adopt")
+@click.command("adopt", short_help="Have results found under the new name of a class.")
 @click.argument("old", metavar="OLD", shell_complete=_completing.a_class)
 @click.argument("new", metavar="NEW", shell_complete=_completing.a_target)
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="A field that was renamed.")

@@ -30,7 +30,7 @@ from furu_core.errors import FuruUsageError
 _SHOWN: Final = 5  # reasons of a class
 
 
-@click.command("code")
+@click.command("code", short_help="Say which results are by other code than is there now.")
 @click.argument(
     "names", metavar="[CLASS|HASH]...", nargs=-1, shell_complete=_completing.a_class_or_node
 )
@@ -74,7 +74,7 @@ def code(names: tuple[str, ...], diff: bool, writes: bool, as_json: bool) -> int
     return 0
 
 
-@click.command("accept")
+@click.command("accept", short_help="Say that a change of the code does not matter to results.")
 @click.argument("class_name", metavar="CLASS", shell_complete=_completing.a_class)
 @click.argument("reason", required=False)
 @click.option("--undo", is_flag=True, help="Take back the last acceptance of the class.")

@@ -36,7 +36,7 @@ _DAY_SECS: Final = 24 * 3600.0
 _WIDE: Final = 60
 
 
-@click.command("gc")
+@click.command("gc", short_help="Say what nothing needs any more, and remove it.")
 @click.argument(
     "plan_id", metavar="[ID]", required=False, default="", shell_complete=_completing.a_plan
 )

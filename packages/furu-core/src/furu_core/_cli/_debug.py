@@ -27,7 +27,7 @@ from furu_core.errors import FuruError, FuruUsageError
 _COMPUTED: Final = (NodeState.RUNNING, NodeState.QUEUED)
 
 
-@click.command("debug")
+@click.command("debug", short_help="Compute a node here, and stop in pdb where it fails.")
 @click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
 @click.option("--pdb", "from_the_start", is_flag=True, help="Stop at the first line of `_create`.")
 def debug(name: str, from_the_start: bool) -> int:

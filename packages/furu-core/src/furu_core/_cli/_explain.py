@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _SHORT_NAME: Final = re.compile(r"\([0-9a-fA-F]+…?\)\s*$")
 
 
-@click.command("why", cls=TargetCommand)
+@click.command(
+    "why", cls=TargetCommand, short_help="Say why nodes would be computed, down to the field."
+)
 @click.argument("name", metavar="MODULE:TARGET|HASH", shell_complete=_completing.a_target_or_node)
 @set_option
 @click.option(
@@ -76,7 +78,7 @@ def _explanation(
         return attrs.evolve(explain(roots, workers=workers), target=name)
 
 
-@click.command("diff")
+@click.command("diff", short_help="Say how two nodes differ: config, code, results.")
 @click.argument("first", metavar="A", shell_complete=_completing.a_target_or_node)
 @click.argument("second", metavar="B", shell_complete=_completing.a_target_or_node)
 @click.option("--cost", "only_cost", is_flag=True, help="Only what they took.")

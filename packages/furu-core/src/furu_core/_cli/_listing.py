@@ -23,7 +23,7 @@ _AT_ONCE: Final = 1000  # lines: one write for each would take most of the time 
 _LONG: Final = ("took", "peak", "size", "ended", "host", "run")
 
 
-@click.command("ls")
+@click.command("ls", short_help="List nodes: all, the slowest, failed or stale ones.")
 @selection_options
 @click.option("-l", "--long", is_flag=True, help="Also time, memory, size, end, host and run.")
 @sort_option

@@ -36,6 +36,19 @@ _OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _USAGE_ERRORS: Final = (FuruSettingsError, FuruUsageError, FuruExecutorError, FuruPlatformError)
 
 
+# At the end of the help, each with the command that answers it; docs/tasks.md shows them at work. \b keeps the lines.
+_QUESTIONS: Final = """\b
+Questions, and the command that answers each:
+  what is slow?                     furu ls -l --sort -took --top 5
+  what failed, with what fields?    furu failures
+  which results are the best?       furu table CLASS --sort -result.accuracy
+  why would it be computed?         furu why MODULE:TARGET
+  what is by older code?            furu code
+  what takes up room?               furu du
+  how do I get back what I removed? furu rm --undo
+"""
+
+
 class LazyGroup(click.Group):
     """A command group that imports a command when it is called, and takes commands of plugins.
 
@@ -85,7 +98,8 @@ class LazyGroup(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click does, with a line about plugins whose commands cannot be used."""
         if self.plugins.broken():
-            self.epilog = "Some plugins are broken; `furu plugins` says why and what to do."
+            broken = "Some plugins are broken; `furu plugins` says why and what to do."
+            self.epilog = f"{self.epilog}\n\n{broken}" if self.epilog else broken
         super().format_epilog(ctx, formatter)
 
     def resolve_command(
@@ -151,6 +165,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "why": "_explain",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_QUESTIONS,
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,

@@ -35,7 +35,7 @@ _ENDED = (NodeState.FAILED.value, NodeState.CANCELLED.value)  # nobody holds suc
 _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord))
 
 
-@click.command("show")
+@click.command("show", short_help="Show all that is known of one node.")
 @click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
 @json_option
 def show(name: str, as_json: bool) -> None:
@@ -287,7 +287,7 @@ def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
     return lines
 
 
-@click.command("log")
+@click.command("log", short_help="Print what a node printed and logged.")
 @click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
 @click.option("--attempt", type=int, help="The log of this attempt instead of the newest.")
 @click.option("--path", "only_path", is_flag=True, help="Print where the log is.")
@@ -375,7 +375,7 @@ def _published_number(node: StoredNode) -> int | None:
     return number if isinstance(number, int) else None
 
 
-@click.command("upgrade")
+@click.command("upgrade", short_help="Bring the store to the newest format.")
 @json_option
 def upgrade(as_json: bool) -> int:
     """Bring the store to the newest format; nothing is computed anew.

@@ -14,7 +14,7 @@ from furu_core._status._pins import Pin
 from furu_core._text import when
 
 
-@click.command("pin")
+@click.command("pin", short_help="Keep nodes from being removed.")
 @click.argument(
     "name", metavar="HASH|CLASS|run:ID", required=False, shell_complete=_completing.a_selection
 )
@@ -48,7 +48,7 @@ def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
     return 0
 
 
-@click.command("unpin")
+@click.command("unpin", short_help="Take back what `furu pin` said.")
 @click.argument("name", metavar="HASH|CLASS|run:ID", shell_complete=_completing.a_selection)
 @json_option
 def unpin(name: str, as_json: bool) -> int:

@@ -89,7 +89,7 @@ class _StandIn(click.Command):
         )
 
 
-@click.command("executors")
+@click.command("executors", short_help="List the installed executors, and their health.")
 @json_option
 def executors(as_json: bool) -> None:
     """List the installed executors, the distributions that bring them, and their health."""
@@ -106,7 +106,7 @@ def executors(as_json: bool) -> None:
         say_next("no executor is installed; `pip install furu-local` brings one for this machine")
 
 
-@click.command("plugins")
+@click.command("plugins", short_help="List what plugins add to furu, and their health.")
 @json_option
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:

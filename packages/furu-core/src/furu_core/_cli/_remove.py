@@ -27,7 +27,7 @@ _SHOWN: Final = 20
 _FAILED: Final = (NodeState.FAILED, NodeState.LOST)
 
 
-@click.command("rm")
+@click.command("rm", short_help="Remove results, or put back what was removed (--undo).")
 @click.argument(
     "names", metavar="[HASH|CLASS]...", nargs=-1, shell_complete=_completing.a_class_or_node
 )

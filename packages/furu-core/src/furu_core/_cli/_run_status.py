@@ -42,7 +42,7 @@ _RUN_ID: Final = re.compile(r"\d{8}-\d{4,6}(-[0-9a-f]*)?")
 _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
 
 
-@click.command("status")
+@click.command("status", short_help="Say how a run stands, and what to do next.")
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=_completing.a_run)
 @click.option("-f", "--follow", is_flag=True, help="Show it until the run has ended.")
 @click.option(
@@ -239,7 +239,7 @@ def _ending(report: RunReport) -> list[str]:
 # Failures
 
 
-@click.command("failures")
+@click.command("failures", short_help="List what failed, by error, with its parameters.")
 @selection_options
 @json_option
 def failures(

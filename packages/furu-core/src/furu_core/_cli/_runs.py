@@ -30,7 +30,7 @@ def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _co
     return [_completing.item(f"{name}=", is_open=True) for name in names if name.startswith(word)]
 
 
-@click.command("runs")
+@click.command("runs", short_help="List the runs in the store, the newest first.")
 @click.option("--since", metavar="TIME", help="Only what began since: 2h, 3d, 2026-11-28 15:30.")
 @click.option(
     "--state",

@@ -20,7 +20,7 @@ sort_option = click.option(
     "--sort",
     multiple=True,
     metavar="COLUMN",
-    help="Sort by it; -COLUMN: highest first.",
+    help="Sort by it, such as took; -took: highest first.",
     shell_complete=_completing.a_column,
 )
 

@@ -25,7 +25,7 @@ _DAY_SECS: Final = 24 * 3600.0
 _AGES: Final = ((1, "a day"), (7, "a week"), (30, "30 days"), (90, "90 days"), (365, "a year"))
 
 
-@click.command("du")
+@click.command("du", short_help="Say what takes up room, by class.")
 @selection_options
 @click.option(
     "--by",

@@ -23,7 +23,7 @@ _DONE: Final = NodeState.DONE.value
 _LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
 
 
-@click.command("table")
+@click.command("table", short_help="Show parameters and results as a table.")
 @selection_options
 @click.option(
     "--columns",
@@ -56,7 +56,7 @@ def table(
     """Show results as a table: the fields that vary, the parts of results, time and memory.
 
     Fields of nested configs have dotted names, such as data.seed. Nodes that failed or run are
-    rows with --state only.
+    rows with --state only. In Python, furu_core.frame() gives the same as a data frame.
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")

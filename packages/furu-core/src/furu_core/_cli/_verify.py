@@ -22,7 +22,7 @@ _REFRESH_SECS: Final = 0.2
 _SHALLOW: Final = "; contents are compared with --deep"
 
 
-@click.command("verify")
+@click.command("verify", short_help="Tell which results are damaged.")
 @click.argument(
     "names", metavar="[HASH|CLASS]...", nargs=-1, shell_complete=_completing.a_class_or_node
 )
