@@ -49,7 +49,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, forks: Host) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "done").exists():
             shutil.rmtree(shared / "project", ignore_errors=True)
-            make.make(shared / "project", forks)
+            made = make.make(shared / "project", forks)
+            (shared / "asked.json").write_text(json.dumps(made.asked))
             (shared / "done").touch()
     return shared / "project"
 

@@ -11,7 +11,6 @@ and the ids of runs are not.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -42,6 +41,7 @@ class KnownProject:
     def __init__(self, folder: Path, host: Host) -> None:
         self.folder = folder
         self.store = folder / "furu-data"
+        self.asked: dict[str, Said] = {}  # command lines, and what they said then
         self._host = host
 
     def furu(self, *args: str) -> Said:
@@ -74,12 +74,9 @@ class KnownProject:
         assert said.status == status, (line, said)
 
     def ask(self, line: str) -> None:
-        """Ask something in the middle of the history; `asked.json` beside the project has the answers."""
-        file = self.folder.parent / "asked.json"
-        asked = json.loads(file.read_text()) if file.exists() else {}
+        """Ask something in the middle of the history."""
         for form in (line, f"{line} --json"):
-            asked[form] = self.furu(*shlex.split(form))
-        file.write_text(json.dumps(asked))
+            self.asked[form] = self.furu(*shlex.split(form))
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Change a file of the project."""
@@ -163,7 +160,18 @@ def trouble(known: KnownProject) -> Iterator[None]:
         child.wait()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Make it where the command line says."""
+    folder = Path(sys.argv[1]).absolute() if len(sys.argv) == 2 else None
+    if folder is None or folder.exists():
+        what = f"{folder} is there already" if folder else "one argument is needed: a new folder"
+        print(f"{what}\n\n{__doc__}", file=sys.stderr)
+        return 2
     with host() as started:
-        made = make(Path(sys.argv[1]).absolute(), started)
+        made = make(folder, started)
     print(f"cd {made.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

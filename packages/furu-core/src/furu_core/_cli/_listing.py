@@ -11,6 +11,7 @@ import click
 
 from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import STATES, selection_options, sort_option
+from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
@@ -117,7 +118,8 @@ def _say_next(states: Mapping[str, int]) -> None:
     failed = states.get(NodeState.FAILED.value, 0) + states.get(NodeState.LOST.value, 0)
     if not sum(states.values()):
         say_next(
-            "no such node is in the store; `furu ls --count` counts what is, `furu run` adds to it"
+            f"the store {_settings.settings().path} has no such node; `furu ls --count` counts what "
+            "is there, `furu run` adds to it"
         )
     elif failed:
         say_next(f"{failed} failed: `furu failures` says why")
