@@ -77,6 +77,7 @@ def table(
                 "left_out": found.left_out,
                 "states": dict(found.states),
                 "constant": found.constant,
+                "repeated": found.repeated,
             }
         )
     elif as_csv:
@@ -116,6 +117,8 @@ def _last_line(found: NodeTable, hidden: int, *, is_chosen: bool) -> str:
         told[0] = f"{found.rows} of {found.rows + found.left_out} rows, {told[0]}"
     if found.constant and not is_chosen:
         told.append(f"{count(len(found.constant), 'constant column')} hidden (--all)")
+    if found.repeated:
+        told.append(f"{count(len(found.repeated), 'repeated column')} hidden (--all)")
     if hidden:
         told.append(f"{count(hidden, 'column')} without room (--columns, --csv)")
     return ", ".join(told)

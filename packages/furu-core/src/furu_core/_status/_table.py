@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -19,6 +20,7 @@ from furu_core._status._states import NodeState
 _ALWAYS: Final = ("took", "peak", "node")  # built-in columns of each table
 _OF_FAILURES: Final = ("error", "message")  # of tables that have any
 _COUNT: Final = "nodes"  # the column with the number of nodes that were averaged
+_INDEX: Final = re.compile(r"\[\d+\]")  # in the name of a field of an item of a list
 _KEYS: Final = 8  # columns by which rows are sorted if nothing else is said
 
 
@@ -58,6 +60,7 @@ class NodeTable:
         states: how many nodes are in each state, of all that were asked for; not all are rows,
             where nothing is said of states: only those with results.
         constant: the fields that are the same in all rows, and no columns.
+        repeated: fields of items of a list that have in each row what another item has there, and are no columns.
         nodes: class and hash of each node that is a row or in one.
     """
 
@@ -66,6 +69,7 @@ class NodeTable:
     left_out: int
     states: Counter[str]
     constant: dict[str, Any]
+    repeated: list[str]
     nodes: list[tuple[str, str]]
 
     def dicts(self) -> list[dict[str, Any]]:
@@ -113,13 +117,45 @@ def table_of(
     for name, is_descending in reversed(sort):
         order = _sorted(order, source.column(name), is_descending=is_descending)
     shown = options.columns or source.shown(everything=options.everything)
+    is_open = not options.columns and not options.everything
+    repeated = list(_repeated(shown, source.column)) if is_open else []
     kept = order[: options.top]
     columns = {name: _cells(source.column(name), kept) for name in dict.fromkeys(shown)}
+    for name in repeated:
+        del columns[name]
     constant = {name: cell for name, cell in nodes.constant.items() if name not in columns}
     shown_nodes = list(zip(nodes.builtin("class"), nodes.builtin("node"), strict=True))
     if source is nodes and options.top is not None:
         shown_nodes = [shown_nodes[index] for index in kept]
-    return NodeTable(columns, len(kept), len(order) - len(kept), states, constant, shown_nodes)
+    left_out = len(order) - len(kept)
+    return NodeTable(columns, len(kept), left_out, states, constant, repeated, shown_nodes)
+
+
+def _repeated(names: Iterable[str], cells_of: Callable[[str], list[Any]]) -> Iterator[str]:
+    """The columns of items of a list that tell what that of another item tells, in each row.
+
+    Of a report on 36 models with one seed, that of the first model is enough.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        pattern, number = _INDEX.subn("[]", name)
+        if number:
+            alike.setdefault(pattern, []).append(name)
+    for members in alike.values():
+        told: list[list[Any]] = []
+        for name in members if len(members) > 1 else ():
+            cells = cells_of(name)
+            if any(_are_equal(cells, others) for others in told):
+                yield name
+            else:
+                told.append(cells)
+
+
+def _are_equal(cells: Sequence[Any], others: Sequence[Any]) -> bool:
+    return all(
+        one is other or (type(one) is type(other) and one == other)
+        for one, other in zip(cells, others, strict=True)
+    )
 
 
 class _Nodes:
