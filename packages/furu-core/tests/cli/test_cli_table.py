@@ -139,7 +139,9 @@ def test_csv_and_json_have_raw_values(scores: Any) -> None:
     assert float(second["took"]) >= 0
     assert int(second["peak"]) > 1 << 20
     document = scores.json(*args)
-    assert list(document) == ["columns", "rows", "left_out", "states", "constant"]
+    assert list(document) == [
+        "columns", "rows", "left_out", "states", "constant", "repeated",
+    ]  # fmt: skip
     assert document["columns"] == list(first) == list(document["rows"][0])
     assert document["rows"][0] | {"took": 0, "peak": 0, "node": ""} == {
         "seed": 0, "result.acc": 0.125, "result.split.train": 8, "result.split.test": 4,
