@@ -338,12 +338,12 @@ def test_the_setting_takes_words_names_and_ids(text: str, value: set[str]) -> No
         assert now.trust_pickles == value
         again = furu_core.workers.settings_to_env(now)["FURU_TRUST_PICKLES"]
         assert trust_in({"FURU_TRUST_PICKLES": again}) == value
-    assert trust_in({}) == {"all"}
+    assert trust_in({}) == {"local"}
 
 
 @pytest.mark.parametrize("text", ["", "all,own", f"all {mine}"])
 def test_a_setting_that_could_mean_two_things_is_refused(text: str) -> None:
-    with pytest.raises(FuruSettingsError, match="expected all, own, or names of users"):
+    with pytest.raises(FuruSettingsError, match="expected local, all, own, or names of users"):
         furu_core.configure(trust_pickles=text)
 
 

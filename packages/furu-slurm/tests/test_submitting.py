@@ -410,7 +410,7 @@ def test_a_script_runs_this_python_with_its_flags(
     submit(tmp_path / "with space", spec=spec, token="tok")
     script = (tmp_path / "with space" / "logs" / "tok.sh").read_text()
     assert "\nmodule load cuda\nexport A='b c'\n" in script
-    assert f"exec env FURU_TRUST_PICKLES=all {shlex.quote(sys.executable)} " in script
+    assert f"exec env FURU_TRUST_PICKLES=local {shlex.quote(sys.executable)} " in script
     assert " -Werror::UserWarning " in script
     assert f"-m furu_slurm._job_main '{tmp_path}/with space/run/jobs/tok.json'" in script
 

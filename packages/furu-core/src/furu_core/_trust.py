@@ -2,7 +2,8 @@
 
 A pickle runs whatever its writer put in it. The files of a queue and of a graph are JSON, but say which
 functions and classes are imported and called, and with what. So both pass through here, and nothing else
-opens them. By default all are loaded, at no cost.
+opens them. By default all are loaded but those in results that were imported from another store, which
+belong to whoever imported them and were made by nobody knows whom (`_import_records`).
 
 Where the setting says whose, all who could have put such a file there are asked for: its owner, the
 owner of its folder, and whoever may write to it. So furu creates these files writable for their owner
@@ -18,8 +19,10 @@ import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
+from furu_core import _import_records
 from furu_core._files import read_open_file
 from furu_core._settings import _settings
 from furu_core.errors import FuruUntrustedFile
@@ -30,6 +33,7 @@ _ROOT: Final = 0  # can run anything as anybody anyway
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _PLAIN: Final = os.O_RDONLY | os.O_CLOEXEC
 _CAREFUL: Final = _PLAIN | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a writer
+_EVERYBODY: Final = frozenset({_settings.TRUST_ALL, _settings.TRUST_LOCAL})
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -62,6 +66,14 @@ def open_trusted(path: str | os.PathLike[str], *, environ: Mapping[str, str] | N
     if _settings.TRUST_ALL in named:
         return os.open(path, _PLAIN)
     where = os.fspath(path)
+    _refuse_imported(where, named)
+    if _settings.TRUST_LOCAL in named:
+        return os.open(path, _PLAIN)
+    return _open_if_owned(where, named)
+
+
+def _open_if_owned(where: str, named: frozenset[str]) -> int:
+    """Open a file if all who could have put it there are named."""
     folder, name = os.path.split(where)
     holder = os.open(folder or ".", _FOLDER)
     try:
@@ -100,7 +112,7 @@ def read_trusted(
 def is_trusted_user(uid: int) -> bool:
     """Whether files of a user that run code when they are loaded are loaded."""
     named = _settings.settings().trust_pickles
-    return _settings.TRUST_ALL in named or uid in _uids(named)
+    return not named.isdisjoint(_EVERYBODY) or uid in _uids(named)
 
 
 @contextmanager
@@ -122,6 +134,51 @@ def no_refusal_swallowed() -> Iterator[None]:
             raise _last.error
     finally:
         _last.error = before
+
+
+def origin_of(artifact: str) -> _import_records.ImportOrigin | None:
+    """Where the result in a folder was imported from, and whether that is trusted; None where it was not.
+
+    Raises:
+        FuruStoreError: the records of imports cannot be read.
+    """
+    return _origin_of(artifact, _settings.settings().trust_pickles)
+
+
+def _origin_of(artifact: str, named: frozenset[str]) -> _import_records.ImportOrigin | None:
+    if not named.isdisjoint(_EVERYBODY):
+        return _import_records.origin_of(artifact)
+    reader = partial(_read_if_owned, named=named)
+    return _import_records.origin_of(artifact, reader, ",".join(sorted(named)))
+
+
+def _read_if_owned(path: str, *, named: frozenset[str]) -> bytes:
+    before = getattr(_last, "error", None)
+    try:
+        return read_open_file(_open_if_owned(path, named))
+    finally:
+        _last.error = before  # this refusal is no refusal to load anything
+
+
+def _refuse_imported(path: str, named: frozenset[str]) -> None:
+    """Refuse a file of a result that was imported, unless somebody who is believed said to trust it."""
+    artifact = _import_records.artifact_with(path)
+    if artifact is None:
+        return
+    origin = _origin_of(artifact, named)
+    if origin is None or origin.trusted:
+        return
+    import shlex  # what is not refused needs none
+    import time
+
+    where = "a pipe" if origin.source == "-" else origin.source
+    when = time.strftime("%Y-%m-%d", time.localtime(origin.time))
+    raise _refused(
+        path, os.stat(path).st_uid, named,
+        f"was imported from {where} on {when} by {origin.user}: who made it is not known here",
+        hint=f"if you trust where it comes from to run code as you: furu import --trust "
+        f"{shlex.quote(origin.source)}; or set FURU_TRUST_PICKLES=all",
+    )  # fmt: skip
 
 
 def _examine(

@@ -29,6 +29,7 @@
     ├── FuruInvalidDependency               a dependency's artifact was bad and is gone
     ├── FuruDependencyError (TypeError)     `_dependencies` gave something else
     │   └── FuruCycleError                  nodes that depend on themselves
+    ├── FuruArchiveError                    an archive of results that is not what was exported
     ├── FuruExecutorError                   an executor that is unknown or broken
     ├── FuruRunError                        a run whose roots are not all there
     │   └── FuruRunCancelled                because it was cancelled
@@ -46,6 +47,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "FuruArchiveError",
     "FuruComputeError",
     "FuruCycleError",
     "FuruDamagedRecord",
@@ -215,6 +217,10 @@ class FuruUntrustedFile(FuruStoreError):
     ) -> None:
         super().__init__(message, path=path, hint=hint)
         self.owner = owner
+
+
+class FuruArchiveError(FuruError):
+    """An archive of results that is not what `furu export` wrote, so that nothing of it is imported."""
 
 
 class FuruNodeError(FuruError):

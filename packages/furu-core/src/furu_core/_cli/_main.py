@@ -68,7 +68,8 @@ class LazyGroup(click.Group):
         """The command of a name; for a plugin that cannot be imported, a command that says so."""
         if cmd_name in self._modules:
             module = importlib.import_module(f"furu_core._cli.{self._modules[cmd_name]}")
-            command = getattr(module, cmd_name)
+            # `import` is a keyword of Python's, so the command's function has a line at its end.
+            command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
             assert isinstance(command, click.Command)
             return command
         return self.plugins.command(cmd_name)
@@ -147,8 +148,10 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
         "doctor": "_doctor",
         "du": "_space",
         "executors": "_plugins",
+        "export": "_moving",
         "failures": "_run_status",
         "gc": "_collect",
+        "import": "_moving",
         "log": "_nodes",
         "ls": "_listing",
         "pin": "_pin",

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import click
 
-from furu_core import _provenance
+from furu_core import _provenance, _trust
 from furu_core._attempts import _attempts, _records
 from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json, say_next
@@ -87,6 +87,9 @@ def _facts(node: StoredNode) -> dict[str, Any]:
         "code": _listings.expanded(record.get("code")),
         "provenance": _provenance.expanded(record.get("provenance")),
     }
+    origin = _trust.origin_of(node.folder) if done else None
+    if origin is not None:
+        facts["imported"] = attrs.asdict(origin)
     if info.state is NodeState.UNREADABLE:
         facts["reason"] = info.reason
     if info.holder is not None and not done:
@@ -149,6 +152,13 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     if facts.get("adopted_from"):
         first = facts["adopted_from"]
         lines.append(_row("adopted", f"from {first.get('class')}({first.get('hash')})"))
+    if facts.get("imported"):
+        one = facts["imported"]
+        source = "a pipe" if one["source"] == "-" else one["source"]
+        trusted = "" if one["trusted"] else "; its pickles are not loaded (--trust)"
+        lines.append(
+            _row("imported", f"from {source} on {when(one['time'])} by {one['user']}{trusted}")
+        )
     lines += (
         _config_lines(facts)
         + _job_lines(facts)
@@ -222,8 +232,16 @@ def _file_lines(facts: dict[str, Any]) -> list[str]:
     if not files and not links:
         return []
     lines = [f"files ({len(files) + len(links)}, {size(sum(files.values()))})"]
-    lines += [f"  {size(count):>10} {name}" for name, count in sorted(files.items())]
-    return lines + [f"  {'link':>10} {name} -> {to}" for name, to in sorted(links.items())]
+    lines += [f"  {size(count):>10} {_shown_name(name)}" for name, count in sorted(files.items())]
+    return lines + [
+        f"  {'link':>10} {_shown_name(name)} -> {_shown_name(to)}"
+        for name, to in sorted(links.items())
+    ]
+
+
+def _shown_name(name: str) -> str:
+    """The name of a file, without what a terminal would obey, or could not show."""
+    return name if name.isprintable() else repr(name)
 
 
 def _attempt_lines(facts: dict[str, Any]) -> list[str]:

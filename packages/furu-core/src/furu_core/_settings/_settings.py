@@ -34,6 +34,7 @@ PREFIX: Final = "FURU_"
 _STORE: Final = "furu-data"
 _REMOVED: Final = Path("(the working directory, which was removed)")
 TRUST_ALL: Final = "all"
+TRUST_LOCAL: Final = "local"
 TRUST_OWN: Final = "own"
 LIVE: Final = "live"
 _CODES: Final = ("snapshot", LIVE)
@@ -68,8 +69,8 @@ class Settings:
         trash_days: days for which removed results can be put back; 0 removes them at once.
         keep_days: days for which `furu gc` keeps what was made, or needed by a run.
         durable: whether files are synced to the disk before they are published.
-        trust_pickles: whose files that run code when loaded are loaded: ``all``; ``own``; or names
-            of users, beside whom one's own are loaded always.
+        trust_pickles: whose files that run code when loaded are loaded: ``local``, everybody's but those
+            that were imported; ``all``; ``own``; or names of users, beside whom one's own are loaded always.
         code: what jobs of a scheduler import of the project: a ``snapshot`` of it, made when they are
             submitted; or ``live``, what is there when they import it.
         snapshot_also: patterns of the names of files that a snapshot has copies of, besides ``*.py``.
@@ -99,7 +100,7 @@ class Settings:
     trash_days: float = 7.0
     keep_days: float = 90.0
     durable: bool = False
-    trust_pickles: frozenset[str] = frozenset({TRUST_ALL})
+    trust_pickles: frozenset[str] = frozenset({TRUST_LOCAL})
     code: str = "snapshot"
     snapshot_also: frozenset[str] = frozenset({"*.cfg", "*.ini", "*.toml", "*.yaml", "*.yml"})
     snapshot_limit: int = 100 << 20
@@ -170,9 +171,9 @@ class _NoTrust(ValueError):
 
 
 def _trust(raw: Any, base: Path) -> frozenset[str]:
-    words = (TRUST_ALL, TRUST_OWN)
+    words = (TRUST_ALL, TRUST_LOCAL, TRUST_OWN)
     names = frozenset(name.lower() if name.lower() in words else name for name in _names(raw, base))
-    if not names or (len(names) > 1 and TRUST_ALL in names):
+    if not names or (len(names) > 1 and not names.isdisjoint({TRUST_ALL, TRUST_LOCAL})):
         raise ValueError
     for name in names.difference(words):
         uid_of(name)
@@ -208,7 +209,7 @@ def trust_in(environ: Mapping[str, str]) -> frozenset[str]:
         FuruSettingsError: the value is bad.
     """
     name = f"{PREFIX}TRUST_PICKLES"
-    raw = environ.get(name, TRUST_ALL)
+    raw = environ.get(name, TRUST_LOCAL)
     found: frozenset[str] = _parse(name, raw, "trust_pickles", Path())
     return found
 
@@ -249,7 +250,7 @@ _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "trash_days": (_days, "a number of days, or 0 to remove at once"),
     "keep_days": (_days, "a number of days"),
     "durable": (_flag, "1 or 0"),
-    "trust_pickles": (_trust, "all, own, or names of users separated by commas"),
+    "trust_pickles": (_trust, "local, all, own, or names of users separated by commas"),
     "code": (_code, "snapshot or live"),
     "snapshot_also": (_names, "patterns of file names separated by commas"),
     "snapshot_limit": (_count, "a number of bytes"),

@@ -157,6 +157,10 @@ def plan(adoption: Adoption) -> Plan:
         ref = ref_of(obj)
         if not os.path.exists(f"{node_called(class_name, node_hash).artifact}/{RECORD_FILE}"):
             found.refused[name] = "its record has format 1: run `furu upgrade` first"
+        elif _is_foreign(_artifact(class_name, node_hash)):
+            found.refused[name] = (
+                "it was imported, and without --trust: as a second name, its pickles would be loaded"
+            )
         elif alias.hash in taken:
             found.refused[name] = f"{taken[alias.hash]} would have the same hash"
         elif os.path.isdir(ref.artifact):
@@ -168,6 +172,12 @@ def plan(adoption: Adoption) -> Plan:
                 found.defaults = _defaults(obj, objects.keys(class_name, node_hash))
         taken.setdefault(alias.hash, name)
     return found
+
+
+def _is_foreign(artifact: str) -> bool:
+    """Whether a result was imported, and its pickles are not to be loaded."""
+    origin = _trust.origin_of(artifact)
+    return origin is not None and not origin.trusted
 
 
 def _affected(old: str) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _process_ids
+from furu_core import _import_records, _process_ids
 from furu_core._executors import _run
 from furu_core._executors._run import EventKind
 from furu_core._files import list_folder, store_errors
@@ -164,6 +164,10 @@ class Survey:
     def __init__(self, cutoff: float, now: float) -> None:
         self.cutoff = cutoff
         self._now = now
+        self._imported: dict[str, float] = {}
+        for _, record in _import_records.records():
+            for nodes in record.nodes.values():
+                self._imported |= dict.fromkeys(nodes, record.time)
         self._pins = _pins.pins()
         self.facts: dict[str, NodeFacts] = {}
         self._results: dict[StoredClass, set[str]] = {}
@@ -240,12 +244,12 @@ class Survey:
                     yield node_hash, keeper
 
     def made(self, facts: NodeFacts) -> float:
-        """When a node was made, in seconds since 1970."""
+        """When a node was made, or imported after that, in seconds since 1970."""
         made = facts.ended or facts.started
         if made is None:
             with suppress(OSError):
                 return os.stat(facts.node.folder).st_mtime
-        return made or self._now
+        return max(made or self._now, self._imported.get(facts.node.hash, 0.0))
 
     def last_used(self) -> dict[str, float]:
         """When each node was last needed, as far as that is known, by its hash."""

@@ -32,6 +32,7 @@ class Links:
         declared: hashes of the nodes that had to be there before.
         used: hashes of those whose results were loaded, with their digests at that time.
         code: the digest of the code that ran; empty where it is not known.
+        named: hashes of the configs that its config holds, many of which are declared.
     """
 
     node: StoredNode
@@ -39,6 +40,7 @@ class Links:
     declared: tuple[str, ...] = ()
     used: Mapping[str, str] = attrs.field(factory=dict)
     code: str = ""
+    named: tuple[str, ...] = ()
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -128,7 +130,7 @@ class LinkReader:
             return _links_of_format1(node)
         try:
             claim, manifest, story = map(json.loads, (found.claim, found.manifest, found.story))
-            self._note_classes(claim.get("config"))
+            named = self._note_classes(claim.get("config"))
             dependencies = story.get("dependencies") or {}
             return Links(
                 node,
@@ -136,23 +138,27 @@ class LinkReader:
                 tuple(dependencies.get("declared", ())),
                 dict(dependencies.get("used", {})),
                 story.get("code", ""),
+                named,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # `furu verify` tells of damage
 
-    def _note_classes(self, config: Any) -> None:
-        """Note the classes of the nodes that a config holds."""
+    def _note_classes(self, config: Any) -> tuple[str, ...]:
+        """Note the classes of the nodes that a config holds; their hashes."""
+        hashes: dict[str, None] = {}
         pending = [config]
         while pending:
             value = pending.pop()
             if isinstance(value, dict):
                 node_hash, name = value.get("$ref"), value.get("class")
                 if isinstance(node_hash, str) and isinstance(name, str):
+                    hashes[node_hash] = None
                     self._found.setdefault(node_hash, StoredNode(self._class(name), node_hash))
                 else:
                     pending += value.values()
             elif isinstance(value, list):
                 pending += value
+        return tuple(hashes)
 
     def _class(self, name: str) -> StoredClass:
         found = self._classes.get(name)

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -97,12 +98,28 @@ def _read_record(folder: str, found: Examined, *, deep: bool) -> bool:
     if found.manifest is None:
         found.unreadable.append(DamagedArtifact(path, "its end cannot be seen from here yet"))
     elif deep:
-        if found.manifest.digest != _manifest.digest_again(found.record.manifest):
-            found.damage.append(DamagedArtifact(path, "the digest of the result does not fit it"))
-        then = json.loads(found.record.story).get("claim", "")
-        if then and then != _record_file.digest(found.record.claim).decode():
-            found.damage.append(DamagedArtifact(path, "its first line is not what was written"))
+        found.damage += differences_within(found.record, found.manifest, path)
     return True
+
+
+def differences_within(
+    record: RecordFile, manifest: Manifest, path: str
+) -> Iterator[DamagedArtifact]:
+    """What in a record is not as it was written, by the digests that stand in it.
+
+    Args:
+        record: the parts of its file.
+        manifest: its manifest, decoded.
+        path: the file.
+
+    Raises:
+        ValueError, TypeError, AttributeError: it is no record.
+    """
+    if manifest.digest != _manifest.digest_again(record.manifest):
+        yield DamagedArtifact(path, "the digest of the result does not fit it")
+    then = json.loads(record.story).get("claim", "")
+    if then and then != _record_file.digest(record.claim).decode():
+        yield DamagedArtifact(path, "its first line is not what was written")
 
 
 def _read_record_1(folder: str, found: Examined) -> None:

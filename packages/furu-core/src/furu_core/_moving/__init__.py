@@ -1,0 +1,1 @@
+"""Results that go to another store, and come from one."""
