@@ -214,8 +214,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        stream = os.fdopen(descriptor, "rb")
+        stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC), "rb")
     except OSError as error:
         raise FuruUsageError(
             f"{file} cannot be read: {error.strerror or type(error).__name__}",
