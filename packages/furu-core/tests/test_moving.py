@@ -223,6 +223,19 @@ def test_what_is_removed_and_put_back_stays_imported_and_what_is_computed_here_i
         REPORT.fit.get()
 
 
+def test_imports_of_a_store_that_is_only_read_count_as_well(archive: Path, tmp_path: Path) -> None:
+    with use_settings(path=tmp_path / "theirs"):
+        take(archive)
+    with use_settings(path=tmp_path / "mine", also=(tmp_path / "theirs",)):
+        assert REPORT.get() == "weight 3.0"
+        with pytest.raises(FuruResultError, match="was imported from"):
+            REPORT.fit.get()
+        found = export(tmp_path / "y.tar", REPORT)
+        assert len(found.index.nodes) == 4
+    assert not (tmp_path / "mine").exists()
+    assert (tmp_path / "y.tar").read_bytes() == archive.read_bytes()
+
+
 def test_an_adoption_does_not_make_imported_pickles_ones_own(archive: Path, store: Path) -> None:
     take(archive)
     adoption = _adoptions.adoption_of(name_of(Fit), Adopter, map={}, set={}, drop={})

@@ -136,8 +136,5 @@ def artifacts() -> list[str]:
 def left() -> list[str]:
     """What an import left of which nobody knows any more."""
     store = _settings.settings().path
-    return [
-        str(path)
-        for path in store.rglob(".*")
-        if path.name.startswith(".removed-") or path.name.endswith(".tmp")
-    ]
+    found = [path for path in store.rglob(".*") if path.name.startswith(".removed-")]
+    return list(map(str, [*found, *(store / "imports").glob(".*.tmp")]))

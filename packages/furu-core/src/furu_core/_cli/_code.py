@@ -245,7 +245,7 @@ def _code_of(name: str) -> tuple[str, str, CodeListing]:
     Raises:
         FuruUsageError: none is known.
     """
-    node = _stored_nodes.find(name)
+    node = _stored_nodes.find(name, also=True)
     links = LinkReader().at(node)
     if links is None:
         raise FuruUsageError(f"{node.name} has no result", hint="`furu ls` lists what is there")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json, say_next
-from furu_core._cli._selection import STATES, selection_options, sort_option
+from furu_core._cli._selection import STATES, also_option, selection_options, sort_option
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._staleness import StalenessReader
@@ -34,6 +34,7 @@ _LONG: Final = ("took", "peak", "size", "ended", "host", "run")
 @click.option(
     "--stale", "only_stale", is_flag=True, help="Only results that are stale, or rest on such."
 )
+@also_option
 @json_option
 def ls(
     states: tuple[str, ...],

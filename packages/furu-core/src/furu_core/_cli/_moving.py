@@ -92,7 +92,7 @@ def _chosen(names: tuple[str, ...], selection: dict[str, Any]) -> list[StoredNod
         chosen = Selection.of(others, **selection)
         there = chosen.nodes_and_states()
         found += [node for node, state in there if state is NodeState.DONE]
-        lacking = [node.name for node in chosen.nodes if not os.path.isdir(node.paths.artifact)]
+        lacking = [node.name for node in chosen.nodes if not os.path.isdir(node.artifact)]
         if lacking:
             raise FuruUsageError(
                 f"{lacking[0]} has no result", hint="`furu show` tells how it stands"
@@ -115,7 +115,7 @@ def _results_of(target: str) -> list[StoredNode]:
     from furu_core._status import _stored_nodes
 
     nodes = [_stored_nodes.node_of(root) for root in _target.resolve_roots(target, ()).items]
-    lacking = [node for node in nodes if not os.path.isdir(node.paths.artifact)]
+    lacking = [node for node in nodes if not os.path.isdir(node.artifact)]
     if lacking:
         raise FuruUsageError(
             f"{len(lacking)} of {_text.count(len(nodes), 'root')} of {target} "

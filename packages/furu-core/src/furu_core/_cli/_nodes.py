@@ -40,7 +40,7 @@ _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one node: config, state, timings, files, attempts, provenance."""
-    facts = _facts(_stored_nodes.find(name))
+    facts = _facts(_stored_nodes.find(name, also=True))
     if as_json:
         print_json(facts)
     else:
@@ -321,7 +321,7 @@ def log(name: str, attempt: int | None, only_path: bool, follows: bool) -> int:
 
     With -f the exit status is 0 if the node has a result at the end, else 1.
     """
-    node = _stored_nodes.find(name)
+    node = _stored_nodes.find(name, also=True)
     if follows:
         if attempt is not None or only_path:
             raise FuruUsageError(

@@ -154,6 +154,7 @@ def _options(
 
 
 def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any]:
+    from furu_core._attempts._further_stores import found_ref
     from furu_core._config._objects import short_name
     from furu_core._status._state_reader import StateReader
     from furu_core._store._layout import ref_of
@@ -172,7 +173,7 @@ def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any
                 "name": short_name(root),
                 "hash": root.furu_hash,
                 "done": reader.done(root),
-                "path": ref_of(root).artifact,
+                "path": (found_ref(ref_of(root)) or ref_of(root)).artifact,
             }
             for name, root in zip(roots.names, roots.items, strict=True)
         ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import reduce, wraps
 from typing import Any, Final, TypeVar
 
 import click
 
 from furu_core._cli import _completing
+from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +24,20 @@ sort_option = click.option(
     help="Sort by it, such as took; -took: highest first.",
     shell_complete=_completing.a_column,
 )
+
+
+def also_option(command: F) -> F:
+    """Give a command that lists nodes the option that has it list those of further stores, too."""
+
+    @wraps(command)
+    def listing(*args: Any, also: bool, **options: Any) -> Any:
+        with _stored_nodes.including_further(also):
+            return command(*args, **options)
+
+    option = click.option("--also", is_flag=True, help="Also results in the stores of FURU_ALSO.")
+    made: Any = option(listing)
+    found: F = made
+    return found
 
 
 def selection_options(command: F) -> F:

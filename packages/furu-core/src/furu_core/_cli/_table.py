@@ -11,7 +11,7 @@ import click
 
 from furu_core._cli import _aligned, _completing
 from furu_core._cli._output import json_option, print_json, say_next
-from furu_core._cli._selection import selection_options, sort_option
+from furu_core._cli._selection import also_option, selection_options, sort_option
 from furu_core._status import _stored_nodes
 from furu_core._status._selection import Selection
 from furu_core._status._staleness import StalenessReader
@@ -42,6 +42,7 @@ _LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
 )
 @click.option("--all", "everything", is_flag=True, help="Also what is the same in all rows.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: seconds, bytes, whole hashes.")
+@also_option
 @json_option
 def table(
     columns: str | None,

@@ -67,6 +67,8 @@ def hit(obj: ConfigObject) -> Any:
         return Miss(ref, None, rerun=True)
     try:
         value = load(obj, ref)
+        if value is MISSING and settings.also:
+            value = _load_elsewhere(obj, ref)
     except BadArtifact as found:
         return Miss(ref, str(found), rerun=False)
     if value is MISSING:
@@ -93,6 +95,27 @@ def _say_hit(obj: ConfigObject) -> None:
 
 class BadArtifact(Exception):
     """An artifact that is there but damaged or invalid."""
+
+
+def _load_elsewhere(obj: ConfigObject, ref: NodeRef) -> Any:
+    """The result of `obj` in a store that is only read, or `MISSING`.
+
+    Raises:
+        BadArtifact, FuruResultError: as for `load`.
+    """
+    from furu_core._attempts import _further_stores  # few settings name further stores
+
+    found = _further_stores.elsewhere(ref)
+    return MISSING if found is None else load(obj, found)
+
+
+def _found_ref(ref: NodeRef) -> NodeRef:
+    """The node in the store that has its result; in the current one if none has."""
+    if not _settings.settings().also or os.path.isdir(ref.artifact):
+        return ref
+    from furu_core._attempts import _further_stores  # as above
+
+    return _further_stores.elsewhere(ref) or ref
 
 
 def load(obj: ConfigObject, ref: NodeRef) -> Any:
@@ -130,7 +153,7 @@ def load_existing(obj: ConfigObject) -> Any:
     ref = ref_of(obj)
     why = "is not there"
     try:
-        value = load(obj, ref)
+        value = load(obj, _found_ref(ref))
     except BadArtifact as bad:
         value, why = MISSING, f"is there, but bad: {bad}"
     if value is not MISSING:
@@ -164,7 +187,7 @@ def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
 def load_unvalidated(obj: ConfigObject, ref: NodeRef) -> Any:
     """The result in `furu_dir`, for `_validate` itself to load: not validated."""
     active = _context.active(obj.furu_hash)
-    folder = ref.artifact if active is None else active.folder
+    folder = _found_ref(ref).artifact if active is None else active.folder
     manifest = fresh.get(folder) or _manifest_of(folder)
     return MISSING if manifest is None else _value(obj, manifest, folder)
 
@@ -235,6 +258,7 @@ def folder_of(obj: ConfigObject, ref: NodeRef) -> str | None:
     Raises:
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
+    ref = _found_ref(ref)
     if not is_published(ref):
         return None
     if _identity.omitted_defaults(obj):

@@ -28,8 +28,8 @@ from furu_core._code import _listings
 from furu_core._config._class_names import relpath_of
 from furu_core._provenance import FOLDER as PROVENANCE
 from furu_core._record_format import OMIT_EMPTY, RecordFormat, from_json
-from furu_core._status._stored_nodes import class_in
 from furu_core._store import _examining, _manifest
+from furu_core._store._folders import class_in
 from furu_core._store._format1 import RESULT_PREFIX as FORMAT1_PREFIX
 from furu_core._store._layout import LOG_FILE, RECORD_FILE, RESULT_PREFIX, is_hash
 from furu_core._store._manifest import UNLISTED, Manifest

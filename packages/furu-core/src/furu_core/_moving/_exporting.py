@@ -39,11 +39,13 @@ class Exported:
 
     Attributes:
         index: what is in the archive.
+        folders: where each result is, by its hash: some may be in stores that are only read.
         left_out: damaged results that are not in it, by short name, and what is wrong.
         bytes: how many bytes of members were written so far.
     """
 
     index: Index
+    folders: dict[str, str] = attrs.field(factory=dict)
     left_out: dict[str, str] = attrs.field(factory=dict)
     bytes: int = 0
 
@@ -76,6 +78,7 @@ def gather(roots: Iterable[StoredNode], *, skip_damaged: bool = False) -> Export
             done.left_out[node.name] = error.message
             continue
         kept.append(archived)
+        done.folders[node.hash] = node.artifact
         shared |= dict.fromkeys(named)
     if not kept:
         raise FuruUsageError(
@@ -136,7 +139,7 @@ def _looked_at(
     Raises:
         FuruStoreError: it is damaged, or cannot go along.
     """
-    folder = node.paths.artifact
+    folder = node.artifact
     found = _examining.examine(folder, deep=deep)
     if found is None:
         raise _unfit(node, "it was removed in this moment", "run the same command again")
@@ -168,9 +171,7 @@ def _looked_at(
 
 
 def _unfit(node: StoredNode, why: str, hint: str) -> FuruStoreError:
-    return FuruStoreError(
-        f"{node.name} is not exported: {why}", path=node.paths.artifact, hint=hint
-    )
+    return FuruStoreError(f"{node.name} is not exported: {why}", path=node.artifact, hint=hint)
 
 
 def _shared(named: Iterable[tuple[ContentFolder, str]]) -> Iterator[tuple[str, tuple[int, str]]]:
@@ -220,9 +221,8 @@ def write(done: Exported, file: BinaryIO, progress: ExportProgress | None = None
     tar.begin(_archive.INDEX, len(text))
     tar.write(text)
     tar.end()
-    store = str(_settings.settings().path)
-    for name, size, digest in done.index.members():
-        with _reading(f"{store}/{name}") as descriptor:
+    for path, name, size, digest in _sources(done):
+        with _reading(path) as descriptor:
             found = os.fstat(descriptor)
             executable = bool(found.st_mode & stat.S_IXUSR) and stat.S_ISREG(found.st_mode)
             tar.begin(name, size, executable=executable)
@@ -237,12 +237,24 @@ def write(done: Exported, file: BinaryIO, progress: ExportProgress | None = None
                     progress(done)
             if left or whole.hexdigest() != digest or os.read(descriptor, 1):
                 raise FuruStoreError(
-                    f"{store}/{name} is not exported: it is not what was published",
-                    path=f"{store}/{name}",
+                    f"{path} is not exported: it is not what was published",
+                    path=path,
                     hint="`furu verify --deep` tells more; --skip-damaged leaves damaged results out",
                 )
         tar.end()
     tar.close()
+
+
+def _sources(done: Exported) -> Iterator[tuple[str, str, int, str]]:
+    """The files of an archive in its order: where each is, its name there, size and digest."""
+    for node in done.index.nodes:
+        for name, (size, digest) in node.files.items():
+            folder = done.folders[node.hash]
+            yield f"{folder}/{name}", f"{node.below}/{name}", size, digest
+    settings = _settings.settings()
+    for name, (size, digest) in done.index.shared.items():
+        places = [f"{store}/{name}" for store in (settings.path, *settings.also)]
+        yield next(filter(os.path.exists, places), places[0]), name, size, digest
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class Settings:
 
     Attributes:
         path: the store, an absolute path.
+        also: further stores, which are only read: what this one lacks is looked for there.
         retry_failed: whether a node that failed before is computed again.
         max_compute_retries: how often a node whose code raised is tried again within a run.
         max_lost_retries: how often in a row a node whose worker died is tried again.
@@ -87,6 +88,7 @@ class Settings:
     """
 
     path: Path = attrs.field(converter=Path)
+    also: tuple[Path, ...] = ()
     retry_failed: bool = True
     max_compute_retries: int = 3
     max_lost_retries: int = 5
@@ -115,6 +117,14 @@ def _path(raw: Any, base: Path) -> Path:
     if not isinstance(raw, str | os.PathLike) or not os.fspath(raw):
         raise ValueError
     return Path(os.path.normpath(base / Path(raw).expanduser()))
+
+
+def _paths(raw: Any, base: Path) -> tuple[Path, ...]:
+    parts = raw.split(os.pathsep) if isinstance(raw, str) else list(raw)
+    found = tuple(dict.fromkeys(_path(part, base) for part in parts if part != ""))
+    if any(os.pathsep in str(path) for path in found):
+        raise ValueError
+    return found
 
 
 _WORDS: Final = {"1": True, "true": True, "yes": True, "on": True} | {
@@ -237,6 +247,7 @@ def _command(raw: Any, _base: Path) -> str:
 # How each setting is read, and what it expects; a parser raises ValueError or TypeError otherwise.
 _KNOWN: Final[Mapping[str, tuple[Parser, str]]] = {
     "path": (_path, "a folder"),
+    "also": (_paths, f"folders separated by {os.pathsep}"),
     "retry_failed": (_flag, "1 or 0"),
     "max_compute_retries": (_count, "a whole number from 0 on"),
     "max_lost_retries": (_count, "a whole number from 0 on"),
@@ -569,7 +580,8 @@ def _parse(said: str, raw: Any, key: str, base: Path) -> Any:
         raise FuruSettingsError(
             f"{said} is {raw!r}, expected {expected}{why}", hint="correct it or leave it out"
         ) from None
-    if isinstance(value, Path) and not value.is_absolute():
+    paths = value if key == "also" else [value]
+    if any(isinstance(path, Path) and not path.is_absolute() for path in paths):
         raise FuruSettingsError(
             f"{said} is {raw!r}, which counts from the working directory, and that was removed",
             hint="go to a folder that is there, or give an absolute path",
@@ -657,5 +669,7 @@ def _show(value: Any) -> str:
             return "none"
         case frozenset():
             return ",".join(sorted(value))
+        case tuple():
+            return os.pathsep.join(map(str, value))
         case _:
             return str(value)

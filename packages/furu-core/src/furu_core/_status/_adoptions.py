@@ -157,7 +157,7 @@ def plan(adoption: Adoption) -> Plan:
         ref = ref_of(obj)
         if not os.path.exists(f"{node_called(class_name, node_hash).artifact}/{RECORD_FILE}"):
             found.refused[name] = "its record has format 1: run `furu upgrade` first"
-        elif _is_foreign(_artifact(class_name, node_hash)):
+        elif _is_foreign(node_called(class_name, node_hash).artifact):
             found.refused[name] = (
                 "it was imported, and without --trust: as a second name, its pickles would be loaded"
             )

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from furu_core._attempts import _attempts, _claims, _publishing, _submissions
+from furu_core._attempts import _attempts, _claims, _further_stores, _publishing, _submissions
 from furu_core._attempts._attempts import Attempt
 from furu_core._context._context import ExecContext
 from furu_core._files import discard_or_raise, store_error
@@ -39,6 +39,7 @@ def delete(
         FuruUsageError: it is being computed, or a job that is to compute it waits in a queue.
         FuruStoreError: the store cannot be written, or the node is another user's.
     """
+    refuse_further(ref)
     for_good = for_good or not _settings.settings().trash_days
     while True:
         there = os.path.isdir(ref.artifact)
@@ -73,6 +74,19 @@ def delete(
     if not for_good:
         _trash.empty_old()
     return there or not kept_number
+
+
+def refuse_further(ref: NodeRef) -> None:
+    """Refuse to change a node of a store that is only read.
+
+    Raises:
+        FuruUsageError: it is in one.
+    """
+    if not _further_stores.is_own(ref.class_dir):
+        raise FuruUsageError(
+            f"{ref.name} is in another store, which is only read: {ref.artifact}",
+            hint="whose store it is may change it, with FURU_PATH set to it",
+        )
 
 
 def _take(folder: str, *, for_good: bool) -> None:

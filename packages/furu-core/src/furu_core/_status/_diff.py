@@ -310,7 +310,7 @@ class _Differ:
 
     def _read(self, given: Any) -> tuple[NodeFacts, RecordedConfig]:
         if isinstance(given, str):
-            node = _stored_nodes.find(given)
+            node = _stored_nodes.find(given, also=True)
             facts = self._facts.of(node)
             if not facts.config:
                 raise FuruUsageError(

@@ -400,6 +400,8 @@ class _Index:
 
 
 def _read_class(cls: StoredClass) -> _Listed:
+    if cls.further is not None:
+        return _read_further(cls)
     index = _read_index(cls)
     stamp = _stamp(cls.folder)
     if index is not None and stamp is not None and stamp == index.stamp:
@@ -425,6 +427,20 @@ def _read_class(cls: StoredClass) -> _Listed:
             _write_index(cls, index)
             return _Listed(_IndexedColumns(cls, list(found), index.columns), unfinished)
     return _Listed(FactColumns(cls, facts), unfinished)
+
+
+def _read_further(cls: StoredClass) -> _Listed:
+    """The results of a class in a store that is only read: its index is used, and nothing written."""
+    hashes = cls.published()
+    folders = _folders(cls)[0]
+    index = _read_index(cls)
+    known = {} if index is None else _known(cls, index, folders)
+    facts = []
+    for node_hash in hashes:
+        with suppress(FileNotFoundError, KeyError):  # removed in this moment
+            node = StoredNode(cls, node_hash)
+            facts.append(known.get(node_hash) or _of_result(node, folders[node_hash].owner))
+    return _Listed(FactColumns(cls, facts), [])
 
 
 def _known(
@@ -487,7 +503,7 @@ def _pack(facts: Sequence[NodeFacts]) -> dict[str, Packed]:
 
 
 def _index_path(cls: StoredClass) -> str:
-    store = str(_settings.settings().path)
+    store = str(cls.further or _settings.settings().path)
     return f"{store}/{FOLDER}/{os.path.relpath(cls.folder, f'{store}/data')}.json"
 
 

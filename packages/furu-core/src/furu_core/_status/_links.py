@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode, class_named
 from furu_core._store import _manifest, _record_file
@@ -56,6 +57,7 @@ class LinkReader:
         self._classes: dict[str, StoredClass] = {}
         self._found: dict[str, StoredNode] = {}
         self._listed = False
+        self._further: dict[str, StoredNode] | None = None  # results in other stores
 
     def at(self, node: StoredNode) -> Links | None:
         """The links of a node; None where it has no result that can be read."""
@@ -78,8 +80,21 @@ class LinkReader:
             for _ in self._every():
                 pass
         node = self._found.get(node_hash)
-        found = self._read[node_hash] = None if node is None else self._keep(node)
+        found = None if node is None else self._keep(node)
+        if found is None and _settings.settings().also:
+            node = self._elsewhere(node_hash)
+            found = None if node is None else self._keep(node)
+        self._read[node_hash] = found
         return found
+
+    def _elsewhere(self, node_hash: str) -> StoredNode | None:
+        """The node with a hash in a store that is only read; None where none has its result."""
+        if self._further is None:
+            self._further = {}
+            for store in reversed(_settings.settings().also):
+                for cls in _stored_nodes.classes(store=store):
+                    self._further |= {one: StoredNode(cls, one) for one in cls.published()}
+        return self._further.get(node_hash)
 
     def every(self) -> Iterator[Links]:
         """The links of all results in the store.

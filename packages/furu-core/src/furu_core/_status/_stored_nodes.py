@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from furu_core import _provenance, _text
-from furu_core._attempts import _attempts, _records
+from furu_core._attempts import _attempts, _further_stores, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._code import _listings
 from furu_core._config._class_names import relpath_of
@@ -61,12 +63,24 @@ class StoredClass:
         """The name without its module."""
         return self.name.rpartition(":")[2]
 
+    @property
+    def further(self) -> Path | None:
+        """The store that is only read (`FURU_ALSO`) in which the folder is; None for the current one."""
+        return _further_stores.store_of(self.folder) if _settings.settings().also else None
+
     def published(self) -> list[str]:
-        """The hashes of all artifacts, sorted."""
-        return sorted(filter(is_hash, _names(self.folder)))
+        """The hashes of all artifacts, sorted; in a further store of those that no store before it has."""
+        found = sorted(filter(is_hash, _names(self.folder)))
+        store = self.further
+        if store is None:
+            return found
+        before = _further_stores.before(self.folder, store)
+        return [node_hash for node_hash in found if node_hash not in before]
 
     def attempted(self) -> list[str]:
-        """The hashes of all nodes that have attempts or a queued job, sorted."""
+        """The hashes of all nodes that have attempts or a queued job, sorted; none of further stores."""
+        if self.further is not None:
+            return []
         return sorted(attempted_in(_names(self.folder)))
 
 
@@ -136,8 +150,7 @@ class StoredNode(NodeRef):
 
 def node_of(obj: ConfigObject) -> StoredNode:
     """The node of an object, as listings have it."""
-    ref = ref_of(obj)
-    return StoredNode(StoredClass(config_class(obj).identity_name, ref.class_dir), ref.hash)
+    return _at(config_class(obj).identity_name, ref_of(obj))
 
 
 def class_named(name: str) -> StoredClass:
@@ -147,7 +160,14 @@ def class_named(name: str) -> StoredClass:
 
 def node_called(class_name: str, node_hash: str) -> StoredNode:
     """The node of a class's full name and a whole hash, whether there is one or not."""
-    return StoredNode(class_named(class_name), node_hash)
+    return _at(class_name, NodeRef(class_named(class_name).folder, node_hash))
+
+
+def _at(class_name: str, ref: NodeRef) -> StoredNode:
+    """The node of some folders, in the first further store that has its result if this one has none."""
+    if _settings.settings().also and not os.path.isdir(ref.artifact):
+        ref = _further_stores.elsewhere(ref) or ref
+    return StoredNode(StoredClass(class_name, ref.class_dir), ref.hash)
 
 
 def record_of(obj: ConfigObject) -> dict[str, Any]:
@@ -178,18 +198,22 @@ def _warn(unreadable: FuruStoreError) -> None:
 
 
 def classes(
-    refused: Callable[[FuruStoreError], object] = _warn,
+    refused: Callable[[FuruStoreError], object] = _warn, store: Path | None = None
 ) -> Iterator[StoredClass]:
-    """All classes that have nodes in the current store, by name.
+    """All classes that have nodes in a store, by name.
 
     Args:
         refused: called with the error for a folder within the store that cannot be read.
+        store: which; default: the current one.
 
     Raises:
         FuruStoreError: the store cannot be read.
     """
-    for folder in class_folders(refused):
+    for folder in class_folders(refused, store):
         yield StoredClass(folder.name, folder.path)
+    if store is None and _further_included.get():
+        for further in _settings.settings().also:
+            yield from classes(refused, further)
 
 
 def classes_called(name: str) -> list[StoredClass]:
@@ -231,10 +255,12 @@ def nodes(chosen: Iterable[StoredClass]) -> Iterator[tuple[StoredNode, NodeInfo]
                     yield node, info
 
 
-def find(name: str) -> StoredNode:
+def find(name: str, *, also: bool = False) -> StoredNode:
     """The node that a name means.
 
     Args:
+        also: whether results in stores that are only read (`FURU_ALSO`) are meant as well, of those that are
+            not in this one.
         name: the name of a class that has one node only; a hash, or the beginning of one, in small
             letters as it is shown; or a short name such as ``Train(3fa9c1)``. A name that is both a
             class name and the beginning of a hash means both.
@@ -248,12 +274,18 @@ def find(name: str) -> StoredNode:
     stored = list(classes())
     named = nodes_of(_called(stored, name))
     known: list[StoredNode] = []
-    begin_so: list[StoredNode] = []
     if match is not None:
-        known = nodes_of(classes_called(match["cls"]) if match["cls"] else stored)
-        # Small letters only: `Add` is a class, even if it is gone, and never the node add514.
-        begin_so = [node for node in known if node.hash.startswith(match["prefix"])]
-    found = list(dict.fromkeys([*named, *begin_so]))
+        known = nodes_of(_classes_of(match, stored))
+    found = list(dict.fromkeys([*named, *_begin_so(known, match)]))
+    if not found and _settings.settings().also:
+        found = _found_elsewhere(name, match)
+        if len(found) == 1 and not also:
+            raise FuruUsageError(
+                f"{found[0].name} is not in {_settings.settings().path}, but in another store, which is only read: "
+                f"{found[0].artifact}",
+                hint="`furu show` and `furu why` find it there; whose store it is may change it, with FURU_PATH "
+                "set to it",
+            )
     if len(found) == 1:
         return found[0]
     if found:
@@ -275,6 +307,36 @@ def find(name: str) -> StoredNode:
         + ("" if similar else _text.did_you_mean_class(name, [cls.name for cls in stored])),
         hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
     )
+
+
+def _classes_of(match: re.Match[str], stored: list[StoredClass]) -> list[StoredClass]:
+    """The classes among which a node's name means one."""
+    if not match["cls"]:
+        return stored
+    try:
+        return classes_called(match["cls"])
+    except FuruUsageError:
+        if not _settings.settings().also:
+            raise
+        return []
+
+
+def _begin_so(known: Iterable[StoredNode], match: re.Match[str] | None) -> list[StoredNode]:
+    # Small letters only: `Add` is a class, even if it is gone, and never the node add514.
+    return [] if match is None else [one for one in known if one.hash.startswith(match["prefix"])]
+
+
+def _found_elsewhere(name: str, match: re.Match[str] | None) -> list[StoredNode]:
+    """The results that a name means in the first store that has such, of those that are only read."""
+    for store in _settings.settings().also:
+        stored = list(classes(store=store))
+        within = stored if match is None or not match["cls"] else _called(stored, match["cls"])
+        begin_so = _begin_so(nodes_of(within), match)
+        found = dict.fromkeys([*nodes_of(_called(stored, name)), *begin_so])
+        results = [node for node in found if os.path.isdir(node.artifact)]
+        if results:
+            return results
+    return []
 
 
 def classes_or_nodes(names: Iterable[str]) -> list[StoredClass | StoredNode]:
@@ -303,8 +365,23 @@ def may_be_node(name: str) -> bool:
 
 
 def _called(known: Iterable[StoredClass], name: str) -> list[StoredClass]:
-    by_name = {cls.name: cls for cls in known}
-    return [by_name[found] for found in _text.meant(name, by_name)]
+    by_name: dict[str, list[StoredClass]] = {}  # several where further stores are included
+    for cls in known:
+        by_name.setdefault(cls.name, []).append(cls)
+    return [cls for found in _text.meant(name, by_name) for cls in by_name[found]]
+
+
+_further_included: ContextVar[bool] = ContextVar("further_included", default=False)
+
+
+@contextmanager
+def including_further(wanted: bool) -> Iterator[None]:
+    """Have `classes` tell those of the stores that are only read as well, after those of the current one."""
+    token = _further_included.set(wanted)
+    try:
+        yield
+    finally:
+        _further_included.reset(token)
 
 
 def nodes_of(chosen: Iterable[StoredClass]) -> list[StoredNode]:

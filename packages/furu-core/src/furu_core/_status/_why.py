@@ -130,7 +130,7 @@ class _Explainer:
     def of_name(self, name: str) -> Explanation:
         """The explanation of one node in the store, or in the trash."""
         try:
-            node = _stored_nodes.find(name)
+            node = _stored_nodes.find(name, also=True)
         except FuruUsageError:
             removed = self._in_trash(name)
             if removed is None:

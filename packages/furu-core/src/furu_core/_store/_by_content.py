@@ -56,11 +56,14 @@ class ContentFolder:
                 self.store(text)
 
     def read(self, digest: str) -> bytes | None:
-        """Contents by their digest; None where the current store does not have them."""
-        try:
-            return _files.read_file(self.path_of(digest))
-        except OSError:
-            return None
+        """Contents by their digest; None where neither the current store nor a further one has them."""
+        settings = _settings.settings()
+        for store in (settings.path, *settings.also):
+            try:
+                return _files.read_file(f"{store}/{self.name}/{digest}{self.suffix}")
+            except OSError:
+                pass
+        return None
 
     def damage_of(self, digest: str, *, deep: bool) -> str:
         """What is wrong with the file of some contents; empty where nothing is.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import attrs
 
@@ -33,16 +34,19 @@ class ClassFolder:
     names: list[str] = attrs.field(repr=False)
 
 
-def class_folders(refused: Callable[[FuruStoreError], object]) -> Iterator[ClassFolder]:
-    """The folders of all classes that have nodes in the current store, by name.
+def class_folders(
+    refused: Callable[[FuruStoreError], object], store: Path | None = None
+) -> Iterator[ClassFolder]:
+    """The folders of all classes that have nodes in a store, by name.
 
     Args:
         refused: called with the error for a folder within the store that cannot be read.
+        store: the current one if None.
 
     Raises:
         FuruStoreError: the store cannot be read.
     """
-    root = f"{_settings.settings().path}/data"
+    root = f"{_settings.settings().path if store is None else store}/data"
     pending = [""]
     while pending:
         below = pending.pop()

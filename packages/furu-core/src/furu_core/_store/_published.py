@@ -78,8 +78,8 @@ def listed(folder: str) -> frozenset[str]:
         raise store_error(error, folder, doing="read") from error
 
 
-def absent(refs: Iterable[NodeRef]) -> list[NodeRef]:
-    """The nodes among some that have no artifact, at the cost of one listing per class.
+def absent_here(refs: Iterable[NodeRef]) -> list[NodeRef]:
+    """The nodes among some that have no artifact in the current store, at the cost of one listing per class.
 
     A listing shows artifacts of other hosts sooner than a `stat` of one folder does.
     """

@@ -1,0 +1,283 @@
+"""Stores that are only read: what is there is found, and nothing is ever written there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import furu_core
+from furu_core import Furu, NodeState, use_settings, why
+from furu_core._attempts import _further_stores
+from furu_core._settings._settings import read, settings_to_env
+from furu_core._status import _pins, _stored_nodes, _trash, _verify
+from furu_core._status._keepers import Survey
+from furu_core._status._staleness import StalenessReader
+from furu_core.errors import (
+    FuruInvalidDependency,
+    FuruMissingArtifact,
+    FuruResultError,
+    FuruSettingsError,
+    FuruUsageError,
+)
+from furu_core.planning import StateReader, absent, invalidate_if_bad, place_of
+from furu_core.workers import Outcome, run_node
+
+computed: list[str] = []
+judged: list[Path] = []
+
+
+class Part(Furu[int]):
+    """A result in the record."""
+
+    number: int = 1
+
+    def _create(self) -> int:
+        computed.append(f"part {self.number}")
+        return self.number * len(computed)
+
+
+class Written(Furu[str]):
+    """Files that the class loads itself, and judges."""
+
+    part: Part = Part()
+
+    def _create(self) -> str:
+        computed.append("written")
+        (self.furu_dir / "text").write_text(f"text {self.part.get()}")
+        return ""
+
+    def _load(self) -> str:
+        return (self.furu_dir / "text").read_text()
+
+    def _validate(self) -> bool:
+        judged.append(self.furu_dir)
+        return "bad" not in self.get()
+
+
+class Sum(Furu[str]):
+    """What is computed here of what is there."""
+
+    written: Written = Written()
+
+    def _create(self) -> str:
+        computed.append("sum")
+        return self.written.get() + "!"
+
+
+class Opaque:
+    """What only a pickle holds."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque)
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Pickled(Furu[Opaque]):
+    def _create(self) -> Opaque:
+        return Opaque()
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, store: Path) -> Iterator[Path]:
+    """A store with results that is only read, beside an empty one."""
+    computed.clear()
+    folder = tmp_path / "theirs"
+    with use_settings(path=folder):
+        Written().get()
+        Pickled().get()
+    computed.clear()
+    judged.clear()
+    before = state_of(folder)
+    with use_settings(also=(folder,)):
+        yield folder
+    assert state_of(folder) == before, "something was written in a store that is only read"
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    """Names, times and inodes of all that is in a folder."""
+    found = {}
+    for path in (folder, *folder.rglob("*")):
+        status = path.lstat()
+        found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def test_what_is_there_is_found_and_what_is_made_of_it_is_made_here(
+    theirs: Path, store: Path
+) -> None:
+    written = Written()
+    assert (written.exists(), written.status(), Part(number=2).exists()) == (
+        True, NodeState.DONE, False,
+    )  # fmt: skip
+    assert written.get() == written.load_existing() == "text 2"
+    assert written.furu_dir.is_relative_to(theirs)
+    assert set(judged) == {written.furu_dir}
+    assert written.provenance()["provenance"]["host"]
+    assert written.provenance()["code"]["modules"] is not None
+    assert Sum().get() == "text 2!"
+    assert computed == ["sum"]
+    assert Sum().furu_dir.is_relative_to(store)
+    assert list(Sum().provenance()["dependencies"]["used"]) == [written.furu_hash]
+    assert Part(number=2).get() == 4
+    assert sorted(path.name for path in (store / "data").glob("**/[A-Z]*")) == ["Part", "Sum"]
+
+
+def test_ones_own_result_comes_first(theirs: Path, store: Path) -> None:
+    with use_settings(also=()):
+        assert Part().get() == 1
+    assert Part().get() == 1
+    assert Part().furu_dir.is_relative_to(store)
+    assert len(_verify.verify(deep=True).damage) == 0
+    assert _verify.verify(deep=True).artifacts == 1, "others judge their own stores"
+
+
+def test_without_a_result_anywhere_the_errors_are_as_ever(theirs: Path) -> None:
+    with pytest.raises(FuruMissingArtifact):
+        Part(number=9).load_existing()
+    assert Part(number=9).status() is NodeState.ABSENT
+
+
+def test_plans_count_what_is_there_as_done(theirs: Path) -> None:
+    reader = StateReader()
+    assert reader.done(Written())
+    assert reader.state(Written()).state is NodeState.DONE
+    assert not reader.done(Sum())
+    assert absent([place_of(Written()), place_of(Sum())]) == [place_of(Sum())]
+    assert not invalidate_if_bad(Written())
+    found = why(Sum())
+    assert [cause.nodes for cause in found.causes] == [1]
+    assert why(Written()).is_complete
+
+
+def test_workers_load_what_is_there(theirs: Path, session: Any) -> None:
+    with session():
+        assert Written().get() == "text 2"
+        assert run_node(Sum()).outcome is Outcome.COMPUTED
+        with pytest.raises(FuruMissingArtifact):
+            Part(number=3).get()
+
+
+@pytest.fixture
+def bad(tmp_path: Path, store: Path) -> Iterator[Path]:
+    """As `theirs`, but a result there is bad."""
+    folder = tmp_path / "theirs"
+    with use_settings(path=folder):
+        Written().get()
+        (Written().furu_dir / "text").write_text("bad it is")
+    computed.clear()
+    before = state_of(folder)
+    with use_settings(also=(folder,)):
+        yield folder
+    assert state_of(folder) == before
+
+
+def test_what_is_bad_there_is_computed_here(bad: Path, store: Path) -> None:
+    assert Written().get().startswith("text ")
+    assert computed == ["written"]
+    assert Written().furu_dir.is_relative_to(store)
+    assert Written().get().startswith("text ")
+    assert computed == ["written"]
+
+
+def test_a_plan_notes_what_is_bad_there_for_all_processes(bad: Path, session: Any) -> None:
+    assert invalidate_if_bad(Written())
+    assert not StateReader().done(Written())
+    assert absent([place_of(Written())]) == [place_of(Written())]
+    assert Written().status() is NodeState.ABSENT
+    with session():
+        assert run_node(Written()).outcome is Outcome.COMPUTED
+    assert StateReader().done(Written())
+    assert Written().get().startswith("text ")
+
+
+def test_a_worker_that_meets_what_is_bad_there_has_it_computed(bad: Path, session: Any) -> None:
+    with session():
+        with pytest.raises(FuruInvalidDependency):
+            Written().get()
+        assert run_node(Sum()).outcome is Outcome.INVALID_DEPENDENCY
+        assert run_node(Written()).outcome is Outcome.COMPUTED
+        assert run_node(Sum()).outcome is Outcome.COMPUTED
+
+
+def test_stale_is_what_used_another_result_than_is_there_now(
+    theirs: Path, store: Path, tmp_path: Path
+) -> None:
+    Sum().get()
+    node = _stored_nodes.node_of(Sum())
+    assert not StalenessReader().of(node).is_stale
+    with use_settings(path=tmp_path / "another", also=()):
+        computed.extend(["so that", "the part differs"])
+        Written().get()
+    with use_settings(also=(tmp_path / "another",)):
+        assert StalenessReader().of(node).reasons == [
+            f"used another result of Written({Written().furu_hash[:6]})"
+        ]
+
+
+def test_the_first_store_of_several_counts(theirs: Path, store: Path, tmp_path: Path) -> None:
+    with use_settings(path=tmp_path / "another", also=()):
+        assert Part().get() == 1
+        Part(number=7).get()
+    for also, value in [((theirs, tmp_path / "another"), 1), ((tmp_path / "another", theirs), 1)]:
+        with use_settings(also=also):
+            assert Part().furu_dir.is_relative_to(also[0])
+            assert Part().get() >= value
+            with _stored_nodes.including_further(True):
+                listed = [node for node, _ in _stored_nodes.nodes(_stored_nodes.classes())]
+            assert len(listed) == len({node.hash for node in listed}) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_whose_pickles_are_loaded_is_judged_there_as_ever(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    with use_settings(path=folder):
+        Pickled().get()
+        os.chown(Pickled().furu_dir / ".furu.result.pickle", 54321, 54321)
+    with use_settings(also=(folder,)):
+        assert Pickled().get() == Opaque()
+        with use_settings(trust_pickles="own"), pytest.raises(FuruResultError, match="54321"):
+            Pickled().get()
+        with use_settings(trust_pickles="54321"):
+            assert Pickled().get() == Opaque()
+
+
+def test_nothing_there_is_removed_pinned_or_collected(theirs: Path, store: Path) -> None:
+    Part(number=5).get()
+    node = _stored_nodes.node_of(Written())
+    assert _stored_nodes.find(node.hash, also=True) == node
+    with pytest.raises(FuruUsageError, match=rf"in another store, which is only read: {theirs}"):
+        _stored_nodes.find(node.hash)
+    with pytest.raises(FuruUsageError, match="only read"):
+        _pins.pin(node.hash)
+    assert Written().delete() is False
+    assert not _trash.removals()
+    assert set(Survey(0.0, 1.0).facts) == {Part(number=5).furu_hash}
+
+
+def test_the_setting_names_folders_and_reaches_other_processes(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.furu]\nalso = ["group", "/other/store"]\n')
+    found = read({}, tmp_path)
+    assert found.also == (tmp_path / "group", Path("/other/store"))
+    assert read(settings_to_env(found), Path("/")).also == found.also
+    assert read({"FURU_ALSO": "a::/b:"}, tmp_path).also == (tmp_path / "a", Path("/b"))
+    assert read({"FURU_ALSO": ""}, tmp_path).also == ()
+    with pytest.raises(FuruSettingsError, match="also is"):
+        furu_core.configure(also=[3])
+    with pytest.raises(FuruSettingsError, match="folders separated by"):
+        furu_core.configure(also=["/a:b"])
+
+
+def test_a_folder_that_is_no_store_is_told_once(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _further_stores._looked_at.clear()
+    with use_settings(also=(tmp_path / "mistyped",)):
+        Part(number=1).get()
+        Part(number=2).get()
+    assert sum("which is no store" in record.message for record in caplog.records) == 1
