@@ -24,6 +24,7 @@ from furu_core._status import _adoptions, _verify
 from furu_core._status._keepers import Survey
 from furu_core.codecs import open_trusted
 from furu_core.errors import (
+    FuruArchiveError,
     FuruResultError,
     FuruStoreError,
     FuruUntrustedFile,
@@ -395,3 +396,24 @@ def test_listing_reads_the_index_alone_and_changes_nothing(archive: Path, store:
 def test_nothing_to_export_is_an_error_that_says_what_to_do(store: Path) -> None:
     with pytest.raises(FuruUsageError, match=r"nothing to export.*furu ls"):
         _exporting.gather([])
+
+
+def test_an_archive_of_which_everything_is_there_changes_nothing_and_is_read_all_the_same(
+    archive: Path, store: Path
+) -> None:
+    take(archive)
+    before = {path: path.lstat().st_mtime_ns for path in store.rglob("*")}
+    assert len(take(archive).there) == 4
+    data = archive.read_bytes()
+    with pytest.raises(FuruArchiveError, match="cut off"):
+        _importing.take_in(io.BytesIO(data[:-1]), "x.tar")
+    assert {path: path.lstat().st_mtime_ns for path in store.rglob("*")} == before
+
+
+def test_only_a_plain_file_is_replaced(store: Path, tmp_path: Path) -> None:
+    REPORT.get()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "."):
+        with pytest.raises(FuruUsageError, match="is no plain file"):
+            export(tmp_path / name, REPORT)

@@ -30,7 +30,7 @@ def elsewhere(ref: NodeRef) -> NodeRef | None:
     Args:
         ref: the node in the current store, which has no result.
     """
-    also = _further()
+    also = further_stores()
     if not also:
         return None
     below = _below_data(ref.class_dir)
@@ -57,7 +57,7 @@ def listed_elsewhere(class_dir: str) -> frozenset[str]:
     Raises:
         FuruStoreError: one cannot be read.
     """
-    also = _further()
+    also = further_stores()
     if not also:
         return frozenset()
     below = _below_data(class_dir)
@@ -106,8 +106,8 @@ def is_own(folder: str) -> bool:
     return folder.startswith(f"{_settings.settings().path}/")
 
 
-def _further() -> tuple[Path, ...]:
-    """The further stores; the first time, a warning names those that are not there."""
+def further_stores() -> tuple[Path, ...]:
+    """The stores that are only read; the first time, a warning names those that are not there."""
     also = _settings.settings().also
     if also and also not in _looked_at:
         _looked_at.add(also)

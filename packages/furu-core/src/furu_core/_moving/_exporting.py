@@ -283,6 +283,10 @@ def write_file(
         FuruUsageError: there is such a file, or it cannot be written.
         FuruStoreError: as for `write`.
     """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise FuruUsageError(
+            f"{path} is no plain file", hint="name another one; -o - writes to a pipe"
+        )
     if os.path.lexists(path) and not replace:
         raise FuruUsageError(f"{path} is there", hint="name another file, or give --force")
     folder, name = os.path.split(path)

@@ -112,12 +112,18 @@ def take_in(
     found.trusted = trust
     store = str(_settings.settings().path)
     with store_errors(store):
+        record = _record_of(found, source, trust=trust)
+        staged = _Staged(record)
+        if not record.nodes:  # a store that cannot be written has it all, for instance
+            staged.fill(tar, found, progress)
+            tar.end()
+            with suppress(OSError, FuruStoreError):
+                _clean_up_after_dead()
+            return found
         _format.enter()
         os.makedirs(_import_records.folder(), exist_ok=True)
         _clean_up_after_dead()
         _refuse_without_room(found)
-        record = _record_of(found, source, trust=trust)
-        staged = _Staged(record)
         try:
             # First, so that it is known what to clean up, and nothing is there that is not marked.
             _write(record)
@@ -130,10 +136,7 @@ def take_in(
                 with suppress(OSError):
                     os.unlink(record.path)
             raise
-        if any(record.nodes.values()):
-            _write(attrs.evolve(record, ended=time.time()))
-        else:
-            os.unlink(record.path)
+        _write(attrs.evolve(record, ended=time.time()))
     return found
 
 
@@ -304,7 +307,7 @@ class _Staged:
         new = {node.hash for node in found.new}
         for node in found.index.nodes:
             self._node(tar, node, found, progress, keep=node.hash in new)
-        for folder in _archive.SHARED:
+        for folder in _archive.SHARED if new else ():
             os.makedirs(f"{self._record.staging}/{folder.name}", exist_ok=True)
         store = _settings.settings().path
         for name, entry in found.index.shared.items():

@@ -212,7 +212,7 @@ def classes(
     for folder in class_folders(refused, store):
         yield StoredClass(folder.name, folder.path)
     if store is None and _further_included.get():
-        for further in _settings.settings().also:
+        for further in _further_stores.further_stores():
             yield from classes(refused, further)
 
 
