@@ -216,12 +216,7 @@ class Furu(Generic[T_co]):
 
     def exists(self) -> bool:
         """Whether the result is there, in this store or in one that `FURU_ALSO` names."""
-        ref = ref_of(self)
-        if not _settings.settings().also:
-            return _published.is_published(ref)
-        from furu_core._attempts import _further_stores  # few settings name further stores
-
-        return _further_stores.found_ref(ref) is not None
+        return _published.found_ref(ref_of(self)) is not None
 
     def status(self) -> NodeState:
         """The node's state: done, running, queued, lost, failed, cancelled or absent."""

@@ -13,7 +13,6 @@ the results themselves.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -28,10 +27,8 @@ from furu_core.errors import FuruDamagedRecord, FuruStoreError, FuruUntrustedFil
 
 FOLDER: Final = "imports"
 _SUFFIX: Final = ".json"
-_HASH: Final = re.compile(r"[0-9a-f]{32}")
-_NODE_RECORD: Final = (
-    ".furu.json"  # in the folder of a result; what is below `_store` is not known here
-)
+# In the folder of a result; `_store._layout`, which says so, is not known here.
+NODE_RECORD: Final = ".furu.json"
 _DIGEST_BYTES: Final = 16
 Reader: TypeAlias = Callable[[str], bytes]
 
@@ -196,20 +193,9 @@ def digest_of_record(artifact: str) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    return digest(read_file(f"{artifact}/{_NODE_RECORD}"))
+    return digest(read_file(f"{artifact}/{NODE_RECORD}"))
 
 
 def digest(data: bytes) -> str:
     """The digest of some bytes: BLAKE2b with 16 bytes, as 32 hexadecimal digits."""
     return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
-
-
-def artifact_with(path: str) -> str | None:
-    """The folder of the result that a file belongs to; None for a file of none."""
-    parts = os.path.realpath(path).split("/")
-    for place, part in enumerate(parts[:-1]):
-        if _HASH.fullmatch(part):
-            artifact = "/".join(parts[: place + 1])
-            if os.path.isfile(f"{artifact}/{_NODE_RECORD}"):
-                return artifact
-    return None

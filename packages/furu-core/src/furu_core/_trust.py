@@ -20,12 +20,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from furu_core import _import_records
 from furu_core._files import read_open_file
 from furu_core._settings import _settings
 from furu_core.errors import FuruUntrustedFile
+
+if TYPE_CHECKING:
+    from furu_core import _import_records
 
 # Of files that run code: nobody but the owner can change what is in them.
 OWNER_WRITES: Final = 0o644
@@ -34,6 +36,8 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _PLAIN: Final = os.O_RDONLY | os.O_CLOEXEC
 _CAREFUL: Final = _PLAIN | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait for a writer
 _EVERYBODY: Final = frozenset({_settings.TRUST_ALL, _settings.TRUST_LOCAL})
+_DIGITS: Final = 32  # of a hash, which is the name of a result's folder
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -146,6 +150,8 @@ def origin_of(artifact: str) -> _import_records.ImportOrigin | None:
 
 
 def _origin_of(artifact: str, named: frozenset[str]) -> _import_records.ImportOrigin | None:
+    from furu_core import _import_records  # jobs open files of no result first
+
     if not named.isdisjoint(_EVERYBODY):
         return _import_records.origin_of(artifact)
     reader = partial(_read_if_owned, named=named)
@@ -160,13 +166,21 @@ def _read_if_owned(path: str, *, named: frozenset[str]) -> bytes:
         _last.error = before  # this refusal is no refusal to load anything
 
 
+def _artifacts_with(path: str) -> list[str]:
+    """The folders that a file is in and that may be a result's."""
+    parts = os.path.realpath(path).split("/")
+    return [
+        "/".join(parts[: place + 1])
+        for place, part in enumerate(parts[:-1])
+        if len(part) == _DIGITS and _HEXADECIMAL.issuperset(part)
+    ]
+
+
 def _refuse_imported(path: str, named: frozenset[str]) -> None:
     """Refuse a file of a result that was imported, unless somebody who is believed said to trust it."""
-    artifact = _import_records.artifact_with(path)
-    if artifact is None:
-        return
-    origin = _origin_of(artifact, named)
-    if origin is None or origin.trusted:
+    origins = [_origin_of(artifact, named) for artifact in _artifacts_with(path)]
+    origin = next((one for one in origins if one is not None and not one.trusted), None)
+    if origin is None:
         return
     import shlex  # what is not refused needs none
     import time

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from furu_core._attempts._further_stores import absent as absent
     from furu_core._attempts._outcomes import Holder as Holder
     from furu_core._compute._relatives import note_relatives as note_relatives
     from furu_core._compute._reruns import matches_rerun as matches_rerun
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from furu_core._store._layout import from_portable as from_portable
     from furu_core._store._layout import portable as portable
     from furu_core._store._layout import ref_of as ref_of
+    from furu_core._store._published import absent as absent
     from furu_core._workers._judging import has_validator as has_validator
     from furu_core._workers._judging import invalidate_if_bad as invalidate_if_bad
 else:
@@ -41,8 +41,8 @@ else:
             "._status._staleness": "Staleness StaleNodes stale_results",
             "._status._state_reader": "StateReader state_at",
             "._status._states": "NodeInfo NodeState",
-            "._attempts._further_stores": "absent",
             "._store._layout": "NodeRef from_portable portable ref_of",
+            "._store._published": "absent",
             "._workers._judging": "has_validator invalidate_if_bad",
         },
     )

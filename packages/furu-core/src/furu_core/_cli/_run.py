@@ -154,10 +154,10 @@ def _options(
 
 
 def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any]:
-    from furu_core._attempts._further_stores import found_ref
     from furu_core._config._objects import short_name
     from furu_core._status._state_reader import StateReader
     from furu_core._store._layout import ref_of
+    from furu_core._store._published import found_ref
 
     status = run.status()
     reader = StateReader()

@@ -21,7 +21,7 @@ from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _manifest
 from furu_core._store._layout import RECORD_FILE, RESULT_PREFIX, NodeRef, ref_of
-from furu_core._store._published import is_published
+from furu_core._store._published import found_ref
 from furu_core._text import error_text
 from furu_core.errors import (
     FuruInvalidDependency,
@@ -103,19 +103,15 @@ def _load_elsewhere(obj: ConfigObject, ref: NodeRef) -> Any:
     Raises:
         BadArtifact, FuruResultError: as for `load`.
     """
-    from furu_core._attempts import _further_stores  # few settings name further stores
+    from furu_core._store import _further_stores  # few settings name further stores
 
     found = _further_stores.elsewhere(ref)
     return MISSING if found is None else load(obj, found)
 
 
-def _found_ref(ref: NodeRef) -> NodeRef:
+def _ref_to_load(ref: NodeRef) -> NodeRef:
     """The node in the store that has its result; in the current one if none has."""
-    if not _settings.settings().also or os.path.isdir(ref.artifact):
-        return ref
-    from furu_core._attempts import _further_stores  # as above
-
-    return _further_stores.elsewhere(ref) or ref
+    return (found_ref(ref) or ref) if _settings.settings().also else ref
 
 
 def load(obj: ConfigObject, ref: NodeRef) -> Any:
@@ -153,7 +149,7 @@ def load_existing(obj: ConfigObject) -> Any:
     ref = ref_of(obj)
     why = "is not there"
     try:
-        value = load(obj, _found_ref(ref))
+        value = load(obj, _ref_to_load(ref))
     except BadArtifact as bad:
         value, why = MISSING, f"is there, but bad: {bad}"
     if value is not MISSING:
@@ -187,7 +183,7 @@ def _refuse_other_defaults(obj: ConfigObject, then: _manifest.Omitted) -> None:
 def load_unvalidated(obj: ConfigObject, ref: NodeRef) -> Any:
     """The result in `furu_dir`, for `_validate` itself to load: not validated."""
     active = _context.active(obj.furu_hash)
-    folder = _found_ref(ref).artifact if active is None else active.folder
+    folder = _ref_to_load(ref).artifact if active is None else active.folder
     manifest = fresh.get(folder) or _manifest_of(folder)
     return MISSING if manifest is None else _value(obj, manifest, folder)
 
@@ -258,12 +254,12 @@ def folder_of(obj: ConfigObject, ref: NodeRef) -> str | None:
     Raises:
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
-    ref = _found_ref(ref)
-    if not is_published(ref):
+    found = found_ref(ref)
+    if found is None:
         return None
     if _identity.omitted_defaults(obj):
-        _refuse_other_artifact(obj, ref.artifact)
-    return ref.artifact
+        _refuse_other_artifact(obj, found.artifact)
+    return found.artifact
 
 
 def _refuse_other_artifact(obj: ConfigObject, folder: str) -> None:

@@ -6,13 +6,14 @@ import errno
 import os
 from collections.abc import Callable
 
-from furu_core._attempts import _attempts, _claims, _further_stores, _publishing, _submissions
+from furu_core._attempts import _attempts, _claims, _publishing, _submissions
 from furu_core._attempts._attempts import Attempt
 from furu_core._context._context import ExecContext
 from furu_core._files import discard_or_raise, store_error
 from furu_core._settings import _settings
 from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeState
+from furu_core._store import _further_stores
 from furu_core._store._layout import NodeRef
 from furu_core.errors import FuruStoreError, FuruUsageError
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from furu_core._attempts import _attempts, _further_stores, _submissions
+from furu_core._attempts import _attempts, _submissions
 from furu_core._attempts._attempts import LatestAttempt, holder_of
 from furu_core._attempts._outcomes import Failure, Holder
 from furu_core._attempts._records import AttemptStatus
@@ -60,7 +60,10 @@ class StateReader:
             names = listed(class_dir(cls))
             self._attempted[cls] = attempted_in(names)
             # Names of other kinds are no hashes, so they harm nothing.
-            names |= _further_stores.listed_elsewhere(class_dir(cls))
+            if _settings.settings().also:
+                from furu_core._store import _further_stores  # few settings name further stores
+
+                names |= _further_stores.listed_elsewhere(class_dir(cls))
             self._done[cls] = names
             return names
 
@@ -89,8 +92,13 @@ def state_at(node: Node) -> NodeInfo:
         FuruFormatError: a newer furu wrote its record.
     """
     ref = ref_of(node)
-    if os.path.isdir(ref.artifact) or _further_stores.elsewhere(ref) is not None:
+    if os.path.isdir(ref.artifact):
         return _DONE
+    if _settings.settings().also:
+        from furu_core._store import _further_stores  # as above
+
+        if _further_stores.elsewhere(ref) is not None:
+            return _DONE
     return look(ref)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from furu_core import _provenance, _text
-from furu_core._attempts import _attempts, _further_stores, _records
+from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._code import _listings
 from furu_core._config._class_names import relpath_of
@@ -30,7 +30,7 @@ from furu_core._output import _logging
 from furu_core._settings import _settings
 from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeInfo, NodeState
-from furu_core._store import _format1, _manifest, _successors
+from furu_core._store import _format1, _further_stores, _manifest, _successors
 from furu_core._store._folders import class_folders
 from furu_core._store._layout import NodeRef, attempted_in, is_hash, ref_of
 from furu_core._store._published import is_published

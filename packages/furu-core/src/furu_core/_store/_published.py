@@ -10,7 +10,19 @@ from contextlib import suppress
 from typing import Final
 
 from furu_core._files import is_local_folder, store_error
+from furu_core._settings import _settings
 from furu_core._store._layout import NodeRef
+
+
+def found_ref(ref: NodeRef) -> NodeRef | None:
+    """Where the result of a node is: in the current store or a further one; or None."""
+    if _settings.settings().also and not os.path.isdir(ref.artifact):
+        from furu_core._store import _further_stores  # few settings name further stores
+
+        found = _further_stores.elsewhere(ref)
+        if found is not None:
+            return found
+    return ref if is_published(ref) else None
 
 
 def is_published(ref: NodeRef) -> bool:
@@ -78,8 +90,8 @@ def listed(folder: str) -> frozenset[str]:
         raise store_error(error, folder, doing="read") from error
 
 
-def absent_here(refs: Iterable[NodeRef]) -> list[NodeRef]:
-    """The nodes among some that have no artifact in the current store, at the cost of one listing per class.
+def absent(refs: Iterable[NodeRef]) -> list[NodeRef]:
+    """The nodes among some that have no artifact, at the cost of one listing per class and store.
 
     A listing shows artifacts of other hosts sooner than a `stat` of one folder does.
     """
@@ -89,5 +101,9 @@ def absent_here(refs: Iterable[NodeRef]) -> list[NodeRef]:
     found = []
     for folder, members in by_folder.items():
         there = listed(folder)
+        if _settings.settings().also:
+            from furu_core._store import _further_stores  # few settings name further stores
+
+            there |= _further_stores.listed_elsewhere(folder)
         found += [ref for ref in members if ref.hash not in there]
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from furu_core._attempts import _attempts, _checkpoints, _further_stores
+from furu_core._attempts import _attempts, _checkpoints
 from furu_core._compute import _hit, _invalid
 from furu_core._config._objects import short_name
 from furu_core._context import _context
@@ -43,7 +43,7 @@ def invalidate_if_bad(obj: Furu[Any]) -> bool:
         FuruResultError: it was computed with other defaults of fields that its hash leaves out.
     """
     ref = ref_of(obj)
-    found = _further_stores.found_ref(ref) or ref
+    found = _published.found_ref(ref) or ref
     try:
         with _strictly(obj):
             reason = _hit.bad_reason(obj, found)

@@ -6,22 +6,19 @@ of them. Where such a result was found bad, an attempt in the own store says so,
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from furu_core._attempts import _attempts, _records
-from furu_core._attempts._attempts import UNREADABLE
-from furu_core._attempts._records import AttemptStatus
-from furu_core._output import _logging
+from furu_core._files import list_folder, store_error
 from furu_core._settings import _settings
-from furu_core._store import _published
+from furu_core._store import _record_file
 from furu_core._store._layout import NodeRef, is_hash
-from furu_core._store._published import is_published
 
+_INVALID: Final = "invalid"  # the status of an attempt that ended since what it looked at was bad
 _looked_at: Final[set[tuple[Path, ...]]] = set()
-_log = _logging.log.getChild("attempts")
 
 
 def elsewhere(ref: NodeRef) -> NodeRef | None:
@@ -41,13 +38,6 @@ def elsewhere(ref: NodeRef) -> NodeRef | None:
     return None
 
 
-def found_ref(ref: NodeRef) -> NodeRef | None:
-    """Where the result of a node is: in the current store or a further one; or None."""
-    if os.path.isdir(ref.artifact):
-        return ref
-    return elsewhere(ref) or (ref if is_published(ref) else None)
-
-
 def listed_elsewhere(class_dir: str) -> frozenset[str]:
     """The hashes of the results of a class in the further stores, without those that were bad.
 
@@ -61,28 +51,11 @@ def listed_elsewhere(class_dir: str) -> frozenset[str]:
     if not also:
         return frozenset()
     below = _below_data(class_dir)
-    names: frozenset[str] = frozenset()
-    for store in also:
-        names |= _published.listed(f"{store}/data/{below}")
-    names = frozenset(filter(is_hash, names))
-    attempted = _published.listed(class_dir) if names else frozenset()
+    listed = (_listed(f"{store}/data/{below}") for store in also)
+    names = frozenset(filter(is_hash, chain.from_iterable(listed)))
+    attempted = frozenset(_listed(class_dir) if names else ())
     suspect = [one for one in names if f".{one}.1" in attempted]
     return names.difference(one for one in suspect if _was_bad(NodeRef(class_dir, one)))
-
-
-def absent(refs: Iterable[NodeRef]) -> list[NodeRef]:
-    """The nodes among some that have no artifact, at the cost of one listing per class and store.
-
-    A listing shows artifacts of other hosts sooner than a `stat` of one folder does.
-    """
-    found = _published.absent_here(refs)
-    if not _settings.settings().also:
-        return found
-    there: dict[str, frozenset[str]] = {}
-    for ref in found:
-        if ref.class_dir not in there:
-            there[ref.class_dir] = listed_elsewhere(ref.class_dir)
-    return [ref for ref in found if ref.hash not in there[ref.class_dir]]
 
 
 def before(class_dir: str, store: Path) -> frozenset[str]:
@@ -90,7 +63,7 @@ def before(class_dir: str, store: Path) -> frozenset[str]:
     settings = _settings.settings()
     below = class_dir.removeprefix(f"{store}/data/")
     earlier = [settings.path, *settings.also[: settings.also.index(store)]]
-    return frozenset().union(*(_published.listed(f"{one}/data/{below}") for one in earlier))
+    return frozenset().union(*(_listed(f"{one}/data/{below}") for one in earlier))
 
 
 def store_of(folder: str) -> Path | None:
@@ -103,17 +76,24 @@ def store_of(folder: str) -> Path | None:
 
 def is_own(folder: str) -> bool:
     """Whether a folder is in the current store, and not in one that is only read."""
-    return folder.startswith(f"{_settings.settings().path}/")
+    return folder.startswith(f"{_settings.settings().path}/data/")
 
 
 def further_stores() -> tuple[Path, ...]:
     """The stores that are only read; the first time, a warning names those that are not there."""
-    also = _settings.settings().also
+    settings = _settings.settings()
+    also = settings.also
+    if settings.path in also:
+        also = tuple(store for store in also if store != settings.path)
     if also and also not in _looked_at:
         _looked_at.add(also)
         for store in also:
             if not os.path.isdir(f"{store}/data"):
-                _log.warning("FURU_ALSO names %s, which is no store: nothing is found there", store)
+                from furu_core._output import _logging  # for the warning alone
+
+                _logging.log.warning(
+                    "FURU_ALSO names %s, which is no store: nothing is found there", store
+                )
     return also
 
 
@@ -121,13 +101,22 @@ def _below_data(class_dir: str) -> str:
     return class_dir.removeprefix(f"{_settings.settings().path}/data/")
 
 
+def _listed(folder: str) -> list[str]:
+    try:
+        return list_folder(folder)
+    except OSError as error:
+        raise store_error(error, folder, doing="read") from error
+
+
 def _was_bad(ref: NodeRef) -> bool:
     """Whether the newest attempt in the current store says that a result elsewhere was bad."""
+    number = 0
+    while os.path.lexists(ref.attempt(number + 1)):
+        number += 1
+    if not number:
+        return False  # as nearly always
     try:
-        known = _attempts.numbers(ref)
-        return (
-            bool(known)
-            and _records.read_any(ref.attempt(known[-1])).status is AttemptStatus.INVALID
-        )
-    except UNREADABLE:
+        story = _record_file.read(ref.attempt(number)).story
+        return bool(json.loads(story or b"{}").get("status") == _INVALID)
+    except (OSError, ValueError, AttributeError):
         return False
