@@ -190,6 +190,14 @@ def test_what_is_wrong_while_somebody_types_is_no_word_on_the_screen(project: An
         assert (said.status, said.out, said.err) == (1, "", "")
 
 
+def test_modules_in_src_are_named_without_it_where_they_can_be_imported_so(project: Any) -> None:
+    project.write("src/package/study.py", BASE)
+    assert offered(project, "furu run ") == ["open", "=exp.", "=src/"]
+    assert offered(project, "furu run src/package/study.py:B") == ["=Base"]
+    path = str(project.folder / "src")
+    assert "=package.study:" in offered(project, "furu run package.", PYTHONPATH=path)
+
+
 def test_a_class_that_imports_itself_in_a_circle_ends(project: Any) -> None:
     project.write("one.py", "from two import Thing\nclass A(Thing): ...\n")
     project.write("two.py", "from one import Thing\nfrom one import *\n")

@@ -83,8 +83,8 @@ def plan(
         for line in [*_sentences(made, validated=validate), *_stale_lines(stale)]:
             click.echo(line)
         if _forecast(made)["compute"]:
-            why = command_with("furu why", target, assignments)
-            run = command_with("furu run", target, assignments)
+            why = command_with("furu why", target, assignments, rerun)
+            run = command_with("furu run", target, assignments, rerun)
             say_next(f"`{why}` says why, `{run}` computes it")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -239,9 +240,20 @@ def a_target_or_node(ctx: click.Context, param: click.Parameter, word: str) -> I
 
 def _modules(word: str) -> Items:
     """Files and folders that may be modules: with dots, or where a slash was typed, as paths."""
+    if word.startswith("src.") or os.sep in word or not os.path.isdir("src"):
+        return _modules_in("", word)
+    here = [one for one in _modules_in("", word) if one.value != "src."]
+    if os.path.abspath("src") in sys.path:  # as of a project that is installed to be edited
+        here += _modules_in("src", word)
+    elif "src".startswith(word):
+        here.append(item(f"src{os.sep}", is_open=True))
+    return sorted(here, key=lambda one: one.value)
+
+
+def _modules_in(top: str, word: str) -> Items:
     is_path = os.sep in word
     folder, _, begun = word.rpartition(os.sep if is_path else ".")
-    place = os.path.join(os.curdir, folder if is_path else folder.replace(".", os.sep))
+    place = os.path.join(os.curdir, top, folder if is_path else folder.replace(".", os.sep))
     if is_path and word.startswith(os.sep):
         place = folder or os.sep
     before = word[: len(word) - len(begun)]

@@ -7,6 +7,7 @@ import os
 import click
 
 from furu_core._cli._shells import SHELLS, script
+from furu_core._files import replace_file
 from furu_core.errors import FuruUsageError
 
 
@@ -29,8 +30,7 @@ def completion(context: click.Context, shell: str, install: bool) -> None:
     path = SHELLS[shell].place()
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        replace_file(path, text.encode())
     except OSError as error:
         raise FuruUsageError(
             f"{path} cannot be written: {error.strerror}",

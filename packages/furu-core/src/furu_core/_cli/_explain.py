@@ -58,7 +58,9 @@ def why(
     else:
         click.echo(str(found))
         if not found.is_complete and is_target(name):
-            say_next(f"`{command_with('furu run', name, assignments)}` computes what is not there")
+            say_next(
+                f"`{command_with('furu run', name, assignments, rerun)}` computes what is not there"
+            )
     return 0 if found.is_complete else INCOMPLETE
 
 

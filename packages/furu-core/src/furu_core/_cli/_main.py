@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from furu_core._cli._plugins import Commands
 
 _OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_COMPLETES: Final = "_FURU_COMPLETE"  # the variable that is set where a word is to be completed
 _USAGE_ERRORS: Final = (FuruSettingsError, FuruUsageError, FuruExecutorError, FuruPlatformError)
 
 
@@ -76,9 +77,7 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """As click does, but where the shell shows no descriptions, no command is imported for them."""
-        if incomplete.startswith("-") or not os.environ.get("_FURU_COMPLETE", "").startswith(
-            "bash"
-        ):
+        if incomplete.startswith("-") or not os.environ.get(_COMPLETES, "").startswith("bash"):
             return super().shell_complete(ctx, incomplete)
         from furu_core._cli._completing import item
 
@@ -193,7 +192,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def run_and_report(args: Sequence[str] | None = None) -> int:
     """Run the command line, report any error on stderr, and return the exit status."""
-    if "_FURU_COMPLETE" in os.environ:  # set by the scripts of `furu completion`
+    if _COMPLETES in os.environ:  # set by the scripts of `furu completion`
         from furu_core._cli import _shells
 
         return _shells.answer(furu)

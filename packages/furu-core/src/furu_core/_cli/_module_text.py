@@ -181,7 +181,9 @@ def _module_called(name: str, importer: str) -> ModuleText | None:
         return None
     with suppress(Exception):  # finders of editable installs may do whatever they like
         root = _module_names.file_identity(importer)[2]
-        file_found = _module_names.file_of(name, [os.getcwd(), root, *sys.path])
+        file_found = _module_names.file_of(
+            name, [os.getcwd(), os.path.join(os.getcwd(), "src"), root, *sys.path]
+        )
         return None if file_found is None else _read(file_found)
     return None
 

@@ -224,3 +224,5 @@ def _print(report: dict[str, Any]) -> None:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {report['error']}", err=True)
         if report["hint"]:
             click.echo(f"{click.style('hint:', fg='cyan')} {report['hint']}", err=True)
+    if report["failures"]:
+        say_next(f"`furu failures {report['run']}` groups what failed, with what to type next")

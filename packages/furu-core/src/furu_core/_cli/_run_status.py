@@ -227,7 +227,8 @@ def _ending(report: RunReport) -> list[str]:
         why = [f"it goes on: {told.why}"] if told.why else []
         return [*why, f"follow it: furu status -f {told.run.id}"]
     if told.state == "done":
-        return [f"its results: furu table run:{told.run.id}"]
+        here = f" run:{told.run.id}" if told.computed else ""  # what was there is another run's
+        return [f"see the results beside each other: furu table{here}"]
     lines = [f"it died: {told.why}"] if told.state == DIED else []
     if report.failures:
         lines.append(f"what failed, and with which parameters: furu failures {told.run.id}")

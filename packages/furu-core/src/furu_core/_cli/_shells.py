@@ -16,6 +16,8 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem, ShellComplete, split_arg_string
 
+from furu_core._cli._output import BROKEN_PIPE, silence_stdout
+
 VARIABLE: Final = "_FURU_COMPLETE"
 PROGRAM: Final = "furu"
 _QUOTED: Final = re.compile(r"""(?:^|\s)(?:'[^']*|"[^"]*)$""")  # the last word, whose quote is open
@@ -208,10 +210,14 @@ def answer(group: click.Command) -> int:
         with _silence():
             asked = SHELLS[shell](group, {}, PROGRAM, VARIABLE)
             text = asked.source() if instruction == "source" else asked.complete()
+        if text:
+            click.echo(text.encode("utf-8", "surrogateescape"))
+            sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return BROKEN_PIPE
     except BaseException:  # noqa: BLE001 - somebody is typing: no word of a broken store, setting or plugin
         return 1
-    if text:
-        click.echo(text.encode("utf-8", "surrogateescape"))
     return 0
 
 

@@ -22,9 +22,17 @@ set_option = click.option(
 )
 
 
-def command_with(command: str, target: str, assignments: Sequence[str]) -> str:
-    """A command for a target with its ``--set``, as one types it."""
+def command_with(
+    command: str, target: str, assignments: Sequence[str], rerun: Sequence[str] = ()
+) -> str:
+    """A command for a target with its ``--set`` and ``--rerun``, as one types it.
+
+    Example:
+        >>> command_with("furu run", "exp.train:Train", ["note=a b"])
+        "furu run exp.train:Train --set 'note=a b'"
+    """
     given = [part for one in assignments for part in ("--set", one)]
+    given += [part for one in rerun for part in ("--rerun", one)]
     return f"{command} {shlex.join([target, *given])}"
 
 
