@@ -23,7 +23,7 @@ from furu_core.errors import (
     FuruSettingsError,
     FuruUsageError,
 )
-from furu_core.planning import StateReader, absent, invalidate_if_bad, place_of
+from furu_core.planning import StateReader, absent, invalidate_if_bad, ref_of
 from furu_core.workers import Outcome, run_node
 
 computed: list[str] = []
@@ -148,7 +148,7 @@ def test_plans_count_what_is_there_as_done(theirs: Path) -> None:
     assert reader.done(Written())
     assert reader.state(Written()).state is NodeState.DONE
     assert not reader.done(Sum())
-    assert absent([place_of(Written()), place_of(Sum())]) == [place_of(Sum())]
+    assert absent([ref_of(Written()), ref_of(Sum())]) == [ref_of(Sum())]
     assert not invalidate_if_bad(Written())
     found = why(Sum())
     assert [cause.nodes for cause in found.causes] == [1]
@@ -188,7 +188,7 @@ def test_what_is_bad_there_is_computed_here(bad: Path, store: Path) -> None:
 def test_a_plan_notes_what_is_bad_there_for_all_processes(bad: Path, session: Any) -> None:
     assert invalidate_if_bad(Written())
     assert not StateReader().done(Written())
-    assert absent([place_of(Written())]) == [place_of(Written())]
+    assert absent([ref_of(Written())]) == [ref_of(Written())]
     assert Written().status() is NodeState.ABSENT
     with session():
         assert run_node(Written()).outcome is Outcome.COMPUTED

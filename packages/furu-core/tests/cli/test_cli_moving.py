@@ -18,14 +18,14 @@ def test_results_go_to_another_store_and_are_told_there(project: Any) -> None:
     said = project.furu("export", "Train", "-o", "x.tar")
     assert said.status == 0, said
     assert said.out.startswith("exported 3 results (2 chosen, 1 that they depend on), ")
-    assert "next: `furu import x.tar`" in said.out
+    assert "`furu import x.tar`" in said.err
     other = str(project.folder / "other")
     listed = project.furu("import", "--list", "x.tar", FURU_PATH=other)
     assert "exp.train:Train    2      0" in listed.out
     assert not (project.folder / "other").exists()
     done = project.furu("import", "x.tar", FURU_PATH=other)
     assert done.out.startswith("imported 3 results, ")
-    assert "furu ls" in done.out
+    assert "furu ls" in done.err
     shown = project.furu("show", "Split", FURU_PATH=other).out
     assert f"imported   from {project.folder / 'x.tar'} on " in shown
     again = project.furu("import", "x.tar", FURU_PATH=other)

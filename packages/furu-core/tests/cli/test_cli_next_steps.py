@@ -41,11 +41,12 @@ ANSWERS = [
     (("why", "exp.train:Train", "--set", "lr=7,8"), "furu run exp.train:Train --set lr=7,8"),
     (("runs",), "furu run MODULE:TARGET"),
     (("status",), "furu run MODULE:TARGET"),
+    (("export", "Train", "-o", "x.tar"), "furu import x.tar"),
     (("executors",), "furu run MODULE:TARGET --executor NAME"),
 ]
 # What they print is an end in itself, or is to be fed into something else; or another test has their last lines.
 OTHERS = {
-    *("accept", "adopt", "code", "completion", "debug", "diff", "plan", "plugins", "pool", "unpin", "upgrade", "verify"),
+    *("accept", "adopt", "code", "completion", "debug", "diff", "doctor", "import", "plan", "plugins", "pool", "unpin", "upgrade", "verify"),
 }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def judge(path: str) -> dict[str, Any]:
 
 def artifacts() -> list[str]:
     """All results in the current store."""
-    return [node.paths.artifact for node in _stored_nodes.nodes_of(_stored_nodes.classes())]
+    return [node.artifact for node in _stored_nodes.nodes_of(_stored_nodes.classes())]
 
 
 def left() -> list[str]:

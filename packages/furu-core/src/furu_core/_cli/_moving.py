@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from furu_core import _text
-from furu_core._cli._output import json_option, only_json, print_json
+from furu_core._cli._output import json_option, only_json, print_json, say_next
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
 from furu_core.errors import FuruUsageError
@@ -146,9 +146,7 @@ def _say_exported(done: Exported, output: str) -> None:
             err=True,
         )
     if output != _PIPE:
-        click.echo(
-            f"next: `furu import {output}` where they are to go; `--list` tells what is in it"
-        )
+        say_next(f"`furu import {output}` where they are to go; `--list` tells what is in it")
 
 
 def _exported_as_json(done: Exported, output: str) -> dict[str, Any]:
@@ -239,8 +237,8 @@ def _say_listed(found: Imported, file: str) -> None:
         click.echo(line)
     _say_differing(found)
     if found.new:
-        click.echo(
-            f"next: `furu import {file}`; nothing was changed, and nothing but its index read"
+        say_next(
+            f"`furu import {file}` brings it; nothing was changed, and nothing but its index read"
         )
     else:
         click.echo("all of it is there")
@@ -260,7 +258,7 @@ def _say_imported(found: Imported, file: str) -> None:
     if found.trusted:
         click.echo("code in these results may run as you when they are loaded, as --trust says")
     for root in found.index.roots[:1]:
-        click.echo(f"next: `furu show {root[:12]}`, `furu ls`")
+        say_next(f"`furu show {root[:12]}` tells of one, `furu ls` lists all")
 
 
 def _say_differing(found: Imported) -> None:
