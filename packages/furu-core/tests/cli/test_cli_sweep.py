@@ -136,6 +136,28 @@ def test_an_argument_of_a_function_is_no_sweep_and_a_text_keeps_its_comma(projec
     assert "note: " not in prose.err
 
 
+def test_an_object_of_a_sweep_that_cannot_be_made_is_named(project: Any) -> None:
+    project.write(
+        "picky.py",
+        """
+        from exp.train import Split
+        from furu_core import Furu
+        class Picky(Furu[int]):
+            n: int = 0
+            data: Split = Split()
+            def __attrs_post_init__(self):
+                if self.n == self.data.seed:
+                    raise RuntimeError("they are equal")
+        class Around(Furu[int]):
+            picky: Picky
+        """,
+    )
+    for name, field in (("Picky", "n"), ("Around", "picky.n")):
+        done = project.furu("plan", f"picky:{name}", f"--set={field}=1,2,0")
+        assert done.status == 1
+        assert f"error: picky:{name} with {field}=0 raised RuntimeError: they are equal" in done.err
+
+
 def test_the_command_line_of_a_sweep_that_is_recorded_begins_it_again(project: Any) -> None:
     begun = "furu run --executor inline exp.train:Train --set 'note=choice(a,b)' --set lr=1,2"
     project.shell(begun)

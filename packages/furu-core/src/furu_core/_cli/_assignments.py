@@ -79,6 +79,7 @@ class Assignments:
         self._given = parse_assignments(texts)
         self._order = [text.partition("=")[0].strip() for text in texts]
         self._target = target
+        self._made_now = target  # with the values that differ, for errors of the user's code
         self._axes: list[_Axis] | None = None  # None where a comma makes no sweep
 
     def __bool__(self) -> bool:
@@ -108,6 +109,7 @@ class Assignments:
             label = " ".join(
                 f"{name}={text}" for name, (text, _) in zip(names, chosen, strict=True)
             )
+            self._made_now = f"{self._target} with {label}"
             of_axes = {name: value for name, (_, value) in zip(names, chosen, strict=True)}
             made[label] = self._made(cls, base, _filled(values, of_axes))
         return made
@@ -138,7 +140,7 @@ class Assignments:
 
     def _made(self, cls: type, base: Any, values: dict[str, Any]) -> Any:
         make = cls if base is None else partial(attrs.evolve, base)
-        return called(self._target, lambda: make(**values))
+        return called(self._made_now, lambda: make(**values))
 
     def _fields(
         self, cls: type, base: Any, assignments: Mapping[str, Any], inside: str
@@ -169,7 +171,9 @@ class Assignments:
         base = default() if default is not None else None
         if fields_of(type(base)) is not None:
             nested = self._fields(type(base), base, given, f"{name}.")
-            return _Part(lambda values: called(self._target, lambda: changed(base, values)), nested)
+            return _Part(
+                lambda values: called(self._made_now, lambda: changed(base, values)), nested
+            )
         cls = class_with_fields(shape)
         if cls is None:
             raise FuruUsageError(
@@ -177,7 +181,7 @@ class Assignments:
                 hint="with a dot, fields of Furu objects, dataclasses, attrs classes and named tuples can be set",
             )
         nested = self._fields(cls, None, given, f"{name}.")
-        return _Part(lambda values: called(self._target, lambda: cls(**values)), nested)
+        return _Part(lambda values: called(self._made_now, lambda: cls(**values)), nested)
 
     def _text(self, name: str, text: str, shape: Shape) -> Any:
         """The value that a text means, or the axis where it means several."""
