@@ -73,6 +73,7 @@ _PATTERNS: Final = [
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
         (r"(?<![\w.])\d+(\.\d+)? (ms|s|min)\b", "SECS"),
         (r"(?<![\w.])\d+\.\d MiB", "MEMORY"),
+        (r"\bjust now\b|\b(a|\d+) (minute|hour)s? ago\b", "AGO"),
         (r"\bprocess \d+", "process PID"),
         (rf"(?<= on ){_HOST}\b|(?<=  ){_HOST}(?=  )|(?<=output/){_HOST}", "HOST"),
         (r"output/HOST-\w+-\w+", "output/LOG"),
