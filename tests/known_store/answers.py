@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
 import platform
 import re
 import shlex
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from furu_core._trust import user_name
 from furu_testing import Said
 from known_store.make import KnownProject
 
@@ -66,7 +67,7 @@ _OTHERS: Final = frozenset(
     }
 )
 _HOST: Final = re.escape(platform.node())
-_USER: Final = re.escape(getpass.getuser())
+_USER: Final = re.escape(user_name(os.getuid()))
 _PATTERNS: Final = [
     (re.compile(pattern), text)
     for pattern, text in (
