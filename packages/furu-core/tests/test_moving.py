@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import moved_nodes
 import pytest
 from moved_nodes import REPORT, Fit, Model, Part, Report, artifacts, export, left, take
 
 import furu_core
 from furu_core import _import_records, _trust, use_settings
+from furu_core._attempts import _publishing
 from furu_core._config._objects import config_class
 from furu_core._moving import _exporting, _importing
 from furu_core._status import _adoptions, _verify
@@ -78,7 +80,9 @@ def test_what_is_imported_is_what_was_exported_and_is_loaded_as_it_was(
         assert everything_below(store / shared) == there
     assert not _verify.verify(deep=True).damage
     assert REPORT.get() == "weight 3.0"
-    assert REPORT.provenance()["provenance"]["host"]
+    told = REPORT.provenance()
+    assert told["provenance"]["host"]
+    assert (told["imported"]["source"], told["imported"]["trusted"]) == (str(archive), False)
     again = take(archive)
     assert (len(again.new), len(again.there), len(again.differing)) == (0, 4, 0)
     assert not left()
@@ -418,3 +422,17 @@ def test_only_a_plain_file_is_replaced(store: Path, tmp_path: Path) -> None:
     for name in ("link", "pipe", "."):
         with pytest.raises(FuruUsageError, match="is no plain file"):
             export(tmp_path / name, REPORT)
+
+
+def test_what_an_import_of_another_machine_left_is_swept_a_day_later(
+    archive: Path, store: Path
+) -> None:
+    take(archive)
+    (path,) = (store / "imports").glob("*.json")
+    record = _import_records.RECORD.read(path)
+    class_dir = str(REPORT.furu_dir.parent)
+    staged = Path(record.staging_of(class_dir, "0" * 32))
+    staged.mkdir()
+    assert list(_publishing.leftovers(class_dir, os.listdir(class_dir))) == []
+    os.utime(staged, (moved_nodes.A_WEEK_AGO, moved_nodes.A_WEEK_AGO))
+    assert list(_publishing.leftovers(class_dir, os.listdir(class_dir))) == [str(staged)]

@@ -205,7 +205,8 @@ class Furu(Generic[T_co]):
         """What the record of the result tells: costs, dependencies, attempts, code and machine.
 
         The keys are those of the record file that `docs/store-format.md` describes; `provenance`
-        has what its digest there names, and `code` its digest and the modules that it lists.
+        has what its digest there names, and `code` its digest and the modules that it lists. `imported` tells
+        of a result that `furu import` brought: `source`, `user`, `time`, and whether it is `trusted`.
 
         Raises:
             FuruMissingArtifact: there is no result.

@@ -48,21 +48,47 @@ def publish(attempt: Attempt, *, replace: bool) -> bool:
         attempt.kinds_beside.add(REPLACED)
         with suppress(FileNotFoundError):
             os.rename(ref.artifact, ref.beside(number, REPLACED))
+    return move_into_place(
+        attempt.folder,
+        ref,
+        is_ours=lambda: _records.holds(ref.artifact, attempt.record.token),
+        failed=(lambda: put_back_replaced(ref)) if replace else None,
+    )
+
+
+def move_into_place(
+    folder: str,
+    ref: NodeRef,
+    *,
+    is_ours: Callable[[], bool],
+    failed: Callable[[], object] | None = None,
+) -> bool:
+    """Rename a complete folder to the artifact; False when another one is there already.
+
+    Args:
+        folder: the folder.
+        ref: the node's folders.
+        is_ours: whether the artifact that is there now was this folder.
+        failed: called first where that fails.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
     try:
         # The slashes keep it from renaming a file: another process may have put one in its place.
-        os.rename(f"{attempt.folder}/", f"{ref.artifact}/")
+        os.rename(f"{folder}/", f"{ref.artifact}/")
     except OSError as error:
-        if replace:
-            put_back_replaced(ref)
+        if failed is not None:
+            failed()
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
         if error.errno == errno.ENOTDIR and os.path.isfile(ref.artifact):
             raise  # nothing of furu's stands where the artifact should
         # Over a network the rename may be done and its reply lost: then its repetition fails.
-        if os.path.isdir(attempt.folder) or not is_published(ref):
+        if os.path.isdir(folder) or not is_published(ref):
             raise
         with suppress(*UNREADABLE):
-            return _records.holds(ref.artifact, attempt.record.token)
+            return is_ours()
         return False
     return True
 

@@ -303,6 +303,10 @@ def write_file(
             with suppress(OSError):
                 os.unlink(beside)
             raise
+    except ImportError as error:
+        raise FuruUsageError(
+            f"this Python cannot compress {path}: {error}", hint="name a file that ends in .tar"
+        ) from None
     except OSError as error:
         raise FuruUsageError(
             f"{path} cannot be written: {error.strerror or type(error).__name__}",

@@ -10,18 +10,18 @@ Nothing is unpickled, and no name that an archive tells makes a path without hav
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO, Final, TypeAlias
 
 import attrs
 
 from furu_core import _import_records, _process_ids, _trust
-from furu_core._attempts import _liveness
+from furu_core._attempts import _liveness, _publishing
 from furu_core._code import _listings
 from furu_core._config._class_names import relpath_of
 from furu_core._files import (
@@ -41,11 +41,10 @@ from furu_core._moving._archive import ArchivedNode, Index, refused
 from furu_core._moving._tar import TarReader
 from furu_core._settings import _settings
 from furu_core._store import _format
-from furu_core._store._layout import RECORD_FILE, is_hash
+from furu_core._store._layout import RECORD_FILE, NodeRef, is_hash
 from furu_core.errors import FuruDamagedRecord, FuruStoreError
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 _DAY_SECS: Final = 24 * 3600.0
 _TOUCH_SECS: Final = 3600.0  # what is not touched for a day is swept away
 _BLOCK_BYTES: Final = 4096  # that a small file takes of a disk
@@ -416,11 +415,8 @@ class _Staged:
             staged = self._record.staging_of(class_dir, node.hash)
             if durable:
                 sync_tree(staged)
-            try:
-                os.rename(f"{staged}/", f"{artifact}/")
-            except OSError as error:
-                if error.errno not in _TAKEN:
-                    raise
+            ref = NodeRef(class_dir, node.hash)
+            if not _publishing.move_into_place(staged, ref, is_ours=partial(_has, artifact, node)):
                 remove_tree(staged)  # somebody computed or imported it meanwhile
                 found.new.remove(node)
                 (found.there if _has(artifact, node) else found.differing).append(node)

@@ -7,8 +7,6 @@ name is long or odd, and refuses all else. It makes no file: it tells what comes
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ _EXTENDED_LIMIT: Final = 64 << 10
 _MEMORY_LIMIT: Final = 512 << 20  # that an .xz file may ask for
 _EXECUTABLE: Final = 0o100
 SUFFIXES: Final = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".xz": "xz", ".txz": "xz"}
+_UNPACK: Final = "decompress it with another program, and import what that gives"
 _CUT_OFF: Final = "it ends before its end: the file was cut off"
 
 
@@ -76,9 +75,13 @@ def compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as gz:
             yield _as_file(gz)
     elif kind == "bz2":
+        import bz2  # some Pythons are built without it, and without the other one
+
         with bz2.BZ2File(file, "wb") as bz:
             yield _as_file(bz)
     elif kind == "xz":
+        import lzma
+
         with lzma.LZMAFile(file, "wb") as xz:
             yield _as_file(xz)
     else:
@@ -231,12 +234,21 @@ class _Stream:
         self._file = file
         begins = file.read(6)
         self._decompressor: Any = None
-        if begins.startswith(b"\x1f\x8b"):
-            self._decompressor = zlib.decompressobj(31)
-        elif begins.startswith(b"BZh"):
-            self._decompressor = bz2.BZ2Decompressor()
-        elif begins == b"\xfd7zXZ\0":
-            self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
+        self._errors: tuple[type[Exception], ...] = (zlib.error, OSError, EOFError)
+        try:
+            if begins.startswith(b"\x1f\x8b"):
+                self._decompressor = zlib.decompressobj(31)
+            elif begins.startswith(b"BZh"):
+                import bz2
+
+                self._decompressor = bz2.BZ2Decompressor()
+            elif begins == b"\xfd7zXZ\0":
+                import lzma
+
+                self._errors += (lzma.LZMAError,)
+                self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
+        except ImportError as error:
+            raise refused(f"this Python cannot decompress it ({error})", _UNPACK) from None
         self._raw = begins  # read, and not decompressed
 
     def read(self, size: int) -> bytes:
@@ -274,7 +286,7 @@ class _Stream:
         raw, self._raw = self._raw, b""
         try:
             data: bytes = one.decompress(raw, size)
-        except (zlib.error, OSError, EOFError, lzma.LZMAError) as error:
+        except self._errors as error:
             raise refused(f"it cannot be decompressed: {error}") from None
         if hasattr(one, "unconsumed_tail"):
             self._raw = one.unconsumed_tail

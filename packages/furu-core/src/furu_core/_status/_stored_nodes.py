@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core import _provenance, _text
+from furu_core import _provenance, _text, _trust
 from furu_core._attempts import _attempts, _records
 from furu_core._attempts._records import AttemptRecord
 from furu_core._code import _listings
@@ -187,10 +187,15 @@ def record_of(obj: ConfigObject) -> dict[str, Any]:
             hash=node.hash,
             hint="call get() first",
         )
-    return record | {
-        "provenance": _provenance.expanded(record.get("provenance")),
-        "code": _listings.expanded(record.get("code")),
-    }
+    origin = _trust.origin_of(node.folder)
+    return (
+        record
+        | ({} if origin is None else {"imported": attrs.asdict(origin)})
+        | {
+            "provenance": _provenance.expanded(record.get("provenance")),
+            "code": _listings.expanded(record.get("code")),
+        }
+    )
 
 
 def _warn(unreadable: FuruStoreError) -> None:
