@@ -89,7 +89,7 @@ _PATTERNS: Final = [
         (re.escape(sys.executable), "PYTHON"),
         (rf"{re.escape(sys.prefix)}(/lib/python3\.\d+)?", "VENV"),
         (r'(?<="plan": ")[0-9a-f]{12}', "PLAN"),
-        (rf"(?<=pinned by ){_USER}\b|(?<=\(){_USER}(?=\))|(?<=  ){_USER}(?=  )", "USER"),
+        (rf"(?<= by ){_USER}\b|(?<=\(){_USER}(?=\))|(?<=  ){_USER}(?=  )", "USER"),
         (r"\b\d{8}-\d{6}-[0-9a-f]{6}\b", "RUN"),
         (r"(?m)^provenance\n(?:  .*\n)*", "provenance\n  ...\n"),
     )

@@ -279,12 +279,12 @@ def failures(
 
 def _next_lines(groups: Sequence[FailureGroup]) -> Iterator[str]:
     """How what failed is tried again, and how that is forgotten."""
-    ids = dict.fromkeys(one for group in groups for one in group.runs)
-    commands: dict[str, None] = {}
-    for run_id in sorted(ids, reverse=True):
+    runs = []
+    for run_id in {one for group in groups for one in group.runs}:
         with suppress(FuruUsageError):  # the folder of the run was removed
-            commands[_runs.find_run(run_id).again] = None
-    commands.pop("", None)
+            runs.append(_runs.find_run(run_id))
+    runs.sort(key=lambda run: -run.began)
+    commands = dict.fromkeys(run.again for run in runs if run.again)
     off = "" if _settings.settings().retry_failed else " (with FURU_RETRY_FAILED=1)"
     for command in list(commands)[:_COMMANDS]:
         yield f"try again, computing only what is not there{off}: {command}"
