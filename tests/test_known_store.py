@@ -110,6 +110,19 @@ def test_the_best_accuracy_of_each_model_as_a_frame(known: make.KnownProject) ->
     assert told == {"data.raw.name": "digits", "data.seed": 0, "model": "net", "lr": 0.2}
 
 
+def test_the_questions_at_the_end_of_the_help_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    shown = [line[2:].split() for line in page.splitlines() if line.startswith("$ furu ")]
+    asked = [line.partition("furu ")[2] for line in (group.epilog or "").splitlines()]
+    commands = [["furu", *line.split()] for line in asked if line]
+    assert len(commands) == 7
+    for command in commands:
+        fixed = (
+            2 if any(word.isupper() for word in command) else len(command)
+        )  # CLASS, MODULE:TARGET
+        assert any(line[:fixed] == command[:fixed] for line in shown), command
+
+
 def test_all_that_is_documented_of_json_occurs() -> None:
     """Of the known store; that nothing else occurs is tested with each answer."""
     found: dict[str, set[str]] = {form: set() for form in SCHEMAS}
