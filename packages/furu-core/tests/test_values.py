@@ -651,3 +651,23 @@ def test_a_malformed_tag_is_an_error_of_ours() -> None:
     with pytest.raises(FuruValueError, match="malformed"):
         from_json({"$uuid": 3})
     assert uuid.UUID(int=1) == from_json(to_json(uuid.UUID(int=1)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"$namedtuple": ["subprocess:Popen", {"args": ["touch", "FILE"]}]}',
+        '{"$flag": ["subprocess:Popen", [["touch", "FILE"]]]}',
+        '{"$enum": ["subprocess:Popen", "args"]}',
+        '{"$subclass": ["subprocess:Popen", "args"]}',
+        '{"$dataclass": ["subprocess:Popen", {"args": "x"}]}',
+        '{"$attrs": ["subprocess:Popen", {"args": "x"}]}',
+        '{"$dataclass": ["fractions:Fraction", {}]}',
+    ],
+)
+def test_what_is_read_calls_no_class_but_those_of_values(tmp_path: pathlib.Path, text: str) -> None:
+    """A result of plain JSON is loaded from anybody, so a tag in it must not run what it names."""
+    file = tmp_path / "made"
+    with pytest.raises(FuruValueError, match="malformed"):
+        loads(text.replace("FILE", str(file)))
+    assert not file.exists()

@@ -67,13 +67,27 @@ def put_together(tag: str, payload: Any) -> Any:
 
     Raises:
         KeyError: no value type has this tag.
+        TypeError: the class that it names is of another kind.
     """
     together = _BY_TAG.get(tag)
     if together is not None:
         return together(payload)
-    of_class = _BY_CLASS_TAG[tag]
+    if tag not in _BY_CLASS_TAG:
+        raise KeyError(tag)
     reference, inner = payload
-    return of_class(_class_names.resolve_reference(reference)).together(inner)
+    kind = _kind_to_make(_class_names.resolve_reference(reference))
+    # Any class could be named here, and calling `subprocess.Popen` as a named tuple would run a command.
+    if kind is None or kind.tag != tag:
+        raise TypeError(f"{reference} is no {tag}")
+    return kind.together(inner)
+
+
+def _kind_to_make(t: type) -> ValueType | None:
+    """How values of a class are made of a payload; None for a class that no value is of."""
+    try:
+        return value_type_of(t)
+    except Refused:
+        return None
 
 
 def reduced(value: Any) -> tuple[Any, ...] | None:
