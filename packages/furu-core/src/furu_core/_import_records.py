@@ -114,7 +114,10 @@ def records(store: str | None = None) -> Iterator[tuple[str, ImportRecord]]:
     for name in sorted(list_folder(where)):
         if name.endswith(_SUFFIX) and not name.startswith("."):
             with suppress(FileNotFoundError):  # taken back in this moment
-                yield f"{where}/{name}", RECORD.read(f"{where}/{name}")
+                record = RECORD.read(f"{where}/{name}")
+                if f"{record.id}{_SUFFIX}" != name:  # it is part of the names of what is removed
+                    raise RECORD.damaged(f"{where}/{name}", "it has the id of another one")
+                yield f"{where}/{name}", record
 
 
 class _Imported:

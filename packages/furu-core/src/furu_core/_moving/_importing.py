@@ -40,9 +40,9 @@ from furu_core._moving import _archive
 from furu_core._moving._archive import ArchivedNode, Index, refused
 from furu_core._moving._tar import TarReader
 from furu_core._settings import _settings
-from furu_core._store import _format
+from furu_core._store import _format, _manifest
 from furu_core._store._layout import RECORD_FILE, NodeRef, is_hash
-from furu_core.errors import FuruDamagedRecord, FuruStoreError
+from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DAY_SECS: Final = 24 * 3600.0
@@ -209,8 +209,8 @@ def _refuse_without_room(found: Imported) -> None:
 def _record_of(found: Imported, source: str, *, trust: bool) -> ImportRecord:
     nodes: dict[str, dict[str, str]] = {}
     named = list(found.new)
-    if trust:  # what was imported without it before is meant as well, if it is the same
-        named += [node for node in found.there if _trust.origin_of(_artifact(node)) is not None]
+    if trust:
+        named += [node for node in found.there if _was_imported_so(node)]
     for node in named:
         nodes.setdefault(node.class_name, {})[node.hash] = node.record_digest
     now = time.time()
@@ -224,6 +224,16 @@ def _record_of(found: Imported, source: str, *, trust: bool) -> ImportRecord:
         nodes=nodes,
         trusted=trust,
     )
+
+
+def _was_imported_so(node: ArchivedNode) -> bool:
+    """Whether a result that is there was imported before, and is known to be the same in all of its files."""
+    with suppress(_manifest.DamagedArtifact, FuruFormatError, OSError):
+        manifest = _manifest.read(_artifact(node))
+        # Without a digest of it all, the equal record says nothing of some file.
+        if manifest is not None and manifest.digest:
+            return _trust.origin_of(_artifact(node)) is not None
+    return False
 
 
 def _write(record: ImportRecord) -> None:
