@@ -472,3 +472,19 @@ def test_what_has_no_digest_is_not_trusted_afterwards(
     with use_settings(path=tmp_path / "third"):
         take(tmp_path / "x.tar", trust=True)
         assert REPORT.fit.get() == Model(3.0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_record_of_another_users_import_stays_theirs(
+    archive: Path, store: Path, tmp_path: Path
+) -> None:
+    """Written anew by somebody else, it would say that this one trusts what it brought."""
+    take(archive, trust=True)
+    (path,) = (store / "imports").glob("*.json")
+    told = json.loads(path.read_text())
+    told["ended"], told["process"]["start"] = 0.0, "never"
+    path.write_text(json.dumps(told))
+    os.chown(path, 54321, 54321)
+    REPORT.delete()
+    take(archive)
+    assert (path.stat().st_uid, json.loads(path.read_text())["ended"]) == (54321, 0.0)

@@ -315,3 +315,17 @@ def test_p9_a_slurm_that_does_not_say_when_a_job_began_costs_the_node_nothing_el
     assert Step(label="node").provenance().get("job_times", {}).keys() <= {"started"}
     lines = asked.read_text().splitlines()
     assert sum(line.startswith("--oneliner show job ") for line in lines) == 1
+
+
+def test_a_job_loads_what_is_in_a_store_that_is_only_read(
+    slurm: Any, store: Path, tmp_path: Path
+) -> None:
+    there, root = Step(label="there"), Step(label="here", needs=(Step(label="there"),))
+    with furu_core.use_settings(path=tmp_path / "theirs"):
+        there.get()
+    with furu_core.use_settings(also=(tmp_path / "theirs",)):
+        run = submit(root)
+        assert set(run.job_id_by_hash) == {root.furu_hash}
+        assert run.wait(WAIT_SECS).results() == 2
+        assert root.furu_dir.is_relative_to(store)
+    assert not (store / "data" / "furu_testing" / "nodes" / "Step" / there.furu_hash).exists()

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from furu_core._files import HIDDEN, blake2b, list_folder, read_file
+from furu_core._files import HIDDEN, blake2b, list_folder, read_file, store_errors
 from furu_core._process_ids import ProcessId
 from furu_core._record_format import OMIT_EMPTY, RecordFormat
 from furu_core._settings import _settings
@@ -108,10 +108,11 @@ def records(store: str | None = None) -> Iterator[tuple[str, ImportRecord]]:
 
     Raises:
         FuruStoreError: one cannot be read.
-        OSError: the folder cannot be read.
     """
     where = folder(store)
-    for name in sorted(list_folder(where)):
+    with store_errors(where, doing="read"):
+        names = sorted(list_folder(where))
+    for name in names:
         if name.endswith(_SUFFIX) and not name.startswith("."):
             with suppress(FileNotFoundError):  # taken back in this moment
                 record = RECORD.read(f"{where}/{name}")

@@ -248,8 +248,8 @@ def _clean_up_after_dead() -> None:
     for path, record in list(_import_records.records()):
         if not record.ended and _process_ids.process_is_gone(record.process) is not True:
             living.append(record.id)
-        elif not record.ended:
-            _end_for_dead(path, record)
+        elif not record.ended and os.stat(path).st_uid == os.geteuid():
+            _end_for_dead(path, record)  # another user's stays theirs: its owner says who trusts
     for name in names:
         if name.startswith(HIDDEN) and not any(one in name for one in living):
             remove_tree(f"{where}/{name}")
@@ -265,11 +265,10 @@ def _end_for_dead(path: str, record: ImportRecord) -> None:
         not hashes.isdisjoint(list_folder(class_dir))
         for class_dir, hashes in staged.places().items()
     )
-    with suppress(OSError):  # another user's
-        if there:
-            _write(attrs.evolve(record, ended=time.time()))
-        else:
-            os.unlink(path)
+    if there:
+        _write(attrs.evolve(record, ended=time.time()))
+    else:
+        os.unlink(path)
 
 
 class _Staged:
