@@ -102,3 +102,25 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(project: Any) -> None:
     assert (project.folder / "x.tar").read_text() == "mine"
     assert project.furu("export", "Train", "-o", "x.tar", "--force").status == 0
     assert json.loads(project.furu("import", "--list", "x.tar", "--json").out)["there"]
+
+
+def test_a_store_that_is_only_read_is_listed_when_asked_and_searched_by_hash(project: Any) -> None:
+    mine = {"FURU_PATH": "mine", "FURU_ALSO": "furu-data"}
+    (node,) = project.json("export", "--where", "lr=0.5", "-o", "x.tar")["roots"]
+    assert project.furu("ls", **mine).out == ""
+    assert project.furu("ls", "--also", "--count", **mine).out.split() == [
+        "1", "done", "exp.train:Split", "2", "done", "exp.train:Train"
+    ]  # fmt: skip
+    assert project.furu("ls", "Split", "--also", "--paths", **mine).out.count("furu-data") == 1
+    assert "\n2 done, " in project.furu("table", "Train", "--also", **mine).out
+    assert project.furu("table", "Train", **mine).status == 2
+    shown = project.furu("show", node[:8], **mine)
+    assert f"{project.store}/data/exp/train/Train/{node}" in shown.out
+    assert project.furu("why", node[:8], **mine).status == 0
+    assert project.furu("log", node[:8], **mine).status == 0
+    for command in (("rm", "-y"), ("pin",), ("verify",)):
+        said = project.furu(*command, node[:8], **mine)
+        assert (said.status, "which is only read" in said.err) == (2, True), said
+    said = project.furu("ls", "--also", FURU_PATH="mine", FURU_ALSO="mistyped")
+    assert "which is no store" in said.err
+    assert not (project.folder / "mine").exists()

@@ -418,7 +418,8 @@ class _Staged:
                 sync_path(staged)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             move_file(staged, path)
-        for node in list(found.new):
+        wanted, found.new = found.new, []
+        for node in wanted:
             artifact = _artifact(node)
             class_dir = os.path.dirname(artifact)
             staged = self._record.staging_of(class_dir, node.hash)
@@ -427,9 +428,9 @@ class _Staged:
             ref = NodeRef(class_dir, node.hash)
             if not _publishing.move_into_place(staged, ref, is_ours=partial(_has, artifact, node)):
                 remove_tree(staged)  # somebody computed or imported it meanwhile
-                found.new.remove(node)
                 (found.there if _has(artifact, node) else found.differing).append(node)
                 continue
+            found.new.append(node)
             if durable:
                 sync_path(class_dir)
         remove_tree(self._record.staging)
