@@ -194,9 +194,6 @@ def refused(place: Path, data: bytes, why: str | None = None) -> str:
         assert after.get(name) == before.get(name) or (inside and name.endswith("/imports")), name
     assert "Traceback" not in str(caught.value)
     assert caught.value.hint
-    if os.environ.get("TEST_SHOW"):
-        with open(os.environ["TEST_SHOW"], "a") as file:
-            file.write(caught.value.message[:230] + "\n")
     return caught.value.message
 
 
@@ -351,6 +348,14 @@ def listing(archive: Archive) -> None:
     archive.index["shared"][f"code/{digest(text)}.json"] = [len(text), digest(text)]
 
 
+def provenance(text: bytes) -> Callable[[Archive], None]:
+    def change(archive: Archive) -> None:
+        archive.members[f"provenance/{digest(text)}.json"] = text
+        archive.index["shared"][f"provenance/{digest(text)}.json"] = [len(text), digest(text)]
+
+    return change
+
+
 HOSTILE: Final[dict[str, Callable[[Archive], None]]] = {
     "absolute": node_path("/tmp/furu-hostile"),
     "parent": node_path("../../../../../beside/new"),
@@ -435,6 +440,11 @@ HOSTILE: Final[dict[str, Callable[[Archive], None]]] = {
     "costs": stories(costs=[1]),
     "dependencies": stories(dependencies={"declared": 7}),
     "provenance": stories(provenance=["../../x"]),
+    "provenance elsewhere": stories(provenance="../../../secret"),
+    "code elsewhere": stories(code="../../../secret"),
+    "nested config elsewhere": config(fields={"a": {"$ref": "../../x", "class": "a:X"}}),
+    "what a terminal obeys": stories(to_python="\x1b[2J"),
+    "name that a terminal obeys": claims(node="\x1b[2J"),
     "file that the record lacks": lambda archive: archive.put("more", b"x"),
     "file that the index lacks": lambda archive: archive.node["files"].pop("file"),
     "file of the result": lambda archive: archive.rewrite(
@@ -448,6 +458,8 @@ HOSTILE: Final[dict[str, Callable[[Archive], None]]] = {
     "shared of another kind": shared(f"runs/{digest(b'x')}.json"),
     "accepted": shared(f"accepted/{digest(b'x')}.json"),
     "listing": listing,
+    "provenance of another form": provenance(b'{"command":7}'),
+    "no provenance": provenance(b"[1]"),
     "more": follows("data/more"),
     "more outside": follows("../../beside/new"),
     "the record again": follows(RECORD),

@@ -44,7 +44,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo("\n".join(_lines(facts)))
+        click.echo("\n".join(map(_harmless, _lines(facts))))
         say_next(_after_show(facts))
 
 
@@ -170,6 +170,13 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     return lines + _provenance_lines(facts.get("provenance"))
 
 
+def _harmless(line: str) -> str:
+    """A line without what a terminal would obey, or could not show: a result may come from anywhere."""
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+
+
 def _row(title: str, value: object) -> str:
     return f"  {title:<10} {value}"
 
@@ -232,16 +239,8 @@ def _file_lines(facts: dict[str, Any]) -> list[str]:
     if not files and not links:
         return []
     lines = [f"files ({len(files) + len(links)}, {size(sum(files.values()))})"]
-    lines += [f"  {size(count):>10} {_shown_name(name)}" for name, count in sorted(files.items())]
-    return lines + [
-        f"  {'link':>10} {_shown_name(name)} -> {_shown_name(to)}"
-        for name, to in sorted(links.items())
-    ]
-
-
-def _shown_name(name: str) -> str:
-    """The name of a file, without what a terminal would obey, or could not show."""
-    return name if name.isprintable() else repr(name)
+    lines += [f"  {size(count):>10} {name}" for name, count in sorted(files.items())]
+    return lines + [f"  {'link':>10} {name} -> {to}" for name, to in sorted(links.items())]
 
 
 def _attempt_lines(facts: dict[str, Any]) -> list[str]:

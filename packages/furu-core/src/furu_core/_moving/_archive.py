@@ -274,6 +274,10 @@ def check_record(node: ArchivedNode, data: bytes) -> tuple[Manifest, dict[str, A
         config = json.loads(parts.claim)["config"]
         if not isinstance(config["fields"], dict):
             raise TypeError("its config has no fields")
+        if not all(_DIGEST.fullmatch(one) for one in (told.provenance, told.code) if one):
+            raise ValueError("what it names by digests are none")
+        if not all(map(is_hash, _refs_in(config))):
+            raise ValueError("a config in it has no hash")
         if not all(text.isprintable() for text in (record.node, *told.to_python.split("\n"))):
             raise ValueError("names in it hold characters that terminals obey")
         whose = {(record.class_name, record.hash), (config["class"], config["hash"])}
@@ -307,6 +311,61 @@ def check_record(node: ArchivedNode, data: bytes) -> tuple[Manifest, dict[str, A
     if differs:
         raise refused(f"{node.name}: its record and the index differ in {min(differs)!r:.200}")
     return manifest, story
+
+
+def _refs_in(config: Any) -> Iterator[str]:
+    """The hashes of the configs that a config names."""
+    pending = [config]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                yield value["$ref"]
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+
+
+def check_shared(name: str, data: bytes) -> None:
+    """Refuse a file that records name and that is not what others read of one.
+
+    Args:
+        name: its path in a store; `check` has looked at it.
+        data: its contents.
+
+    Raises:
+        FuruArchiveError: it is something else.
+        FuruFormatError: a newer furu wrote it.
+    """
+    folder = name.rpartition("/")[0]
+    try:
+        if folder == _listings.LISTINGS.name:
+            modules = _listings.LISTING.from_bytes(data, name).modules
+            texts = [
+                text for one, told in modules.items() for text in (one, told.path, told.imported)
+            ]
+            if not all(map(str.isprintable, texts)):
+                raise refused(f"{name} names modules with characters that terminals obey")
+            digests = [
+                one for told in modules.values() for one in (told.source, told.syntax) if one
+            ]
+            if not all(map(_DIGEST.fullmatch, digests)):
+                raise refused(f"{name} names sources by what is no digest")
+        elif folder == PROVENANCE.name:
+            from_json(_Provenance, json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise refused(f"{name} cannot be read ({error!r:.200})") from None
+    except FuruDamagedRecord as damage:
+        raise refused(f"{name} cannot be read ({damage.reason:.200})") from None
+
+
+@attrs.frozen
+class _Provenance:
+    """What commands read of a provenance; one of a store that was upgraded may lack some of it."""
+
+    command: tuple[str, ...] = ()
+    packages: dict[str, Any] = attrs.field(factory=dict)
+    git: dict[str, Any] | None = None
 
 
 @attrs.frozen

@@ -22,7 +22,6 @@ import attrs
 
 from furu_core import _import_records, _process_ids, _trust
 from furu_core._attempts import _liveness, _publishing
-from furu_core._code import _listings
 from furu_core._config._class_names import relpath_of
 from furu_core._files import (
     HIDDEN,
@@ -323,8 +322,7 @@ class _Staged:
             target = f"{self._record.staging}/{name}" if keep else None
             self._file(tar, name, entry, target, found, progress)
             if target is not None:
-                if name.startswith(f"{_listings.LISTINGS.name}/") and "sources" not in name:
-                    _check_listing(name, read_file(target))
+                _archive.check_shared(name, read_file(target))
                 self._shared.append((target, f"{store}/{name}"))
 
     def _node(
@@ -434,10 +432,3 @@ class _Staged:
             if durable:
                 sync_path(class_dir)
         remove_tree(self._record.staging)
-
-
-def _check_listing(name: str, data: bytes) -> None:
-    try:
-        _listings.LISTING.from_bytes(data, name)
-    except FuruDamagedRecord as damage:
-        raise refused(f"the listing of code {name} cannot be read ({damage.reason:.200})") from None
