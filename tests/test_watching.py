@@ -459,7 +459,7 @@ def test_p6_a_command_at_the_end_that_hangs_is_killed_with_its_children(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import furu_core
-    from furu_core._status import _run_end
+    from furu_core._runs import _run_end
     from furu_core.executors import named_roots, new_run_folder
 
     _, folder = new_run_folder("local", named_roots([]))

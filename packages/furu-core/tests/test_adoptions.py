@@ -17,9 +17,10 @@ from adopted import New, Old, Report
 from machine import nobody
 
 from furu_core import Furu, use_settings
-from furu_core._status import _adoptions, _trash, _verify
+from furu_core._status import _trash
 from furu_core._store import _record_file
 from furu_core._store._layout import ref_of
+from furu_core._upkeep import _adoptions, _verify
 from furu_core.errors import FuruMissingArtifact, FuruUsageError
 from furu_testing import AT_END, Host, KillAtEvent
 
@@ -266,7 +267,7 @@ def test_a_copy_of_a_stranger_s_pickle_is_not_made_where_it_would_not_be_loaded(
         raise OSError(errno.EPERM, "Operation not permitted", str(source))
 
     with monkeypatch.context() as patch, use_settings(trust_pickles=frozenset({"own"})):
-        patch.setattr("furu_core._status._adoptions.os.link", refuse)
+        patch.setattr("furu_core._upkeep._adoptions.os.link", refuse)
         done = _adoptions.adopt(adopted.adoption(), lambda plan: None)
     assert [why for why in done.failed.values() if "was not loaded, as that may run code" in why]
     assert not New(lr=0.5).exists()

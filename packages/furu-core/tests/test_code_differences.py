@@ -12,7 +12,7 @@ from furu_core import use_settings
 from furu_core._code import _checkout, _listings
 from furu_core._code._differences import CurrentCode, ModuleChange
 from furu_core._code._listings import CodeListing, ListedModule, ParsedSource
-from furu_core._status._code_states import CodeStates
+from furu_core._explain._code_states import CodeStates
 from furu_core._store._by_content import content_digest
 from furu_core.errors import FuruFormatError, FuruUsageError
 

@@ -21,8 +21,9 @@ from machine import NOBODY, fill, mounted, nobody
 
 from furu_core import use_settings
 from furu_core._code import _loaded
-from furu_core._status import _collecting, _pins, _stored_nodes, _trash
-from furu_core._status._keepers import KeptBy
+from furu_core._status import _stored_nodes, _trash
+from furu_core._upkeep import _collecting, _pins
+from furu_core._upkeep._keepers import KeptBy
 from furu_core.errors import FuruStoreError, FuruUsageError
 from furu_core.planning import dependencies
 from furu_testing import AT_END, Host, KillAtEvent, wait_until

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from furu_core import Furu, use_settings
-from furu_core._status import _facts, _stored_nodes
-from furu_core._status._columns import BUILTIN, ColumnReader, Condition, check_columns
-from furu_core._status._facts import FactReader
-from furu_core._status._selection import Selection, time_of
+from furu_core._status import _stored_nodes
+from furu_core._tables import _facts
+from furu_core._tables._columns import BUILTIN, ColumnReader, Condition, check_columns
+from furu_core._tables._facts import FactReader
+from furu_core._tables._selection import Selection, time_of
 from furu_core.errors import FuruComputeError, FuruUsageError
 
 

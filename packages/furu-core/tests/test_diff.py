@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from furu_core import Furu, diff, field
-from furu_core._status._config_changes import (
+from furu_core._explain._config_changes import (
     ConfigPair,
     ConfigReference,
     FieldChange,
@@ -19,7 +19,7 @@ from furu_core._status._config_changes import (
     changes,
     value_text,
 )
-from furu_core._status._diff import NodeDifference
+from furu_core._explain._diff import NodeDifference
 from furu_core.errors import FuruComputeError, FuruDependencyError, FuruUsageError
 from furu_core.planning import short_name
 

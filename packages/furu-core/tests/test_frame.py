@@ -21,8 +21,8 @@ import pytest
 import furu_core
 from furu_core import Furu
 from furu_core._config import _value_types
-from furu_core._status import _facts
-from furu_core._status._columns import CLASS_TAGS
+from furu_core._tables import _facts
+from furu_core._tables._columns import CLASS_TAGS
 from furu_core.errors import FuruUsageError
 
 

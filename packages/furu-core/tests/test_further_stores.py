@@ -11,11 +11,12 @@ import pytest
 
 import furu_core
 from furu_core import Furu, NodeState, use_settings, why
+from furu_core._explain._staleness import StalenessReader
 from furu_core._settings._settings import read, settings_to_env
-from furu_core._status import _pins, _stored_nodes, _trash, _verify
-from furu_core._status._keepers import Survey
-from furu_core._status._staleness import StalenessReader
+from furu_core._status import _stored_nodes, _trash
 from furu_core._store import _further_stores
+from furu_core._upkeep import _pins, _verify
+from furu_core._upkeep._keepers import Survey
 from furu_core.errors import (
     FuruInvalidDependency,
     FuruMissingArtifact,

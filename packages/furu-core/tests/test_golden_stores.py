@@ -23,7 +23,7 @@ from records import attempts_of, told
 
 from furu_core import Furu, NodeState
 from furu_core._attempts import _submissions
-from furu_core._status import _verify
+from furu_core._upkeep import _verify
 from furu_core.executors import Submission
 from furu_testing import Host, KillAtEvent
 

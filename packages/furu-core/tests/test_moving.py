@@ -22,8 +22,8 @@ from furu_core import _import_records, _trust, use_settings
 from furu_core._attempts import _publishing
 from furu_core._config._objects import config_class
 from furu_core._moving import _exporting, _importing
-from furu_core._status import _adoptions, _verify
-from furu_core._status._keepers import Survey
+from furu_core._upkeep import _adoptions, _verify
+from furu_core._upkeep._keepers import Survey
 from furu_core.codecs import open_trusted
 from furu_core.errors import (
     FuruArchiveError,

@@ -17,10 +17,10 @@ from furu_core import Furu
 from furu_core._executors._outline import Prospect, read_outline, write_outline
 from furu_core._executors._run import EVENTS_FILE, RUN_FILE, RUN_RECORD, EventKind, EventLog
 from furu_core._process_ids import ProcessId, this_process
-from furu_core._status import _runs
-from furu_core._status._failures import FailedNode, grouped
-from furu_core._status._run_status import RunReport, RunWatch
-from furu_core._status._runs import EventReader, command_text, find_run, newest_run, standing
+from furu_core._runs import _runs
+from furu_core._runs._failures import FailedNode, grouped
+from furu_core._runs._run_status import RunReport, RunWatch
+from furu_core._runs._runs import EventReader, command_text, find_run, newest_run, standing
 from furu_core.errors import FuruUsageError
 from furu_core.executors import named_roots, new_run_folder
 
@@ -347,7 +347,7 @@ def test_a_command_is_told_as_one_types_it() -> None:
 def test_a_command_that_cannot_be_called_fails_no_run(
     store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from furu_core._status._run_end import tell_run_end
+    from furu_core._runs._run_end import tell_run_end
 
     with furu_core.use_settings(on_run_end="exit 0"):
         tell_run_end(store / "runs" / "none")

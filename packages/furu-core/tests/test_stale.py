@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from furu_core import Furu
+from furu_core._explain._staleness import StalenessReader, StaleNodes
 from furu_core._status import _stored_nodes
-from furu_core._status._staleness import StalenessReader, StaleNodes
 from furu_core.planning import short_name
 
 

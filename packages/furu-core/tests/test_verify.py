@@ -19,9 +19,10 @@ from machine import nobody
 from records import attempts_of
 
 from furu_core import use_settings
-from furu_core._status import _stored_nodes, _verify
-from furu_core._status._verify import Finding, Verified
+from furu_core._status import _stored_nodes
 from furu_core._store import _format, _record_file
+from furu_core._upkeep import _verify
+from furu_core._upkeep._verify import Finding, Verified
 from furu_core.errors import FuruComputeError
 from furu_testing import Host
 

@@ -12,11 +12,12 @@ import pytest
 from format1 import store_of_format_1
 
 from furu_core import Furu, diff, field, use_settings, why
-from furu_core._status import _nearest, _trash
-from furu_core._status._explanations import Cause, CauseKind, Explanation
-from furu_core._status._facts import NodeFacts, facts_of
+from furu_core._explain import _nearest
+from furu_core._explain._explanations import Cause, CauseKind, Explanation
+from furu_core._status import _trash
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._store._layout import ref_of
+from furu_core._tables._facts import NodeFacts, facts_of
 from furu_core.errors import FuruComputeError
 from furu_core.executors import Submission, note_submission
 from furu_core.planning import invalidate_if_bad, short_name, state_at

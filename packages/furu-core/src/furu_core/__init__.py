@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from furu_core._context._context import exec_context as exec_context
     from furu_core._context._context import in_executor as in_executor
     from furu_core._executors._registry import run as run
+    from furu_core._explain._diff import diff as diff
+    from furu_core._explain._why import why as why
     from furu_core._furu import Furu as Furu
     from furu_core._settings._settings import Settings as Settings
     from furu_core._settings._settings import configure as configure
     from furu_core._settings._settings import settings as settings
     from furu_core._settings._settings import use_settings as use_settings
-    from furu_core._status._diff import diff as diff
-    from furu_core._status._frame import frame as frame
     from furu_core._status._states import NodeState as NodeState
-    from furu_core._status._why import why as why
+    from furu_core._tables._frame import frame as frame
     from furu_core.errors import FuruError as FuruError
 else:
     from furu_core import _late
@@ -69,10 +69,10 @@ else:
             "._executors._registry": "run",
             "._furu": "Furu",
             "._settings._settings": "Settings configure settings use_settings",
-            "._status._frame": "frame",
-            "._status._diff": "diff",
+            "._tables._frame": "frame",
+            "._explain._diff": "diff",
             "._status._states": "NodeState",
-            "._status._why": "why",
+            "._explain._why": "why",
             ".errors": "FuruError",
         },
     )

@@ -257,7 +257,8 @@ class Furu(Generic[T_co]):
                 keeps it.
             FuruStoreError: the store cannot be written.
         """
-        from furu_core._status import _deleting, _pins, _stored_nodes
+        from furu_core._status import _deleting, _stored_nodes
+        from furu_core._upkeep import _pins
 
         _pins.refuse_pinned([_stored_nodes.node_of(self)])
         return _deleting.delete(ref_of(self))
@@ -380,7 +381,7 @@ def _successors(identity: str) -> Iterable[str]:
 
 
 def _adopter(identity: str, fields: Mapping[str, Any]) -> tuple[type, Mapping[str, Any]] | None:
-    from furu_core._status import _adopted  # only where a config cannot be made
+    from furu_core._upkeep import _adopted  # only where a config cannot be made
 
     return _adopted.adopted(identity, fields)
 

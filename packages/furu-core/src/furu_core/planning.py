@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from furu_core._config._dependencies import spec_key as spec_key
     from furu_core._config._objects import short_name as short_name
     from furu_core._config._objects import short_name_of as short_name_of
-    from furu_core._status._run_end import tell_run_end as tell_run_end
-    from furu_core._status._staleness import Staleness as Staleness
-    from furu_core._status._staleness import StaleNodes as StaleNodes
-    from furu_core._status._staleness import stale_results as stale_results
+    from furu_core._explain._staleness import Staleness as Staleness
+    from furu_core._explain._staleness import StaleNodes as StaleNodes
+    from furu_core._explain._staleness import stale_results as stale_results
+    from furu_core._runs._run_end import tell_run_end as tell_run_end
     from furu_core._status._state_reader import StateReader as StateReader
     from furu_core._status._state_reader import state_at as state_at
     from furu_core._status._states import NodeInfo as NodeInfo
@@ -37,8 +37,8 @@ else:
             "._compute._reruns": "matches_rerun note_rerun",
             "._config._dependencies": "dependencies spec_key",
             "._config._objects": "short_name short_name_of",
-            "._status._run_end": "tell_run_end",
-            "._status._staleness": "Staleness StaleNodes stale_results",
+            "._runs._run_end": "tell_run_end",
+            "._explain._staleness": "Staleness StaleNodes stale_results",
             "._status._state_reader": "StateReader state_at",
             "._status._states": "NodeInfo NodeState",
             "._store._layout": "NodeRef from_portable portable ref_of",

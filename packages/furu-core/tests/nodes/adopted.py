@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu, field
-from furu_core._status import _adoptions
 from furu_core._store._adoption_records import Adoption
+from furu_core._upkeep import _adoptions
 
 COUNT = 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu
-from furu_core._status import _collecting
+from furu_core._upkeep import _collecting
 from furu_core.executors import EventKind, EventLog, named_roots, new_run_folder
 from furu_core.planning import dependencies
 from furu_core.workers import WorkerContext, run_node, worker_session

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from furu_core import Furu, field
-from furu_core._status import _upgrade
+from furu_core._upkeep import _upgrade
 
 
 @attrs.frozen

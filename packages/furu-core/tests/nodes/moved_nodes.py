@@ -10,8 +10,9 @@ from typing import Any
 from furu_core import Furu, use_settings
 from furu_core._moving import _exporting, _importing
 from furu_core._settings import _settings
-from furu_core._status import _stored_nodes, _verify
+from furu_core._status import _stored_nodes
 from furu_core._store import _manifest
+from furu_core._upkeep import _verify
 
 A_WEEK_AGO = time.time() - 7 * 24 * 3600
 

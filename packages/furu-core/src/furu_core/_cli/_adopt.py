@@ -16,10 +16,11 @@ from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._config._objects import config_class
 from furu_core._forms._typed_text import convert
 from furu_core._forms._values import dumps
-from furu_core._status import _adoptions, _stored_nodes
-from furu_core._status._adoptions import Done, Plan
+from furu_core._status import _stored_nodes
 from furu_core._store._adoption_records import Adoption, Alias
 from furu_core._text import count
+from furu_core._upkeep import _adoptions
+from furu_core._upkeep._adoptions import Done, Plan
 from furu_core.errors import FuruError, FuruUsageError
 
 _SHOWN: Final = 10

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from furu_core._status._columns import PREFIX, cell_text
+from furu_core._tables._columns import PREFIX, cell_text
 from furu_core._text import duration, size, when
 
 _GAP: Final = "  "

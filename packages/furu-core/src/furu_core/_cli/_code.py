@@ -17,11 +17,11 @@ from furu_core._code._acceptances import Acceptance, AcceptedChange
 from furu_core._code._checkout import checkout
 from furu_core._code._differences import CurrentCode
 from furu_core._code._listings import CodeListing, ListedModule
+from furu_core._explain._code_states import CodeState, CodeStates
+from furu_core._explain._staleness import StalenessReader
 from furu_core._files import read_file
 from furu_core._status import _stored_nodes
-from furu_core._status._code_states import CodeState, CodeStates
 from furu_core._status._links import LinkReader, Links
-from furu_core._status._staleness import StalenessReader
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store._layout import is_hash
 from furu_core._text import count, when

@@ -14,8 +14,13 @@ from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
-from furu_core._status import _collecting, _space, _stored_nodes, _trash
-from furu_core._status._collecting import (
+from furu_core._status import _stored_nodes, _trash
+from furu_core._status._trash import Entry
+from furu_core._tables._facts import NodeFacts
+from furu_core._tables._selection import time_of
+from furu_core._text import count, shown, size, when
+from furu_core._upkeep import _collecting, _space
+from furu_core._upkeep._collecting import (
     Collected,
     Doomed,
     DoomedClass,
@@ -23,12 +28,8 @@ from furu_core._status._collecting import (
     GcPlan,
     Proposal,
 )
-from furu_core._status._facts import NodeFacts
-from furu_core._status._keepers import KeptBy
-from furu_core._status._selection import time_of
-from furu_core._status._space import Space
-from furu_core._status._trash import Entry
-from furu_core._text import count, shown, size, when
+from furu_core._upkeep._keepers import KeptBy
+from furu_core._upkeep._space import Space
 from furu_core.errors import FuruUsageError
 
 _SHOWN: Final = 20

@@ -167,7 +167,7 @@ def _classes(folders: Iterable[ClassFolder], word: str) -> Items:
 def _command(folder: str) -> str:
     from furu_core._executors._run import RUN_FILE
     from furu_core._files import read_file
-    from furu_core._status._runs import command_text
+    from furu_core._runs._runs import command_text
 
     with suppress(OSError, ValueError, KeyError, TypeError):
         return command_text(tuple(json.loads(read_file(f"{folder}/{RUN_FILE}"))["command"]))
@@ -194,9 +194,9 @@ def _columns(ctx: click.Context) -> list[str]:
     """The columns of a few nodes of the classes on the command line, or of all classes, and built-in ones."""
     import attrs
 
-    from furu_core._status._columns import BUILTIN, ColumnReader
-    from furu_core._status._facts import facts_of
     from furu_core._status._stored_nodes import StoredClass, StoredNode
+    from furu_core._tables._columns import BUILTIN, ColumnReader
+    from furu_core._tables._facts import facts_of
 
     named = [*_typed(ctx, "names"), *_typed(ctx, "class_names")]
     folders = list(_folders())

@@ -16,8 +16,9 @@ import click
 
 from furu_core._cli import _completing, _target
 from furu_core._cli._output import FAILED, say_next
+from furu_core._runs import _runs
 from furu_core._settings._settings import use_settings
-from furu_core._status import _runs, _stored_nodes
+from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._stored_objects import NotMade, StoredObjects

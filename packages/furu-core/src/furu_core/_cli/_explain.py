@@ -21,7 +21,7 @@ from furu_core._cli._target_command import TargetCommand, command_with, set_opti
 from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
-    from furu_core._status._explanations import Explanation
+    from furu_core._explain._explanations import Explanation
 
 
 _SHORT_NAME: Final = re.compile(r"\([0-9a-fA-F]+…?\)\s*$")
@@ -67,7 +67,7 @@ def why(
 def _explanation(
     name: str, assignments: tuple[str, ...], workers: int | None, rerun: tuple[str, ...]
 ) -> Explanation:
-    from furu_core._status._why import why as explain
+    from furu_core._explain._why import why as explain
 
     if not is_target(name):
         if assignments or rerun:
@@ -94,7 +94,7 @@ def diff(first: str, second: str, only_cost: bool, only_code: bool, as_json: boo
     A and B are hashes, the names of classes that have one node, or MODULE:TARGET of one object. Nested
     configs that differ are compared in turn.
     """
-    from furu_core._status._diff import diff as compare
+    from furu_core._explain._diff import diff as compare
 
     with only_json(as_json):
         nodes = [_one_node(name) for name in (first, second)]

@@ -14,8 +14,8 @@ import click
 from furu_core._attempts import _attempts, _records
 from furu_core._cli._output import FAILED
 from furu_core._executors._run import EventKind
-from furu_core._status import _runs
-from furu_core._status._runs import RUNNING, EventReader, StoredRun
+from furu_core._runs import _runs
+from furu_core._runs._runs import RUNNING, EventReader, StoredRun
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._store._layout import LOG_FILE

@@ -11,9 +11,9 @@ import click
 
 from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import STATES, also_option, selection_options, sort_option
+from furu_core._explain._staleness import StalenessReader
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
-from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core.errors import FuruUsageError
@@ -86,7 +86,7 @@ def _chosen(
             if not states or info.told.value in states:
                 yield node, info.told.value
         return
-    from furu_core._status._selection import Selection  # not for a plain listing, which is fast
+    from furu_core._tables._selection import Selection  # not for a plain listing, which is fast
 
     wanted = Selection.of(**selection, states=tuple(states))
     for node, state in wanted.nodes_and_states():
@@ -145,9 +145,9 @@ def _print_sorted(
     as_json: bool,
 ) -> None:
     from furu_core._cli import _aligned
-    from furu_core._status._columns import PREFIX
-    from furu_core._status._selection import Selection
-    from furu_core._status._table import TableOptions, table_of
+    from furu_core._tables._columns import PREFIX
+    from furu_core._tables._selection import Selection
+    from furu_core._tables._table import TableOptions, table_of
 
     names = ["state", "node", "class", *(_LONG if long else ())]
     options = TableOptions(

@@ -78,8 +78,8 @@ def export(
 
 def _chosen(names: tuple[str, ...], selection: dict[str, Any]) -> list[StoredNode]:
     """The results that are asked for."""
-    from furu_core._status._selection import Selection
     from furu_core._status._states import NodeState
+    from furu_core._tables._selection import Selection
 
     targets = [name for name in names if _is_target(name)]
     others = [name for name in names if name not in targets]

@@ -16,14 +16,15 @@ from furu_core._attempts import _attempts, _records
 from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._code import _listings
-from furu_core._status import _stored_nodes, _upgrade
-from furu_core._status._staleness import StalenessReader
+from furu_core._explain._staleness import StalenessReader
+from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._store import _format1
 from furu_core._store._layout import LOG_FILE
 from furu_core._store._manifest import DamagedArtifact
 from furu_core._text import count, duration, size, when
+from furu_core._upkeep import _upgrade
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 # What `furu show` tells of a node's record as it stands there.

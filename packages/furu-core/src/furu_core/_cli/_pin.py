@@ -9,9 +9,9 @@ import click
 from furu_core._cli import _completing
 from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
-from furu_core._status import _pins
-from furu_core._status._pins import Pin
 from furu_core._text import when
+from furu_core._upkeep import _pins
+from furu_core._upkeep._pins import Pin
 
 
 @click.command("pin", short_help="Keep nodes from being removed.")

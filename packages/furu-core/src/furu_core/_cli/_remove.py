@@ -12,15 +12,16 @@ from furu_core import _text, _trust
 from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._config._objects import short_name_of
+from furu_core._explain._staleness import StalenessReader
 from furu_core._settings import _settings
-from furu_core._status import _deleting, _pins, _stored_nodes, _trash
+from furu_core._status import _deleting, _stored_nodes, _trash
 from furu_core._status._links import LinkReader
-from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._trash import Entry, Removal
 from furu_core._store._folders import class_in
 from furu_core._text import count
+from furu_core._upkeep import _pins
 from furu_core.errors import FuruUsageError
 
 _SHOWN: Final = 20

@@ -18,9 +18,8 @@ from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
-from furu_core._settings import _settings
-from furu_core._status import _runs
-from furu_core._status._failures import (
+from furu_core._runs import _runs
+from furu_core._runs._failures import (
     FailedNode,
     FailureGroup,
     config_text,
@@ -28,9 +27,10 @@ from furu_core._status._failures import (
     grouped,
     place_text,
 )
-from furu_core._status._run_status import STAGES, RunningNode, RunReport, RunWatch
-from furu_core._status._runs import DIED, RUNNING, StoredRun
-from furu_core._status._selection import Selection
+from furu_core._runs._run_status import STAGES, RunningNode, RunReport, RunWatch
+from furu_core._runs._runs import DIED, RUNNING, StoredRun
+from furu_core._settings import _settings
+from furu_core._tables._selection import Selection
 from furu_core._text import count, duration, when
 from furu_core.errors import FuruUsageError
 

@@ -11,10 +11,10 @@ import click
 from furu_core._cli import _completing
 from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
-from furu_core._status import _runs
-from furu_core._status._columns import Condition, check_columns
-from furu_core._status._runs import DIED, RunStanding
-from furu_core._status._selection import time_of
+from furu_core._runs import _runs
+from furu_core._runs._runs import DIED, RunStanding
+from furu_core._tables._columns import Condition, check_columns
+from furu_core._tables._selection import time_of
 from furu_core._text import count, duration, when
 from furu_core.errors import FuruUsageError
 
@@ -119,7 +119,7 @@ def _refuse(given: Mapping[str, Any], why: str) -> None:
 
 def _prune(plan_id: str | None, keep: str | None, *, all_users: bool, as_json: bool) -> int:
     from furu_core._cli import _collect  # reads all records, which a listing does not
-    from furu_core._status import _collecting
+    from furu_core._upkeep import _collecting
 
     if plan_id is None:
         return _collect.propose_runs(keep, all_users=all_users, as_json=as_json)

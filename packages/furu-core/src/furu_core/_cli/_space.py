@@ -13,12 +13,12 @@ import click
 from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
-from furu_core._status import _space
-from furu_core._status._facts import FactReader, NodeFacts
-from furu_core._status._selection import Selection
-from furu_core._status._space import SizeReader, Space
+from furu_core._tables._facts import FactReader, NodeFacts
+from furu_core._tables._selection import Selection
 from furu_core._text import size
 from furu_core._trust import user_name
+from furu_core._upkeep import _space
+from furu_core._upkeep._space import SizeReader, Space
 
 _LARGEST: Final = 5
 _DAY_SECS: Final = 24 * 3600.0

@@ -12,11 +12,11 @@ import click
 from furu_core._cli import _aligned, _completing
 from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._selection import also_option, selection_options, sort_option
+from furu_core._explain._staleness import StalenessReader
 from furu_core._status import _stored_nodes
-from furu_core._status._selection import Selection
-from furu_core._status._staleness import StalenessReader
 from furu_core._status._states import NodeState
-from furu_core._status._table import NodeTable, TableOptions, table_of
+from furu_core._tables._selection import Selection
+from furu_core._tables._table import NodeTable, TableOptions, table_of
 from furu_core._text import count
 
 _DONE: Final = NodeState.DONE.value

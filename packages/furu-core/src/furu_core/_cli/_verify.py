@@ -14,8 +14,9 @@ from furu_core import _text
 from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json
 from furu_core._settings import _settings
-from furu_core._status import _stored_nodes, _verify
-from furu_core._status._verify import REMOVE, Finding, Verified
+from furu_core._status import _stored_nodes
+from furu_core._upkeep import _verify
+from furu_core._upkeep._verify import REMOVE, Finding, Verified
 
 _SHOWN: Final = 10  # of the damage to one artifact, and of the nodes in the last line
 _REFRESH_SECS: Final = 0.2

@@ -12,12 +12,14 @@ from typing import Final
 from furu_core import _files
 from furu_core._attempts import _liveness
 from furu_core._doctor._results import CheckResult, note, ok
+from furu_core._runs import _runs
 from furu_core._settings import _settings
-from furu_core._status import _runs, _space, _stored_nodes, _trash
+from furu_core._status import _stored_nodes, _trash
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._text import count, size
 from furu_core._trust import user_name
+from furu_core._upkeep import _space
 
 _LOOKS: Final = 2000  # nodes with attempts that are looked at one by one
 _SHOWN: Final = 3

@@ -11,9 +11,7 @@ from furu_core import _text
 from furu_core._code import _listings, _syntax
 from furu_core._code._listings import ListedModule
 from furu_core._config._grid import named_roots
-from furu_core._status import _stored_nodes
-from furu_core._status._columns import BUILTIN, cell_text, result_columns
-from furu_core._status._config_changes import (
+from furu_core._explain._config_changes import (
     ABSENT_TEXT,
     ConfigReference,
     FieldChange,
@@ -22,10 +20,12 @@ from furu_core._status._config_changes import (
     is_same,
     references_in,
 )
-from furu_core._status._facts import FactReader, NodeFacts
+from furu_core._explain._nearest import ConfigReader, node_of_reference
+from furu_core._status import _stored_nodes
 from furu_core._status._links import LinkReader
-from furu_core._status._nearest import ConfigReader, node_of_reference
 from furu_core._status._states import NodeState
+from furu_core._tables._columns import BUILTIN, cell_text, result_columns
+from furu_core._tables._facts import FactReader, NodeFacts
 from furu_core.errors import FuruFormatError, FuruUsageError
 
 _MOST: Final = 200  # differing leaves

@@ -16,8 +16,8 @@ from typing import Any, Final
 import attrs
 
 from furu_core._config._objects import ConfigObject
+from furu_core._explain._code_states import ChangedModule, CodeState, CodeStates
 from furu_core._status import _stored_nodes
-from furu_core._status._code_states import ChangedModule, CodeState, CodeStates
 from furu_core._status._links import ATTEMPT, LinkReader, Links
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._text import count

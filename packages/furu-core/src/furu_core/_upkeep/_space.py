@@ -13,10 +13,10 @@ from typing import Final
 import attrs
 
 from furu_core._settings import _settings
-from furu_core._status._facts import NodeFacts
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass
 from furu_core._store._layout import attempted_in
+from furu_core._tables._facts import NodeFacts
 
 _DATA: Final = "data"
 _OWN: Final = 2  # a result's folder, and its record

@@ -11,11 +11,11 @@ from typing import Any, Final
 import attrs
 
 from furu_core._status import _stored_nodes
-from furu_core._status._columns import ColumnReader, Condition, check_columns
-from furu_core._status._facts import FactColumns, FactReader, NodeFacts, facts_of
-from furu_core._status._node_columns import NodeColumns
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._tables._columns import ColumnReader, Condition, check_columns
+from furu_core._tables._facts import FactColumns, FactReader, NodeFacts, facts_of
+from furu_core._tables._node_columns import NodeColumns
 from furu_core.errors import FuruUsageError
 
 _RUN: Final = "run:"  # begins a name that means the nodes which a run computed

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from furu_core._output import _logging
+from furu_core._runs import _runs
+from furu_core._runs._run_status import RunWatch
 from furu_core._settings import _settings
-from furu_core._status import _runs
-from furu_core._status._run_status import RunWatch
 from furu_core._text import duration
 
 LIMIT_SECS: Final = 30.0

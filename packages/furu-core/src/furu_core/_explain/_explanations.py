@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from furu_core import _text
-from furu_core._status._staleness import StaleNodes
+from furu_core._explain._staleness import StaleNodes
 
 _SHOWN: Final = 8  # causes in the text
 _STALE_SHOWN: Final = 3

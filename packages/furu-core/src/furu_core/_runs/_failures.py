@@ -11,9 +11,9 @@ from typing import Any, Final
 import attrs
 
 from furu_core._attempts import _attempts
-from furu_core._status._columns import BUILTIN, cell_text
-from furu_core._status._facts import NodeFacts
 from furu_core._status._states import NodeState
+from furu_core._tables._columns import BUILTIN, cell_text
+from furu_core._tables._facts import NodeFacts
 
 _NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{12,}|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _SHOWN: Final = 4  # columns of a config

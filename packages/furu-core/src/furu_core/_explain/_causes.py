@@ -8,15 +8,15 @@ from typing import Any
 
 import attrs
 
-from furu_core._status._config_changes import (
+from furu_core._explain._config_changes import (
     ConfigPair,
     ConfigReference,
     FieldChange,
     RecordedConfig,
     changes,
 )
-from furu_core._status._explanations import Cause, CauseKind
-from furu_core._status._nearest import ConfigReader, Relative
+from furu_core._explain._explanations import Cause, CauseKind
+from furu_core._explain._nearest import ConfigReader, Relative
 from furu_core._status._stored_nodes import StoredNode
 
 

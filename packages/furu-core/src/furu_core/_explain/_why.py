@@ -21,20 +21,20 @@ from furu_core._attempts._records import AttemptStatus
 from furu_core._compute._reruns import matches_rerun
 from furu_core._config._dependencies import dependencies
 from furu_core._config._grid import named_roots
+from furu_core._explain._causes import GraphComparison
+from furu_core._explain._config_changes import ConfigReference, RecordedConfig, value_text
+from furu_core._explain._explanations import Cause, CauseKind, Explanation, Forecast, RootState, ago
+from furu_core._explain._nearest import ConfigReader, Relative, RelativeReader
+from furu_core._explain._staleness import StalenessReader
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash
-from furu_core._status._causes import GraphComparison
-from furu_core._status._columns import BUILTIN
-from furu_core._status._config_changes import ConfigReference, RecordedConfig, value_text
-from furu_core._status._explanations import Cause, CauseKind, Explanation, Forecast, RootState, ago
-from furu_core._status._facts import FactReader, NodeFacts, facts_of
-from furu_core._status._nearest import ConfigReader, Relative, RelativeReader
-from furu_core._status._staleness import StalenessReader
 from furu_core._status._state_reader import StateReader
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._store._folders import class_in
 from furu_core._store._manifest import DamagedArtifact
+from furu_core._tables._columns import BUILTIN
+from furu_core._tables._facts import FactReader, NodeFacts, facts_of
 from furu_core.errors import FuruCycleError, FuruStoreError, FuruUsageError
 
 _CHECKED: Final = 2000  # results whose files are looked for

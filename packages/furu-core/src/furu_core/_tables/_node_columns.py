@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from furu_core._status._columns import BUILTIN, PREFIX, ColumnReader
-from furu_core._status._facts import FactColumns
-from furu_core._status._packed import ABSENT
 from furu_core._status._stored_nodes import StoredClass
+from furu_core._tables._columns import BUILTIN, PREFIX, ColumnReader
+from furu_core._tables._facts import FactColumns
+from furu_core._tables._packed import ABSENT
 
 
 class NodeColumns:

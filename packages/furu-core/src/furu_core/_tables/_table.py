@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import attrs
 
-from furu_core._status._columns import BUILTIN, PREFIX, cell_text, check_columns
-from furu_core._status._facts import FactReader
-from furu_core._status._node_columns import NodeColumns
-from furu_core._status._packed import ABSENT
-from furu_core._status._selection import Selection
 from furu_core._status._states import NodeState
+from furu_core._tables._columns import BUILTIN, PREFIX, cell_text, check_columns
+from furu_core._tables._facts import FactReader
+from furu_core._tables._node_columns import NodeColumns
+from furu_core._tables._packed import ABSENT
+from furu_core._tables._selection import Selection
 
 _ALWAYS: Final = ("took", "peak", "node")  # built-in columns of each table
 _OF_FAILURES: Final = ("error", "message")  # of tables that have any

@@ -19,9 +19,7 @@ from furu_core._config._class_record import Rule
 from furu_core._config._encoding import omitted_default
 from furu_core._config._identity import nested
 from furu_core._config._objects import ConfigObject, config_class
-from furu_core._forms._pack import REFERRING, shallow_dict
-from furu_core._status import _stored_nodes
-from furu_core._status._config_changes import (
+from furu_core._explain._config_changes import (
     ConfigPair,
     ConfigReference,
     RecordedConfig,
@@ -30,10 +28,12 @@ from furu_core._status._config_changes import (
     is_same,
     reference_of,
 )
-from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in, facts_of
-from furu_core._status._gone_configs import Trash
-from furu_core._status._packed import ABSENT
+from furu_core._forms._pack import REFERRING, shallow_dict
+from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode, class_named, node_called
+from furu_core._tables._facts import FactColumns, FactReader, NodeFacts, config_in, facts_of
+from furu_core._tables._gone_configs import Trash
+from furu_core._tables._packed import ABSENT
 
 _COUNTED: Final = 8  # configs of a class for which all results are counted through
 _COMPARED: Final = 16  # results that are equally near, of which nested configs are compared

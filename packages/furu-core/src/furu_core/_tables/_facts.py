@@ -23,12 +23,13 @@ import attrs
 from furu_core import _files
 from furu_core._attempts import _liveness
 from furu_core._settings import _settings
-from furu_core._status import _packed, _stored_nodes
-from furu_core._status._packed import Packed
+from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store import _format1, _manifest, _record_file
 from furu_core._store._layout import attempted_in, is_hash
+from furu_core._tables import _packed
+from furu_core._tables._packed import Packed
 from furu_core.errors import FuruError
 
 FOLDER: Final = "index"

@@ -21,10 +21,11 @@ from typing import Any, Final
 import attrs
 
 from furu_core._config._objects import short_name_of
-from furu_core._status import _gone_configs, _stored_nodes
-from furu_core._status._facts import FactColumns, FactReader, NodeFacts, config_in
-from furu_core._status._packed import ABSENT, Packed, by_key, unpack
+from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredNode
+from furu_core._tables import _gone_configs
+from furu_core._tables._facts import FactColumns, FactReader, NodeFacts, config_in
+from furu_core._tables._packed import ABSENT, Packed, by_key, unpack
 from furu_core._text import did_you_mean, writable
 from furu_core._trust import user_name
 from furu_core.errors import FuruUsageError

@@ -20,14 +20,14 @@ import attrs
 from furu_core._attempts import _attempts, _records
 from furu_core._executors._outline import Prospect, RunOutline, read_outline
 from furu_core._executors._run import EventKind
-from furu_core._status import _runs
-from furu_core._status._facts import facts_of
-from furu_core._status._failures import FailedNode, FailureGroup, grouped
-from furu_core._status._runs import DIED, RUNNING, EventReader, RunStanding, StoredRun
+from furu_core._runs import _runs
+from furu_core._runs._failures import FailedNode, FailureGroup, grouped
+from furu_core._runs._runs import DIED, RUNNING, EventReader, RunStanding, StoredRun
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode, class_named, node_called
 from furu_core._store._layout import attempted_in
 from furu_core._store._published import listed
+from furu_core._tables._facts import facts_of
 
 STAGES: Final = ("done", "running", "ready", "waiting", "failed", "blocked", "elsewhere")
 _SLOWEST: Final = 3

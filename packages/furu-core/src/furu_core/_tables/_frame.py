@@ -12,12 +12,12 @@ import attrs
 
 from furu_core import _text
 from furu_core._config._objects import config_class, is_furu
-from furu_core._status._columns import cell_text
-from furu_core._status._selection import Selection
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, node_of
-from furu_core._status._table import NodeTable, TableOptions, table_of
 from furu_core._store._layout import class_dir
+from furu_core._tables._columns import cell_text
+from furu_core._tables._selection import Selection
+from furu_core._tables._table import NodeTable, TableOptions, table_of
 from furu_core.errors import FuruUsageError
 
 FrameKind = Literal["pandas", "polars", "dicts"]

@@ -20,11 +20,12 @@ from furu_core import _import_records, _process_ids
 from furu_core._executors import _run
 from furu_core._executors._run import EventKind
 from furu_core._files import list_folder, store_errors
-from furu_core._status import _pins, _stored_nodes, _trash
-from furu_core._status._facts import FactReader, NodeFacts, facts_of
+from furu_core._status import _stored_nodes, _trash
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store._folders import class_in
+from furu_core._tables._facts import FactReader, NodeFacts, facts_of
+from furu_core._upkeep import _pins
 from furu_core.errors import FuruDamagedRecord
 
 _LIVING: Final = frozenset({NodeState.RUNNING, NodeState.QUEUED})

@@ -28,13 +28,13 @@ from furu_core._locks import excluding
 from furu_core._record_format import RecordFormat
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _trash
-from furu_core._status._facts import NodeFacts
-from furu_core._status._keepers import Keeper, KeptBy, Survey, recorded_runs
-from furu_core._status._space import SizeReader
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._status._trash import Undone
+from furu_core._tables._facts import NodeFacts
 from furu_core._text import count
+from furu_core._upkeep._keepers import Keeper, KeptBy, Survey, recorded_runs
+from furu_core._upkeep._space import SizeReader
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 FOLDER: Final = "gc"

@@ -33,13 +33,13 @@ from furu_core._forms import _python_text
 from furu_core._locks import excluding
 from furu_core._settings import _settings
 from furu_core._status import _deleting, _stored_nodes
-from furu_core._status._adopted import AdoptedObjects
 from furu_core._status._stored_nodes import class_named, node_called
 from furu_core._status._stored_objects import NotMade, records_in, refs_in
 from furu_core._status._trash import ANOTHER_RESULT
 from furu_core._store import _adoption_records, _manifest, _record_file
 from furu_core._store._adoption_records import Adoption, Alias, adoptions
 from furu_core._store._layout import RECORD_FILE, VIOLATIONS, NodeRef, ref_of
+from furu_core._upkeep._adopted import AdoptedObjects
 from furu_core.errors import FuruError, FuruStoreError, FuruUsageError
 
 MADE_BY: Final = "adopted"
