@@ -70,3 +70,9 @@ def test_everything_that_commands_and_checks_of_others_build_on_is_named() -> No
     assert {name for name in command.__all__ if f"`{name}`" not in table} == set()
     section = page.partition("## A check\n")[2].partition("\n## ")[0]
     assert {name for name in checks.__all__ if f"`{name}`" not in section} == set()
+
+
+def test_no_line_of_the_list_of_commands_is_cut_off() -> None:
+    shown = group.get_help(click.Context(group, info_name="furu", max_content_width=80))
+    cut = [line for line in shown.splitlines()[1:] if line.endswith("...")]
+    assert not cut, "give these commands a short_help"

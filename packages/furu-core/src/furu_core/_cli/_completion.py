@@ -11,7 +11,7 @@ from furu_core._files import replace_file
 from furu_core.errors import FuruUsageError
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the script that has a shell complete words.")
 @click.argument("shell", type=click.Choice(sorted(SHELLS)))
 @click.option("--install", is_flag=True, help="Write it to where the shell looks for it.")
 @click.pass_context

@@ -29,7 +29,7 @@ _SHOWN: Final = 5
 _REFRESH_SECS: Final = 0.2
 
 
-@click.command("export")
+@click.command("export", short_help="Write results, with all they need, into one file.")
 @selection_options
 @click.option(
     "-o", "output", required=True, metavar="FILE",
@@ -169,7 +169,7 @@ def _told(node: ArchivedNode) -> dict[str, Any]:
     }
 
 
-@click.command("import")
+@click.command("import", short_help="Take in results that `furu export` wrote.")
 @click.argument("file", metavar="FILE")
 @click.option("--list", "listing", is_flag=True, help="Tell what is in it, and change nothing.")
 @click.option(
