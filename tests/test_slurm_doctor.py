@@ -112,7 +112,9 @@ def test_p8_a_doctor_tells_a_good_cluster_from_a_job_that_cannot_begin_its_work(
     project: Project, slurm: SlurmTestCluster
 ) -> None:
     told = json.loads(project.furu("doctor", "--slurm", "--json", "--wait", str(WAIT_SECS)))
-    assert (told["levels"]["warning"], told["levels"]["problem"]) == (0, 0)
+    # Jobs of other tests may be held, or wait for nodes that are not there.
+    bad = [one for one in told["results"] if one["level"] in ("warning", "problem")]
+    assert [one for one in bad if one["check"] != "squeue"] == []
     of_node = {one["check"] for one in told["results"] if one["host"]}
     assert of_node == {"clock", "files", "locks", "packages", "python", "store"}
     assert {"job", "nodes", "sacct", "slurm", "squeue"} <= {one["check"] for one in told["results"]}

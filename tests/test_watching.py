@@ -244,7 +244,7 @@ def test_a_run_that_goes_on_is_watched_from_another_process_and_one_that_was_kil
     assert report["left_unknown"] == ["study:Report", "study:Train"]
     lines = plain(project.furu("status"))
     assert lines[0] == "RUN  local  running TIME  time left unknown: no Report, Train has ended yet"
-    assert lines[-1] == "running: Train(HASH) TIME on HOST"
+    assert lines[-2:] == ["running: Train(HASH) TIME on HOST", "follow it: furu status -f RUN"]
 
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -310,12 +310,13 @@ def test_p6_following_a_run_ends_with_it_and_with_its_exit_status(project: Proje
     process.communicate(timeout=WAIT_SECS)
     assert (watching.returncode, as_json.returncode, process.returncode) == (0, 0, 0)
     assert f"{run}  done  7 done" in out
-    assert plain(out)[-5:] == [
+    assert plain(out)[-6:] == [
         "furu run study.py:slow -j 2",
         "class  done  running  ready  waiting  failed",
         "Data  3  0  0  0  0",
         "Report  1  0  0  0  0",
         "Train  3  0  0  0  0",
+        "see the results beside each other: furu table run:RUN",
     ]
     assert json.loads(last.splitlines()[-1])["state"] == "done"
 

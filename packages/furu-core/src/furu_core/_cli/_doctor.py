@@ -67,7 +67,9 @@ class _DoctorCommand(click.Command):
         ]
 
 
-@click.command("doctor", cls=_DoctorCommand, short_help="Say whether furu can work here, and what is wrong.")
+@click.command(
+    "doctor", cls=_DoctorCommand, short_help="Say whether furu can work here, and what is wrong."
+)
 @click.option(
     "--wait", "wait_secs", type=click.FloatRange(min=1), default=_WAIT_SECS, show_default=True,
     metavar="SECS", help="How long the checks of other distributions may wait, such as for a job.",
