@@ -30,7 +30,9 @@ _SHORT_NAME: Final = re.compile(r"\([0-9a-fA-F]+…?\)\s*$")
 @click.command(
     "why", cls=TargetCommand, short_help="Say why nodes would be computed, down to the field."
 )
-@click.argument("name", metavar="MODULE:TARGET|HASH", shell_complete=_completing.a_target_or_node)
+@click.argument(
+    "name", metavar="MODULE:TARGET|HASH|run:ID", shell_complete=_completing.a_target_or_node
+)
 @set_option
 @click.option(
     "-j", "--max-workers", type=click.IntRange(min=1), metavar="N",
@@ -48,8 +50,9 @@ def why(
     """Say why nodes of a target would be computed, or how a stored node stands.
 
     A node that was never computed is compared with the stored result nearest to it, down to the field
-    that differs. MODULE:TARGET is as for `furu run`; for a HASH nothing is imported. The exit status is
-    0 if everything is there, and 3 if something would be computed. Nothing is computed or changed.
+    that differs. MODULE:TARGET is as for `furu run`; for a HASH nothing is imported, nor for a run, of
+    which it is told why it had to compute what it did. The exit status is 0 if everything is there, and
+    3 if something would be computed. Nothing is computed or changed.
     """
     with only_json(as_json):
         found = _explanation(name, assignments, max_workers, rerun)
@@ -61,7 +64,9 @@ def why(
             say_next(
                 f"`{command_with('furu run', name, assignments, rerun)}` computes what is not there"
             )
-    return 0 if found.is_complete else INCOMPLETE
+    if found.run and not as_json:
+        say_next(f"`furu status {found.run}` tells how the run went")
+    return 0 if found.is_complete or found.run else INCOMPLETE
 
 
 def _explanation(
@@ -71,7 +76,9 @@ def _explanation(
 
     if not is_target(name):
         if assignments or rerun:
-            raise click.UsageError("--set and --rerun are for a MODULE:TARGET, not for a HASH")
+            raise click.UsageError(
+                "--set and --rerun are for a MODULE:TARGET, not for a HASH or run"
+            )
         return explain(name, workers=workers)
     from furu_core._cli import _target
 
@@ -131,4 +138,5 @@ def _one_node(name: str) -> Any:
 
 def is_target(name: str) -> bool:
     """Whether a name is MODULE:TARGET, and not that of a stored node such as ``exp.train:Train(3fa9c1)``."""
-    return ":" in name and _SHORT_NAME.search(name) is None
+    is_run = name.startswith("run:")
+    return ":" in name and not is_run and _SHORT_NAME.search(name) is None

@@ -147,6 +147,7 @@ class Explanation:
         forecast: how long it would take; None where nothing would be computed.
         stale: which of the results that are there are stale.
         target: how the roots are called on the command line; empty in Python.
+        run: the run of which it is told what it had to compute; empty for what would be computed now.
     """
 
     roots: tuple[RootState, ...]
@@ -157,6 +158,7 @@ class Explanation:
     forecast: Forecast | None
     stale: StaleNodes
     target: str = ""
+    run: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -167,6 +169,7 @@ class Explanation:
         """The explanation as JSON values, as `furu why --json` prints them."""
         return {
             "target": self.target,
+            "run": self.run,
             "complete": self.is_complete,
             "roots": [attrs.asdict(root) for root in self.roots],
             "causes": [cause.to_json() for cause in self.causes],
@@ -181,7 +184,7 @@ class Explanation:
     def _lines(self) -> Iterator[str]:
         yield self._head()
         shown = self.causes[:_SHOWN]
-        told = [_told(cause) for cause in shown]
+        told = [_told(cause, past=bool(self.run)) for cause in shown]
         widths = [max((len(row[column]) for row in told), default=0) for column in (0, 1)]
         total = self.compute + self.load + self.wait
         for cause, row in zip(shown, told, strict=True):
@@ -200,14 +203,19 @@ class Explanation:
         yield from self._stale_lines()
 
     def _head(self) -> str:
+        then = f" when run {self.run} began" if self.run else ""
         if len(self.roots) != 1:
             there = sum(root.is_there for root in self.roots)
             title = f"{self.target}: " if self.target else ""
-            return f"{title}{len(self.roots)} roots, {there} of them there"
+            return f"{title}{len(self.roots)} roots, {there} of them there{then}"
         root = self.roots[0]
+        if root.is_there and self.run:
+            return f"{root.name} was there{then}"
         if root.is_there:
             return f"{root.name} is there: {root.detail}"
-        line = f"{root.name} is not there: {root.state}"
+        verb = "was" if self.run else "is"
+        is_old = self.run and root.state == CauseKind.RERUN.value
+        line = f"{root.name} {verb} {'' if is_old else 'not '}there{then}: {root.state}"
         if root.closest:
             age = "" if root.closest_age is None else f", {ago(root.closest_age)}"
             line += f"   closest: {root.closest}{age}"
@@ -237,7 +245,7 @@ class Explanation:
             yield f"  ... and {len(told) - _STALE_SHOWN} more: `furu ls --stale`"
 
 
-def _told(cause: Cause) -> tuple[str, str]:
+def _told(cause: Cause, *, past: bool) -> tuple[str, str]:
     """A cause in two cells: where, and what."""
     if cause.path:
         others = "".join(f", {value}" for value in cause.more[:_VALUES])
@@ -251,7 +259,7 @@ def _told(cause: Cause) -> tuple[str, str]:
             f"is new; {cause.before} is gone, had the same fields, and has results",
         )
     if cause.kind is CauseKind.FIRST:
-        return cause.class_name, "has no results yet"
+        return cause.class_name, "had no results then" if past else "has no results yet"
     if cause.kind is CauseKind.NOT_COMPARED:
         return cause.class_name, "not compared: there are too many"
     others = f" and {cause.own - 1} more" if cause.own > 1 else ""

@@ -8,6 +8,7 @@ both leave their value of that field out. Only where there is none, all results 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from heapq import nlargest
 from typing import Any, Final
@@ -136,11 +137,18 @@ class RelativeReader:
         facts: reads the facts of results.
         configs: finds nested configs.
         wanted: all configs that may be asked for, by their hashes.
+        before: only results whose attempts began before are taken, in seconds since 1970.
     """
 
     def __init__(
-        self, facts: FactReader, configs: ConfigReader, wanted: Mapping[str, RecordedConfig]
+        self,
+        facts: FactReader,
+        configs: ConfigReader,
+        wanted: Mapping[str, RecordedConfig],
+        *,
+        before: float = math.inf,
     ) -> None:
+        self._before = before
         self._facts = facts
         self._configs = configs
         self._wanted: dict[str, dict[str, RecordedConfig]] = {}
@@ -159,12 +167,12 @@ class RelativeReader:
     def _found(self, class_name: str) -> _ClassRelatives | None:
         wanted = self._wanted[class_name]
         results = self._results(class_named(class_name))
-        if wanted.keys() >= set(results.column("hash")):
+        if wanted.keys() >= set(_earlier(results, "hash", self._before)):
             other = self._renamed(next(iter(wanted.values())))
             if other is None:
                 return None
-            return _ClassRelatives(self._results(other), wanted, self._configs)
-        return _ClassRelatives(results, wanted, self._configs)
+            results = self._results(other)
+        return _ClassRelatives(results, wanted, self._configs, self._before)
 
     def _results(self, cls: StoredClass) -> FactColumns:
         return next(iter(self._facts.columns([cls])))
@@ -196,6 +204,7 @@ class _ClassRelatives:
         results: of the class, by their places.
         wanted: the configs.
         configs: finds nested configs.
+        before: only results that began before are taken.
     """
 
     def __init__(
@@ -203,10 +212,11 @@ class _ClassRelatives:
         results: FactColumns,
         wanted: Mapping[str, RecordedConfig],
         configs: ConfigReader,
+        before: float,
     ) -> None:
         self._cls = results.cls
-        self._hashes = results.column("hash")
-        self._started = results.column("started")
+        self._hashes = _earlier(results, "hash", before)
+        self._started = _earlier(results, "started", before)
         self._defaults = {
             name: _number(name, config.fields[name])
             for config in wanted.values()
@@ -214,7 +224,7 @@ class _ClassRelatives:
         }
         unhashed = frozenset[str]().union(*(config.unhashed for config in wanted.values()))
         self._columns = {
-            name: self._column(name, values)
+            name: self._column(name, _among_earlier(values, results, before))
             for name, values in results.by_key("config", "fields").items()
             if name not in unhashed
         }
@@ -321,6 +331,22 @@ class _ClassRelatives:
                 else:
                     pending.append((configs[0], configs[1]))
         return found
+
+
+def _earlier(results: FactColumns, name: str, before: float) -> list[Any]:
+    """A part of the facts of those results that began before some time."""
+    return _among_earlier(results.column(name), results, before)
+
+
+def _among_earlier(values: list[Any], results: FactColumns, before: float) -> list[Any]:
+    if before == math.inf:
+        return values
+    started = results.column("started")
+    return [
+        value
+        for value, began in zip(values, started, strict=True)
+        if began is None or began < before
+    ]
 
 
 def _column_numbers(name: str, values: list[Any]) -> list[int]:

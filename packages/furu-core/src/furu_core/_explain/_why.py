@@ -7,6 +7,7 @@ whose attempts failed, or whose result was removed, is a cause itself, and so it
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -21,11 +22,13 @@ from furu_core._attempts._records import AttemptStatus
 from furu_core._compute._reruns import matches_rerun
 from furu_core._config._dependencies import dependencies
 from furu_core._config._grid import named_roots
+from furu_core._executors._outline import Prospect, read_outline
 from furu_core._explain._causes import GraphComparison
 from furu_core._explain._config_changes import ConfigReference, RecordedConfig, value_text
 from furu_core._explain._explanations import Cause, CauseKind, Explanation, Forecast, RootState, ago
 from furu_core._explain._nearest import ConfigReader, Relative, RelativeReader
 from furu_core._explain._staleness import StalenessReader
+from furu_core._runs._runs import StoredRun, find_run
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash
 from furu_core._status._state_reader import StateReader
@@ -44,6 +47,12 @@ _UNDONE: Final = 5  # removed results that are named one by one
 _DIGITS: Final = 12  # of hashes in commands
 
 
+RUN: Final = "run:"  # before the id of a run
+_PROSPECTS: Final = {
+    Prospect.RERUN: CauseKind.RERUN,
+    Prospect.FAILED: CauseKind.FAILED,
+    Prospect.ELSEWHERE: CauseKind.RUNNING,
+}
 _WITH_PARAMETERS: Final = (CauseKind.FAILED, CauseKind.LOST, CauseKind.INVALID)
 _STATES: Final = {
     NodeState.FAILED: CauseKind.FAILED,
@@ -77,11 +86,12 @@ def why(obj: Any, *, workers: int | None = None) -> Explanation:
 
     Args:
         obj: a Furu object, an iterable or dict of them; or a text that names a node in the store, as
-            `furu show` takes it. No class is imported for that.
+            `furu show` takes it, or a run as ``run:20261129-1530``: why that had to compute what it did.
+            No class is imported for a text.
         workers: with how many nodes at once to reckon; default: the processors of this machine.
 
     Raises:
-        FuruUsageError: the store has no node of that name.
+        FuruUsageError: the store has no node or run of that name.
         FuruDependencyError: something is no Furu object.
         FuruCycleError: nodes depend on themselves, by what their `_dependencies` return.
 
@@ -94,6 +104,8 @@ def why(obj: Any, *, workers: int | None = None) -> Explanation:
         [('first', 1)]
     """
     explainer = _Explainer(_processors() if workers is None else workers)
+    if isinstance(obj, str) and obj.startswith(RUN):
+        return explainer.of_run(find_run(obj))
     if isinstance(obj, str):
         return explainer.of_name(obj)
     return explainer.of_objects(named_roots(obj).items)
@@ -119,6 +131,7 @@ class _Explainer:
         self._causes: dict[Any, Cause] = {}
         self._of_node: dict[str, dict[Any, None]] = {}  # the keys of each node's causes
         self._closest: dict[str, Relative] = {}
+        self._began = math.inf  # only results that began before are compared with
 
     # Nodes
 
@@ -142,6 +155,31 @@ class _Explainer:
             found.config = self._configs.add_record(config)
         self._nodes[node.hash] = found
         return self._explained([node.hash])
+
+    def of_run(self, run: StoredRun) -> Explanation:
+        """The explanation of what a run had to compute, as its folder tells what was not there when it began."""
+        outline = read_outline(run.folder)
+        if run.record is None or outline is None:
+            raise FuruUsageError(
+                f"the folder of run {run.id} does not tell what was there when it began",
+                hint="`furu why MODULE:TARGET` tells what would be computed now",
+            )
+        self._began = run.began
+        for index, (node_hash, place) in enumerate(
+            zip(outline.hashes, outline.places, strict=True)
+        ):
+            stored = _stored_nodes.node_called(outline.classes[place], node_hash)
+            kind = _PROSPECTS.get(outline.prospects.get(index, Prospect.COMPUTE), CauseKind.FIRST)
+            below = tuple(outline.hashes[one] for one in outline.needs[index])
+            config = self._configs.find(ConfigReference(node_hash, stored.cls.name))
+            self._nodes[node_hash] = _Node(stored, config, kind, below)
+        roots = [root.hash for root in run.record.roots]
+        for root in run.record.roots:
+            if root.hash not in self._nodes:
+                cls = _stored_nodes.find(root.hash, also=True).cls
+                self._nodes[root.hash] = _Node(StoredNode(cls, root.hash), None, None)
+        found = self._explained(roots)
+        return attrs.evolve(found, run=run.id, load=sum(outline.there), forecast=None)
 
     def _in_trash(self, name: str) -> StoredNode | None:
         found = _trash.results_called(name.strip().rpartition("(")[2].rstrip(")…"))
@@ -308,7 +346,7 @@ class _Explainer:
             node_hash: node for node_hash, node in self._nodes.items() if self._is_compared(node)
         }
         wanted = {key: node.config for key, node in compared.items() if node.config is not None}
-        relatives = RelativeReader(self._facts, self._configs, wanted)
+        relatives = RelativeReader(self._facts, self._configs, wanted, before=self._began)
         below = {node_hash: node.below for node_hash, node in self._nodes.items()}
         comparison = GraphComparison(self._configs, below)
         for node_hash in dict.fromkeys([*roots, *reversed(wanted)]):
