@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 STAMP := $(VENV)/.furu-setup
 
-# Many tests wait for what they killed to be missed, so there are two at once for each core; and they are of very
+# Many tests wait for what they killed to be missed, so there are three at once for each core; and they are of very
 # uneven length: whoever is idle takes over waiting ones.
-PYTEST := -q -n $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --dist worksteal
+PYTEST := -q -n $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN)))) --dist worksteal
 
 # Each process has a Dask cluster of its own, and the workspace's tests run beside it in CI.
 PYTEST_DASK := -q -n 2 --dist worksteal

@@ -69,8 +69,14 @@ class Place:
         (self.outside / f"go-{who}").touch()
 
     def left(self) -> list[str]:
-        """What lies in folders of attempts, and what it says."""
+        """What lies in folders of attempts, and what it says.
+
+        A number may be kept, as a file with nothing in it, where somebody on another host claimed it, of whom it
+        cannot be told whether that process still believes to hold it. On one host that is always known.
+        """
         folders = [path for path in self.outside.rglob(".*.*") if attempted_in([path.name])]
+        if self.hosts[0] is not self.hosts[1]:
+            folders = [path for path in folders if path.is_dir() or path.stat().st_size]
         paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
         return [f"{path}: {path.read_text() if path.is_file() else ''}" for path in paths]
 
