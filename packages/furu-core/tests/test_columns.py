@@ -132,7 +132,8 @@ def test_nodes_are_chosen_by_state_run_time_and_name() -> None:
     assert {row["class"].rpartition(":")[2] for row in rows()} == {"Model", "Data", "Report"}
     assert len(rows(since="1h")) == 6
     assert rows(since="2999-01-01") == []
-    assert rows(names=["run:2026"]) == [], "an interactive get() is in no run"
+    with pytest.raises(FuruUsageError, match="has no run '2026'"):
+        rows(names=["run:2026"])  # an interactive get() is in no run
     assert len(rows(names=[failed["node"][:12], "Report"])) == 2
 
 

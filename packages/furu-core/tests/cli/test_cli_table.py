@@ -168,6 +168,13 @@ def test_results_of_a_run_are_chosen_by_its_id(scores: Any) -> None:
     assert [(row["seed"], row["result.acc"]) for row in rows] == [(0, 0.5), (1, 0.6)]
     listed = scores.furu("ls", "--run", scores.run_id[:12]).out.splitlines()
     assert len(listed) == 3
+    assert scores.furu("ls", f"run:{scores.run_id[-6:]}").out.splitlines() == listed
+    runs = scores.store / "runs"
+    runs.rename(scores.store / "elsewhere")  # as furu runs --prune removes folders
+    try:
+        assert scores.furu("ls", "--run", scores.run_id[-6:]).out.splitlines() == listed
+    finally:
+        (scores.store / "elsewhere").rename(runs)
     assert scores.furu("ls", "--since", "2999-01-01").out == ""
 
 

@@ -28,8 +28,8 @@ from furu_core._executors._run import EVENTS_FILE, RUN_FILE, RUN_RECORD, EventKi
 from furu_core._process_ids import ProcessId, process_is_gone
 from furu_core._record_format import from_json
 from furu_core._settings import _settings
-from furu_core._store._folders import run_ids
-from furu_core._text import count, did_you_mean, duration
+from furu_core._store._folders import no_run, run_ids, runs_called
+from furu_core._text import count, duration
 from furu_core._trust import user_name
 from furu_core.errors import FuruDamagedRecord, FuruError, FuruFormatError, FuruUsageError
 
@@ -159,18 +159,12 @@ def find_run(name: str) -> StoredRun:
             )
         return run
     ids = run_ids()
-    found = [one for one in ids if name and (one.startswith(name) or one.endswith(name))]
-    if name in found:
-        found = [name]
-    runs = [run for one in found if (run := run_at(_run.runs_folder() / one)) is not None]
+    called = runs_called(name, ids)
+    runs = [run for one in called if (run := run_at(_run.runs_folder() / one)) is not None]
     if len(runs) == 1:
         return runs[0]
-    where = f"the store {_settings.settings().path}"
     if not runs:
-        raise FuruUsageError(
-            f"{where} has no run {name!r}{did_you_mean(name, ids)}",
-            hint="`furu runs` lists all runs; is FURU_PATH the right one?",
-        )
+        raise no_run(name, ids)
     shown = ", ".join(run.id for run in runs[:5])
     raise FuruUsageError(
         f"{name!r} may be any of {len(runs)} runs: {shown}", hint="give more of the id"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -16,7 +16,8 @@ from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _format1
 from furu_core._store._layout import attempted_in, runs_dir, without_hashes
-from furu_core.errors import FuruStoreError
+from furu_core._text import did_you_mean
+from furu_core.errors import FuruStoreError, FuruUsageError
 
 
 @attrs.frozen
@@ -91,3 +92,19 @@ def run_ids() -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted((name for name in names if not name.startswith(".")), reverse=True)
+
+
+def runs_called(name: str, known: Iterable[str]) -> list[str]:
+    """Those of some ids of runs that a name means: the one that it is, else all that begin or end so."""
+    known = list(known)
+    if name in known:
+        return [name]
+    return [one for one in known if name and (one.startswith(name) or one.endswith(name))]
+
+
+def no_run(name: str, known: Iterable[str]) -> FuruUsageError:
+    """The error of a name that means no run."""
+    return FuruUsageError(
+        f"the store {_settings.settings().path} has no run {name!r}{did_you_mean(name, known)}",
+        hint="`furu runs` lists all runs; is FURU_PATH the right one?",
+    )

@@ -13,6 +13,7 @@ import attrs
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
+from furu_core._store._folders import no_run, run_ids, runs_called
 from furu_core._tables._columns import ColumnReader, Condition, check_columns
 from furu_core._tables._facts import FactColumns, FactReader, NodeFacts, facts_of
 from furu_core._tables._node_columns import NodeColumns
@@ -59,6 +60,7 @@ class Selection:
 
         Raises:
             FuruUsageError: a name means nothing in the store, or an option is malformed.
+            FuruStoreError: a run is named whose folder was removed, and the store cannot be read.
         """
         ids = [name.removeprefix(_RUN) for name in names if name.startswith(_RUN)]
         others = [name for name in names if not name.startswith(_RUN)]
@@ -73,7 +75,7 @@ class Selection:
             classes=tuple(dict.fromkeys(classes)) if others or class_names else None,
             conditions=tuple(map(Condition.of, where)),
             states=frozenset(states),
-            runs=(*ids, *runs),
+            runs=tuple(dict.fromkeys(chain(*map(_runs_called, (*ids, *runs))))),
             since=None if since is None else time_of(since),
         )
 
@@ -159,12 +161,31 @@ class Selection:
             yield from filter(len, reader.columns(self.classes))
 
     def _is_of_run(self, run_id: str | None) -> bool:
-        return any(run and (run_id or "").startswith(run) for run in self.runs)
+        return (run_id or "").startswith(self.runs)
 
     def _candidates(self, reader: FactReader) -> Iterable[NodeFacts]:
         yield from map(facts_of, self.nodes)
         if self.classes is not None or not self.nodes:
             yield from reader.nodes(self.classes)
+
+
+def _runs_called(name: str) -> list[str]:
+    """A name of runs, and the ids that it means: also of runs whose folders were removed, as nodes tell them.
+
+    Raises:
+        FuruUsageError: there is no such run.
+    """
+    name = name.removeprefix(_RUN)
+    known = run_ids()
+    found = runs_called(name, known)
+    if not found and name:
+        reader = FactReader()
+        columns = ColumnReader(reader)
+        of_nodes = (NodeColumns(one, columns).builtin("run") for one in reader.columns())
+        found = runs_called(name, {one for one in chain(*of_nodes) if one})
+    if not found:
+        raise no_run(name, known)
+    return [name, *found]
 
 
 def time_of(text: str, now: float | None = None) -> float:

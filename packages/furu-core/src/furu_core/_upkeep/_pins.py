@@ -24,6 +24,7 @@ from furu_core import _files, _trust
 from furu_core._executors import _run
 from furu_core._files import store_errors
 from furu_core._record_format import RecordFormat
+from furu_core._runs._runs import find_run
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._links import LinkReader
@@ -101,7 +102,7 @@ def pin(name: str, reason: str = "") -> list[Pin]:
     """Pin what a name means; the pins that were made.
 
     Args:
-        name: a node as `find` takes it, a class, or ``run:`` and the beginning of a run's id.
+        name: a node as `find` takes it, a class, or ``run:`` and a run as `find_run` takes it.
         reason: why.
 
     Raises:
@@ -211,14 +212,8 @@ def _folder() -> str:
 
 def _meant(name: str) -> list[tuple[Pinned, str, str]]:
     if name.startswith(_RUN):
-        run_id = name.removeprefix(_RUN)
-        known = [one for one in _files.list_folder(_run.runs_folder()) if one.startswith(run_id)]
-        if len(known) != 1 or not run_id:
-            raise FuruUsageError(
-                f"{run_id!r} means {len(known)} runs" if known and run_id else f"no run {run_id!r}",
-                hint="give the whole id of a run, a folder in `runs` of the store",
-            )
-        return [(Pinned.RUN, known[0], f"{_RUN}{known[0]}")]
+        run_id = find_run(name).id
+        return [(Pinned.RUN, run_id, f"{_RUN}{run_id}")]
     return [
         (Pinned.CLASS, one.name, one.name)
         if isinstance(one, StoredClass)
