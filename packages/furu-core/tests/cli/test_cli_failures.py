@@ -60,7 +60,7 @@ def test_rm_failed_takes_what_failed_and_nothing_else(project: Any) -> None:
     assert len(failed) == 2
     kept = failed.pop()
     said = project.furu("rm", "--failed", "--yes", failed[0], "Split")
-    assert (said.status, said.out.count("deleted Odd(")) == (0, 1)
+    assert (said.status, said.out.count("removed Odd(")) == (0, 1)
     assert hashes(project) == [kept]
     assert [one["hash"] for one in project.json("rm", "--failed", "--yes")] == [kept]
     assert project.furu("ls", "--state", "done").out == before

@@ -344,7 +344,7 @@ def test_rm_asks_and_deletes(filled: Any) -> None:
     artifact = filled.store / "data/exp/train/Train" / filled.train
     refused = filled.furu("rm", filled.train[:8], stdin="n\n")
     assert refused.status == 1
-    assert "nothing was deleted" in refused.err
+    assert "nothing was removed" in refused.err
     assert artifact.is_dir()
     agreed = filled.furu("rm", filled.train[:8], stdin="y\n")
     assert agreed.status == 0, agreed.err
@@ -360,7 +360,7 @@ def test_rm_deletes_several_without_asking_when_told(filled: Any) -> None:
 def test_rm_undo_puts_the_last_removal_back_or_the_nodes_named(filled: Any) -> None:
     before = filled.furu("ls").out
     done = filled.furu("rm", "--yes", filled.train, filled.broken)
-    assert "for 7 days `furu rm --undo` puts them back" in done.out
+    assert "for 7 days `furu rm --undo` puts them back" in done.err
     assert json.loads(filled.furu("rm", "--yes", "--json", filled.split).out) == [
         {"hash": filled.split, "name": f"Split({filled.split[:6]})"}
     ]
@@ -391,8 +391,8 @@ def test_rm_and_its_undo_take_the_name_of_a_class_for_all_of_its_nodes(filled: A
     before = filled.furu("ls").out
     asked = filled.furu("rm", "Split", stdin="y\n")
     assert "and 5 more nodes" in asked.err
-    assert "Delete these 25 nodes?" in asked.err
-    assert "deleted 5 more nodes" in asked.out
+    assert "Remove these 25 nodes?" in asked.err
+    assert "removed 5 more nodes" in asked.out
     assert "Split" not in filled.furu("ls").out
     assert "put back 5 more nodes" in filled.furu("rm", "--undo", "Split").out
     assert filled.furu("ls").out == before
@@ -406,7 +406,7 @@ def test_rm_undo_leaves_what_came_since_and_says_so(filled: Any) -> None:
     assert "left in the trash: Split(" in undone.out
     assert "another result is there by now" in undone.out
     command = f"furu rm --undo {filled.split[:12]}"
-    assert f"`furu rm --forever {filled.split[:12]}` and `{command}`" in undone.out
+    assert f"`furu rm --forever {filled.split[:12]}` and `{command}`" in undone.err
     assert filled.furu("rm", "--yes", "--forever", filled.split[:12]).status == 0
     assert filled.furu("rm", "--undo", filled.split[:12]).status == 0
 
@@ -416,8 +416,9 @@ def test_rm_empty_and_forever_leave_nothing_to_put_back(filled: Any) -> None:
     assert filled.furu("rm", "--empty", stdin="n\n").status == 1
     assert "Split" in filled.furu("rm", "--trash").out
     assert filled.furu("rm", "--empty", "--yes").out == "removed 1 removal for good\n"
+    assert filled.furu("rm", "--empty").out == "the trash has nothing that you removed\n"
     assert filled.furu("rm", "--yes", "--forever", filled.train).out.splitlines() == [
-        f"deleted Train({filled.train[:6]})"
+        f"removed Train({filled.train[:6]})"
     ]
     assert filled.furu("rm", "--trash").out == "the trash is empty\n"
     assert json.loads(filled.furu("rm", "--trash", "--json").out) == []

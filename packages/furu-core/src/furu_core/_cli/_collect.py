@@ -164,7 +164,8 @@ def propose_runs(keep: str | None, *, all_users: bool, as_json: bool) -> int:
     if kept:
         click.echo(f"keeps {count(kept, 'run')} since {since}, or still going, or pinned")
     if not found.plan.folders:
-        click.echo(f"nothing would go; --keep 30d keeps less than since {since}")
+        click.echo("nothing would go")
+        say_next(f"`furu runs --prune --keep 30d` keeps less than all since {since}")
         return 0
     click.echo("would go to the trash:")
     for line in _folder_lines(found.plan.folders):
@@ -324,7 +325,7 @@ def _print_done(plan_id: str, done: Collected) -> None:
         click.echo(f"left {path}: {reason}")
     if done.taken or done.folders:
         days = _settings.settings().trash_days
-        click.echo(
+        say_next(
             f"for {days:g} days `furu gc --undo {plan_id}` puts them back; `furu gc --empty {plan_id}` "
             "frees the room"
         )
@@ -378,8 +379,10 @@ def _empty(plan_id: str, *, yes: bool, as_json: bool) -> int:
     _collecting.empty(plans)
     if as_json:
         print_json({"removed": plans, "bytes": room.bytes, "inodes": room.inodes})
-    else:
+    elif plans:
         click.echo(f"removed {what}, for good")
+    else:
+        click.echo("the trash has nothing that a plan took")
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 
 from furu_core import _text, _trust
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._config._objects import short_name_of
 from furu_core._explain._staleness import StalenessReader
 from furu_core._settings import _settings
@@ -131,22 +131,22 @@ def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool)
         if found[_SHOWN:]:
             click.echo(f"and {count(len(found) - _SHOWN, 'more node')}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
-        how = " forever" if forever else ""
-        if not click.confirm(f"Delete {what}{how}?", err=True):
-            click.echo("nothing was deleted", err=True)
+        how = " for good" if forever else ""
+        if not click.confirm(f"Remove {what}{how}?", err=True):
+            click.echo("nothing was removed", err=True)
             return FAILED
     for number, node in enumerate(found):
         _deleting.delete(node, for_good=forever)
         if not as_json and number < _SHOWN:
-            click.echo(f"deleted {node.name}")
+            click.echo(f"removed {node.name}")
     days = _settings.settings().trash_days
     if as_json:
         print_json([{"hash": node.hash, "name": node.name} for node in found])
         return 0
     if found[_SHOWN:]:
-        click.echo(f"deleted {count(len(found) - _SHOWN, 'more node')}")
+        click.echo(f"removed {count(len(found) - _SHOWN, 'more node')}")
     if days and not forever:
-        click.echo(
+        say_next(
             f"for {days:g} days `furu rm --undo` puts {'it' if len(found) == 1 else 'them'} back; "
             "`furu rm --empty` frees the room"
         )
@@ -191,7 +191,7 @@ def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
     replaced = [entry for entry, reason in refused if reason == _trash.ANOTHER_RESULT]
     if replaced:
         short = replaced[0].hash[:12]
-        click.echo(
+        say_next(
             f"to have it in place of that: `furu rm --forever {short}` and `furu rm --undo {short}`"
         )
     if not put_back and not refused:
@@ -278,7 +278,7 @@ def _list(*, as_json: bool) -> int:
                 f"{removal.name.partition('.')[0]}  {_trust.user_name(removal.owner)}  {entry.hash[:12]}  {_class_name(entry)}"
             )
     if found:
-        click.echo("`furu rm --undo HASH` puts one back")
+        say_next("`furu rm --undo HASH` puts one back, `furu rm --empty` frees the room of yours")
     else:
         click.echo("the trash is empty")
     return 0
@@ -293,6 +293,8 @@ def _empty(*, yes: bool, as_json: bool) -> int:
     _trash.empty(found)
     if as_json:
         print_json({"removed": [removal.name for removal in found]})
-    else:
+    elif found:
         click.echo(f"removed {what} for good")
+    else:
+        click.echo("the trash has nothing that you removed")
     return 0

@@ -357,7 +357,7 @@ def planned(plan_id: str) -> GcPlan:
     if len(found) != 1:
         raise FuruUsageError(
             f"{plan_id!r} means {len(found)} plans" if found else f"there is no plan {plan_id!r}",
-            hint="`furu gc` makes one, and tells its id",
+            hint="`furu gc` and `furu runs --prune` make plans, and tell their ids",
         )
     path = _path(found[0])
     with store_errors(path, doing="read"):
