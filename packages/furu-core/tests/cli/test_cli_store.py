@@ -366,7 +366,7 @@ def test_rm_undo_puts_the_last_removal_back_or_the_nodes_named(filled: Any) -> N
     ]
     assert filled.furu("ls").out == ""
     listed = filled.furu("rm", "--trash").out
-    assert [line.split()[2:] for line in listed.splitlines()[:-1]] == [
+    assert [line.split()[2:] for line in listed.splitlines()] == [
         [filled.split[:12], "exp.train:Split"],
         [filled.train[:12], "exp.train:Train"],
         [filled.broken[:12], "exp.train:Broken"],

@@ -181,6 +181,11 @@ def test_results_of_a_run_are_chosen_by_its_id(scores: Any) -> None:
 def test_an_empty_table_is_a_line(scores: Any) -> None:
     said = scores.furu("table", "Train", "--where", "lr>100")
     assert (said.status, said.out) == (0, "0 done\n")
+    nothing = f"the store {scores.store} has no result that fulfils this; `furu ls --count` counts what is there\n"
+    assert said.err == nothing
+    for command in ("ls", "du"):
+        said = scores.furu(command, "Train", "--where", "lr>100")
+        assert said.err == nothing.replace("result", "node")
     said = scores.furu("table", "Train", "--where", "lr=2", "--json")
     assert json.loads(said.out)["states"] == {"failed": 4}
     assert json.loads(said.out)["rows"] == []

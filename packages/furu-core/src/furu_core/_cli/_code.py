@@ -12,6 +12,7 @@ import click
 
 from furu_core._cli import _completing
 from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._selection import say_none_chosen
 from furu_core._code import _acceptances, _listings
 from furu_core._code._acceptances import Acceptance, AcceptedChange
 from furu_core._code._checkout import checkout
@@ -63,13 +64,12 @@ def code(names: tuple[str, ...], diff: bool, writes: bool, as_json: bool) -> int
         for line in one.lines():
             click.echo(line)
     if not found:
-        say_next("the store has no results; `furu run MODULE:TARGET` computes some")
+        say_none_chosen("result")
     changed = next((one for one in found if one.changed), None)
     if changed is not None:
-        click.echo(
+        say_next(
             f"`furu code --diff HASH` shows the change; `furu rm {changed.name} --older-code` removes these "
-            f'results; `furu accept {changed.name} "why it does not matter"` keeps them',
-            err=True,
+            f'results; `furu accept {changed.name} "why it does not matter"` keeps them'
         )
     return 0
 

@@ -117,7 +117,7 @@ def diff(first: str, second: str, only_cost: bool, only_code: bool, as_json: boo
         for one in code_diffs(found.before.hash, found.after.hash):
             click.echo(one["diff"], nl=False)
     elif found.code and not parts:
-        click.echo(f"`furu diff --code {first} {second}` shows the lines of code", err=True)
+        say_next(f"`furu diff --code {first} {second}` shows the lines of code")
     return 0
 
 

@@ -10,9 +10,14 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json, say_next
-from furu_core._cli._selection import STATES, also_option, selection_options, sort_option
+from furu_core._cli._selection import (
+    STATES,
+    also_option,
+    say_none_chosen,
+    selection_options,
+    sort_option,
+)
 from furu_core._explain._staleness import StalenessReader
-from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
@@ -110,7 +115,7 @@ def _print_all(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json:
     if not as_json:
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
-            click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
+            say_next(f"{stale.sentence}: `furu ls --stale`")
         _say_next(states)
 
 
@@ -118,10 +123,7 @@ def _say_next(states: Mapping[str, int]) -> None:
     """What to type next after a listing with so many nodes in each state."""
     failed = states.get(NodeState.FAILED.value, 0) + states.get(NodeState.LOST.value, 0)
     if not sum(states.values()):
-        say_next(
-            f"the store {_settings.settings().path} has no such node; `furu ls --count` counts what "
-            "is there, `furu run` adds to it"
-        )
+        say_none_chosen()
     elif failed:
         say_next(f"{failed} failed: `furu failures` says why")
     else:
@@ -184,7 +186,7 @@ def _print_stale(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_jso
         shown = f"  {node.folder}" if paths else ""
         click.echo(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
     if not as_json and found.stale:
-        click.echo("`furu rm --stale` removes those that are stale", err=True)
+        say_next("`furu rm --stale` removes those that are stale")
     elif not as_json and not found.resting:
         say_next("nothing is stale")
 

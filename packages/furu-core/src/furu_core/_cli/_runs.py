@@ -13,6 +13,8 @@ from furu_core._cli._output import json_option, print_json, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._runs import _runs
 from furu_core._runs._runs import DIED, RunStanding
+from furu_core._settings import _settings
+from furu_core._store._folders import run_ids
 from furu_core._tables._columns import Condition, check_columns
 from furu_core._tables._selection import time_of
 from furu_core._text import count, duration, when
@@ -102,10 +104,11 @@ def runs(
         print_json([row for _, row in found])
         return 0
     if not found:
-        if rows or since or states:
-            say_next("the store has no run that fulfils this; `furu runs` lists all")
+        store = f"the store {_settings.settings().path}"
+        if rows or run_ids():
+            say_next(f"{store} has no run that fulfils this; `furu runs` lists all")
         else:
-            say_next("the store has no run yet; `furu run MODULE:TARGET` begins one")
+            say_next(f"{store} has no run yet; `furu run MODULE:TARGET` begins one")
         return 0
     _print(found)
     return 0
@@ -182,9 +185,8 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
         click.echo(f"{line}  [{note}]" if note else line)
     dead = [told.run.id for told, _ in found if told.state == DIED]
     if dead:
-        click.echo(
-            f"{count(len(dead), 'run')} died: `furu status {dead[0]}` says why, and how to go on",
-            err=True,
+        say_next(
+            f"{count(len(dead), 'run')} died: `furu status {dead[0]}` says why, and how to go on"
         )
         return
     failed = [told.run.id for told, _ in found if told.failed]

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from furu_core._cli import _completing
+from furu_core._cli._output import say_next
+from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 
@@ -24,6 +26,19 @@ sort_option = click.option(
     help="Sort by it, such as took; -took: highest first.",
     shell_complete=_completing.a_column,
 )
+
+
+def say_none_chosen(what: str = "node") -> None:
+    """Say that nothing was listed, and what to type next: the store is empty, or has other things only.
+
+    Args:
+        what: what was looked for, in the singular.
+    """
+    store = f"the store {_settings.settings().path}"
+    if next(_stored_nodes.classes(), None) is None:
+        say_next(f"{store} has no {what} yet; `furu run MODULE:TARGET` computes some")
+    else:
+        say_next(f"{store} has no {what} that fulfils this; `furu ls --count` counts what is there")
 
 
 def also_option(command: F) -> F:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli._output import json_option, print_json, say_next
-from furu_core._cli._selection import selection_options
+from furu_core._cli._selection import say_none_chosen, selection_options
 from furu_core._cli._tables import lined_up
 from furu_core._tables._facts import FactReader, NodeFacts
 from furu_core._tables._selection import Selection
@@ -104,17 +104,16 @@ def _print(
 def _print_next(names: tuple[str, ...], total: Space, rest: dict[str, Space]) -> None:
     trash = rest.get("trash", Space())
     if trash.bytes > total.bytes:
-        click.echo("`furu rm --empty` frees what is in the trash", err=True)
+        say_next("`furu rm --empty` frees what is in the trash")
         return
     if not total.nodes:
-        say_next("no such node is in the store; `furu ls --count` counts what is")
+        say_none_chosen()
         return
-    click.echo("`furu gc` tells what of it nothing needs any more", err=True)
+    say_next("`furu gc` tells what of it nothing needs any more")
     if names and not any(name.startswith("run:") for name in names):
         asked = shlex.join(names)
-        click.echo(
-            f"`furu rm {asked}` moves all of it to the trash, `furu rm --empty` then frees the room",
-            err=True,
+        say_next(
+            f"`furu rm {asked}` moves all of it to the trash, `furu rm --empty` then frees the room"
         )
 
 

@@ -11,7 +11,7 @@ import click
 
 from furu_core._cli import _aligned, _completing
 from furu_core._cli._output import json_option, print_json, say_next
-from furu_core._cli._selection import also_option, selection_options, sort_option
+from furu_core._cli._selection import also_option, say_none_chosen, selection_options, sort_option
 from furu_core._explain._staleness import StalenessReader
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
@@ -89,11 +89,11 @@ def table(
         done = (_stored_nodes.node_called(*one) for one in found.nodes)
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
-            click.echo(f"{stale.sentence}: `furu ls --stale`", err=True)
+            say_next(f"{stale.sentence}: `furu ls --stale`")
         if found.rows:
             say_next("`furu show HASH` tells of one of them")
         else:
-            say_next("no such result is in the store; `furu ls --count` counts what is")
+            say_none_chosen("result")
 
 
 def _print_csv(found: NodeTable) -> None:
