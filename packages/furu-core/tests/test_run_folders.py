@@ -337,6 +337,9 @@ def test_failures_with_other_numbers_in_their_text_are_one_group_and_other_place
     )
     assert [len(group.nodes) for group in groups] == [2, 1, 1, 1]
     assert groups[0].first.message == "size 7 of 0x7f01"
+    assert groups[0].next_command == "furu show aa"
+    (full,) = grouped([FailedNode("aa", "m:A", "protocol", "FuruStoreError", "cannot write")])
+    assert full.next_command == "furu doctor", "nothing of the node could be written, to be shown"
 
 
 def test_a_command_is_told_as_one_types_it() -> None:

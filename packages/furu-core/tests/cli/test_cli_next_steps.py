@@ -25,6 +25,7 @@ ANSWERS = [
     (("ls", "-l", "Split"), "furu table"),
     (("ls", "--where", "lr=7"), "furu ls --count"),
     (("show", "Train"), "furu log "),
+    (("show", "Split"), "`furu diff "),
     (("show", "Broken"), "furu debug "),
     (("log", "Broken"), "furu debug "),
     (("failures",), "furu rm --failed "),
@@ -66,6 +67,16 @@ def test_an_answer_ends_in_the_next_command(
     said = project.furu(*args)
     lines = [*said.out.splitlines(), *said.err.splitlines()]
     assert command in (said.err or said.out).splitlines()[-1] or command in lines[-1], lines
+
+
+@pytest.mark.parametrize("name", ["ls", "table", "du", "runs", "status", "code"])
+def test_a_file_in_place_of_the_store_is_no_empty_store(project: Any, name: str) -> None:
+    file = project.write("notes.txt", "")
+    said = project.furu(name, FURU_PATH=str(file))
+    assert (said.status, f"cannot read the store at {file}: Not a directory" in said.err) == (
+        1,
+        True,
+    )
 
 
 @pytest.mark.parametrize("name", ["ls", "table", "runs", "failures", "gc", "du", "executors"])

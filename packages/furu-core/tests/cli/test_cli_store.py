@@ -548,5 +548,5 @@ def test_help_and_ls_import_nothing_heavy(project: Any) -> None:
 
 def test_upgrade_says_what_it_did(filled: Any) -> None:
     said = filled.furu("upgrade")
-    assert said.out == "upgraded 0 artifacts and 0 ended attempts; 2 had the newest format\n"
+    assert said.out == "upgraded 0 results and 0 ended attempts; 2 had the newest format\n"
     assert filled.json("upgrade")["new"] == 2

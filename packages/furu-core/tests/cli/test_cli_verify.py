@@ -30,7 +30,7 @@ def bytes_read(*files: Path) -> int:
 def test_a_good_store_is_one_line_and_status_0(filled: Any) -> None:
     done = filled.furu("verify")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("checked 2 artifacts, ")
+    assert done.out.startswith("checked 2 results, ")
     assert done.out.endswith(" read: nothing damaged; contents are compared with --deep\n")
     deep = filled.furu("verify", "--deep")
     assert (deep.status, deep.err) == (0, "")
@@ -38,7 +38,7 @@ def test_a_good_store_is_one_line_and_status_0(filled: Any) -> None:
 
 
 def test_an_empty_store_is_good(project: Any) -> None:
-    assert project.furu("verify").out.startswith("checked 0 artifacts, 0 B read: nothing damaged")
+    assert project.furu("verify").out.startswith("checked 0 results, 0 B read: nothing damaged")
 
 
 def test_p8_damage_is_a_line_with_hash_class_and_what_and_the_next_step_helps(filled: Any) -> None:
@@ -51,7 +51,7 @@ def test_p8_damage_is_a_line_with_hash_class_and_what_and_the_next_step_helps(fi
     begin = f"damaged  {filled.train[:12]}  exp.train:Train  "
     assert more == f"{begin}more: it was not published"
     assert contents == f"{begin}weights.txt: its contents are not those that were published"
-    assert summary.startswith("checked 2 artifacts, ")
+    assert summary.startswith("checked 2 results, ")
     assert summary.endswith(" read: 1 damaged")
     assert following == (
         f"next: `furu rm {filled.train[:12]}`; then get(), or the run that needs them, computes them again"
@@ -82,7 +82,7 @@ def test_names_choose_classes_and_nodes(filled: Any) -> None:
     ):
         done = filled.furu("verify", *names)
         assert (done.status, done.out.count("damaged  ")) == (status, status)
-        assert f"checked {artifacts} artifact" in done.out
+        assert f"checked {artifacts} result" in done.out
 
 
 @pytest.mark.parametrize("name", ["trian", "0" * 32])
@@ -197,7 +197,7 @@ def test_people_see_how_far_it_is_and_pipes_do_not(filled: Any) -> None:
     finally:
         os.close(shown)
         os.close(console)
-    assert "\r\x1b[K1 artifact, " in said
+    assert "\r\x1b[K1 result, " in said
     assert said.endswith("\r\x1b[K")
-    assert done.stdout.startswith("checked 2 artifacts, ")
+    assert done.stdout.startswith("checked 2 results, ")
     assert "\x1b" not in done.stdout

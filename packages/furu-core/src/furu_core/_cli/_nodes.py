@@ -41,16 +41,17 @@ _ATTEMPT = frozenset(field.name for field in attrs.fields(_records.AttemptRecord
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one node: config, state, timings, files, attempts, provenance."""
-    facts = _facts(_stored_nodes.find(name, also=True))
+    node = _stored_nodes.find(name, also=True)
+    facts = _facts(node)
     if as_json:
         print_json(facts)
     else:
         click.echo("\n".join(map(_harmless, _lines(facts))))
-        say_next(_after_show(facts))
+        say_next(_after_show(facts, has_log=_newest_log(node) is not None))
 
 
-def _after_show(facts: dict[str, Any]) -> str:
-    """What to type next when a node was shown."""
+def _after_show(facts: dict[str, Any], *, has_log: bool) -> str:
+    """What to type next when a node was shown, of which there may be a log."""
     short = facts["hash"][:12]
     if facts["damage"]:
         return f"`furu rm {short}` has it computed anew by whatever needs it"
@@ -62,7 +63,8 @@ def _after_show(facts: dict[str, Any]) -> str:
         case NodeState.FAILED.value | NodeState.LOST.value | NodeState.CANCELLED.value:
             return f"`furu log {short}` shows what it printed, `furu debug {short}` runs it here, under pdb"
         case _:
-            return f"`furu log {short}` shows what it printed, `furu diff {short} HASH` how another differs"
+            differs = f"`furu diff {short} HASH` shows how another differs"
+            return f"`furu log {short}` shows what it printed, {differs}" if has_log else differs
 
 
 def _facts(node: StoredNode) -> dict[str, Any]:
@@ -317,7 +319,7 @@ def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
     help="Go on until the node has ended, over its attempts.",
 )
 def log(name: str, attempt: int | None, only_path: bool, follows: bool) -> int:
-    """Print what a node printed and logged: of its artifact, else of its newest attempt.
+    """Print what a node printed and logged: of its result, else of its newest attempt.
 
     With -f the exit status is 0 if the node has a result at the end, else 1.
     """
@@ -354,14 +356,11 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
     """
     numbers = _attempts.numbers(node)
     artifact = Path(node.artifact)
-    published = artifact / LOG_FILE
-    if not published.exists() and (artifact / _format1.LOG_FILE).exists():
-        published = artifact / _format1.LOG_FILE
     if attempt is not None:
         found = _attempts.log_of(node.attempt(attempt))
         number = _published_number(node)
         if not found.exists() and number == attempt:
-            found = published
+            found = _published_log(artifact)
         known = sorted({*numbers, *([number] if number else [])})
         if not found.exists():
             listed = ", ".join(map(str, known)) or "none"
@@ -371,11 +370,8 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
                 "artifact is published",
             )
         return found
-    candidates = [published]
-    candidates += [_attempts.log_of(node.attempt(n)) for n in reversed(numbers)]
-    for candidate in candidates:
-        if os.path.exists(candidate):
-            return candidate
+    if (newest := _newest_log(node)) is not None:
+        return newest
     if artifact.is_dir():
         raise FuruUsageError(
             f"{node.name} has no log: it printed nothing",
@@ -384,6 +380,21 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
     raise FuruUsageError(
         f"{node.name} has no log yet", hint=f"`furu show {node.hash[:12]}` tells how it stands"
     )
+
+
+def _published_log(artifact: Path) -> Path:
+    """Where the log of a result is, if it has one."""
+    published, before = artifact / LOG_FILE, artifact / _format1.LOG_FILE
+    return before if not published.exists() and before.exists() else published
+
+
+def _newest_log(node: StoredNode) -> Path | None:
+    """The log of a node's result, else of the newest attempt that has one; None where there is none."""
+    attempts = (
+        _attempts.log_of(node.attempt(number)) for number in reversed(_attempts.numbers(node))
+    )
+    candidates = (_published_log(Path(node.artifact)), *attempts)
+    return next((one for one in candidates if one.exists()), None)
 
 
 def _published_number(node: StoredNode) -> int | None:
@@ -404,7 +415,7 @@ def upgrade(as_json: bool) -> int:
 
     def show(done: _upgrade.Upgraded) -> None:
         if shows:
-            click.echo(f"\r{count(done.artifacts, 'artifact')}", nl=False, err=True)
+            click.echo(f"\r{count(done.artifacts, 'result')}", nl=False, err=True)
 
     done = _upgrade.upgrade(show)
     if shows:
@@ -413,7 +424,7 @@ def upgrade(as_json: bool) -> int:
         print_json(attrs.asdict(done))
     else:
         click.echo(
-            f"upgraded {count(done.artifacts, 'artifact')} and "
+            f"upgraded {count(done.artifacts, 'result')} and "
             f"{count(done.attempts, 'ended attempt')}; {done.new} had the newest format"
         )
         for folder, damage in done.damaged.items():

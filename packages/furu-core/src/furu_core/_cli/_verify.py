@@ -18,7 +18,7 @@ from furu_core._status import _stored_nodes
 from furu_core._upkeep import _verify
 from furu_core._upkeep._verify import REMOVE, Finding, Verified
 
-_SHOWN: Final = 10  # of the damage to one artifact, and of the nodes in the last line
+_SHOWN: Final = 10  # of the damage to one result, and of the nodes in the last line
 _REFRESH_SECS: Final = 0.2
 _SHALLOW: Final = "; contents are compared with --deep"
 
@@ -152,7 +152,7 @@ class _Shown:
 
 
 def _so_far(done: Verified) -> str:
-    return f"{_counted(done.artifacts, 'artifact')}, {_text.size(done.bytes_read)} read"
+    return f"{_counted(done.artifacts, 'result')}, {_text.size(done.bytes_read)} read"
 
 
 def _verdict(done: Verified) -> str:

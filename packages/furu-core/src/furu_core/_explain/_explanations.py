@@ -13,6 +13,7 @@ from furu_core._explain._staleness import StaleNodes
 
 _SHOWN: Final = 8  # causes in the text
 _STALE_SHOWN: Final = 3
+_WIDE: Final = 60  # characters of a cell that others are aligned with
 _VALUES: Final = 3  # of a field, beside the first
 
 
@@ -185,7 +186,10 @@ class Explanation:
         yield self._head()
         shown = self.causes[:_SHOWN]
         told = [_told(cause, past=bool(self.run)) for cause in shown]
-        widths = [max((len(row[column]) for row in told), default=0) for column in (0, 1)]
+        cells_of = [[row[column] for row in told] for column in (0, 1)]
+        widths = [
+            max((len(one) for one in cells if len(one) <= _WIDE), default=0) for cells in cells_of
+        ]
         total = self.compute + self.load + self.wait
         for cause, row in zip(shown, told, strict=True):
             cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))

@@ -14,6 +14,7 @@ from furu_core._attempts import _attempts
 from furu_core._status._states import NodeState
 from furu_core._tables._columns import BUILTIN, cell_text
 from furu_core._tables._facts import NodeFacts
+from furu_core.errors import FuruStoreError
 
 _NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{12,}|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _SHOWN: Final = 4  # columns of a config
@@ -134,8 +135,10 @@ class FailureGroup:
 
     @property
     def next_command(self) -> str:
-        """What to type next: the log where there is one, else all that is known."""
+        """What to type next: the log where there is one, else all that is known, if that could be written."""
         short = self.first.hash[:6]
+        if self.first.error_type == FuruStoreError.__name__ and not self.first.log:
+            return "furu doctor"
         return f"furu log {short}" if self.first.log else f"furu show {short}"
 
     @property

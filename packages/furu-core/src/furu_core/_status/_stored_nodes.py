@@ -44,6 +44,7 @@ from furu_core.errors import (
 
 _NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
 _SHOWN: Final = 10
+_LIST: Final = "`furu ls` lists what is there: hashes, of which the first digits do, and classes"
 
 
 @attrs.frozen
@@ -235,7 +236,7 @@ def classes_called(name: str) -> list[StoredClass]:
         raise FuruUsageError(
             f"the store {_settings.settings().path} has no class {name!r}"
             + _text.did_you_mean_class(name, [cls.name for cls in known]),
-            hint="`furu ls` lists what is there",
+            hint=_LIST,
         )
     return found
 
@@ -296,7 +297,8 @@ def find(name: str, *, also: bool = False) -> StoredNode:
     if found:
         raise FuruUsageError(
             f"{name!r} means {len(found)} nodes: {_listed(found, len(prefix) + 4)}",
-            hint="give more digits, or the class as well: `Class(digits)`",
+            hint="give more digits, or the class as well, `Class(digits)`; `furu ls` and `furu table` list those "
+            "of a class",
         )
     if gone := _trash.results_called(prefix):
         raise FuruUsageError(
@@ -310,7 +312,7 @@ def find(name: str, *, also: bool = False) -> StoredNode:
         f"the store {_settings.settings().path} has no node {name!r}"
         + (f"; similar are {_listed(similar, 12)}" if similar else "")
         + ("" if similar else _text.did_you_mean_class(name, [cls.name for cls in stored])),
-        hint="`furu ls` lists what is there: hashes, of which the first digits do, and classes",
+        hint=_LIST,
     )
 
 

@@ -53,9 +53,11 @@ def class_folders(
         below = pending.pop()
         try:
             names = os.listdir(f"{root}/{below}")
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue
         except OSError as error:
+            if below and isinstance(error, NotADirectoryError):
+                continue
             unreadable = store_error(error, f"{root}/{below}", doing="read")
             if not below:
                 raise unreadable from error
@@ -86,11 +88,17 @@ def class_in(below: str) -> str:
 
 
 def run_ids() -> list[str]:
-    """The ids of the runs in the current store, the newest first."""
+    """The ids of the runs in the current store, the newest first.
+
+    Raises:
+        FuruStoreError: the store cannot be read.
+    """
     try:
         names = os.listdir(runs_dir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise store_error(error, runs_dir(), doing="read") from error
     return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
 
