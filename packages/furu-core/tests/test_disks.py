@@ -308,6 +308,7 @@ def test_a_store_of_somebody_else_can_be_read_and_not_written(anybodys: Path) ->
                 with pytest.raises(FuruStoreError) as caught:
                     write()
                 assert_clear(caught.value, anybodys, "you may not write there")
+                assert "FURU_ALSO" in caught.value.hint
             assert Value(n=1).get() == "value 1"
         for path in [anybodys, *anybodys.rglob("*")]:
             if path.is_dir():
@@ -332,7 +333,8 @@ def test_a_store_that_may_not_be_read_is_an_error_and_no_miss(anybodys: Path, mo
                             assert answer.state is NodeState.ABSENT
                             assert mode & 0o444, "one that may be listed tells what is not there"
                     except FuruStoreError as error:
-                        assert_clear(error, anybodys, "you may not")
+                        doing = "read" if "cannot read" in error.message else "write"
+                        assert_clear(error, anybodys, f"you may not {doing} there")
         finally:
             folder.chmod(0o755)
 

@@ -436,13 +436,14 @@ def remove_tree(folder: str) -> None:
 
 # Errors of the operating system
 
+_ALSO: Final = ", and FURU_ALSO to that store, so that its results are found"
 _REMEDIES: Final = {
     errno.ENOSPC: "the disk is full, of bytes or of files: free some room or set FURU_PATH to "
     "another disk",
     errno.EDQUOT: "your disk quota is used up: free some room or set FURU_PATH elsewhere",
-    errno.EROFS: "the filesystem is read-only: set FURU_PATH to a folder that can be written",
-    errno.EACCES: "you may not write there: set FURU_PATH to a folder of yours",
-    errno.EPERM: "you may not write there: set FURU_PATH to a folder of yours",
+    errno.EROFS: f"the filesystem is read-only: set FURU_PATH to a folder that can be written{_ALSO}",
+    errno.EACCES: f"you may not write there: set FURU_PATH to a folder of yours{_ALSO}",
+    errno.EPERM: f"you may not write there: set FURU_PATH to a folder of yours{_ALSO}",
     errno.ENAMETOOLONG: "the path is too long: set FURU_PATH to a folder with a shorter one",
     errno.ENOTDIR: "no folder stands there: move it away or set FURU_PATH elsewhere",
     errno.EEXIST: "no folder stands there: move it away or set FURU_PATH elsewhere",
@@ -463,11 +464,10 @@ def store_error(
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         where = _no_folder(where, error.filename2, os.fspath(path)) or where
     reason = error.strerror or type(error).__name__
-    return FuruStoreError(
-        f"cannot {doing} the store at {where}: {reason}",
-        path=where,
-        hint=_REMEDIES.get(error.errno or 0, "check the folder that FURU_PATH names"),
-    )
+    hint = _REMEDIES.get(error.errno or 0, "check the folder that FURU_PATH names")
+    if doing == "read" and isinstance(error, PermissionError):
+        hint = "you may not read there: ask the owner, or set FURU_PATH elsewhere"
+    return FuruStoreError(f"cannot {doing} the store at {where}: {reason}", path=where, hint=hint)
 
 
 def store_errors(path: str | os.PathLike[str], *, doing: str = "write to") -> _Translating:

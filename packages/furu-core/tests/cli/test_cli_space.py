@@ -123,7 +123,10 @@ def test_runs_prune_plans_for_runs_alone_and_brings_them_back(filled: Any) -> No
     log.write(EventKind.RUN_ENDED)
     log.close()
     assert filled.json("runs", "--prune")["folders"] == []
-    assert "nothing would go" in filled.furu("runs", "--prune").out
+    nothing = filled.furu("runs", "--prune")
+    assert "nothing would go" in nothing.out
+    assert nothing.err.startswith("`furu runs --prune --keep 30d` keeps less; ")
+    assert "keeps less" not in filled.furu("runs", "--prune", "--keep", "1d").err
     before = tree(filled.store)
     told = filled.json("runs", "--prune", "--keep", "0d")
     assert (told["nodes"], told["folders"]) == (0, [f"runs/{run}"])

@@ -35,6 +35,7 @@ from furu_core.errors import FuruUsageError
 _SHOWN: Final = 20
 _DAY_SECS: Final = 24 * 3600.0
 _WIDE: Final = 60
+_SHORTER_DAYS: Final = 30
 
 
 @click.command("gc", short_help="Say what nothing needs any more, and remove it.")
@@ -123,7 +124,8 @@ def _propose(
         click.echo(line)
     if not found.classes and not found.plan.folders:
         click.echo("nothing would go")
-        say_next("`furu gc --keep 30d` keeps less; `furu du` tells what takes up room")
+        less = _less(found, now, "furu gc")
+        say_next(f"{less}`furu du` tells what takes up room")
         return 0
     click.echo("would go to the trash:")
     rows = [["class", "nodes", "size", "last used", "example"]] if found.classes else []
@@ -138,6 +140,13 @@ def _propose(
         what += f" and {count(len(found.plan.folders), 'folder')}"
     _say_how(found, "furu gc", f"{what}, {room}")
     return 0
+
+
+def _less(found: Proposal, now: float, command: str) -> str:
+    """The command whose plan keeps less, where it is not as short a time already."""
+    if now - found.plan.cutoff <= _SHORTER_DAYS * _DAY_SECS:
+        return ""
+    return f"`{command} --keep {_SHORTER_DAYS}d` keeps less; "
 
 
 def _keep_secs(keep: str | None, now: float) -> float:
@@ -165,7 +174,7 @@ def propose_runs(keep: str | None, *, all_users: bool, as_json: bool) -> int:
         click.echo(f"keeps {count(kept, 'run')} since {since}, or still going, or pinned")
     if not found.plan.folders:
         click.echo("nothing would go")
-        say_next(f"`furu runs --prune --keep 30d` keeps less than all since {since}")
+        say_next(f"{_less(found, now, 'furu runs --prune')}`furu du` tells what takes up room")
         return 0
     click.echo("would go to the trash:")
     for line in _folder_lines(found.plan.folders):
