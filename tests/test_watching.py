@@ -348,6 +348,7 @@ def test_on_a_terminal_a_run_is_drawn_anew_until_it_has_ended(project: Project) 
     os.close(here)
     assert b"\x1b[2K" in drawn  # lines were erased, to be drawn anew
     assert run.encode() in drawn
+    assert b"follow it" not in drawn, "that is what one does"
 
 
 def test_following_a_log_shows_what_a_node_prints_over_its_attempts_and_ends_with_the_node(

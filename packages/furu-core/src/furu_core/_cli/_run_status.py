@@ -108,7 +108,8 @@ def _live(watch: RunWatch, every: float) -> RunReport:
             report = watch.report()
             if report.standing.state != RUNNING:
                 break
-            live.update(Text("\n".join(_lines(report)), no_wrap=True), refresh=True)
+            lines = _lines(report, is_followed=True)
+            live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
             time.sleep(every)
     click.echo("\n".join(_lines(report)))
     return report
@@ -122,8 +123,8 @@ def _change(report: RunReport) -> str:
     return f"{told.run.id}  {told.state}  {', '.join(parts)}"
 
 
-def _lines(report: RunReport) -> list[str]:
-    """A report for people; what to do next stands at the end."""
+def _lines(report: RunReport, *, is_followed: bool = False) -> list[str]:
+    """A report for people; what to do next stands at the end, unless they do it."""
     told = report.standing
     parts = [told.run.id, told.run.executor, f"{told.state} {_span(report)}".strip(), _left(report)]
     lines = ["  ".join(part for part in parts if part)]
@@ -132,7 +133,7 @@ def _lines(report: RunReport) -> list[str]:
     lines += _table(report) + _failure_lines(report)
     lines += [_slow_line(node) for node in report.slowest]
     lines += [f"  {line}" for line in told.outlook.lines]
-    return lines + _ending(report)
+    return lines + _ending(report, is_followed=is_followed)
 
 
 def _span(report: RunReport) -> str:
@@ -220,12 +221,12 @@ def _slow_line(node: RunningNode) -> str:
     return line
 
 
-def _ending(report: RunReport) -> list[str]:
+def _ending(report: RunReport, *, is_followed: bool) -> list[str]:
     """Why a run ended so, and the next command."""
     told = report.standing
     if told.state == RUNNING:
         why = [f"it goes on: {told.why}"] if told.why else []
-        return [*why, f"follow it: furu status -f {told.run.id}"]
+        return why if is_followed else [*why, f"follow it: furu status -f {told.run.id}"]
     if told.state == "done":
         here = f" run:{told.run.id}" if told.computed else ""  # what was there is another run's
         return [f"see the results beside each other: furu table{here}"]
