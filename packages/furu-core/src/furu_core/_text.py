@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from furu_core.errors import FuruError
 
+RUN_PREFIX: Final = "run:"  # begins a name that means a run, or the nodes that it computed
 _CHARACTERS: Final = 2000
 _OWN_FILES: Final = os.path.dirname(__file__) + os.sep
 _PYTHON: Final = os.path.dirname(os.__file__) + os.sep

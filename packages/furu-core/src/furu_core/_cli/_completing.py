@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import click
 
 from furu_core import _text
+from furu_core._text import RUN_PREFIX
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -30,7 +31,6 @@ _MOST: Final = 200  # of the things that are offered at once
 _DIGITS: Final = 12  # of a hash
 _SAMPLES: Final = 3  # nodes of a class whose columns are offered
 _CLASSES: Final = 20  # classes of which columns are offered
-_RUN: Final = "run:"
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _OPERATOR: Final = re.compile(r"[=<>!~]")
 _NO_MODULES: Final = frozenset({"__pycache__", "__init__.py", "__main__.py", "node_modules"})
@@ -56,7 +56,7 @@ def a_node(_ctx: click.Context, _param: click.Parameter, word: str) -> Items:
     """Hashes, each with its class, and classes that have one node."""
     folders = list(_folders())
     few = [folder for folder in folders if len(folder.names) <= _MOST]
-    single = [folder for folder in few if len(_hashes_in(folder, "")) == 1]
+    single = [folder for folder in few if len(_hashes_in(folder.names, "")) == 1]
     return [*_classes(single, word), *_hashes(folders, word)]
 
 
@@ -73,12 +73,16 @@ def a_class_or_node(_ctx: click.Context, _param: click.Parameter, word: str) -> 
 
 def a_selection(ctx: click.Context, param: click.Parameter, word: str) -> Items:
     """What chooses nodes: classes, hashes, ``run:`` and the ids of runs."""
-    if word.startswith(_RUN):
+    if word.startswith(RUN_PREFIX):
         return [
-            item(f"{_RUN}{one.value}", one.help or "")
-            for one in a_run(ctx, param, word.removeprefix(_RUN))
+            item(f"{RUN_PREFIX}{one.value}", one.help or "")
+            for one in a_run(ctx, param, word.removeprefix(RUN_PREFIX))
         ]
-    runs = [item(_RUN, "nodes that a run computed", is_open=True)] if _RUN.startswith(word) else []
+    runs = (
+        [item(RUN_PREFIX, "nodes that a run computed", is_open=True)]
+        if RUN_PREFIX.startswith(word)
+        else []
+    )
     return [*a_class_or_node(ctx, param, word), *runs]
 
 
@@ -123,24 +127,21 @@ def _folders() -> Iterator[ClassFolder]:
     return class_folders(lambda _unreadable: None)
 
 
-def _hashes_in(folder: ClassFolder, word: str) -> set[str]:
-    """The hashes in a class's folder that begin with a word, also of nodes that have attempts only."""
+def _hashes_in(names: list[str], word: str) -> set[str]:
+    """The hashes that begin with a word, by names in a class's folder; also of nodes that have attempts only."""
     from furu_core._store._layout import attempted_in, is_hash
 
-    names = folder.names
     if word:
         names = [name for name in names if name.startswith((word, f".{word}"))]
     return {name for name in names if is_hash(name)} | attempted_in(names)
 
 
 def _hashes(folders: Iterable[ClassFolder], word: str) -> Items:
-    import attrs  # which takes longer than all else here
-
     if word and not _HEX.fullmatch(word):
         return []
     found: dict[str, str] = {}
     for folder in folders:
-        some = folder if word else attrs.evolve(folder, names=folder.names[:_MOST])
+        some = folder.names if word else folder.names[:_MOST]
         found |= dict.fromkeys(_hashes_in(some, word), folder.name)
     digits = _DIGITS if len(word) <= _DIGITS else 32
     return [item(one[:digits], found[one]) for one in _some(sorted(found))]
@@ -192,8 +193,6 @@ def a_condition(ctx: click.Context, _param: click.Parameter, word: str) -> Items
 
 def _columns(ctx: click.Context) -> list[str]:
     """The columns of a few nodes of the classes on the command line, or of all classes, and built-in ones."""
-    import attrs
-
     from furu_core._status._stored_nodes import StoredClass, StoredNode
     from furu_core._tables._columns import BUILTIN, ColumnReader
     from furu_core._tables._facts import facts_of
@@ -206,8 +205,7 @@ def _columns(ctx: click.Context) -> list[str]:
     reader = ColumnReader()
     names: dict[str, None] = {}
     for folder in chosen[:_CLASSES]:
-        some = attrs.evolve(folder, names=folder.names[:_MOST])
-        for one in sorted(_hashes_in(some, ""))[:_SAMPLES]:
+        for one in sorted(_hashes_in(folder.names[:_MOST], ""))[:_SAMPLES]:
             with suppress(Exception):  # a column less is better than none
                 node = StoredNode(StoredClass(folder.name, folder.path), one)
                 names |= dict.fromkeys(reader.row(facts_of(node)))

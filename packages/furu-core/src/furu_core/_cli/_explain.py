@@ -18,6 +18,7 @@ from furu_core._cli._output import (
     say_next,
 )
 from furu_core._cli._target_command import TargetCommand, command_with, set_option
+from furu_core._text import RUN_PREFIX
 from furu_core.errors import FuruUsageError
 
 if TYPE_CHECKING:
@@ -138,5 +139,5 @@ def _one_node(name: str) -> Any:
 
 def is_target(name: str) -> bool:
     """Whether a name is MODULE:TARGET, and not that of a stored node such as ``exp.train:Train(3fa9c1)``."""
-    is_run = name.startswith("run:")
+    is_run = name.startswith(RUN_PREFIX)
     return ":" in name and not is_run and _SHORT_NAME.search(name) is None

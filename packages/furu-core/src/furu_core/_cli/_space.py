@@ -15,7 +15,7 @@ from furu_core._cli._selection import say_none_chosen, selection_options
 from furu_core._cli._tables import lined_up
 from furu_core._tables._facts import FactReader, NodeFacts
 from furu_core._tables._selection import Selection
-from furu_core._text import size
+from furu_core._text import RUN_PREFIX, size
 from furu_core._trust import user_name
 from furu_core._upkeep import _space
 from furu_core._upkeep._space import SizeReader, Space
@@ -110,7 +110,7 @@ def _print_next(names: tuple[str, ...], total: Space, rest: dict[str, Space]) ->
         say_none_chosen()
         return
     say_next("`furu gc` tells what of it nothing needs any more")
-    if names and not any(name.startswith("run:") for name in names):
+    if names and not any(name.startswith(RUN_PREFIX) for name in names):
         asked = shlex.join(names)
         say_next(
             f"`furu rm {asked}` moves all of it to the trash, `furu rm --empty` then frees the room"

@@ -38,6 +38,7 @@ from furu_core._store._folders import class_in
 from furu_core._store._manifest import DamagedArtifact
 from furu_core._tables._columns import BUILTIN
 from furu_core._tables._facts import FactReader, NodeFacts, facts_of
+from furu_core._text import RUN_PREFIX
 from furu_core.errors import FuruCycleError, FuruStoreError, FuruUsageError
 
 _CHECKED: Final = 2000  # results whose files are looked for
@@ -47,7 +48,6 @@ _UNDONE: Final = 5  # removed results that are named one by one
 _DIGITS: Final = 12  # of hashes in commands
 
 
-RUN: Final = "run:"  # before the id of a run
 _PROSPECTS: Final = {
     Prospect.RERUN: CauseKind.RERUN,
     Prospect.FAILED: CauseKind.FAILED,
@@ -104,7 +104,7 @@ def why(obj: Any, *, workers: int | None = None) -> Explanation:
         [('first', 1)]
     """
     explainer = _Explainer(_processors() if workers is None else workers)
-    if isinstance(obj, str) and obj.startswith(RUN):
+    if isinstance(obj, str) and obj.startswith(RUN_PREFIX):
         return explainer.of_run(find_run(obj))
     if isinstance(obj, str):
         return explainer.of_name(obj)

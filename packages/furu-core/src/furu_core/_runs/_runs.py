@@ -29,7 +29,7 @@ from furu_core._process_ids import ProcessId, process_is_gone
 from furu_core._record_format import from_json
 from furu_core._settings import _settings
 from furu_core._store._folders import no_run, run_ids, runs_called
-from furu_core._text import count, duration
+from furu_core._text import RUN_PREFIX, count, duration
 from furu_core._trust import user_name
 from furu_core.errors import FuruDamagedRecord, FuruError, FuruFormatError, FuruUsageError
 
@@ -150,7 +150,7 @@ def find_run(name: str) -> StoredRun:
     Raises:
         FuruUsageError: there is none, or more than one.
     """
-    name = name.removeprefix("run:")
+    name = name.removeprefix(RUN_PREFIX)
     if "/" in name:
         run = run_at(Path(name).absolute())
         if run is None:

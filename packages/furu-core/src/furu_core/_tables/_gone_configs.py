@@ -21,7 +21,6 @@ from furu_core._store import _record_file
 FIELDS: Final = (
     "fields"  # what a reference has beside its hash and class, where they are known here
 )
-_ENCLOSED: Final = frozenset({"$tuple", "$set", "$frozenset"})
 
 
 class Trash:

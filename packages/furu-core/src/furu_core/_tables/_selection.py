@@ -17,9 +17,9 @@ from furu_core._store._folders import no_run, run_ids, runs_called
 from furu_core._tables._columns import ColumnReader, Condition, check_columns
 from furu_core._tables._facts import FactColumns, FactReader, NodeFacts, facts_of
 from furu_core._tables._node_columns import NodeColumns
+from furu_core._text import RUN_PREFIX
 from furu_core.errors import FuruUsageError
 
-_RUN: Final = "run:"  # begins a name that means the nodes which a run computed
 _FEW: Final = 20  # nodes of a class that are read one by one
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -62,8 +62,8 @@ class Selection:
             FuruUsageError: a name means nothing in the store, or an option is malformed.
             FuruStoreError: a run is named whose folder was removed, and the store cannot be read.
         """
-        ids = [name.removeprefix(_RUN) for name in names if name.startswith(_RUN)]
-        others = [name for name in names if not name.startswith(_RUN)]
+        ids = [name.removeprefix(RUN_PREFIX) for name in names if name.startswith(RUN_PREFIX)]
+        others = [name for name in names if not name.startswith(RUN_PREFIX)]
         # A class that was renamed goes by its new name as well, which a hash cannot be taken for.
         renamed = [name for name in others if not _stored_nodes.may_be_node(name)]
         meant = _stored_nodes.classes_or_nodes(name for name in others if name not in renamed)
@@ -175,7 +175,7 @@ def _runs_called(name: str) -> list[str]:
     Raises:
         FuruUsageError: there is no such run.
     """
-    name = name.removeprefix(_RUN)
+    name = name.removeprefix(RUN_PREFIX)
     known = run_ids()
     found = runs_called(name, known)
     if not found and name:

@@ -29,12 +29,11 @@ from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._links import LinkReader
 from furu_core._status._stored_nodes import StoredClass, StoredNode
-from furu_core._text import is_called
+from furu_core._text import RUN_PREFIX, is_called
 from furu_core.errors import FuruUsageError
 
 FOLDER: Final = "pins"
 _SUFFIX: Final = ".json"
-_RUN: Final = "run:"  # begins a name that means a run
 
 
 class Pinned(Enum):
@@ -211,9 +210,9 @@ def _folder() -> str:
 
 
 def _meant(name: str) -> list[tuple[Pinned, str, str]]:
-    if name.startswith(_RUN):
+    if name.startswith(RUN_PREFIX):
         run_id = find_run(name).id
-        return [(Pinned.RUN, run_id, f"{_RUN}{run_id}")]
+        return [(Pinned.RUN, run_id, f"{RUN_PREFIX}{run_id}")]
     return [
         (Pinned.CLASS, one.name, one.name)
         if isinstance(one, StoredClass)
@@ -232,4 +231,4 @@ def _is_meant(one: Pin, name: str) -> bool:
             digits = name.rpartition("(")[2].rstrip(")…")
             return bool(digits) and one.name.startswith(digits)
         case Pinned.RUN:
-            return name.startswith(_RUN) and one.shown.startswith(name)
+            return name.startswith(RUN_PREFIX) and one.shown.startswith(name)
