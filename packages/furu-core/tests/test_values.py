@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from furu_core import Furu
+from furu_core._config._class_names import reference
 from furu_core._forms._pack import Packer, Unpacker
 from furu_core._forms._python_text import python_text
 from furu_core._forms._tagged_json import NotExact
@@ -670,4 +671,61 @@ def test_what_is_read_calls_no_class_but_those_of_values(tmp_path: pathlib.Path,
     file = tmp_path / "made"
     with pytest.raises(FuruValueError, match="malformed"):
         loads(text.replace("FILE", str(file)))
+    assert not file.exists()
+
+
+@dataclasses.dataclass
+class Guarded:
+    """A dataclass with a property that does something."""
+
+    number: int = 0
+
+    @property
+    def log(self) -> str:
+        return ""
+
+    @log.setter
+    def log(self, path: str) -> None:
+        pathlib.Path(path).write_text("made")
+
+
+class Opening(NamedTuple("Opening", [("path", str), ("size", int)])):
+    """A named tuple that does something when it is made."""
+
+    def __new__(cls, path: str, size: int = 0) -> Opening:  # noqa: PYI034 - 3.10 has no Self
+        pathlib.Path(path).touch()
+        return super().__new__(cls, path, size)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"$dataclass": ["HERE:Guarded", {"__class__": {"$class": "tempfile:_TemporaryFileCloser"}}]}',
+        '{"$dataclass": ["HERE:Guarded", {"__dict__": {"name": "FILE"}}]}',
+        '{"$dataclass": ["HERE:Guarded", {"log": "FILE"}]}',
+        '{"$namedtuple": ["HERE:Opening", {"path": "FILE", "sizes": 1}]}',
+    ],
+)
+def test_what_is_read_sets_no_more_than_fields(tmp_path: pathlib.Path, text: str) -> None:
+    """An object whose class was set could be of any class, and what that does when it is freed would be done."""
+    file = tmp_path / "made"
+    for cls in (Guarded, Opening):
+        text = text.replace(f"HERE:{cls.__name__}", reference(cls))
+    with pytest.raises(FuruValueError, match=r"malformed.*field"):
+        loads(text.replace("HERE:Guarded", reference(Guarded)).replace("FILE", str(file)))
+    assert not file.exists()
+
+
+def test_what_is_read_may_have_a_field_more_that_is_gone_since(tmp_path: pathlib.Path) -> None:
+    assert (
+        loads(
+            '{"$dataclass": ["HERE:Guarded", {"number": 1, "old": 2}]}'.replace(
+                "HERE:Guarded", reference(Guarded)
+            )
+        ).number
+        == 1
+    )
+    file = tmp_path / "made"
+    text = f'{{"$namedtuple": ["{reference(Opening)}", {{"path": "{file}", "size": 2}}]}}'
+    assert tuple(loads(text)) == (str(file), 2)
     assert not file.exists()

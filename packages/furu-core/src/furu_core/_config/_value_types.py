@@ -284,7 +284,7 @@ def _dataclass(t: Any) -> ValueType:
     names = [field.name for field in dataclasses.fields(t)]
     frozen = t.__dataclass_params__.frozen
     return ValueType(
-        "dataclass", _fields_of(names), _make(t), cls=t, mutable=not frozen, settable=True
+        "dataclass", _fields_of(names), _make(t, names), cls=t, mutable=not frozen, settable=True
     )
 
 
@@ -292,7 +292,9 @@ def _dataclass(t: Any) -> ValueType:
 def _attrs_class(t: Any) -> ValueType:
     names = [attribute.name for attribute in attrs.fields(t)]
     frozen = t.__setattr__ is getattr(attrs.make_class("_", [], frozen=True), "__setattr__")  # noqa: B009
-    return ValueType("attrs", _fields_of(names), _make(t), cls=t, mutable=not frozen, settable=True)
+    return ValueType(
+        "attrs", _fields_of(names), _make(t, names), cls=t, mutable=not frozen, settable=True
+    )
 
 
 def _fields_of(names: list[str]) -> Callable[[Any], dict[str, Any]]:
@@ -305,8 +307,14 @@ def _fields_of(names: list[str]) -> Callable[[Any], dict[str, Any]]:
     return apart
 
 
-def _make(t: type) -> Callable[[dict[str, Any]], Any]:
+def _make(t: type, names: list[str]) -> Callable[[dict[str, Any]], Any]:
+    known = frozenset(names)
+
     def together(payload: dict[str, Any]) -> Any:
+        # `__class__` or a property among them would run code of the class, or make an object of any other.
+        for name in payload.keys() - known:
+            if hasattr(t, name):
+                raise TypeError(f"{name} is no field of {t.__qualname__}")
         # Not through __init__, which may convert, derive or refuse; these are the final values.
         value: Any = object.__new__(t)
         for name, item in payload.items():
@@ -319,7 +327,10 @@ def _make(t: type) -> Callable[[dict[str, Any]], Any]:
 @_per_class("namedtuple")
 def _namedtuple(t: Any) -> ValueType:
     def together(payload: dict[str, Any]) -> Any:
-        return t(**payload)
+        told = {**t._field_defaults, **payload}
+        if told.keys() != set(t._fields):
+            raise TypeError(f"a {t.__qualname__} has the fields {', '.join(t._fields)}")
+        return tuple.__new__(t, [told[name] for name in t._fields])  # as in `_make`
 
     return ValueType(
         "namedtuple", lambda value: dict(zip(t._fields, value, strict=True)), together, t

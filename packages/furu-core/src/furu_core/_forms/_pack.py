@@ -252,9 +252,9 @@ def build(cls: type, fields: Mapping[str, Any], expected: str | None = None) -> 
     may need what is not there any more, or not here. Values are fitted to their annotations, since
     a record may have been edited; `__attrs_post_init__` is called, since only fields are recorded.
     """
+    compiled = config_class(cls)  # first: any class could be named in a record
     obj: Any = object.__new__(cls)
     known = obj.__dict__
-    compiled = config_class(cls)
     specs = compiled.fields
     for spec in specs:
         if spec.key in fields:
