@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from furu_core._store import _further_stores
 from furu_core._upkeep import _pins, _verify
 from furu_core._upkeep._keepers import Survey
 from furu_core.errors import (
+    FuruComputeError,
+    FuruFormatError,
     FuruInvalidDependency,
     FuruMissingArtifact,
     FuruResultError,
     FuruSettingsError,
+    FuruStoreError,
     FuruUsageError,
 )
 from furu_core.planning import StateReader, absent, invalidate_if_bad, ref_of
@@ -87,17 +92,29 @@ class Pickled(Furu[Opaque]):
 @pytest.fixture
 def theirs(tmp_path: Path, store: Path) -> Iterator[Path]:
     """A store with results that is only read, beside an empty one."""
+    with filled(tmp_path / "theirs") as folder:
+        before = state_of(folder)
+        yield folder
+    assert state_of(folder) == before, "something was written in a store that is only read"
+
+
+@pytest.fixture
+def changing(tmp_path: Path, store: Path) -> Iterator[Path]:
+    """As `theirs`, but others change it."""
+    with filled(tmp_path / "theirs") as folder:
+        yield folder
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[Path]:
     computed.clear()
-    folder = tmp_path / "theirs"
     with use_settings(path=folder):
         Written().get()
         Pickled().get()
     computed.clear()
     judged.clear()
-    before = state_of(folder)
     with use_settings(also=(folder,)):
         yield folder
-    assert state_of(folder) == before, "something was written in a store that is only read"
 
 
 def state_of(folder: Path) -> dict[str, Any]:
@@ -282,3 +299,121 @@ def test_a_folder_that_is_no_store_is_told_once(
         Part(number=1).get()
         Part(number=2).get()
     assert sum("which is no store" in record.message for record in caplog.records) == 1
+
+
+class Fails(Furu[int]):
+    """What is computed there, and fails here."""
+
+    part: Part = Part()
+
+    def _create(self) -> int:
+        computed.append("fails")
+        if "here" in computed:
+            raise ValueError("not here")
+        return self.part.get()
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, store: Path) -> Iterator[Path]:
+    """A store that is only read, with a result of `Fails` that lacks its record."""
+    folder = tmp_path / "theirs"
+    computed.clear()
+    with use_settings(path=folder):
+        Fails().get()
+        (Fails().furu_dir / ".furu.json").unlink()
+    computed.append("here")
+    with use_settings(also=(folder,)):
+        yield folder
+
+
+def test_what_was_bad_there_does_not_count_again_once_it_failed_here(
+    damaged: Path, session: Any
+) -> None:
+    assert invalidate_if_bad(Fails())
+    with session():
+        assert run_node(Fails()).outcome is Outcome.FAILED
+    assert Fails().status() is NodeState.FAILED
+    assert StateReader().state(Fails()).state is NodeState.FAILED
+    assert absent([ref_of(Fails())]) == [ref_of(Fails())]
+    with _stored_nodes.including_further(True):
+        listed = _stored_nodes.nodes(_stored_nodes.classes_called("Fails"))
+        assert [info.state for _, info in listed] == [NodeState.FAILED]
+
+
+def test_a_dependency_that_was_bad_says_nothing_of_what_is_there(
+    bad: Path, tmp_path: Path, session: Any
+) -> None:
+    with session():
+        assert run_node(Sum()).outcome is Outcome.INVALID_DEPENDENCY
+    another = tmp_path / "another"
+    with use_settings(path=another, also=()):
+        Sum().get()
+    with use_settings(also=(another,)):
+        assert Sum().status() is NodeState.DONE
+        assert StateReader().done(Sum())
+
+
+def test_a_store_of_a_newer_format_is_refused(changing: Path, store: Path) -> None:
+    (changing / "furu.json").write_text('{"furu":99}')
+    for look in (Written().get, Part(number=9).exists, lambda: StateReader().done(Written())):
+        with pytest.raises(FuruFormatError, match=rf"{changing} has format 99") as raised:
+            look()
+        assert "FURU_ALSO" in raised.value.hint
+
+
+def test_what_appears_there_late_is_waited_for(
+    changing: Path, tmp_path: Path, session: Any
+) -> None:
+    aside = tmp_path / "aside"
+    artifact = Written().furu_dir
+    artifact.rename(aside)
+    with session(known_done_wait_secs=20.0):
+        timer = threading.Timer(0.2, aside.rename, [artifact])
+        timer.start()
+        assert Written().get() == "text 2"
+        timer.join()
+
+
+def test_a_store_within_another_and_one_named_twice(
+    changing: Path, store: Path, tmp_path: Path
+) -> None:
+    within = changing / "within"
+    with use_settings(path=within, also=()):
+        Part(number=8).get()
+    with use_settings(also=(changing, within, changing)):
+        with _stored_nodes.including_further(True):
+            listed = [node for node, _ in _stored_nodes.nodes(_stored_nodes.classes())]
+        assert len(listed) == len({node.hash for node in listed}) == 4
+
+
+def test_a_store_that_cannot_be_read_is_no_store_without_results(
+    changing: Path, store: Path
+) -> None:
+    folder = Part().furu_dir.parent
+    folder.rename(folder.with_name("aside"))
+    folder.symlink_to(folder.name)  # a loop, which nobody can open
+    for look in (Part().get, Part().exists, Part().status, lambda: StateReader().done(Part())):
+        with pytest.raises(FuruStoreError, match=r"theirs.*: Too many") as raised:
+            look()
+        assert "FURU_ALSO" in raised.value.hint
+    assert computed == []
+
+
+def test_what_failed_here_and_is_there_is_listed_once(tmp_path: Path, store: Path) -> None:
+    computed[:] = ["here"]
+    with pytest.raises(FuruComputeError):
+        Fails().get()
+    computed.clear()
+    another = tmp_path / "another"
+    with use_settings(path=another):
+        value = Fails().get()
+    with use_settings(also=(another,), retry_failed=False):
+        assert Fails().status() is NodeState.DONE
+        assert Fails().get() == value
+        assert _stored_nodes.nodes_of(_stored_nodes.classes_called("Fails"))
+        with _stored_nodes.including_further(True):
+            listed = [
+                (node.cls.short, info.state)
+                for node, info in _stored_nodes.nodes(_stored_nodes.classes())
+            ]
+        assert sorted(listed) == [("Fails", NodeState.DONE), ("Part", NodeState.DONE)]

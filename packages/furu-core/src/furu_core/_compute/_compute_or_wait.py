@@ -194,6 +194,14 @@ def _load_late_or_refuse(obj: ConfigObject, ref: NodeRef, context: ExecContext) 
             if value is not MISSING:
                 return value
             deadline = began + _visibility_secs()
+        elif _settings.settings().also and _is_listed_elsewhere(ref):
+            try:
+                value = _hit.load_elsewhere(obj, ref)
+            except BadArtifact as bad:
+                raise _give_up_invalid(obj, ref, context, str(bad)) from None
+            if value is not MISSING:
+                return value
+            deadline = began + _visibility_secs()
         elif _publishing.is_being_replaced(ref):
             deadline = began + _visibility_secs()
         if time.monotonic() >= deadline:
@@ -222,6 +230,12 @@ def _load_late_or_refuse(obj: ConfigObject, ref: NodeRef, context: ExecContext) 
     )
     _violations.note_violation(context, error)
     raise error
+
+
+def _is_listed_elsewhere(ref: NodeRef) -> bool:
+    from furu_core._store import _further_stores  # few settings name further stores
+
+    return ref.hash in _further_stores.listed_elsewhere(ref.class_dir)
 
 
 def _require_same_spec_key(obj: ConfigObject, context: ExecContext) -> None:

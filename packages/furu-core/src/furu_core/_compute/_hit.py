@@ -68,7 +68,7 @@ def hit(obj: ConfigObject) -> Any:
     try:
         value = load(obj, ref)
         if value is MISSING and settings.also:
-            value = _load_elsewhere(obj, ref)
+            value = load_elsewhere(obj, ref)
     except BadArtifact as found:
         return Miss(ref, str(found), rerun=False)
     if value is MISSING:
@@ -97,7 +97,7 @@ class BadArtifact(Exception):
     """An artifact that is there but damaged or invalid."""
 
 
-def _load_elsewhere(obj: ConfigObject, ref: NodeRef) -> Any:
+def load_elsewhere(obj: ConfigObject, ref: NodeRef) -> Any:
     """The result of `obj` in a store that is only read, or `MISSING`.
 
     Raises:

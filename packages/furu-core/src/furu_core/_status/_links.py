@@ -16,7 +16,7 @@ import attrs
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode, class_named
-from furu_core._store import _manifest, _record_file
+from furu_core._store import _further_stores, _manifest, _record_file
 from furu_core._store._manifest import DamagedArtifact
 from furu_core.errors import FuruFormatError
 
@@ -91,7 +91,7 @@ class LinkReader:
         """The node with a hash in a store that is only read; None where none has its result."""
         if self._further is None:
             self._further = {}
-            for store in reversed(_settings.settings().also):
+            for store in reversed(_further_stores.further_stores()):
                 for cls in _stored_nodes.classes(store=store):
                     self._further |= {one: StoredNode(cls, one) for one in cls.published()}
         return self._further.get(node_hash)

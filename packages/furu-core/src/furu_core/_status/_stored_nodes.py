@@ -73,16 +73,18 @@ class StoredClass:
         """The hashes of all artifacts, sorted; in a further store of those that no store before it has."""
         found = sorted(filter(is_hash, _names(self.folder)))
         store = self.further
-        if store is None:
-            return found
-        before = _further_stores.before(self.folder, store)
-        return [node_hash for node_hash in found if node_hash not in before]
+        return found if store is None else _further_stores.that_count(found, self.folder, store)
 
     def attempted(self) -> list[str]:
         """The hashes of all nodes that have attempts or a queued job, sorted; none of further stores."""
         if self.further is not None:
             return []
-        return sorted(attempted_in(_names(self.folder)))
+        found = attempted_in(_names(self.folder))
+        if (
+            found and _further_included.get()
+        ):  # what is there is told of there, whatever failed here
+            found -= _further_stores.listed_elsewhere(self.folder)
+        return sorted(found)
 
 
 @attrs.frozen(init=False)
@@ -335,7 +337,7 @@ def _begin_so(known: Iterable[StoredNode], match: re.Match[str] | None) -> list[
 
 def _found_elsewhere(name: str, match: re.Match[str] | None) -> list[StoredNode]:
     """The results that a name means in the first store that has such, of those that are only read."""
-    for store in _settings.settings().also:
+    for store in _further_stores.further_stores():
         stored = list(classes(store=store))
         within = stored if match is None or not match["cls"] else _called(stored, match["cls"])
         begin_so = _begin_so(nodes_of(within), match)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Final
 
 from furu_core._files import read_file, replace_file
@@ -37,13 +38,16 @@ def enter() -> None:
     _entered.add(store)
 
 
-def refuse_newer() -> None:
+def refuse_newer(also: Path | None = None) -> None:
     """Refuse a store whose format this furu does not know.
+
+    Args:
+        also: a store that is only read; default: the current store.
 
     Raises:
         FuruFormatError: a newer furu made it, or upgraded it.
     """
-    store = _settings.settings().path
+    store = also or _settings.settings().path
     path = f"{store}/{FILE}"
     found = _format_of(path)
     if found > FORMAT:
@@ -52,7 +56,8 @@ def refuse_newer() -> None:
             path=path,
             found=found,
             known=FORMAT,
-            hint="upgrade furu-core here, or set FURU_PATH to another folder",
+            hint="upgrade furu-core here, or "
+            + ("take it out of FURU_ALSO" if also else "set FURU_PATH to another folder"),
         )
 
 

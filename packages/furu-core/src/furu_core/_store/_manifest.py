@@ -32,6 +32,7 @@ import attrs
 
 from furu_core._files import blake2b, is_local_folder, read_file
 from furu_core._record_format import OMIT_EMPTY
+from furu_core._settings import _settings
 from furu_core._store import _record_file
 from furu_core._store._layout import LOG_FILE, RECORD_FILE, RESULT_PREFIX, USED, VIOLATIONS
 from furu_core._store._record_file import RecordFile
@@ -399,7 +400,8 @@ def _without_record(folder: str) -> Manifest | None:
             return of_record(record_in(read_file(path), path), path)
         if not os.path.isdir(folder):
             return None  # deleted in this moment
-        _format.refuse_newer()
+        for store in (None, *_settings.settings().also):
+            _format.refuse_newer(store)
         raise DamagedArtifact(f"{folder}/{RECORD_FILE}", "the record is missing")
     result = None
     if old.result is not None:
