@@ -17,6 +17,7 @@ from furu_core._explain._staleness import StalenessReader
 from furu_core._settings._settings import read, settings_to_env
 from furu_core._status import _stored_nodes, _trash
 from furu_core._store import _further_stores
+from furu_core._tables._facts import FactReader
 from furu_core._upkeep import _pins, _verify
 from furu_core._upkeep._keepers import Survey
 from furu_core.errors import (
@@ -410,8 +411,12 @@ def test_what_failed_here_and_is_there_is_listed_once(tmp_path: Path, store: Pat
     with use_settings(also=(another,), retry_failed=False):
         assert Fails().status() is NodeState.DONE
         assert Fails().get() == value
-        assert _stored_nodes.nodes_of(_stored_nodes.classes_called("Fails"))
+        assert why(Fails().furu_hash).is_complete
+        assert why(Fails()).is_complete
+        assert _stored_nodes.find(Fails().furu_hash).folder.startswith(f"{store}/")
         with _stored_nodes.including_further(True):
+            assert len(_stored_nodes.classes_or_nodes([Fails().furu_hash])) == 1
+            assert [one.state for one in FactReader().nodes()] == [NodeState.DONE] * 2
             listed = [
                 (node.cls.short, info.state)
                 for node, info in _stored_nodes.nodes(_stored_nodes.classes())

@@ -176,10 +176,18 @@ class _Explainer:
         roots = [root.hash for root in run.record.roots]
         for root in run.record.roots:
             if root.hash not in self._nodes:
-                cls = _stored_nodes.find(root.hash, also=True).cls
-                self._nodes[root.hash] = _Node(StoredNode(cls, root.hash), None, None)
+                stored = self._root_there(root.node, root.hash)
+                self._nodes[root.hash] = _Node(stored, None, None)
         found = self._explained(roots)
         return attrs.evolve(found, run=run.id, load=sum(outline.there), forecast=None)
+
+    def _root_there(self, node: str, node_hash: str) -> StoredNode:
+        """The node of a root that was there when a run began, whether it is now or not."""
+        try:
+            return _stored_nodes.find(node_hash, also=True)
+        except FuruUsageError:  # removed since; the run's record has its short name
+            found = self._in_trash(node_hash)
+            return found or _stored_nodes.node_called(node.partition("(")[0], node_hash)
 
     def _in_trash(self, name: str) -> StoredNode | None:
         found = _trash.results_called(name.strip().rpartition("(")[2].rstrip(")…"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import takewhile
@@ -79,12 +79,14 @@ class StoredClass:
         """The hashes of all nodes that have attempts or a queued job, sorted; none of further stores."""
         if self.further is not None:
             return []
-        found = attempted_in(_names(self.folder))
-        if (
-            found and _further_included.get()
-        ):  # what is there is told of there, whatever failed here
-            found -= _further_stores.listed_elsewhere(self.folder)
-        return sorted(found)
+        return sorted(self.not_told_elsewhere(attempted_in(_names(self.folder))))
+
+    def not_told_elsewhere(self, found: Collection[str]) -> Collection[str]:
+        """The hashes, of some without a result here, but those that are told of with a further store, which has one."""
+        if not found or self.further is not None or not _further_included.get():
+            return found
+        elsewhere = _further_stores.listed_elsewhere(self.folder)
+        return [node_hash for node_hash in found if node_hash not in elsewhere]
 
 
 @attrs.frozen(init=False)
@@ -267,8 +269,8 @@ def find(name: str, *, also: bool = False) -> StoredNode:
     """The node that a name means.
 
     Args:
-        also: whether results in stores that are only read (`FURU_ALSO`) are meant as well, of those that are
-            not in this one.
+        also: whether results in stores that are only read (`FURU_ALSO`) are meant as well, of those that have
+            none in this one.
         name: the name of a class that has one node only; a hash, or the beginning of one, in small
             letters as it is shown; or a short name such as ``Train(3fa9c1)``. A name that is both a
             class name and the beginning of a hash means both.
@@ -294,8 +296,8 @@ def find(name: str, *, also: bool = False) -> StoredNode:
                 hint="`furu show` and `furu why` find it there; whose store it is may change it, with FURU_PATH "
                 "set to it",
             )
-    if len(found) == 1:
-        return found[0]
+    if len(found) == 1:  # what failed here may be there elsewhere
+        return _at(found[0].cls.name, found[0]) if also else found[0]
     if found:
         raise FuruUsageError(
             f"{name!r} means {len(found)} nodes: {_listed(found, len(prefix) + 4)}",

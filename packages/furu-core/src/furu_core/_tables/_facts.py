@@ -238,7 +238,8 @@ class FactReader:
 
     def _unfinished(self, cls: StoredClass) -> list[NodeFacts]:
         """The facts of nodes that have attempts, or a job, and no result."""
-        nodes = (StoredNode(cls, node_hash) for node_hash in self._read(cls).unfinished)
+        unfinished = cls.not_told_elsewhere(self._read(cls).unfinished)
+        nodes = (StoredNode(cls, node_hash) for node_hash in unfinished)
         return [found for found in map(facts_of, nodes) if found.state is not NodeState.ABSENT]
 
     def _read(self, cls: StoredClass) -> _Listed:
