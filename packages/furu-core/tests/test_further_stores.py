@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -277,6 +278,17 @@ def test_nothing_there_is_removed_pinned_or_collected(theirs: Path, store: Path)
     assert Written().delete() is False
     assert not _trash.removals()
     assert set(Survey(0.0, 1.0).facts) == {Part(number=5).furu_hash}
+
+
+def test_what_a_result_there_was_made_of_is_kept_here(theirs: Path, store: Path) -> None:
+    with use_settings(also=()):
+        Part().get()
+        Part(number=5).get()
+    Sum().get()
+    _pins.pin(Sum().furu_hash)
+    kept = Survey(math.inf, math.inf).keepers()
+    assert {Sum().furu_hash, Part().furu_hash} <= kept.keys()
+    assert Part(number=5).furu_hash not in kept
 
 
 def test_the_setting_names_folders_and_reaches_other_processes(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from furu_core import _import_records, _process_ids
 from furu_core._executors import _run
 from furu_core._executors._run import EventKind
 from furu_core._files import list_folder, store_errors
+from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash
+from furu_core._status._links import LinkReader
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store._folders import class_in
@@ -174,6 +176,7 @@ class Survey:
         self._results: dict[StoredClass, set[str]] = {}
         self._below: dict[str, tuple[str, ...]] = {}
         self._trash: dict[str, StoredNode] | None = None
+        self._links = LinkReader()
         reader = FactReader()
         for one in reader.nodes():
             self._add(one)
@@ -336,14 +339,22 @@ class Survey:
         return found
 
     def below(self, node_hash: str) -> tuple[str, ...]:
-        """The hashes of what a node was made of; of one that is gone, as the trash tells."""
+        """The hashes of what a node was made of; of one that is gone, as the trash or a further store tells."""
         found = self._below.get(node_hash)
         if found is None:
             facts = self.facts.get(node_hash)
             if facts is None:
                 facts = self._in_trash(node_hash)
-            found = self._below[node_hash] = () if facts is None else _below(facts)
+            found = self._elsewhere(node_hash) if facts is None else _below(facts)
+            self._below[node_hash] = found
         return found
+
+    def _elsewhere(self, node_hash: str) -> tuple[str, ...]:
+        """What a result in a store that is only read was made of, some of which may be here."""
+        if not _settings.settings().also:
+            return ()
+        links = self._links.of(node_hash)
+        return () if links is None else tuple(dict.fromkeys([*links.below, *links.named]))
 
     def _in_trash(self, node_hash: str) -> NodeFacts | None:
         if self._trash is None:
