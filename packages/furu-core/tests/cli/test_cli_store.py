@@ -550,3 +550,6 @@ def test_upgrade_says_what_it_did(filled: Any) -> None:
     said = filled.furu("upgrade")
     assert said.out == "upgraded 0 results and 0 ended attempts; 2 had the newest format\n"
     assert filled.json("upgrade")["new"] == 2
+    nowhere = filled.folder / "nowhere"
+    assert filled.furu("upgrade", FURU_PATH=str(nowhere)).status == 0
+    assert not nowhere.exists(), "where there is no store, none is made"

@@ -47,16 +47,17 @@ def test_p8_damage_is_a_line_with_hash_class_and_what_and_the_next_step_helps(fi
     assert filled.furu("verify").status == 1
     done = filled.furu("verify", "--deep")
     assert done.status == 1
-    more, contents, summary, following = done.out.splitlines()
+    more, contents, summary = done.out.splitlines()
     begin = f"damaged  {filled.train[:12]}  exp.train:Train  "
     assert more == f"{begin}more: it was not published"
     assert contents == f"{begin}weights.txt: its contents are not those that were published"
     assert summary.startswith("checked 2 results, ")
     assert summary.endswith(" read: 1 damaged")
-    assert following == (
-        f"next: `furu rm {filled.train[:12]}`; then get(), or the run that needs them, computes them again"
+    assert done.err == (
+        f"`furu rm {filled.train[:12]}` removes what is damaged; then get(), or the run that needs it, "
+        "computes it again\n"
     )
-    command = following.split("`")[1].split()[1:]
+    command = done.err.split("`")[1].split()[1:]
     assert filled.furu(*command, "--yes").status == 0
     filled.python(COMPUTE)
     assert filled.furu("verify", "--deep").status == 0

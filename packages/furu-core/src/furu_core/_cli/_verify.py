@@ -12,7 +12,7 @@ import click
 
 from furu_core import _text
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json
+from furu_core._cli._output import FAILED, json_option, print_json, say_next
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._upkeep import _verify
@@ -128,9 +128,9 @@ class _Shown:
         if damaged:
             damaged = list(dict.fromkeys(damaged))
             more = f" and {len(damaged) - _SHOWN:,} more (see --json)" if damaged[_SHOWN:] else ""
-            click.echo(
-                f"next: `{REMOVE}{' '.join(damaged[:_SHOWN])}`{more}; then get(), or the run that needs "
-                "them, computes them again"
+            say_next(
+                f"`{REMOVE}{' '.join(damaged[:_SHOWN])}`{more} removes what is damaged; then get(), or the run that "
+                "needs it, computes it again"
             )
 
     def _lines(self, kind: str, findings: list[Finding]) -> Iterator[str]:

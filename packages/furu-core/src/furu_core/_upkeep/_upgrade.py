@@ -60,7 +60,7 @@ class Upgraded:
 
 
 def upgrade(progress: Callable[[Upgraded], object] | None = None) -> Upgraded:
-    """Bring the current store to format 2.
+    """Bring the current store to format 2; where there is none, none is made.
 
     Args:
         progress: called after each class with what was done so far.
@@ -74,6 +74,8 @@ def upgrade(progress: Callable[[Upgraded], object] | None = None) -> Upgraded:
     """
     store = str(_settings.settings().path)
     done = Upgraded()
+    if not os.path.lexists(store):
+        return done
     with _files.store_errors(store):
         _format.enter()
         for cls in _stored_nodes.classes():
