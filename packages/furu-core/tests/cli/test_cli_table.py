@@ -178,6 +178,12 @@ def test_results_of_a_run_are_chosen_by_its_id(scores: Any) -> None:
     assert scores.furu("ls", "--since", "2999-01-01").out == ""
 
 
+def test_a_run_where_a_node_or_a_class_is_wanted_is_told_as_such(scores: Any) -> None:
+    for args in (("show", scores.run_id), ("rm", f"run:{scores.run_id}"), ("table", scores.run_id)):
+        said = scores.furu(*args)
+        assert (said.status, f"`furu ls run:{scores.run_id}` lists" in said.err) == (2, True)
+
+
 def test_an_empty_table_is_a_line(scores: Any) -> None:
     said = scores.furu("table", "Train", "--where", "lr>100")
     assert (said.status, said.out) == (0, "0 done\n")

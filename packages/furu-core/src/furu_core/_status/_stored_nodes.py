@@ -31,7 +31,7 @@ from furu_core._settings import _settings
 from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _format1, _further_stores, _manifest, _successors
-from furu_core._store._folders import class_folders
+from furu_core._store._folders import class_folders, run_ids
 from furu_core._store._layout import NodeRef, attempted_in, is_hash, ref_of
 from furu_core._store._published import is_published
 from furu_core.errors import (
@@ -44,7 +44,6 @@ from furu_core.errors import (
 
 _NAME: Final = re.compile(r"(?:(?P<cls>.*)\()?(?P<prefix>[0-9a-fA-F]+)…?\)?")
 _SHOWN: Final = 10
-_LIST: Final = "`furu ls` lists what is there: hashes, of which the first digits do, and classes"
 
 
 @attrs.frozen
@@ -240,9 +239,17 @@ def classes_called(name: str) -> list[StoredClass]:
         raise FuruUsageError(
             f"the store {_settings.settings().path} has no class {name!r}"
             + _text.did_you_mean_class(name, [cls.name for cls in known]),
-            hint=_LIST,
+            hint=_where_else(name),
         )
     return found
+
+
+def _where_else(name: str) -> str:
+    """What to do about a name that means no node and no class, though it may mean a run."""
+    run_id = name.removeprefix(_text.RUN_PREFIX)
+    if run_id in run_ids():
+        return f"it is a run: `furu status {run_id}` tells of it, `furu ls run:{run_id}` lists what it computed"
+    return "`furu ls` lists what is there: hashes, of which the first digits do, and classes"
 
 
 def _is_now_called(cls: StoredClass, name: str) -> bool:
@@ -316,7 +323,7 @@ def find(name: str, *, also: bool = False) -> StoredNode:
         f"the store {_settings.settings().path} has no node {name!r}"
         + (f"; similar are {_listed(similar, 12)}" if similar else "")
         + ("" if similar else _text.did_you_mean_class(name, [cls.name for cls in stored])),
-        hint=_LIST,
+        hint=_where_else(name),
     )
 
 
