@@ -72,6 +72,15 @@ def test_p8_a_new_store_and_one_that_is_not_there_yet_are_fit_and_left_as_they_w
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_stores_that_are_only_read_are_told_when_they_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "other" / "data").mkdir(parents=True)
+    for name, found in (("other", {}), ("nowhere", {"also": WARNING})):
+        with furu_core.use_settings(path=tmp_path / "mine", also=[tmp_path / name]):
+            results = told(_checkup.store_checks())
+            results.pop("store")
+            assert {check: level for check, (level, _) in results.items()} == found
+
+
 def test_a_store_of_a_newer_furu_and_what_is_no_folder_are_problems(
     furu_store: Path, tmp_path: Path
 ) -> None:

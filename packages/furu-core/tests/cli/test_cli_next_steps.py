@@ -69,6 +69,11 @@ def test_an_answer_ends_in_the_next_command(
     assert command in (said.err or said.out).splitlines()[-1] or command in lines[-1], lines
 
 
+def test_an_empty_store_beside_others_is_told_how_to_list_those(project: Any) -> None:
+    for name in ("ls", "table"):
+        assert "`furu ls --also`" in project.furu(name, FURU_ALSO=str(project.folder)).err
+
+
 @pytest.mark.parametrize("name", ["ls", "table", "du", "runs", "status", "code"])
 def test_a_file_in_place_of_the_store_is_no_empty_store(project: Any, name: str) -> None:
     file = project.write("notes.txt", "")

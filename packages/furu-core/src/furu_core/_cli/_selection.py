@@ -1,4 +1,4 @@
-"""The options by which all commands that list nodes choose them."""
+"""The options by which all commands that list nodes choose them, and what they say where that is none."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ def say_none_chosen(what: str = "node") -> None:
     Args:
         what: what was looked for, in the singular.
     """
-    store = f"the store {_settings.settings().path}"
+    settings = _settings.settings()
+    store = f"the store {settings.path}"
+    also = ", `furu ls --also` lists those in the stores of FURU_ALSO, too" if settings.also else ""
     if next(_stored_nodes.classes(), None) is None:
-        say_next(f"{store} has no {what} yet; `furu run MODULE:TARGET` computes some")
+        say_next(f"{store} has no {what} yet; `furu run MODULE:TARGET` computes some{also}")
     else:
-        say_next(f"{store} has no {what} that fulfils this; `furu ls --count` counts what is there")
+        say_next(
+            f"{store} has no {what} that fulfils this; `furu ls --count` counts what is there{also}"
+        )
 
 
 def also_option(command: F) -> F:

@@ -16,7 +16,7 @@ from furu_core._doctor import (
     _room,
 )
 from furu_core._doctor._installation import SettingOrigin
-from furu_core._doctor._results import CheckResult, caught, note, ok, problem
+from furu_core._doctor._results import CheckResult, caught, note, ok, problem, warning
 from furu_core._files import store_error
 from furu_core._plugins import InstalledPlugin
 from furu_core._settings import _settings
@@ -51,6 +51,7 @@ def store_checks(*, now: Callable[[], float] = time.time) -> Iterator[CheckResul
         yield note(
             "store", f"there is no {store} yet; the first result makes it", "furu run MODULE:TARGET"
         )
+    yield from caught("also", _also())
     yield from caught("mount", _filesystem.mount(where))
     yield from caught("space", _room.space(where))
     yield from caught("quota", _room.quota(where))
@@ -68,6 +69,22 @@ def store_checks(*, now: Callable[[], float] = time.time) -> Iterator[CheckResul
         else:
             yield problem("store", told.message, told.hint)
     yield from caught("leftovers", _probe_folder.leftovers())
+
+
+def _also() -> Iterator[CheckResult]:
+    """Whether the stores in which results are only looked for are there, and can be read."""
+    for store in _settings.settings().also:
+        try:
+            os.listdir(f"{store}/data")
+        except (FileNotFoundError, NotADirectoryError):
+            yield warning(
+                "also", f"{store} is no store: nothing is found there", "correct FURU_ALSO"
+            )
+        except OSError as error:
+            told = store_error(error, store, doing="read")
+            yield problem("also", told.message, "ask its owner, or take it out of FURU_ALSO")
+        else:
+            yield ok("also", f"results are looked for in {store}, too")
 
 
 def all_checks(
