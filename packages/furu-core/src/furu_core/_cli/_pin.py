@@ -16,7 +16,7 @@ from furu_core._upkeep._pins import Pin
 
 @click.command("pin", short_help="Keep nodes from being removed.")
 @click.argument(
-    "name", metavar="HASH|CLASS|run:ID", required=False, shell_complete=_completing.a_selection
+    "name", metavar="CLASS|HASH|run:ID", required=False, shell_complete=_completing.a_selection
 )
 @click.argument("reason", required=False, default="")
 @click.option("--list", "listing", is_flag=True, help="List what is pinned.")
@@ -49,7 +49,7 @@ def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
 
 
 @click.command("unpin", short_help="Take back what `furu pin` said.")
-@click.argument("name", metavar="HASH|CLASS|run:ID", shell_complete=_completing.a_selection)
+@click.argument("name", metavar="CLASS|HASH|run:ID", shell_complete=_completing.a_selection)
 @json_option
 def unpin(name: str, as_json: bool) -> int:
     """Take back what `furu pin` said of a node, a class or a run."""

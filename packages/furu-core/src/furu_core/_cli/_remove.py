@@ -30,7 +30,7 @@ _FAILED: Final = (NodeState.FAILED, NodeState.LOST)
 
 @click.command("rm", short_help="Remove results, or put back what was removed (--undo).")
 @click.argument(
-    "names", metavar="[HASH|CLASS]...", nargs=-1, shell_complete=_completing.a_class_or_node
+    "names", metavar="[CLASS|HASH]...", nargs=-1, shell_complete=_completing.a_class_or_node
 )
 @click.option("--dependents", is_flag=True, help="Also all results that were made of these.")
 @click.option("--stale", is_flag=True, help="Only those that are stale; without names, of all.")

@@ -25,7 +25,7 @@ _SHALLOW: Final = "; contents are compared with --deep"
 
 @click.command("verify", short_help="Tell which results are damaged.")
 @click.argument(
-    "names", metavar="[HASH|CLASS]...", nargs=-1, shell_complete=_completing.a_class_or_node
+    "names", metavar="[CLASS|HASH]...", nargs=-1, shell_complete=_completing.a_class_or_node
 )
 @click.option("--deep", is_flag=True, help="Read all files, and compare their digests.")
 @json_option
