@@ -10,6 +10,7 @@ import click
 import pytest
 
 from furu_core._cli._main import furu as group
+from furu_core._cli._output import styled
 
 COMPUTE = """
 from exp.train import *
@@ -100,3 +101,11 @@ def test_every_command_is_looked_at() -> None:
     assert not new, (
         "say what their answers end in: in ANSWERS, or in OTHERS and a test of their own"
     )
+
+
+def test_no_color_leaves_colours_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert styled("error:", "red", bold=True) == "\x1b[31m\x1b[1merror:\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert styled("error:", "red", bold=True) == "\x1b[1merror:\x1b[0m"
+    assert styled("hint:", "cyan") == "hint:"

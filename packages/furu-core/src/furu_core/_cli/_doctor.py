@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from furu_core import _plugins
-from furu_core._cli._output import FAILED, json_option, only_json, print_json
+from furu_core._cli._output import FAILED, json_option, only_json, print_json, styled
 from furu_core._doctor import _checkup, _installation
 from furu_core._doctor._installation import SettingOrigin
 from furu_core._doctor._results import CheckLevel, CheckResult, problem
@@ -152,7 +152,7 @@ def _line(result: CheckResult) -> str:
     level = result.level
     word = f"{level.value:<7}"
     colour = _COLOURS.get(level)
-    head = click.style(word, fg=colour) if colour else word
+    head = styled(word, colour) if colour else word
     host = f"on {result.host}: " if result.host else ""
     text = f"{head}  {result.check:<9}  {host}{result.what}"
     if result.next_step:

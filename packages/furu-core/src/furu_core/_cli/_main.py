@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from furu_core import _text
-from furu_core._cli._output import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, silence_stdout
+from furu_core._cli._output import (
+    BROKEN_PIPE,
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    say_error,
+    silence_stdout,
+)
 from furu_core.errors import (
     FuruError,
     FuruExecutorError,
@@ -232,9 +239,7 @@ def report(error: FuruError) -> None:
     """Print an error and its hint on stderr; with FURU_LOG_LEVEL=DEBUG the traceback as well."""
     if os.environ.get("FURU_LOG_LEVEL", "").upper() == "DEBUG":
         traceback.print_exception(error)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
-    if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+    say_error(error.message, error.hint)
 
 
 def _flush() -> None:

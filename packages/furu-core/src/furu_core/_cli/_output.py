@@ -41,6 +41,19 @@ def say_next(text: str) -> None:
     click.echo(text, err=True)
 
 
+def styled(text: str, colour: str | None = None, *, bold: bool = False) -> str:
+    """A text in a colour, unless NO_COLOR is set; click leaves all styles out where no terminal is."""
+    colour = None if os.environ.get("NO_COLOR") else colour
+    return click.style(text, fg=colour, bold=bold or None) if colour or bold else text
+
+
+def say_error(message: str, hint: str) -> None:
+    """Say what is wrong, and what to do about it if that is known, on stderr."""
+    click.echo(f"{styled('error:', 'red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{styled('hint:', 'cyan')} {hint}", err=True)
+
+
 @contextmanager
 def only_json(active: bool) -> Iterator[None]:
     """Send all other output to stderr, child processes' too, so that stdout has only JSON."""

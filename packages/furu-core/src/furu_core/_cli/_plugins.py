@@ -11,7 +11,7 @@ import attrs
 import click
 
 from furu_core import _plugins
-from furu_core._cli._output import json_option, only_json, print_json, say_next
+from furu_core._cli._output import json_option, only_json, print_json, say_next, styled
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruUsageError
 
@@ -155,19 +155,19 @@ def _show(plugins: Sequence[InstalledPlugin], margin: str = "") -> None:
     origins = max(len(_origin(plugin)) for plugin in plugins)
     ok = "ok    " if any(plugin.problem for plugin in plugins) else "ok"
     for plugin in plugins:
-        health = click.style("broken", fg="red") if plugin.problem else ok
+        health = styled("broken", "red") if plugin.problem else ok
         line = f"{plugin.name:<{names}}  {_origin(plugin):<{origins}}  {health}  {plugin.target}"
         click.echo(margin + line)
         if plugin.problem:
             click.echo(f"{margin}  {plugin.problem}")
-            click.echo(f"{margin}  {click.style('hint:', fg='cyan')} {plugin.hint}")
+            click.echo(f"{margin}  {styled('hint:', 'cyan')} {plugin.hint}")
             click.echo(f"{margin}  installed in {plugin.folder}")
 
 
 def _show_by_group(plugins: Sequence[InstalledPlugin]) -> None:
     """Print plugins below the names of their groups."""
     for group, members in groupby(plugins, key=lambda plugin: plugin.group):
-        click.echo(click.style(group, bold=True))
+        click.echo(styled(group, bold=True))
         _show(list(members), margin="  ")
 
 

@@ -14,6 +14,7 @@ from furu_core._cli._output import (
     only_json,
     print_json,
     rerun_option,
+    say_error,
     say_next,
 )
 from furu_core._cli._target_command import TargetCommand, set_option
@@ -221,8 +222,6 @@ def _print(report: dict[str, Any]) -> None:
         f"{nodes['loaded']} loaded, {nodes['failed']} failed"
     )
     if report["error"]:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {report['error']}", err=True)
-        if report["hint"]:
-            click.echo(f"{click.style('hint:', fg='cyan')} {report['hint']}", err=True)
+        say_error(report["error"], report["hint"])
     if report["failures"]:
         say_next(f"`furu failures {report['run']}` groups what failed, with what to type next")
