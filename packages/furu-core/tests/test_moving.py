@@ -22,6 +22,7 @@ from furu_core import _import_records, _trust, use_settings
 from furu_core._attempts import _publishing
 from furu_core._config._objects import config_class
 from furu_core._moving import _exporting, _importing
+from furu_core._status import _trash
 from furu_core._upkeep import _adoptions, _verify
 from furu_core._upkeep._keepers import Survey
 from furu_core.codecs import open_trusted
@@ -199,6 +200,41 @@ def test_pickles_that_were_imported_are_loaded_only_where_they_are_trusted(
     for trust in ("local", "own"):
         with use_settings(trust_pickles=trust):
             assert REPORT.fit.get() == Model(3.0)
+
+
+@pytest.mark.parametrize("moved", ["data", "data/MODULE", "data/MODULE/Fit"])
+def test_a_folder_of_the_store_that_is_a_link_to_another_disk_makes_no_difference(
+    archive: Path, store: Path, tmp_path: Path, moved: str
+) -> None:
+    take(archive)
+    below = REPORT.fit.furu_dir.parent.relative_to(store)
+    folder = store / moved.replace("data/MODULE", str(below.parent))
+    shutil.move(folder, tmp_path / "another-disk")
+    folder.symlink_to(tmp_path / "another-disk")
+    with pytest.raises(FuruResultError, match="was imported from"):
+        REPORT.fit.get()
+    take(archive, trust=True)
+    assert REPORT.fit.get() == Model(3.0)
+
+
+def test_what_an_import_brought_that_was_killed_and_is_in_the_trash_stays_imported(
+    archive: Path, store: Path, tmp_path: Path
+) -> None:
+    take(archive)
+    (path,) = (store / "imports").glob("*.json")
+    told = json.loads(path.read_text())
+    told["ended"], told["process"]["start"] = 0.0, "never"
+    path.write_text(json.dumps(told))
+    for node in (REPORT, REPORT.fit, *REPORT.fit.parts):
+        node.delete()
+    with use_settings(path=tmp_path / "first"):
+        Part(number=9).get()
+        export(archive, Part(number=9))
+    take(archive)  # which cleans up after the first one
+    for removal in _trash.removals():
+        _trash.undo(removal)
+    with pytest.raises(FuruResultError, match="imported"):
+        REPORT.fit.get()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

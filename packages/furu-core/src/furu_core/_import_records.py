@@ -170,7 +170,9 @@ def origin_of(artifact: str, reader: Reader = read_file, whose: str = "") -> Imp
     """
     parts = artifact.split("/")
     stores = ["/".join(parts[:place]) for place, part in enumerate(parts) if part == "data"]
-    for store in stores:
+    settings = _settings.settings()
+    # These as well, however it is reached: a record names what it means by its digest.
+    for store in dict.fromkeys([*stores, str(settings.path), *map(str, settings.also)]):
         try:
             names = frozenset(os.listdir(folder(store)))
         except (FileNotFoundError, NotADirectoryError):

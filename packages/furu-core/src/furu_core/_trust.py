@@ -168,12 +168,15 @@ def _read_if_owned(path: str, *, named: frozenset[str]) -> bytes:
 
 def _artifacts_with(path: str) -> list[str]:
     """The folders that a file is in and that may be a result's."""
-    parts = os.path.realpath(path).split("/")
-    return [
-        "/".join(parts[: place + 1])
-        for place, part in enumerate(parts[:-1])
-        if len(part) == _DIGITS and _HEXADECIMAL.issuperset(part)
-    ]
+    found = []
+    # As it is named, too: where a folder of the store is a link to another disk, what it leads to is in no store.
+    for parts in (name.split("/") for name in {os.path.realpath(path), os.path.abspath(path)}):
+        found += [
+            "/".join(parts[: place + 1])
+            for place, part in enumerate(parts[:-1])
+            if len(part) == _DIGITS and _HEXADECIMAL.issuperset(part)
+        ]
+    return found
 
 
 def _refuse_imported(path: str, named: frozenset[str]) -> None:

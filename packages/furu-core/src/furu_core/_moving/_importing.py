@@ -39,6 +39,7 @@ from furu_core._moving import _archive
 from furu_core._moving._archive import ArchivedNode, Index, refused
 from furu_core._moving._tar import TarReader
 from furu_core._settings import _settings
+from furu_core._status import _trash
 from furu_core._store import _format, _manifest
 from furu_core._store._layout import RECORD_FILE, NodeRef, is_hash
 from furu_core.errors import FuruDamagedRecord, FuruFormatError, FuruStoreError
@@ -260,11 +261,13 @@ def _clean_up_after_dead() -> None:
 def _end_for_dead(path: str, record: ImportRecord) -> None:
     staged = _Staged(record)
     staged.discard()
+    below = f"{_settings.settings().path}/data/"
     there = any(
         not hashes.isdisjoint(list_folder(class_dir))
+        or not hashes.isdisjoint(_trash.results_of(class_dir.removeprefix(below)))
         for class_dir, hashes in staged.places().items()
     )
-    if there:
+    if there:  # or may be put back
         _write(attrs.evolve(record, ended=time.time()))
     else:
         os.unlink(path)
