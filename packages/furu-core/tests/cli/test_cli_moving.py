@@ -118,6 +118,7 @@ def test_a_store_that_is_only_read_is_listed_when_asked_and_searched_by_hash(pro
     assert f"{project.store}/data/exp/train/Train/{node}" in shown.out
     assert project.furu("why", node[:8], **mine).status == 0
     assert project.furu("log", node[:8], **mine).status == 0
+    assert "1 result, by the code that is there now" in project.furu("code", node[:8], **mine).out
     for command in (("rm", "-y"), ("pin",), ("verify",)):
         said = project.furu(*command, node[:8], **mine)
         assert (said.status, "which is only read" in said.err) == (2, True), said

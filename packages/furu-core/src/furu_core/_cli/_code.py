@@ -228,7 +228,8 @@ def _summaries(names: tuple[str, ...]) -> Iterator[_ClassSummary]:
 
 def _chosen(names: tuple[str, ...]) -> dict[StoredClass, list[StoredNode]]:
     found: dict[StoredClass, list[StoredNode]] = {}
-    for one in _stored_nodes.classes_or_nodes(names) if names else _stored_nodes.classes():
+    chosen = _stored_nodes.classes_or_nodes(names, also=True) if names else _stored_nodes.classes()
+    for one in chosen:
         if isinstance(one, StoredNode):
             found.setdefault(one.cls, []).append(one)
         else:

@@ -357,11 +357,12 @@ def _found_elsewhere(name: str, match: re.Match[str] | None) -> list[StoredNode]
     return []
 
 
-def classes_or_nodes(names: Iterable[str]) -> list[StoredClass | StoredNode]:
+def classes_or_nodes(names: Iterable[str], *, also: bool = False) -> list[StoredClass | StoredNode]:
     """What names mean of which each is that of a class, for all its nodes, or that of one node.
 
     Args:
         names: of classes, as `classes_called` takes them; or of nodes, as `find` does.
+        also: as for `find`.
 
     Raises:
         FuruUsageError: a name means nothing, or both, or several nodes.
@@ -373,7 +374,7 @@ def classes_or_nodes(names: Iterable[str]) -> list[StoredClass | StoredNode]:
         if called and not any(node.hash.startswith(name) for node in nodes_of(stored)):
             found += called
         else:
-            found.append(find(name))
+            found.append(find(name, also=also))
     return found
 
 
