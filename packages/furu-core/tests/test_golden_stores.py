@@ -21,10 +21,12 @@ from format1 import store_of_format_1
 from golden_nodes import Failing, Given, Golden, Loading, Over, Queued
 from records import attempts_of, told
 
-from furu_core import Furu, NodeState
+from furu_core import Furu, NodeState, use_settings, why
 from furu_core._attempts import _submissions
+from furu_core._status import _stored_nodes
 from furu_core._upkeep import _verify
 from furu_core.executors import Submission
+from furu_core.planning import StateReader
 from furu_testing import Host, KillAtEvent
 
 STORES = Path(__file__).parent / "golden"
@@ -265,3 +267,23 @@ def test_p7_a_store_of_1000_nodes_is_upgraded_while_the_upgrade_is_killed_and_ot
     verified = _verify.verify(deep=True)
     assert (verified.damage, verified.unreadable, verified.notes) == ([], [], [])
     assert verified.artifacts > len(stored)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_results_in_a_golden_store_that_is_only_read_are_found(
+    store: Path, tmp_path: Path, unpack: Unpack, number: int
+) -> None:
+    unpack(number)
+    other = tmp_path / "other"
+    store.rename(other)
+    before = sorted(str(path) for path in other.rglob("*"))
+    with use_settings(also=(other,)):
+        for node in results(number):
+            assert node.status() is NodeState.DONE
+            assert StateReader().done(node)
+            node.get()
+            assert node.furu_dir.is_relative_to(other)
+            assert _stored_nodes.node_of(node).record()["class_name"]
+            assert why(node).is_complete
+    assert sorted(str(path) for path in other.rglob("*")) == before
+    assert not store.exists()
