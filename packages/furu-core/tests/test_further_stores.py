@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import furu_core
 from furu_core import Furu, NodeState, use_settings, why
+from furu_core._cli._run_status import failures
 from furu_core._explain._staleness import StalenessReader
 from furu_core._settings._settings import read, settings_to_env
 from furu_core._status import _stored_nodes, _trash
@@ -420,10 +422,12 @@ def test_what_failed_here_and_is_there_is_listed_once(tmp_path: Path, store: Pat
     another = tmp_path / "another"
     with use_settings(path=another):
         value = Fails().get()
+    assert "1 x " in CliRunner().invoke(failures).output
     with use_settings(also=(another,), retry_failed=False):
         assert Fails().status() is NodeState.DONE
         assert Fails().get() == value
         assert why(Fails().furu_hash).is_complete
+        assert CliRunner().invoke(failures).output == "nothing has failed\n"
         assert why(Fails()).is_complete
         assert _stored_nodes.find(Fails().furu_hash).folder.startswith(f"{store}/")
         with _stored_nodes.including_further(True):

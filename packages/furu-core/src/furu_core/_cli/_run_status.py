@@ -30,6 +30,7 @@ from furu_core._runs._failures import (
 from furu_core._runs._run_status import STAGES, RunningNode, RunReport, RunWatch
 from furu_core._runs._runs import DIED, RUNNING, StoredRun
 from furu_core._settings import _settings
+from furu_core._status import _stored_nodes
 from furu_core._tables._selection import Selection
 from furu_core._text import count, duration, when
 from furu_core.errors import FuruUsageError
@@ -258,8 +259,9 @@ def failures(
     The id of a run may be given without `run:`. What failed and was computed since is not listed.
     """
     named = [f"run:{name}" if _RUN_ID.fullmatch(name) else name for name in names]
-    chosen = Selection.of(named, where, states or ("failed", "lost"), class_names, runs, since)
-    groups = grouped(FailedNode.of(facts, row) for facts, row in chosen.rows())
+    with _stored_nodes.including_further(True):  # what has a result there is not tried again
+        chosen = Selection.of(named, where, states or ("failed", "lost"), class_names, runs, since)
+        groups = grouped(FailedNode.of(facts, row) for facts, row in chosen.rows())
     if as_json:
         print_json([group.to_json() for group in groups])
         return 0
