@@ -20,6 +20,7 @@ from furu_core._tables._node_columns import NodeColumns
 from furu_core._text import RUN_PREFIX
 from furu_core.errors import FuruUsageError
 
+_OF_RESULTS: Final = frozenset({NodeState.DONE.value, NodeState.UNREADABLE.value})
 _FEW: Final = 20  # nodes of a class that are read one by one
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -165,8 +166,15 @@ class Selection:
 
     def _candidates(self, reader: FactReader) -> Iterable[NodeFacts]:
         yield from map(facts_of, self.nodes)
-        if self.classes is not None or not self.nodes:
-            yield from reader.nodes(self.classes)
+        if self.classes is None and self.nodes:
+            return
+        classes: Iterable[StoredClass] = self.classes or ()
+        if self.classes is None:
+            classes = _stored_nodes.classes()
+        if self.states and self.states.isdisjoint(_OF_RESULTS):
+            # Stores that are only read have nothing else, and their records take long to read.
+            classes = [one for one in classes if one.further is None]
+        yield from reader.nodes(classes)
 
 
 def _runs_called(name: str) -> list[str]:
