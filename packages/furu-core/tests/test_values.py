@@ -33,7 +33,7 @@ from furu_core._forms._pack import Packer, Unpacker
 from furu_core._forms._python_text import python_text
 from furu_core._forms._tagged_json import NotExact
 from furu_core._forms._values import dumps, from_json, loads, to_json
-from furu_core.errors import FuruValueError
+from furu_core.errors import FuruImportNameError, FuruValueError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
@@ -729,3 +729,12 @@ def test_what_is_read_may_have_a_field_more_that_is_gone_since(tmp_path: pathlib
     text = f'{{"$namedtuple": ["{reference(Opening)}", {{"path": "{file}", "size": 2}}]}}'
     assert tuple(loads(text)) == (str(file), 2)
     assert not file.exists()
+
+
+def test_a_class_of_a_script_that_exits_is_an_error_and_no_exit(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script_that_exits.py").write_text("import sys; sys.exit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FuruImportNameError, match="importing script_that_exits raised SystemExit"):
+        loads('{"$dataclass": ["script_that_exits:A", {}]}')

@@ -443,12 +443,13 @@ def _is_called(cls: type, identity: str) -> bool:
 
 def _import(identity: str, importable: str | None) -> type:
     failures: list[str] = []
-    cause: Exception | None = None
+    cause: BaseException | None = None
     for place in _places(identity, importable):
         name, _, qualname = place.partition(":")
         try:
             module = importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001 - a module's own code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a module's own code may raise anything
+            # A script that ends with sys.exit() must not end who loads a result that names it.
             failures.append(f"importing {name} raised {type(error).__name__}: {error}")
             cause = error
             continue
