@@ -355,6 +355,27 @@ def test_what_was_bad_there_does_not_count_again_once_it_failed_here(
         assert [info.state for _, info in listed] == [NodeState.FAILED]
 
 
+class Above(Furu[int]):
+    """What needs what fails here."""
+
+    fails: Fails = Fails()
+
+    def _create(self) -> int:
+        return self.fails.get()
+
+
+def test_what_failed_here_and_is_bad_there_is_nobody_elses_failure(
+    damaged: Path, session: Any
+) -> None:
+    with use_settings(also=()), session():
+        assert run_node(Fails()).outcome is Outcome.FAILED
+    with use_settings(retry_failed=False):
+        with session():
+            assert run_node(Above()).outcome is Outcome.INVALID_DEPENDENCY
+        assert Above().status() is Fails().status() is NodeState.ABSENT
+        assert not invalidate_if_bad(Part())
+
+
 def test_a_dependency_that_was_bad_says_nothing_of_what_is_there(
     bad: Path, tmp_path: Path, session: Any
 ) -> None:

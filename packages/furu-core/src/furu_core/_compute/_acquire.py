@@ -28,7 +28,12 @@ _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def acquire(
-    obj: ConfigObject, ref: NodeRef, *, suspect: bool = False, rerun: bool = False
+    obj: ConfigObject,
+    ref: NodeRef,
+    *,
+    suspect: bool = False,
+    to_invalidate: bool = False,
+    rerun: bool = False,
 ) -> Attempt | LatestAttempt | None:
     """Claim the next attempt at `obj`, unless it is computed now or there already.
 
@@ -37,6 +42,7 @@ def acquire(
         ref: the node in the store.
         suspect: the artifact that is there was found bad. It is checked once more under the claim:
             another process that found it bad too may have replaced it, and the new one must stay.
+        to_invalidate: nothing is to be computed, so it does not matter whether the node failed before.
         rerun: compute although there is an artifact; it stays until the new one replaces it.
 
     Returns:
@@ -82,7 +88,7 @@ def acquire(
                     continue
             if newest.alive and not _job_is_gone(newest):
                 return newest
-            if not settings.retry_failed:
+            if not (settings.retry_failed or to_invalidate):
                 _refuse_failed(obj, newest)
             continue
         try:

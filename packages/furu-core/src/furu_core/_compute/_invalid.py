@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def invalidate(obj: ConfigObject, ref: NodeRef, reason: str) -> None:
     """Move the bad artifact of `obj` aside, unless another process does so or has replaced it."""
-    claimed = _acquire.acquire(obj, ref, suspect=True)
+    claimed = _acquire.acquire(obj, ref, suspect=True, to_invalidate=True)
     if isinstance(claimed, Attempt):
         _logging.log.warning("%s is invalid and was moved aside: %s", short_name(obj), reason)
         ended = AttemptEnd(time.time(), None, "InvalidArtifact", reason)
