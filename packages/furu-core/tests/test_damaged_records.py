@@ -350,3 +350,16 @@ def test_a_store_of_a_newer_furu_is_refused_and_stays_as_it_is(
         with pytest.raises(FuruFormatError, match=r"has format 999.*upgrade furu-core"):
             node.get()
     assert artifact.is_dir()
+
+
+def test_a_record_that_is_written_in_this_moment_is_not_called_damaged(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between making the file and writing its line another process may read it."""
+    node, record = failed(store)
+    record.write_bytes(b"")
+    assert StateReader().state(node).state is NodeState.RUNNING
+    assert "damaged" not in caplog.text
+    write(record, b"")
+    assert StateReader().state(node).state is not NodeState.RUNNING
+    assert "damaged" in caplog.text

@@ -35,6 +35,7 @@ from furu_core._attempts._records import AttemptRecord, AttemptStatus
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
+from furu_core._store import _record_file
 from furu_core._store._layout import LOG_FILE, NodeRef
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
@@ -95,7 +96,7 @@ class LatestAttempt:
             return str(self.record.holder)
         if self.judgement is _UNSEEN:
             return "a process of another host, whose record cannot be seen from here yet,"
-        return "a process whose record is damaged"
+        return "a process whose record cannot be read"
 
 
 def numbers(ref: NodeRef) -> list[int]:
@@ -153,8 +154,11 @@ def _look_at(ref: NodeRef, number: int, lease_secs: float) -> LatestAttempt | No
     except NotADirectoryError:
         return LatestAttempt(number, folder, None, None, is_kept_number=True)
     except FuruDamagedRecord as damage:
-        _log.warning("%s; it will be set aside", damage.message)
-        return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
+        by_age = _liveness.judge_unread(folder, lease_secs)
+        # A record without a whole line may be one that is written in this moment.
+        if by_age.life is not Life.ALIVE or _record_file.is_claimed(folder):
+            _log.warning("%s; it will be set aside", damage.message)
+        return LatestAttempt(number, folder, None, by_age)
     except OSError as error:
         raise store_error(error, folder, doing="read") from error
     judgement = None if record.ended is not None else _liveness.judge(folder, record)
