@@ -72,10 +72,13 @@ def furu(store: Path, *arguments: str, status: int = 0) -> float:
         [sys.executable, "-m", "furu_core", *arguments],
         env=os.environ | {"FURU_PATH": str(store), "PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         check=False,
     )
     if done.returncode != status:
-        raise RuntimeError(f"furu {' '.join(arguments)} ended with {done.returncode}")
+        command = f"furu {' '.join(arguments)}"
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stderr}")
     return time.perf_counter() - began
 
 
