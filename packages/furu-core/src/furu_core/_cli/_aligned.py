@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
@@ -50,14 +49,6 @@ def print_table(columns: Mapping[str, Sequence[Any]]) -> int:
     else:
         click.echo("\n".join(lines))
     return len(laid_out) - len(shown)
-
-
-def raw_texts(cells: Sequence[Any]) -> list[Any]:
-    """Cells for a file: numbers as they are, nothing for None, JSON for what is nested."""
-    return [
-        json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell
-        for cell in cells
-    ]
 
 
 @attrs.frozen

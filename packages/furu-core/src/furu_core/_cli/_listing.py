@@ -9,7 +9,14 @@ from typing import Any, Final
 
 import click
 
-from furu_core._cli._output import json_option, print_json, say_next
+from furu_core._cli._output import (
+    csv_option,
+    json_option,
+    print_csv,
+    print_json,
+    refuse_csv_and_json,
+    say_next,
+)
 from furu_core._cli._selection import (
     STATES,
     also_option,
@@ -40,6 +47,7 @@ _LONG: Final = ("took", "peak", "size", "ended", "host", "run")
     "--stale", "only_stale", is_flag=True, help="Only results that are stale, or rest on such."
 )
 @also_option
+@csv_option
 @json_option
 def ls(
     states: tuple[str, ...],
@@ -49,6 +57,7 @@ def ls(
     paths: bool,
     count: bool,
     only_stale: bool,
+    as_csv: bool,
     as_json: bool,
     **selection: Any,
 ) -> None:
@@ -58,18 +67,21 @@ def ls(
     JSON object, printed as it is found. A result is stale if it used another result of a dependency,
     or ran other code, than is there now.
     """
+    refuse_csv_and_json(as_csv, as_json)
     _refuse_together({"--stale": only_stale}, {"--count": count, "--state": states})
     shape = {"--long": long, "--sort": sort, "--top": top}
     _refuse_together({"--stale": only_stale, "--count": count}, shape)
     if long or sort or top is not None:
         wanted = {**selection, "states": states or STATES}
-        _print_sorted(wanted, sort, top, long=long, paths=paths, as_json=as_json)
+        _print_sorted(wanted, sort, top, long=long, paths=paths, as_csv=as_csv, as_json=as_json)
         return
     nodes = _chosen(selection, frozenset(states))
     if only_stale:
-        _print_stale(nodes, paths=paths, as_json=as_json)
+        _print_stale(nodes, paths=paths, as_csv=as_csv, as_json=as_json)
     elif count:
-        _print_counts(nodes, as_json=as_json)
+        _print_counts(nodes, as_csv=as_csv, as_json=as_json)
+    elif as_csv:
+        print_csv(_record(node, state) for node, state in nodes)
     else:
         _print_all(nodes, paths=paths, as_json=as_json)
 
@@ -132,7 +144,7 @@ def _say_next(states: Mapping[str, int]) -> None:
 
 def _line(node: StoredNode, state: str, *, paths: bool, as_json: bool) -> str:
     if as_json:
-        return _json_line(node, state)
+        return _json_line(_record(node, state))
     folder = f"  {node.folder}" if paths else ""
     return f"{state:<9} {node.hash[:12]}  {node.cls.name}{folder}"
 
@@ -144,6 +156,7 @@ def _print_sorted(
     *,
     long: bool,
     paths: bool,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     from furu_core._cli import _aligned
@@ -161,12 +174,18 @@ def _print_sorted(
     columns = {name: found.columns[PREFIX + name] for name in names}
     stored = map(_stored_nodes.node_called, columns["class"], columns["node"])
     nodes = list(zip(stored, columns["state"], strict=True))
-    if as_json:
+    if as_json or as_csv:
         cells = (
             zip(*(columns[name] for name in names[3:]), strict=True) if long else ((),) * len(nodes)
         )
-        for (node, state), row in zip(nodes, cells, strict=True):
-            click.echo(_json_line(node, state, **dict(zip(names[3:], row, strict=True))))
+        records = [
+            _record(node, state, **dict(zip(names[3:], row, strict=True)))
+            for (node, state), row in zip(nodes, cells, strict=True)
+        ]
+        if as_csv:
+            print_csv(records)
+        for record in records if as_json else ():
+            click.echo(_json_line(record))
         return
     if not long:
         for node, state in nodes:
@@ -177,11 +196,17 @@ def _print_sorted(
     _say_next(Counter(state for _, state in nodes))
 
 
-def _print_stale(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json: bool) -> None:
+def _print_stale(
+    nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_csv: bool, as_json: bool
+) -> None:
     found = StalenessReader().among(node for node, state in nodes if state == _DONE)
-    for node, why in {**found.stale, **found.resting}.items():
+    stale = {**found.stale, **found.resting}
+    if as_csv:
+        print_csv(_record(node, _DONE, stale=why.reasons) for node, why in stale.items())
+        return
+    for node, why in stale.items():
         if as_json:
-            click.echo(_json_line(node, NodeState.DONE.value, stale=why.reasons))
+            click.echo(_json_line(_record(node, _DONE, stale=why.reasons)))
             continue
         shown = f"  {node.folder}" if paths else ""
         click.echo(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
@@ -191,8 +216,12 @@ def _print_stale(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_jso
         say_next("nothing is stale")
 
 
-def _json_line(node: StoredNode, state: str, **more: object) -> str:
-    record = {
+def _json_line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _record(node: StoredNode, state: str, **more: object) -> dict[str, Any]:
+    return {
         "hash": node.hash,
         "class": node.cls.name,
         "name": node.name,
@@ -200,13 +229,13 @@ def _json_line(node: StoredNode, state: str, **more: object) -> str:
         "path": node.artifact if state == _DONE else node.folder,
         **more,
     }
-    return json.dumps(record, ensure_ascii=False)
 
 
-def _print_counts(nodes: Iterable[tuple[StoredNode, str]], *, as_json: bool) -> None:
+def _print_counts(nodes: Iterable[tuple[StoredNode, str]], *, as_csv: bool, as_json: bool) -> None:
     counts = Counter((node.cls.name, state) for node, state in nodes)
-    if as_json:
-        print_json([{"class": c, "state": s, "nodes": n} for (c, s), n in sorted(counts.items())])
+    if as_json or as_csv:
+        rows = [{"class": c, "state": s, "nodes": n} for (c, s), n in sorted(counts.items())]
+        (print_csv if as_csv else print_json)(rows)
         return
     for (name, state), number in sorted(counts.items()):
         click.echo(f"{number:>8}  {state:<9} {name}")

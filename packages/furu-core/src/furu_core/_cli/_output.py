@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE  # the reader of the output closed the pipe
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+csv_option = click.option(
+    "--csv", "as_csv", is_flag=True, help="Print CSV: seconds, bytes, whole hashes."
+)
 
 rerun_option = click.option(
     "--rerun",
@@ -34,6 +38,37 @@ rerun_option = click.option(
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> None:
+    """Print rows as CSV: JSON for what is nested, nothing for None.
+
+    Args:
+        rows: the rows.
+        names: the columns; by default all that a row has.
+    """
+    kept = list(rows)
+    names = list(names) or list(dict.fromkeys(name for row in kept for name in row))
+    if not names:
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in kept:
+        cells = (row.get(name) for name in names)
+        writer.writerow(
+            json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict | tuple) else cell
+            for cell in cells
+        )
+
+
+def refuse_csv_and_json(as_csv: bool, as_json: bool) -> None:
+    """Refuse a command line that wants both.
+
+    Raises:
+        click.UsageError: it does.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
 
 
 def say_next(text: str) -> None:

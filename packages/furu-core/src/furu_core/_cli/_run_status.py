@@ -15,7 +15,15 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, INTERRUPTED, json_option, print_json
+from furu_core._cli._output import (
+    FAILED,
+    INTERRUPTED,
+    csv_option,
+    json_option,
+    print_csv,
+    print_json,
+    refuse_csv_and_json,
+)
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
 from furu_core._runs import _runs
@@ -244,6 +252,7 @@ def _ending(report: RunReport, *, is_followed: bool) -> list[str]:
 
 @click.command("failures", short_help="List what failed, by error, with its parameters.")
 @selection_options
+@csv_option
 @json_option
 def failures(
     names: tuple[str, ...],
@@ -252,18 +261,23 @@ def failures(
     class_names: tuple[str, ...],
     runs: tuple[str, ...],
     since: str | None,
+    as_csv: bool,
     as_json: bool,
 ) -> int:
     """List the nodes that failed and have no result, grouped by error, with what to type next.
 
     The id of a run may be given without `run:`. What failed and was computed since is not listed.
     """
+    refuse_csv_and_json(as_csv, as_json)
     named = [f"run:{name}" if _RUN_ID.fullmatch(name) else name for name in names]
     with _stored_nodes.including_further(True):  # what has a result there is not tried again
         chosen = Selection.of(named, where, states or ("failed", "lost"), class_names, runs, since)
         groups = grouped(FailedNode.of(facts, row) for facts, row in chosen.rows())
     if as_json:
         print_json([group.to_json() for group in groups])
+        return 0
+    if as_csv:
+        print_csv(node.row() for group in groups for node in group.nodes)
         return 0
     if not groups:
         click.echo("nothing has failed" + (" there" if names or where or runs or since else ""))

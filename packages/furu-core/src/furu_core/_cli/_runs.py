@@ -9,7 +9,14 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import json_option, print_json, say_next
+from furu_core._cli._output import (
+    csv_option,
+    json_option,
+    print_csv,
+    print_json,
+    refuse_csv_and_json,
+    say_next,
+)
 from furu_core._cli._tables import lined_up
 from furu_core._runs import _runs
 from furu_core._runs._runs import DIED, RunStanding
@@ -65,6 +72,7 @@ def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _co
     help="With --prune: move exactly what that plan told to the trash.",
     shell_complete=_completing.a_plan,
 )
+@csv_option
 @json_option
 def runs(
     since: str | None,
@@ -75,16 +83,18 @@ def runs(
     keep: str | None,
     all_users: bool,
     plan_id: str | None,
+    as_csv: bool,
     as_json: bool,
 ) -> int:
     """List the runs in the store, the newest first: how each stands, and what began it.
 
     With --prune, say which of them are old: as `furu gc --runs` does, for folders of runs and snapshots of code alone.
     """
+    refuse_csv_and_json(as_csv, as_json)
     pruning = {"--keep": keep, "--all-users": all_users, "--do": plan_id}
     if prune:
         choosing = {"--since": since, "--state": states, "--tag": tags, "--where": where}
-        _refuse(choosing, "lists runs, and --prune plans by age: --keep TIME")
+        _refuse({**choosing, "--csv": as_csv}, "lists runs, and --prune plans by age: --keep TIME")
         if plan_id is not None:
             _refuse({**pruning, "--do": None}, "belongs to the plan, which --do carries out")
         return _prune(plan_id, keep, all_users=all_users, as_json=as_json)
@@ -102,6 +112,9 @@ def runs(
     check_columns((name for name in named if not name.startswith(_TAG)), rows)
     if as_json:
         print_json([row for _, row in found])
+        return 0
+    if as_csv:
+        print_csv(run_columns(row) for _, row in found)
         return 0
     if not found:
         store = f"the store {_settings.settings().path}"

@@ -10,7 +10,14 @@ from typing import Any, Final
 
 import click
 
-from furu_core._cli._output import json_option, print_json, say_next
+from furu_core._cli._output import (
+    csv_option,
+    json_option,
+    print_csv,
+    print_json,
+    refuse_csv_and_json,
+    say_next,
+)
 from furu_core._cli._selection import say_none_chosen, selection_options
 from furu_core._cli._tables import lined_up
 from furu_core._tables._facts import FactReader, NodeFacts
@@ -34,13 +41,15 @@ _AGES: Final = ((1, "a day"), (7, "a week"), (30, "30 days"), (90, "90 days"), (
     show_default=True,
     help="What the nodes are summed up by.",
 )
+@csv_option
 @json_option
-def du(by: str, as_json: bool, **selection: Any) -> int:
+def du(by: str, as_csv: bool, as_json: bool, **selection: Any) -> int:
     """Say what takes up room: nodes by class, and the rest of the store.
 
     Bytes and files of results are those in their records, logs not counted. With a selection, only
     the chosen nodes are told.
     """
+    refuse_csv_and_json(as_csv, as_json)
     chosen = any(selection.values())
     facts: Iterable[NodeFacts] = (
         (one for one, _ in Selection.of(**selection).rows()) if chosen else FactReader().nodes()
@@ -60,11 +69,15 @@ def du(by: str, as_json: bool, **selection: Any) -> int:
     total = sum(sums.values(), Space())
     rest = {} if chosen else _space.others()
     biggest = sorted(largest, reverse=True, key=lambda one: one[:2])
+    told = [{by: name, **_told(space)} for name, space in rows]
+    if as_csv:
+        print_csv(told)
+        return 0
     if as_json:
         print_json(
             {
                 "by": by,
-                "rows": [{by: name, **_told(space)} for name, space in rows],
+                "rows": told,
                 "total": _told(total),
                 "others": {name: _told(space) for name, space in rest.items()},
                 "largest": [

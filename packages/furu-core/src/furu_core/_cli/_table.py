@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import gc
-import sys
 from typing import Any, Final
 
 import click
 
 from furu_core._cli import _aligned, _completing
-from furu_core._cli._output import json_option, print_json, say_next
+from furu_core._cli._output import (
+    csv_option,
+    json_option,
+    print_csv,
+    print_json,
+    refuse_csv_and_json,
+    say_next,
+)
 from furu_core._cli._selection import also_option, say_none_chosen, selection_options, sort_option
 from furu_core._explain._staleness import StalenessReader
 from furu_core._status import _stored_nodes
@@ -41,7 +46,7 @@ _LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
     shell_complete=_completing.a_column,
 )
 @click.option("--all", "everything", is_flag=True, help="Also what is the same in all rows.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: seconds, bytes, whole hashes.")
+@csv_option
 @also_option
 @json_option
 def table(
@@ -59,8 +64,7 @@ def table(
     Fields of nested configs have dotted names, such as data.seed. Nodes that failed or run are
     rows with --state only. In Python, furu_core.frame() gives the same as a data frame.
     """
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude each other")
+    refuse_csv_and_json(as_csv, as_json)
     options = TableOptions(
         columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
         sort=sort,
@@ -82,7 +86,7 @@ def table(
             }
         )
     elif as_csv:
-        _print_csv(found)
+        print_csv(found.dicts(), found.columns)
     else:
         hidden = _aligned.print_table(found.columns) if found.rows else 0
         click.echo(_last_line(found, hidden, is_chosen=bool(options.columns)))
@@ -94,13 +98,6 @@ def table(
             say_next("`furu show HASH` tells of one of them")
         else:
             say_none_chosen("result")
-
-
-def _print_csv(found: NodeTable) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(found.columns)
-    columns = [_aligned.raw_texts(cells) for cells in found.columns.values()]
-    writer.writerows(zip(*columns, strict=True))
 
 
 def _last_line(found: NodeTable, hidden: int, *, is_chosen: bool) -> str:

@@ -88,6 +88,13 @@ class FailedNode:
             facts.run_id or "",
         )
 
+    def row(self) -> dict[str, Any]:
+        """It as a row of a file: what happened, then the parameters."""
+        told = self.to_json()
+        del told["config"]
+        error = {"kind": self.kind, "error_type": self.error_type, "at": self.at, "run": self.run}
+        return {**told, **error, **self.columns}
+
     def to_json(self) -> dict[str, Any]:
         """It as JSON."""
         return {
