@@ -29,11 +29,11 @@ pytestmark = pytest.mark.timeout(1200)  # hundreds of processes, on a machine th
 
 NODES = Path(__file__).parent / "nodes"
 THOROUGH = bool(os.environ.get("TEST_THOROUGH"))
-RANDOM_KILLS = 1000 if THOROUGH else 40
+RANDOM_KILLS = 1000 if THOROUGH else 60
 # The places before which a process is killed. Which come first differs from day to day, so in the end all of
 # them have had their turn.
-LINES_APART = 1 if THOROUGH else 6
-EVENTS_APART = 1 if THOROUGH else 3
+LINES_APART = 1 if THOROUGH else 4
+EVENTS_APART = 1 if THOROUGH else 2
 STORE_CODE = tuple(
     str(module.__file__)
     for module in (

@@ -30,9 +30,8 @@ _COMMAND_OPTIONS: Final = (
 class TestLocal(ExecutorConformance):
     executor = "slurm-pool"
     options = _OPTIONS | {"cluster": "local"}
-    # The order of nodes is that of furu-plan's loop, and strict is a node's process of furu-core; TestSlurm runs what
-    # depends on commands.
-    own_code = ("failures", "worker", "cluster", "run")
+    # The order of nodes is that of furu-plan's loop; TestSlurm runs what depends on commands.
+    own_code = ("failures", "strict", "worker", "cluster", "run")
     command_options = (*_COMMAND_OPTIONS, "-o", "cluster=local")
 
     def kill_worker(self, mark: Mark) -> None:
