@@ -298,7 +298,7 @@ def run_pytest(folder: Path, text: str, *args: str) -> tuple[int, str]:
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -rs -p no:cacheprovider\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *args],
+        [sys.executable, "-m", "pytest", "-q", "--basetemp=tmp", *args],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.PIPE,
