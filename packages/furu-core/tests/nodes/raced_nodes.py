@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu, _process_ids
-from furu_core._attempts import _attempts, _claims, _publishing
+from furu_core._attempts import _attempts, _claims, _liveness, _publishing
 from furu_core._compute import _acquire
 from furu_core._store import _layout, _record_file
 from furu_core.errors import FuruWaitTimeout
@@ -76,6 +76,8 @@ class Gate(Furu[str]):
         (self.furu_dir / "first").write_text(who)
         gate = Path(self.outside, f"go-{who}")
         wait_until(f"the gate {gate}", gate.exists)
+        if gate.read_text():
+            raise ValueError(gate.read_text())
         (self.furu_dir / "second").write_text(who)
         note(self.outside, f"ended by {who}")
         return f"{who} {(self.furu_dir / 'first').read_text()}"
@@ -86,32 +88,42 @@ def get_gate(outside: str, who: str) -> str:
     return Gate(outside=outside).get()
 
 
-def get_gate_asleep(outside: str, who: str, step: str) -> str:
-    """Ask for the gate, and be stopped at a step of publishing, for as long as the test wants."""
-    module, name = {
-        "before its line is written": (_record_file, "append"),
-        "between looking at its record and writing its line": (_record_file, "_write"),
-        "between writing its line and looking for a successor": (_claims, "append"),
-        "between looking for a successor and the rename": (_publishing, "publish"),
-    }[step]
+IN_ASKING = {  # where a process can be stopped: what of furu's it calls then, and whether it has returned
+    "before it claims": (_claims, "claim", False),
+    "before its record is made": (_record_file, "create", False),
+    "before it judges a folder without a record": (_liveness, "judge_unread", False),
+    "when it has looked at the newest attempt": (_attempts, "latest", True),
+    "when it has claimed": (_claims, "claim", True),
+    "before its line is written": (_record_file, "append", False),
+    "between looking at its record and writing its line": (_record_file, "_write", False),
+    "between writing its line and looking for a successor": (_claims, "append", True),
+    "between looking for a successor and the rename": (_publishing, "publish", False),
+}
+
+
+def get_gate_asleep(outside: str, who: str, *steps: str) -> str:
+    """Ask for the gate, and be stopped at each of some steps, for as long as the test wants."""
+    sleep_at(outside, who, list(steps))
+    return get_gate(outside, who)
+
+
+def sleep_at(outside: str, who: str, steps: list[str]) -> None:
+    """Be stopped at the first of some steps, and then at the others, in a process that runs nothing else."""
+    if not steps:
+        return
+    module, name, returned = IN_ASKING[steps[0]]
     original = getattr(module, name)
 
     def asleep(*args: Any, **kwargs: Any) -> Any:
-        if module is _claims:
-            counts = original(*args, **kwargs)
-            fall_asleep()
-            return counts
+        value = original(*args, **kwargs) if returned else None
         if name != "_write" or b'"status"' in args[1]:
-            fall_asleep()
-        return original(*args, **kwargs)
+            setattr(module, name, original)
+            sleep_at(outside, who, steps[1:])
+            note(outside, f"asleep: {who}, {steps[0]}")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return value if returned else getattr(module, name)(*args, **kwargs)
 
-    def fall_asleep() -> None:
-        setattr(module, name, original)
-        note(outside, f"asleep: {who}")
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-    setattr(module, name, asleep)  # in a process that runs nothing else
-    return get_gate(outside, who)
+    setattr(module, name, asleep)
 
 
 def delete_gate(outside: str) -> bool:

@@ -148,13 +148,16 @@ def _look_at(ref: NodeRef, number: int, lease_secs: float) -> LatestAttempt | No
     try:
         record = _records.read(folder)
     except FileNotFoundError:
-        if not os.path.isdir(folder):
+        by_age = _liveness.judge_unread(folder, lease_secs)
+        if not os.path.isdir(folder):  # looked at last: what is gone tells nothing of its holder
             return None
-        return LatestAttempt(number, folder, None, _liveness.judge_unread(folder, lease_secs))
+        return LatestAttempt(number, folder, None, by_age)
     except NotADirectoryError:
         return LatestAttempt(number, folder, None, None, is_kept_number=True)
     except FuruDamagedRecord as damage:
         by_age = _liveness.judge_unread(folder, lease_secs)
+        if not os.path.isdir(folder):
+            return None
         # A record without a whole line may be one that is written in this moment.
         if by_age.life is not Life.ALIVE or _record_file.is_claimed(folder):
             _log.warning("%s; it will be set aside", damage.message)

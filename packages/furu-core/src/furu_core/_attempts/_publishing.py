@@ -133,8 +133,9 @@ def clean_up(
     """Remove the attempts of a node up to this one, after its artifact was published or deleted.
 
     A later attempt keeps its folder, also one that is claimed in this moment: its holder finds the
-    artifact by itself. Of an earlier attempt whose holder may still wake up, the number stays, so
-    that it is not given out again.
+    artifact by itself. It may have a lower number, because those begin at 1 again once an artifact
+    is there. Of an earlier attempt whose holder may still wake up, the number stays, so that it is
+    not given out again.
 
     Args:
         attempt: the attempt, which ends with this.
@@ -189,7 +190,7 @@ def _remove(ref: NodeRef, last: int, keep: Callable[[str], str | None] | None = 
             if keep is not None and kind == CHECKPOINT and os.path.isdir(beside):
                 keep(beside)
             discard(beside)
-        if os.path.isfile(folder):
+        if os.path.isfile(folder) or _is_held(folder):
             kept = True
             continue
         # Nobody can claim it once it is away; so what is read then does not change any more.
@@ -203,6 +204,14 @@ def _remove(ref: NodeRef, last: int, keep: Callable[[str], str | None] | None = 
                 keep_output(away, _records.read(away))
         if away is not None and keep is None:
             remove_tree(away)
+
+
+def _is_held(folder: str) -> bool:
+    """Whether the holder of the attempt in a folder lives, and nobody took over from it."""
+    with suppress(*UNREADABLE):
+        record = _records.read(folder)
+        return record.ended is None and _liveness.judge(folder, record).life is _liveness.Life.ALIVE
+    return False
 
 
 def _may_wake(folder: str) -> bool:
