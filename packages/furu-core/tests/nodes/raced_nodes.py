@@ -115,12 +115,13 @@ def sleep_at(outside: str, who: str, steps: list[str]) -> None:
     original = getattr(module, name)
 
     def asleep(*args: Any, **kwargs: Any) -> Any:
+        if name == "_write" and b'"status"' not in args[1]:
+            return original(*args, **kwargs)
         value = original(*args, **kwargs) if returned else None
-        if name != "_write" or b'"status"' in args[1]:
-            setattr(module, name, original)
-            sleep_at(outside, who, steps[1:])
-            note(outside, f"asleep: {who}, {steps[0]}")
-            os.kill(os.getpid(), signal.SIGSTOP)
+        setattr(module, name, original)
+        sleep_at(outside, who, steps[1:])
+        note(outside, f"asleep: {who}, {steps[0]}")
+        os.kill(os.getpid(), signal.SIGSTOP)
         return value if returned else getattr(module, name)(*args, **kwargs)
 
     setattr(module, name, asleep)
