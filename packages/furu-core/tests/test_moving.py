@@ -33,7 +33,7 @@ from furu_core.errors import (
     FuruUntrustedFile,
     FuruUsageError,
 )
-from furu_testing import Host, KillAtEvent
+from furu_testing import Host, KillAtEvent, Kills
 
 NODES = Path(__file__).parent / "nodes"
 
@@ -330,22 +330,17 @@ def test_p7_an_import_that_is_killed_anywhere_leaves_whole_results_and_the_next_
     host: Host, archive: Path, tmp_path: Path
 ) -> None:
     seen = set()
-    for number in range(1 + time.time_ns() % 4, 10_000, 4):
+    kills = Kills(first=1 + time.time_ns() % 4, apart=4, at_least=30)
+    for number in kills:
         place = tmp_path / str(number)
         place.mkdir()
-        died = host.start(
-            "moved_nodes:import_file", str(archive), path=str(place / "store"),
-            die=KillAtEvent(number, place),
-        ).wait()  # fmt: skip
-        judged = host.run("moved_nodes:judge", str(archive), path=str(place / "store"))
+        die, store = KillAtEvent(number, place), str(place / "store")
+        kills.wait(host.start("moved_nodes:import_file", str(archive), path=store, die=die))
+        judged = host.run("moved_nodes:judge", str(archive), path=store)
         assert not judged["wrong"], (number, judged)
         assert not judged["left"], (number, judged)
         seen.add(judged["there"])
         shutil.rmtree(place)
-        if not died.killed:
-            assert died.status == 0, died.traceback
-            break
-    assert number > 30
     assert {0, 4} <= seen
 
 
@@ -355,15 +350,12 @@ def test_an_export_that_is_killed_leaves_no_half_file_under_the_name(
     REPORT.get()
     place = tmp_path / "exports"
     place.mkdir()
-    for number in range(1, 100):
-        path = place / "x.tar"
-        died = host.start(
-            "moved_nodes:export_file", str(path), path=str(store), die=KillAtEvent(number, place)
-        ).wait()
-        if not died.killed:
-            break
-        assert not path.exists()
-    assert died.status == 0, died.traceback
+    path = place / "x.tar"
+    kills = Kills(at_least=3)
+    for number in kills:
+        die = KillAtEvent(number, place)
+        child = host.start("moved_nodes:export_file", str(path), path=str(store), die=die)
+        assert kills.wait(child).killed is not path.exists()
     with use_settings(path=tmp_path / "other"):
         assert len(take(path).new) == 4
 

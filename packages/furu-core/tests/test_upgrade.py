@@ -18,7 +18,7 @@ from records import attempts_of, told
 from furu_core import Furu, NodeState, use_settings
 from furu_core._store import _format, _record_file
 from furu_core.errors import FuruComputeError
-from furu_testing import AT_END, Host, KillAtEvent
+from furu_testing import Host, KillAtEvent, Kills
 
 NODES = Path(__file__).parent / "nodes"
 THOROUGH = bool(os.environ.get("TEST_THOROUGH"))
@@ -92,16 +92,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def test_p7_a_killed_upgrade_leaves_every_result_and_the_next_one_goes_on(
     computed: list[tuple[Furu[Any], Any]], store: Path, host: Host
 ) -> None:
-    for number in range(1, AT_END, 1 if THOROUGH else 7):
-        died = host.start(
-            "kept_nodes:upgrade", path=str(store), die=KillAtEvent(number, store)
-        ).wait()
+    kills = Kills(apart=1 if THOROUGH else 7, at_least=10)
+    for number in kills:
+        die = KillAtEvent(number, store)
+        kills.wait(host.start("kept_nodes:upgrade", path=str(store), die=die))
         for node, value in computed:
             assert same(value, node.get()), node
-        if not died.killed:
-            assert died.status == 0, died.traceback
-            break
-    assert number > 10
     assert not list(store.rglob(".furu"))
     for node, _ in computed:
         named = set(json.loads(_record_file.read(str(node.furu_dir)).manifest).get("files", {}))

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from furu_testing._conformance._suite import ExecutorConformance as ExecutorConformance
     from furu_testing._conformance._tags import TAGS as TAGS
     from furu_testing._conformance._tags import depends_on as depends_on
-    from furu_testing._hosts import AT_END as AT_END
     from furu_testing._hosts import Child as Child
     from furu_testing._hosts import ChildExit as ChildExit
     from furu_testing._hosts import Host as Host
     from furu_testing._hosts import KillAtEvent as KillAtEvent
     from furu_testing._hosts import KillAtLine as KillAtLine
+    from furu_testing._hosts import Kills as Kills
     from furu_testing._hosts import needs_namespaces as needs_namespaces
     from furu_testing._marks import Mark as Mark
     from furu_testing._marks import await_mark as await_mark
@@ -63,7 +63,7 @@ else:
         {
             "._conformance._suite": "ExecutorConformance",
             "._conformance._tags": "TAGS depends_on",
-            "._hosts": "AT_END Child ChildExit Host KillAtEvent KillAtLine needs_namespaces",
+            "._hosts": "Child ChildExit Host KillAtEvent KillAtLine Kills needs_namespaces",
             "._marks": "Mark await_mark let_go marked note noted read_marks times touch",
             "._processes": "Process is_running processes_of",
             "._programs": "Program Said Scripts",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -53,9 +54,6 @@ class KillAtLine:
 
     def to_json(self) -> dict[str, Any]:
         return {"at_line": self.number, "files": self.files}
-
-
-AT_END: Final = sys.maxsize  # the number of an event or line that never comes
 
 
 @attrs.frozen
@@ -128,6 +126,53 @@ class Child:
         ended = self.wait(seconds)
         assert ended.status == 0, ended.traceback or f"the child ended with status {ended.status}"
         return ended.value
+
+
+class Kills:
+    """Numbers of events or lines before which a function is killed, in one process after another.
+
+    Iterate over it, start a process that is to die at the number, and wait for it with `wait`. It ends with the
+    first process that came to its end by itself.
+
+    Args:
+        first: the first number.
+        apart: the distance from one number to the next.
+        at_least: the lowest number at which a process may come to its end.
+
+    Raises:
+        AssertionError: a process failed otherwise, or came to its end too early.
+
+    Example:
+        >>> import tempfile
+        >>> kills = Kills(at_least=2)
+        >>> with tempfile.TemporaryDirectory() as folder, Host(Path(folder)) as host:
+        ...     for number in kills:
+        ...         die = KillAtEvent(number, Path(folder))
+        ...         ended = kills.wait(host.start("os:mkdir", f"{folder}/{number}", die=die))
+        ...         number, ended.killed
+        (1, True)
+        (2, False)
+    """
+
+    def __init__(self, *, first: int = 1, apart: int = 1, at_least: int) -> None:
+        self._numbers = itertools.count(first, apart)
+        self._at_least = at_least
+        self._waited: list[ChildExit] = []
+
+    def __iter__(self) -> Iterator[int]:
+        for number in self._numbers:
+            yield number
+            assert self._waited, "nobody waited for a process that was to be killed"
+            ended = self._waited.pop()
+            if not ended.killed:
+                assert ended.status == 0, ended.traceback
+                assert number >= self._at_least, f"only those before {number} were killed"
+                return
+
+    def wait(self, child: Child) -> ChildExit:
+        """How a process ended that was to be killed."""
+        self._waited = [child.wait()]
+        return self._waited[0]
 
 
 class Host:

@@ -330,14 +330,6 @@ class SlurmTestCluster:
                 raise AssertionError(f"waited {seconds:g} s for {what}{self.log_tail()}")
             time.sleep(0.01)
 
-    def stop_accounting(self) -> None:
-        """Stop slurmdbd, so that `sacct` fails."""
-        self._ask(do="kill", name="slurmdbd", signal=signal.SIGTERM)
-
-    def start_accounting(self) -> None:
-        """Start slurmdbd again."""
-        self._ask(do="start", name="slurmdbd")
-
     # ----- the whole
 
     def processes(self) -> list[int]:
