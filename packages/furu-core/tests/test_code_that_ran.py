@@ -508,6 +508,45 @@ def test_p9_a_reloaded_module_of_which_another_one_holds_an_older_function_in_so
     assert "model still holds HELD of before" in lab.listing().unknown["helper"]
 
 
+def test_p9_of_several_reloaded_modules_each_is_unknown_of_which_something_older_is_held(
+    lab: Lab,
+) -> None:
+    lab.write(
+        "model.py",
+        """
+        from furu_core import Furu
+        import first, second, third
+
+        DEEP = [[[box := {"value": first.value}]]]  # too deep to be looked into; the box itself is not
+        BOX = box
+        del box
+        SECOND = [second.value]
+
+        class Leaf(Furu[int]):
+            def _create(self) -> int:
+                return 1
+        """,
+    )
+    for name in ("first", "second", "third"):
+        lab.write(f"{name}.py", "def value(): return 1")
+    lab.run(
+        "-c",
+        SESSION,
+        text=dedent("""\
+        import importlib, pathlib, first, second, third, model
+        for module in (first, second, third):
+            _ = pathlib.Path(module.__file__).write_text("def value(): return 2")
+            _ = importlib.reload(module)
+
+        model.Leaf().get()
+        """),
+    )
+    unknown = lab.listing().unknown
+    assert unknown.keys() == {"first", "second"}
+    assert "model still holds BOX of before" in unknown["first"]
+    assert "model still holds SECOND of before" in unknown["second"]
+
+
 def test_p9_a_reloaded_module_of_which_the_session_holds_an_older_function_is_unknown(
     lab: Lab,
 ) -> None:
