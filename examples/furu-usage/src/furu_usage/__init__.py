@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import click
 
 import furu_core
-from furu_core.command import StoredClass, json_option, print_json, size, stored_classes
+from furu_core.command import StoredClass, json_option, print_json, say, size, stored_classes
 
 __all__ = ["usage"]
 
@@ -33,7 +33,7 @@ def usage(class_name: str | None, as_json: bool) -> None:
     for usage in (*usages, _total(usages)):
         nodes = f"{usage.nodes}" if usage.nodes else ""
         left = f"{size(usage.attempts)} in attempts" if usage.attempts else ""
-        click.echo(f"{size(usage.results):>10} {nodes:>8}  {usage.name}  {left}".rstrip())
+        say(f"{size(usage.results):>10} {nodes:>8}  {usage.name}  {left}".rstrip())
 
 
 @dataclass(frozen=True)

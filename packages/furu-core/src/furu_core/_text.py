@@ -1,4 +1,4 @@
-"""Text for messages: values, exceptions, durations, sizes and counts as text, and "did you mean".
+"""Text for messages: values, exceptions, durations, sizes and counts as text, "did you mean", and text for terminals.
 
 No function here raises, whatever the value or exception is.
 """
@@ -6,6 +6,7 @@ No function here raises, whatever the value or exception is.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -15,6 +16,19 @@ from furu_core.errors import FuruError
 
 RUN_PREFIX: Final = "run:"  # begins a name that means a run, or the nodes that it computed
 _CHARACTERS: Final = 2000
+_COLOUR: Final = "(\x1b\\[[0-9;:]{0,64}m)"  # a sequence that sets colours and weights (SGR)
+# Control characters, save tabs and newlines: some terminals take U+009B for ESC and `[`. Then what reorders text.
+_OBEYED: Final = {
+    number: ascii(chr(number))[1:-1]
+    for first, last in (
+        (0x00, 0x08),
+        (0x0B, 0x1F),
+        (0x7F, 0x9F),
+        (0x202A, 0x202E),
+        (0x2066, 0x2069),
+    )
+    for number in range(first, last + 1)
+}
 _OWN_FILES: Final = os.path.dirname(__file__) + os.sep
 _PYTHON: Final = os.path.dirname(os.__file__) + os.sep
 
@@ -186,6 +200,53 @@ def _in_parts(value: Any, depth: int) -> str | None:
 
 
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}"}
+
+
+# ---- text that terminals show ----
+
+
+def harmless(text: str, *, colours: bool = False) -> str:
+    """The text with what a terminal would obey written as Python writes it; lines and tabs stay.
+
+    What stands in a store may come from anywhere: it must not set titles, move the cursor, fill the
+    clipboard, or hide what stands before it.
+
+    Args:
+        text: any text.
+        colours: leave the escape sequences that set colours and weights, as ``less -R`` and git do.
+
+    Example:
+        >>> from furu_core._text import harmless
+        >>> print(harmless("a title: \\x1b]0;owned\\x07"))
+        a title: \\x1b]0;owned\\x07
+    """
+    if text.isprintable():
+        return text
+    if not colours:
+        return text.translate(_OBEYED)
+    parts = re.split(_COLOUR, text)
+    parts[::2] = [part.translate(_OBEYED) for part in parts[::2]]
+    return "".join(parts)
+
+
+def without_open_colours(text: str) -> str:
+    """The text, where a line that leaves colours set ends in a sequence that sets none."""
+    if "\x1b[" not in text:
+        return text
+    return "\n".join(
+        line + "\x1b[0m" if leaves_colours(line) else line for line in text.split("\n")
+    )
+
+
+def leaves_colours(text: str, *, before: bool = False) -> bool:
+    """Whether colours are set where the text ends.
+
+    Args:
+        text: it.
+        before: whether they are where it begins.
+    """
+    found = re.findall(_COLOUR, text)
+    return found[-1].strip("\x1b[0;m") != "" if found else before
 
 
 # ---- exceptions ----

@@ -5,11 +5,11 @@ and whose object is a click command. A `FuruError` that it raises is shown as fo
 
 Example:
     >>> import click
-    >>> from furu_core.command import TargetCommand, resolve_roots, target_options
+    >>> from furu_core.command import TargetCommand, resolve_roots, say, target_options
     >>> @click.command(cls=TargetCommand)
     ... @target_options
     ... def count(target, assignments):
-    ...     click.echo(len(resolve_roots(target, assignments).items))
+    ...     say(len(resolve_roots(target, assignments).items))
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 import click
 
 from furu_core._cli._completing import a_class, a_node, a_run, a_target
-from furu_core._cli._output import json_option, only_json, print_json, rerun_option, say_next
+from furu_core._cli._output import json_option, only_json, print_json, rerun_option, say, say_next
 from furu_core._cli._target import rerunning, resolve_roots
 from furu_core._cli._target_command import TargetCommand, command_with, set_option
 from furu_core._status import _stored_nodes
 from furu_core._status._stored_nodes import StoredClass, StoredNode
-from furu_core._text import duration, size
+from furu_core._text import duration, harmless, size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,12 +38,14 @@ __all__ = [
     "a_run",
     "command_with",
     "duration",
+    "harmless",
     "json_option",
     "only_json",
     "print_json",
     "rerun_option",
     "rerunning",
     "resolve_roots",
+    "say",
     "say_next",
     "size",
     "stored_classes",

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from furu_core._text import count as count
     from furu_core._text import did_you_mean as did_you_mean
     from furu_core._text import duration as duration
+    from furu_core._text import harmless as harmless
     from furu_core._text import nearest as nearest
     from furu_core._text import size as size
     from furu_core._trust import OWNER_WRITES as OWNER_WRITES
@@ -97,7 +98,7 @@ else:
             "._record_format": "RecordFormat",
             "._trust": "OWNER_WRITES read_trusted",
             "._waker": "Waker",
-            "._text": "count did_you_mean duration nearest size",
+            "._text": "count did_you_mean duration harmless nearest size",
         },
         forwards_to=("furu_core.planning", "furu_core.workers"),
     )

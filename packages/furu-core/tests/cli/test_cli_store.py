@@ -327,6 +327,14 @@ def test_log_prints_what_the_node_printed(filled: Any) -> None:
     assert Path(path).read_text() == "splitting 0\n"
 
 
+def test_log_follows_a_result_whose_log_is_where_format_1_had_it(filled: Any) -> None:
+    log = Path(filled.furu("log", filled.split, "--path").out.strip())
+    (log.parent / ".furu").mkdir()
+    log.rename(log.parent / ".furu" / "furu.log")
+    assert filled.furu("log", filled.split).out == "splitting 0\n"
+    assert filled.furu("log", "-f", filled.split).out == "splitting 0\n"
+
+
 def test_log_of_a_failed_node_is_that_of_its_newest_attempt(filled: Any) -> None:
     filled.python(FAIL)
     log = filled.furu("log", filled.broken).out

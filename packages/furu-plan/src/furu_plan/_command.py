@@ -10,12 +10,14 @@ import click
 from furu_core.command import (
     TargetCommand,
     command_with,
+    harmless,
     json_option,
     only_json,
     print_json,
     rerun_option,
     rerunning,
     resolve_roots,
+    say,
     say_next,
     target_options,
 )
@@ -73,15 +75,15 @@ def plan(
     if as_json:
         print_json({**made.to_json(), "run": _forecast(made), "stale": stale.to_json()})
     elif as_dot:
-        click.echo(made.to_dot(), nl=False)
+        say(made.to_dot(), nl=False)
     else:
         if as_tree:
-            click.echo(made.to_tree(max_depth=depth))
+            say(made.to_tree(max_depth=depth))
         else:
             _print_table(made)
-        click.echo()
+        say()
         for line in [*_sentences(made, validated=validate), *_stale_lines(stale)]:
-            click.echo(line)
+            say(line)
         if _forecast(made)["compute"]:
             why = command_with("furu why", target, assignments, rerun)
             run = command_with("furu run", target, assignments, rerun)
@@ -128,7 +130,7 @@ def _print_table(made: DependencyPlan) -> None:
     for status in shown:
         table.add_column(status.words, justify="right")
     for name, counts in made.counts_by_class().items():
-        table.add_row(name, *(str(counts[status] or "-") for status in shown))
+        table.add_row(harmless(name), *(str(counts[status] or "-") for status in shown))
     Console(soft_wrap=True, highlight=False).print(table)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from furu_core.command import a_run, json_option, print_json
+from furu_core.command import a_run, json_option, print_json, say
 from furu_core.executors import count
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def status(run: str | None, as_json: bool) -> None:
         print_json([_record(folder, sight) for folder, sight in sights])
         return
     for folder, sight in sights:
-        click.echo(f"{folder.name}  {_numbers(sight)}")
+        say(f"{folder.name}  {_numbers(sight)}")
     if not sights:
-        click.echo(f"There are no runs on a pool in {runs_folder()}.")
+        say(f"There are no runs on a pool in {runs_folder()}.")
 
 
 @pool.command()
@@ -61,7 +61,7 @@ def resume(run: str, detach: bool) -> None:
 
     resumed = resume_run(find_run(run), detach=detach)
     if detach:
-        click.echo(f"run {resumed.id} is controlled by a job: furu pool status {resumed.id}")
+        say(f"run {resumed.id} is controlled by a job: furu pool status {resumed.id}")
         return
     resumed.wait()
 
@@ -74,7 +74,7 @@ def stop(run: str) -> None:
     from furu_slurm_pool._observer._stop import stop_run
 
     folder = find_run(run)
-    click.echo(f"run {folder.name} {stop_run(folder)}")
+    say(f"run {folder.name} {stop_run(folder)}")
 
 
 def _numbers(sight: PoolStatus) -> str:
@@ -92,16 +92,16 @@ def _numbers(sight: PoolStatus) -> str:
 
 
 def _print(folder: Path, sight: PoolStatus) -> None:
-    click.echo(f"run {folder.name}: {_numbers(sight)}")
-    click.echo(f"folder      {folder}")
+    say(f"run {folder.name}: {_numbers(sight)}")
+    say(f"folder      {folder}")
     lives = "lives" if sight.lives else "does not live"
-    click.echo(f"controller  {sight.controller or 'none'} ({lives})")
+    say(f"controller  {sight.controller or 'none'} ({lives})")
     for key, waiting in sorted(sight.queued.items()):
-        click.echo(f"queue       {key}: {waiting} waiting, {sight.claimed[key]} with workers")
+        say(f"queue       {key}: {waiting} waiting, {sight.claimed[key]} with workers")
     for name, about in sight.workers.items():
-        click.echo(f"worker      {name}: {about}")
+        say(f"worker      {name}: {about}")
     for failure in sight.status.failures[:_SHOWN]:
-        click.echo(f"failed      {failure.message}")
+        say(f"failed      {failure.message}")
 
 
 def _record(folder: Path, sight: PoolStatus) -> dict[str, Any]:

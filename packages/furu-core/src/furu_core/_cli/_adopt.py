@@ -12,7 +12,7 @@ import click
 
 from furu_core import _text
 from furu_core._cli import _completing, _target
-from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._output import FAILED, json_option, print_json, say, say_next
 from furu_core._config._objects import config_class
 from furu_core._forms._typed_text import convert
 from furu_core._forms._values import dumps
@@ -65,9 +65,9 @@ def adopt(
         if as_json:
             print_json(_plan_as_json(plan))
             return 0
-        click.echo("\n".join(_plan_lines(plan)))
+        say("\n".join(_plan_lines(plan)))
         if plan.aliases:
-            click.echo(f"nothing was changed; to do it: `{asked} --do`")
+            say(f"nothing was changed; to do it: `{asked} --do`")
         return 0
     plans: list[Plan] = []
     done = _adoptions.adopt(adoption, plans.append)
@@ -75,12 +75,12 @@ def adopt(
     if as_json:
         print_json(_plan_as_json(plans[0]) | {"done": _told(done.aliases), "failed": done.failed})
         return FAILED if done.failed else 0
-    click.echo("\n".join(_plan_lines(plans[0])))
+    say("\n".join(_plan_lines(plans[0])))
     for name, why in done.failed.items():
-        click.echo(f"not done: {name}: {why}")
-    click.echo(f"done: {count(len(done.aliases), 'result')} found under a second name")
+        say(f"not done: {name}: {why}")
+    say(f"done: {count(len(done.aliases), 'result')} found under a second name")
     if done.aliases:
-        click.echo(f"to take it back: `furu adopt {old} {new} --undo`")
+        say(f"to take it back: `furu adopt {old} {new} --undo`")
     return FAILED if done.failed else 0
 
 
@@ -226,15 +226,13 @@ def _undo(old: str, new: str, *, as_json: bool) -> int:
             }
         )
         return FAILED if done.failed else 0
-    click.echo(f"moved {count(len(done.aliases), 'second name')} of results to the trash")
+    say(f"moved {count(len(done.aliases), 'second name')} of results to the trash")
     for why, many in Counter(done.left.values()).most_common():
-        click.echo(f"left {count(many, 'result')}: {why}")
+        say(f"left {count(many, 'result')}: {why}")
     for name, why in done.failed.items():
-        click.echo(f"not taken back: {name}: {why}")
+        say(f"not taken back: {name}: {why}")
     if done.aliases and not done.more:
         say_next(f"`furu adopt {old} {new}` shows what doing it again would do")
     if done.more:
-        click.echo(
-            "an earlier adoption with other options is still there; --undo again takes it back"
-        )
+        say("an earlier adoption with other options is still there; --undo again takes it back")
     return FAILED if done.failed else 0

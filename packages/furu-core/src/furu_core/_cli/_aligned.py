@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import click
 
+from furu_core._cli._output import is_terminal, say
 from furu_core._tables._columns import PREFIX, cell_text
-from furu_core._text import duration, size, when
+from furu_core._text import duration, harmless, size, when
 
 _GAP: Final = "  "
 _CUT: Final = "…"
@@ -41,13 +40,13 @@ def print_table(columns: Mapping[str, Sequence[Any]]) -> int:
         How many columns were left out, because the terminal has no room for them.
     """
     laid_out = [_Column.of(name, cells) for name, cells in columns.items()]
-    is_terminal = sys.stdout.isatty()
-    shown = _fitted(laid_out, shutil.get_terminal_size().columns) if is_terminal else laid_out
+    on_terminal = is_terminal(1)
+    shown = _fitted(laid_out, shutil.get_terminal_size().columns) if on_terminal else laid_out
     lines = [_GAP.join(row).rstrip() for row in zip(*(one.lines() for one in shown), strict=True)]
-    if is_terminal and len(lines) <= _STYLED:
+    if on_terminal and len(lines) <= _STYLED:
         _print_styled(lines)
     else:
-        click.echo("\n".join(lines))
+        say("\n".join(lines))
     return len(laid_out) - len(shown)
 
 
@@ -72,6 +71,7 @@ class _Column:
         known = name.removeprefix(PREFIX)
         kinds = set(map(type, cells)) - {type(None)}
         words = _WORDS.get(known)
+        name = _one_line(name, len(name))
         if words is not None and kinds <= ({str} if known == "node" else {int, float}):
             texts = ["" if cell is None else words(cell) for cell in cells]
             return cls(name, texts, known != "node", known == "node")
@@ -117,7 +117,7 @@ def _decimals_of(number: float) -> int:
 def _one_line(text: str, longest: int) -> str:
     if len(text) <= longest and text.isprintable():
         return text
-    text = " ".join(text.split())
+    text = harmless(" ".join(text.split()))
     return text if len(text) <= longest else text[: longest - 1] + _CUT
 
 

@@ -18,9 +18,9 @@ from pathlib import PurePath
 from typing import Any, Final
 
 import attrs
-import click
 
 from furu_core import _text
+from furu_core._cli._output import say
 from furu_core._cli._settable import changed, class_with_fields, fields_of
 from furu_core._cli._user_code import called
 from furu_core._config._annotations import Annotations, Form, Shape
@@ -276,7 +276,7 @@ def _note_comma(name: str, text: str) -> None:
     """Say that a text with a comma is one value, where somebody may have meant several."""
     if _BARE_COMMA.search(text):
         several = shlex.quote(f"{name}=choice({text})")
-        click.echo(
+        say(
             f"note: {name} is {text!r}, one text with a comma; a sweep is --set {several}", err=True
         )
 

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._output import FAILED, json_option, print_json, say, say_exactly, say_next
 from furu_core._cli._selection import say_none_chosen
 from furu_core._code import _acceptances, _listings
 from furu_core._code._acceptances import Acceptance, AcceptedChange
@@ -62,7 +62,7 @@ def code(names: tuple[str, ...], diff: bool, writes: bool, as_json: bool) -> int
         return 0
     for one in found:
         for line in one.lines():
-            click.echo(line)
+            say(line)
     if not found:
         say_none_chosen("result")
     changed = next((one for one in found if one.changed), None)
@@ -95,7 +95,7 @@ def accept(class_name: str, reason: str | None, undo: bool, as_json: bool) -> in
         if as_json:
             print_json(attrs.asdict(taken_back))
         else:
-            click.echo(f"taken back: {taken_back.reason} ({when(taken_back.time)})")
+            say(f"taken back: {taken_back.reason} ({when(taken_back.time)})")
             say_next(f"`furu code {cls.short}` tells how its results stand")
         return 0
     assert reason is not None
@@ -117,10 +117,8 @@ def accept(class_name: str, reason: str | None, undo: bool, as_json: bool) -> in
         print_json({**attrs.asdict(made), "results": results})
         return 0
     for text in dict.fromkeys(changes.values()):
-        click.echo(f"accepted: {text}")
-    click.echo(
-        f"{count(results, 'result')} of {cls.name}; `furu accept {cls.short} --undo` takes it back"
-    )
+        say(f"accepted: {text}")
+    say(f"{count(results, 'result')} of {cls.name}; `furu accept {cls.short} --undo` takes it back")
     return 0
 
 
@@ -265,10 +263,10 @@ def _print_diff(name: str, other: str | None = None, *, as_json: bool) -> int:
         print_json(told)
     else:
         for one in told:
-            click.echo(one["diff"], nl=False)
+            say_exactly(one["diff"])
         if not told:
             what = f"{name} and {other} are by the same code" if other else "nothing changed since"
-            click.echo(what, err=True)
+            say(what, err=True)
         elif other is None:
             say_next(
                 f'`furu rm {name}` has it computed anew; `furu accept CLASS "why it does not matter"` keeps it'
@@ -340,9 +338,9 @@ def _check_out(name: str, folder: str, *, as_json: bool) -> int:
     if as_json:
         print_json(attrs.asdict(made))
     else:
-        click.echo(f"PYTHONPATH={':'.join(made.roots)}")
+        say(f"PYTHONPATH={':'.join(made.roots)}")
         for module, why in made.missing.items():
-            click.echo(f"not written: {module}: {why}", err=True)
+            say(f"not written: {module}: {why}", err=True)
     return FAILED if made.missing else 0
 
 

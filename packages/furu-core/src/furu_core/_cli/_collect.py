@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._output import FAILED, json_option, print_json, say, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
@@ -121,19 +121,19 @@ def _propose(
         print_json(_proposed(found))
         return 0
     for line in _kept_lines(found):
-        click.echo(line)
+        say(line)
     if not found.classes and not found.plan.folders:
-        click.echo("nothing would go")
+        say("nothing would go")
         less = _less(found, now, "furu gc")
         say_next(f"{less}`furu du` tells what takes up room")
         return 0
-    click.echo("would go to the trash:")
+    say("would go to the trash:")
     rows = [["class", "nodes", "size", "last used", "example"]] if found.classes else []
     rows += [_row(one, now) for one in found.classes]
     for line in lined_up([["", *row] for row in rows], right=(2, 3)):
-        click.echo(line)
+        say(line)
     for line in _folder_lines(found.plan.folders):
-        click.echo(f"  {line}")
+        say(f"  {line}")
     room = size(sum(one.size for one in found.classes))
     what = count(len(found.plan.nodes), "node")
     if found.plan.folders:
@@ -171,24 +171,24 @@ def propose_runs(keep: str | None, *, all_users: bool, as_json: bool) -> int:
     since = when(found.plan.cutoff)
     kept = len(found.survey.kept_runs)
     if kept:
-        click.echo(f"keeps {count(kept, 'run')} since {since}, or still going, or pinned")
+        say(f"keeps {count(kept, 'run')} since {since}, or still going, or pinned")
     if not found.plan.folders:
-        click.echo("nothing would go")
+        say("nothing would go")
         say_next(f"{_less(found, now, 'furu runs --prune')}`furu du` tells what takes up room")
         return 0
-    click.echo("would go to the trash:")
+    say("would go to the trash:")
     for line in _folder_lines(found.plan.folders):
-        click.echo(f"  {line}")
-    click.echo("their results stay; `furu gc` counts them as needed by these runs no more")
+        say(f"  {line}")
+    say("their results stay; `furu gc` counts them as needed by these runs no more")
     _say_how(found, "furu runs --prune", count(len(found.plan.folders), "folder"))
     return 0
 
 
 def _say_how(found: Proposal, command: str, what: str) -> None:
     if found.is_noted:
-        click.echo(f"`{command} --do {found.plan.id}` moves exactly this to the trash: {what}")
+        say(f"`{command} --do {found.plan.id}` moves exactly this to the trash: {what}")
     else:
-        click.echo("the plan cannot be written to the store, so it cannot be carried out from here")
+        say("the plan cannot be written to the store, so it cannot be carried out from here")
 
 
 def _kept_lines(found: Proposal) -> list[str]:
@@ -323,15 +323,15 @@ def _print_done(plan_id: str, done: Collected) -> None:
     taken = count(len(done.taken), "node")
     if done.folders and not (done.taken or done.gone or done.left):
         taken, also = count(len(done.folders), "folder"), ""
-    click.echo(f"moved {taken}{also} to the trash")
+    say(f"moved {taken}{also} to the trash")
     if done.gone:
-        click.echo(f"{count(len(done.gone), 'node')} of the plan had gone before")
+        say(f"{count(len(done.gone), 'node')} of the plan had gone before")
     for one, reason in list(done.left.items())[:_SHOWN]:
-        click.echo(f"left {one.node.name}: {reason}")
+        say(f"left {one.node.name}: {reason}")
     if len(done.left) > _SHOWN:
-        click.echo(f"left {count(len(done.left) - _SHOWN, 'more node')}")
+        say(f"left {count(len(done.left) - _SHOWN, 'more node')}")
     for path, reason in done.left_folders.items():
-        click.echo(f"left {path}: {reason}")
+        say(f"left {path}: {reason}")
     if done.taken or done.folders:
         days = _settings.settings().trash_days
         say_next(
@@ -364,13 +364,13 @@ def _undo(plan_id: str, *, as_json: bool) -> int:
     else:
         parts = [count(len(put_back), "node")] if put_back or not done.folders else []
         parts += [count(len(done.folders), "folder")] if done.folders else []
-        click.echo(f"put back {' and '.join(parts)} of plan {meant}")
+        say(f"put back {' and '.join(parts)} of plan {meant}")
         for path, why in done.refused_folders:
-            click.echo(f"left in the trash: {path}: {why}")
+            say(f"left in the trash: {path}: {why}")
         for entry, why in done.refused[:_SHOWN]:
-            click.echo(f"left in the trash: {_name(entry)}: {why}")
+            say(f"left in the trash: {_name(entry)}: {why}")
         if len(done.refused) > _SHOWN:
-            click.echo(f"left in the trash: {len(done.refused) - _SHOWN} more")
+            say(f"left in the trash: {len(done.refused) - _SHOWN} more")
     return FAILED if done.refused or done.refused_folders else 0
 
 
@@ -383,15 +383,15 @@ def _empty(plan_id: str, *, yes: bool, as_json: bool) -> int:
     room = _room(plans)
     what = f"what {count(len(plans), 'plan')} took, {size(room.bytes)}"
     if plans and not yes and not click.confirm(f"Remove {what}, for good?", err=True):
-        click.echo("nothing was removed", err=True)
+        say("nothing was removed", err=True)
         return FAILED
     _collecting.empty(plans)
     if as_json:
         print_json({"removed": plans, "bytes": room.bytes, "inodes": room.inodes})
     elif plans:
-        click.echo(f"removed {what}, for good")
+        say(f"removed {what}, for good")
     else:
-        click.echo("the trash has nothing that a plan took")
+        say("the trash has nothing that a plan took")
     return 0
 
 

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from furu_core._cli._output import say
 from furu_core._cli._shells import SHELLS, script
 from furu_core._files import replace_file
 from furu_core.errors import FuruUsageError
@@ -25,7 +26,7 @@ def completion(context: click.Context, shell: str, install: bool) -> None:
     """
     text = script(context.find_root().command, shell)
     if not install:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     path = SHELLS[shell].place()
     try:
@@ -36,5 +37,5 @@ def completion(context: click.Context, shell: str, install: bool) -> None:
             f"{path} cannot be written: {error.strerror}",
             hint=f"have the shell read it when it starts: source <(furu completion {shell})",
         ) from error
-    click.echo(f"wrote {path}")
-    click.echo(SHELLS[shell].next_step.format(path=path))
+    say(f"wrote {path}")
+    say(SHELLS[shell].next_step.format(path=path))

@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing, _target
-from furu_core._cli._output import FAILED, say_next
+from furu_core._cli._output import FAILED, say, say_next
 from furu_core._runs import _runs
 from furu_core._settings._settings import use_settings
 from furu_core._status import _stored_nodes
@@ -41,7 +41,7 @@ def debug(name: str, from_the_start: bool) -> int:
     node = _stored_nodes.find(name)
     _refuse(node)
     obj = _made(node)
-    click.echo(f"computing {node.name} here, in process {os.getpid()}", err=True)
+    say(f"computing {node.name} here, in process {os.getpid()}", err=True)
     debugger = _Debugger()
     try:
         with use_settings(retry_failed=True):
@@ -51,14 +51,14 @@ def debug(name: str, from_the_start: bool) -> int:
     except KeyboardInterrupt:
         if not debugger.quitting:
             raise
-        click.echo("pdb was left; nothing was published", err=True)
+        say("pdb was left; nothing was published", err=True)
         return FAILED
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         sys.settrace(None)
         return _post_mortem(node, error)
     finally:
         sys.settrace(None)
-    click.echo(f"{node.name} has its result now: {node.artifact}")
+    say(f"{node.name} has its result now: {node.artifact}")
     say_next(f"`furu show {node.hash[:12]}` tells of it")
     return 0
 
@@ -125,8 +125,9 @@ def _post_mortem(node: StoredNode, error: BaseException) -> int:
     while isinstance(cause, FuruError) and cause.__cause__ is not None:
         cause = cause.__cause__
     trace = without_own_frames(cause)
-    traceback.print_exception(type(cause), cause.with_traceback(trace), trace)
-    click.echo(
+    lines = traceback.format_exception(type(cause), cause.with_traceback(trace), trace)
+    say("".join(lines), err=True, nl=False)
+    say(
         f"{node.name} failed: {type(cause).__name__}: {error_text(cause)}; `q` leaves pdb", err=True
     )
     if trace is not None:

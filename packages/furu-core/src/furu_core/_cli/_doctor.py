@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from furu_core import _plugins
-from furu_core._cli._output import FAILED, json_option, only_json, print_json, styled
+from furu_core._cli._output import FAILED, json_option, only_json, print_json, say, styled
 from furu_core._doctor import _checkup, _installation
 from furu_core._doctor._installation import SettingOrigin
 from furu_core._doctor._results import CheckLevel, CheckResult, problem
@@ -96,7 +96,7 @@ def doctor(context: click.Context, /, wait_secs: float, as_json: bool, **chosen:
         for result in found:
             results.append(result)
             if not as_json:
-                click.echo(_line(result))
+                say(_line(result))
     numbers = Counter(result.level for result in results)
     if as_json:
         print_json(
@@ -109,7 +109,7 @@ def doctor(context: click.Context, /, wait_secs: float, as_json: bool, **chosen:
             }
         )
     else:
-        click.echo(_summary(numbers))
+        say(_summary(numbers))
     return FAILED if numbers[CheckLevel.PROBLEM] else 0
 
 

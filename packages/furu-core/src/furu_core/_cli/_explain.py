@@ -15,6 +15,8 @@ from furu_core._cli._output import (
     only_json,
     print_json,
     rerun_option,
+    say,
+    say_exactly,
     say_next,
 )
 from furu_core._cli._target_command import TargetCommand, command_with, set_option
@@ -60,7 +62,7 @@ def why(
     if as_json:
         print_json(found.to_json())
     else:
-        click.echo(str(found))
+        say(str(found))
         if not found.is_complete and is_target(name):
             say_next(
                 f"`{command_with('furu run', name, assignments, rerun)}` computes what is not there"
@@ -111,12 +113,12 @@ def diff(first: str, second: str, only_cost: bool, only_code: bool, as_json: boo
         print_json(found.to_json())
         return 0
     parts = [part for part, wanted in (("cost", only_cost), ("code", only_code)) if wanted]
-    click.echo(found.text(tuple(parts)))
+    say(found.text(tuple(parts)))
     if only_code and any(not change.node for change in found.code):
         from furu_core._cli._code import code_diffs
 
         for one in code_diffs(found.before.hash, found.after.hash):
-            click.echo(one["diff"], nl=False)
+            say_exactly(one["diff"])
     elif found.code and not parts:
         say_next(f"`furu diff --code {first} {second}` shows the lines of code")
     return 0

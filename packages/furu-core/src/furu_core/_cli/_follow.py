@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import click
-
 from furu_core._attempts import _attempts, _records
-from furu_core._cli._output import FAILED
+from furu_core._cli._output import FAILED, NodeOutput, say
 from furu_core._executors._run import EventKind
 from furu_core._runs import _runs
 from furu_core._runs._runs import RUNNING, EventReader, StoredRun
@@ -57,7 +54,7 @@ def follow(node: StoredNode) -> int:
                 return FAILED
             time.sleep(_LOOK_SECS)
         if before is not None and number not in (None, before):
-            click.echo(f"--- attempt {number} ---", err=True)
+            say(f"--- attempt {number} ---", err=True)
 
 
 def _is_done(node: StoredNode) -> bool:
@@ -85,27 +82,28 @@ class _Attempt:
 
     def follow(self) -> None:
         """Print what there is and what comes, until the attempt has ended."""
-        while True:
-            ended = self._has_ended()
-            kept = self._kept()
-            if kept is not None:
-                data = _read(kept, self._printed)
-            else:
-                data = self._from_spool()
-            self._printed += len(data)
-            _print(data)
-            if data:
-                continue
-            if ended:
-                return
-            time.sleep(_LOOK_SECS)
+        with NodeOutput() as output:
+            while True:
+                ended = self._has_ended()
+                kept = self._kept()
+                if kept is not None:
+                    data = _read(kept, self._printed)
+                else:
+                    data = self._from_spool()
+                self._printed += len(data)
+                output.write(data)
+                if data:
+                    continue
+                if ended:
+                    return
+                time.sleep(_LOOK_SECS)
 
     def _kept(self) -> Path | None:
         """The log in the folder of the attempt, or in what became of it; None while it runs."""
         path = Path(self._folder) / LOG_FILE
         if path.exists():
             return path
-        path = Path(self._node.artifact) / LOG_FILE
+        path = _attempts.published_log(Path(self._node.artifact))
         return path if path.exists() and _published(self._node) == self._number else None
 
     def _from_spool(self) -> bytes:
@@ -161,10 +159,3 @@ def _read(path: Path, start: int) -> bytes:
         file.seek(start)
         return file.read(_CHUNK)
     return b""
-
-
-def _print(data: bytes) -> None:
-    if data and sys.stdout is not None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)  # as bytes: a node may print anything
-        sys.stdout.buffer.flush()

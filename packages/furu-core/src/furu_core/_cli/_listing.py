@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -12,9 +11,11 @@ import click
 from furu_core._cli._output import (
     csv_option,
     json_option,
+    json_text,
     print_csv,
     print_json,
     refuse_csv_and_json,
+    say,
     say_next,
 )
 from furu_core._cli._selection import (
@@ -120,10 +121,10 @@ def _print_all(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json:
         if state == _DONE:
             done.append(node)
         if len(lines) >= _AT_ONCE:
-            click.echo("\n".join(lines))
+            say("\n".join(lines))
             lines.clear()
     if lines:
-        click.echo("\n".join(lines))
+        say("\n".join(lines))
     if not as_json:
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
@@ -185,11 +186,11 @@ def _print_sorted(
         if as_csv:
             print_csv(records)
         for record in records if as_json else ():
-            click.echo(_json_line(record))
+            say(_json_line(record))
         return
     if not long:
         for node, state in nodes:
-            click.echo(_line(node, state, paths=paths, as_json=False))
+            say(_line(node, state, paths=paths, as_json=False))
     elif nodes:
         more = {"path": [node.folder for node, _ in nodes]} if paths else {}
         _aligned.print_table({**columns, **more})
@@ -206,10 +207,10 @@ def _print_stale(
         return
     for node, why in stale.items():
         if as_json:
-            click.echo(_json_line(_record(node, _DONE, stale=why.reasons)))
+            say(_json_line(_record(node, _DONE, stale=why.reasons)))
             continue
         shown = f"  {node.folder}" if paths else ""
-        click.echo(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
+        say(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
     if not as_json and found.stale:
         say_next("`furu rm --stale` removes those that are stale")
     elif not as_json and not found.resting:
@@ -217,7 +218,7 @@ def _print_stale(
 
 
 def _json_line(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False)
+    return json_text(record)
 
 
 def _record(node: StoredNode, state: str, **more: object) -> dict[str, Any]:
@@ -238,7 +239,7 @@ def _print_counts(nodes: Iterable[tuple[StoredNode, str]], *, as_csv: bool, as_j
         (print_csv if as_csv else print_json)(rows)
         return
     for (name, state), number in sorted(counts.items()):
-        click.echo(f"{number:>8}  {state:<9} {name}")
+        say(f"{number:>8}  {state:<9} {name}")
     sums: Counter[str] = Counter()
     for (_, state), number in counts.items():
         sums[state] += number

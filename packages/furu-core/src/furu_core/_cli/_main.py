@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -22,6 +23,7 @@ from furu_core._cli._output import (
     FAILED,
     INTERRUPTED,
     USAGE,
+    say,
     say_error,
     silence_stdout,
 )
@@ -138,7 +140,7 @@ def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> 
     if wanted and not context.resilient_parsing:
         from importlib.metadata import version
 
-        click.echo(f"furu {version('furu-core')}")
+        say(f"furu {version('furu-core')}")
         context.exit()
 
 
@@ -213,10 +215,12 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
         silence_stdout()
         return BROKEN_PIPE
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)  # it may tell of names in the store
+        say(shown.getvalue(), err=True, nl=False)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):  # Abort: Ctrl-C or no answer at a question
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return INTERRUPTED
     except OSError as error:
         # An error with a file name, or with another number, did not come from writing the output.
@@ -238,7 +242,7 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
 def report(error: FuruError) -> None:
     """Print an error and its hint on stderr; with FURU_LOG_LEVEL=DEBUG the traceback as well."""
     if os.environ.get("FURU_LOG_LEVEL", "").upper() == "DEBUG":
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)), err=True, nl=False)
     say_error(error.message, error.hint)
 
 

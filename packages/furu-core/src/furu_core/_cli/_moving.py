@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from furu_core import _text
-from furu_core._cli._output import json_option, only_json, print_json, say_next
+from furu_core._cli._output import (
+    is_terminal,
+    json_option,
+    only_json,
+    print_json,
+    say,
+    say_next,
+    show_progress,
+)
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
 from furu_core.errors import FuruUsageError
@@ -56,7 +64,7 @@ def export(
     piped = output == _PIPE
     if piped and as_json:
         raise click.UsageError("--json and -o - exclude each other")
-    if piped and (sys.stdout is None or sys.stdout.isatty()):
+    if piped and (sys.stdout is None or is_terminal(1)):
         raise click.UsageError(
             "-o - writes an archive, and not to a terminal: send it to a pipe or file"
         )
@@ -130,17 +138,17 @@ def _say_exported(done: Exported, output: str) -> None:
     others = len(index.nodes) - len(index.roots)
     along = f" ({len(index.roots)} chosen, {others} that they depend on)" if others else ""
     where = "standard output" if output == _PIPE else output
-    click.echo(
+    say(
         f"exported {_text.count(len(index.nodes), 'result')}{along}, {_text.size(index.bytes)}, to {where}",
         err=output == _PIPE,
     )
     for name, why in list(done.left_out.items())[:_SHOWN]:
-        click.echo(f"left out, as it is damaged: {name}: {why}", err=True)
+        say(f"left out, as it is damaged: {name}: {why}", err=True)
     if len(done.left_out) > _SHOWN:
-        click.echo(f"and {len(done.left_out) - _SHOWN} more are left out (see --json)", err=True)
+        say(f"and {len(done.left_out) - _SHOWN} more are left out (see --json)", err=True)
     if index.missing:
         names = ", ".join(one[:12] for one in index.missing[:_SHOWN])
-        click.echo(
+        say(
             f"{_text.count(len(index.missing), 'result')} that they depend on "
             f"{'is' if len(index.missing) == 1 else 'are'} not in this store: {names}",
             err=True,
@@ -234,29 +242,29 @@ def _say_listed(found: Imported, file: str) -> None:
         for name in sorted(sizes)
     ]
     for line in lined_up(rows, right=(1, 2, 3)):
-        click.echo(line)
+        say(line)
     _say_differing(found)
     if found.new:
         say_next(
             f"`furu import {file}` brings it; nothing was changed, and nothing but its index read"
         )
     else:
-        click.echo("all of it is there")
+        say("all of it is there")
 
 
 def _say_imported(found: Imported, file: str) -> None:
     there = f"; {len(found.there):,} were there" if found.there else ""
     brought = sum(node.bytes for node in found.new)
-    click.echo(f"imported {_text.count(len(found.new), 'result')}, {_text.size(brought)}{there}")
+    say(f"imported {_text.count(len(found.new), 'result')}, {_text.size(brought)}{there}")
     _say_differing(found)
     if found.pickled and not found.trusted:
         one = len(found.pickled) == 1
-        click.echo(
+        say(
             f"{len(found.pickled):,} of them {'is a pickle' if one else 'are pickles'}, and not loaded, as that would "
             f"run code; if you trust where {'it comes' if one else 'they come'} from: `furu import --trust {file}`"
         )
     if found.trusted:
-        click.echo("code in these results may run as you when they are loaded, as --trust says")
+        say("code in these results may run as you when they are loaded, as --trust says")
     for root in found.index.roots[:1]:
         say_next(f"`furu show {root[:12]}` tells of one, `furu ls` lists all")
 
@@ -268,7 +276,7 @@ def _say_differing(found: Imported) -> None:
             "" if len(found.differing) <= _SHOWN else f" and {len(found.differing) - _SHOWN} more"
         )
         verb = "is" if len(found.differing) == 1 else "are"
-        click.echo(
+        say(
             f"{len(found.differing):,} {verb} here with another record, and stay{'s' if verb == 'is' else ''} as "
             f"{'it is' if verb == 'is' else 'they are'}: {names}{more}"
         )
@@ -291,7 +299,7 @@ def _imported_as_json(found: Imported, *, listing: bool) -> dict[str, Any]:
 @contextmanager
 def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
     """What tells people on a terminal how far it is; None where nobody watches."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
+    if quiet or not is_terminal(2):
         yield None
         return
     drawn = time.monotonic()
@@ -301,9 +309,9 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Any]:
         if time.monotonic() - drawn > _REFRESH_SECS:
             drawn = time.monotonic()
             whole = _text.size(total or done.index.bytes)
-            click.echo(f"\r\x1b[K{_text.size(done.bytes)} of {whole}", nl=False, err=True)
+            show_progress(f"{_text.size(done.bytes)} of {whole}")
 
     try:
         yield show
     finally:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        show_progress()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,23 @@ import click
 from furu_core import _provenance, _trust
 from furu_core._attempts import _attempts, _records
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._output import (
+    FAILED,
+    NodeOutput,
+    is_terminal,
+    json_option,
+    print_json,
+    say,
+    say_next,
+    show_progress,
+)
 from furu_core._code import _listings
 from furu_core._explain._staleness import StalenessReader
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
-from furu_core._store import _format1
-from furu_core._store._layout import LOG_FILE
 from furu_core._store._manifest import DamagedArtifact
-from furu_core._text import count, duration, size, when
+from furu_core._text import count, duration, harmless, size, when
 from furu_core._upkeep import _upgrade
 from furu_core.errors import FuruStoreError, FuruUsageError
 
@@ -46,7 +52,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo("\n".join(map(_harmless, _lines(facts))))
+        say("\n".join(harmless(line).replace("\n", "\\n") for line in _lines(facts)))
         say_next(_after_show(facts, has_log=_newest_log(node) is not None))
 
 
@@ -171,13 +177,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     )
     lines += _attempt_lines(facts) + _code_lines(facts)
     return lines + _provenance_lines(facts.get("provenance"))
-
-
-def _harmless(line: str) -> str:
-    """A line without what a terminal would obey, or could not show: a result may come from anywhere."""
-    if line.isprintable():
-        return line
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def _row(title: str, value: object) -> str:
@@ -335,14 +334,11 @@ def log(name: str, attempt: int | None, only_path: bool, follows: bool) -> int:
         return follow(node)
     path = _find_log(node, attempt)
     if only_path:
-        click.echo(path)
+        say(path)
         return 0
-    if sys.stdout is not None:
-        sys.stdout.flush()
-        with path.open("rb") as file:  # as bytes: a node may have printed anything
-            while chunk := file.read(1 << 16):
-                sys.stdout.buffer.write(chunk)
-        sys.stdout.flush()
+    with path.open("rb") as file, NodeOutput() as output:
+        while chunk := file.read(1 << 16):
+            output.write(chunk)
     if attempt is None and node.info().told in (NodeState.FAILED, NodeState.LOST):
         say_next(f"it failed; `furu debug {node.hash[:12]}` runs it here, under pdb")
     return 0
@@ -360,7 +356,7 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
         found = _attempts.log_of(node.attempt(attempt))
         number = _published_number(node)
         if not found.exists() and number == attempt:
-            found = _published_log(artifact)
+            found = _attempts.published_log(artifact)
         known = sorted({*numbers, *([number] if number else [])})
         if not found.exists():
             listed = ", ".join(map(str, known)) or "none"
@@ -382,18 +378,12 @@ def _find_log(node: StoredNode, attempt: int | None) -> Path:
     )
 
 
-def _published_log(artifact: Path) -> Path:
-    """Where the log of a result is, if it has one."""
-    published, before = artifact / LOG_FILE, artifact / _format1.LOG_FILE
-    return before if not published.exists() and before.exists() else published
-
-
 def _newest_log(node: StoredNode) -> Path | None:
     """The log of a node's result, else of the newest attempt that has one; None where there is none."""
     attempts = (
         _attempts.log_of(node.attempt(number)) for number in reversed(_attempts.numbers(node))
     )
-    candidates = (_published_log(Path(node.artifact)), *attempts)
+    candidates = (_attempts.published_log(Path(node.artifact)), *attempts)
     return next((one for one in candidates if one.exists()), None)
 
 
@@ -411,24 +401,24 @@ def upgrade(as_json: bool) -> int:
 
     It may run while other processes use the store, and be repeated after it was interrupted.
     """
-    shows = not as_json and sys.stderr is not None and sys.stderr.isatty()
+    shows = not as_json and is_terminal(2)
 
     def show(done: _upgrade.Upgraded) -> None:
         if shows:
-            click.echo(f"\r{count(done.artifacts, 'result')}", nl=False, err=True)
+            show_progress(count(done.artifacts, "result"))
 
     done = _upgrade.upgrade(show)
     if shows:
-        click.echo(err=True)
+        show_progress()
     if as_json:
         print_json(attrs.asdict(done))
     else:
-        click.echo(
+        say(
             f"upgraded {count(done.artifacts, 'result')} and "
             f"{count(done.attempts, 'ended attempt')}; {done.new} had the newest format"
         )
         for folder, damage in done.damaged.items():
-            click.echo(f"damaged, and computed anew when asked for: {folder}: {damage}")
+            say(f"damaged, and computed anew when asked for: {folder}: {damage}")
         for folder in done.alive:
-            click.echo(f"an older furu computes in {folder}: run this again when it has ended")
+            say(f"an older furu computes in {folder}: run this again when it has ended")
     return FAILED if done.alive else 0

@@ -1,19 +1,29 @@
-"""Printing by commands, and their exit statuses."""
+"""Printing by commands, and their exit statuses.
+
+All that a command prints goes through `say` and what is built on it, `print_table` for tables, or, for what nodes
+printed, `NodeOutput`: so a terminal gets no escape sequence from a store but those that set colours.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import click
 
 from furu_core._cli import _completing
+from furu_core._output._console import stream
+from furu_core._text import harmless, leaves_colours, without_open_colours
 
 FAILED: Final = 1  # the run, or what was asked for, failed
 USAGE: Final = 2  # the command line or a setting is wrong
@@ -35,9 +45,116 @@ rerun_option = click.option(
 )
 
 
+_BEGUN: Final = re.compile(
+    "\x1b(\\[[0-9;:]{0,64})?\\Z"
+)  # the first half of a sequence for a colour, perhaps
+# Control characters and what reorders text, which JSON need not escape, but terminals obey.
+_IN_JSON: Final = {
+    number: f"\\u{number:04x}"
+    for number in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text of furu or of a store; on a terminal it can set colours until its line ends, and nothing else.
+
+    Example:
+        >>> from furu_core.command import say
+        >>> say("3 results")
+        3 results
+
+    Args:
+        text: it, of one line or several.
+        err: print it on stderr.
+        nl: end the line.
+    """
+    said = str(text)
+    if not said.isprintable() and is_terminal(2 if err else 1):
+        said = without_open_colours(harmless(said, colours=True))
+    click.echo(said, err=err, nl=nl)  # noqa: TID251
+
+
+def say_exactly(text: str) -> None:
+    """Print text of the user's, such as code, to which nothing is added; elsewhere than on a terminal as it is."""
+    if is_terminal(1):
+        say(text, nl=False)
+    else:
+        click.echo(text, nl=False, color=True)  # noqa: TID251 - else click leaves colours out
+
+
+def is_terminal(number: int) -> bool:
+    """Whether stdout (1) or stderr (2) is there, and is a terminal."""
+    return stream(number) is not None and bool(stream(number).isatty())
+
+
+def show_progress(text: str = "") -> None:
+    """Show on stderr, which is a terminal, how far the command is, in place of what it showed before.
+
+    Args:
+        text: it; empty to show nothing any more.
+    """
+    click.echo(f"\r\x1b[K{harmless(text)}", nl=False, err=True)  # noqa: TID251
+
+
+class NodeOutput:
+    """Prints what nodes printed, byte for byte; for a terminal, see `say`, and what returns to the line's begin.
+
+    Progress bars do that, and change no line but their own. Colours may stay set from one line to the next,
+    until the output ends.
+    """
+
+    def __init__(self) -> None:
+        self._is_shown = is_terminal(1)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._held = ""
+        self._has_colour = False
+
+    def __enter__(self) -> Self:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_shown:
+            self._show(self._held + self._decoder.decode(b"", final=True))
+            if self._has_colour:
+                self._show("\x1b[0m")
+
+    def write(self, data: bytes) -> None:
+        """Print what comes next."""
+        if not self._is_shown:
+            self._write(data)
+            return
+        text = self._held + self._decoder.decode(data)
+        begun = _BEGUN.search(text)
+        self._held = begun[0] if begun else ""
+        self._show(text.removesuffix(self._held))
+
+    def _show(self, text: str) -> None:
+        self._has_colour = leaves_colours(text, before=self._has_colour)
+        shown = "\r".join(harmless(part, colours=True) for part in text.split("\r"))
+        self._write(shown.encode(sys.stdout.encoding, "backslashreplace"))
+
+    @staticmethod
+    def _write(data: bytes) -> None:
+        if data and sys.stdout is not None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON; characters that terminals obey are escaped, which JSON allows for all."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=str).translate(_IN_JSON)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    say(json_text(value, indent=2))
 
 
 def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> None:
@@ -51,7 +168,8 @@ def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> N
     names = list(names) or list(dict.fromkeys(name for row in kept for name in row))
     if not names:
         return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    shown = io.StringIO() if is_terminal(1) else None
+    writer = csv.writer(shown or sys.stdout, lineterminator="\n")
     writer.writerow(names)
     for row in kept:
         cells = (row.get(name) for name in names)
@@ -59,6 +177,8 @@ def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> N
             json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict | tuple) else cell
             for cell in cells
         )
+    if shown is not None:
+        say(shown.getvalue(), nl=False)
 
 
 def refuse_csv_and_json(as_csv: bool, as_json: bool) -> None:
@@ -73,7 +193,7 @@ def refuse_csv_and_json(as_csv: bool, as_json: bool) -> None:
 
 def say_next(text: str) -> None:
     """Say what to type next, on stderr, where it is in nobody's way who reads the answer."""
-    click.echo(text, err=True)
+    say(text, err=True)
 
 
 def styled(text: str, colour: str | None = None, *, bold: bool = False) -> str:
@@ -84,9 +204,9 @@ def styled(text: str, colour: str | None = None, *, bold: bool = False) -> str:
 
 def say_error(message: str, hint: str) -> None:
     """Say what is wrong, and what to do about it if that is known, on stderr."""
-    click.echo(f"{styled('error:', 'red', bold=True)} {message}", err=True)
+    say(f"{styled('error:', 'red', bold=True)} {message}", err=True)
     if hint:
-        click.echo(f"{styled('hint:', 'cyan')} {hint}", err=True)
+        say(f"{styled('hint:', 'cyan')} {hint}", err=True)
 
 
 @contextmanager

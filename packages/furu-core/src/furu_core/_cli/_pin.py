@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import json_option, print_json, say_next
+from furu_core._cli._output import json_option, print_json, say, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._text import when
 from furu_core._upkeep import _pins
@@ -36,14 +36,14 @@ def pin(name: str | None, reason: str, listing: bool, as_json: bool) -> int:
     elif name is None:
         rows = [[one.shown, one.user, when(one.time), one.reason] for one in found]
         for line in lined_up(rows):
-            click.echo(line)
+            say(line)
         if not found:
             say_next('nothing is pinned; `furu pin HASH "why"` keeps a node')
         else:
             say_next("`furu unpin NAME` takes one back")
     else:
         for one in found:
-            click.echo(f"pinned {one.shown}")
+            say(f"pinned {one.shown}")
         say_next("`furu unpin` takes it back, `furu pin --list` tells what is pinned")
     return 0
 
@@ -58,7 +58,7 @@ def unpin(name: str, as_json: bool) -> int:
         print_json([_told(one) for one in found])
     else:
         for one in found:
-            click.echo(f"no longer pinned: {one.shown}")
+            say(f"no longer pinned: {one.shown}")
         say_next("`furu gc` tells what nothing needs any more")
     return 0
 

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from furu_core import _plugins
-from furu_core._cli._output import json_option, only_json, print_json, say_next, styled
+from furu_core._cli._output import json_option, only_json, print_json, say, say_next, styled
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin, Plugin
 from furu_core.errors import FuruUsageError
 
@@ -122,7 +122,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
     elif found:
         _show_by_group(found)
     else:
-        click.echo("no plugin is installed", err=True)
+        say("no plugin is installed", err=True)
 
 
 def all_plugins(furu: Any) -> list[InstalledPlugin]:
@@ -157,17 +157,17 @@ def _show(plugins: Sequence[InstalledPlugin], margin: str = "") -> None:
     for plugin in plugins:
         health = styled("broken", "red") if plugin.problem else ok
         line = f"{plugin.name:<{names}}  {_origin(plugin):<{origins}}  {health}  {plugin.target}"
-        click.echo(margin + line)
+        say(margin + line)
         if plugin.problem:
-            click.echo(f"{margin}  {plugin.problem}")
-            click.echo(f"{margin}  {styled('hint:', 'cyan')} {plugin.hint}")
-            click.echo(f"{margin}  installed in {plugin.folder}")
+            say(f"{margin}  {plugin.problem}")
+            say(f"{margin}  {styled('hint:', 'cyan')} {plugin.hint}")
+            say(f"{margin}  installed in {plugin.folder}")
 
 
 def _show_by_group(plugins: Sequence[InstalledPlugin]) -> None:
     """Print plugins below the names of their groups."""
     for group, members in groupby(plugins, key=lambda plugin: plugin.group):
-        click.echo(styled(group, bold=True))
+        say(styled(group, bold=True))
         _show(list(members), margin="  ")
 
 

@@ -10,7 +10,7 @@ import click
 
 from furu_core import _text, _trust
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._output import FAILED, json_option, print_json, say, say_next
 from furu_core._config._objects import short_name_of
 from furu_core._explain._staleness import StalenessReader
 from furu_core._settings import _settings
@@ -120,31 +120,31 @@ def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool)
         if as_json:
             print_json([])
         else:
-            click.echo("there is nothing to remove", err=True)
+            say("there is nothing to remove", err=True)
         return 0
     _pins.refuse_pinned(found)
     for node in found:
         _deleting.refuse_held(node)
     if not yes:
         for node in found[:_SHOWN]:
-            click.echo(f"{node.name}  {node.info().told.value}  {node.artifact}", err=True)
+            say(f"{node.name}  {node.info().told.value}  {node.artifact}", err=True)
         if found[_SHOWN:]:
-            click.echo(f"and {count(len(found) - _SHOWN, 'more node')}", err=True)
+            say(f"and {count(len(found) - _SHOWN, 'more node')}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
         how = " for good" if forever else ""
         if not click.confirm(f"Remove {what}{how}?", err=True):
-            click.echo("nothing was removed", err=True)
+            say("nothing was removed", err=True)
             return FAILED
     for number, node in enumerate(found):
         _deleting.delete(node, for_good=forever)
         if not as_json and number < _SHOWN:
-            click.echo(f"removed {node.name}")
+            say(f"removed {node.name}")
     days = _settings.settings().trash_days
     if as_json:
         print_json([{"hash": node.hash, "name": node.name} for node in found])
         return 0
     if found[_SHOWN:]:
-        click.echo(f"removed {count(len(found) - _SHOWN, 'more node')}")
+        say(f"removed {count(len(found) - _SHOWN, 'more node')}")
     if days and not forever:
         say_next(
             f"for {days:g} days `furu rm --undo` puts {'it' if len(found) == 1 else 'them'} back; "
@@ -182,12 +182,12 @@ def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
         return FAILED if refused else 0
     nodes = _nodes(put_back)
     for entry in nodes[:_SHOWN]:
-        click.echo(f"put back {_name(entry)}")
+        say(f"put back {_name(entry)}")
     if nodes[_SHOWN:]:
-        click.echo(f"put back {count(len(nodes) - _SHOWN, 'more node')}")
+        say(f"put back {count(len(nodes) - _SHOWN, 'more node')}")
     for entry, reason in refused:
         what = f"attempt {entry.attempt} at {_name(entry)}" if entry.attempt else _name(entry)
-        click.echo(f"left in the trash: {what}: {reason}")
+        say(f"left in the trash: {what}: {reason}")
     replaced = [entry for entry, reason in refused if reason == _trash.ANOTHER_RESULT]
     if replaced:
         short = replaced[0].hash[:12]
@@ -195,7 +195,7 @@ def _undo(names: tuple[str, ...], *, as_json: bool) -> int:
             f"to have it in place of that: `furu rm --forever {short}` and `furu rm --undo {short}`"
         )
     if not put_back and not refused:
-        click.echo("another process put it back, or emptied the trash, in this moment")
+        say("another process put it back, or emptied the trash, in this moment")
     return FAILED if refused else 0
 
 
@@ -274,13 +274,13 @@ def _list(*, as_json: bool) -> int:
         return 0
     for removal in found:
         for entry in _nodes(removal.entries()):
-            click.echo(
+            say(
                 f"{removal.name.partition('.')[0]}  {_trust.user_name(removal.owner)}  {entry.hash[:12]}  {_class_name(entry)}"
             )
     if found:
         say_next("`furu rm --undo HASH` puts one back, `furu rm --empty` frees the room of yours")
     else:
-        click.echo("the trash is empty")
+        say("the trash is empty")
     return 0
 
 
@@ -288,13 +288,13 @@ def _empty(*, yes: bool, as_json: bool) -> int:
     found = _trash.mine()
     what = count(len(found), "removal")
     if found and not yes and not click.confirm(f"Remove {what} for good?", err=True):
-        click.echo("nothing was removed", err=True)
+        say("nothing was removed", err=True)
         return FAILED
     _trash.empty(found)
     if as_json:
         print_json({"removed": [removal.name for removal in found]})
     elif found:
-        click.echo(f"removed {what} for good")
+        say(f"removed {what} for good")
     else:
-        click.echo("the trash has nothing that you removed")
+        say("the trash has nothing that you removed")
     return 0

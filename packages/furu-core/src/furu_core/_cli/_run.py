@@ -14,6 +14,7 @@ from furu_core._cli._output import (
     only_json,
     print_json,
     rerun_option,
+    say,
     say_error,
     say_next,
 )
@@ -212,12 +213,12 @@ def _print(report: dict[str, Any]) -> None:
     roots = report["roots"]
     for root in roots[:_SHOWN_ROOTS]:
         named = f"{root['key']}: " if isinstance(root["key"], str) else ""
-        click.echo(f"{named}{root['name']}  {root['path'] if root['done'] else 'not there'}")
+        say(f"{named}{root['name']}  {root['path'] if root['done'] else 'not there'}")
     if len(roots) > _SHOWN_ROOTS:
         absent = sum(not root["done"] for root in roots)
-        click.echo(f"... {len(roots)} roots in all, {absent} of them not there; see `furu ls`")
+        say(f"... {len(roots)} roots in all, {absent} of them not there; see `furu ls`")
     nodes = report["nodes"]
-    click.echo(
+    say(
         f"{count(nodes['total'], 'node')}: {nodes['computed']} computed, "
         f"{nodes['loaded']} loaded, {nodes['failed']} failed"
     )

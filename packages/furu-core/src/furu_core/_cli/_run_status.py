@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,10 +18,12 @@ from furu_core._cli._output import (
     FAILED,
     INTERRUPTED,
     csv_option,
+    is_terminal,
     json_option,
     print_csv,
     print_json,
     refuse_csv_and_json,
+    say,
 )
 from furu_core._cli._selection import selection_options
 from furu_core._cli._tables import lined_up
@@ -40,7 +41,7 @@ from furu_core._runs._runs import DIED, RUNNING, StoredRun
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._tables._selection import Selection
-from furu_core._text import count, duration, when
+from furu_core._text import count, duration, harmless, when
 from furu_core.errors import FuruUsageError
 
 _LOOK_SECS: Final = 1.0
@@ -74,21 +75,21 @@ def status(run: str | None, follow: bool, every: float, as_json: bool) -> int:
     if as_json:
         print_json(report.to_json())
     else:
-        click.echo("\n".join(_lines(report)))
+        say("\n".join(_lines(report)))
     return 0
 
 
 def _follow(watch: RunWatch, every: float, *, as_json: bool) -> int:
     """Show a run until it has ended; the exit status that it stands for."""
     gc.enable()
-    terminal = sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = is_terminal(1) and os.environ.get("TERM") != "dumb"
     if as_json:
-        last = _each(watch, every, lambda report: click.echo(json.dumps(report.to_json())))
+        last = _each(watch, every, lambda report: say(json.dumps(report.to_json())))
     elif terminal:
         last = _live(watch, every)
     else:
-        last = _each(watch, every, lambda report: click.echo(_change(report)))
-        click.echo("\n".join(_lines(last)))
+        last = _each(watch, every, lambda report: say(_change(report)))
+        say("\n".join(_lines(last)))
     return _EXIT.get(last.standing.state, FAILED)
 
 
@@ -118,9 +119,9 @@ def _live(watch: RunWatch, every: float) -> RunReport:
             if report.standing.state != RUNNING:
                 break
             lines = _lines(report, is_followed=True)
-            live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
+            live.update(Text(harmless("\n".join(lines)), no_wrap=True), refresh=True)
             time.sleep(every)
-    click.echo("\n".join(_lines(report)))
+    say("\n".join(_lines(report)))
     return report
 
 
@@ -280,15 +281,15 @@ def failures(
         print_csv(node.row() for group in groups for node in group.nodes)
         return 0
     if not groups:
-        click.echo("nothing has failed" + (" there" if names or where or runs or since else ""))
+        say("nothing has failed" + (" there" if names or where or runs or since else ""))
         return 0
     for number, group in enumerate(groups):
         if number:
-            click.echo()
-        click.echo("\n".join(_group_lines(group)))
-    click.echo()
+            say()
+        say("\n".join(_group_lines(group)))
+    say()
     for line in _next_lines(groups):
-        click.echo(line)
+        say(line)
     return 0
 
 

@@ -15,6 +15,7 @@ from furu_core._cli._output import (
     print_csv,
     print_json,
     refuse_csv_and_json,
+    say,
     say_next,
 )
 from furu_core._cli._tables import lined_up
@@ -193,9 +194,9 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
         said = [f"{name}={value}" for name, value in sorted(row["tags"].items())]
         notes.append("  ".join(part for part in (" ".join(said), row["note"]) if part))
     shown = list(lined_up(lines, right={4, 5, 6, 7}))
-    click.echo(shown[0])
+    say(shown[0])
     for line, note in zip(shown[1:], notes, strict=True):
-        click.echo(f"{line}  [{note}]" if note else line)
+        say(f"{line}  [{note}]" if note else line)
     dead = [told.run.id for told, _ in found if told.state == DIED]
     if dead:
         say_next(

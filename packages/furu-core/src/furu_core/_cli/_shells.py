@@ -17,6 +17,7 @@ import click
 from click.shell_completion import CompletionItem, ShellComplete, split_arg_string
 
 from furu_core._cli._output import BROKEN_PIPE, silence_stdout
+from furu_core._text import harmless
 
 VARIABLE: Final = "_FURU_COMPLETE"
 PROGRAM: Final = "furu"
@@ -98,6 +99,11 @@ class _Shell(ShellComplete):
             if os.path.basename(word) == self.prog_name:  # variables may stand before it
                 return words[number + 1 :], incomplete
         return words[1:], incomplete
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """As click does, without what shells would not show as it is, such as names with escape sequences."""
+        found = super().get_completions(args, incomplete)
+        return [one for one in found if harmless(str(one.value)) == one.value]
 
     def _line(self) -> str:
         return os.environ.get("COMP_LINE", "")
@@ -211,7 +217,7 @@ def answer(group: click.Command) -> int:
             asked = SHELLS[shell](group, {}, PROGRAM, VARIABLE)
             text = asked.source() if instruction == "source" else asked.complete()
         if text:
-            click.echo(text.encode("utf-8", "surrogateescape"))
+            sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "surrogateescape"))
             sys.stdout.flush()
     except BrokenPipeError:
         silence_stdout()
@@ -246,4 +252,4 @@ def _escaped(text: str) -> str:
 
 
 def _plain(text: str | None) -> str:
-    return " ".join((text or "").split())
+    return harmless(" ".join((text or "").split()))

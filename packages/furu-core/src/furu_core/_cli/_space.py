@@ -16,6 +16,7 @@ from furu_core._cli._output import (
     print_csv,
     print_json,
     refuse_csv_and_json,
+    say,
     say_next,
 )
 from furu_core._cli._selection import say_none_chosen, selection_options
@@ -106,12 +107,12 @@ def _print(
         table.append(["all nodes", *_cells(total)])
     table += [[f"{name}/", "", *_cells(space)[1:]] for name, space in rest.items()]
     for line in lined_up(table, right=(1, 2, 3)):
-        click.echo(line)
+        say(line)
     if largest and largest[0][0]:
-        click.echo("largest:")
+        say("largest:")
         for number, _, one in largest:
             if number:
-                click.echo(f"  {size(number)}  {one.node.hash[:12]}  {one.node.cls.name}")
+                say(f"  {size(number)}  {one.node.hash[:12]}  {one.node.cls.name}")
 
 
 def _print_next(names: tuple[str, ...], total: Space, rest: dict[str, Space]) -> None:

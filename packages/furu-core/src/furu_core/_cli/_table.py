@@ -14,6 +14,7 @@ from furu_core._cli._output import (
     print_csv,
     print_json,
     refuse_csv_and_json,
+    say,
     say_next,
 )
 from furu_core._cli._selection import also_option, say_none_chosen, selection_options, sort_option
@@ -89,7 +90,7 @@ def table(
         print_csv(found.dicts(), found.columns)
     else:
         hidden = _aligned.print_table(found.columns) if found.rows else 0
-        click.echo(_last_line(found, hidden, is_chosen=bool(options.columns)))
+        say(_last_line(found, hidden, is_chosen=bool(options.columns)))
         done = (_stored_nodes.node_called(*one) for one in found.nodes)
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:

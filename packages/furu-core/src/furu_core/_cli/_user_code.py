@@ -8,8 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
-import click
-
+from furu_core._cli._output import say
 from furu_core.errors import FuruError
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ def user_error(what: str, error: BaseException) -> UserCodeError:
     while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     lines = traceback.format_exception(type(error), error, frame)
-    click.echo("".join(lines).rstrip(), err=True)
+    say("".join(lines).rstrip(), err=True)
     last = traceback.format_exception_only(error)[-1].strip()
     return UserCodeError(f"{what} raised {last}", hint="correct that code; nothing was computed")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +11,15 @@ import click
 
 from furu_core import _text
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say_next
+from furu_core._cli._output import (
+    FAILED,
+    is_terminal,
+    json_option,
+    print_json,
+    say,
+    say_next,
+    show_progress,
+)
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._upkeep import _verify
@@ -79,7 +86,7 @@ class _Shown:
     def __init__(self, *, deep: bool, silent: bool) -> None:
         self._deep = deep
         self._silent = silent
-        self._live = not silent and sys.stderr is not None and sys.stderr.isatty()
+        self._live = not silent and is_terminal(2)
         self._drawn = time.monotonic()
         self._printed: Counter[str] = Counter()
         self._of_node: Counter[str] = Counter()
@@ -96,17 +103,17 @@ class _Shown:
         ):
             if len(findings) > self._printed[kind]:
                 self.clear()
-                click.echo("\n".join(self._lines(kind, findings[self._printed[kind] :])))
+                say("\n".join(self._lines(kind, findings[self._printed[kind] :])))
                 self._printed[kind] = len(findings)
         now = time.monotonic()
         if self._live and now - self._drawn > _REFRESH_SECS:
             self._drawn = now
-            click.echo(f"\r\x1b[K{_so_far(done)}", nl=False, err=True)
+            show_progress(_so_far(done))
 
     def clear(self) -> None:
         """Remove the line that tells how far it is."""
         if self._live:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            show_progress()
 
     def end(self, done: Verified) -> None:
         """Print the rest, a summary, and what to do next."""
@@ -116,10 +123,8 @@ class _Shown:
         self.clear()
         for node_hash, many in self._of_node.items():
             if many > _SHOWN:
-                click.echo(
-                    f"{'damaged':<8} {node_hash[:12]}  and {many - _SHOWN:,} more (see --json)"
-                )
-        click.echo(f"checked {_so_far(done)}: {_verdict(done)}{'' if self._deep else _SHALLOW}")
+                say(f"{'damaged':<8} {node_hash[:12]}  and {many - _SHOWN:,} more (see --json)")
+        say(f"checked {_so_far(done)}: {_verdict(done)}{'' if self._deep else _SHALLOW}")
         damaged = [
             one.next_step.removeprefix(REMOVE)
             for one in done.damage

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from furu_core._output import _capture
 from furu_core._output._console import console
+from furu_core._text import harmless
 
 
 def show(record: logging.LogRecord, write: Callable[[str], None] | None) -> None:
@@ -22,9 +23,9 @@ def show(record: logging.LogRecord, write: Callable[[str], None] | None) -> None
         return
     line = _line(record)
     if write is not None:
-        write(line)
+        write(harmless(line))
     elif console.isatty():
-        _rich_console().print(_styled(line, record.levelno), soft_wrap=True)
+        _rich_console().print(_styled(harmless(line), record.levelno), soft_wrap=True)
     else:
         console.write(line + "\n")
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from furu_core.executors import console, console_through, count, duration
+from furu_core.executors import console, console_through, count, duration, harmless
 
 _log = logging.getLogger("furu.run")
 
@@ -222,7 +222,7 @@ def _drawn(progress: RunProgress) -> Any:
         facts.append(f"[red]{progress.failed} failed[/red]")
     facts.append(duration(progress.elapsed))
     if progress.workers:
-        facts.append(escape(progress.workers))
+        facts.append(escape(harmless(progress.workers)))
     if progress.note:
         facts.append(progress.note)
     elif progress.left is not None:
@@ -235,7 +235,11 @@ def _drawn(progress: RunProgress) -> Any:
     whole = Table.grid()
     whole.add_row(line)
     if progress.running:
-        text = Text(f"computing {running_text(progress.running)}", style="dim", overflow="ellipsis")
+        text = Text(
+            f"computing {harmless(running_text(progress.running))}",
+            style="dim",
+            overflow="ellipsis",
+        )
         text.no_wrap = True
         whole.add_row(text)
     return whole
