@@ -255,6 +255,39 @@ def test_the_first_store_of_several_counts(theirs: Path, store: Path, tmp_path: 
             assert len(listed) == len({node.hash for node in listed}) == 4
 
 
+def test_python_tells_of_results_there_where_it_is_asked_to(theirs: Path, store: Path) -> None:
+    def numbers(what: Any, **options: Any) -> list[int]:
+        rows = furu_core.frame(what, columns=["number"], as_="dicts", **options)
+        return sorted(row["number"] for row in rows)
+
+    own = Part(number=5)
+    own.get()
+    there = Part()
+    assert (Part.stored(), numbers(Part)) == ([own], [5])
+    assert Part.stored(also=True) == sorted([own, there], key=lambda part: part.furu_hash)
+    both = sorted([own.number, there.number])
+    assert numbers(Part, also=True) == numbers("Part", also=True) == both
+    assert numbers([there]) == [there.number]  # an object's result is found, as `get()` finds it
+    with pytest.raises(FuruUsageError, match="no class 'Written'"):
+        furu_core.frame("Written", as_="dicts")
+    (row,) = furu_core.frame("Written", also=True, everything=True, as_="dicts")
+    assert (row["node"], row["part.number"]) == (Written().furu_hash, there.number)
+    (written,) = Written.stored(also=True)
+    assert written.get() == Written().get()
+    assert computed == ["part 5"]
+    assert (Written.stored(), Part.stored()) == ([], [own]), "asked once, it is not asked for ever"
+
+
+def test_python_tells_of_each_result_once(theirs: Path, store: Path, tmp_path: Path) -> None:
+    with use_settings(path=tmp_path / "another", also=()):
+        Part().get()
+    with use_settings(also=()):
+        Part().get()
+    with use_settings(also=(theirs, tmp_path / "another")):
+        assert Part.stored(also=True) == [Part()]
+        assert len(furu_core.frame(Part, also=True, as_="dicts")) == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_whose_pickles_are_loaded_is_judged_there_as_ever(store: Path, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"

@@ -226,15 +226,19 @@ class Furu(Generic[T_co]):
         return _state_reader.state_at(self).told
 
     @classmethod
-    def stored(cls) -> list[Self]:
+    def stored(cls, *, also: bool = False) -> list[Self]:
         """The objects of this class that have results in the store, in the order of their hashes.
 
         They are made from the records of the results, so no sweep is needed to find them, and nothing
         is computed. What the classes of today cannot make, because a field is gone for instance, is
         left out, and one warning tells how many and why. Objects of subclasses are not among them.
 
+        Args:
+            also: those with results in the stores of `FURU_ALSO`, too, which `get()` loads from there.
+
         Raises:
             FuruImportNameError: the class has no name that is valid in other processes.
+            FuruStoreError: with `also`, one of these stores was made by a newer furu.
 
         Example:
             >>> from furu_testing.nodes import Leaf
@@ -245,7 +249,7 @@ class Furu(Generic[T_co]):
         """
         from furu_core._status import _stored_objects
 
-        return _stored_objects.stored(cls)
+        return _stored_objects.stored(cls, also=also)
 
     def delete(self) -> bool:
         """Move the result and what failed attempts left to the trash; whether there was anything.

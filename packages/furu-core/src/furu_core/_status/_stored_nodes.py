@@ -162,6 +162,13 @@ def class_named(name: str) -> StoredClass:
     return StoredClass(name, f"{_settings.settings().path}/data/{relpath_of(name)}")
 
 
+def classes_named(name: str) -> list[StoredClass]:
+    """As `class_named`, and the class as further stores have it where these are included."""
+    own = class_named(name)
+    further = _further_stores.further_stores() if _further_included.get() else ()
+    return [own, *(StoredClass(name, f"{store}/data/{relpath_of(name)}") for store in further)]
+
+
 def node_called(class_name: str, node_hash: str) -> StoredNode:
     """The node of a class's full name and a whole hash, whether there is one or not."""
     return _at(class_name, NodeRef(class_named(class_name).folder, node_hash))
@@ -395,7 +402,7 @@ _further_included: ContextVar[bool] = ContextVar("further_included", default=Fal
 
 @contextmanager
 def including_further(wanted: bool) -> Iterator[None]:
-    """Have `classes` tell those of the stores that are only read as well, after those of the current one."""
+    """Have `classes` and `classes_named` tell those of the stores that are only read, too, after the current one's."""
     token = _further_included.set(wanted)
     try:
         yield

@@ -14,7 +14,7 @@ from furu_core._config._class_names import resolve
 from furu_core._config._objects import config_class, short_name_of
 from furu_core._forms._pack import build, read_fields
 from furu_core._output import _logging
-from furu_core._status._stored_nodes import class_named, node_called
+from furu_core._status._stored_nodes import classes_named, including_further, node_called
 from furu_core._store import _record_file
 from furu_core._text import count
 from furu_core.errors import FuruError, FuruImportNameError, FuruValueError
@@ -209,10 +209,12 @@ def _short(class_name: str, node_hash: str) -> str:
     return short_name_of(class_name.rpartition(":")[2], node_hash)
 
 
-def stored(cls: type) -> list[Any]:
+def stored(cls: type, *, also: bool = False) -> list[Any]:
     """The objects of a class that have results; see `Furu.stored`."""
     compiled = config_class(cls)
-    hashes = class_named(compiled.identity_name).published()
+    with including_further(also):
+        found_in = classes_named(compiled.identity_name)
+        hashes = sorted({one for there in found_in for one in there.published()})
     objects = StoredObjects()
     reasons: Counter[str] = Counter()
     found = list(_made(objects, compiled.identity_name, hashes, reasons))

@@ -13,8 +13,7 @@ import attrs
 from furu_core import _text
 from furu_core._config._objects import config_class, is_furu
 from furu_core._status._states import NodeState
-from furu_core._status._stored_nodes import StoredClass, node_of
-from furu_core._store._layout import class_dir
+from furu_core._status._stored_nodes import classes_named, including_further, node_of
 from furu_core._tables._columns import cell_text
 from furu_core._tables._selection import Selection
 from furu_core._tables._table import NodeTable, TableOptions, table_of
@@ -39,6 +38,7 @@ def frame(
     top: int | None = None,
     mean_over: str | Sequence[str] = (),
     everything: bool = False,
+    also: bool = False,
     as_: FrameKind | None = None,
 ) -> Any:
     """Results in the store as a data frame with the columns of ``furu table``.
@@ -62,6 +62,7 @@ def frame(
             other fields in common, with mean and sample standard deviation (``.std``) of each number
             in the result, and their count.
         everything: also fields that are the same in all rows, and all else that is known.
+        also: results in the stores of `FURU_ALSO`, too, each once; those of objects are found there anyway.
         as_: what to return; default: a pandas data frame if pandas is installed, else one of polars
             if that is, else a list of dicts.
 
@@ -93,30 +94,31 @@ def frame(
                 f"there is no state {one!r}{_text.did_you_mean(one, _STATES)}",
                 hint=f"give one of {', '.join(_STATES)}",
             )
-    chosen = Selection.of(
-        names=[_name(what)] if isinstance(what, str) else (),
-        where=_several(where),
-        states=states,
-        runs=_several(run),
-        since=since,
-    )
-    in_order: tuple[str, ...] = ()
-    if isinstance(what, type) and hasattr(what, "__furu_class__"):
-        identity = config_class(what).identity_name
-        chosen = attrs.evolve(chosen, classes=(StoredClass(identity, class_dir(what)),))
-    elif what is not None and not isinstance(what, str):
-        nodes = tuple(map(node_of, dict.fromkeys(_objects(what))))
-        in_order = tuple(node.hash for node in nodes)
-        chosen = attrs.evolve(chosen, nodes=nodes, classes=())
-    options = TableOptions(
-        columns=tuple(columns),
-        sort=_several(sort),
-        in_order=in_order,
-        top=top,
-        mean_over=_several(mean_over),
-        everything=everything,
-    )
-    return _MAKERS[kind](table_of(chosen, options))
+    with including_further(also):
+        chosen = Selection.of(
+            names=[_name(what)] if isinstance(what, str) else (),
+            where=_several(where),
+            states=states,
+            runs=_several(run),
+            since=since,
+        )
+        in_order: tuple[str, ...] = ()
+        if isinstance(what, type) and hasattr(what, "__furu_class__"):
+            identity = config_class(what).identity_name
+            chosen = attrs.evolve(chosen, classes=tuple(classes_named(identity)))
+        elif what is not None and not isinstance(what, str):
+            nodes = tuple(map(node_of, dict.fromkeys(_objects(what))))
+            in_order = tuple(node.hash for node in nodes)
+            chosen = attrs.evolve(chosen, nodes=nodes, classes=())
+        options = TableOptions(
+            columns=tuple(columns),
+            sort=_several(sort),
+            in_order=in_order,
+            top=top,
+            mean_over=_several(mean_over),
+            everything=everything,
+        )
+        return _MAKERS[kind](table_of(chosen, options))
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:
