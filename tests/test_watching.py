@@ -227,6 +227,46 @@ def test_a_run_that_is_done_and_one_with_three_kinds_of_failures_are_told_exactl
     assert project.json("failures", f"run:{done['run']}") == []
 
 
+def test_runs_of_a_store_that_is_only_read_are_looked_at_there(
+    project: Project, store: Path, tmp_path: Path
+) -> None:
+    project.furu("run", "study.py:good")
+    project.furu("run", "study.py:bad", "--keep-going", status=1)
+    failed, done = (one["run"] for one in project.json("runs"))
+    here = plain(project.furu("status", failed))
+    own = {"FURU_PATH": str(tmp_path / "mine"), "FURU_ALSO": str(store)}
+    project.furu("run", "study.py:stops", **own)  # a run that is newer, in a store of its own
+
+    there = f"FURU_PATH={store} furu"
+    expected = [
+        line.replace("  furu log", f"  {there} log").replace(
+            ": furu failures", f": {there} failures"
+        )
+        for line in here
+        if not line.startswith("go on")
+    ]
+    assert plain(project.furu("status", failed, **own)) == expected
+    before = json.loads(project.furu("status", failed, "--json"))
+    told = json.loads(project.furu("status", failed, "--json", **own))
+    assert told == before | {"go_on": ""}
+    # A folder tells in which store a run is, whatever the settings say.
+    mine = {"FURU_PATH": own["FURU_PATH"], "FURU_ALSO": ""}
+    assert plain(project.furu("status", str(store / "runs" / failed), **mine)) == expected
+    assert f"{there} table run:{done}" in project.furu("status", done, **own)
+
+    ids = [line.split()[0] for line in project.furu("runs", **own).splitlines()[1:]]
+    assert len(ids) == 1
+    assert ids[0] not in (failed, done)
+    assert project.furu("status", **own).startswith(ids[0])
+    listed = project.furu("runs", "--also", **own).splitlines()[1:]
+    assert [line.split()[0] for line in listed] == [ids[0], failed, done]
+    assert [line.endswith(f"[in {store}]") for line in listed] == [False, True, True]
+    for command in (["failures"], ["pin"]):  # what one may change, or try again
+        said = project.furu(*command, f"run:{failed}", status=2, typed="y", **own)
+        assert f"not in {own['FURU_PATH']}, but in another store, which is only read" in said
+        assert f"`furu status {failed}`" in said
+
+
 def test_a_run_that_goes_on_is_watched_from_another_process_and_one_that_was_killed_says_so(
     project: Project,
 ) -> None:

@@ -141,7 +141,7 @@ class _RunOfNode:
         if self._run is None:
             run_id = self._node.record().get("run_id")
             with suppress(FuruUsageError):
-                self._run = _runs.find_run(run_id) if run_id else None
+                self._run = _runs.find_run(run_id, also=True) if run_id else None
             if self._run is None:
                 return True
             self._events = EventReader(self._run.folder)

@@ -40,8 +40,9 @@ from furu_core._runs._run_status import STAGES, RunningNode, RunReport, RunWatch
 from furu_core._runs._runs import DIED, RUNNING, StoredRun
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
+from furu_core._store._folders import refuse_run_elsewhere
 from furu_core._tables._selection import Selection
-from furu_core._text import count, duration, harmless, when
+from furu_core._text import RUN_PREFIX, count, duration, harmless, when
 from furu_core.errors import FuruUsageError
 
 _LOOK_SECS: Final = 1.0
@@ -63,10 +64,11 @@ _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
 def status(run: str | None, follow: bool, every: float, as_json: bool) -> int:
     """Say how a run stands: by class what is done and what is left, what failed, what is slow.
 
-    RUN is the id of a run, the beginning or end of it, or its folder; default: your newest one. With -f
+    RUN is the id of a run, the beginning or end of it, or its folder; default: your newest one. It may be in a
+    store of FURU_ALSO. With -f
     the exit status is that of the run: 0 when it is done, 1 when it failed or died, 130 when it was cancelled.
     """
-    found = _runs.newest_run() if run is None else _runs.find_run(run)
+    found = _runs.newest_run() if run is None else _runs.find_run(run, also=True)
     watch = RunWatch(found)
     gc.disable()  # of a long run there are hundreds of thousands of lists, none of them garbage
     if follow:
@@ -206,20 +208,23 @@ def _failure_lines(report: RunReport) -> list[str]:
     if not report.failures:
         return []
     lines = ["failed, by error:"]
-    lines += [f"  {_group_line(group)}" for group in report.failures[:_SHOWN]]
+    run = report.standing.run
+    lines += [f"  {_group_line(group, run.before_commands)}" for group in report.failures[:_SHOWN]]
     more = len(report.failures) - _SHOWN
     if more > 0:
-        lines.append(f"  and {count(more, 'other error')}: furu failures {report.standing.run.id}")
+        lines.append(
+            f"  and {count(more, 'other error')}: {run.before_commands}furu failures {run.id}"
+        )
     return lines
 
 
-def _group_line(group: FailureGroup) -> str:
+def _group_line(group: FailureGroup, before_command: str) -> str:
     first = group.first
     error = first.error if len(first.error) <= _WIDE else f"{first.error[: _WIDE - 3]}..."
     parts = [f"{len(group.nodes)} x {first.short_class}", error]
     if first.at:
         parts.append(place_text(first.at))
-    return "  ".join([*parts, group.next_command])
+    return "  ".join([*parts, before_command + group.next_command])
 
 
 def _slow_line(node: RunningNode) -> str:
@@ -234,15 +239,16 @@ def _slow_line(node: RunningNode) -> str:
 def _ending(report: RunReport, *, is_followed: bool) -> list[str]:
     """Why a run ended so, and the next command."""
     told = report.standing
+    furu = f"{told.run.before_commands}furu"
     if told.state == RUNNING:
         why = [f"it goes on: {told.why}"] if told.why else []
-        return why if is_followed else [*why, f"follow it: furu status -f {told.run.id}"]
+        return why if is_followed else [*why, f"follow it: {furu} status -f {told.run.id}"]
     if told.state == "done":
         here = f" run:{told.run.id}" if told.computed else ""  # what was there is another run's
-        return [f"see the results beside each other: furu table{here}"]
+        return [f"see the results beside each other: {furu} table{here}"]
     lines = [f"it died: {told.why}"] if told.state == DIED else []
     if report.failures:
-        lines.append(f"what failed, and with which parameters: furu failures {told.run.id}")
+        lines.append(f"what failed, and with which parameters: {furu} failures {told.run.id}")
     if told.again:
         lines.append(f"go on, computing only what is not there: {told.again}")
     return lines
@@ -270,7 +276,11 @@ def failures(
     The id of a run may be given without `run:`. What failed and was computed since is not listed.
     """
     refuse_csv_and_json(as_csv, as_json)
-    named = [f"run:{name}" if _RUN_ID.fullmatch(name) else name for name in names]
+    named = [f"{RUN_PREFIX}{name}" if _RUN_ID.fullmatch(name) else name for name in names]
+    for one in (*(name for name in named if name.startswith(RUN_PREFIX)), *runs):
+        refuse_run_elsewhere(
+            one.removeprefix(RUN_PREFIX)
+        )  # nobody here tries again what failed there
     with _stored_nodes.including_further(True):  # what has a result there is not tried again
         chosen = Selection.of(named, where, states or ("failed", "lost"), class_names, runs, since)
         groups = grouped(FailedNode.of(facts, row) for facts, row in chosen.rows())

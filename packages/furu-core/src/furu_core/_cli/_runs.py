@@ -73,6 +73,7 @@ def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _co
     help="With --prune: move exactly what that plan told to the trash.",
     shell_complete=_completing.a_plan,
 )
+@click.option("--also", is_flag=True, help="Also runs in the stores of FURU_ALSO.")
 @csv_option
 @json_option
 def runs(
@@ -84,6 +85,7 @@ def runs(
     keep: str | None,
     all_users: bool,
     plan_id: str | None,
+    also: bool,
     as_csv: bool,
     as_json: bool,
 ) -> int:
@@ -95,7 +97,10 @@ def runs(
     pruning = {"--keep": keep, "--all-users": all_users, "--do": plan_id}
     if prune:
         choosing = {"--since": since, "--state": states, "--tag": tags, "--where": where}
-        _refuse({**choosing, "--csv": as_csv}, "lists runs, and --prune plans by age: --keep TIME")
+        _refuse(
+            {**choosing, "--also": also, "--csv": as_csv},
+            "lists runs, and --prune plans by age: --keep TIME",
+        )
         if plan_id is not None:
             _refuse({**pruning, "--do": None}, "belongs to the plan, which --do carries out")
         return _prune(plan_id, keep, all_users=all_users, as_json=as_json)
@@ -103,7 +108,7 @@ def runs(
     conditions = [*map(Condition.of, where), *map(_tag_condition, tags)]
     rows = []
     found: list[tuple[RunStanding, dict[str, Any]]] = []
-    for told in chosen_runs(since, states):
+    for told in chosen_runs(since, states, also=also):
         row = told.to_json()
         flat = run_columns(row)
         rows.append(flat)
@@ -148,10 +153,12 @@ def _prune(plan_id: str | None, keep: str | None, *, all_users: bool, as_json: b
     return _collect.carry_out(plan, as_json=as_json)
 
 
-def chosen_runs(since: str | None, states: Sequence[str]) -> Iterator[RunStanding]:
+def chosen_runs(
+    since: str | None, states: Sequence[str], *, also: bool = False
+) -> Iterator[RunStanding]:
     """How the runs stand that began since a time and are in one of some states; all where empty."""
     after = None if since is None else time_of(since)
-    for run in _runs.stored_runs():
+    for run in _runs.stored_runs(also=also):
         if after is not None and run.began < after:
             continue
         told = _runs.standing(run)
@@ -192,7 +199,8 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
         took = duration(told.took)
         lines.append((told.run.id, told.run.executor, told.state, began, took, *numbers, command))
         said = [f"{name}={value}" for name, value in sorted(row["tags"].items())]
-        notes.append("  ".join(part for part in (" ".join(said), row["note"]) if part))
+        place = f"in {told.run.store}" if told.run.is_elsewhere else ""
+        notes.append("  ".join(part for part in (" ".join(said), row["note"], place) if part))
     shown = list(lined_up(lines, right={4, 5, 6, 7}))
     say(shown[0])
     for line, note in zip(shown[1:], notes, strict=True):
@@ -203,7 +211,7 @@ def _print(found: Sequence[tuple[RunStanding, dict[str, Any]]]) -> None:
             f"{count(len(dead), 'run')} died: `furu status {dead[0]}` says why, and how to go on"
         )
         return
-    failed = [told.run.id for told, _ in found if told.failed]
+    failed = [told.run.id for told, _ in found if told.failed and not told.run.is_elsewhere]
     if failed:
         say_next(f"`furu failures {failed[0]}` says what failed")
     else:

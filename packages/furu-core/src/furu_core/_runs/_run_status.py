@@ -135,6 +135,10 @@ class RunWatch:
 
     def report(self) -> RunReport:
         """The status of the run now."""
+        with _runs.in_its_store(self._run):
+            return self._report()
+
+    def _report(self) -> RunReport:
         self._events.update()
         if self._outline is None or self._begun != self._events.begun:
             self._read_outline()

@@ -12,7 +12,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -21,13 +21,14 @@ from typing import Any, Final
 import attrs
 
 from furu_core._config._class_names import relpath_of
-from furu_core._executors import _run
 from furu_core._executors._executor import RunOutlook
 from furu_core._executors._outline import Prospect, read_outline
 from furu_core._executors._run import EVENTS_FILE, RUN_FILE, RUN_RECORD, EventKind, RunRecord
 from furu_core._process_ids import ProcessId, process_is_gone
 from furu_core._record_format import from_json
 from furu_core._settings import _settings
+from furu_core._settings._settings import use_settings
+from furu_core._store import _further_stores
 from furu_core._store._folders import no_run, run_ids, runs_called
 from furu_core._text import RUN_PREFIX, count, duration
 from furu_core._trust import user_name
@@ -77,6 +78,22 @@ class StoredRun:
         with suppress(OSError):
             return os.stat(self.folder).st_uid
         return None
+
+    @property
+    def store(self) -> Path:
+        """The store that it is in."""
+        return self.folder.parent.parent
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether that is another one than the current one."""
+        own = _settings.settings().path
+        return self.store != own and os.path.realpath(self.store) != os.path.realpath(own)
+
+    @property
+    def before_commands(self) -> str:
+        """What stands before a command of `furu` that is to tell of the run's store; mostly empty."""
+        return f"FURU_PATH={shlex.quote(str(self.store))} " if self.is_elsewhere else ""
 
     @property
     def command(self) -> str:
@@ -133,19 +150,32 @@ def run_at(folder: Path) -> StoredRun | None:
         return None
 
 
-def stored_runs() -> Iterator[StoredRun]:
-    """All runs in the current store, the newest first."""
-    folder = _run.runs_folder()
-    for _, same_second in groupby(run_ids(), key=lambda run_id: run_id[:_STAMP]):
-        runs = [run for one in same_second if (run := run_at(folder / one)) is not None]
-        yield from sorted(runs, key=lambda run: -run.began)
+def stored_runs(*, also: bool = False) -> Iterator[StoredRun]:
+    """All runs in the current store, the newest first.
+
+    Args:
+        also: with those in the stores that are only read (`FURU_ALSO`).
+    """
+    stores = [_settings.settings().path, *(_further_stores.further_stores() if also else ())]
+    ids = sorted(((one, store) for store in stores for one in run_ids(store)), reverse=True)
+    for _, same_second in groupby(ids, key=lambda one: one[0][:_STAMP]):
+        found = (run_at(store / "runs" / one) for one, store in same_second)
+        yield from sorted((run for run in found if run is not None), key=lambda run: -run.began)
 
 
-def find_run(name: str) -> StoredRun:
+@contextmanager
+def in_its_store(run: StoredRun) -> Iterator[None]:
+    """Have what the store has looked up in that of the run, which may be another one than the current one."""
+    with use_settings(path=run.store) if run.is_elsewhere else nullcontext():
+        yield
+
+
+def find_run(name: str, *, also: bool = False) -> StoredRun:
     """The run that a name means.
 
     Args:
         name: its id, the beginning or end of it, or the path of its folder.
+        also: whether a run in a store that is only read (`FURU_ALSO`) is meant as well, where this one has none.
 
     Raises:
         FuruUsageError: there is none, or more than one.
@@ -158,13 +188,16 @@ def find_run(name: str) -> StoredRun:
                 f"{name} is the folder of no run", hint="`furu runs` lists all runs"
             )
         return run
-    ids = run_ids()
-    called = runs_called(name, ids)
-    runs = [run for one in called if (run := run_at(_run.runs_folder() / one)) is not None]
-    if len(runs) == 1:
-        return runs[0]
+    runs: list[StoredRun] = []
+    for store in (_settings.settings().path, *(_further_stores.further_stores() if also else ())):
+        called = runs_called(name, run_ids(store))
+        runs = [run for one in called if (run := run_at(store / "runs" / one)) is not None]
+        if len(runs) == 1:
+            return runs[0]
+        if runs:
+            break
     if not runs:
-        raise no_run(name, ids)
+        raise no_run(name, run_ids())
     shown = ", ".join(run.id for run in runs[:5])
     raise FuruUsageError(
         f"{name!r} may be any of {len(runs)} runs: {shown}", hint="give more of the id"
@@ -381,7 +414,9 @@ class RunStanding:
 
     @property
     def again(self) -> str:
-        """The command to go on with it."""
+        """The command to go on with it; empty for a run in another store than the current one."""
+        if self.run.is_elsewhere:
+            return ""
         return self.outlook.resume or self.run.again
 
     def to_json(self) -> dict[str, Any]:
@@ -418,6 +453,11 @@ def standing(run: StoredRun, events: EventReader | None = None) -> RunStanding:
         run: the run.
         events: what has happened in it; default: it is read, of a run that has ended only the end.
     """
+    with in_its_store(run):
+        return _standing(run, events)
+
+
+def _standing(run: StoredRun, events: EventReader | None) -> RunStanding:
     if events is None:
         told = _at_its_end(run)
         if told is not None:

@@ -14,7 +14,7 @@ import attrs
 
 from furu_core._files import store_error
 from furu_core._settings import _settings
-from furu_core._store import _format1
+from furu_core._store import _format1, _further_stores
 from furu_core._store._layout import attempted_in, runs_dir, without_hashes
 from furu_core._text import did_you_mean
 from furu_core.errors import FuruStoreError, FuruUsageError
@@ -87,18 +87,22 @@ def class_in(below: str) -> str:
     return f"{'.'.join(modules)}:{qualname}"
 
 
-def run_ids() -> list[str]:
-    """The ids of the runs in the current store, the newest first.
+def run_ids(store: Path | None = None) -> list[str]:
+    """The ids of the runs in a store, the newest first.
+
+    Args:
+        store: the current one if None.
 
     Raises:
         FuruStoreError: the store cannot be read.
     """
+    folder = runs_dir() if store is None else f"{store}/runs"
     try:
-        names = os.listdir(runs_dir())
+        names = os.listdir(folder)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise store_error(error, runs_dir(), doing="read") from error
+        raise store_error(error, folder, doing="read") from error
     return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
 
@@ -110,8 +114,31 @@ def runs_called(name: str, known: Iterable[str]) -> list[str]:
     return [one for one in known if name and (one.startswith(name) or one.endswith(name))]
 
 
+def refuse_run_elsewhere(name: str) -> None:
+    """Raise where a name means a run of a store that is only read, and none of the current one.
+
+    Raises:
+        FuruUsageError: it does.
+        FuruStoreError: a store cannot be read.
+    """
+    if runs_called(name, run_ids()):
+        return
+    for store in _further_stores.further_stores():
+        if found := runs_called(name, run_ids(store)):
+            raise FuruUsageError(
+                f"the run {found[0]} is not in {_settings.settings().path}, but in another store, which is only "
+                f"read: {store}/runs/{found[0]}",
+                hint=f"`furu status {found[0]}` tells how it stands; for all else set FURU_PATH to {store}",
+            )
+
+
 def no_run(name: str, known: Iterable[str]) -> FuruUsageError:
-    """The error of a name that means no run."""
+    """The error of a name that means no run.
+
+    Raises:
+        FuruUsageError, FuruStoreError: as `refuse_run_elsewhere`.
+    """
+    refuse_run_elsewhere(name)
     return FuruUsageError(
         f"the store {_settings.settings().path} has no run {name!r}{did_you_mean(name, known)}",
         hint="`furu runs` lists all runs; is FURU_PATH the right one?",
