@@ -166,6 +166,49 @@ def test_hashes_classes_runs_and_columns_are_those_of_the_store(project: Any) ->
     assert told.partition("\t")[2]  # the command that began it
 
 
+def test_values_of_options_are_those_that_were_given_or_that_there_are(project: Any) -> None:
+    tags = ("--tag", "sweep=lr", "--tag", "who=me and you", "--tag", "evil=a\x1b[2J\nb")
+    project.furu("run", "exp.train:one", *tags)
+    project.furu("run", "exp.train:one", "--tag", "sweep=seed")
+    for command in ("runs", "run exp.train:one"):
+        assert offered(project, f"furu {command} --tag ") == ["open", "=sweep=", "=who=", "=evil="]
+        assert offered(project, f"furu {command} --tag sw") == ["open", "=sweep="]
+        assert offered(project, f"furu {command} --tag sweep=") == ["=seed", "=lr"]
+        assert offered(project, f"furu {command} --tag=sweep=l") == ["=lr"]
+        assert offered(project, f"furu {command} --tag who=m") == [r"=me\ and\ you"]
+        assert offered(project, f"furu {command} --tag evil=") == []
+        assert offered(project, f"furu {command} --tag no=") == []
+    options = offered(project, "furu run exp.train:one -o ")
+    assert {"open", "=max_workers=", "=worker="} <= set(options)
+    assert offered(project, "furu run exp.train:one -o worker=t") == ["=thread"]
+    assert offered(project, "furu run exp.train:one -o keep_going=") == ["=1", "=0"]
+    assert offered(project, "furu run exp.train:one -o nothing=") == []
+    assert offered(project, "furu run exp.train:one --executor gone -o ") == []
+    assert "=detach=" not in options
+    pool = offered(project, "furu run exp.train:one --executor slurm-pool -o det")
+    assert pool == ["open", "=detach="]
+    (told,) = offered(project, "furu run exp.train:one -o wor", "zsh")
+    assert told.split("\t") == ["open", "worker=", "what computes nodes"]
+    assert offered(project, "furu run exp.train:one --window ") == ["=dfs", "=bfs"]
+    assert offered(project, "furu export Train -o ") == ["files"]
+    assert offered(project, "furu import ") == ["files"]
+
+
+def test_attempts_and_fields_of_a_class_that_is_gone_are_those_of_its_records(project: Any) -> None:
+    project.furu("run", "exp.train:broken", FURU_MAX_COMPUTE_RETRIES="0")
+    project.furu("run", "exp.train:broken", FURU_MAX_COMPUTE_RETRIES="0")
+    project.furu("run", "exp.train:one")
+    assert offered(project, "furu log Broken --attempt ") == ["=1", "=2"]
+    assert offered(project, "furu log Nothing --attempt ") == []
+    fields = ["=data=", "=lr=", "=note=", "=kind=", "=layers="]
+    project.write("exp/new.py", BASE + "\n    class New(Furu[int]):\n        rate: float = 0.1\n")
+    line = "furu adopt Train exp.new:New"
+    assert sorted(offered(project, f"{line} --drop ")) == sorted(["open", *fields])
+    assert offered(project, f"{line} --map l") == ["open", "=lr=", "=layers="]
+    assert offered(project, f"{line} --map lr=") == ["=rate"]
+    assert offered(project, f"{line} --set ") == ["open", "=rate="]
+
+
 def test_what_is_wrong_while_somebody_types_is_no_word_on_the_screen(project: Any) -> None:
     for line in ("furu show ", "furu ls run:", "furu table --where ", "furu status ", "furu gc "):
         offered(project, line)  # there is no store

@@ -29,9 +29,30 @@ _SHOWN: Final = 10
 @click.command("adopt", short_help="Have results found under the new name of a class.")
 @click.argument("old", metavar="OLD", shell_complete=_completing.a_class)
 @click.argument("new", metavar="NEW", shell_complete=_completing.a_target)
-@click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="A field that was renamed.")
-@click.option("--set", "sets", metavar="FIELD=VALUE", multiple=True, help="A field that is new.")
-@click.option("--drop", "drops", metavar="FIELD=VALUE", multiple=True, help="A field that is gone.")
+@click.option(
+    "--map",
+    "maps",
+    metavar="OLD=NEW",
+    multiple=True,
+    help="A field that was renamed.",
+    shell_complete=_completing.a_renaming,
+)
+@click.option(
+    "--set",
+    "sets",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="A field that is new.",
+    shell_complete=_completing.an_assignment,
+)
+@click.option(
+    "--drop",
+    "drops",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="A field that is gone.",
+    shell_complete=_completing.a_former_field,
+)
 @click.option("--do", "doing", is_flag=True, help="Do what is shown without it.")
 @click.option("--undo", is_flag=True, help="Take it back.")
 @json_option

@@ -10,9 +10,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -30,6 +30,7 @@ Items: TypeAlias = "list[CompletionItem[str]]"
 _MOST: Final = 200  # of the things that are offered at once
 _DIGITS: Final = 12  # of a hash
 _SAMPLES: Final = 3  # nodes of a class whose columns are offered
+_RECENT: Final = 50  # runs whose tags are offered
 _CLASSES: Final = 20  # classes of which columns are offered
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _OPERATOR: Final = re.compile(r"[=<>!~]")
@@ -113,12 +114,69 @@ def a_plan(_ctx: click.Context, _param: click.Parameter, word: str) -> Items:
     return []
 
 
+def a_tag(_ctx: click.Context, _param: click.Parameter, word: str) -> Items:
+    """``NAME=VALUE`` of tags, as the newest runs have them."""
+    from furu_core._store._folders import run_ids
+    from furu_core._store._layout import runs_dir
+
+    name, equals, value = word.partition("=")
+    found: dict[str, None] = {}
+    for one in run_ids()[:_RECENT]:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            tags = _run_record(f"{runs_dir()}/{one}")["tags"].items()
+            if not equals:
+                found |= dict.fromkeys(f"{tag}=" for tag, _ in tags if tag.startswith(word))
+            else:
+                values = [said for tag, said in tags if tag == name and said.startswith(value)]
+                found |= dict.fromkeys(f"{name}={said}" for said in values)
+    return [item(one, is_open=not equals) for one in found]
+
+
+def an_attempt(ctx: click.Context, _param: click.Parameter, word: str) -> Items:
+    """The numbers of the attempts at the node on the command line, as far as they are on disk."""
+    from furu_core._attempts import _attempts
+    from furu_core._status import _stored_nodes
+
+    found = [_attempts.numbers(_stored_nodes.find(name)) for name in _typed(ctx, "name")]
+    numbers = map(str, sorted(*found))
+    return [item(one) for one in numbers if one.startswith(word)]
+
+
 def an_executor(_ctx: click.Context, _param: click.Parameter, word: str) -> Items:
     """The names of installed executors."""
     from furu_core import _plugins
 
     found = _plugins.registered(_plugins.EntryPointGroup.EXECUTORS)
     return [item(one.name, one.origin) for one in found if one.name.startswith(word)]
+
+
+def an_executor_option(ctx: click.Context, _param: click.Parameter, word: str) -> Items:
+    """``KEY=VALUE`` for the executor on the command line, whose plugin is imported: its options, and their choices."""
+    from furu_core._executors._options import options_of
+    from furu_core._executors._registry import load_executor
+
+    options = options_of(load_executor([*_typed(ctx, "executor"), "local"][0]))
+    name, equals, value = word.partition("=")
+    if not equals:
+        found = [(one, told) for one, told in options.items() if one.startswith(word)]
+        return [item(f"{one}=", told.help, is_open=True) for one, told in found]
+    choices = options[name].kind.choices if name in options else ()
+    return [item(f"{name}={one}") for one in choices if one.startswith(value)]
+
+
+# What a command takes otherwise
+
+
+def a_file(_ctx: click.Context, _param: click.Parameter, word: str) -> Items:
+    """Files, which shells complete by themselves."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word, type="file")]
+
+
+def words(*known: str) -> Callable[[click.Context, click.Parameter, str], Items]:
+    """What offers some words."""
+    return lambda _ctx, _param, word: [item(one) for one in known if one.startswith(word)]
 
 
 def _folders() -> Iterator[ClassFolder]:
@@ -166,13 +224,18 @@ def _classes(folders: Iterable[ClassFolder], word: str) -> Items:
 
 
 def _command(folder: str) -> str:
-    from furu_core._executors._run import RUN_FILE
-    from furu_core._files import read_file
     from furu_core._runs._runs import command_text
 
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return command_text(tuple(json.loads(read_file(f"{folder}/{RUN_FILE}"))["command"]))
+        return command_text(tuple(_run_record(folder)["command"]))
     return ""
+
+
+def _run_record(folder: str) -> Any:
+    from furu_core._executors._run import RUN_FILE
+    from furu_core._files import read_file
+
+    return json.loads(read_file(f"{folder}/{RUN_FILE}"))
 
 
 # Columns
@@ -298,7 +361,8 @@ def an_assignment(ctx: click.Context, _param: click.Parameter, word: str) -> Ite
     from furu_core._cli._declared import fields_in, nested_fields, options_of
     from furu_core._cli._module_text import text_of
 
-    target = [*_typed(ctx, "target"), *_typed(ctx, "name"), ""][0]
+    places = ("target", "name", "new")  # of the target: of `furu run`, `furu why` and `furu adopt`
+    target = [*(one for place in places for one in _typed(ctx, place)), ""][0]
     module, _, path = target.partition(":")
     text = text_of(module) if path else None
     fields = [] if text is None else fields_in(text, path)
@@ -323,6 +387,30 @@ def an_assignment(ctx: click.Context, _param: click.Parameter, word: str) -> Ite
         for option in options_of(field)
         if option.startswith(begun) and option not in earlier.split(",")
     ]
+
+
+def a_former_field(ctx: click.Context, _param: click.Parameter, word: str) -> Items:
+    """Fields of the class OLD on the command line, as a few of its records have them, to be followed by a value."""
+    from furu_core._status._stored_objects import config_of
+
+    if "=" in word:
+        return []
+    folders = list(_folders())
+    old = _text.meant([*_typed(ctx, "old"), ""][0], [folder.name for folder in folders])
+    names: dict[str, None] = {}
+    for folder in (folder for folder in folders if folder.name in old):
+        for one in sorted(_hashes_in(folder.names[:_MOST], ""))[:_SAMPLES]:
+            names |= dict.fromkeys((config_of(folder.name, one) or {"fields": {}})["fields"])
+    return [item(f"{name}=", is_open=True) for name in names if name.startswith(word)]
+
+
+def a_renaming(ctx: click.Context, param: click.Parameter, word: str) -> Items:
+    """``OLD=NEW``: a field of the class OLD, and one of NEW."""
+    old, equals, new = word.partition("=")
+    if not equals:
+        return a_former_field(ctx, param, word)
+    fields = [one.value.rstrip("=.") for one in an_assignment(ctx, param, new)]
+    return [item(f"{old}={name}") for name in fields]
 
 
 def _typed(ctx: click.Context, name: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from furu_core import _text
+from furu_core._cli import _completing
 from furu_core._cli._output import (
     is_terminal,
     json_option,
@@ -40,7 +41,7 @@ _REFRESH_SECS: Final = 0.2
 @click.command("export", short_help="Write results, with all they need, into one file.")
 @selection_options
 @click.option(
-    "-o", "output", required=True, metavar="FILE",
+    "-o", "output", required=True, metavar="FILE", shell_complete=_completing.a_file,
     help="The archive: x.tar, or x.tar.gz, .bz2, .xz; - for standard output.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
@@ -178,7 +179,7 @@ def _told(node: ArchivedNode) -> dict[str, Any]:
 
 
 @click.command("import", short_help="Take in results that `furu export` wrote.")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=_completing.a_file)
 @click.option("--list", "listing", is_flag=True, help="Tell what is in it, and change nothing.")
 @click.option(
     "--trust", is_flag=True, help="Say that code in its results, pickles, may run as you."

@@ -308,7 +308,12 @@ def _provenance_lines(record: dict[str, Any] | None) -> list[str]:
 
 @click.command("log", short_help="Print what a node printed and logged.")
 @click.argument("name", metavar="HASH", shell_complete=_completing.a_node)
-@click.option("--attempt", type=int, help="The log of this attempt instead of the newest.")
+@click.option(
+    "--attempt",
+    type=int,
+    help="The log of this attempt instead of the newest.",
+    shell_complete=_completing.an_attempt,
+)
 @click.option("--path", "only_path", is_flag=True, help="Print where the log is.")
 @click.option(
     "-f",

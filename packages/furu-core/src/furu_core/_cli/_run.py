@@ -43,11 +43,30 @@ _SHOWN_ROOTS: Final = 20
 @click.option(
     "--keep-going", is_flag=True, help="When a node fails, compute what does not need it."
 )
-@click.option("--window", metavar="dfs|bfs|K", help="Roots to work on at once: one, all, or K.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag, for `furu runs`.")
+@click.option(
+    "--window",
+    metavar="dfs|bfs|K",
+    help="Roots to work on at once: one, all, or K.",
+    shell_complete=_completing.words("dfs", "bfs"),
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A tag, for `furu runs`.",
+    shell_complete=_completing.a_tag,
+)
 @click.option("--note", metavar="TEXT", help="A note, for `furu runs`.")
 @rerun_option
-@click.option("-o", "pairs", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
+@click.option(
+    "-o",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the executor.",
+    shell_complete=_completing.an_executor_option,
+)
 @json_option
 def run(
     target: str,

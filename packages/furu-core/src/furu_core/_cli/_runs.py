@@ -50,7 +50,12 @@ def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _co
     help="Only runs in this state; may be repeated.",
 )
 @click.option(
-    "--tag", "tags", multiple=True, metavar="NAME[=VALUE]", help="Only runs that have this tag."
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Only runs that have this tag.",
+    shell_complete=_completing.a_tag,
 )
 @click.option(
     "--where",

@@ -103,7 +103,11 @@ class _Shell(ShellComplete):
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
         """As click does, without what shells would not show as it is, such as names with escape sequences."""
         found = super().get_completions(args, incomplete)
-        return [one for one in found if harmless(str(one.value)) == one.value]
+        return [
+            one
+            for one in found
+            if harmless(str(one.value)) == one.value and not set("\n\t") & set(one.value)
+        ]
 
     def _line(self) -> str:
         return os.environ.get("COMP_LINE", "")

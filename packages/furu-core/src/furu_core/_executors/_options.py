@@ -27,11 +27,13 @@ class OptionKind:
         check: whether a value other than the default makes sense.
         parse: reads the text of a command line where the annotation does not tell how; raises
             ValueError for text that it cannot read.
+        choices: all the texts that it takes, where these are few.
     """
 
     expected: str
     check: Callable[[Any], bool] = _anything
     parse: Callable[[str], Any] | None = None
+    choices: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -153,7 +155,8 @@ def _is_duration(value: object) -> bool:
 
 def one_of(*choices: Any) -> OptionKind:
     """The kind of an option that is one of a few texts."""
-    return OptionKind(f"{', '.join(choices[:-1])} or {choices[-1]}", lambda value: value in choices)
+    expected = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    return OptionKind(expected, lambda value: value in choices, choices=choices)
 
 
 def parse_pairs(text: str) -> dict[str, str]:
@@ -172,6 +175,6 @@ def parse_pairs(text: str) -> dict[str, str]:
 
 
 COUNT: Final = OptionKind("a whole number from 1 on", is_count)
-FLAG: Final = OptionKind("1 or 0", lambda value: isinstance(value, bool | None))
+FLAG: Final = OptionKind("1 or 0", lambda value: isinstance(value, bool | None), choices=("1", "0"))
 SECONDS: Final = OptionKind("a number of seconds above 0", _is_duration)
 TEXT: Final = OptionKind("text")
