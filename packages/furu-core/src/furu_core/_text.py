@@ -5,6 +5,8 @@ No function here raises, whatever the value or exception is.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import time
@@ -247,6 +249,40 @@ def leaves_colours(text: str, *, before: bool = False) -> bool:
     """
     found = re.findall(_COLOUR, text)
     return found[-1].strip("\x1b[0;m") != "" if found else before
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """A value as JSON that any parser reads; what JSON lacks is text, and what terminals obey is escaped.
+
+    Infinite numbers and NaN are the texts by which both Python's `float` and JavaScript's `Number` make them.
+
+    Example:
+        >>> json_text({"loss": [0.5, float("nan")]})
+        '{"loss": [0.5, "NaN"]}'
+    """
+    made = json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    try:
+        text = made.encode(value)
+    except ValueError:
+        text = made.encode(_with_finite_numbers(value))
+    return text.translate(_IN_JSON)
+
+
+# Control characters and what reorders text, which JSON need not escape, but terminals obey.
+_IN_JSON: Final = {
+    number: f"\\u{number:04x}"
+    for number in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def _with_finite_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_finite_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_finite_numbers(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 # ---- exceptions ----

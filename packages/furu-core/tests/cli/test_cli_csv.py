@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from furu_core._cli._output import print_csv
+
 COMPUTE = """
 from exp.train import *
 one.get()
@@ -65,6 +67,14 @@ def test_space_and_runs_have_rows(computed: Any) -> None:
     (run,) = rows(computed, "runs")
     assert run["executor"] == "inline"
     assert run["roots"] == f'["{rows(computed, "ls", "Train")[0]["hash"]}"]'
+
+
+def test_line_ends_of_all_kinds_stay_in_their_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["a\rb", "a\nb", "a\r\n", '="1,2"']
+    print_csv({"text": text} for text in texts)
+    out = capsys.readouterr().out
+    assert out.startswith("text\n")
+    assert [row[0] for row in csv.reader(io.StringIO(out, newline=""))] == ["text", *texts]
 
 
 @pytest.mark.parametrize("command", ["ls", "table", "runs", "failures", "du"])

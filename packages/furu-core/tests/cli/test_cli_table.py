@@ -47,6 +47,15 @@ class Model(Furu[Any]):
     def _create(self) -> Any:
         return object
 """
+ODD = """
+from furu_core import Furu
+
+class Odd(Furu[list]):
+    x: float
+
+    def _create(self) -> list:
+        return [self.x, 1.5]
+"""
 HISTORY = """
 from furu_local import run_local
 from exp.scores import *
@@ -233,3 +242,23 @@ def test_a_listing_is_chosen_as_a_table_is(scores: Any) -> None:
     assert node.split()[1] == rows[0]["node"][:12]
     counted = scores.furu("ls", "--count", "--where", "lr=2").out.split()
     assert counted == ["4", "failed", "exp.scores:Train"]
+
+
+def test_json_is_json_also_where_numbers_are_none_of_its_own(project: Any) -> None:
+    project.write("exp/odd.py", ODD)
+    project.python("from exp.odd import *\nfor x in ('nan', 'inf', '-inf'): Odd(x=float(x)).get()")
+    first, second, third = (
+        json.loads(one)["hash"] for one in project.furu("ls", "Odd", "--json").out.splitlines()
+    )
+    said = [
+        project.furu("table", "Odd", "--all", "--sort", "x", "--json").out,
+        project.furu("diff", first, second, "--json").out,
+        project.furu("diff", second, third, "--json").out,
+        project.furu("show", third, "--json").out,
+    ]
+    table, *_ = [json.loads(text, parse_constant=pytest.fail) for text in said]
+    assert [(row["x"], row["result"]) for row in table["rows"]] == [
+        ("-Infinity", ["-Infinity", 1.5]),
+        ("Infinity", ["Infinity", 1.5]),
+        ("NaN", ["NaN", 1.5]),
+    ]

@@ -11,9 +11,9 @@ import click
 from furu_core._cli._output import (
     csv_option,
     json_option,
-    json_text,
     print_csv,
     print_json,
+    print_json_line,
     refuse_csv_and_json,
     say,
     say_next,
@@ -29,6 +29,7 @@ from furu_core._explain._staleness import StalenessReader
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
+from furu_core._text import json_text
 from furu_core.errors import FuruUsageError
 
 _DONE: Final = NodeState.DONE.value
@@ -145,7 +146,7 @@ def _say_next(states: Mapping[str, int]) -> None:
 
 def _line(node: StoredNode, state: str, *, paths: bool, as_json: bool) -> str:
     if as_json:
-        return _json_line(_record(node, state))
+        return json_text(_record(node, state))
     folder = f"  {node.folder}" if paths else ""
     return f"{state:<9} {node.hash[:12]}  {node.cls.name}{folder}"
 
@@ -186,7 +187,7 @@ def _print_sorted(
         if as_csv:
             print_csv(records)
         for record in records if as_json else ():
-            say(_json_line(record))
+            print_json_line(record)
         return
     if not long:
         for node, state in nodes:
@@ -207,7 +208,7 @@ def _print_stale(
         return
     for node, why in stale.items():
         if as_json:
-            say(_json_line(_record(node, _DONE, stale=why.reasons)))
+            print_json_line(_record(node, _DONE, stale=why.reasons))
             continue
         shown = f"  {node.folder}" if paths else ""
         say(f"{node.hash[:12]}  {node.cls.name}{shown}  {'; '.join(why.reasons)}")
@@ -215,10 +216,6 @@ def _print_stale(
         say_next("`furu rm --stale` removes those that are stale")
     elif not as_json and not found.resting:
         say_next("nothing is stale")
-
-
-def _json_line(record: dict[str, Any]) -> str:
-    return json_text(record)
 
 
 def _record(node: StoredNode, state: str, **more: object) -> dict[str, Any]:

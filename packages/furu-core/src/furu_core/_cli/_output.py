@@ -17,13 +17,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TextIO
 
 import click
 
 from furu_core._cli import _completing
 from furu_core._output._console import stream
-from furu_core._text import harmless, leaves_colours, without_open_colours
+from furu_core._text import harmless, json_text, leaves_colours, without_open_colours
 
 FAILED: Final = 1  # the run, or what was asked for, failed
 USAGE: Final = 2  # the command line or a setting is wrong
@@ -48,11 +48,6 @@ rerun_option = click.option(
 _BEGUN: Final = re.compile(
     "\x1b(\\[[0-9;:]{0,64})?\\Z"
 )  # the first half of a sequence for a colour, perhaps
-# Control characters and what reorders text, which JSON need not escape, but terminals obey.
-_IN_JSON: Final = {
-    number: f"\\u{number:04x}"
-    for number in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-}
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:
@@ -147,14 +142,14 @@ class NodeOutput:
             sys.stdout.buffer.flush()
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    """A value as JSON; characters that terminals obey are escaped, which JSON allows for all."""
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=str).translate(_IN_JSON)
-
-
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     say(json_text(value, indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """Print a JSON document in a line, of several that are printed as they are found."""
+    say(json_text(value))
 
 
 def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> None:
@@ -169,7 +164,8 @@ def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> N
     if not names:
         return
     shown = io.StringIO() if is_terminal(1) else None
-    writer = csv.writer(shown or sys.stdout, lineterminator="\n")
+    # A carriage return is quoted only where it ends lines, and readers take one that is not for the end of a row.
+    writer = csv.writer(_UnixLines(shown or sys.stdout), lineterminator="\r\n")
     writer.writerow(names)
     for row in kept:
         cells = (row.get(name) for name in names)
@@ -179,6 +175,16 @@ def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> N
         )
     if shown is not None:
         say(shown.getvalue(), nl=False)
+
+
+class _UnixLines:
+    """A file for lines that end as those of text files do."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def refuse_csv_and_json(as_csv: bool, as_json: bool) -> None:

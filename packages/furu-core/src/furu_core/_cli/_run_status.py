@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import re
 import time
@@ -22,6 +21,7 @@ from furu_core._cli._output import (
     json_option,
     print_csv,
     print_json,
+    print_json_line,
     refuse_csv_and_json,
     say,
 )
@@ -86,7 +86,7 @@ def _follow(watch: RunWatch, every: float, *, as_json: bool) -> int:
     gc.enable()
     terminal = is_terminal(1) and os.environ.get("TERM") != "dumb"
     if as_json:
-        last = _each(watch, every, lambda report: say(json.dumps(report.to_json())))
+        last = _each(watch, every, lambda report: print_json_line(report.to_json()))
     elif terminal:
         last = _live(watch, every)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from furu_core._output import _logging
 from furu_core._runs import _runs
 from furu_core._runs._run_status import RunWatch
 from furu_core._settings import _settings
-from furu_core._text import duration
+from furu_core._text import duration, json_text
 
 LIMIT_SECS: Final = 30.0
 
@@ -41,7 +40,7 @@ def _call(command: str, folder: Path, limit_secs: float) -> None:
     run = _runs.run_at(folder)
     if run is None:
         return
-    told = json.dumps(RunWatch(run).report().to_json(), default=str)
+    told = json_text(RunWatch(run).report().to_json())
     process = subprocess.Popen(
         command,
         shell=True,
