@@ -109,6 +109,9 @@ def test_the_columns_of_a_node_are_its_fields_its_result_and_facts_of_its_attemp
         ("note!=none", []),
         ("furu.took<60", [0.1, 0.5]),
         ("layers=[1, 2]", [0.1, 0.5]),
+        ("layers=[1,2]", [0.1, 0.5]),
+        ("layers!=[1,2]", []),
+        ("layers=[1,3]", []),
         ("data.name<e", [0.1]),
         ("no_such=1", []),
         ("no_such!=1", [0.1, 0.5]),
@@ -120,6 +123,21 @@ def test_conditions_compare_numbers_as_numbers_and_all_else_as_text(
 ) -> None:
     found = rows(class_names=["Model"], where=[condition])
     assert sorted(row["lr"] for row in found) == expected
+
+
+@pytest.mark.usefixtures("store")
+def test_nan_fulfils_the_condition_that_it_is_nan_and_that_alone() -> None:
+    for lr in (float("nan"), 0.5):
+        Model(data=Data(name="x"), lr=lr).get()
+    for condition, expected in {
+        "lr=nan": ["nan"],
+        "lr!=nan": ["0.5"],
+        "lr>=0": ["0.5"],
+        "lr!=0.5": ["nan"],
+        "result.acc=NaN": ["nan"],
+    }.items():
+        found = rows(class_names=["Model"], where=[condition])
+        assert [repr(row["lr"]) for row in found] == expected, condition
 
 
 @pytest.mark.usefixtures("model")

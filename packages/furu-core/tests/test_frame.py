@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -90,6 +91,23 @@ class Cell(Furu[Any]):
         if self.row < 0:
             raise ValueError("negative")
         return {"n": self.row, "half": self.row / 2 + self.seed, "maybe": None if self.row else 1}
+
+
+class Given(Furu[Any]):
+    row: int
+    seed: int = 0
+
+    def _create(self) -> Any:
+        raise NotImplementedError
+
+
+class Tuned(Furu[int]):
+    lr: float
+    options: dict[str, int]
+    seed: int = 0
+
+    def _create(self) -> int:
+        return self.seed
 
 
 def dicts(*args: Any, **options: Any) -> list[dict[str, Any]]:
@@ -203,6 +221,30 @@ def test_frames_are_typed() -> None:
 
 
 @pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[1], [0.5]], [[1.0], [0.5]]),
+        ([1, 0.5], [1.0, 0.5]),
+        ([[1, 2], []], [[1, 2], []]),
+        ([1, True], ["1", "true"]),
+        ([[True], [2]], ["[true]", "[2]"]),
+        ([[{"a": 1}], [{"b": 2}]], ['[{"a": 1}]', '[{"b": 2}]']),
+        ([1, 1 << 100], ["1", str(1 << 100)]),
+    ],
+)
+def test_polars_changes_no_value_whatever_types_a_column_has(
+    values: list[Any], expected: list[Any]
+) -> None:
+    pytest.importorskip("polars")
+    for row, value in enumerate(values):
+        Given(row=row).put(value)
+    found = furu_core.frame(Given, columns=["result"], sort="row", as_="polars")
+    found = found["result"].to_list()
+    assert repr(found) == repr(expected)
+
+
+@pytest.mark.usefixtures("store")
 def test_without_pandas_and_polars_rows_are_dicts(monkeypatch: pytest.MonkeyPatch) -> None:
     Cell(row=1).get()
     find = importlib.util.find_spec
@@ -247,6 +289,39 @@ def test_means_are_of_the_nodes_that_have_all_other_fields_in_common() -> None:
     assert (first["result.half.std"], second["result.n.std"]) == (1.0, 0.0)
     (only, _) = dicts(Cell, mean_over="seed", where="seed=0")
     assert (only["result.half.std"], only["nodes"]) == (None, 1)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_mean_tells_of_how_many_numbers_it_is_and_is_of_one_config() -> None:
+    for seed, value in enumerate([1.0, None, 3.0]):
+        Given(row=0, seed=seed).put(value)
+    (found,) = dicts(Given, mean_over="seed")
+    assert (found["result"], found["result.count"], found["nodes"]) == (2.0, 2, 3)
+    Given(row=0).delete()
+    Given(row=0).put(10**400)
+    (found,) = dicts(Given, mean_over="seed")
+    assert math.isnan(found["result"])
+    for seed, lr, options in [
+        (0, math.nan, {"a": 1, "b": 2}),
+        (1, math.nan, {"b": 2, "a": 1}),
+        (2, 0.0, {}),
+        (3, -0.0, {}),
+    ]:
+        Tuned(seed=seed, lr=lr, options=options).get()
+    rows = dicts(Tuned, mean_over="seed")
+    assert [(row["result"], row["nodes"]) for row in rows] == [(2.0, 1), (3.0, 1), (0.5, 2)]
+    rows = dicts(Tuned, where="options={}", sort="seed")
+    assert repr([row["lr"] for row in rows]) == "[0.0, -0.0]"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_number_that_python_writes_in_no_digits_is_a_cell_all_the_same() -> None:
+    for row, value in enumerate([10**4400, 1, {"big": -(10**4400)}]):
+        Given(row=row).put(value)
+    found = dicts(Given, sort="result", columns=["result", "result.big"])
+    assert found[0]["result"] == 1
+    assert found[1]["result"] == hex(10**4400)
+    assert found[2]["result.big"] == hex(-(10**4400))
 
 
 @pytest.mark.usefixtures("store")

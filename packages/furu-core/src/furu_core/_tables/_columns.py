@@ -34,6 +34,7 @@ PREFIX: Final = "furu."  # with which a built-in column can always be named
 _DEEP: Final = 6  # levels of nested configs that become columns
 _LONG: Final = 20  # items of a tuple in a result that become columns
 _WIDE: Final = 300  # columns of one node
+_MANY_BITS: Final = 14_000  # of a whole number that Python refuses to write in decimal digits
 
 
 @attrs.frozen
@@ -275,7 +276,8 @@ def _untagged(tag: str, payload: Any) -> Any:
         case "float":
             return float(payload)
         case "int":
-            return int(payload, 16)
+            number = int(payload, 16)
+            return number if number.bit_length() < _MANY_BITS else hex(number)
         case "str":
             return writable(b64decode(payload).decode("utf-8", "surrogatepass"))
         case "numpy":
@@ -425,6 +427,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
     "~": lambda cell, wanted: re.search(wanted, cell) is not None,
 }
+_EQUAL: Final = frozenset({"=", "==", "<=", ">="})
 _CONDITION: Final = re.compile(r"\s*([^<>=!~\s]+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 
 
@@ -432,8 +435,8 @@ _CONDITION: Final = re.compile(r"\s*([^<>=!~\s]+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?
 class Condition:
     """A condition on a column, such as ``lr>=0.01``, ``data.name=digits`` or ``message~memory``.
 
-    Numbers are compared as numbers, all else as text; ``~`` looks for a regular expression. A node
-    without the column, or without a value there, only fulfils ``!=`` and ``= none``.
+    Numbers are compared as numbers, of which ``nan`` is one that equals itself alone, lists and dicts as JSON, all
+    else as text; ``~`` looks for a regular expression. A node without the column, or without a value there, only fulfils ``!=`` and ``= none``.
 
     Attributes:
         column: the column's name.
@@ -494,7 +497,12 @@ class Condition:
         if isinstance(cell, int | float):
             number = _number(self.value)
             if number is not None:
+                if cell != cell and number != number:  # a NaN is the same as any other
+                    return self.sign in _EQUAL
                 return compare(cell, number)
+        if isinstance(cell, list | dict) and self.sign in {"=", "==", "!="}:
+            with suppress(ValueError, RecursionError):
+                return compare(cell, json.loads(self.value))
         return compare(cell_text(cell), self.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -60,7 +61,8 @@ def frame(
         top: at most so many rows.
         mean_over: fields over which results are averaged: rows are groups of nodes that have all
             other fields in common, with mean and sample standard deviation (``.std``) of each number
-            in the result, and their count.
+            in the result, and how many nodes there are (``nodes``); where some of these have no such number, also
+            how many have one (``.count``).
         everything: also fields that are the same in all rows, and all else that is known.
         also: results in the stores of `FURU_ALSO`, too, each once; those of objects are found there anyway.
         as_: what to return; default: a pandas data frame if pandas is installed, else one of polars
@@ -172,14 +174,40 @@ def _polars(found: NodeTable) -> Any:
     polars = importlib.import_module("polars")
     columns = []
     for name, cells in found.columns.items():
-        kinds = {type(cell) for cell in cells if cell is not None}
         try:
-            form = polars.Float64 if kinds == {int, float} else None
-            columns.append(polars.Series(name, cells, dtype=form))
+            kinds = set(map(type, _leaves(cells))) - {type(None)}
+            numbers = list(map(_with_floats, cells)) if kinds == {int, float} else cells
+            series = polars.Series(name, numbers)
+            if kinds & {bool, dict} or list in set(map(type, cells)):
+                # The type of the first ones is forced upon the others, which lose fractions, keys and types.
+                _refuse_changed(series.to_list(), numbers)
         except (OverflowError, TypeError, polars.exceptions.PolarsError):  # of several types
             texts = [None if cell is None else cell_text(cell) for cell in cells]
-            columns.append(polars.Series(name, texts))
+            series = polars.Series(name, texts)
+        columns.append(series)
     return polars.DataFrame(columns)
+
+
+def _leaves(cells: Sequence[Any]) -> Iterator[Any]:
+    """What stands in some cells, and in lists there."""
+    for cell in cells:
+        if isinstance(cell, list):
+            yield from _leaves(cell)
+        else:
+            yield cell
+
+
+def _with_floats(cell: Any) -> Any:
+    """A number, or lists of such, with a fraction."""
+    if isinstance(cell, list):
+        return list(map(_with_floats, cell))
+    return float(cell) if type(cell) is int else cell
+
+
+def _refuse_changed(made: list[Any], cells: list[Any]) -> None:
+    first, second = (json.dumps(one, sort_keys=True, default=str) for one in (made, cells))
+    if first != second:
+        raise TypeError("of several types")
 
 
 _MAKERS: Final = {"pandas": _pandas, "polars": _polars, "dicts": NodeTable.dicts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -153,7 +154,7 @@ def _repeated(names: Iterable[str], cells_of: Callable[[str], list[Any]]) -> Ite
 
 def _are_equal(cells: Sequence[Any], others: Sequence[Any]) -> bool:
     return all(
-        one is other or (type(one) is type(other) and one == other)
+        one is other or _cell_key(one) == _cell_key(other)
         for one, other in zip(cells, others, strict=True)
     )
 
@@ -230,12 +231,8 @@ class _Nodes:
     @staticmethod
     def _varies(cells: Sequence[Any]) -> bool:
         first = cells[0] if cells else None
-        if isinstance(first, list | dict):
-            return any(cell != first for cell in cells)
-        kind = type(first)
-        return any(
-            cell is not first and (type(cell) is not kind or cell != first) for cell in cells
-        )
+        key = _cell_key(first)
+        return any(cell is not first and _cell_key(cell) != key for cell in cells)
 
 
 class _Groups:
@@ -262,9 +259,12 @@ class _Groups:
             cells = nodes.column(name)
             if not any(_is_number(cell) for cell in cells):
                 continue
-            found = [_mean_and_deviation([cells[i] for i in indices]) for indices in members]
+            numbers = [[cells[i] for i in indices if _is_number(cells[i])] for indices in members]
+            found = list(map(_mean_and_deviation, numbers))
             self._columns[name] = [mean for mean, _ in found]
             self._columns[f"{name}.std"] = [deviation for _, deviation in found]
+            if any(len(one) < len(indices) for one, indices in zip(numbers, members, strict=True)):
+                self._columns[f"{name}.count"] = list(map(len, numbers))
         count = PREFIX + _COUNT if _COUNT in self._columns else _COUNT
         self._columns[count] = list(map(len, members))
 
@@ -282,9 +282,8 @@ class _Groups:
         return list(self._columns)
 
 
-def _mean_and_deviation(cells: Iterable[Any]) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation of the numbers among some cells; None for too few."""
-    numbers = [float(cell) for cell in cells if _is_number(cell)]
+def _mean_and_deviation(numbers: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation of some numbers; None for too few."""
     if not numbers:
         return None, None
     try:
@@ -329,8 +328,12 @@ def _sort_key(cell: Any) -> tuple[int, Any]:
 
 
 def _cell_key(cell: Any) -> Any:
-    """What tells a cell from others, as a key of dicts."""
-    return (type(cell), cell_text(cell) if isinstance(cell, list | dict) else cell)
+    """What tells a cell from others, as a key of dicts: of fields what makes another config, and nothing else."""
+    if isinstance(cell, list | dict):
+        return type(cell), json.dumps(cell, sort_keys=True, default=str)
+    if type(cell) is float:  # NaN is one value, and -0.0 another than 0.0
+        return float, repr(cell)
+    return type(cell), cell
 
 
 def _cells(cells: Sequence[Any], order: Sequence[int]) -> list[Any]:
