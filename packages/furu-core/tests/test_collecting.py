@@ -399,11 +399,13 @@ def test_kept_nodes_tell_what_keeps_them(store: Path) -> None:
     assert PARTS[3].delete()
 
 
-def snapshot(store: Path, name: str) -> str:
+def snapshot(store: Path, name: str, links_to: Path | None = None) -> str:
     """A snapshot of code, closed as those of jobs are."""
     inner = store / "code/snapshots" / name / "exp"
     inner.mkdir(parents=True)
     (inner / "train.py").write_text("print()")
+    if links_to is not None:
+        (inner / "linked").symlink_to(links_to)
     inner.chmod(0o555)
     return f"code/snapshots/{name}"
 
@@ -477,12 +479,43 @@ def test_p10_a_snapshot_is_put_back_that_a_run_came_to_name_while_others_went(
     assert (store / path / "exp/train.py").exists()
 
 
-def test_emptying_removes_closed_folders(store: Path) -> None:
-    snapshot(store, "aa")
-    plan = _collecting.propose(0.0, with_runs=True, now=History.now()).plan
-    _collecting.collect(plan)
-    _collecting.empty([plan.id])
-    assert os.listdir(store / "trash") == []
+def test_emptying_removes_closed_folders_and_those_that_links_lead_to_stay() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        store, linked = Path(folder, "store"), Path(folder, "linked")
+        with nobody(), use_settings(path=store, log_level="ERROR"):
+            (linked / "data").mkdir(parents=True)
+            snapshot(store, "aa", links_to=linked)
+            Part(number=1).get()
+            result = Part(number=1).furu_dir
+            (result / "closed").mkdir()
+            (result / "closed" / "file").touch()
+            (result / "closed").chmod(0o555)
+            plan = _collecting.propose(0.0, with_runs=True, now=History.now()).plan
+            assert len(_collecting.collect(plan).folders) == 1
+            _collecting.empty([plan.id])
+            assert os.listdir(store / "trash") == []
+            assert os.listdir(linked) == ["data"]
+
+
+def test_p7_the_same_command_removes_what_a_killed_emptying_left(
+    host: Host, tmp_path: Path
+) -> None:
+    for number in range(1, AT_END, EVENTS_APART):
+        place = tmp_path / str(number)
+        store = place / "store"
+        place.mkdir()
+        host.run("collected:compute", path=str(store))
+        host.run("collected:collect", path=str(store))
+        died = host.start(
+            "collected:empty", path=str(store), die=KillAtEvent(number, store / "trash")
+        ).wait()
+        host.run("collected:empty", path=str(store))
+        assert os.listdir(store / "trash") == []
+        if not died.killed:
+            assert died.status == 0, died.traceback
+            break
+    assert number > 10
 
 
 def test_intermediate_results_go_once_all_made_of_them_is_there_and_are_computed_again(

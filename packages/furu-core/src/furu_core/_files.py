@@ -428,10 +428,23 @@ def _renamed(folder: str, where: str | None) -> str:
 
 
 def remove_tree(folder: str) -> None:
-    """Remove a folder that no process looks for, as far as that is possible."""
+    """Remove a folder that no process looks for, as far as that is possible, with folders in it that are read-only."""
     import shutil  # slow, as it imports compressors; rarely needed
 
     shutil.rmtree(folder, ignore_errors=True)
+    if os.path.isdir(folder):
+        _open_folders(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_folders(folder: str) -> None:
+    pending = [folder]
+    while pending:
+        one = pending.pop()
+        with suppress(OSError):  # another user's, or removed in this moment
+            os.chmod(one, 0o700)
+        with suppress(OSError), os.scandir(one) as scan:
+            pending += [entry.path for entry in scan if entry.is_dir(follow_symlinks=False)]
 
 
 # Errors of the operating system

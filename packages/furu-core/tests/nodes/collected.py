@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from furu_core import Furu
+from furu_core._cli._main import run_and_report
 from furu_core._upkeep import _collecting
 from furu_core.executors import EventKind, EventLog, named_roots, new_run_folder
 from furu_core.planning import dependencies
@@ -119,6 +120,11 @@ def collect_the_rest() -> bool:
 def undo_all() -> int:
     """Put back what all plans took; how many things."""
     return sum(len(_collecting.undo(plan_id).put_back) for plan_id in _collecting.carried_out())
+
+
+def empty() -> int:
+    """Remove what plans took for good, as a user does; an exit status."""
+    return run_and_report(["gc", "--empty", "--yes"])
 
 
 def wait_and_collect(gate: str, plan_id: str) -> int:

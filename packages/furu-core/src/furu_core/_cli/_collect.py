@@ -379,7 +379,10 @@ def _name(entry: Entry) -> str:
 
 
 def _empty(plan_id: str, *, yes: bool, as_json: bool) -> int:
-    plans = [_collecting.plan_called(plan_id)] if plan_id else _collecting.carried_out()
+    if plan_id:
+        plans = [_collecting.plan_called(plan_id, half_emptied=True)]
+    else:
+        plans = _collecting.carried_out(half_emptied=True)
     room = _room(plans)
     what = f"what {count(len(plans), 'plan')} took, {size(room.bytes)}"
     if plans and not yes and not click.confirm(f"Remove {what}, for good?", err=True):
@@ -397,5 +400,7 @@ def _empty(plan_id: str, *, yes: bool, as_json: bool) -> int:
 
 def _room(plans: Iterable[str]) -> Space:
     chosen = set(plans)
-    found = (_space.below(one.folder) for one in _trash.mine() if one.plan in chosen)
+    found = (
+        _space.below(one.folder) for one in _trash.mine(half_emptied=True) if one.plan in chosen
+    )
     return sum(found, Space())

@@ -285,7 +285,7 @@ def _list(*, as_json: bool) -> int:
 
 
 def _empty(*, yes: bool, as_json: bool) -> int:
-    found = _trash.mine()
+    found = _trash.mine(half_emptied=True)
     what = count(len(found), "removal")
     if found and not yes and not click.confirm(f"Remove {what} for good?", err=True):
         say("nothing was removed", err=True)

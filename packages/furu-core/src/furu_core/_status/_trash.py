@@ -25,7 +25,7 @@ from typing import Final
 import attrs
 
 from furu_core._attempts import _attempts, _liveness
-from furu_core._files import HIDDEN, discard, hide, list_folder, remove_tree, store_errors
+from furu_core._files import HIDDEN, hide, list_folder, remove_tree, store_errors
 from furu_core._settings import _settings
 from furu_core._store._layout import NodeRef, attempt_of, beside_of, is_hash
 from furu_core._text import writable
@@ -63,6 +63,11 @@ class Removal:
     def plan(self) -> str:
         """The id of the plan that took it; empty for what was removed by name."""
         return "".join(self.name.split("-")[2:3])
+
+    @property
+    def is_half_emptied(self) -> bool:
+        """Whether somebody began to remove it for good, and did not come to the end; nothing of it comes back."""
+        return os.path.basename(self.folder).startswith(HIDDEN)
 
     @property
     def age_secs(self) -> float | None:
@@ -365,35 +370,36 @@ def _prune(folder: str) -> None:
 def empty(chosen: Collection[Removal]) -> None:
     """Remove removals for good, as far as this user may."""
     for removal in chosen:
-        hidden = hide(removal.folder)
+        hidden = removal.folder if removal.is_half_emptied else hide(removal.folder)
         if hidden is not None:
-            _open(f"{hidden}/{_STORE}")
             remove_tree(hidden)
-
-
-def _open(folder: str) -> None:
-    """Let folders be emptied that were closed, as those of snapshots are."""
-    for where, folders, _ in os.walk(folder):
-        for name in folders:
-            with suppress(OSError):
-                os.chmod(f"{where}/{name}", 0o700, follow_symlinks=False)
 
 
 def empty_old() -> None:
     """Remove for good what this user removed longer ago than `FURU_TRASH_DAYS`."""
     limit = _settings.settings().trash_days * DAY_SECS
     with suppress(OSError):
-        for removal in mine():
+        for removal in mine(half_emptied=True):
             age = removal.age_secs
-            if age is not None and age > limit:
+            if age is not None and age > (DAY_SECS if removal.is_half_emptied else limit):
                 empty([removal])
-        where = f"{_settings.settings().path}/{FOLDER}"
-        for name in list_folder(where):  # whoever emptied them was killed
-            if name.startswith(HIDDEN) and (_liveness.lease_age(f"{where}/{name}") or 0) > DAY_SECS:
-                discard(f"{where}/{name}")
 
 
-def mine() -> list[Removal]:
-    """The removals of this user, or all for the one who may do everything; the newest first."""
+def mine(*, half_emptied: bool = False) -> list[Removal]:
+    """The removals of this user, or all for the one who may do everything; the newest first.
+
+    Args:
+        half_emptied: also those of which only the rest is there, as whoever emptied them was killed.
+    """
     me = os.geteuid()
-    return [removal for removal in removals() if me in (0, removal.owner)]
+    found = [*removals(), *(_half_emptied() if half_emptied else ())]
+    return [removal for removal in found if me in (0, removal.owner)]
+
+
+def _half_emptied() -> Iterator[Removal]:
+    where = f"{_settings.settings().path}/{FOLDER}"
+    for hidden in list_folder(where):
+        if hidden.startswith(HIDDEN):
+            name = hidden.removeprefix(HIDDEN).rpartition("-")[0]
+            with suppress(FileNotFoundError):  # emptied in this moment
+                yield Removal(name, f"{where}/{hidden}", os.stat(f"{where}/{hidden}").st_uid)

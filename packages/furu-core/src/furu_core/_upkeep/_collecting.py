@@ -589,23 +589,31 @@ def _put_back_named_snapshots(plan: GcPlan, survey: Survey, done: Collected) -> 
 # Undoing
 
 
-def carried_out() -> list[str]:
-    """The ids of plans of which something is in the trash, by this user, the newest first."""
+def carried_out(*, half_emptied: bool = False) -> list[str]:
+    """The ids of plans of which something is in the trash, by this user, the newest first.
+
+    Args:
+        half_emptied: also of those that were being removed for good when that was killed.
+    """
     found = (
         removal.plan
-        for removal in _trash.mine()
-        if removal.plan and (removal.folders() or removal.entries())
+        for removal in _trash.mine(half_emptied=half_emptied)
+        if removal.plan and (removal.is_half_emptied or removal.folders() or removal.entries())
     )
     return list(dict.fromkeys(found))
 
 
-def plan_called(plan_id: str) -> str:
+def plan_called(plan_id: str, *, half_emptied: bool = False) -> str:
     """The id of the plan of which something is in the trash; empty means the newest one.
+
+    Args:
+        plan_id: the beginning of an id.
+        half_emptied: as for `carried_out`.
 
     Raises:
         FuruUsageError: there is none, or several.
     """
-    known = carried_out()
+    known = carried_out(half_emptied=half_emptied)
     found = [one for one in known if one.startswith(plan_id)]
     if not plan_id:
         found = found[:1]
@@ -639,7 +647,7 @@ def empty(plan_ids: list[str]) -> None:
         FuruStoreError: it cannot be removed.
     """
     with _alone():
-        chosen = [one for one in _trash.mine() if one.plan in plan_ids]
+        chosen = [one for one in _trash.mine(half_emptied=True) if one.plan in plan_ids]
         _trash.empty(chosen)
     left = [one.folder for one in chosen if os.path.isdir(one.folder)]
     if left:
