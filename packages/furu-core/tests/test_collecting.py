@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -516,6 +517,25 @@ def test_p7_the_same_command_removes_what_a_killed_emptying_left(
             assert died.status == 0, died.traceback
             break
     assert number > 10
+
+
+def test_what_is_on_another_disk_than_the_trash_stays_and_the_rest_goes(
+    store: Path, tmp_path: Path
+) -> None:
+    PARTS[3].get()
+    WHOLES[0].get()
+    with mounted(tmp_path / "disk", "size=4m") as disk:
+        folder = WHOLES[0].furu_dir.parent
+        shutil.copytree(folder, disk / "Whole")
+        shutil.rmtree(folder)
+        folder.symlink_to(disk / "Whole")
+        plan = _collecting.propose(0.0).plan
+        done = _collecting.collect(plan)
+        assert [one.hash for one in done.taken] == [PARTS[3].furu_hash]
+        reasons = {one.hash: why for one, why in done.left.items()}
+        assert "Invalid cross-device link" in reasons.pop(WHOLES[0].furu_hash)
+        assert set(reasons.values()) == {"something that stays was made of it"}
+        assert WHOLES[0].load_existing() == 1
 
 
 def test_intermediate_results_go_once_all_made_of_them_is_there_and_are_computed_again(

@@ -11,6 +11,7 @@ is looked at again: what a run, an attempt, a result or a pin that came since re
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -436,7 +437,7 @@ def collect(plan: GcPlan, taking: Callable[[Doomed], object] | None = None) -> C
             except FuruUsageError as error:  # somebody computes it in this moment
                 reason = error.message
             except FuruStoreError as error:
-                if not isinstance(error.__cause__, PermissionError):
+                if not _is_of_this_node(error):
                     raise
                 reason = error.message
             if reason is None:
@@ -536,6 +537,12 @@ def _take_folder(one: DoomedFolder, done: Collected) -> None:
         raise store_error(error, one.path, doing="move to the trash of") from error
     else:
         done.folders.append(one.path)
+
+
+def _is_of_this_node(error: FuruStoreError) -> bool:
+    """Whether others may be moved though one cannot: its folder is another user's, or on another disk than the trash."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EXDEV)
 
 
 def _was(node: StoredNode, state: str) -> bool:
