@@ -451,6 +451,36 @@ def test_debugging_stops_where_the_node_fails_and_publishes_only_a_success(
     assert "furu rm" in told(project, "debug", "Train")
 
 
+def test_ctrl_c_while_a_node_is_debugged_ends_the_command_and_costs_the_node_nothing(
+    project: Project,
+) -> None:
+    for command in (("run", "study.py:again"), ("debug", "Train")):
+        process = project.start(*command)
+        project.await_train()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=WAIT_SECS)
+        assert process.returncode == 130
+        assert "Traceback" not in err
+    assert err.endswith("interrupted\n")
+    (row,) = map(json.loads, project.furu("ls", "Train", "--json").splitlines())
+    assert row["state"] == "cancelled"
+
+
+def test_leaving_a_debugger_at_a_breakpoint_is_no_failure_of_the_node(project: Project) -> None:
+    project.furu("run", "study.py:large", status=1)
+    study = project.folder / "study.py"
+    study.write_text(
+        study.read_text().replace("if self.lr > 5", "breakpoint()\n        if self.lr > 5")
+    )
+    out = project.furu("debug", "Train", status=1, typed="p 'here', self.lr\nq\n")
+    assert "('here', 6.0)" in out
+    assert "BdbQuit" not in out
+    (row,) = map(json.loads, project.furu("ls", "Train", "--json").splitlines())
+    assert row["state"] == "cancelled"
+    study.write_text(study.read_text().replace("self.lr > 5", "self.lr > 50"))
+    assert "has its result now" in project.furu("debug", "Train", typed="c\n")
+
+
 def test_a_breakpoint_in_a_run_of_inline_workers_has_the_terminal(project: Project) -> None:
     study = project.folder / "study.py"
     text = study.read_text().replace(

@@ -8,7 +8,8 @@ import os
 import pdb
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import click
 
 from furu_core._cli import _completing, _target
 from furu_core._cli._output import FAILED, say, say_next
+from furu_core._compute._debuggers import OWN
 from furu_core._runs import _runs
 from furu_core._settings._settings import use_settings
 from furu_core._status import _stored_nodes
@@ -44,7 +46,7 @@ def debug(name: str, from_the_start: bool) -> int:
     say(f"computing {node.name} here, in process {os.getpid()}", err=True)
     debugger = _Debugger()
     try:
-        with use_settings(retry_failed=True):
+        with use_settings(retry_failed=True), debugger.at_breakpoints():
             if from_the_start:
                 debugger.stop_in(type(obj)._create)
             obj.get()
@@ -102,6 +104,10 @@ def _made(node: StoredNode) -> Any:
 class _Debugger(pdb.Pdb):
     """A debugger that is to stop in one function; leaving it interrupts the node, as Ctrl-C would."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.quitting = False  # as `reset` has it, which is called when it first stops anywhere
+
     def stop_in(self, function: Any) -> None:
         """Stop at the first line of a function that this thread calls from now on."""
         code = inspect.unwrap(function).__code__
@@ -110,6 +116,20 @@ class _Debugger(pdb.Pdb):
         self.set_break(code.co_filename, code.co_firstlineno, temporary=True, funcname=code.co_name)
         self.set_continue()
         sys.settrace(self.trace_dispatch)
+
+    @contextmanager
+    def at_breakpoints(self) -> Iterator[None]:
+        """Be what `breakpoint()` calls, unless the user has chosen another debugger."""
+        before = sys.breakpointhook
+        if before is sys.__breakpointhook__ and os.environ.get("PYTHONBREAKPOINT") in OWN:
+            sys.breakpointhook = self._stop_here
+        try:
+            yield
+        finally:
+            sys.breakpointhook = before
+
+    def _stop_here(self, *_args: Any, **_kwargs: Any) -> None:
+        self.set_trace(sys._getframe(1))  # noqa: SLF001 - the one that called breakpoint()
 
     def trace_dispatch(self, frame: FrameType, event: str, arg: Any) -> Any:
         """As bdb does."""

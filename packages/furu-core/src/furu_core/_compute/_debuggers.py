@@ -17,7 +17,7 @@ _HINT: Final = (
     "(`furu run -o worker=inline`)"
 )
 # Values of PYTHONBREAKPOINT for pdb; another debugger is the user's choice, and may need no terminal.
-_OWN: Final = (None, "", "pdb.set_trace")
+OWN: Final = (None, "", "pdb.set_trace")
 
 _lock = threading.Lock()
 _sessions = 0
@@ -61,7 +61,7 @@ def refused(error: BaseException, node: str) -> FuruProtocolError | None:
 
 def _breakpoint(*args: Any, **kwargs: Any) -> Any:
     context = _context.exec_context()
-    if os.environ.get("PYTHONBREAKPOINT") not in _OWN:
+    if os.environ.get("PYTHONBREAKPOINT") not in OWN:
         return sys.__breakpointhook__(*args, **kwargs)
     if context.strict and not context.echo:
         raise FuruProtocolError(
