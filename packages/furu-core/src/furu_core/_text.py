@@ -254,7 +254,8 @@ def leaves_colours(text: str, *, before: bool = False) -> bool:
 def json_text(value: object, indent: int | None = None) -> str:
     """A value as JSON that any parser reads; what JSON lacks is text, and what terminals obey is escaped.
 
-    Infinite numbers and NaN are the texts by which both Python's `float` and JavaScript's `Number` make them.
+    Infinite numbers and NaN are the texts by which both Python's `float` and JavaScript's `Number` make them. Of
+    names of files whose bytes are no text, the characters that stand for these are escaped.
 
     Example:
         >>> json_text({"loss": [0.5, float("nan")]})
@@ -268,10 +269,12 @@ def json_text(value: object, indent: int | None = None) -> str:
     return text.translate(_IN_JSON)
 
 
-# Control characters and what reorders text, which JSON need not escape, but terminals obey.
+# Control characters and what reorders text, which JSON need not escape, but terminals obey; and surrogates, which
+# stand for bytes that are no text.
 _IN_JSON: Final = {
     number: f"\\u{number:04x}"
-    for number in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    for first, end in ((0x7F, 0xA0), (0x202A, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
+    for number in range(first, end)
 }
 
 

@@ -102,6 +102,20 @@ def test_ls_of_an_empty_store_is_empty(project: Any) -> None:
     assert (done.status, done.out) == (0, "")
 
 
+def test_a_path_whose_bytes_are_no_text_ends_no_listing(project: Any) -> None:
+    project.python("from exp.train import *\none.get()")
+    store = os.path.join(project.folder, os.fsdecode(b"odd \xff"))
+    os.rename(project.store, store)
+    for command in ("ls --json", "ls --paths", "ls --csv", "show Train", "table", "du"):
+        said = project.shell(
+            f"export PYTHONIOENCODING=utf-8:strict FURU_PATH=$'odd \\xff'; furu {command}"
+        )
+        assert (said.status, "Traceback" in said.err) == (0, False), (command, said.err)
+        if command == "ls --json":
+            paths = [json.loads(line)["path"] for line in said.out.splitlines()]
+            assert all(os.path.isdir(path) and path.startswith(store) for path in paths)
+
+
 def test_a_reader_that_has_had_enough_ends_ls_quietly(filled: Any) -> None:
     fill(filled.store / "data/exp/train/Split", 4_000)  # far more than a pipe holds
     done = filled.shell("furu ls | head -1; exit ${PIPESTATUS[0]}")

@@ -196,6 +196,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Args:
         args: without the program's name; None takes those of the process.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # The path of a store, for instance, may have bytes that are no text, and a terminal may lack a sign.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_and_report(args))
 
 
