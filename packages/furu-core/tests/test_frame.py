@@ -297,7 +297,11 @@ def test_a_mean_tells_of_how_many_numbers_it_is_and_is_of_one_config() -> None:
         Given(row=0, seed=seed).put(value)
     (found,) = dicts(Given, mean_over="seed")
     assert (found["result"], found["result.count"], found["nodes"]) == (2.0, 2, 3)
-    Given(row=0).delete()
+    for seed, value in enumerate([1.0, 3.0]):
+        Given(row=1, seed=seed).put({"acc": value, "acc.std": 100})
+    (found,) = dicts(Given, mean_over="seed", where="row=1")
+    assert (found["result.acc.std"], found["furu.result.acc.std"]) == (100.0, math.sqrt(2))
+    Given(row=1).delete(), Given(row=1, seed=1).delete(), Given(row=0).delete()
     Given(row=0).put(10**400)
     (found,) = dicts(Given, mean_over="seed")
     assert math.isnan(found["result"])

@@ -255,16 +255,20 @@ class _Groups:
         for name in self.keys:
             cells = nodes.column(name)
             self._columns[name] = [cells[indices[0]] for indices in members]
-        for name in nodes.results():
+        results = nodes.results()
+        for name in results:
             cells = nodes.column(name)
             if not any(_is_number(cell) for cell in cells):
                 continue
             numbers = [[cells[i] for i in indices if _is_number(cells[i])] for indices in members]
             found = list(map(_mean_and_deviation, numbers))
             self._columns[name] = [mean for mean, _ in found]
-            self._columns[f"{name}.std"] = [deviation for _, deviation in found]
+            told = {"std": [deviation for _, deviation in found]}
             if any(len(one) < len(indices) for one, indices in zip(numbers, members, strict=True)):
-                self._columns[f"{name}.count"] = list(map(len, numbers))
+                told["count"] = list(map(len, numbers))
+            for what, column in told.items():
+                label = f"{name}.{what}"
+                self._columns[PREFIX + label if label in results else label] = column
         count = PREFIX + _COUNT if _COUNT in self._columns else _COUNT
         self._columns[count] = list(map(len, members))
 
