@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,6 +181,21 @@ def test_another_users_result_stays_where_it_is_and_is_told_so() -> None:
                 assert [one.owner for one in _trash.mine()] == [NOBODY]
                 _trash.empty_old()
             assert {one.owner for one in _trash.removals()} == {0, NOBODY}
+
+
+def test_a_result_whose_folder_is_read_only_goes_and_comes_back_as_it_was() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        with nobody(), use_settings(path=Path(folder, "store")):
+            Square(side=3).get()
+            Square(side=3).furu_dir.chmod(0o555)
+            assert Square(side=3).delete()
+            (removal,) = _trash.removals()
+            (entry,) = _trash.undo(removal).put_back
+            assert entry.hash == Square(side=3).furu_hash
+            assert Square(side=3).load_existing() == 9
+            assert stat.S_IMODE(Square(side=3).furu_dir.stat().st_mode) == 0o555
+            Square(side=3).furu_dir.chmod(0o755)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -168,13 +169,31 @@ def _move(folder: str, below: str) -> str:
         target = f"{_current(fresh=fresh)}/{below}"
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
-            os.rename(folder, target)
+            _rename(folder, target)
         except OSError as error:
             if fresh or error.errno not in _TAKEN:
                 raise
             continue  # this process removed the same node before
         return target
     raise AssertionError("unreachable")
+
+
+def _rename(folder: str, target: str) -> None:
+    """Rename a folder; also one that is read-only, as the code of its node made it, which cannot get another parent."""
+    try:
+        os.rename(folder, target)
+    except PermissionError:
+        status = os.stat(folder)
+        if status.st_mode & stat.S_IWUSR or status.st_uid != os.geteuid():
+            raise
+        mode = stat.S_IMODE(status.st_mode)
+        os.chmod(folder, mode | stat.S_IWUSR)
+        renamed = folder
+        try:
+            os.rename(folder, target)
+            renamed = target
+        finally:
+            os.chmod(renamed, mode)
 
 
 @contextmanager
@@ -303,7 +322,7 @@ def undo(
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             # The slashes keep it from replacing a file, such as a number that is kept.
-            os.rename(f"{entry.path}/", f"{target}/")
+            _rename(f"{entry.path}/", f"{target}/")
         except FileNotFoundError:
             continue  # another process put it back, or emptied the trash
         except OSError as error:
@@ -322,7 +341,7 @@ def _put_folder_back(removal: Removal, path: str, done: Undone) -> None:
     target = f"{_settings.settings().path}/{path}"
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.rename(f"{removal.folder}/{_STORE}/{path}/", f"{target}/")
+        _rename(f"{removal.folder}/{_STORE}/{path}/", f"{target}/")
     except FileNotFoundError:
         return  # another process put it back, or emptied the trash
     except OSError as error:
