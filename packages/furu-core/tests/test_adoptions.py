@@ -20,7 +20,9 @@ from furu_core import Furu, use_settings
 from furu_core._status import _trash
 from furu_core._store import _record_file
 from furu_core._store._layout import ref_of
-from furu_core._upkeep import _adoptions, _verify
+from furu_core._tables._facts import FactReader
+from furu_core._upkeep import _adoptions, _collecting, _pins, _verify
+from furu_core._upkeep._space import SizeReader
 from furu_core.errors import FuruMissingArtifact, FuruUsageError
 from furu_testing import Host, KillAtEvent, Kills
 
@@ -111,6 +113,29 @@ def test_an_alias_has_the_whole_result_without_a_copy_and_without_the_first_one(
     assert used["declared"] == [New(lr=0.0).furu_hash, New(lr=0.25).furu_hash]
     assert used["used"].keys() == set(used["declared"])
     assert not _verify.verify(None, deep=True, progress=lambda _: None).damage
+
+
+def test_files_that_two_results_share_count_once_and_are_freed_by_both(store: Path) -> None:
+    adopted.compute()
+
+    def sizes() -> int:
+        reader = SizeReader()
+        return sum(reader.of(facts).bytes for facts in FactReader().nodes())
+
+    def freed() -> int:
+        return sum(one.size for one in _collecting.propose(0.0).classes)
+
+    alone = sizes()
+    assert alone == freed() > 0
+    adopted.do()
+    assert alone == sizes() == freed()
+    pin = _pins.pin(_name(New))[0]
+    assert freed() < alone, "the files of what is pinned stay"
+    _pins.unpin(pin.id)
+    for node in adopted.old():
+        node.delete()
+    _trash.empty(_trash.removals())
+    assert sizes() == freed() > 0
 
 
 def test_removing_an_alias_harms_not_what_it_is_an_alias_of(store: Path) -> None:

@@ -24,6 +24,7 @@ from furu_core._settings import _settings
 from furu_core.errors import FuruError
 
 FOLDER: Final = "adoptions"
+ADOPTED: Final = "adopted"  # how records tell that a result is an alias
 _SUFFIX: Final = ".json"
 
 

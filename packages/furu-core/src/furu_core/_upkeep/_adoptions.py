@@ -42,7 +42,6 @@ from furu_core._store._layout import RECORD_FILE, VIOLATIONS, NodeRef, ref_of
 from furu_core._upkeep._adopted import AdoptedObjects
 from furu_core.errors import FuruError, FuruStoreError, FuruUsageError
 
-MADE_BY: Final = "adopted"
 EXECUTOR: Final = "adopt"
 _COPIED_BYTES: Final = 64 << 20
 _CANNOT_LINK: Final = (
@@ -352,7 +351,7 @@ def _story(
         text = _python_text.python_text(planned.obj, limit_chars=_python_text.LIMIT_CHARS)
         story["to_python"] = text.expression
     story["claim"] = _record_file.digest(attempt.claim).decode()
-    story["made_by"] = MADE_BY
+    story["made_by"] = _adoption_records.ADOPTED
     story["adopted_from"] = {
         "class": alias.from_class,
         "hash": alias.from_hash,

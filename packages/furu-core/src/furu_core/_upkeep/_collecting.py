@@ -32,10 +32,11 @@ from furu_core._status import _deleting, _trash
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._status._trash import Undone
+from furu_core._store._adoption_records import ADOPTED
 from furu_core._tables._facts import NodeFacts
 from furu_core._text import count
 from furu_core._upkeep._keepers import Keeper, KeptBy, Survey, recorded_runs
-from furu_core._upkeep._space import SizeReader
+from furu_core._upkeep._space import SizeReader, staying
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 FOLDER: Final = "gc"
@@ -120,7 +121,7 @@ class DoomedClass:
     Attributes:
         name: the class, by its name in hashes.
         nodes: how many.
-        size: of their files, in bytes.
+        size: of their files, in bytes, but those that other results share which stay.
         last_used: when one of them was last needed, as far as that is known.
         example: the facts of the largest.
     """
@@ -304,9 +305,12 @@ def _digest(doomed: Iterable[Doomed], folders: Iterable[DoomedFolder]) -> str:
 def _by_class(survey: Survey, chosen: list[NodeFacts]) -> list[DoomedClass]:
     last_used = survey.last_used()
     sizes = SizeReader()
+    has_aliases = any(facts.made_by == ADOPTED for facts in survey.facts.values())
+    kept = staying(chosen) if has_aliases else {}
     by_class: dict[str, list[tuple[int, NodeFacts]]] = {}
     for facts in chosen:
-        by_class.setdefault(facts.node.cls.name, []).append((sizes.of(facts).bytes, facts))
+        freed = sizes.of(facts).bytes - kept.get(facts.node.hash, 0)
+        by_class.setdefault(facts.node.cls.name, []).append((freed, facts))
     found = [
         DoomedClass(
             name,
