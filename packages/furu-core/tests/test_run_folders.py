@@ -277,6 +277,22 @@ def test_the_time_that_is_left_is_told_from_this_run_and_else_from_the_store(sto
     assert report(folder).left_secs == 60.0
 
 
+def test_what_runs_for_longer_than_usual_is_not_told_to_end_at_once(store: Path) -> None:
+    PARTS[0].get()
+    folder = new_run()
+    outline(folder, {PARTS[0]: Prospect.LOAD, PARTS[3]: Prospect.LOAD})
+    write(folder, (EventKind.RUN_STARTED, None, "5 nodes"))
+    write(folder, (EventKind.NODE_COMPUTED, PARTS[2], "60.000 s"))
+    late = [time.time() - 3600.0, EventKind.NODE_STARTED.value, PARTS[1].furu_hash, "Part", ""]
+    with (folder / EVENTS_FILE).open("a") as file:
+        file.write(f"{json.dumps(late)}\n")
+    (PARTS[0].furu_dir.parent / f".{PARTS[1].furu_hash}.1").mkdir()
+    found = report(folder)
+    assert [node.seconds > 3599.0 for node in found.slowest] == [True]
+    assert found.left_secs is not None
+    assert found.left_secs > 3500.0
+
+
 def test_a_run_is_found_by_the_beginning_or_end_of_its_id_and_by_its_folder(store: Path) -> None:
     folder = new_run(tags={"sweep": "lr"}, note="the first")
     assert newest_run().id == folder.name

@@ -271,9 +271,10 @@ class RunWatch:
                 unknown.append(name)
                 continue
             begun = elapsed.get(name, [])[: stages["running"]]
+            # What takes longer than usual may take as long again as it is late: it is not done in no time.
+            parts = [abs(took - secs) for secs in begun]
             # Where all that run have taken longer than usual, the others will as well.
             took = max(took, min(begun, default=0.0))
-            parts = [max(0.0, took - secs) for secs in begun]
             work += sum(parts) + (rest - len(parts)) * took
             longest = max(longest, *parts, took if rest > len(parts) else 0.0)
         if not left or (not work and unknown):
