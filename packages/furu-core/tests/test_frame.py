@@ -281,6 +281,7 @@ def test_means_are_of_the_nodes_that_have_all_other_fields_in_common() -> None:
     for row in (1, 2):
         for seed in range(row + 1):
             Cell(row=row, seed=seed).get()
+    assert dicts(Cell, columns="row", where="seed=2") == [{"row": 2}]
     assert dicts(Cell, mean_over=["seed"], columns=["row", "result.half", "nodes"]) == [
         {"row": 1, "result.half": 1.0, "nodes": 2},
         {"row": 2, "result.half": 2.0, "nodes": 3},

@@ -81,10 +81,18 @@ def size(number: float) -> str:
 
 
 def when(seconds: float | None) -> str:
-    """A time, given in seconds since 1970, in the reader's time zone."""
+    """A time, given in seconds since 1970, in the reader's time zone.
+
+    Example:
+        >>> when(1e300)
+        'after all calendars'
+    """
     if not seconds:
         return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, OSError, ValueError):  # a record may tell any number, and so may a user
+        return f"{'after' if seconds > 0 else 'before'} all calendars"
 
 
 # ---- "did you mean" ----

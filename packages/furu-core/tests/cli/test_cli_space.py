@@ -176,6 +176,14 @@ def test_what_means_nothing_is_an_error_that_says_so(
     assert says in done.err
 
 
+@pytest.mark.parametrize("days", ["99999999999999", "9" * 30])
+def test_a_time_before_all_calendars_keeps_everything(filled: Any, days: str) -> None:
+    said = filled.furu("gc", "--keep", f"{days}d")
+    assert (said.status, "nothing would go" in said.out) == (0, True), said.err
+    assert "made since before all calendars" in said.out
+    assert filled.furu("runs", "--prune", "--keep", f"{days}d").status == 0
+
+
 def test_gc_says_where_it_cannot_note_its_plan(filled: Any) -> None:
     (filled.store / "gc").write_text("in the way")
     told = filled.json("gc", "--keep", "0d")

@@ -34,7 +34,7 @@ def frame(
     state: str | Sequence[str] = (),
     run: str | Sequence[str] = (),
     since: str | None = None,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     sort: str | Sequence[str] = (),
     top: int | None = None,
     mean_over: str | Sequence[str] = (),
@@ -113,7 +113,7 @@ def frame(
             in_order = tuple(node.hash for node in nodes)
             chosen = attrs.evolve(chosen, nodes=nodes, classes=())
         options = TableOptions(
-            columns=tuple(columns),
+            columns=_several(columns),
             sort=_several(sort),
             in_order=in_order,
             top=top,
