@@ -16,7 +16,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -30,6 +30,7 @@ from furu_core._text import did_you_mean, writable
 from furu_core._trust import user_name
 from furu_core.errors import FuruUsageError
 
+T = TypeVar("T")
 PREFIX: Final = "furu."  # with which a built-in column can always be named
 _DEEP: Final = 6  # levels of nested configs that become columns
 _LONG: Final = 20  # items of a tuple in a result that become columns
@@ -283,7 +284,9 @@ def _untagged(tag: str, payload: Any) -> Any:
         case "numpy":
             return _numpy_number(*payload)
         case "dict":
-            return {cell_text(untagged(key)): untagged(item) for key, item in payload}
+            pairs = [(untagged(key), untagged(item)) for key, item in payload]
+            found = {cell_text(key): item for key, item in pairs}
+            return found if len(found) == len(pairs) else list(map(list, pairs))
         case "file":
             return f"<{payload['codec']}>"
         case "furu":
@@ -362,8 +365,33 @@ def _lay_out_results(
     columns |= by_key({"each": rows}, size)
 
 
+def _apart(parts: Mapping[Any, T] | None, nests: Callable[[T], bool]) -> Mapping[Any, T] | None:
+    """Some parts if each has a column of its own, as those of ``{"a.b": 1, "a": {"b": 2}}`` do not; else None."""
+    known = parts or {}
+    for key in known:
+        words = key.split(".") if isinstance(key, str) else ()
+        for end in range(1, len(words)):
+            if (above := ".".join(words[:end])) in known and nests(known[above]):
+                return None
+    return parts
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _has_dicts(packed: Packed) -> bool:
+    if "each" in packed:
+        return any(map(_is_dict, packed["each"]))
+    return "keys" in packed or _is_dict(packed.get("same"))
+
+
 def _packed_parts(packed: Packed) -> Mapping[Any, Packed] | None:
     """`_parts` of many values that were packed together; None where they have to be looked at singly."""
+    return _apart(_packed_held(packed), _has_dicts)
+
+
+def _packed_held(packed: Packed) -> Mapping[Any, Packed] | None:
     keys: dict[str, Packed] = packed.get("keys", {})
     if len(keys) != 1:
         return keys or None
@@ -381,6 +409,10 @@ def _packed_parts(packed: Packed) -> Mapping[Any, Packed] | None:
 
 def _parts(value: dict[str, Any]) -> Mapping[Any, Any] | None:
     """What a dict, dataclass, named tuple or short tuple in tagged JSON holds; None for all else."""
+    return _apart(_held(value), _is_dict)
+
+
+def _held(value: dict[str, Any]) -> Mapping[Any, Any] | None:
     if len(value) == 1:
         ((tag, payload),) = value.items()
         match tag:
@@ -390,7 +422,8 @@ def _parts(value: dict[str, Any]) -> Mapping[Any, Any] | None:
             case "$tuple":
                 return dict(enumerate(payload)) if len(payload) <= _LONG else None
             case "$dict":
-                return {cell_text(untagged(key)): item for key, item in payload}
+                found = {cell_text(untagged(key)): item for key, item in payload}
+                return found if len(found) == len(payload) else None
             case _ if tag.startswith("$"):
                 return None
             case _:
