@@ -187,6 +187,13 @@ def test_a_run_that_is_done_and_one_with_three_kinds_of_failures_are_told_exactl
     assert [one["run"] for one in project.json("runs", "--where", "failed>0")] == [failed["run"]]
     assert [one["run"] for one in project.json("runs", "--state", "done")] == [done["run"]]
     assert project.json("runs", "--where", "tags.sweep=seed") == []
+    short = done["run"].rpartition("-")[2]
+    for condition in (f"run={short}", "took<1h", "began>1h"):
+        told = project.json("runs", "--where", condition, "--state", "done")
+        assert [one["run"] for one in told] == [done["run"]]
+    assert project.json("runs", "--tag", "sweep", "--state", "failed") == []
+    project.furu("runs", "--tag", "swep", status=2)
+    project.furu("runs", "--where", "failed>many", status=2)
     assert plain(project.furu("status")) == [
         "RUN  local  failed in TIME, at WHEN",
         "furu run study.py:bad --keep-going",

@@ -6,18 +6,21 @@ import json
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import attrs
 import pytest
 
 from furu_core import Furu, use_settings
 from furu_core._status import _stored_nodes
 from furu_core._tables import _facts
-from furu_core._tables._columns import BUILTIN, ColumnReader, Condition, check_columns
+from furu_core._tables._columns import BUILTIN, ColumnReader, check_columns
+from furu_core._tables._conditions import Condition, time_of
 from furu_core._tables._facts import FactReader
-from furu_core._tables._selection import Selection, time_of
+from furu_core._tables._selection import Selection
 from furu_core.errors import FuruComputeError, FuruUsageError
 
 
@@ -54,6 +57,27 @@ class Report(Furu[float]):
 
     def _create(self) -> float:
         return float(sum(bool(model.get()) for model in self.models))
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    name: str = "adam"
+    lr: float | None = None
+
+
+class Size(NamedTuple):
+    width: int
+    depth: int = 2
+
+
+class Tuned(Furu[int]):
+    optimizer: Optimizer
+    size: Size = Size(8)
+    extra: dict[str, Any] = attrs.field(factory=dict)
+    stages: tuple[Optimizer, ...] = ()
+
+    def _create(self) -> int:
+        return 1
 
 
 class Many(Furu[int]):
@@ -94,6 +118,20 @@ def test_the_columns_of_a_node_are_its_fields_its_result_and_facts_of_its_attemp
     assert report["result"] == 2.0
 
 
+@pytest.mark.usefixtures("store")
+def test_parts_of_dataclasses_named_tuples_and_dicts_in_a_config_are_columns() -> None:
+    tuned = Tuned(optimizer=Optimizer(lr=0.1), extra={"warm": {"up": 3}}, stages=(Optimizer(),))
+    tuned.get()
+    Tuned(optimizer=Optimizer("sgd", 0.5)).get()
+    (row,) = rows(where=["optimizer.lr<0.2", "size.depth=2"])
+    names = ("optimizer.name", "optimizer.lr", "size.width", "extra.warm.up", "stages")
+    assert [row[name] for name in names] == ["adam", 0.1, 8, 3, [{"name": "adam", "lr": None}]]
+    (part,) = [one for one in Selection.of(["Tuned"]).columns() if len(one)]
+    assert part.fields["optimizer.name"] == [
+        one["optimizer.name"] for one in rows(names=["Tuned"])
+    ], "column by column it is the same"
+
+
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
@@ -113,8 +151,16 @@ def test_the_columns_of_a_node_are_its_fields_its_result_and_facts_of_its_attemp
         ("layers!=[1,2]", []),
         ("layers=[1,3]", []),
         ("data.name<e", [0.1]),
-        ("no_such=1", []),
-        ("no_such!=1", [0.1, 0.5]),
+        ("furu.took<1min", [0.1, 0.5]),
+        ("furu.took>=1h", []),
+        ("peak>1KiB", [0.1, 0.5]),
+        ("peak > 1 T", []),
+        ("ended>1h", [0.1, 0.5]),
+        ("ended<2026-01-01", []),
+        ("class=Model", [0.1, 0.5]),
+        ("class!=Model", []),
+        ("state=done", [0.1, 0.5]),
+        ("took<8", [0.1, 0.5]),
     ],
 )
 @pytest.mark.usefixtures("model")
@@ -138,6 +184,40 @@ def test_nan_fulfils_the_condition_that_it_is_nan_and_that_alone() -> None:
     }.items():
         found = rows(class_names=["Model"], where=[condition])
         assert [repr(row["lr"]) for row in found] == expected, condition
+
+
+def test_a_condition_takes_the_hash_that_is_shown(model: Model) -> None:
+    shown = model.furu_hash[:12]
+    assert [row["node"] for row in rows(where=[f"node={shown}"])] == [model.furu_hash]
+    others = rows(where=[f"node!={shown}"])
+    assert model.furu_hash not in {row["node"] for row in others}
+    assert len(others) == 4
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("condition", "error"),
+    [
+        ("furu.took>many", "'many' is no span of time"),
+        ("size>1X", "'1X' is no size"),
+        ("ended>yesterday", "'yesterday' is no time"),
+        ("lr>high", "lr is a number, and 'high' is none"),
+        ("no_such!=1", "no node has a column 'no_such'"),
+    ],
+)
+def test_a_condition_that_can_tell_nothing_is_refused_whoever_asks(
+    condition: str, error: str
+) -> None:
+    chosen = Selection.of(class_names=["Model"], where=[condition])
+    with pytest.raises(FuruUsageError, match=error):
+        list(chosen.rows())
+    with pytest.raises(FuruUsageError, match=error):
+        chosen.columns()
+
+
+@pytest.mark.usefixtures("model")
+def test_a_condition_on_a_column_that_only_nodes_in_other_states_have_is_none_fulfilled() -> None:
+    assert rows(states=["failed"], where=["result.acc>0"]) == []
 
 
 @pytest.mark.usefixtures("model")

@@ -43,6 +43,22 @@ def test_failures_end_in_the_command_that_tries_again_and_the_one_that_forgets(
     assert "not there (with FURU_RETRY_FAILED=1): " in off
 
 
+def test_a_question_that_no_failure_can_answer_is_an_error_and_no_empty_answer(
+    project: Any,
+) -> None:
+    project.write("odd.py", FAILING)
+    project.furu("run", "--executor", "inline", "odd:numbers")
+    assert project.json("failures", "--where", "n=1")[0]["nodes"][0]["config"]["n"] == 1
+    assert project.json("failures", "--where", "result>0") == [], "others have a result"
+    for command in ("failures", "du"):
+        refused = project.furu(command, "--where", "m=1")
+        assert (refused.status, refused.out) == (2, "")
+        assert "no node has a column 'm'" in refused.err
+    refused = project.furu("failures", "--state", "done")
+    assert refused.status == 2
+    assert "what is done has not failed" in refused.err
+
+
 def test_failures_of_no_run_are_tried_again_when_they_are_needed(project: Any) -> None:
     project.write("odd.py", FAILING)
     project.python(

@@ -16,8 +16,8 @@ from furu_core._config._objects import short_name_of
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash
 from furu_core._status._trash import Entry
+from furu_core._tables._conditions import time_of
 from furu_core._tables._facts import NodeFacts
-from furu_core._tables._selection import time_of
 from furu_core._text import count, shown, size, when
 from furu_core._upkeep import _collecting, _space
 from furu_core._upkeep._collecting import (

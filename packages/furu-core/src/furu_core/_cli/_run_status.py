@@ -49,6 +49,7 @@ _LOOK_SECS: Final = 1.0
 _SHOWN: Final = 8  # groups of failures
 _COMMANDS: Final = 3  # to try again what failed
 _WIDE: Final = 160  # characters of an error
+_NO_FAILURES: Final = frozenset({"done", "running", "queued"})  # states
 _RUN_ID: Final = re.compile(r"\d{8}-\d{4,6}(-[0-9a-f]*)?")
 _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
 
@@ -276,11 +277,14 @@ def failures(
     The id of a run may be given without `run:`. What failed and was computed since is not listed.
     """
     refuse_csv_and_json(as_csv, as_json)
+    for state in _NO_FAILURES.intersection(states):
+        raise FuruUsageError(
+            f"what is {state} has not failed", hint=f"`furu ls --state {state}` lists it"
+        )
     named = [f"{RUN_PREFIX}{name}" if _RUN_ID.fullmatch(name) else name for name in names]
     for one in (*(name for name in named if name.startswith(RUN_PREFIX)), *runs):
-        refuse_run_elsewhere(
-            one.removeprefix(RUN_PREFIX)
-        )  # nobody here tries again what failed there
+        # Nobody here tries again what failed there.
+        refuse_run_elsewhere(one.removeprefix(RUN_PREFIX))
     with _stored_nodes.including_further(True):  # what has a result there is not tried again
         chosen = Selection.of(named, where, states or ("failed", "lost"), class_names, runs, since)
         groups = grouped(FailedNode.of(facts, row) for facts, row in chosen.rows())

@@ -23,13 +23,19 @@ from furu_core._runs import _runs
 from furu_core._runs._runs import DIED, RunStanding
 from furu_core._settings import _settings
 from furu_core._store._folders import run_ids
-from furu_core._tables._columns import Condition, check_columns
-from furu_core._tables._selection import time_of
+from furu_core._tables._columns import check_columns
+from furu_core._tables._conditions import AS_FIELD, RUN, SPAN, TIME, Condition, Reading, time_of
+from furu_core._tables._packed import ABSENT
 from furu_core._text import count, duration, when
 from furu_core.errors import FuruUsageError
 
 RUN_STATES: Final = ("running", "done", "failed", "cancelled", DIED)
 _TAG: Final = "tags."
+_READINGS: Final[Mapping[str, Reading]] = {  # how conditions read what columns of runs hold
+    "run": RUN,
+    **dict.fromkeys(("took", "took_secs"), SPAN),
+    **dict.fromkeys(("began", "ended"), TIME),
+}
 _SAMPLES: Final = 3  # runs whose columns completion offers
 
 
@@ -117,10 +123,12 @@ def runs(
         row = told.to_json()
         flat = run_columns(row)
         rows.append(flat)
-        if all(condition.matches(flat) for condition in conditions):
+        if all(_fulfils(flat, condition) for condition in conditions):
             found.append((told, row))
-    named = [condition.column for condition in map(Condition.of, where)]
-    check_columns((name for name in named if not name.startswith(_TAG)), rows)
+    unseen = [one.column for one in conditions if not any(one.column in row for row in rows)]
+    if unseen:  # a run that was not looked at, by its time or state, may have the column
+        others = (run_columns(told.to_json()) for told in chosen_runs(None, ()))
+        check_columns(unseen, others, "run")
     if as_json:
         print_json([row for _, row in found])
         return 0
@@ -177,6 +185,11 @@ def run_columns(row: dict[str, Any]) -> dict[str, Any]:
     flat["command"] = _runs.command_text(tuple(row["command"]))
     flat["took"] = row["took_secs"]
     return flat | {f"{_TAG}{name}": value for name, value in row["tags"].items()}
+
+
+def _fulfils(row: Mapping[str, Any], condition: Condition) -> bool:
+    reading = _READINGS.get(condition.column, AS_FIELD)
+    return condition.test_as(reading)(row.get(condition.column, ABSENT))
 
 
 def _tag_condition(text: str) -> Condition:

@@ -1,7 +1,8 @@
-"""A stored node as a row of named columns, and conditions on them: the words that all commands share.
+"""A stored node as a row of named columns: the words that all commands share.
 
-The columns of a config are its fields, nested ones by dotted names (``data.split.seed``, ``models[0].lr``), in the
-words of the record: a renamed field has its former name. Beside them are the columns in `BUILTIN`, and ``result`` with
+The columns of a config are its fields, nested ones by dotted names (``data.split.seed``, ``models[0].lr``), and so are
+those of dataclasses, attrs classes and named tuples in it, and the keys of dicts; all in the words of the record: a
+renamed field has its former name. Beside them are the columns in `BUILTIN`, and ``result`` with
 its parts (``result.accuracy``). Where a field has the name of one of these, that means the field, and ``furu.took`` the
 other.
 """
@@ -9,8 +10,6 @@ other.
 from __future__ import annotations
 
 import json
-import operator
-import re
 import struct
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -200,13 +199,16 @@ class ColumnReader:
                 if len(row) < _WIDE:
                     row[f"{name}.{below}" if below else name] = inner
             return
+        # A tuple of a config is one value, unless it holds configs: it has as many items as it likes.
+        parts = _parts(value) if isinstance(value, dict) and "$tuple" not in value else None
+        if parts:
+            for key, item in parts.items():
+                self._lay_out(item, f"{name}.{key}", row, around, depth)
+            return
         plain = untagged(value)
         if isinstance(plain, list) and any(_holds_config(item) for item in plain):
             for index, item in enumerate(plain):
                 self._lay_out(item, f"{name}[{index}]", row, around, depth)
-        elif isinstance(plain, dict) and any(_holds_config(item) for item in plain.values()):
-            for key, item in plain.items():
-                self._lay_out(item, f"{name}.{key}", row, around, depth)
         else:
             row[name] = plain
 
@@ -417,8 +419,9 @@ def _held(value: dict[str, Any]) -> Mapping[Any, Any] | None:
         ((tag, payload),) = value.items()
         match tag:
             case "$dataclass" | "$attrs" | "$namedtuple":
-                held: Mapping[str, Any] = payload[1]
-                return held
+                # In a damaged record anything may stand there.
+                is_whole = isinstance(payload, list) and isinstance(payload[-1], dict)
+                return payload[-1] if is_whole else None
             case "$tuple":
                 return dict(enumerate(payload)) if len(payload) <= _LONG else None
             case "$dict":
@@ -447,109 +450,23 @@ def cell_text(value: Any) -> str:
 _json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
-# Conditions
+# Names of columns
 
 
-_OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "!=": operator.ne,
-    "==": operator.eq,
-    "=": operator.eq,
-    "<": operator.lt,
-    ">": operator.gt,
-    "~": lambda cell, wanted: re.search(wanted, cell) is not None,
-}
-_EQUAL: Final = frozenset({"=", "==", "<=", ">="})
-_CONDITION: Final = re.compile(r"\s*([^<>=!~\s]+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+def is_builtin(name: str) -> bool:
+    """Whether a name always means a built-in column, or does where no field has it."""
+    return name.removeprefix(PREFIX) in BUILTIN
 
 
-@attrs.frozen
-class Condition:
-    """A condition on a column, such as ``lr>=0.01``, ``data.name=digits`` or ``message~memory``.
-
-    Numbers are compared as numbers, of which ``nan`` is one that equals itself alone, lists and dicts as JSON, all
-    else as text; ``~`` looks for a regular expression. A node without the column, or without a value there, only fulfils ``!=`` and ``= none``.
-
-    Attributes:
-        column: the column's name.
-        sign: the operator.
-        value: what the cell is compared with, as it was typed.
-    """
-
-    column: str
-    sign: str
-    value: str
-
-    @classmethod
-    def of(cls, text: str) -> Condition:
-        """The condition that a text tells.
-
-        Raises:
-            FuruUsageError: it is none.
-
-        Example:
-            >>> Condition.of("lr >= 0.01").matches({"lr": 0.1})
-            True
-            >>> Condition.of("data.name = digits").matches({"lr": 0.1})
-            False
-        """
-        match = _CONDITION.fullmatch(text)
-        if match is None:
-            raise FuruUsageError(
-                f"{text!r} is no condition",
-                hint="write for example lr=0.1, data.name!=digits, took>60 or message~memory",
-            )
-        column, sign, value = match.groups()
-        if sign == "~":
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise FuruUsageError(
-                    f"{value!r} is no regular expression: {error}", hint="see Python's module re"
-                ) from None
-        return cls(column, sign, value)
-
-    def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row fulfils it."""
-        cell = row.get(self.column, ABSENT)
-        if cell is ABSENT and self.column.startswith(PREFIX):
-            cell = row.get(self.column.removeprefix(PREFIX), ABSENT)
-        return self.holds(cell)
-
-    def holds(self, cell: Any) -> bool:
-        """Whether a cell of its column fulfils it; `ABSENT` for a node without the column."""
-        if cell is ABSENT or cell is None:
-            wants_none = self.value.casefold() == "none"
-            return wants_none != (self.sign == "!=") if self.sign in {"=", "==", "!="} else False
-        compare = _OPERATORS[self.sign]
-        if self.sign == "~":
-            return compare(cell_text(cell), self.value)
-        if isinstance(cell, bool):
-            return compare(str(cell).casefold(), self.value.casefold())
-        if isinstance(cell, int | float):
-            number = _number(self.value)
-            if number is not None:
-                if cell != cell and number != number:  # a NaN is the same as any other
-                    return self.sign in _EQUAL
-                return compare(cell, number)
-        if isinstance(cell, list | dict) and self.sign in {"=", "==", "!="}:
-            with suppress(ValueError, RecursionError):
-                return compare(cell, json.loads(self.value))
-        return compare(cell_text(cell), self.value)
-
-
-def _number(text: str) -> float | int | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
-
-
-def check_columns(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def check_columns(
+    names: Iterable[str], rows: Iterable[Mapping[str, Any]], what: str = "node"
+) -> None:
     """Check that columns that somebody named exist in at least one of some rows.
+
+    Args:
+        names: the columns.
+        rows: the rows.
+        what: what a row is of, in the singular.
 
     Raises:
         FuruUsageError: one does in none, and there are rows; the error names similar ones.
@@ -566,7 +483,7 @@ def check_columns(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> No
     for name in missing:
         if known:
             raise FuruUsageError(
-                f"no node has a column {name!r}{did_you_mean(name, known)}",
+                f"no {what} has a column {name!r}{did_you_mean(name, known)}",
                 hint=f"there are {', '.join(_first(known, 30))}",
             )
 

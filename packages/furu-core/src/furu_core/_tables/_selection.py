@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -14,17 +12,14 @@ from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredClass, StoredNode
 from furu_core._store._folders import no_run, run_ids, runs_called
-from furu_core._tables._columns import ColumnReader, Condition, check_columns
+from furu_core._tables._columns import ColumnReader, check_columns, is_builtin
+from furu_core._tables._conditions import Condition, time_of
 from furu_core._tables._facts import FactColumns, FactReader, NodeFacts, facts_of
 from furu_core._tables._node_columns import NodeColumns
 from furu_core._text import RUN_PREFIX
-from furu_core.errors import FuruUsageError
 
 _OF_RESULTS: Final = frozenset({NodeState.DONE.value, NodeState.UNREADABLE.value})
 _FEW: Final = 20  # nodes of a class that are read one by one
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
-_UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_DATES: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 @attrs.frozen
@@ -85,9 +80,11 @@ class Selection:
 
         Raises:
             FuruStoreError: the store cannot be read.
+            FuruUsageError: there is a condition on a column that no node has, found at the end.
         """
         reader = FactReader() if facts is None else facts
         columns = ColumnReader(reader)
+        unseen = {one.column for one in self.conditions}
         for one in self._candidates(reader):
             if self.states and one.state.value not in self.states:
                 continue
@@ -96,8 +93,11 @@ class Selection:
             if self.since is not None and (one.ended or one.started or 0.0) < self.since:
                 continue
             row = columns.row(one)
+            unseen = {name for name in unseen if name not in row and not is_builtin(name)}
             if all(condition.matches(row) for condition in self.conditions):
                 yield one, row
+        if unseen:  # nodes that were not read, by their state or run, may have it
+            self.columns(reader)
 
     def nodes_and_states(self) -> Iterator[tuple[StoredNode, NodeState]]:
         """The chosen nodes and their states; no record of a result is read that need not be.
@@ -144,8 +144,8 @@ class Selection:
             times = zip(nodes.builtin("ended"), nodes.builtin("started"), strict=True)
             nodes = nodes.where([(end or start or 0.0) >= self.since for end, start in times])
         for condition in self.conditions:
-            cells = nodes.column(condition.column)
-            nodes = nodes.where([condition.holds(cell) for cell in cells])
+            fits = condition.test(is_builtin=condition.column not in nodes.fields)
+            nodes = nodes.where(list(map(fits, nodes.column(condition.column))))
         return nodes
 
     def _candidate_columns(self, reader: FactReader) -> Iterator[FactColumns]:
@@ -194,31 +194,3 @@ def _runs_called(name: str) -> list[str]:
     if not found:
         raise no_run(name, known)
     return [name, *found]
-
-
-def time_of(text: str, now: float | None = None) -> float:
-    """The time that a text tells: how long ago, or a date with or without a time of day.
-
-    Args:
-        text: such as ``2h``, ``3d``, ``2026-11-28`` or ``2026-11-28 15:30``, in the reader's time zone.
-        now: seconds since 1970; default: the present.
-
-    Raises:
-        FuruUsageError: it tells none.
-
-    Example:
-        >>> time_of("2h", now=10_000.0)
-        2800.0
-    """
-    match = _SPAN.fullmatch(text.strip())
-    if match is not None:
-        return (time.time() if now is None else now) - float(match[1]) * _UNITS[match[2]]
-    for form in _DATES:
-        try:
-            parsed = time.strptime(text.strip(), form)
-        except ValueError:
-            continue
-        return time.mktime(parsed)
-    raise FuruUsageError(
-        f"{text!r} is no time", hint="write 30min, 2h, 3d, 2w, 2026-11-28 or '2026-11-28 15:30'"
-    )
