@@ -83,7 +83,20 @@ def test_on_a_narrow_terminal_heads_are_cut_and_then_columns_left_out(printed: P
     assert narrow[0].split() == ["…seed", "…split.name", "model.name", "…acc", "node"]
     assert max(map(len, narrow)) <= 70
     assert "x" * 23 + "…" in narrow[1]
-    (head, *_) = printed(18, hidden=4, **columns)
+    (head, *_) = printed(17, hidden=4, **columns)
     assert head.split() == ["node"]
     (head, *_) = printed(24, hidden=3, **columns)
-    assert head.split() == ["…seed", "node"]
+    assert head.split() == ["…acc", "node"]
+
+
+def test_where_there_is_little_room_results_and_errors_stay_and_costs_go_first(
+    printed: Print,
+) -> None:
+    columns: dict[str, list[Any]] = {
+        "state": ["failed"], "lr": [0.5], "seed": [1], "result__acc": [0.25],
+        "took": [1.0], "peak": [2048], "node": [NODE], "error": ["ValueError"],
+    }  # fmt: skip
+    (head, _) = printed(54, hidden=2, **columns)
+    assert head.split() == ["state", "lr", "seed", "…acc", "node", "error"]
+    (head, _) = printed(32, hidden=5, **columns)
+    assert head.split() == ["…acc", "node", "error"]

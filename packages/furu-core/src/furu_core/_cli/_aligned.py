@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from furu_core._cli._output import is_terminal, say
-from furu_core._tables._columns import PREFIX, cell_text
+from furu_core._tables._columns import BUILTIN, PREFIX, cell_text
 from furu_core._text import duration, harmless, size, when
 
 _GAP: Final = "  "
@@ -21,6 +21,9 @@ _DIGITS: Final = 12  # of a hash
 _PRECISION: Final = 5  # digits of numbers with a fraction
 _MANY: Final = 99  # decimals, of a number that is better written with an exponent
 _STYLED: Final = 1000  # rows: styles take long
+
+_LEADING: Final = frozenset({"class", "state"})  # built-in columns that tell what a row is
+_OUTCOMES: Final = frozenset({"error", "message"})
 
 _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     **dict.fromkeys(("took", "computed", "cpu"), duration),
@@ -58,13 +61,13 @@ class _Column:
         head: its name, or the end of it.
         texts: its cells.
         is_number: whether it is aligned to the right.
-        is_needed: whether it is shown however little room there is.
+        need: of how much use it is, where there is not room for all.
     """
 
     head: str
     texts: list[str]
     is_number: bool
-    is_needed: bool
+    need: int
 
     @classmethod
     def of(cls, name: str, cells: Sequence[Any]) -> _Column:
@@ -74,12 +77,12 @@ class _Column:
         name = _one_line(name, len(name))
         if words is not None and kinds <= ({str} if known == "node" else {int, float}):
             texts = ["" if cell is None else words(cell) for cell in cells]
-            return cls(name, texts, known != "node", known == "node")
+            return cls(name, texts, known != "node", _need_of(name))
         if float in kinds:
             texts = _with_equal_decimals(cells)
         else:
             texts = [_one_line(text, _LONG) for text in map(cell_text, cells)]
-        return cls(name, texts, bool(kinds & {int, float}), is_needed=False)
+        return cls(name, texts, bool(kinds & {int, float}), _need_of(name))
 
     @property
     def width(self) -> int:
@@ -130,9 +133,19 @@ def _fitted(columns: list[_Column], width: int) -> list[_Column]:
             for one, head in zip(columns, heads, strict=True)
         ]
     while _width_of(columns) > width and len(columns) > 1:
-        places = [place for place, one in enumerate(columns) if not one.is_needed]
-        del columns[places[-1] if places else -1]
+        least = min(one.need for one in columns)
+        del columns[max(place for place, one in enumerate(columns) if one.need == least)]
     return columns
+
+
+def _need_of(name: str) -> int:
+    """Of how much use a column is: what it took least, then parameters, then what came out, and most the hash."""
+    known = name.removeprefix(PREFIX)
+    if known == "node":
+        return 3
+    if known in _OUTCOMES or known.partition(".")[0] == "result":
+        return 2
+    return 0 if known in BUILTIN and known not in _LEADING else 1
 
 
 def _width_of(columns: Sequence[_Column]) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from furu_core import _text
 from furu_core._cli._output import (
     csv_option,
     json_option,
@@ -194,7 +195,9 @@ def _print_sorted(
             say(_line(node, state, paths=paths, as_json=False))
     elif nodes:
         more = {"path": [node.folder for node, _ in nodes]} if paths else {}
-        _aligned.print_table({**columns, **more})
+        hidden = _aligned.print_table({**columns, **more})
+        if hidden:
+            say_next(f"{_text.count(hidden, 'column')} without room (--csv)")
     _say_next(Counter(state for _, state in nodes))
 
 

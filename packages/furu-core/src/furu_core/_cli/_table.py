@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -26,6 +27,7 @@ from furu_core._tables._table import NodeTable, TableOptions, table_of
 from furu_core._text import count
 
 _DONE: Final = NodeState.DONE.value
+_COSTS: Final = frozenset({"took", "peak"})
 _LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
 
 
@@ -89,7 +91,8 @@ def table(
     elif as_csv:
         print_csv(found.dicts(), found.columns)
     else:
-        hidden = _aligned.print_table(found.columns) if found.rows else 0
+        shown = found.columns if options.columns else _with_something(found.columns)
+        hidden = _aligned.print_table(shown) if found.rows else 0
         say(_last_line(found, hidden, is_chosen=bool(options.columns)))
         done = (_stored_nodes.node_called(*one) for one in found.nodes)
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
@@ -99,6 +102,15 @@ def table(
             say_next("`furu show HASH` tells of one of them")
         else:
             say_none_chosen("result")
+
+
+def _with_something(columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The columns without those of costs that no row has, as nodes have none that failed."""
+    return {
+        name: cells
+        for name, cells in columns.items()
+        if name not in _COSTS or any(cell is not None for cell in cells)
+    }
 
 
 def _last_line(found: NodeTable, hidden: int, *, is_chosen: bool) -> str:
