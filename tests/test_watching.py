@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -486,6 +487,17 @@ def test_leaving_a_debugger_at_a_breakpoint_is_no_failure_of_the_node(project: P
     assert row["state"] == "cancelled"
     study.write_text(study.read_text().replace("self.lr > 5", "self.lr > 50"))
     assert "has its result now" in project.furu("debug", "Train", typed="c\n")
+
+
+def test_debugging_a_node_whose_output_cannot_be_written_is_no_failure_of_its_code(
+    project: Project, store: Path
+) -> None:
+    project.furu("run", "study.py:large", status=1)
+    shutil.rmtree(store / "output")
+    (store / "output").touch()
+    out = project.furu("debug", "Train", status=1, typed="q\n")
+    assert "error: cannot write to the store at" in out
+    assert "(Pdb)" not in out, "there is no code to look at"
 
 
 def test_a_breakpoint_in_a_run_of_inline_workers_has_the_terminal(project: Project) -> None:

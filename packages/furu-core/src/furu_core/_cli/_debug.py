@@ -145,6 +145,8 @@ def _post_mortem(node: StoredNode, error: BaseException) -> int:
     while isinstance(cause, FuruError) and cause.__cause__ is not None:
         cause = cause.__cause__
     trace = without_own_frames(cause)
+    if trace is None and isinstance(error, FuruError):
+        raise error  # its code did not run, or not to its end, for a reason of furu's own
     lines = traceback.format_exception(type(cause), cause.with_traceback(trace), trace)
     say("".join(lines), err=True, nl=False)
     say(
