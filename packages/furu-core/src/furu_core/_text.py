@@ -259,7 +259,7 @@ def leaves_colours(text: str, *, before: bool = False) -> bool:
     return found[-1].strip("\x1b[0;m") != "" if found else before
 
 
-def json_text(value: object, indent: int | None = None) -> str:
+def json_text(value: object, indent: int | None = None, *, only_ascii: bool = False) -> str:
     """A value as JSON that any parser reads; what JSON lacks is text, and what terminals obey is escaped.
 
     Infinite numbers and NaN are the texts by which both Python's `float` and JavaScript's `Number` make them. Of
@@ -269,7 +269,7 @@ def json_text(value: object, indent: int | None = None) -> str:
         >>> json_text({"loss": [0.5, float("nan")]})
         '{"loss": [0.5, "NaN"]}'
     """
-    made = json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    made = json.JSONEncoder(indent=indent, ensure_ascii=only_ascii, allow_nan=False, default=str)
     try:
         text = made.encode(value)
     except ValueError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,43 @@ def test_results_are_averaged_over_fields(scores: Any) -> None:
     assert [row[-1] for row in both] == ["nodes", "4", "4", "2"]
     refused = scores.furu("table", "--mean-over", "sed")
     assert (refused.status, "did you mean 'seed'" in refused.err) == (2, True)
+
+
+WORDS = """
+from furu_core import Furu
+class Word(Furu[str]):
+    text: str
+    def _create(self) -> str:
+        return self.text
+Word(text="Zürich → 東京").get()
+"""
+
+
+def test_text_that_the_output_cannot_encode_is_written_in_another_way(project: Any) -> None:
+    project.write("words.py", WORDS)
+    project.python("import words")
+    args = (sys.executable, "-m", "furu_core", "table", "--columns", "text")
+    told: dict[str, list[bytes]] = {}
+    for encoding in ("latin-1", "ascii"):
+        env = project.env | {"PYTHONIOENCODING": encoding}
+        for form in ([], ["--csv"], ["--json"]):
+            done = subprocess.run(
+                [*args, *form], cwd=project.folder, env=env, capture_output=True, check=False
+            )
+            assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+            told.setdefault(encoding, []).append(done.stdout)
+    for text in told["latin-1"][:2]:
+        assert "Zürich \\u2192 \\u6771\\u4eac" in text.decode("latin-1")
+    for text in told["ascii"][:2]:
+        assert "Zürich → 東京" in text.decode("utf-8"), "nobody set a locale"
+    for texts, encoding in ((told["latin-1"], "latin-1"), (told["ascii"], "utf-8")):
+        assert json.loads(texts[2].decode(encoding))["rows"] == [{"text": "Zürich → 東京"}]
+
+
+def test_a_table_may_be_asked_for_where_there_is_no_output(scores: Any) -> None:
+    for form in ("", "--csv", "--json"):
+        said = scores.shell(f"furu table Train {form} >&-")
+        assert (said.status, "Traceback" in said.err) == (0, False)
 
 
 def test_csv_and_json_have_raw_values(scores: Any) -> None:

@@ -11,6 +11,7 @@ import click
 from furu_core import _text
 from furu_core._cli._output import (
     csv_option,
+    json_line,
     json_option,
     print_csv,
     print_json,
@@ -30,7 +31,6 @@ from furu_core._explain._staleness import StalenessReader
 from furu_core._status import _stored_nodes
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import StoredNode
-from furu_core._text import json_text
 from furu_core.errors import FuruUsageError
 
 _DONE: Final = NodeState.DONE.value
@@ -147,7 +147,7 @@ def _say_next(states: Mapping[str, int]) -> None:
 
 def _line(node: StoredNode, state: str, *, paths: bool, as_json: bool) -> str:
     if as_json:
-        return json_text(_record(node, state))
+        return json_line(_record(node, state))
     folder = f"  {node.folder}" if paths else ""
     return f"{state:<9} {node.hash[:12]}  {node.cls.name}{folder}"
 

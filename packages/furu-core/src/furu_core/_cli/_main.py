@@ -23,6 +23,7 @@ from furu_core._cli._output import (
     FAILED,
     INTERRUPTED,
     USAGE,
+    accept_all_text,
     say,
     say_error,
     silence_stdout,
@@ -196,9 +197,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Args:
         args: without the program's name; None takes those of the process.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # The path of a store, for instance, may have bytes that are no text, and a terminal may lack a sign.
-        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_and_report(args))
 
 
@@ -208,6 +206,7 @@ def run_and_report(args: Sequence[str] | None = None) -> int:
         from furu_core._cli import _shells
 
         return _shells.answer(furu)
+    accept_all_text()
     try:
         status = furu.main(
             None if args is None else list(args), prog_name="furu", standalone_mode=False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 import os
 import re
 import signal
@@ -144,12 +143,37 @@ class NodeOutput:
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
-    say(json_text(value, indent=2))
+    say(json_line(value, indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """Print a JSON document in a line, of several that are printed as they are found."""
-    say(json_text(value))
+    say(json_line(value))
+
+
+def json_line(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON that the output can have all of: in other encodings than UTF-8 characters are escaped."""
+    return json_text(value, indent, only_ascii=sys.stdout is not None and not _is_utf8(sys.stdout))
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    """Whether a stream can have any text written to it."""
+    return codecs.lookup(stream.encoding or "ascii").name == "utf-8"
+
+
+def accept_all_text() -> None:
+    """Have what an encoding such as Latin-1 lacks written as `\\u2192`, where Python would end with an error.
+
+    So are bytes of paths that are no text. In place of ASCII, in which Python believes where nobody set a locale, it
+    is UTF-8, as click has it.
+    """
+    for file in (sys.stdout, sys.stderr):
+        if isinstance(file, io.TextIOWrapper):
+            encoding = codecs.lookup(file.encoding).name
+            if encoding != "utf-8" or file.errors == "strict":
+                file.reconfigure(
+                    encoding="utf-8" if encoding == "ascii" else None, errors="backslashreplace"
+                )
 
 
 def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> None:
@@ -163,18 +187,16 @@ def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> N
     names = list(names) or list(dict.fromkeys(name for row in kept for name in row))
     if not names:
         return
-    shown = io.StringIO() if is_terminal(1) else None
+    text = io.StringIO()
     # A carriage return is quoted only where it ends lines, and readers take one that is not for the end of a row.
-    writer = csv.writer(_UnixLines(shown or sys.stdout), lineterminator="\r\n")
+    writer = csv.writer(_UnixLines(text), lineterminator="\r\n")
     writer.writerow(names)
     for row in kept:
         cells = (row.get(name) for name in names)
         writer.writerow(
-            json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict | tuple) else cell
-            for cell in cells
+            json_text(cell) if isinstance(cell, list | dict | tuple) else cell for cell in cells
         )
-    if shown is not None:
-        say(shown.getvalue(), nl=False)
+    say_exactly(text.getvalue())
 
 
 class _UnixLines:
