@@ -136,3 +136,79 @@ def test_without_a_target_help_is_that_of_the_command(project: Any, args: tuple[
     said = project.furu(*args)
     assert "told of" not in said.out
     assert said.status == (0 if "--help" in args else 2)
+
+
+DEEP = """
+    from __future__ import annotations
+    from dataclasses import dataclass
+    from exp.train import one as imported
+    from furu_core import Furu
+
+    @dataclass(frozen=True)
+    class Point:
+        x: int
+        y: int = 0
+
+    class Corpus(Furu[int]):
+        name: str
+        root: str = "/data"
+
+    class Fold(Furu[int]):
+        corpus: Corpus
+        seed: int
+
+    class Fit(Furu[int]):
+        fold: Fold
+        at: Point
+        rate: float = 0.1
+        def _create(self) -> int:
+            return self.fold.seed
+
+    class Chain(Furu[int]):
+        before: Chain
+
+    ready: list[Fit] = []
+    names = ["a", "b"]
+    several = {"a": imported}
+    helper = len
+"""
+
+
+def test_what_must_be_given_is_told_however_deep_it_is_and_the_command_told_works(
+    project: Any,
+) -> None:
+    project.write("deep.py", DEEP)
+    lines = project.furu("run", "deep:Fit", "--help").out.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("deep:Fit"))
+    names = [line.split()[0] for line in lines[at + 2 : -1]]
+    assert names == [
+        "fold", "fold.corpus", "fold.corpus.name", "fold.corpus.root", "fold.seed", "at", "at.x",
+        "at.y", "rate",
+    ]  # fmt: skip
+    example = lines[-1].removeprefix("such as: furu ")
+    assert example == (
+        "run deep:Fit --set fold.corpus.name=VALUE --set at.x=VALUE --set fold.seed=A,B"
+    )
+    refused = project.furu("run", "deep:Fit", "--set", "rate=1")
+    assert "error: Fit needs fold, at" in refused.err
+    given = "--set fold.corpus.name=VALUE --set fold.seed=VALUE --set at.x=VALUE"
+    assert f"hint: give them: {given}" in refused.err
+    args = given.replace("VALUE", "3").split()
+    assert len(project.json("why", "deep:Fit", *args)["roots"]) == 1
+    refused = project.furu("run", "deep:Fit", "--set", "fold.seed=1", "--set", "at.x=1")
+    assert "error: Fold needs corpus" in refused.err
+    assert "hint: give it: --set fold.corpus.name=VALUE" in refused.err
+    for args in (("--help",), ()):
+        assert "before" in str(project.furu("run", "deep:Chain", *args)), (
+            "a class that needs itself"
+        )
+
+
+def test_a_target_that_is_not_there_is_told_with_those_that_are(project: Any) -> None:
+    project.write("deep.py", DEEP)
+    refused = project.furu("run", "deep:Pit")
+    assert "error: deep has no 'Pit'; did you mean 'Fit'?" in refused.err
+    assert refused.err.rstrip().endswith(
+        "deep.py, and has imported, Corpus, Fold, Fit, Chain, several"
+    ), "no dataclass, nothing that is empty, no function of another module"
+    assert "did you mean" not in project.furu("run", "deep:quite_another").err

@@ -21,7 +21,7 @@ import attrs
 
 from furu_core import _text
 from furu_core._cli._output import say
-from furu_core._cli._settable import changed, class_with_fields, fields_of
+from furu_core._cli._settable import changed, class_with_fields, fields_of, to_be_given
 from furu_core._cli._user_code import called
 from furu_core._config._annotations import Annotations, Form, Shape
 from furu_core._forms._typed_text import convert, convert_item, is_scalar, sweep_in
@@ -29,6 +29,7 @@ from furu_core.errors import FuruUsageError
 
 _MOST: Final = 1_000_000  # objects of a sweep: more is a typing error, and would fill the memory
 
+_FEW: Final = 4  # fields that a hint names
 _BARE_COMMA: Final = re.compile(r"\S,\S")  # in prose, a space follows
 
 
@@ -134,7 +135,11 @@ class Assignments:
             values[name] = self._value(name, given, annotations.shape(name), default)
         _require(
             f"{self._target} needs",
-            [name for name, p in named.items() if p.default is p.empty and name not in values],
+            {
+                name: annotations.shape(name)
+                for name, p in named.items()
+                if p.default is p.empty and name not in values
+            },
         )
         return _filled(values, {})
 
@@ -158,9 +163,11 @@ class Assignments:
                 default = partial(getattr, base, field.attribute)
             values[name] = self._value(f"{inside}{name}", given, field.shape, default)
         if base is None:
-            missing = [name for name, field in known.items() if not field.default]
+            needed = [name for name, field in known.items() if not field.default]
             _require(
-                f"{cls.__name__} needs", [name for name in missing if name not in values], inside
+                f"{cls.__name__} needs",
+                {f"{inside}{name}": known[name].shape for name in needed if name not in values},
+                inside,
             )
         return values
 
@@ -318,12 +325,28 @@ def _how_to_write(name: str, shape: Shape, *, is_element: bool = False) -> str:
     return "correct the value; what no text means, a function can make that is the target"
 
 
-def _require(needs: str, missing: list[str], inside: str = "") -> None:
-    if missing:
-        raise FuruUsageError(
-            f"{needs} {', '.join(missing)}",
-            hint=f"give {'it' if len(missing) == 1 else 'them'}: --set {inside}{missing[0]}=VALUE",
-        )
+def _require(needs: str, missing: Mapping[str, Shape], inside: str = "") -> None:
+    """Refuse an object or a call that lacks something.
+
+    Args:
+        needs: the beginning of the error.
+        missing: what it lacks, with all the dots, and what that is.
+        inside: the dots before each.
+    """
+    if not missing:
+        return
+    given: list[str] = []
+    for name, shape in missing.items():
+        cls = class_with_fields(shape)
+        given += [name] if cls is None else to_be_given(cls, name)
+    options = [f"--set {name}=VALUE" for name in given[:_FEW]]
+    if len(given) > _FEW:
+        options.append("...")
+    names = ", ".join(name.removeprefix(inside) for name in missing)
+    raise FuruUsageError(
+        f"{needs} {names}",
+        hint=f"give {'it' if len(missing) == 1 else 'them'}: {' '.join(options)}",
+    )
 
 
 def _unknown(says: str, name: str, known: list[str]) -> FuruUsageError:

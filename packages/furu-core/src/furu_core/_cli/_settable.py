@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,31 @@ def class_with_fields(shape: Shape) -> type | None:
         if choice.form is Form.INSTANCE and fields_of(choice.cls) is not None
     ]
     return found[0] if len(found) == 1 else None
+
+
+def to_be_given(cls: type, name: str = "", *, inside: tuple[type, ...] = ()) -> Iterator[str]:
+    """What must be given for an object of a class: its fields without defaults, those of nested objects with a dot.
+
+    Args:
+        cls: a class with fields.
+        name: the field that the object is for, if any; of one whose fields all have defaults, the first is told.
+        inside: the classes around it, which recursion would not leave.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> Point = NamedTuple("Point", [("x", int), ("y", int)])
+        >>> list(to_be_given(Point, "at"))
+        ['at.x', 'at.y']
+    """
+    fields = fields_of(cls) or {}
+    dot = f"{name}." if name else ""
+    needed = [one for one, field in fields.items() if field.default is None]
+    for one in needed or (list(fields)[:1] if name else []):
+        nested = class_with_fields(fields[one].shape)
+        if nested is None or nested in (*inside, cls):
+            yield f"{dot}{one}"
+        else:
+            yield from to_be_given(nested, f"{dot}{one}", inside=(*inside, cls))
 
 
 def changed(base: Any, values: Mapping[str, Any]) -> Any:

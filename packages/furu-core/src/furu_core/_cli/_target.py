@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -22,6 +23,8 @@ from furu_core._config._objects import is_furu
 from furu_core._context import _context
 from furu_core._settings import _settings
 from furu_core.errors import FuruDependencyError, FuruError, FuruUsageError, FuruValueError
+
+_FEW: Final = 8  # targets of a module that an error names
 
 
 def resolve_roots(target: str, assignments: Sequence[str]) -> Roots:
@@ -161,13 +164,33 @@ def _attribute(module: ModuleType, path: str, module_name: str) -> Any:
     value: Any = module
     for part in path.split("."):
         if not hasattr(value, part):
-            names = [name for name in vars(value) if not name.startswith("_")]
+            names = list(_targets_in(value))
+            there = f"{module_name} is {getattr(module, '__file__', 'built in')}"
+            if value is module and names:
+                there += f", and has {', '.join(names[:_FEW])}"
+                there += f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
             raise FuruUsageError(
-                f"{module_name} has no {path!r}{_text.did_you_mean(part, names, cutoff=0.5)}",
-                hint=f"{module_name} is {getattr(module, '__file__', 'built in')}",
+                f"{module_name} has no {path!r}{_text.did_you_mean(part, names)}", hint=there
             )
         value = getattr(value, part)
     return value
+
+
+def _targets_in(value: Any) -> Iterator[str]:
+    """The names of what can be run in a module or a class, without what it only imports."""
+    for name, one in vars(value).items():
+        if name.startswith("_"):
+            continue
+        is_class = isinstance(one, type)
+        if is_class or inspect.isroutine(one):
+            is_own = getattr(one, "__module__", None) == getattr(value, "__name__", None)
+            if is_own and (not is_class or hasattr(one, "__furu_class__")):
+                yield name
+        elif isinstance(one, (list, tuple, dict)):
+            if is_furu(next(iter(one.values() if isinstance(one, dict) else one), None)):
+                yield name
+        elif is_furu(one):
+            yield name
 
 
 def _module_of_file(path: str) -> str:

@@ -45,6 +45,11 @@ class _Row:
     value: str
     said: str
 
+    @property
+    def has_fields(self) -> bool:
+        """Whether it is given field by field."""
+        return class_with_fields(self.shape) is not None
+
 
 def told_of(target: str, command: str) -> list[str]:
     """Lines about a target; where it cannot be imported, about why.
@@ -83,14 +88,26 @@ def _lines(value: Any, target: str, command: str) -> Iterator[str]:
     table = [["--set", "type", title, ""]]
     table += [[row.name, _short(row.shape.text), row.value, row.said] for row in rows]
     yield from (f"  {line}" for line in lined_up(table))
-    scalar = next((row for row in rows if is_scalar(row.shape)), None)
+    needed = [row for row in rows if row.value == _shown(_REQUIRED) and not row.has_fields]
+    scalar = next((row for row in (*needed, *rows) if is_scalar(row.shape)), None)
     if scalar is not None:
         values = "A,B" if title == "value" or isinstance(value, type) else "A"
-        yield f"such as: {command} {target} --set {scalar.name}={values}"
+        given = [f"--set {row.name}=VALUE" for row in needed if row is not scalar]
+        yield " ".join(["such as:", command, target, *given, f"--set {scalar.name}={values}"])
 
 
-def _rows(cls: type, base: Any, inside: str = "") -> Iterator[_Row]:
-    """A row for each field of a class with fields, and for the fields of the objects in them."""
+def _rows(cls: type, base: Any, inside: str = "", around: tuple[type, ...] = ()) -> Iterator[_Row]:
+    """A row for each field of a class with fields, and for the fields of the objects in them.
+
+    Of objects in these in turn only what must be given is told, since `--set` asks for it.
+
+    Args:
+        cls: the class.
+        base: an object of it; None where there is none yet.
+        inside: the field that it is for, with a dot.
+        around: the classes around it.
+    """
+    around = (*around, cls)
     said = _said_of(cls)
     for name, field in (fields_of(cls) or {}).items():
         found = _REQUIRED
@@ -99,12 +116,11 @@ def _rows(cls: type, base: Any, inside: str = "") -> Iterator[_Row]:
         elif field.default is not None:
             found = _made(field.default)
         yield _Row(f"{inside}{name}", field.shape, _shown(found), said(name, field.shape))
-        if not inside:
-            nested = class_with_fields(field.shape)
-            if fields_of(type(found)) is not None:
-                yield from _rows(type(found), found, f"{name}.")
-            elif nested is not None:
-                yield from _rows(nested, None, f"{name}.")
+        nested = class_with_fields(field.shape)
+        if not inside and fields_of(type(found)) is not None:
+            yield from _rows(type(found), found, f"{name}.", around)
+        elif nested is not None and nested not in around and (not inside or found is _REQUIRED):
+            yield from _rows(nested, None, f"{inside}{name}.", around)
 
 
 def _arguments(function: Any, target: str) -> Iterator[_Row]:
