@@ -101,6 +101,23 @@ def test_what_an_element_more_brings_is_told_beside_what_changed(done: Study) ->
     ]
 
 
+def test_items_that_a_list_has_more_are_one_cause_with_what_is_new_of_the_first(
+    done: Study,
+) -> None:
+    found = why(study(rates=(0.1, 0.2, 0.3, 0.4, 0.5)))
+    cause = only(found)
+    assert (cause.path, cause.before, cause.own, cause.nodes) == ("models[3]", "absent", 2, 3)
+    item, nearest = Model(data=Split(), lr=0.4), done.models[2]
+    assert cause.detail == f"{short_name(item)}, as against {short_name(nearest)}: lr 0.3 -> 0.4"
+    assert "  models[3] and 1 more  absent -> Model(" in str(found)
+    deep = [*done.models, Model(data=Split(seed=5), lr=0.1), Model(data=Split(seed=5), lr=0.2)]
+    assert ": data.seed 0 -> 5" in only(why(Study(models=deep))).detail
+    there = Model(data=Split(), lr=0.7)
+    there.get()
+    cause = only(why(Study(models=[*done.models, there])))
+    assert (cause.own, cause.nodes, cause.detail) == (1, 1, ""), "it is new in the list alone"
+
+
 def test_a_failure_is_the_cause_of_all_that_needs_it(done: Study) -> None:
     broken = study(rates=(0.1, 9.0))
     with pytest.raises(FuruComputeError):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import attrs
 
 from furu_core._explain._config_changes import (
+    ABSENT_TEXT,
     ConfigPair,
     ConfigReference,
     FieldChange,
@@ -18,6 +20,8 @@ from furu_core._explain._config_changes import (
 from furu_core._explain._explanations import Cause, CauseKind
 from furu_core._explain._nearest import ConfigReader, Relative
 from furu_core._status._stored_nodes import StoredNode
+
+_LAST_INDEX: Final = re.compile(r"\[\d+\]$")
 
 
 @attrs.frozen
@@ -51,6 +55,8 @@ class GraphComparison:
         configs: finds configs.
         below: what nodes of the graph depend on.
 
+    Items that a list has more than that of the nearest result are one cause, however many they are.
+
     Attributes:
         explained: the keys of what makes each node new.
         compared: how many pairs were compared.
@@ -61,6 +67,7 @@ class GraphComparison:
         self._below = below
         self._causes: dict[Any, Cause] = {}
         self._values: dict[Any, dict[str, None]] = {}
+        self._added: dict[Any, dict[tuple[ConfigReference, ...], None]] = {}
         self.explained: dict[str, set[Any]] = {}
         self.compared = 0
         self._keys: dict[tuple[str, str], set[Any]] = {}
@@ -92,8 +99,13 @@ class GraphComparison:
         found = {}
         for key, cause in self._causes.items():
             first, *more = self._values.get(key, [cause.after])
-            found[key] = attrs.evolve(cause, after=first, more=tuple(more))
+            own = len(self._added.get(key, ()))
+            found[key] = attrs.evolve(cause, after=first, more=tuple(more), own=own)
         return found
+
+    def items_more(self) -> dict[Any, ConfigReference]:
+        """Of each cause that is of items that a list has more, by its key, the first config among these."""
+        return {key: next(iter(next(iter(items)))) for key, items in self._added.items()}
 
     def _look(self, step: _Step) -> list[_Step]:
         """Note what differs in a pair's own fields; what is nested in them comes next."""
@@ -120,9 +132,14 @@ class GraphComparison:
 
     def _note(self, step: _Step, change: FieldChange, command: str = "") -> None:
         class_name = step.pair.after.class_name
-        key = (class_name, change.path, change.before)
+        is_item = change.before == ABSENT_TEXT and bool(change.added)
+        place = _LAST_INDEX.sub("[]", change.path) if is_item else change.path
+        key = (class_name, place, change.before)
         self._keys[step.key].add(key)
-        self._values.setdefault(key, {})[change.after] = None
+        if place != change.path:
+            self._added.setdefault(key, {})[change.added] = None
+        else:
+            self._values.setdefault(key, {})[change.after] = None
         if key not in self._causes:
             self._causes[key] = attrs.evolve(
                 step.example,
@@ -156,6 +173,26 @@ class GraphComparison:
                 after=new,
                 next=f"furu adopt {old} {new}",
             )
+
+
+def leaves(
+    before: ConfigReference, after: ConfigReference, configs: ConfigReader
+) -> Iterator[FieldChange]:
+    """The fields in which two configs differ, and those in which configs differ that they nest."""
+    pending = [ConfigPair("", before, after)]
+    seen: set[tuple[str, str]] = set()
+    while pending:
+        pair = pending.pop()
+        old, new = configs.find(pair.before), configs.find(pair.after)
+        if old is None or new is None or (pair.before.hash, pair.after.hash) in seen:
+            continue
+        seen.add((pair.before.hash, pair.after.hash))
+        for change in changes(old, new, configs):
+            path = _joined(pair.path, change.path)
+            if isinstance(change, ConfigPair):
+                pending.append(attrs.evolve(change, path=path))
+            else:
+                yield attrs.evolve(change, path=path)
 
 
 def _adoption(before: RecordedConfig, after: RecordedConfig) -> str:

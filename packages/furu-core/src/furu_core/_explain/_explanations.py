@@ -69,8 +69,10 @@ class Cause:
         type_differs: whether these are of different types.
         levels: how many nested configs further down it is.
         closest: the short name of the nearest result.
-        own: to how many nodes of its class the same happened; the first one is named.
-        detail: what happened: the error, or who computes it.
+        own: to how many nodes of its class the same happened; the first one is named. Of items that a list has
+            more than in the nearest result, how many they are.
+        detail: what happened: the error, or who computes it; of such items, how the first differs from the result
+            that is nearest to it.
         config: the parameters of the node, where it has run.
         next: the command to go on with; empty where there is none.
     """
@@ -194,6 +196,8 @@ class Explanation:
         for cause, row in zip(shown, told, strict=True):
             cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
             yield f"  {'  '.join(cells)}  {_effect(cause, total)}".rstrip()
+            if cause.path and cause.detail:
+                yield f"      {cause.detail}"
             if cause.config:
                 yield f"      {cause.config}"
             if cause.next:
@@ -251,6 +255,8 @@ class Explanation:
 
 def _told(cause: Cause, *, past: bool) -> tuple[str, str]:
     """A cause in two cells: where, and what."""
+    if cause.path and cause.own > 1:
+        return f"{cause.path} and {cause.own - 1} more", f"{cause.before} -> {cause.after}"
     if cause.path:
         others = "".join(f", {value}" for value in cause.more[:_VALUES])
         if len(cause.more) > _VALUES:

@@ -23,7 +23,7 @@ from furu_core._compute._reruns import matches_rerun
 from furu_core._config._dependencies import dependencies
 from furu_core._config._grid import named_roots
 from furu_core._executors._outline import Prospect, read_outline
-from furu_core._explain._causes import GraphComparison
+from furu_core._explain._causes import GraphComparison, leaves
 from furu_core._explain._config_changes import ConfigReference, RecordedConfig, value_text
 from furu_core._explain._explanations import Cause, CauseKind, Explanation, Forecast, RootState, ago
 from furu_core._explain._nearest import ConfigReader, Relative, RelativeReader
@@ -42,6 +42,8 @@ from furu_core._text import RUN_PREFIX
 from furu_core.errors import FuruCycleError, FuruStoreError, FuruUsageError
 
 _CHECKED: Final = 2000  # results whose files are looked for
+_ITEMS: Final = 8  # lists that grew, of which an item is compared
+_FIELDS: Final = 3  # in which such an item differs that are told
 _COMPARED: Final = 20_000  # pairs of configs
 _STALE_SECS: Final = 1.0  # for stale results; `furu ls --stale` tells all
 _UNDONE: Final = 5  # removed results that are named one by one
@@ -374,9 +376,27 @@ class _Explainer:
                 key = (kind, config.class_name)
                 self._add(node_hash, key, self._causes.get(key) or self._cause(node, kind))
         self._causes |= comparison.causes()
+        for key, item in list(comparison.items_more().items())[:_ITEMS]:
+            if item.hash in wanted:
+                detail = self._item_more(item, relatives)
+                self._causes[key] = attrs.evolve(self._causes[key], detail=detail)
         for node_hash in wanted:
             keys = comparison.explained.get(node_hash, ())
             self._of_node[node_hash] |= dict.fromkeys(sorted(keys, key=str))
+
+    def _item_more(self, item: ConfigReference, relatives: RelativeReader) -> str:
+        """How an item that a list has more differs from the result that is nearest to it; empty if there is none."""
+        relative = relatives.of(item.hash, item.class_name)
+        if relative is None:
+            return ""
+        nearest = relative.facts.node
+        differing = list(
+            leaves(ConfigReference(nearest.hash, nearest.cls.name), item, self._configs)
+        )
+        told = [f"{one.path} {one.before} -> {one.after}" for one in differing[:_FIELDS]]
+        if len(differing) > _FIELDS:
+            told.append(f"and {len(differing) - _FIELDS} more")
+        return f"{item.name}, as against {nearest.name}: {', '.join(told)}" if told else ""
 
     def _is_compared(self, node: _Node) -> bool:
         """Whether a node is new; or the only one, of which it may help to know what is different."""
