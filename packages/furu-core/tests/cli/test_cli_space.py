@@ -198,3 +198,27 @@ def tree(store: Path) -> dict[str, bytes]:
         for path in sorted((store / "data").rglob("*"))
         if path.is_file()
     }
+
+
+def test_gc_says_what_it_is_not_for_and_makes_no_store(filled: Any, project: Any) -> None:
+    refused = filled.furu("gc", "Train")
+    assert refused.status == 2
+    assert "error: 'Train' is no id of a plan" in refused.err
+    assert "`furu rm Train`" in refused.err
+    shutil.rmtree(project.store)
+    assert project.furu("gc", "--empty", "--yes").out == "the trash has nothing that a plan took\n"
+    assert not project.store.exists()
+
+
+def test_an_example_of_what_would_go_is_in_pythons_words(filled: Any) -> None:
+    told = filled.furu("gc", "--keep", "0d").out
+    assert "kind=Kind.SMALL" in told
+    assert "$" not in told
+
+
+def test_it_is_told_how_many_nodes_pins_keep(filled: Any) -> None:
+    filled.furu("pin", "Train", "for the paper")
+    refused = filled.furu("rm", "Train", "Split", "--yes")
+    assert refused.status == 2
+    assert "is kept by a pin, exp.train:Train, pinned by" in refused.err
+    assert "for the paper; pins keep 3 more nodes of these" in refused.err

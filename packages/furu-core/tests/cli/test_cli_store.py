@@ -388,7 +388,7 @@ def test_rm_undo_puts_the_last_removal_back_or_the_nodes_named(filled: Any) -> N
     ]
     assert filled.furu("ls").out == ""
     listed = filled.furu("rm", "--trash").out
-    assert [line.split()[2:] for line in listed.splitlines()] == [
+    assert [line.split()[3:] for line in listed.splitlines()] == [
         [filled.split[:12], "exp.train:Split"],
         [filled.train[:12], "exp.train:Train"],
         [filled.broken[:12], "exp.train:Broken"],
@@ -418,6 +418,47 @@ def test_rm_and_its_undo_take_the_name_of_a_class_for_all_of_its_nodes(filled: A
     assert "Split" not in filled.furu("ls").out
     assert "put back 5 more nodes" in filled.furu("rm", "--undo", "Split").out
     assert filled.furu("ls").out == before
+
+
+def test_rm_takes_what_ls_would_list(filled: Any) -> None:
+    filled.python("from exp.train import *\nfor lr in (0.5, 0.6): Train(lr=lr).get()")
+    before = filled.furu("ls").out
+    for options in (
+        ("Train", "--where", "lr>0.4"),
+        ("--class", "Train", "--since", "1h", "--where", "lr=0.1"),
+        ("--state", "failed"),
+        ("--failed", "--where", "needed=1"),
+        ("Train", "Broken", "--state", "done"),
+    ):
+        plain = [one for one in options if one != "--failed"]
+        listed = [
+            json.loads(line)["hash"]
+            for line in filled.furu("ls", *plain, "--json").out.splitlines()
+        ]
+        assert listed
+        removed = filled.json("rm", "--yes", *options)
+        assert sorted(one["hash"] for one in removed) == sorted(listed)
+        assert filled.furu("rm", "--undo").status == 0
+        assert filled.furu("ls").out == before
+    for options, said in (
+        (("--where", "no=1"), "no node has a column 'no'"),
+        (("run:2020",), "has no run '2020'"),
+        (("--class", "Trian"), "did you mean Train?"),
+        (("--undo", "--where", "lr=0.5"), "--undo takes no --where"),
+        (("--empty", "run:2020"), "--empty takes no run:ID"),
+    ):
+        refused = filled.furu("rm", "--yes", *options)
+        assert (refused.status, said in refused.err) == (2, True), refused.err
+    assert filled.furu("ls").out == before
+
+
+def test_a_question_that_nobody_answers_is_told_from_ctrl_c(filled: Any) -> None:
+    refused = filled.furu("rm", "Train", stdin="")
+    assert refused.status == 2
+    assert refused.err.endswith(
+        "error: there was no answer, so nothing was removed\nhint: a script gives --yes\n"
+    )
+    assert filled.furu("ls", "Train").out
 
 
 def test_rm_undo_leaves_what_came_since_and_says_so(filled: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -10,15 +11,16 @@ from typing import Any, Final
 import click
 
 from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say, say_next
+from furu_core._cli._output import FAILED, confirmed, json_option, print_json, say, say_next
 from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
+from furu_core._explain._config_changes import value_text
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes, _trash
 from furu_core._status._trash import Entry
 from furu_core._tables._conditions import time_of
 from furu_core._tables._facts import NodeFacts
-from furu_core._text import count, shown, size, when
+from furu_core._text import count, size, when
 from furu_core._upkeep import _collecting, _space
 from furu_core._upkeep._collecting import (
     Collected,
@@ -35,6 +37,8 @@ from furu_core.errors import FuruUsageError
 _SHOWN: Final = 20
 _DAY_SECS: Final = 24 * 3600.0
 _WIDE: Final = 60
+_SHORT: Final = 20  # characters of a value
+_PLAN_ID: Final = re.compile(r"[0-9a-f]+")
 _SHORTER_DAYS: Final = 30
 
 
@@ -83,7 +87,13 @@ def gc(
     if chosen and (keep is not None or all_users or with_runs or intermediate):
         raise click.UsageError(f"{chosen[0]} carries out a plan; its options belong to the plan")
     if plan_id and not chosen:
-        raise click.UsageError("what shall become of that plan? --do, --undo or --empty")
+        if _PLAN_ID.fullmatch(plan_id):
+            raise click.UsageError("what shall become of that plan? --do, --undo or --empty")
+        raise FuruUsageError(
+            f"{plan_id!r} is no id of a plan; furu gc plans for the whole store",
+            hint=f"`furu rm {plan_id}` moves a class or a node to the trash; `furu gc --intermediate {plan_id}` "
+            "plans for a class whose results are made into others",
+        )
     if doing:
         if not plan_id:
             raise click.UsageError("--do takes the id of a plan, which `furu gc` tells")
@@ -257,7 +267,7 @@ def _example(facts: NodeFacts) -> str:
     """A node as its config tells: ``Features(data=Digits(…), kind='hog')``."""
     fields = facts.config.get("fields") or {}
     text = ", ".join(f"{name}={_value(value)}" for name, value in fields.items())
-    text = text if len(text) < _WIDE else f"{text[:_WIDE]}…"
+    text = text if len(text) < _WIDE else f"{text[:_WIDE].rstrip('…')}…"
     return f"{facts.node.cls.short}({text})  {facts.node.hash[:12]}"
 
 
@@ -267,7 +277,8 @@ def _value(value: Any) -> str:
     if isinstance(value, list) and any(isinstance(one, dict) and "$ref" in one for one in value):
         more = ", …" if len(value) > 1 else ""
         return f"[{_value(value[0])}{more}]"
-    return shown(value, 20)
+    text = value_text(value)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def _proposed(found: Proposal) -> dict[str, Any]:
@@ -385,10 +396,11 @@ def _empty(plan_id: str, *, yes: bool, as_json: bool) -> int:
         plans = _collecting.carried_out(half_emptied=True)
     room = _room(plans)
     what = f"what {count(len(plans), 'plan')} took, {size(room.bytes)}"
-    if plans and not yes and not click.confirm(f"Remove {what}, for good?", err=True):
+    if plans and not yes and not confirmed(f"Remove {what}, for good?"):
         say("nothing was removed", err=True)
         return FAILED
-    _collecting.empty(plans)
+    if plans:
+        _collecting.empty(plans)
     if as_json:
         print_json({"removed": plans, "bytes": room.bytes, "inodes": room.inodes})
     elif plans:

@@ -23,6 +23,7 @@ import click
 from furu_core._cli import _completing
 from furu_core._output._console import stream
 from furu_core._text import harmless, json_text, leaves_colours, without_open_colours
+from furu_core.errors import FuruUsageError
 
 FAILED: Final = 1  # the run, or what was asked for, failed
 USAGE: Final = 2  # the command line or a setting is wrong
@@ -217,6 +218,23 @@ def refuse_csv_and_json(as_csv: bool, as_json: bool) -> None:
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
+
+
+def confirmed(question: str) -> bool:
+    """Whether somebody agrees.
+
+    Raises:
+        FuruUsageError: nobody is there to answer.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as abort:
+        if not isinstance(abort.__context__, EOFError):
+            raise
+        say(err=True)
+        raise FuruUsageError(
+            "there was no answer, so nothing was removed", hint="a script gives --yes"
+        ) from None
 
 
 def say_next(text: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from typing import Final
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
 from furu_core import _text, _trust
-from furu_core._cli import _completing
-from furu_core._cli._output import FAILED, json_option, print_json, say, say_next
+from furu_core._cli._output import FAILED, confirmed, json_option, print_json, say, say_next
+from furu_core._cli._selection import selection_options
+from furu_core._cli._tables import lined_up
 from furu_core._config._objects import short_name_of
 from furu_core._explain._staleness import StalenessReader
 from furu_core._settings import _settings
@@ -20,7 +22,7 @@ from furu_core._status._states import NodeInfo, NodeState
 from furu_core._status._stored_nodes import StoredNode
 from furu_core._status._trash import Entry, Removal
 from furu_core._store._folders import class_in
-from furu_core._text import count
+from furu_core._text import RUN_PREFIX, count, when
 from furu_core._upkeep import _pins
 from furu_core.errors import FuruUsageError
 
@@ -29,9 +31,7 @@ _FAILED: Final = (NodeState.FAILED, NodeState.LOST)
 
 
 @click.command("rm", short_help="Remove results, or put back what was removed (--undo).")
-@click.argument(
-    "names", metavar="[CLASS|HASH]...", nargs=-1, shell_complete=_completing.a_class_or_node
-)
+@selection_options
 @click.option("--dependents", is_flag=True, help="Also all results that were made of these.")
 @click.option("--stale", is_flag=True, help="Only those that are stale; without names, of all.")
 @click.option("--failed", is_flag=True, help="Only those that failed and have no result.")
@@ -54,11 +54,12 @@ def rm(
     listing: bool,
     empty: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Move results and attempts of nodes to the trash, from where --undo puts them back.
 
-    The name of a class means all of its nodes. What is being computed or queued is refused. Whatever is older than FURU_TRASH_DAYS goes for good
-    when something else is removed.
+    The nodes are chosen as by `furu ls`; the name of a class means all of its nodes. What is being computed or queued
+    is refused. Whatever is older than FURU_TRASH_DAYS goes for good when something else is removed.
     """
     flags = {"--forever": forever, "--undo": undo, "--trash": listing, "--empty": empty}
     chosen = [flag for flag, given in flags.items() if given]
@@ -73,6 +74,9 @@ def rm(
     for flag, given in choosing.items():
         if given and chosen and chosen != ["--forever"]:
             raise click.UsageError(f"{flag} and {chosen[0]} exclude each other")
+    narrowing = _narrowing(names, options)
+    if narrowing and chosen and chosen != ["--forever"]:
+        raise click.UsageError(f"{chosen[0]} takes no {narrowing}")
     if undo:
         return _undo(names, as_json=as_json)
     if (listing or empty) and names:
@@ -83,23 +87,40 @@ def rm(
         return _empty(yes=yes, as_json=as_json)
     if failed and (dependents or stale or older_code):
         raise click.UsageError("--failed chooses what has no result, and the others what has one")
-    if not names and not stale and not failed:
+    if not names and not narrowing and not stale and not failed:
         raise click.UsageError("Missing argument: the nodes to remove, or --undo")
-    if failed:
-        found = [node for node, info in _nodes_and_states(names) if info.told in _FAILED]
-    else:
-        found = _chosen_nodes(names, dependents=dependents, stale=stale, older_code=older_code)
+    found = _selected(names, options if narrowing else {}, failed=failed)
+    if not failed:
+        found = _further_chosen(found, dependents=dependents, stale=stale, older_code=older_code)
     return _remove(found, yes=yes, forever=forever, as_json=as_json)
 
 
-def _chosen_nodes(
-    names: tuple[str, ...], *, dependents: bool, stale: bool, older_code: bool
+def _selected(
+    names: tuple[str, ...], options: Mapping[str, Any], *, failed: bool
 ) -> list[StoredNode]:
-    """The nodes to remove: those called by names, fewer by --stale and --older-code, more by --dependents."""
-    if names:
-        found = list(_nodes_called(names))
-    else:
-        found = _stored_nodes.nodes_of(_stored_nodes.classes())
+    """The nodes that names and options choose; all where there are none. With `failed` those that failed of these."""
+    if options:
+        from furu_core._tables._selection import Selection  # reads records, which names need not
+
+        found = Selection.of(names, **options).nodes_and_states()
+        return [node for node, state in found if not failed or state in _FAILED]
+    if failed:
+        return [node for node, info in _nodes_and_states(names) if info.told in _FAILED]
+    return list(_nodes_called(names) if names else _stored_nodes.nodes_of(_stored_nodes.classes()))
+
+
+def _narrowing(names: Sequence[str], options: Mapping[str, Any]) -> str:
+    """What the command line says that is no name of a node or class: the option, or `run:ID`; else empty."""
+    flags = {"where": "--where", "states": "--state", "class_names": "--class", "runs": "--run"}
+    given = [flags.get(name, f"--{name}") for name, value in options.items() if value]
+    given += [f"{RUN_PREFIX}ID" for name in names if name.startswith(RUN_PREFIX)]
+    return given[0] if given else ""
+
+
+def _further_chosen(
+    found: list[StoredNode], *, dependents: bool, stale: bool, older_code: bool
+) -> list[StoredNode]:
+    """Of some nodes fewer by --stale and --older-code, and more by --dependents."""
     links = LinkReader()
     if stale or older_code:
         among = StalenessReader(links).among(found).stale
@@ -132,7 +153,7 @@ def _remove(found: list[StoredNode], *, yes: bool, forever: bool, as_json: bool)
             say(f"and {count(len(found) - _SHOWN, 'more node')}", err=True)
         what = "this node" if len(found) == 1 else f"these {len(found)} nodes"
         how = " for good" if forever else ""
-        if not click.confirm(f"Remove {what}{how}?", err=True):
+        if not confirmed(f"Remove {what}{how}?"):
             say("nothing was removed", err=True)
             return FAILED
     for number, node in enumerate(found):
@@ -272,11 +293,13 @@ def _list(*, as_json: bool) -> int:
             ]
         )
         return 0
-    for removal in found:
-        for entry in _nodes(removal.entries()):
-            say(
-                f"{removal.name.partition('.')[0]}  {_trust.user_name(removal.owner)}  {entry.hash[:12]}  {_class_name(entry)}"
-            )
+    rows = [
+        [_time_of(removal), _trust.user_name(removal.owner), entry.hash[:12], _class_name(entry)]
+        for removal in found
+        for entry in _nodes(removal.entries())
+    ]
+    for line in lined_up(rows):
+        say(line)
     if found:
         say_next("`furu rm --undo HASH` puts one back, `furu rm --empty` frees the room of yours")
     else:
@@ -284,10 +307,15 @@ def _list(*, as_json: bool) -> int:
     return 0
 
 
+def _time_of(removal: Removal) -> str:
+    age = removal.age_secs
+    return when(None if age is None else time.time() - age)
+
+
 def _empty(*, yes: bool, as_json: bool) -> int:
     found = _trash.mine(half_emptied=True)
     what = count(len(found), "removal")
-    if found and not yes and not click.confirm(f"Remove {what} for good?", err=True):
+    if found and not yes and not confirmed(f"Remove {what} for good?"):
         say("nothing was removed", err=True)
         return FAILED
     _trash.empty(found)

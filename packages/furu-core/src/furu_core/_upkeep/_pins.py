@@ -29,7 +29,7 @@ from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
 from furu_core._status._links import LinkReader
 from furu_core._status._stored_nodes import StoredClass, StoredNode
-from furu_core._text import RUN_PREFIX, is_called
+from furu_core._text import RUN_PREFIX, count, is_called
 from furu_core.errors import FuruUsageError
 
 FOLDER: Final = "pins"
@@ -193,16 +193,18 @@ def refuse_pinned(nodes: Iterable[StoredNode]) -> None:
                 kept[node_hash] = one
                 there = links.of(node_hash)
                 pending += there.below if there is not None else ()
-    for node in nodes:
-        keeper = kept.get(node.hash)
-        if keeper is not None:
-            raise FuruUsageError(
-                f"{node.name} is kept by a pin, {keeper}"
-                if keeper.name != node.hash
-                else f"{node.name} is pinned by {keeper.user}"
-                + (f": {keeper.reason}" if keeper.reason else ""),
-                hint=f"`furu unpin {keeper.id}` takes the pin back",
-            )
+    refused = [node for node in nodes if node.hash in kept]
+    if not refused:
+        return
+    node, keeper = refused[0], kept[refused[0].hash]
+    if keeper.name != node.hash:
+        said = f"{node.name} is kept by a pin, {keeper}"
+    else:
+        said = f"{node.name} is pinned by {keeper.user}"
+        said += f": {keeper.reason}" if keeper.reason else ""
+    if refused[1:]:
+        said += f"; pins keep {count(len(refused) - 1, 'more node')} of these"
+    raise FuruUsageError(said, hint=f"`furu unpin {keeper.id}` takes the pin back")
 
 
 def _folder() -> str:
