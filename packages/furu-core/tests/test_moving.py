@@ -23,7 +23,7 @@ from furu_core._attempts import _publishing
 from furu_core._config._objects import config_class
 from furu_core._moving import _exporting, _importing
 from furu_core._status import _trash
-from furu_core._upkeep import _adoptions, _verify
+from furu_core._upkeep import _adoptions, _collecting, _verify
 from furu_core._upkeep._keepers import Survey
 from furu_core.codecs import open_trusted
 from furu_core.errors import (
@@ -313,6 +313,61 @@ def test_what_was_imported_lately_is_young_for_the_collection(archive: Path, sto
     survey = Survey(now + 500.0, now + 1001.0)
     assert {survey.made(facts) for facts in survey.facts.values()} == {now + 1000.0}
     assert len(survey.keepers()) == 4
+
+
+def spent(now: float) -> tuple[str, ...]:
+    """What a plan that keeps nothing takes besides nodes."""
+    plan = _collecting.propose(0.0, now=now).plan
+    return tuple(one.path for one in plan.folders)
+
+
+def test_p10_records_of_imports_go_once_nothing_is_left_that_they_name(
+    archive: Path, store: Path
+) -> None:
+    take(archive)
+    (record,) = (store / "imports").glob("*.json")
+    path, later = f"imports/{record.name}", time.time() + 1000.0
+    assert spent(later) == ()
+    REPORT.fit.delete()
+    assert REPORT.fit.get() == Model(3.0), "computed here, and therefore not meant"
+    for node in (REPORT, *REPORT.fit.parts):
+        node.delete()
+    assert spent(later) == (), "`furu rm --undo` may bring them back"
+    os.rename(store / "trash", store / "elsewhere")
+    assert spent(later) == (path,)
+    os.rename(store / "elsewhere", store / "trash")
+    _trash.empty(_trash.mine())
+    assert spent(later) == (path,)
+    assert _collecting.propose(7200.0).plan.folders == (), "imported in the time that is kept"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "ended": 0.0}))
+    assert spent(later) == (), "it goes on"
+    record.write_text(json.dumps(told))
+
+    plan = _collecting.propose(0.0, now=later).plan
+    before = record.read_bytes()
+    assert _collecting.collect(_collecting.planned(plan.id)).folders == [path]
+    assert not record.exists()
+    assert _collecting.undo(plan.id).folders == [path]
+    assert record.read_bytes() == before
+    take(archive)  # the same bytes as before: the old record means them as well
+    with pytest.raises(FuruUsageError, match=f"something that import {record.name} brought"):
+        _collecting.collect(plan)
+    assert record.exists()
+
+
+def test_p10_a_record_of_imports_stays_while_what_it_names_cannot_be_looked_at(
+    archive: Path, store: Path
+) -> None:
+    take(archive)
+    (record,) = (store / "imports").glob("*.json")
+    later = time.time() + 1000.0
+    (class_dir,) = (store / "data").glob("**/Report")
+    shutil.rmtree(store / "data")
+    assert spent(later) == (f"imports/{record.name}",)
+    beside = class_dir / f".{REPORT.furu_hash}.3.invalid"  # a result that was moved aside
+    beside.mkdir(parents=True)
+    assert spent(later) == ()
 
 
 # Kills, races, disks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
@@ -29,6 +29,7 @@ from furu_core._upkeep._collecting import (
     DoomedFolder,
     GcPlan,
     Proposal,
+    is_import_record,
 )
 from furu_core._upkeep._keepers import KeptBy
 from furu_core._upkeep._space import Space
@@ -145,9 +146,7 @@ def _propose(
     for line in _folder_lines(found.plan.folders):
         say(f"  {line}")
     room = size(sum(one.size for one in found.classes))
-    what = count(len(found.plan.nodes), "node")
-    if found.plan.folders:
-        what += f" and {count(len(found.plan.folders), 'folder')}"
+    what = _taken(len(found.plan.nodes), [one.path for one in found.plan.folders])
     _say_how(found, "furu gc", f"{what}, {room}")
     return 0
 
@@ -225,6 +224,17 @@ def _kept_lines(found: Proposal) -> list[str]:
     return lines
 
 
+def _taken(nodes: int, paths: Sequence[str]) -> str:
+    """Numbers of nodes, folders and records of imports in words, without those that are 0 beside others."""
+    records = sum(map(is_import_record, paths))
+    folders = len(paths) - records
+    parts = [count(nodes, "node")] if nodes or not paths else []
+    parts += [count(folders, "folder")] if folders else []
+    if records:
+        parts.append("1 record of imports" if records == 1 else f"{records} records of imports")
+    return ", ".join([*parts[:-2], " and ".join(parts[-2:])])
+
+
 def _folder_lines(folders: Iterable[DoomedFolder]) -> list[str]:
     store = _settings.settings().path
     by_place: dict[str, list[str]] = {}
@@ -232,7 +242,7 @@ def _folder_lines(folders: Iterable[DoomedFolder]) -> list[str]:
         place, _, name = one.path.rpartition("/")
         by_place.setdefault(place, []).append(name)
     return [
-        f"{place}/: {count(len(names), 'folder')}, "
+        f"{place}/: {count(len(names), 'record' if is_import_record(f'{place}/') else 'folder')}, "
         f"{size(sum(_space.below(f'{store}/{place}/{name}').bytes for name in names))}, such as {names[0]}"
         for place, names in by_place.items()
     ]
@@ -330,11 +340,7 @@ def carry_out(plan: GcPlan, *, as_json: bool) -> int:
 
 
 def _print_done(plan_id: str, done: Collected) -> None:
-    also = f" and {count(len(done.folders), 'folder')}" if done.folders else ""
-    taken = count(len(done.taken), "node")
-    if done.folders and not (done.taken or done.gone or done.left):
-        taken, also = count(len(done.folders), "folder"), ""
-    say(f"moved {taken}{also} to the trash")
+    say(f"moved {_taken(len(done.taken), done.folders)} to the trash")
     if done.gone:
         say(f"{count(len(done.gone), 'node')} of the plan had gone before")
     for one, reason in list(done.left.items())[:_SHOWN]:
@@ -373,9 +379,7 @@ def _undo(plan_id: str, *, as_json: bool) -> int:
             }
         )
     else:
-        parts = [count(len(put_back), "node")] if put_back or not done.folders else []
-        parts += [count(len(done.folders), "folder")] if done.folders else []
-        say(f"put back {' and '.join(parts)} of plan {meant}")
+        say(f"put back {_taken(len(put_back), done.folders)} of plan {meant}")
         for path, why in done.refused_folders:
             say(f"left in the trash: {path}: {why}")
         for entry, why in done.refused[:_SHOWN]:

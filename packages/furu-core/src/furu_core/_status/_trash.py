@@ -5,7 +5,7 @@
     <store>/trash/<time>-<token>/<module path>/<Class>/<hash>          a result
     <store>/trash/<time>-<token>/<module path>/<Class>/.<hash>.<n>     an attempt, and what is beside it
     <store>/trash/<time>-<token>-<plan>/                               what `furu gc --do` took
-    <store>/trash/<removal>/.store/runs/<run id>                       a folder that is not below `data`
+    <store>/trash/<removal>/.store/runs/<run id>                       what is not below `data`
 
 A removal is one folder there: what one process removed within an hour. Everything is moved by one
 rename, so it is in one of the two places whenever a process is killed, and of two that put the same
@@ -33,7 +33,11 @@ from furu_core._text import writable
 
 FOLDER: Final = "trash"
 _STORE: Final = ".store"  # in a removal: what was not below `data`, at its path in the store
-_PLACES: Final = ("runs", "code/snapshots")  # of which single folders are removed
+_PLACES: Final = (
+    "runs",
+    "code/snapshots",
+    "imports",
+)  # of which single folders or files are removed
 _FEWEST_DIGITS: Final = 4  # of a hash: fewer would mean another one by accident
 DAY_SECS: Final = 24 * 3600.0
 _ONE_REMOVAL_SECS: Final = 3600.0
@@ -80,7 +84,7 @@ class Removal:
         return sorted(_entries(self.folder), key=lambda entry: entry.order)
 
     def folders(self) -> list[str]:
-        """What is in it besides nodes: folders, at their paths in the store."""
+        """What is in it besides nodes: folders, and records of imports, at their paths in the store."""
         return [
             f"{place}/{name}"
             for place in _PLACES
@@ -149,7 +153,7 @@ def move_here(folder: str) -> str:
 
 
 def move_folder_here(path: str) -> str:
-    """Move a folder that is not below `data` to the trash.
+    """Move a folder, or the record of an import, that is not below `data` to the trash.
 
     Args:
         path: its path in the store, such as ``runs/20261128-...``.
@@ -338,10 +342,13 @@ def undo(
 
 
 def _put_folder_back(removal: Removal, path: str, done: Undone) -> None:
-    target = f"{_settings.settings().path}/{path}"
+    source, target = f"{removal.folder}/{_STORE}/{path}", f"{_settings.settings().path}/{path}"
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        _rename(f"{removal.folder}/{_STORE}/{path}/", f"{target}/")
+        if os.path.isdir(source):
+            _rename(f"{source}/", f"{target}/")
+        else:
+            os.rename(source, target)
     except FileNotFoundError:
         return  # another process put it back, or emptied the trash
     except OSError as error:

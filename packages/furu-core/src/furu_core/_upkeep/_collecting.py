@@ -25,6 +25,7 @@ import attrs
 from furu_core import _trust
 from furu_core._executors._run import EVENTS_FILE
 from furu_core._files import list_folder, read_file, store_error, store_errors
+from furu_core._import_records import FOLDER as IMPORTS
 from furu_core._locks import excluding
 from furu_core._record_format import RecordFormat
 from furu_core._settings import _settings
@@ -37,6 +38,7 @@ from furu_core._tables._facts import NodeFacts
 from furu_core._text import count
 from furu_core._upkeep._keepers import Keeper, KeptBy, Survey, recorded_runs
 from furu_core._upkeep._space import SizeReader, staying
+from furu_core._upkeep._spent_imports import spent_imports
 from furu_core.errors import FuruStoreError, FuruUsageError
 
 FOLDER: Final = "gc"
@@ -77,7 +79,7 @@ class Doomed:
 
 @attrs.frozen
 class DoomedFolder:
-    """A folder besides nodes that would go: of a run, or a snapshot of code.
+    """What would go besides nodes: the folder of a run, a snapshot of code, or the record of an import.
 
     Attributes:
         path: its path in the store.
@@ -97,7 +99,7 @@ class GcPlan:
         made: when it was made.
         cutoff: what was made or used since then is kept, in seconds since 1970.
         nodes: what would go, each before all that it was made of.
-        folders: those of runs and snapshots that would go.
+        folders: those of runs and snapshots that would go, and records of imports.
         intermediate: the classes whose results go once all that was made of them is there.
     """
 
@@ -168,7 +170,7 @@ def propose(
     Args:
         keep_secs: for how long what was made, or needed by a run, is kept.
         everybody: plan for the nodes of all users, and not only for one's own.
-        with_nodes: plan for nodes.
+        with_nodes: plan for nodes, and for the records of imports of which no result is left.
         with_runs: plan for the folders of runs as well, and for snapshots of code that no other run names.
         intermediate: names of classes whose results go, too, once all that was made of them is there.
         now: the present, in seconds since 1970; default: by the clock.
@@ -194,6 +196,7 @@ def propose(
     # Dependents go first, so that whenever this ends what remains has all that it was made of.
     doomed = [found for facts in _dependents_first(survey, chosen) if (found := _doomed(facts))]
     folders = _doomed_folders(survey, everybody=everybody) if with_runs else []
+    folders += _still_there(spent_imports(cutoff) if with_nodes else [], everybody=everybody)
     plan = GcPlan(
         _digest(doomed, folders), present, cutoff, tuple(doomed), tuple(folders), classes_between
     )
@@ -238,20 +241,26 @@ def _state_of(node: StoredNode) -> str:
 
 
 def _doomed_folders(survey: Survey, *, everybody: bool) -> list[DoomedFolder]:
-    found = []
     going = {run.id for run in survey.runs.values() if not survey.keeps(run)}
     paths = [f"{_RUNS}/{run_id}" for run_id in sorted(going)]
     paths += unnamed_snapshots(survey, going)
-    for path in paths:
-        with suppress(OSError):  # removed in this moment
-            owner = os.stat(f"{_settings.settings().path}/{path}").st_uid
-            if everybody or owner == os.geteuid():
-                found.append(DoomedFolder(path, _folder_state(path)))
+    found = _still_there(paths, everybody=everybody)
     # A snapshot goes only if all runs go that name it.
     left = going - {one.path.removeprefix(f"{_RUNS}/") for one in found}
     if left:
         unnamed = unnamed_snapshots(survey, going - left)
         found = [one for one in found if one.path.startswith(f"{_RUNS}/") or one.path in unnamed]
+    return found
+
+
+def _still_there(paths: Iterable[str], *, everybody: bool) -> list[DoomedFolder]:
+    """What is at some paths in the store, of this user or of everybody."""
+    found = []
+    for path in paths:
+        with suppress(OSError):  # removed in this moment
+            owner = os.stat(f"{_settings.settings().path}/{path}").st_uid
+            if everybody or owner == os.geteuid():
+                found.append(DoomedFolder(path, _folder_state(path)))
     return found
 
 
@@ -286,12 +295,17 @@ def unnamed_snapshots(survey: Survey, without: Collection[str] = ()) -> list[str
     return found
 
 
+def is_import_record(path: str) -> bool:
+    """Whether a path in the store, of what a plan takes besides nodes, is that of the record of an import."""
+    return path.startswith(f"{IMPORTS}/")
+
+
 def _folder_state(path: str) -> str:
     """What changes where a folder is another one, a run in it goes on, or somebody takes a snapshot."""
     full = f"{_settings.settings().path}/{path}"
     status = os.stat(full)
     touched = status.st_mtime_ns
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         touched = max(touched, os.stat(f"{full}/{EVENTS_FILE}").st_mtime_ns)
     return f"{status.st_ino}-{touched}"
 
@@ -490,6 +504,11 @@ def _check(plan: GcPlan, survey: Survey, done: Collected) -> list[Doomed]:
             refused.append(f"{node.name} changed since")
         else:
             there.append(one)
+    spent = (
+        spent_imports(plan.cutoff)
+        if any(is_import_record(one.path) for one in plan.folders)
+        else []
+    )
     unnamed = unnamed_snapshots(survey, {os.path.basename(one.path) for one in plan.folders})
     for folder in plan.folders:
         name = os.path.basename(folder.path)
@@ -500,6 +519,10 @@ def _check(plan: GcPlan, survey: Survey, done: Collected) -> list[Doomed]:
             with suppress(OSError):
                 _folder_state(folder.path)
                 refused.append(f"snapshot {name} is named by a run, or was taken since")
+        elif is_import_record(folder.path) and folder.path not in spent:
+            with suppress(OSError):
+                _folder_state(folder.path)
+                refused.append(f"something that import {name} brought is there again")
     if refused:
         more = len(refused) - _SHOWN
         told = "; ".join(refused[:_SHOWN]) + (
