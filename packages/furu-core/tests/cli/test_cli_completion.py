@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -133,6 +134,8 @@ def test_targets_and_fields_are_read_from_the_text_of_modules(
 
 def test_hashes_classes_runs_and_columns_are_those_of_the_store(project: Any) -> None:
     report = project.json("run", "--executor", "inline", "exp.train:several")
+    record = project.store / "runs" / report["run"] / "run.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "tags": {"sweep": "lr"}}))
     hashes = [root["hash"] for root in report["roots"]]
     split = next(
         name for name in os.listdir(project.store / "data/exp/train/Split") if len(name) == 32
@@ -157,6 +160,11 @@ def test_hashes_classes_runs_and_columns_are_those_of_the_store(project: Any) ->
         "open", "=seed=", "=state=", "=size=", "=started=", "=spec_key=",
     ]  # fmt: skip
     assert offered(project, "furu table Train --columns lr,data.") == ["=lr,data.seed"]
+    assert offered(project, "furu table Train --sort -data.") == ["=-data.seed"]
+    assert offered(project, "furu ls --sort -to") == ["=-took"]
+    assert offered(project, "furu ls --cou") == ["=--count"], "it is no order"
+    assert offered(project, "furu runs --tag ") == ["=sweep=lr"]
+    assert offered(project, "furu runs --tag sweep=l") == ["=lr"], "bash breaks words at ="
     assert offered(project, "furu runs --where exec") == ["open", "=executor="]
     assert offered(project, "furu run exp.train:one --executor inl") == ["=inline"]
     with_help = offered(project, f"furu show {split[:5]}", "zsh")
@@ -210,7 +218,14 @@ def test_attempts_and_fields_of_a_class_that_is_gone_are_those_of_its_records(pr
 
 
 def test_what_is_wrong_while_somebody_types_is_no_word_on_the_screen(project: Any) -> None:
-    for line in ("furu show ", "furu ls run:", "furu table --where ", "furu status ", "furu gc "):
+    for line in (
+        "furu show ",
+        "furu ls run:",
+        "furu table --where ",
+        "furu status ",
+        "furu gc ",
+        "furu runs --tag ",
+    ):
         offered(project, line)  # there is no store
         offered(project, line, FURU_LEASE_SECS="soon")
     assert not project.store.exists()
@@ -221,6 +236,7 @@ def test_what_is_wrong_while_somebody_types_is_no_word_on_the_screen(project: An
     damaged.mkdir(parents=True)
     (project.store / "data" / "a file").write_text("")
     assert offered(project, "furu status 2") == [f"={run.name}"]
+    assert offered(project, "furu runs --tag ") == []
     assert offered(project, "furu show a") == [f"={'a' * 12}"]
     assert "=seed=" not in offered(project, "furu table --where ")
     project.write("bad.py", "def f(:")

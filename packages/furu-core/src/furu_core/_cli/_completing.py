@@ -226,16 +226,20 @@ def _classes(folders: Iterable[ClassFolder], word: str) -> Items:
 def _command(folder: str) -> str:
     from furu_core._runs._runs import command_text
 
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return command_text(tuple(_run_record(folder)["command"]))
+    with suppress(ValueError, TypeError):
+        return command_text(tuple(_run_record(folder).get("command", ())))
     return ""
 
 
-def _run_record(folder: str) -> Any:
+def _run_record(folder: str) -> dict[str, Any]:
+    """The record of a run; empty where it cannot be read."""
     from furu_core._executors._run import RUN_FILE
     from furu_core._files import read_file
 
-    return json.loads(read_file(f"{folder}/{RUN_FILE}"))
+    with suppress(OSError, ValueError):
+        told = json.loads(read_file(f"{folder}/{RUN_FILE}"))
+        return told if isinstance(told, dict) else {}
+    return {}
 
 
 # Columns

@@ -16,6 +16,7 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem, ShellComplete, split_arg_string
 
+from furu_core._cli._completing import item
 from furu_core._cli._output import BROKEN_PIPE, silence_stdout
 from furu_core._text import harmless
 
@@ -101,8 +102,15 @@ class _Shell(ShellComplete):
         return words[1:], incomplete
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """As click does, without what shells would not show as it is, such as names with escape sequences."""
-        found = super().get_completions(args, incomplete)
+        """As click does, but for two things.
+
+        What shells would not show as it is, such as names with escape sequences, is left out. And a minus after
+        ``--sort`` begins no option: it is the order from the highest down.
+        """
+        is_order = incomplete[:1] == "-" and args[-1:] == ["--sort"]
+        found = super().get_completions(args, incomplete[1:] if is_order else incomplete)
+        if is_order:
+            found = [item(f"-{one.value}", one.help or "") for one in found]
         return [
             one
             for one in found
