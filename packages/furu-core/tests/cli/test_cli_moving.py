@@ -79,6 +79,7 @@ def test_a_target_of_code_means_its_results_and_must_have_them(project: Any) -> 
         (("export", "--state", "failed", "-o", "x.tar"), "there is nothing to export"),
         (("export", "Train", "-o", "no/folder/x.tar"), "cannot be written: No such file"),
         (("export", "Train", "-o", "-", "--json"), "exclude each other"),
+        (("export", "Train", "-o", "x.tar.zip"), "x.tar.zip would be no zip file"),
         (("import",), "Missing argument 'FILE'"),
         (("import", "gone.tar"), "gone.tar cannot be read: No such file"),
         (("import", "exp"), "exp cannot be read: Is a directory"),
@@ -113,7 +114,11 @@ def test_a_store_that_is_only_read_is_listed_when_asked_and_searched_by_hash(pro
     ]  # fmt: skip
     assert project.furu("ls", "Split", "--also", "--paths", **mine).out.count("furu-data") == 1
     assert "\n2 done, " in project.furu("table", "Train", "--also", **mine).out
-    assert project.furu("table", "Train", **mine).status == 2
+    refused = project.furu("table", "Train", **mine)
+    assert (refused.status, "`furu ls --also`" in refused.err) == (2, True)
+    refused = project.furu("table", "Trian", "--also", **mine)
+    assert (refused.status, "--also" in refused.err) == (2, False), "it was given"
+    assert "--also" not in project.furu("ls", "--also", "--state", "lost", **mine).err
     shown = project.furu("show", node[:8], **mine)
     assert f"{project.store}/data/exp/train/Train/{node}" in shown.out
     assert project.furu("why", node[:8], **mine).status == 0

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from furu_core._status._stored_nodes import StoredNode
 
 _PIPE: Final = "-"
+_OTHER_FORMATS: Final = frozenset({".zip", ".7z", ".rar", ".zst", ".lz4", ".z"})  # suffixes
 _SHOWN: Final = 5
 _REFRESH_SECS: Final = 0.2
 
@@ -68,6 +69,12 @@ def export(
     if piped and (sys.stdout is None or is_terminal(1)):
         raise click.UsageError(
             "-o - writes an archive, and not to a terminal: send it to a pipe or file"
+        )
+    other = os.path.splitext(output)[1].lower()
+    if other in _OTHER_FORMATS:
+        raise FuruUsageError(
+            f"{output} would be no {other[1:]} file: furu writes tar files",
+            hint="name it x.tar, or x.tar.gz, .bz2 or .xz to have it compressed",
         )
     with only_json(active=as_json or piped):
         done = _exporting.gather(_chosen(names, selection), skip_damaged=skip_damaged)

@@ -36,7 +36,8 @@ def say_none_chosen(what: str = "node") -> None:
     """
     settings = _settings.settings()
     store = f"the store {settings.path}"
-    also = ", `furu ls --also` lists those in the stores of FURU_ALSO, too" if settings.also else ""
+    is_left = settings.also and not _stored_nodes.are_further_included()
+    also = ", `furu ls --also` lists those in the stores of FURU_ALSO, too" if is_left else ""
     if next(_stored_nodes.classes(), None) is None:
         say_next(f"{store} has no {what} yet; `furu run MODULE:TARGET` computes some{also}")
     else:

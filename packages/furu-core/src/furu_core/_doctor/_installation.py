@@ -138,4 +138,5 @@ def settings(found: list[SettingOrigin]) -> Iterator[CheckResult]:
             origin = one.origin.partition(" in ")[2] or one.origin
             yield ok("settings", f"{one.name}={one.value} (from {origin})")
     rest = sum(not one.origin for one in found)
-    yield ok("settings", f"{count(rest, 'other setting')} as by default; --json lists them")
+    what = "setting" if rest == len(found) else "other setting"
+    yield ok("settings", f"{count(rest, what)} as by default; --json lists them")

@@ -31,7 +31,7 @@ from furu_core._settings import _settings
 from furu_core._status import _state_reader, _trash
 from furu_core._status._states import NodeInfo, NodeState
 from furu_core._store import _format1, _further_stores, _manifest, _successors
-from furu_core._store._folders import class_folders, run_ids
+from furu_core._store._folders import class_folders, run_ids, runs_called
 from furu_core._store._layout import NodeRef, attempted_in, is_hash, ref_of
 from furu_core._store._published import is_published
 from furu_core.errors import (
@@ -254,9 +254,17 @@ def classes_called(name: str) -> list[StoredClass]:
 def _where_else(name: str) -> str:
     """What to do about a name that means no node and no class, though it may mean a run."""
     run_id = name.removeprefix(_text.RUN_PREFIX)
-    if run_id in run_ids():
+    if runs_called(run_id, run_ids()) if run_id != name else run_id in run_ids():
         return f"it is a run: `furu status {run_id}` tells of it, `furu ls run:{run_id}` lists what it computed"
-    return "`furu ls` lists what is there: hashes, of which the first digits do, and classes"
+    hint = "`furu ls` lists what is there: hashes, of which the first digits do, and classes"
+    if _settings.settings().also and not _further_included.get():
+        hint += "; `furu ls --also` lists what is in the stores of FURU_ALSO, too"
+    return hint
+
+
+def are_further_included() -> bool:
+    """Whether `classes` tells those of the stores that are only read as well."""
+    return _further_included.get()
 
 
 def _is_now_called(cls: StoredClass, name: str) -> bool:
