@@ -98,7 +98,7 @@ def failure_text(failures: Sequence[Failure]) -> str:
     """Each failed node, its exception's last line and its log, one a line."""
     lines = [f"  {failure}" for failure in failures[:_SHOWN]]
     if len(failures) > _SHOWN:
-        lines.append(f"  and {len(failures) - _SHOWN} more; `furu ls` lists them")
+        lines.append(f"  and {len(failures) - _SHOWN} more; `furu failures` groups them by error")
     return "\n".join(lines)
 
 
