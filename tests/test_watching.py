@@ -193,6 +193,17 @@ def test_a_run_that_is_done_and_one_with_three_kinds_of_failures_are_told_exactl
         told = project.json("runs", "--where", condition, "--state", "done")
         assert [one["run"] for one in told] == [done["run"]]
     assert project.json("runs", "--tag", "sweep", "--state", "failed") == []
+    both = [failed["run"], done["run"]]
+    for words, expected in (
+        (("--sort", "failed"), both[::-1]),
+        (("--sort", "-failed"), both),
+        (("--sort", "executor", "--sort", "began", "--top", "1"), both[1:]),
+        (("--top", "1"), both[:1]),
+        (("--sort", "tags.sweep"), both[::-1]),
+    ):
+        assert [one["run"] for one in project.json("runs", *words)] == expected, words
+    project.furu("runs", "--sort", "fail", status=2)
+    project.furu("runs", "--prune", "--top", "1", status=2)
     project.furu("runs", "--tag", "swep", status=2)
     project.furu("runs", "--where", "failed>many", status=2)
     assert plain(project.furu("status")) == [

@@ -26,6 +26,7 @@ from furu_core._store._folders import run_ids
 from furu_core._tables._columns import check_columns
 from furu_core._tables._conditions import AS_FIELD, RUN, SPAN, TIME, Condition, Reading, time_of
 from furu_core._tables._packed import ABSENT
+from furu_core._tables._table import direction_of, in_order_of
 from furu_core._text import count, duration, when
 from furu_core.errors import FuruUsageError
 
@@ -39,11 +40,20 @@ _READINGS: Final[Mapping[str, Reading]] = {  # how conditions read what columns 
 _SAMPLES: Final = 3  # runs whose columns completion offers
 
 
-def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _completing.Items:
-    """Columns of runs, as a few runs have them, to be followed by an operator and a value."""
+def _columns() -> list[str]:
+    """The columns of runs, as a few runs have them."""
     some = islice(_runs.stored_runs(), _SAMPLES)
-    names = dict.fromkeys(chain(*(run_columns(_runs.standing(run).to_json()) for run in some)))
-    return [_completing.item(f"{name}=", is_open=True) for name in names if name.startswith(word)]
+    return list(dict.fromkeys(chain(*(run_columns(_runs.standing(run).to_json()) for run in some))))
+
+
+def _a_column(_ctx: click.Context, _param: click.Parameter, word: str) -> _completing.Items:
+    return [_completing.item(name) for name in _columns() if name.startswith(word)]
+
+
+def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _completing.Items:
+    """Columns of runs, to be followed by an operator and a value."""
+    found = _columns()
+    return [_completing.item(f"{name}=", is_open=True) for name in found if name.startswith(word)]
 
 
 @click.command("runs", short_help="List the runs in the store, the newest first.")
@@ -71,6 +81,14 @@ def _a_condition(_ctx: click.Context, _param: click.Parameter, word: str) -> _co
     shell_complete=_a_condition,
 )
 @click.option(
+    "--sort",
+    multiple=True,
+    metavar="COLUMN",
+    help="Sort by it, such as took; -took: highest first. Default: the newest first.",
+    shell_complete=_a_column,
+)
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N.")
+@click.option(
     "--prune", is_flag=True, help="Plan which folders of old runs go to the trash; changes nothing."
 )
 @click.option(
@@ -92,6 +110,8 @@ def runs(
     states: tuple[str, ...],
     tags: tuple[str, ...],
     where: tuple[str, ...],
+    sort: tuple[str, ...],
+    top: int | None,
     prune: bool,
     keep: str | None,
     all_users: bool,
@@ -108,10 +128,8 @@ def runs(
     pruning = {"--keep": keep, "--all-users": all_users, "--do": plan_id}
     if prune:
         choosing = {"--since": since, "--state": states, "--tag": tags, "--where": where}
-        _refuse(
-            {**choosing, "--also": also, "--csv": as_csv},
-            "lists runs, and --prune plans by age: --keep TIME",
-        )
+        shape = {"--sort": sort, "--top": top, "--also": also, "--csv": as_csv}
+        _refuse({**choosing, **shape}, "lists runs, and --prune plans by age: --keep TIME")
         if plan_id is not None:
             _refuse({**pruning, "--do": None}, "belongs to the plan, which --do carries out")
         return _prune(plan_id, keep, all_users=all_users, as_json=as_json)
@@ -125,10 +143,18 @@ def runs(
         rows.append(flat)
         if all(_fulfils(flat, condition) for condition in conditions):
             found.append((told, row))
-    unseen = [one.column for one in conditions if not any(one.column in row for row in rows)]
+    order = list(map(direction_of, sort))
+    named = [*(one.column for one in conditions), *(name for name, _ in order)]
+    unseen = [name for name in named if not any(name in row for row in rows)]
     if unseen:  # a run that was not looked at, by its time or state, may have the column
         others = (run_columns(told.to_json()) for told in chosen_runs(None, ()))
         check_columns(unseen, others, "run")
+    flat_found = [run_columns(row) for _, row in found]
+    places = list(range(len(found)))
+    for name, is_descending in reversed(order):
+        cells = [row.get(name) for row in flat_found]
+        places = in_order_of(places, cells, is_descending=is_descending)
+    found = [found[place] for place in places[:top]]
     if as_json:
         print_json([row for _, row in found])
         return 0

@@ -104,7 +104,7 @@ def table_of(
     nodes = _Nodes([part for part in chosen if len(part)])
     check_columns(options.mean_over, [dict.fromkeys(nodes.names())])
     source = _Groups(nodes, options.mean_over) if options.mean_over else nodes
-    sort = [_direction(one) for one in options.sort]
+    sort = [direction_of(one) for one in options.sort]
     named = [*options.columns, *(name for name, _ in sort)]
     check_columns(named, [dict.fromkeys(source.names())])
     order = list(range(source.size))
@@ -114,9 +114,9 @@ def table_of(
         order.sort(key=lambda index: places.get(hashes[index], len(places)))
     else:
         for name in reversed(source.keys[:_KEYS]):
-            order = _sorted(order, source.column(name))
+            order = in_order_of(order, source.column(name))
     for name, is_descending in reversed(sort):
-        order = _sorted(order, source.column(name), is_descending=is_descending)
+        order = in_order_of(order, source.column(name), is_descending=is_descending)
     shown = options.columns or source.shown(everything=options.everything)
     is_open = not options.columns and not options.everything
     repeated = list(_repeated(shown, source.column)) if is_open else []
@@ -306,11 +306,14 @@ def _is_scalar(cells: Iterable[Any]) -> bool:
     return any(cell is not ABSENT and not isinstance(cell, list | dict) for cell in cells)
 
 
-def _direction(text: str) -> tuple[str, bool]:
+def direction_of(text: str) -> tuple[str, bool]:
+    """The column that a word of `--sort` names, and whether the highest come first."""
     return text.removeprefix("-"), text.startswith("-")
 
 
-def _sorted(order: list[int], cells: Sequence[Any], *, is_descending: bool = False) -> list[int]:
+def in_order_of(
+    order: list[int], cells: Sequence[Any], *, is_descending: bool = False
+) -> list[int]:
     """Some positions in the order of their cells: numbers, then texts; those without any last."""
     missing: list[int] = []
     if not set(map(type, cells)) <= {int, bool, str}:
