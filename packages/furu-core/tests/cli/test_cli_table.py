@@ -227,7 +227,7 @@ def test_results_of_a_run_are_chosen_by_its_id(scores: Any) -> None:
 
 
 def test_a_run_where_a_node_or_a_class_is_wanted_is_told_as_such(scores: Any) -> None:
-    for args in (("show", scores.run_id), ("rm", f"run:{scores.run_id}"), ("table", scores.run_id)):
+    for args in (("show", scores.run_id), ("rm", scores.run_id), ("table", scores.run_id)):
         said = scores.furu(*args)
         assert (said.status, f"`furu ls run:{scores.run_id}` lists" in said.err) == (2, True)
 

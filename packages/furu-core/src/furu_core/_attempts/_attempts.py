@@ -35,7 +35,7 @@ from furu_core._attempts._records import AttemptRecord, AttemptStatus
 from furu_core._files import store_error
 from furu_core._output import _logging
 from furu_core._settings import _settings
-from furu_core._store import _format1, _record_file
+from furu_core._store import _record_file
 from furu_core._store._layout import LOG_FILE, NodeRef
 from furu_core.errors import FuruDamagedRecord, FuruFormatError
 
@@ -214,6 +214,8 @@ def earlier(attempt: Attempt) -> list[AttemptRecord]:
 
 def published_log(artifact: Path) -> Path:
     """Where the log of a result is, if it has one; format 1 had it elsewhere."""
+    from furu_core._store import _format1  # who computes needs it not
+
     published, before = artifact / LOG_FILE, artifact / _format1.LOG_FILE
     return before if not published.exists() and before.exists() else published
 

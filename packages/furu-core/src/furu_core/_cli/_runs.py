@@ -147,7 +147,7 @@ def runs(
     named = [*(one.column for one in conditions), *(name for name, _ in order)]
     unseen = [name for name in named if not any(name in row for row in rows)]
     if unseen:  # a run that was not looked at, by its time or state, may have the column
-        others = (run_columns(told.to_json()) for told in chosen_runs(None, ()))
+        others = (run_columns(told.to_json()) for told in chosen_runs(None, (), also=also))
         check_columns(unseen, others, "run")
     flat_found = [run_columns(row) for _, row in found]
     places = list(range(len(found)))
