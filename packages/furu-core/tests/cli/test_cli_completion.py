@@ -180,8 +180,8 @@ def test_values_of_options_are_those_that_were_given_or_that_there_are(project: 
     project.furu("run", "exp.train:one", *tags)
     project.furu("run", "exp.train:one", "--tag", "sweep=seed")
     for command in ("runs", "run exp.train:one"):
-        tags = {"open", "=sweep=", "=who=", "=evil="}
-        assert set(offered(project, f"furu {command} --tag ")) == tags
+        offers = {"open", "=sweep=", "=who=", "=evil="}
+        assert set(offered(project, f"furu {command} --tag ")) == offers
         assert offered(project, f"furu {command} --tag sw") == ["open", "=sweep="]
         assert set(offered(project, f"furu {command} --tag sweep=")) == {"=seed", "=lr"}
         assert offered(project, f"furu {command} --tag=sweep=l") == ["=lr"]
