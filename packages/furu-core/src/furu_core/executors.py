@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from furu_core._executors._registry import installed_executors as installed_executors
     from furu_core._executors._registry import liveness as liveness
     from furu_core._executors._registry import load_executor as load_executor
+    from furu_core._executors._registry import submit as submit
     from furu_core._executors._run import Event as Event
     from furu_core._executors._run import EventKind as EventKind
     from furu_core._executors._run import EventLog as EventLog
@@ -85,7 +86,7 @@ else:
             "._executors._executor": "Executor Liveness RunOutlook",
             "._executors._options": "COUNT FLAG SECONDS TEXT OptionKind one_of option parse_pairs",
             "._executors._outline": "Prospect write_outline",
-            "._executors._registry": "installed_executors liveness load_executor",
+            "._executors._registry": "installed_executors liveness load_executor submit",
             "._executors._run": "Event EventKind EventLog Run RunState RunStatus new_run_folder "
             "read_events refuse_nested_run runs_folder",
             "._files": "LineFile create_file filesystem_time is_local_folder list_folder "

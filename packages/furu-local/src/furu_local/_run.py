@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from furu_core import Furu
+    from furu_core.executors import Run
     from furu_local._devices import DeviceRequest
     from furu_local._executor import WorkerKind
     from furu_plan import Window
-    from furu_plan.runs import ControlledRun
 
 
 def run_local(
@@ -26,7 +26,7 @@ def run_local(
     progress: bool | None = None,
     tags: Mapping[str, str] | None = None,
     note: str = "",
-) -> ControlledRun:
+) -> Run:
     """Compute roots and everything they depend on, on this machine, and wait for the end.
 
     In the main thread Ctrl-C, SIGTERM and SIGHUP stop the run: nothing new starts, the nodes being
@@ -54,7 +54,8 @@ def run_local(
         note: a note on the run, for `furu runs`.
 
     Returns:
-        The run, whose `results()` come in the shape of the roots.
+        The run, whose `results()` come in the shape of the roots. In a store that is only read, where all of
+        them are there, it is not recorded, and has no id.
 
     Raises:
         FuruRunError: the roots are not all there; it names each node that failed, and its log.
@@ -62,6 +63,7 @@ def run_local(
             ends with exit status 130.
         FuruNestedRun: the caller is itself the code of a node, or a script that a worker imports.
         FuruUsageError: an option makes no sense.
+        FuruStoreError: the store cannot be written, and something would have to be computed.
 
     Example:
         >>> import tempfile
@@ -75,6 +77,7 @@ def run_local(
     """
     # Imported here, because each worker process imports this function with the user's module, and
     # would wait for all that starts workers.
+    from furu_core.executors import submit
     from furu_local._executor import LocalExecutor
 
     executor = LocalExecutor(
@@ -89,4 +92,4 @@ def run_local(
         tags=tags,
         note=note,
     )
-    return executor.submit(roots).wait()
+    return submit(executor, roots).wait()

@@ -117,7 +117,7 @@ def _run(
     chosen = _registry.load_executor(executor).from_options(options)
     roots = _target.resolve_roots(target, assignments)
     with _target.rerunning(rerun):
-        run = chosen.submit(roots)
+        run = _registry.submit(chosen, roots)
     try:
         run.wait()
     except FuruRunError as error:
@@ -184,8 +184,8 @@ def _report(roots: Roots, run: Run, error: FuruRunError | None) -> dict[str, Any
     reader = StateReader()
     failures = status.failures or (error.failures if error is not None else ())
     return {
-        "run": run.id,
-        "folder": str(run.folder),
+        "run": run.id or None,  # of a run that is not recorded
+        "folder": str(run.folder) if run.id else None,
         "state": status.state.value,
         "ok": error is None,
         "roots": [

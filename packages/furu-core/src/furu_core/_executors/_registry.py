@@ -13,7 +13,7 @@ from furu_core._context._submission import Submission
 from furu_core._executors._executor import Executor, Liveness, RunOutlook
 from furu_core._executors._run import Run, refuse_nested_run
 from furu_core._plugins import BrokenPlugin, EntryPointGroup, InstalledPlugin
-from furu_core.errors import FuruExecutorError
+from furu_core.errors import FuruExecutorError, FuruStoreError
 
 _log = logging.getLogger("furu.executors")
 
@@ -42,7 +42,41 @@ def run(roots: Any, executor: str = "local", **options: Any) -> Run:
         furu_core.errors.FuruExecutorError: no executor is called 'no-such'; installed are: ...
     """
     refuse_nested_run()
-    return load_executor(executor).from_options(options).submit(roots).wait()
+    return submit(load_executor(executor).from_options(options), roots).wait()
+
+
+def submit(executor: Executor, roots: Any) -> Run:
+    """Start computing `roots`, as `executor.submit` does; where the store cannot be written, load what is there.
+
+    An executor begins with the run's folder, after it has planned. Where the store takes none because it is only read,
+    and the results of all roots are there, nothing is to be computed: then the run is one that has ended, and is not
+    recorded. Its `id` is empty.
+
+    Args:
+        executor: the executor.
+        roots: one Furu object, an iterable of them, or a dict of named ones.
+
+    Raises:
+        FuruStoreError: the store cannot be written, and something would have to be computed.
+
+    Example:
+        >>> from furu_core.executors import submit
+        >>> from furu_local import LocalExecutor
+        >>> from furu_testing.nodes import Leaf
+        >>> run = submit(LocalExecutor(worker="inline", progress=False), Leaf(x=3))
+        >>> run.wait().results()
+        3
+    """
+    # Imported here, as workers import this module, too, and ask it for other things.
+    from furu_core._config._grid import named_roots
+
+    named = named_roots(roots)
+    try:
+        return executor.submit(named)
+    except FuruStoreError as error:
+        from furu_core._executors._unrecorded import instead_of
+
+        return instead_of(error, named)
 
 
 def load_executor(name: str) -> type[Executor]:
