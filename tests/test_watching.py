@@ -433,6 +433,51 @@ def test_following_a_log_shows_what_a_node_prints_over_its_attempts_and_ends_wit
     assert project.furu("log", "-f", "Train") == "training 0.5\ntrained 0.5\n"
 
 
+BAR: Final = """
+    import sys, time
+    from pathlib import Path
+    from furu_core import Furu
+
+    class Bar(Furu[int]):
+        def _create(self) -> int:
+            print("begins", flush=True)
+            for step in range(100):
+                print(f"\\r{step:3} of 200", end="", flush=True)
+            deadline = time.monotonic() + 60
+            while not Path("go").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            for step in range(100, 201):
+                print(f"\\r{step:3} of 200", end="", flush=True)
+            print("\\nat the end", flush=True)
+            raise ValueError("too large")
+"""
+
+
+def test_following_a_log_with_a_progress_bar_shows_all_that_comes_after_it(
+    project: Project,
+) -> None:
+    (project.folder / "bar.py").write_text(textwrap.dedent(BAR))
+    run = project.start("run", "bar.py:Bar")
+    wait_until(
+        "a node that runs",
+        lambda: "Bar" in project.furu("ls", "--state", "running"),
+        pause_secs=0.2,
+    )
+    follower = project.start("log", "-f", "Bar")
+    assert follower.stdout is not None
+    seen = follower.stdout.readline()
+    while not seen.endswith(" 99 of 200"):
+        seen += follower.stdout.read(1)
+    (project.folder / "go").touch()
+    out, _ = follower.communicate(timeout=WAIT_SECS)
+    run.communicate(timeout=WAIT_SECS)
+    lines = out.replace("\r", "\n").splitlines()
+    assert lines[lines.index("200 of 200") + 1] == "at the end"
+    assert out.count("at the end") == 1
+    assert out.rstrip().endswith("ValueError: too large")
+
+
 def test_following_the_log_of_a_node_that_fails_for_good_ends_with_status_1(
     project: Project,
 ) -> None:

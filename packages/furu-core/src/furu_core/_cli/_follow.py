@@ -20,6 +20,7 @@ from furu_core.errors import FuruStoreError, FuruUsageError
 
 _LOOK_SECS: Final = 0.1
 _CHUNK: Final = 1 << 16
+_ENOUGH: Final = 64  # bytes by which a line is known
 _COMPUTING: Final = frozenset({NodeState.RUNNING, NodeState.QUEUED})
 
 
@@ -72,13 +73,21 @@ def _published(node: StoredNode) -> int:
 
 
 class _Attempt:
-    """The output of one attempt: where it goes to, and how much of it was printed."""
+    """The output of one attempt: where it goes to, and how much of it was printed.
+
+    Of a line that was written over, such as that of a progress bar, the log that is kept has the last state alone.
+    So what was printed before is found there by the number of lines, and not by that of bytes.
+    """
 
     def __init__(self, node: StoredNode, number: int) -> None:
         self._node = node
         self._number = number
         self._folder = node.attempt(number)
-        self._printed = 0
+        self._printed = 0  # bytes of the file that is read
+        self._lines = 0  # that ended
+        self._state_bytes = 0  # of the last line, since it was last written over
+        self._state_end = b""  # the last ones of these
+        self._is_kept = False  # whether that file is the log
 
     def follow(self) -> None:
         """Print what there is and what comes, until the attempt has ended."""
@@ -87,9 +96,12 @@ class _Attempt:
                 ended = self._has_ended()
                 kept = self._kept()
                 if kept is not None:
+                    if not self._is_kept:
+                        self._go_over_to(kept, output)
                     data = _read(kept, self._printed)
                 else:
                     data = self._from_spool()
+                    self._note(data)
                 self._printed += len(data)
                 output.write(data)
                 if data:
@@ -97,6 +109,27 @@ class _Attempt:
                 if ended:
                     return
                 time.sleep(_LOOK_SECS)
+
+    def _note(self, data: bytes) -> None:
+        """Note where in the lines the printing has come to."""
+        self._lines += data.count(b"\n")
+        state = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if state:
+            self._state_bytes, self._state_end = 0, b""
+        self._state_bytes += len(data) - state
+        self._state_end = (self._state_end + data[state:][-_ENOUGH:])[-_ENOUGH:]
+
+    def _go_over_to(self, log: Path, output: NodeOutput) -> None:
+        """Find what was printed in the log; a line that became another one there is printed anew over the last."""
+        self._is_kept = True
+        line = _after_lines(log, self._lines)
+        self._printed = line + self._state_bytes
+        if (
+            _read(log, self._printed - len(self._state_end), len(self._state_end))
+            != self._state_end
+        ):
+            self._printed = line
+            output.write(b"\r")
 
     def _kept(self) -> Path | None:
         """The log in the folder of the attempt, or in what became of it; None while it runs."""
@@ -154,8 +187,20 @@ class _RunOfNode:
         return _runs.standing(self._run, self._events).state != RUNNING
 
 
-def _read(path: Path, start: int) -> bytes:
+def _read(path: Path, start: int, size: int = _CHUNK) -> bytes:
     with suppress(OSError), path.open("rb") as file:
         file.seek(start)
-        return file.read(_CHUNK)
+        return file.read(size)
     return b""
+
+
+def _after_lines(path: Path, lines: int) -> int:
+    """Where the line begins that so many lines of a file come before; its end if there are fewer."""
+    place = 0
+    while lines and (data := _read(path, place)):
+        found = data.count(b"\n")
+        if found >= lines:
+            return place + len(b"\n".join(data.split(b"\n", lines)[:lines])) + 1
+        lines -= found
+        place += len(data)
+    return place
