@@ -18,7 +18,7 @@ from furu_core import NodeState, use_settings
 from furu_core._attempts import _attempts, _claims, _liveness
 from furu_core._code import _loaded
 from furu_core._compute import _acquire
-from furu_core._status import _trash
+from furu_core._status import _deleting, _trash
 from furu_core._store._layout import ref_of
 from furu_core.errors import FuruComputeError, FuruStoreError
 from furu_testing import Host, KillAtEvent, Kills
@@ -196,6 +196,20 @@ def test_a_result_whose_folder_is_read_only_goes_and_comes_back_as_it_was() -> N
             assert Square(side=3).load_existing() == 9
             assert stat.S_IMODE(Square(side=3).furu_dir.stat().st_mode) == 0o555
             Square(side=3).furu_dir.chmod(0o755)
+
+
+def test_of_a_result_that_is_a_link_to_another_place_the_link_alone_is_removed(
+    store: Path, tmp_path: Path
+) -> None:
+    Square(side=3).get()
+    folder, elsewhere = Square(side=3).furu_dir, tmp_path / "elsewhere"
+    (folder / "closed").mkdir()
+    (folder / "closed").chmod(0o555)
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    assert _deleting.delete(ref_of(Square(side=3)), for_good=True)
+    assert os.listdir(folder.parent) == []
+    assert stat.S_IMODE((elsewhere / "closed").stat().st_mode) == 0o555
 
 
 @pytest.fixture

@@ -428,9 +428,15 @@ def _renamed(folder: str, where: str | None) -> str:
 
 
 def remove_tree(folder: str) -> None:
-    """Remove a folder that no process looks for, as far as that is possible, with folders in it that are read-only."""
+    """Remove a folder that no process looks for, as far as that is possible, with folders in it that are read-only.
+
+    Of a link to a folder the link is removed, and nothing of what it leads to.
+    """
     import shutil  # slow, as it imports compressors; rarely needed
 
+    if os.path.islink(folder):
+        _unlink(folder)
+        return
     shutil.rmtree(folder, ignore_errors=True)
     if os.path.isdir(folder):
         _open_folders(folder)
