@@ -212,6 +212,34 @@ def test_of_a_result_that_is_a_link_to_another_place_the_link_alone_is_removed(
     assert stat.S_IMODE((elsewhere / "closed").stat().st_mode) == 0o555
 
 
+def test_a_result_that_is_a_link_to_another_place_comes_back_as_such(
+    store: Path, tmp_path: Path
+) -> None:
+    Square(side=3).get()
+    folder = Square(side=3).furu_dir
+    for _ in range(2):
+        elsewhere = tmp_path / os.urandom(4).hex()
+        if not folder.is_symlink():
+            folder.rename(elsewhere)
+            folder.symlink_to(elsewhere)
+        leads_to = os.readlink(folder)
+        assert Square(side=3).delete()
+        (removal,) = _trash.removals()
+        assert [entry.hash for entry in removal.entries()] == [folder.name]
+        assert len(_trash.undo(removal).put_back) == 1
+        assert os.readlink(folder) == leads_to
+        assert Square(side=3).load_existing() == 9
+    Square(side=3).delete()
+    Square(side=3).get()
+    (removal,) = _trash.removals()
+    ((_, why),) = _trash.undo(removal).refused
+    assert why == _trash.ANOTHER_RESULT
+    folder.rename(tmp_path / "another")
+    folder.symlink_to(tmp_path / "another")
+    assert len(_trash.undo(removal).refused) == 1
+    assert os.readlink(folder) == str(tmp_path / "another")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     with mounted(tmp_path / "disk", "size=4m,nr_inodes=120") as disk:

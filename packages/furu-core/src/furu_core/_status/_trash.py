@@ -287,7 +287,13 @@ def results_of(class_path: str) -> dict[str, Removal]:
 def _entries(folder: str, below: str = "") -> Iterator[Entry]:
     try:
         with os.scandir(f"{folder}/{below}") as scan:
-            found = [entry for entry in scan if entry.is_dir(follow_symlinks=False)]
+            # A result may be a link: somebody had moved it to another disk.
+            found = [
+                entry
+                for entry in scan
+                if entry.is_dir(follow_symlinks=False)
+                or (entry.is_symlink() and is_hash(entry.name))
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return  # put back or emptied in this moment
     for entry in found:
@@ -325,8 +331,12 @@ def undo(
             continue
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            # The slashes keep it from replacing a file, such as a number that is kept.
-            _rename(f"{entry.path}/", f"{target}/")
+            if os.path.islink(entry.path):
+                _refuse_taken(target)
+                os.rename(entry.path, target)
+            else:
+                # The slashes keep it from replacing a file, such as a number that is kept.
+                _rename(f"{entry.path}/", f"{target}/")
         except FileNotFoundError:
             continue  # another process put it back, or emptied the trash
         except OSError as error:
@@ -339,6 +349,11 @@ def undo(
         _put_folder_back(removal, path, done)
     _prune(removal.folder)
     return done
+
+
+def _refuse_taken(path: str) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
 def _put_folder_back(removal: Removal, path: str, done: Undone) -> None:
