@@ -61,3 +61,16 @@ def test_p10_rm_takes_stale_results_or_all_that_depends_on_some(outdated: Any) -
     assert (nothing.status, nothing.err) == (0, "there is nothing to remove\n")
     refused = outdated.furu("rm", "--stale", "--empty")
     assert (refused.status, "exclude each other" in refused.err) == (2, True)
+
+
+def test_stale_results_of_another_store_are_listed_by_the_command_that_is_told(
+    outdated: Any,
+) -> None:
+    mine = {"FURU_PATH": "mine", "FURU_ALSO": str(outdated.store)}
+    for command in (("ls", "--also"), ("table", "Train", "--also")):
+        told = outdated.furu(*command, **mine).err
+        assert ": `furu ls --stale --also`" in told
+    listed = outdated.furu("ls", "--stale", "--also", **mine).out
+    assert {line.split()[0] for line in listed.splitlines()} == {
+        one[:12] for one in outdated.trains[:2]
+    }

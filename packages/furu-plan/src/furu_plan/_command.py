@@ -98,7 +98,7 @@ def _stale_lines(found: StaleNodes) -> list[str]:
     for node, why in itertools.islice(told.items(), _SHOWN):
         lines.append(f"  {node.name}  {'; '.join(why.reasons)}")
     if len(told) > _SHOWN:
-        lines.append(f"  ... and {len(told) - _SHOWN} more: `furu ls --stale`")
+        lines.append(f"  ... and {len(told) - _SHOWN} more: `{found.listing}`")
     return lines
 
 

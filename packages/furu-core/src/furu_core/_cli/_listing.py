@@ -130,7 +130,7 @@ def _print_all(nodes: Iterable[tuple[StoredNode, str]], *, paths: bool, as_json:
     if not as_json:
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
-            say_next(f"{stale.sentence}: `furu ls --stale`")
+            say_next(f"{stale.sentence}: `{stale.listing}`")
         _say_next(states)
 
 

@@ -97,7 +97,7 @@ def table(
         done = (_stored_nodes.node_called(*one) for one in found.nodes)
         stale = StalenessReader().among(done, within_secs=_LOOK_SECS)
         if stale.sentence:
-            say_next(f"{stale.sentence}: `furu ls --stale`")
+            say_next(f"{stale.sentence}: `{stale.listing}`")
         if found.rows:
             say_next("`furu show HASH` tells of one of them")
         else:

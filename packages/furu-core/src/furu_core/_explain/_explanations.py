@@ -250,7 +250,7 @@ class Explanation:
         for node, why_stale in list(told.items())[:_STALE_SHOWN]:
             yield f"  {node.name}  {'; '.join(why_stale.reasons)}"
         if len(told) > _STALE_SHOWN:
-            yield f"  ... and {len(told) - _STALE_SHOWN} more: `furu ls --stale`"
+            yield f"  ... and {len(told) - _STALE_SHOWN} more: `{self.stale.listing}`"
 
 
 def _told(cause: Cause, *, past: bool) -> tuple[str, str]:

@@ -105,6 +105,12 @@ class StaleNodes:
             parts.append(f"{number} {more}{'rests' if number == 1 else 'rest'} on stale results")
         return ("" if self.complete else "at least ") + ", ".join(parts)
 
+    @property
+    def listing(self) -> str:
+        """The command that lists them one by one, those in stores of `FURU_ALSO` included where there are some."""
+        is_elsewhere = any(node.cls.further is not None for node in {**self.stale, **self.resting})
+        return "furu ls --stale --also" if is_elsewhere else "furu ls --stale"
+
     def to_json(self) -> dict[str, Any]:
         """The hashes of these results and the reasons, as JSON values."""
         return {

@@ -121,4 +121,4 @@ def stale_line(plan: DependencyPlan) -> str:
     from furu_core.planning import stale_results  # a run that computes everything needs none of it
 
     found = stale_results((node.obj for node in loaded), within_secs=_LOOK_SECS)
-    return f"{found.sentence}; `furu ls --stale` lists them" if found.sentence else ""
+    return f"{found.sentence}; `{found.listing}` lists them" if found.sentence else ""
