@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,10 +72,28 @@ def test_space_and_runs_have_rows(computed: Any) -> None:
 
 def test_line_ends_of_all_kinds_stay_in_their_cells(capsys: pytest.CaptureFixture[str]) -> None:
     texts = ["a\rb", "a\nb", "a\r\n", '="1,2"']
-    print_csv({"text": text} for text in texts)
+    print_csv(({"text": text} for text in texts), ["text"])
     out = capsys.readouterr().out
     assert out.startswith("text\n")
     assert [row[0] for row in csv.reader(io.StringIO(out, newline=""))] == ["text", *texts]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["ls", "ls -l", "ls --count", "ls --stale", "table", "runs", "failures", "du", "du --by age"],
+)
+def test_where_there_is_no_row_the_columns_are_named_all_the_same(
+    computed: Any, tmp_path: Path, command: str
+) -> None:
+    assert computed.furu("run", "--executor", "inline", "exp.train:one").status == 0
+    words = [*command.split(), "--csv"]
+    empty = computed.furu(*words, FURU_PATH=str(tmp_path / "empty"))
+    assert empty.status == 0, empty.err
+    (named,) = csv.reader(io.StringIO(empty.out))
+    header, *found = csv.reader(io.StringIO(computed.furu(*words).out))
+    assert named
+    assert command in {"ls --stale", "table"} or found
+    assert command == "table" or header[: len(named)] == named
 
 
 @pytest.mark.parametrize("command", ["ls", "table", "runs", "failures", "du"])

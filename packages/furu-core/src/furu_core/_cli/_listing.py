@@ -84,7 +84,7 @@ def ls(
     elif count:
         _print_counts(nodes, as_csv=as_csv, as_json=as_json)
     elif as_csv:
-        print_csv(_record(node, state) for node, state in nodes)
+        print_csv((_record(node, state) for node, state in nodes), _RECORD)
     else:
         _print_all(nodes, paths=paths, as_json=as_json)
 
@@ -186,7 +186,7 @@ def _print_sorted(
             for (node, state), row in zip(nodes, cells, strict=True)
         ]
         if as_csv:
-            print_csv(records)
+            print_csv(records, [*_RECORD, *names[3:]])
         for record in records if as_json else ():
             print_json_line(record)
         return
@@ -207,7 +207,8 @@ def _print_stale(
     found = StalenessReader().among(node for node, state in nodes if state == _DONE)
     stale = {**found.stale, **found.resting}
     if as_csv:
-        print_csv(_record(node, _DONE, stale=why.reasons) for node, why in stale.items())
+        records = (_record(node, _DONE, stale=why.reasons) for node, why in stale.items())
+        print_csv(records, [*_RECORD, "stale"])
         return
     for node, why in stale.items():
         if as_json:
@@ -219,6 +220,9 @@ def _print_stale(
         say_next("`furu rm --stale` removes those that are stale")
     elif not as_json and not found.resting:
         say_next("nothing is stale")
+
+
+_RECORD: Final = ("hash", "class", "name", "state", "path")
 
 
 def _record(node: StoredNode, state: str, **more: object) -> dict[str, Any]:
@@ -236,7 +240,10 @@ def _print_counts(nodes: Iterable[tuple[StoredNode, str]], *, as_csv: bool, as_j
     counts = Counter((node.cls.name, state) for node, state in nodes)
     if as_json or as_csv:
         rows = [{"class": c, "state": s, "nodes": n} for (c, s), n in sorted(counts.items())]
-        (print_csv if as_csv else print_json)(rows)
+        if as_csv:
+            print_csv(rows, ["class", "state", "nodes"])
+        else:
+            print_json(rows)
         return
     for (name, state), number in sorted(counts.items()):
         say(f"{number:>8}  {state:<9} {name}")

@@ -177,17 +177,16 @@ def accept_all_text() -> None:
                 )
 
 
-def print_csv(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = ()) -> None:
+def print_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
     """Print rows as CSV: JSON for what is nested, nothing for None.
 
     Args:
         rows: the rows.
-        names: the columns; by default all that a row has.
+        columns: the columns that each row has, which are named also where there is no row; those that only some
+            rows have come after them.
     """
     kept = list(rows)
-    names = list(names) or list(dict.fromkeys(name for row in kept for name in row))
-    if not names:
-        return
+    names = list(dict.fromkeys([*columns, *(name for row in kept for name in row)]))
     text = io.StringIO()
     # A carriage return is quoted only where it ends lines, and readers take one that is not for the end of a row.
     writer = csv.writer(_UnixLines(text), lineterminator="\r\n")

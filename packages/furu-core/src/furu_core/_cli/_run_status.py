@@ -258,6 +258,20 @@ def _ending(report: RunReport, *, is_followed: bool) -> list[str]:
 # Failures
 
 
+_CSV: Final = (
+    "hash",
+    "class",
+    "message",
+    "log",
+    "host",
+    "ended",
+    "kind",
+    "error_type",
+    "at",
+    "run",
+)
+
+
 @click.command("failures", short_help="List what failed, by error, with its parameters.")
 @selection_options
 @csv_option
@@ -292,7 +306,7 @@ def failures(
         print_json([group.to_json() for group in groups])
         return 0
     if as_csv:
-        print_csv(node.row() for group in groups for node in group.nodes)
+        print_csv((node.row() for group in groups for node in group.nodes), _CSV)
         return 0
     if not groups:
         say("nothing has failed" + (" there" if names or where or runs or since else ""))

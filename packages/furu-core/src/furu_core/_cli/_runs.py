@@ -159,7 +159,7 @@ def runs(
         print_json([row for _, row in found])
         return 0
     if as_csv:
-        print_csv(run_columns(row) for _, row in found)
+        print_csv((run_columns(row) for _, row in found), _CSV)
         return 0
     if not found:
         store = f"the store {_settings.settings().path}"
@@ -203,6 +203,24 @@ def chosen_runs(
         told = _runs.standing(run)
         if not states or told.state in states:
             yield told
+
+
+_CSV: Final = (
+    *(
+        "run",
+        "executor",
+        "state",
+        "why",
+        "began",
+        "ended",
+        "took_secs",
+        "total",
+        "computed",
+        "loaded",
+        "failed",
+    ),
+    *("user", "controller", "cwd", "go_on", "note", "roots", "folder", "command", "took"),
+)
 
 
 def run_columns(row: dict[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def du(by: str, as_csv: bool, as_json: bool, **selection: Any) -> int:
     biggest = sorted(largest, reverse=True, key=lambda one: one[:2])
     told = [{by: name, **_told(space)} for name, space in rows]
     if as_csv:
-        print_csv(told)
+        print_csv(told, [by, *_told(Space())])
         return 0
     if as_json:
         print_json(
