@@ -244,6 +244,10 @@ def test_a_run_that_is_done_and_one_with_three_kinds_of_failures_are_told_exactl
         "differing": ["data.seed", "lr"],
     }
     assert project.json("failures", f"run:{done['run']}") == []
+    day = failed["run"].partition("-")[0]
+    project.furu("failures", f"{day}-x", status=2)
+    of_day = project.json("failures", f"{day}-"), project.json("failures", f"run:{day}-")
+    assert of_day[0] == of_day[1], "the beginning of an id, however short, means a run"
 
 
 def test_runs_of_a_store_that_is_only_read_are_looked_at_there(

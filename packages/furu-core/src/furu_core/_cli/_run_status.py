@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -40,7 +39,7 @@ from furu_core._runs._run_status import STAGES, RunningNode, RunReport, RunWatch
 from furu_core._runs._runs import DIED, RUNNING, StoredRun
 from furu_core._settings import _settings
 from furu_core._status import _stored_nodes
-from furu_core._store._folders import refuse_run_elsewhere
+from furu_core._store._folders import refuse_run_elsewhere, with_run_prefix
 from furu_core._tables._selection import Selection
 from furu_core._text import RUN_PREFIX, count, duration, harmless, when
 from furu_core.errors import FuruUsageError
@@ -50,7 +49,6 @@ _SHOWN: Final = 8  # groups of failures
 _COMMANDS: Final = 3  # to try again what failed
 _WIDE: Final = 160  # characters of an error
 _NO_FAILURES: Final = frozenset({"done", "running", "queued"})  # states
-_RUN_ID: Final = re.compile(r"\d{8}-\d{4,6}(-[0-9a-f]*)?")
 _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
 
 
@@ -288,14 +286,14 @@ def failures(
 ) -> int:
     """List the nodes that failed and have no result, grouped by error, with what to type next.
 
-    The id of a run may be given without `run:`. What failed and was computed since is not listed.
+    The id of a run, or its beginning, may be given without `run:`. What failed and was computed since is not listed.
     """
     refuse_csv_and_json(as_csv, as_json)
     for state in _NO_FAILURES.intersection(states):
         raise FuruUsageError(
             f"what is {state} has not failed", hint=f"`furu ls --state {state}` lists it"
         )
-    named = [f"{RUN_PREFIX}{name}" if _RUN_ID.fullmatch(name) else name for name in names]
+    named = list(map(with_run_prefix, names))
     for one in (*(name for name in named if name.startswith(RUN_PREFIX)), *runs):
         # Nobody here tries again what failed there.
         refuse_run_elsewhere(one.removeprefix(RUN_PREFIX))

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -16,8 +17,10 @@ from furu_core._files import store_error
 from furu_core._settings import _settings
 from furu_core._store import _format1, _further_stores
 from furu_core._store._layout import attempted_in, runs_dir, without_hashes
-from furu_core._text import did_you_mean
+from furu_core._text import RUN_PREFIX, did_you_mean
 from furu_core.errors import FuruStoreError, FuruUsageError
+
+_RUN_ID: Final = re.compile(r"\d{8}-[0-9a-f-]*")  # or the beginning of one
 
 
 @attrs.frozen
@@ -112,6 +115,16 @@ def runs_called(name: str, known: Iterable[str]) -> list[str]:
     if name in known:
         return [name]
     return [one for one in known if name and (one.startswith(name) or one.endswith(name))]
+
+
+def with_run_prefix(name: str) -> str:
+    """A name with `run:` before it, if it looks like the id of a run or its beginning; else as it is.
+
+    Example:
+        >>> [with_run_prefix(name) for name in ("20261128-1530", "Train", "20261128")]
+        ['run:20261128-1530', 'Train', '20261128']
+    """
+    return f"{RUN_PREFIX}{name}" if _RUN_ID.fullmatch(name) else name
 
 
 def refuse_run_elsewhere(name: str) -> None:

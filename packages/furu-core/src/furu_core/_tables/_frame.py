@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -15,6 +14,7 @@ from furu_core import _text
 from furu_core._config._objects import config_class, is_furu
 from furu_core._status._states import NodeState
 from furu_core._status._stored_nodes import classes_named, including_further, node_of
+from furu_core._store._folders import with_run_prefix
 from furu_core._tables._columns import cell_text
 from furu_core._tables._selection import Selection
 from furu_core._tables._table import NodeTable, TableOptions, table_of
@@ -24,7 +24,6 @@ FrameKind = Literal["pandas", "polars", "dicts"]
 
 _KINDS: Final = ("pandas", "polars", "dicts")
 _STATES: Final = tuple(state.value for state in NodeState)
-_RUN_ID: Final = re.compile(r"\d{8}-\S+")
 
 
 def frame(
@@ -54,7 +53,7 @@ def frame(
             or the id of a run; None for all that there is. Rows of objects are in their order.
         where: conditions such as ``"data.name=digits"``, all of which rows fulfil.
         state: states of nodes; default: those that are done.
-        run: the beginnings of run ids of which one computed a node.
+        run: the beginnings or ends of ids of runs of which one computed a node.
         since: only what ended since, such as ``"2h"`` or ``"2026-11-28"``.
         columns: the columns; default: as above.
         sort: columns to sort by, with a minus before the name from the highest down.
@@ -98,7 +97,7 @@ def frame(
             )
     with including_further(also):
         chosen = Selection.of(
-            names=[_name(what)] if isinstance(what, str) else (),
+            names=[with_run_prefix(what)] if isinstance(what, str) else (),
             where=_several(where),
             states=states,
             runs=_several(run),
@@ -125,10 +124,6 @@ def frame(
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _name(what: str) -> str:
-    return f"run:{what}" if _RUN_ID.fullmatch(what) else what
 
 
 def _objects(what: Any) -> Iterator[Any]:

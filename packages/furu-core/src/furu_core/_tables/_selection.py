@@ -31,7 +31,7 @@ class Selection:
         classes: all nodes of these; None for those of all classes, unless there are `nodes`.
         conditions: each must be fulfilled.
         states: only nodes in one of them; all where empty.
-        runs: the beginnings of run ids of which one computed it; all where empty.
+        runs: the ids of runs of which one computed it; all where empty.
         since: only what ended, or began and runs, after this time, in seconds since 1970.
     """
 
