@@ -162,6 +162,7 @@ def test_hashes_classes_runs_and_columns_are_those_of_the_store(project: Any) ->
     assert offered(project, "furu table Train --columns lr,data.") == ["=lr,data.seed"]
     assert offered(project, "furu table Train --sort -data.") == ["=-data.seed"]
     assert offered(project, "furu ls --sort -to") == ["=-took"]
+    assert offered(project, "furu ls --sort=-to") == ["=-took"]
     assert offered(project, "furu ls --cou") == ["=--count"], "it is no order"
     assert offered(project, "furu runs --sort -fail") == ["=-failed"]
     assert offered(project, "furu runs --tag sweep=") == ["=lr"]

@@ -107,6 +107,8 @@ class _Shell(ShellComplete):
         What shells would not show as it is, such as names with escape sequences, is left out. And a minus after
         ``--sort`` begins no option: it is the order from the highest down.
         """
+        if incomplete.startswith("--sort=-"):
+            args, incomplete = [*args, "--sort"], incomplete.removeprefix("--sort=")
         is_order = incomplete[:1] == "-" and args[-1:] == ["--sort"]
         found = super().get_completions(args, incomplete[1:] if is_order else incomplete)
         if is_order:
