@@ -197,6 +197,8 @@ def test_a_run_that_is_done_and_one_with_three_kinds_of_failures_are_told_exactl
     for words, expected in (
         (("--sort", "failed"), both[::-1]),
         (("--sort", "-failed"), both),
+        (("--sort", "furu.failed"), both[::-1]),
+        (("--where", "furu.failed>0"), both[:1]),
         (("--sort", "executor", "--sort", "began", "--top", "1"), both[1:]),
         (("--top", "1"), both[:1]),
         (("--sort", "tags.sweep"), both[::-1]),
@@ -281,6 +283,10 @@ def test_runs_of_a_store_that_is_only_read_are_looked_at_there(
     assert len(ids) == 1
     assert ids[0] not in (failed, done)
     assert project.furu("status", **own).startswith(ids[0])
+    empty = own | {"FURU_PATH": str(tmp_path / "empty")}
+    said = project.furu("runs", typed="y", **empty)
+    assert "has no run yet" in said
+    assert "`furu runs --also` lists those in the stores of FURU_ALSO, too" in said
     listed = project.furu("runs", "--also", **own).splitlines()[1:]
     assert [line.split()[0] for line in listed] == [ids[0], failed, done]
     assert [line.endswith(f"[in {store}]") for line in listed] == [False, True, True]

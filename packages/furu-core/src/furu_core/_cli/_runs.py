@@ -18,12 +18,13 @@ from furu_core._cli._output import (
     say,
     say_next,
 )
+from furu_core._cli._selection import hint_of_also
 from furu_core._cli._tables import lined_up
 from furu_core._runs import _runs
 from furu_core._runs._runs import DIED, RunStanding
 from furu_core._settings import _settings
 from furu_core._store._folders import run_ids
-from furu_core._tables._columns import check_columns
+from furu_core._tables._columns import PREFIX, check_columns
 from furu_core._tables._conditions import AS_FIELD, RUN, SPAN, TIME, Condition, Reading, time_of
 from furu_core._tables._packed import ABSENT
 from furu_core._tables._table import direction_of, in_order_of
@@ -134,7 +135,9 @@ def runs(
             _refuse({**pruning, "--do": None}, "belongs to the plan, which --do carries out")
         return _prune(plan_id, keep, all_users=all_users, as_json=as_json)
     _refuse(pruning, "goes with --prune")
-    conditions = [*map(Condition.of, where), *map(_tag_condition, tags)]
+    # Of a run all columns are built-in ones, and may be named so.
+    conditions = [Condition.of(one.removeprefix(PREFIX)) for one in where]
+    conditions += map(_tag_condition, tags)
     rows = []
     found: list[tuple[RunStanding, dict[str, Any]]] = []
     for told in chosen_runs(since, states, also=also):
@@ -143,7 +146,7 @@ def runs(
         rows.append(flat)
         if all(_fulfils(flat, condition) for condition in conditions):
             found.append((told, row))
-    order = list(map(direction_of, sort))
+    order = [(name.removeprefix(PREFIX), down) for name, down in map(direction_of, sort)]
     named = [*(one.column for one in conditions), *(name for name, _ in order)]
     unseen = [name for name in named if not any(name in row for row in rows)]
     if unseen:  # a run that was not looked at, by its time or state, may have the column
@@ -163,10 +166,11 @@ def runs(
         return 0
     if not found:
         store = f"the store {_settings.settings().path}"
+        elsewhere = hint_of_also("furu runs", is_given=also)
         if rows or run_ids():
-            say_next(f"{store} has no run that fulfils this; `furu runs` lists all")
+            say_next(f"{store} has no run that fulfils this; `furu runs` lists all{elsewhere}")
         else:
-            say_next(f"{store} has no run yet; `furu run MODULE:TARGET` begins one")
+            say_next(f"{store} has no run yet; `furu run MODULE:TARGET` begins one{elsewhere}")
         return 0
     _print(found)
     return 0

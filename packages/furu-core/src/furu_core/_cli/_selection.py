@@ -36,14 +36,25 @@ def say_none_chosen(what: str = "node") -> None:
     """
     settings = _settings.settings()
     store = f"the store {settings.path}"
-    is_left = settings.also and not _stored_nodes.are_further_included()
-    also = ", `furu ls --also` lists those in the stores of FURU_ALSO, too" if is_left else ""
+    also = hint_of_also("furu ls", is_given=_stored_nodes.are_further_included())
     if next(_stored_nodes.classes(), None) is None:
         say_next(f"{store} has no {what} yet; `furu run MODULE:TARGET` computes some{also}")
     else:
         say_next(
             f"{store} has no {what} that fulfils this; `furu ls --count` counts what is there{also}"
         )
+
+
+def hint_of_also(command: str, *, is_given: bool) -> str:
+    """The end of a hint where a listing was empty: that there are the stores of FURU_ALSO, too, if there are.
+
+    Args:
+        command: what lists those of theirs with `--also`.
+        is_given: whether that option was given.
+    """
+    if is_given or not _settings.settings().also:
+        return ""
+    return f", `{command} --also` lists those in the stores of FURU_ALSO, too"
 
 
 def also_option(command: F) -> F:
