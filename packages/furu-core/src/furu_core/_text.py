@@ -1,4 +1,4 @@
-"""Text for messages: values, exceptions, durations, sizes and counts as text, "did you mean", and text for terminals.
+"""Text for messages: values, exceptions, durations, sizes and counts as text, "did you mean"; text for terminals; JSON.
 
 No function here raises, whatever the value or exception is.
 """
@@ -19,17 +19,13 @@ from furu_core.errors import FuruError
 RUN_PREFIX: Final = "run:"  # begins a name that means a run, or the nodes that it computed
 _CHARACTERS: Final = 2000
 _COLOUR: Final = "(\x1b\\[[0-9;:]{0,64}m)"  # a sequence that sets colours and weights (SGR)
-# Control characters, save tabs and newlines: some terminals take U+009B for ESC and `[`. Then what reorders text.
-_OBEYED: Final = {
-    number: ascii(chr(number))[1:-1]
-    for first, last in (
-        (0x00, 0x08),
-        (0x0B, 0x1F),
-        (0x7F, 0x9F),
-        (0x202A, 0x202E),
-        (0x2066, 0x2069),
-    )
-    for number in range(first, last + 1)
+# Control characters, of which some terminals take U+009B for ESC and `[`, and what reorders text.
+_LATE_CONTROLS: Final = (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS: Final = (*(set(range(0x20)) - set(b"\t\n")), *_LATE_CONTROLS)
+_OBEYED: Final = {number: ascii(chr(number))[1:-1] for number in _CONTROLS}
+# JSON escapes the first ones by itself. Surrogates stand for bytes that are no text.
+_IN_JSON: Final = {
+    number: f"\\u{number:04x}" for number in (*_LATE_CONTROLS, *range(0xD800, 0xE000))
 }
 _OWN_FILES: Final = os.path.dirname(__file__) + os.sep
 _PYTHON: Final = os.path.dirname(os.__file__) + os.sep
@@ -212,7 +208,7 @@ def _in_parts(value: Any, depth: int) -> str | None:
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}"}
 
 
-# ---- text that terminals show ----
+# ---- text for terminals and parsers ----
 
 
 def harmless(text: str, *, colours: bool = False) -> str:
@@ -275,15 +271,6 @@ def json_text(value: object, indent: int | None = None, *, only_ascii: bool = Fa
     except ValueError:
         text = made.encode(_with_finite_numbers(value))
     return text.translate(_IN_JSON)
-
-
-# Control characters and what reorders text, which JSON need not escape, but terminals obey; and surrogates, which
-# stand for bytes that are no text.
-_IN_JSON: Final = {
-    number: f"\\u{number:04x}"
-    for first, end in ((0x7F, 0xA0), (0x202A, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
-    for number in range(first, end)
-}
 
 
 def _with_finite_numbers(value: Any) -> Any:

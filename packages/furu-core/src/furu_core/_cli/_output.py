@@ -44,10 +44,8 @@ rerun_option = click.option(
     help="Compute its nodes again, and what depends on them; may be repeated.",
 )
 
-
-_BEGUN: Final = re.compile(
-    "\x1b(\\[[0-9;:]{0,64})?\\Z"
-)  # the first half of a sequence for a colour, perhaps
+# The first half of a sequence for a colour, perhaps, at the end of what came so far.
+_BEGUN: Final = re.compile("\x1b(\\[[0-9;:]{0,64})?\\Z")
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:

@@ -63,9 +63,9 @@ _EXIT: Final = {"done": 0, "cancelled": INTERRUPTED}
 def status(run: str | None, follow: bool, every: float, as_json: bool) -> int:
     """Say how a run stands: by class what is done and what is left, what failed, what is slow.
 
-    RUN is the id of a run, the beginning or end of it, or its folder; default: your newest one. It may be in a
-    store of FURU_ALSO. With -f
-    the exit status is that of the run: 0 when it is done, 1 when it failed or died, 130 when it was cancelled.
+    RUN is the id of a run, the beginning or end of it, or its folder; default: your newest one. It may be in
+    a store of FURU_ALSO. With -f the exit status is that of the run: 0 when it is done, 1 when it failed or died, 130
+    when it was cancelled.
     """
     found = _runs.newest_run() if run is None else _runs.find_run(run, also=True)
     watch = RunWatch(found)

@@ -49,8 +49,8 @@ _LOOK_SECS: Final = 0.25  # for stale results; `furu ls --stale` tells all
     shell_complete=_completing.a_column,
 )
 @click.option("--all", "everything", is_flag=True, help="Also what is the same in all rows.")
-@csv_option
 @also_option
+@csv_option
 @json_option
 def table(
     columns: str | None,

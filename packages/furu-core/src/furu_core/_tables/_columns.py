@@ -2,9 +2,8 @@
 
 The columns of a config are its fields, nested ones by dotted names (``data.split.seed``, ``models[0].lr``), and so are
 those of dataclasses, attrs classes and named tuples in it, and the keys of dicts; all in the words of the record: a
-renamed field has its former name. Beside them are the columns in `BUILTIN`, and ``result`` with
-its parts (``result.accuracy``). Where a field has the name of one of these, that means the field, and ``furu.took`` the
-other.
+renamed field has its former name. Beside them are the columns in `BUILTIN`, and ``result`` with its parts
+(``result.accuracy``). Where a field has the name of one of these, that means the field, and ``furu.took`` the other.
 """
 
 from __future__ import annotations
