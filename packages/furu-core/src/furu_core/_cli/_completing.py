@@ -1,7 +1,8 @@
 """What completion in the shell offers for a word: hashes, classes, runs, columns, targets, fields.
 
 Each function here is what click calls as `shell_complete`. They read names of folders and the text of modules, a few
-records at most; no code of the user's is imported. What they need is imported when they are called.
+records at most; no code of the user's is imported, save an executor whose options are asked for. What they need is
+imported when they are called.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _made(node: StoredNode) -> Any:
 
 
 class _Debugger(pdb.Pdb):
-    """A debugger that is to stop in one function; leaving it interrupts the node, as Ctrl-C would."""
+    """Stops in one function, and at each `breakpoint()`; leaving it interrupts the node, as Ctrl-C would."""
 
     def __init__(self) -> None:
         super().__init__()
