@@ -186,6 +186,20 @@ def test_nan_fulfils_the_condition_that_it_is_nan_and_that_alone() -> None:
         assert [repr(row["lr"]) for row in found] == expected, condition
 
 
+def test_a_list_or_dict_with_nan_is_equal_to_what_is_shown_of_it() -> None:
+    row = {"xs": [1.0, float("nan")], "by": {"a": [float("nan")]}}
+    for condition, expected in {
+        "xs=[1, NaN]": True,
+        "xs!=[1.0, NaN]": False,
+        "xs=[NaN, 1]": False,
+        "xs=[1, 2]": False,
+        'by={"a": [NaN]}': True,
+        'by!={"a": [NaN]}': False,
+        'by={"b": [NaN]}': False,
+    }.items():
+        assert Condition.of(condition).matches(row) is expected, condition
+
+
 def test_a_condition_takes_the_hash_that_is_shown(model: Model) -> None:
     shown = model.furu_hash[:12]
     assert [row["node"] for row in rows(where=[f"node={shown}"])] == [model.furu_hash]

@@ -6,6 +6,7 @@ What is shown as ``12 s`` or ``27.6 MiB`` can be typed so, and a name in a condi
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 import time
@@ -257,6 +258,15 @@ class Condition:
         return _test(self, reading)
 
 
+def _with_one_nan(value: Any) -> Any:
+    """A list or dict in which each NaN is the same object, since others are not equal to it, wherever they stand."""
+    if isinstance(value, list):
+        return list(map(_with_one_nan, value))
+    if isinstance(value, dict):
+        return {key: _with_one_nan(item) for key, item in value.items()}
+    return math.nan if value != value else value
+
+
 @cache  # a listing asks for each row, and to read a date takes long
 def _test(condition: Condition, reading: Reading) -> Callable[[Any], bool]:
     sign, value = condition.sign, condition.value
@@ -288,7 +298,7 @@ def _test(condition: Condition, reading: Reading) -> Callable[[Any], bool]:
                 )
         if isinstance(cell, list | dict) and sign in _EQUALITY:
             with suppress(ValueError, RecursionError):
-                return compare(cell, json.loads(value))
+                return compare(_with_one_nan(cell), _with_one_nan(json.loads(value)))
         return compare(cell_text(cell), value)
 
     return holds
