@@ -201,6 +201,55 @@ def test_p4_a_claim_beside_the_artifact_is_left_to_its_holder_by_one_that_takes_
 
 
 @stalling
+def test_p4_a_claim_that_has_the_number_of_a_dead_one_is_not_taken_for_that(place: Place) -> None:
+    dead = place.start(1, "get_gate", "dead")
+    place.wait_for("begun by dead")
+    dead.kill()
+    dead.wait()
+    late = place.start_asleep(0, "late", "before it claims", "when it has claimed")
+    looks = place.start_asleep(1, "looks", "when it has looked at the newest attempt")
+    place.open_gate("first")
+    assert place.run(1, "get_gate", "first") == "first first"
+    late.resume()
+    place.wait_for("asleep: late, when it has claimed")
+    looks.resume()
+    assert looks.result() == "first first"
+    late.resume()
+    assert late.result() == "first first"
+    assert not place.left(), place.left()
+
+
+@stalling
+def test_p1_an_artifact_that_is_being_replaced_is_not_removed_by_one_that_cleans_up(
+    place: Place,
+) -> None:
+    place.open_gate("fails", to_fail="as the test wants")
+    with pytest.raises(AssertionError, match="as the test wants"):
+        place.run(0, "get_gate", "fails")
+    renaming = "between looking for a successor and the rename"
+    moved = "when it has moved the artifact that it replaces"
+    late = place.start_asleep(0, "late", "before it claims", renaming, moved, always_rerun="ALL")
+    looked, cleans = "when it has looked at the newest attempt", "before it cleans up"
+    looks = place.start_asleep(1, "looks", looked, cleans, "when it has cleaned up")
+    for who in ("first", "late", "again"):
+        place.open_gate(who)
+    assert place.run(0, "get_gate", "first") == "first first"
+    late.resume()  # claims number 1, which is free again
+    place.wait_for(f"asleep: late, {renaming}")
+    looks.resume()
+    place.wait_for(f"asleep: looks, {cleans}")
+    late.resume()
+    place.wait_for(f"asleep: late, {moved}")
+    looks.resume()
+    place.wait_for("asleep: looks, when it has cleaned up")
+    for child in (looks, late):
+        child.kill()
+        child.wait()
+    again = place.run(0, "get_gate", "again")
+    assert again == "first first", "the artifact was lost"
+
+
+@stalling
 def test_a_stalled_holder_that_goes_on_beside_its_successor_disturbs_nothing(place: Place) -> None:
     first, second = _stall_and_take_over(place)
     before = place.losses()

@@ -98,6 +98,9 @@ IN_ASKING = {  # where a process can be stopped: what of furu's it calls then, a
     "between looking at its record and writing its line": (_record_file, "_write", False),
     "between writing its line and looking for a successor": (_claims, "append", True),
     "between looking for a successor and the rename": (_publishing, "publish", False),
+    "when it has moved the artifact that it replaces": (_publishing, "move_into_place", False),
+    "before it cleans up": (_publishing, "clean_up", False),
+    "when it has cleaned up": (_publishing, "clean_up", True),
 }
 
 

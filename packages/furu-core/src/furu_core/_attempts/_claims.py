@@ -211,18 +211,27 @@ def withdraw(attempt: Attempt) -> None:
         discard(attempt.folder)
 
 
-def record_end(ref: NodeRef, number: int, status: AttemptStatus, ended: AttemptEnd) -> None:
+def record_end(
+    ref: NodeRef, number: int, status: AttemptStatus, ended: AttemptEnd, *, token: str = ""
+) -> None:
     """Record the end of another process's attempt, after seeing that process die.
 
     An attempt that has ended already, or is gone, stays as it is. A holder that may wake after all
     keeps its files, and finds in its record that it must not publish; one that was about to is not
     disturbed.
+
+    Args:
+        ref: the node.
+        number: the attempt's.
+        status: how it stands now.
+        ended: how it ended.
+        token: the attempt's, so that another one that has its number by now stays as it is.
     """
     folder = ref.attempt(number)
     ended = attrs.evolve(ended, noticed=True)
     with suppress(*UNREADABLE):
         record = _records.read(folder)
-        if record.ended is not None:
+        if record.ended is not None or token not in ("", record.token):
             return
         awake = _liveness.may_wake(record)
         written = _record_file.read(folder)
@@ -248,7 +257,7 @@ def set_aside_dead(ref: NodeRef, attempt: LatestAttempt) -> None:
         return
     why = attempt.judgement.reason if attempt.judgement and not attempt.alive else "its job is gone"
     ended = AttemptEnd(time.time(), FailureKind.LOST, "", f"it was taken for dead: {why}")
-    record_end(ref, attempt.number, AttemptStatus.LOST, ended)
+    record_end(ref, attempt.number, AttemptStatus.LOST, ended, token=attempt.record.token)
 
 
 def keep_output(folder: str, record: AttemptRecord) -> None:

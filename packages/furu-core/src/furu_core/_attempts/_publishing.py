@@ -185,12 +185,15 @@ def _remove(ref: NodeRef, last: int, keep: Callable[[str], str | None] | None = 
     kept = False
     for number in range(last, 0, -1):
         folder = ref.attempt(number)
+        if _is_held(folder):
+            kept = True  # with what is beside it, such as the artifact that its holder replaces
+            continue
         for kind in (CHECKPOINT, INVALID, REPLACED):
             beside = ref.beside(number, kind)
             if keep is not None and kind == CHECKPOINT and os.path.isdir(beside):
                 keep(beside)
             discard(beside)
-        if os.path.isfile(folder) or _is_held(folder):
+        if os.path.isfile(folder):
             kept = True
             continue
         # Nobody can claim it once it is away; so what is read then does not change any more.
