@@ -515,26 +515,30 @@ def test_p9_of_several_reloaded_modules_each_is_unknown_of_which_something_older
         "model.py",
         """
         from furu_core import Furu
-        import first, second, third
+        import first, second, third, fourth
 
         DEEP = [[[box := {"value": first.value}]]]  # too deep to be looked into; the box itself is not
         BOX = box
         del box
         SECOND = [second.value]
+        inner = [*range(100), fourth.value, *map(float, range(9_850))]
+        FAR = [inner, *map(complex, range(300))]  # so many that the end of the inner ones is not looked at
+        NEAR = [inner]
+        del inner
 
         class Leaf(Furu[int]):
             def _create(self) -> int:
                 return 1
         """,
     )
-    for name in ("first", "second", "third"):
+    for name in ("first", "second", "third", "fourth"):
         lab.write(f"{name}.py", "def value(): return 1")
     lab.run(
         "-c",
         SESSION,
         text=dedent("""\
-        import importlib, pathlib, first, second, third, model
-        for module in (first, second, third):
+        import importlib, pathlib, first, second, third, fourth, model
+        for module in (first, second, third, fourth):
             _ = pathlib.Path(module.__file__).write_text("def value(): return 2")
             _ = importlib.reload(module)
 
@@ -542,9 +546,10 @@ def test_p9_of_several_reloaded_modules_each_is_unknown_of_which_something_older
         """),
     )
     unknown = lab.listing().unknown
-    assert unknown.keys() == {"first", "second"}
+    assert unknown.keys() == {"first", "second", "fourth"}
     assert "model still holds BOX of before" in unknown["first"]
     assert "model still holds SECOND of before" in unknown["second"]
+    assert "model still holds NEAR of before" in unknown["fourth"]
 
 
 def test_p9_a_reloaded_module_of_which_the_session_holds_an_older_function_is_unknown(

@@ -197,13 +197,12 @@ def _functions(
         seen: what was looked into before, for another value, and to which depth; it is left out.
     """
     pending = [(value, _DEPTH)]
-    count = 0
-    while pending and count < _MOST:
+    here: dict[int, int] = {}
+    while pending and len(here) < _MOST:
         one, depth = pending.pop()
-        if seen.get(id(one), -1) >= depth:
+        if max(seen.get(id(one), -1), here.get(id(one), -1)) >= depth:
             continue
-        seen[id(one)] = depth
-        count += 1
+        here[id(one)] = depth
         if isinstance(one, FunctionType):
             yield one
         if depth:
@@ -216,6 +215,8 @@ def _functions(
                         for found in (inner, *_wrapped(inner)):
                             if isinstance(found, FunctionType):
                                 yield found
+    if not pending:
+        seen |= here  # else what was left out may be within reach of another value
 
 
 def _held_in(value: object) -> Iterator[object]:
