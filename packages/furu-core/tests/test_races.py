@@ -187,17 +187,7 @@ def test_p4_a_claim_beside_the_artifact_is_left_to_its_holder_by_one_that_takes_
     place.open_gate("fails", to_fail="as the test wants")
     with pytest.raises(AssertionError, match="as the test wants"):
         place.run(0, "get_gate", "fails")
-    late = place.start_asleep(0, "late", "before it claims", "when it has claimed")
-    looks = place.start_asleep(1, "looks", "when it has looked at the newest attempt")
-    place.open_gate("first")
-    assert place.run(0, "get_gate", "first") == "first first"
-    late.resume()  # claims number 1, which is free again, while the other is about to claim number 2
-    place.wait_for("asleep: late, when it has claimed")
-    looks.resume()
-    assert looks.result() == "first first"
-    late.resume()
-    assert late.result() == "first first"
-    assert not place.left(), place.left()
+    _one_claims_number_1_again_while_another_claims_number_2(place, publishes=0)
 
 
 @stalling
@@ -206,11 +196,18 @@ def test_p4_a_claim_that_has_the_number_of_a_dead_one_is_not_taken_for_that(plac
     place.wait_for("begun by dead")
     dead.kill()
     dead.wait()
+    _one_claims_number_1_again_while_another_claims_number_2(place, publishes=1)
+
+
+def _one_claims_number_1_again_while_another_claims_number_2(
+    place: Place, *, publishes: int
+) -> None:
+    """There is an attempt 1 that has ended; a host computes and publishes, and the two find the artifact."""
     late = place.start_asleep(0, "late", "before it claims", "when it has claimed")
     looks = place.start_asleep(1, "looks", "when it has looked at the newest attempt")
     place.open_gate("first")
-    assert place.run(1, "get_gate", "first") == "first first"
-    late.resume()
+    assert place.run(publishes, "get_gate", "first") == "first first"
+    late.resume()  # claims number 1, which is free again, while the other is about to claim number 2
     place.wait_for("asleep: late, when it has claimed")
     looks.resume()
     assert looks.result() == "first first"
